@@ -1,0 +1,1 @@
+"""What makes it a service: settings, composition, processes, health, access log."""

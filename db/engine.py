@@ -1,0 +1,94 @@
+"""Read-only sessions on the metadata index, whichever database holds it."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Executable, Row, create_engine, event, select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
+
+from dicomweb.errors import UpstreamBusy
+
+log = logging.getLogger(__name__)
+
+# What each database is told when a session begins: read only, and no statement longer than {seconds}.
+_SESSION_START = {
+    "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION max_execution_time = {milliseconds}"),
+    "mariadb": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION max_statement_time = {seconds}"),
+    "postgresql": ("SET default_transaction_read_only = on", "SET statement_timeout = {milliseconds}"),
+    "sqlite": ("PRAGMA query_only = ON",),
+}
+
+
+class Database:
+    """The metadata index: statements in, rows out. Connections are made when first needed, after any fork."""
+
+    def __init__(self, url: str | URL, *, pool_size: int = 8, statement_timeout_seconds: float = 30) -> None:
+        """`pool_size` is the most connections at once; a statement is cancelled after `statement_timeout_seconds`."""
+        self._url = make_url(url)
+        self._statement_timeout_seconds = statement_timeout_seconds
+        self._engine = create_engine(
+            self._url,
+            poolclass=QueuePool,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            hide_parameters=True,  # values of a search are patient data
+            connect_args=_connect_args(self._url),
+        )
+        event.listen(self._engine, "connect", self._start_session)
+
+    def _start_session(self, connection: Any, _record: Any) -> None:
+        dialect = self._engine.dialect
+        kind = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
+        seconds = self._statement_timeout_seconds
+        cursor = connection.cursor()
+        for statement in _SESSION_START[kind]:
+            cursor.execute(statement.format(seconds=seconds, milliseconds=int(seconds * 1000)))
+        cursor.close()
+
+    def rows(self, statement: Executable) -> Sequence[Row[Any]]:
+        """All rows of a statement; UpstreamBusy when the index does not answer."""
+        with _translated(), self._engine.connect() as connection:
+            started = time.monotonic()
+            rows = connection.execute(statement).all()
+            log.debug("index rows=%d ms=%d", len(rows), (time.monotonic() - started) * 1000)
+            return rows
+
+    def ping(self) -> None:
+        """Nothing if the index answers, else UpstreamBusy."""
+        self.rows(select(1))
+
+    def close(self) -> None:
+        """Give up all connections."""
+        self._engine.dispose()
+
+
+def _connect_args(url: URL) -> dict[str, Any]:
+    match url.get_backend_name():
+        case "mysql" | "mariadb":
+            return {"charset": "utf8mb4", "connect_timeout": 5, "read_timeout": 60, "write_timeout": 60}
+        case "postgresql":
+            return {"connect_timeout": 5}
+        case _:
+            return {"timeout": 10, "check_same_thread": False}
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        kind = type(error.orig).__name__ if isinstance(error, DBAPIError) else type(error).__name__
+        log.error("index failed error=%s", kind)
+        raise UpstreamBusy("the metadata index does not answer") from error
+    except SQLAlchemyError as error:
+        log.error("index failed error=%s", type(error).__name__)
+        raise

@@ -1,0 +1,154 @@
+"""The tables of the metadata index, as the AWS sample project `metadata-index` creates them in MySQL.
+
+The proxy only reads them. The embedded data store creates and fills them. Names are the index's own.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    Time,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+_Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER keys
+
+
+def _key(table: str) -> Column[int]:
+    return Column(f"{table}_pkey", _Key, primary_key=True, autoincrement=True)
+
+
+def _parent(table: str) -> Column[int]:
+    name = f"{table}_pkey"
+    return Column(name, _Key, ForeignKey(f"{table}.{name}", ondelete="CASCADE"), nullable=False)
+
+
+issuer = Table(
+    "issuer",
+    metadata,
+    _key("issuer"),
+    Column("issuerofpatientid", String(64), nullable=False, unique=True),
+    Column("description", String(1024)),
+)
+
+patient = Table(
+    "patient",
+    metadata,
+    _key("patient"),
+    _parent("issuer"),
+    Column("patientid", String(64), index=True),
+    Column("patientname", String(64), index=True),
+    Column("patientbirthdate", Date),
+    Column("patientsex", String(16)),
+    Column("patientcomments", Text),
+    UniqueConstraint("patientid", "issuer_pkey"),
+)
+
+study = Table(
+    "study",
+    metadata,
+    _key("study"),
+    _parent("patient"),
+    Column("studyinstanceuid", String(64), nullable=False, unique=True),
+    Column("accessionnumber", String(16), index=True),
+    Column("studyid", String(16)),
+    Column("studydate", Date),
+    Column("studytime", Time),
+    Column("studydescription", String(64)),
+    Column("referringphysicianname", String(64)),
+    Column("numberofstudyrelatedseries", Integer),
+    Column("numberofstudyrelatedinstances", Integer),
+)
+
+series = Table(
+    "series",
+    metadata,
+    _key("series"),
+    _parent("study"),
+    Column("seriesinstanceuid", String(64), nullable=False, unique=True),
+    Column("modality", String(16)),
+    Column("seriesnumber", String(12)),
+    Column("seriesdescription", String(64)),
+    Column("institutionname", String(64)),
+    Column("bodypartexamined", String(16)),
+    Column("stationname", String(16)),
+    Column("manufacturer", String(64)),
+    Column("protocolname", String(64)),
+    Column("laterality", String(16)),
+    Column("numberofseriesrelatedinstances", Integer),
+)
+
+instance = Table(
+    "instance",
+    metadata,
+    _key("instance"),
+    _parent("series"),
+    Column("sopinstanceuid", String(64), nullable=False, unique=True),
+    Column("sopclassuid", String(64), nullable=False),
+    Column("imagetype", String(64)),
+    Column("instancenumber", Integer),
+    Column("acquisitiondate", Date),
+    Column("acquisitiontime", Time),
+    Column("contentdate", Date),
+    Column("contenttime", Time),
+    Column("photometricinterpretation", String(16)),
+    Column("numberofframes", Integer),
+    Column("rows", Integer),
+    Column("columns", Integer),
+    Column("bitsallocated", Integer),
+    Column("bitsstored", Integer),
+    Column("highbit", Integer),
+    Column("rescaleslope", String(16)),
+    Column("rescaleintercept", String(16)),
+    Column("pixelrepresentation", Integer),
+    Column("windowcenter", String(16)),
+    Column("windowwidth", String(16)),
+    Column("observationtime", DateTime),
+    Column("contentdescription", String(64)),
+    Column("imageset_pkey", _Key, nullable=False),
+)
+
+imageset = Table(
+    "imageset",
+    metadata,
+    _key("imageset"),
+    Column("series_pkey", _Key, nullable=False),
+    Column("imagesetid", String(32), nullable=False, index=True),
+    Column("datastoreid", String(32), nullable=False, index=True),
+    UniqueConstraint("imagesetid", "datastoreid"),
+)
+
+frame = Table(
+    "frame",
+    metadata,
+    _key("frame"),
+    _parent("instance"),
+    Column("imageset_pkey", _Key, nullable=False, index=True),
+    Column("framenumber", Integer, nullable=False),
+    Column("frameid", String(32), nullable=False, unique=True),
+)
+
+conflict = Table(
+    "conflict",
+    metadata,
+    _key("conflict"),
+    Column("series_pkey", _Key, nullable=False),
+    Column("imageset_pkey", _Key, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("conflict_type", String(32)),
+)
+
+# MySQL indexes foreign keys by itself; the other databases need it said.
+for _child, _column in ((patient, "issuer_pkey"), (study, "patient_pkey"), (series, "study_pkey"),
+                        (instance, "series_pkey"), (frame, "instance_pkey")):  # fmt: skip
+    Index(f"ix_{_child.name}_{_column}", _child.c[_column])

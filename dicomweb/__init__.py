@@ -1,0 +1,1 @@
+"""What DICOMweb is made of and both services share."""

@@ -1,0 +1,73 @@
+"""The DICOM JSON Model (PS3.18 Annex F): one attribute at a time."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Element = dict[str, Any]
+"""One attribute: `vr`, and at most one of `Value`, `InlineBinary`, `BulkDataURI`."""
+
+DataSet = dict[str, Element]
+"""Attributes by tag: 8 upper-case hex digits, ascending."""
+
+BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+INTEGER_VRS = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})
+NUMBER_VRS = INTEGER_VRS | {"DS", "FD", "FL"}
+
+_PN_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+_EXACT_INTEGER = 2**53  # what every JSON reader can hold
+
+
+def element(vr: str, values: Iterable[Any] = ()) -> Element:
+    """An attribute with `values` as text or numbers, None or "" for an empty one; without values, `vr` alone.
+
+    Numbers of IS and DS become JSON numbers, because viewers sort by them; what is no number stays as the text it is.
+    """
+    converted = [_value(vr, value) for value in values]
+    if all(value is None for value in converted):
+        return {"vr": vr}
+    if vr in ("IS", "DS"):  # Java clients give up on a null among numbers; an empty string is a valid spelling
+        converted = ["" if value is None else value for value in converted]
+    return {"vr": vr, "Value": converted}
+
+
+def _value(vr: str, value: Any) -> Any:
+    if value is None or value == "":
+        return None
+    if vr == "PN":
+        return person_name(str(value))
+    if vr in NUMBER_VRS:
+        return _number(vr, value)
+    return value if vr == "SQ" else str(value)
+
+
+def person_name(text: str) -> dict[str, str] | None:
+    """The component groups of a PN value, `alphabetic=ideographic=phonetic`, without the empty ones."""
+    groups = {name: part.strip() for name, part in zip(_PN_GROUPS, text.split("="), strict=False) if part.strip()}
+    return groups or None
+
+
+def _number(vr: str, value: Any) -> Any:
+    text = str(value).strip()
+    if not text:
+        return None
+    try:
+        number: int | float = int(text) if vr in INTEGER_VRS else _decimal(text)
+    except ValueError:
+        return text
+    if isinstance(number, int) and abs(number) > _EXACT_INTEGER:
+        return text
+    return number if math.isfinite(number) else text
+
+
+def _decimal(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def encode(data_set: Mapping[str, Element]) -> bytes:
+    """The UTF-8 bytes of one data set; NaN never appears bare (PS3.18 Section F.2.3 wants JSON)."""
+    return json.dumps(data_set, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()

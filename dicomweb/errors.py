@@ -1,0 +1,40 @@
+"""What can go wrong, in the words of the domain.
+
+    ProxyError
+     ├── BadRequest        the client sent something ill-formed
+     ├── NotFound          no such study, series, instance, frame or bulk value
+     ├── NotAcceptable     it exists, but not in a form that the client takes
+     ├── UpstreamFailed    AHI or the index answered with something that cannot be used
+     └── UpstreamBusy      AHI or the index is down, throttled or slow; trying again later helps
+
+`dicomweb.respond` knows which HTTP status each one is. Messages are written for the client: what was wrong and what
+would be right. They never hold SQL, ARNs or patient data.
+"""
+
+
+class ProxyError(Exception):
+    """The base of all errors that become an answer."""
+
+
+class BadRequest(ProxyError):
+    """The request is ill-formed."""
+
+
+class NotFound(ProxyError):
+    """The target does not exist, or its UIDs do not belong together."""
+
+
+class NotAcceptable(ProxyError):
+    """The target exists, but in none of the media types that the client takes."""
+
+
+class UpstreamFailed(ProxyError):
+    """A service behind this one gave an unusable answer."""
+
+
+class UpstreamBusy(ProxyError):
+    """A service behind this one is unavailable for now."""
+
+    def __init__(self, message: str, retry_after_seconds: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds

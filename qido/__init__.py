@@ -1,0 +1,1 @@
+"""Search (QIDO-RS): routes → query (parse) → plan (SQL) → results (encode)."""

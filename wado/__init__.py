@@ -1,0 +1,1 @@
+"""Retrieve (WADO-RS): routes → target (parse) → locate → representation (negotiate) → metadata, frames, rendered…"""
