@@ -1,0 +1,46 @@
+"""multipart/related as PS3.18 Section 8.6.1.2 wants it: framing and length from one place, bytes as they come."""
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part. The bytes are made when their turn comes; how many there will be is known before."""
+
+    content_type: str
+    content_location: str
+    length_bytes: int
+    chunks: Callable[[], Iterable[bytes]]
+
+    @property
+    def head(self) -> bytes:
+        """The header block; clients find `Content-Type:` in its first line and expect it spelt like this."""
+        return (
+            f"Content-Type: {self.content_type}\r\n"
+            f"Content-Length: {self.length_bytes}\r\n"
+            f"Content-Location: {self.content_location}\r\n\r\n"
+        ).encode()
+
+
+def new_boundary() -> str:
+    """Long and random, so that it does not occur in pixel data; viewers search the whole body for it."""
+    return f"dicomweb-{secrets.token_hex(24)}"
+
+
+def encode_multipart(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
+    """The body, from the first boundary (no preamble: some clients fail on one) to the closing one."""
+    opening = b"--" + boundary.encode() + b"\r\n"
+    for part in parts:
+        yield opening + part.head
+        yield from part.chunks()
+        opening = b"\r\n--" + boundary.encode() + b"\r\n"
+    yield b"\r\n--" + boundary.encode() + b"--\r\n"
+
+
+def multipart_length(parts: Sequence[Part], boundary: str) -> int:
+    """The size in bytes of what `encode_multipart` gives for the same arguments."""
+    delimiters = len(boundary) + 6  # CRLF -- boundary CRLF; the first lacks its CRLF, the last has another --
+    framing = (len(parts) + 1) * delimiters + (0 if parts else 2)
+    return framing + sum(len(part.head) + part.length_bytes for part in parts)

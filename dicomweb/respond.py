@@ -1,0 +1,101 @@
+"""The one maker of HTTP answers, and the table from error to status."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+
+from flask import Response
+from werkzeug.exceptions import HTTPException
+
+from dicomweb.dicom_json import Element, encode
+from dicomweb.errors import BadRequest, NotAcceptable, NotFound, ProxyError, UpstreamBusy, UpstreamFailed
+from dicomweb.multipart import Part, encode_multipart, multipart_length, new_boundary
+
+STATUS: Mapping[type[ProxyError], int] = {
+    BadRequest: 400,
+    NotFound: 404,
+    NotAcceptable: 406,
+    UpstreamFailed: 502,
+    UpstreamBusy: 503,
+}
+
+DICOM_JSON = "application/dicom+json"
+_WARNING_AGENT = "AHI-DICOMweb-Proxy"
+
+
+def status_of(error: ProxyError) -> int:
+    """The HTTP status of an error of ours; 500 for one that the table forgot."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def problem(error: ProxyError | HTTPException) -> Response:
+    """The error as `application/problem+json` (RFC 9457), with Retry-After where waiting helps."""
+    if isinstance(error, ProxyError):
+        response = _problem(status_of(error), str(error))
+    else:  # from the web framework: no such route, wrong method; its own headers, Allow among them, are kept
+        response = _problem(error.code or 500, error.description or "")
+        kept = ((name, value) for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length"))
+        response.headers.extend(kept)
+    if isinstance(error, UpstreamBusy):
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+    return response
+
+
+def internal_error() -> Response:
+    """What a client is told of a mistake of ours: that it happened."""
+    return _problem(500, "an internal error; the log of the service says more")
+
+
+def _problem(status: int, detail: str) -> Response:
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return Response(json.dumps(body), status=status, content_type="application/problem+json")
+
+
+def dicom_json(data_sets: Iterable[Mapping[str, Element]], warnings: Sequence[str] = ()) -> Response:
+    """An array of data sets; no data set is `[]` with 200 (PS3.18 Section 8.3.4.4, current text)."""
+    response = dicom_json_text([encode(data_set) for data_set in data_sets])
+    for text in warnings:
+        response.headers.add("Warning", f'299 {_WARNING_AGENT} "{text}"')
+    return response
+
+
+def dicom_json_text(data_sets: Sequence[bytes]) -> Response:
+    """An array of data sets that are JSON text already."""
+    return Response(b"[" + b",".join(data_sets) + b"]", content_type=DICOM_JSON)
+
+
+def multipart(parts: Sequence[Part], part_type: str) -> Response:
+    """`multipart/related` of parts whose sizes are known; the first is made before the status is sent.
+
+    `part_type` is the media type for the `type` parameter of the answer (RFC 2387).
+    """
+    boundary = new_boundary()
+    response = Response(
+        _begun(encode_multipart(parts, boundary)),
+        content_type=f'multipart/related; type="{part_type}"; boundary={boundary}',
+    )
+    response.content_length = multipart_length(parts, boundary)
+    return response
+
+
+def single(body: bytes, content_type: str) -> Response:
+    """One representation, not wrapped."""
+    return Response(body, content_type=content_type)
+
+
+def stream(chunks: Iterable[bytes], content_type: str, length_bytes: int) -> Response:
+    """One representation of known size whose bytes come in pieces; the first before the status is sent."""
+    response = Response(_begun(iter(chunks)), content_type=content_type)
+    response.content_length = length_bytes
+    return response
+
+
+def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same chunks, the first already made: an error in it still becomes a status."""
+    first = next(chunks, b"")
+
+    def rest() -> Iterator[bytes]:
+        yield first
+        yield from chunks
+
+    return rest()
