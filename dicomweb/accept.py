@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dicomweb.transfer_syntax import OLD_SPELLINGS
 
 # One parameter: quoted values may hold any separator; unquoted ones may hold `/` (type=application/dicom) and `*`.
-_PARAMETER = re.compile(r';\s*([\w.+-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))')
+_PARAMETER = re.compile(r'\s*;\s*([\w.+-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))')
 _TYPE = re.compile(r"\s*([\w.+*-]+/[\w.+*-]+)\s*")
 _SKIP = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,"]|")*?(?:,|\Z)')
 
@@ -57,7 +57,7 @@ def _ranges(text: str) -> Iterator[MediaRange]:
             end = start.end()
             while found := _PARAMETER.match(text, end):
                 parameters.append((found[1].lower(), found[3] if found[2] is None else found[2]))
-                end = re.compile(r"\s*").match(text, found.end()).end()  # type: ignore[union-attr]
+                end = found.end()
             yield _media_range(start[1].lower(), parameters)
             position = end
         rest = _SKIP.match(text, position)  # a stray `;`, or what we cannot read: on to the next comma

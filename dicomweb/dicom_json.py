@@ -1,5 +1,6 @@
 """The DICOM JSON Model (PS3.18 Annex F): one attribute at a time."""
 
+import base64
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,11 @@ def element(vr: str, values: Iterable[Any] = ()) -> Element:
     if vr in ("IS", "DS"):  # Java clients give up on a null among numbers; an empty string is a valid spelling
         converted = ["" if value is None else value for value in converted]
     return {"vr": vr, "Value": converted}
+
+
+def binary_element(vr: str, value: bytes) -> Element:
+    """An attribute of a binary VR, inline."""
+    return {"vr": vr, "InlineBinary": base64.b64encode(value).decode()} if value else {"vr": vr}
 
 
 def _value(vr: str, value: Any) -> Any:

@@ -1,0 +1,185 @@
+"""AWS HealthImaging over boto3: the calls of a reader, retried within a deadline, its errors in our words."""
+
+import logging
+import math
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+)
+
+from ahi.image_set import ImageSetKey, ImageSetProperties
+from dicomweb.errors import BadRequest, NotAcceptable, NotFound, ProxyError, UpstreamBusy, UpstreamFailed
+
+if TYPE_CHECKING:
+    from mypy_boto3_medical_imaging import HealthImagingClient
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_RETRIED = frozenset(
+    {
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "ConflictException",
+        "InternalServerException",
+        "InternalServerError",
+        "InternalFailure",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+    }
+)
+"""Errors that pass by themselves. A conflict is one: metadata of a fresh import is not ready yet."""
+
+_DELAYS_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
+
+_MEANING: dict[str, Callable[[str], ProxyError]] = {
+    "ResourceNotFoundException": NotFound,
+    "ValidationException": NotFound,  # an identifier from the index that AHI finds ill-formed
+    "BadRequestException": BadRequest,
+    "NotAcceptableException": NotAcceptable,
+    "ServiceQuotaExceededException": UpstreamBusy,
+    "AccessDeniedException": UpstreamFailed,
+    "ExpiredTokenException": UpstreamFailed,
+    "ExpiredToken": UpstreamFailed,
+    "UnrecognizedClientException": UpstreamFailed,
+    "UnknownOperationException": UpstreamFailed,
+}
+
+
+class AhiClient:
+    """The calls a read-only proxy makes. Safe to share between threads; make it after a fork, not before.
+
+    A call is given up `deadline_seconds` after it began, retries included, and then is UpstreamBusy.
+    """
+
+    def __init__(self, *, region: str, max_connections: int = 32, deadline_seconds: float = 10) -> None:
+        self._deadline_seconds = deadline_seconds
+        self._client = _boto3_client(
+            region,
+            Config(
+                max_pool_connections=max_connections,
+                connect_timeout=3,
+                read_timeout=deadline_seconds,
+                retries={"total_max_attempts": 1},  # ours know the deadline, and that a conflict passes
+            ),
+        )
+
+    def image_set_metadata(self, key: ImageSetKey, version: str) -> bytes:
+        """The metadata of one version, as gzip or as plain JSON."""
+
+        def call() -> bytes:
+            answer = self._client.get_image_set_metadata(
+                datastoreId=key.datastore_id, imageSetId=key.image_set_id, versionId=version
+            )
+            return answer["imageSetMetadataBlob"].read()
+
+        return self._retried("GetImageSetMetadata", call)
+
+    def image_set(self, key: ImageSetKey) -> ImageSetProperties:
+        """The properties of the latest version."""
+
+        def call() -> ImageSetProperties:
+            answer: Any = self._client.get_image_set(datastoreId=key.datastore_id, imageSetId=key.image_set_id)
+            if answer.get("imageSetState") == "DELETED":
+                raise NotFound("the image set was deleted")
+            updated_at = answer.get("updatedAt")
+            return ImageSetProperties(
+                version=answer["versionId"],
+                is_primary=answer.get("isPrimary", True),
+                updated_at=updated_at.timestamp() if updated_at else 0.0,
+            )
+
+        return self._retried("GetImageSet", call)
+
+    def image_frame(self, key: ImageSetKey, frame_id: str) -> bytes:
+        """The stored bytes of a frame."""
+
+        def call() -> bytes:
+            answer = self._client.get_image_frame(
+                datastoreId=key.datastore_id,
+                imageSetId=key.image_set_id,
+                imageFrameInformation={"imageFrameId": frame_id},
+            )
+            return answer["imageFrameBlob"].read()
+
+        return self._retried("GetImageFrame", call)
+
+    def ping(self, datastore_id: str | None) -> None:
+        """Nothing if AHI answers us, else UpstreamBusy or UpstreamFailed. Not retried."""
+        try:
+            if datastore_id:
+                self._client.get_datastore(datastoreId=datastore_id)
+            else:
+                self._client.list_datastores(maxResults=1)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code != "AccessDeniedException":  # it knows us; reading image sets needs no right to this call
+                raise _translated("GetDatastore", error) from error
+        except BotoCoreError as error:
+            raise _translated("GetDatastore", error) from error
+
+    def _retried(self, operation: str, call: Callable[[], T]) -> T:
+        give_up = time.monotonic() + self._deadline_seconds
+        delays = iter(_DELAYS_SECONDS)
+        while True:
+            try:
+                return call()
+            except (ClientError, BotoCoreError) as error:
+                pause = next(delays, math.inf) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
+                if not _passes(error) or time.monotonic() + pause > give_up:
+                    raise _translated(operation, error) from error
+                log.warning("AHI call retried operation=%s error=%s", operation, _code(error))
+            time.sleep(pause)
+
+
+def _boto3_client(region: str, config: Config) -> "HealthImagingClient":
+    """A client that adds no `runtime-` to the host of an endpoint that the operator has chosen.
+
+    Where the endpoint comes from (environment, profile) is botocore's affair; that it was chosen shows in its URL.
+    """
+    session = boto3.session.Session(region_name=region)
+    unconfigured: dict[str, Any] = {"ignore_configured_endpoint_urls": True}
+    own = session.client("medical-imaging", config=config.merge(Config(**unconfigured)))
+    client = session.client("medical-imaging", config=config)
+    if client.meta.endpoint_url == own.meta.endpoint_url:
+        return client
+    return session.client("medical-imaging", config=config.merge(Config(inject_host_prefix=False)))
+
+
+def _code(error: ClientError | BotoCoreError) -> str:
+    if isinstance(error, ClientError):
+        return error.response["Error"]["Code"]
+    return type(error).__name__
+
+
+def _passes(error: ClientError | BotoCoreError) -> bool:
+    """Whether trying again can help: named errors, 5xx and 429 under any name, cut connections, time-outs."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return _code(error) in _RETRIED or status in (409, 429) or status >= 500
+    return isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError)
+
+
+def _translated(operation: str, error: ClientError | BotoCoreError) -> ProxyError:
+    code = _code(error)
+    if _passes(error):
+        log.error("AHI busy operation=%s error=%s", operation, code)
+        return UpstreamBusy("AWS HealthImaging does not answer at the moment")
+    meaning = _MEANING.get(code, UpstreamFailed)
+    if meaning is NotFound:
+        return NotFound("AWS HealthImaging does not have it any more")
+    log.error("AHI refused operation=%s error=%s", operation, code)
+    if isinstance(error, NoCredentialsError):
+        return UpstreamFailed("the service has no AWS credentials")
+    return meaning(f"AWS HealthImaging refused {operation}: {code}")

@@ -1,0 +1,146 @@
+"""Stored frames ↔ native pixels. The only module of the proxy that calls a codec."""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+
+from dicomweb.errors import NotAcceptable, UpstreamFailed
+from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE, JPEG_XL, transfer_syntax
+
+Pixels = npt.NDArray[Any]
+
+_J2K_START = b"\xff\x4f\xff\x51"
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """How native pixels of a frame are laid out (PS3.3 Section C.7.6.3): sizes in pixels and bits."""
+
+    rows: int
+    columns: int
+    samples_per_pixel: int
+    bits_allocated: int
+    pixel_representation: int
+    photometric_interpretation: str
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The little-endian type of a sample; 12 bits allocated take 16."""
+        size_bytes = next(size for size in (1, 2, 4, 8) if self.bits_allocated <= 8 * size)
+        return np.dtype(f"<{'i' if self.pixel_representation else 'u'}{size_bytes}")
+
+    @property
+    def frame_bytes(self) -> int:
+        """The size of one native frame; one-bit pixels are packed and the frame ends on a byte."""
+        samples = self.rows * self.columns * self.samples_per_pixel
+        return (samples + 7) // 8 if self.bits_allocated == 1 else samples * self.dtype.itemsize
+
+
+def decode(stored: bytes, transfer_syntax_uid: str, pixels: PixelFormat) -> bytes:
+    """One frame as native pixels: little endian, interleaved by pixel, JPEG's YCbCr as RGB.
+
+    NotAcceptable where there is no decoder (video, say); UpstreamFailed where the bytes are not what they should be.
+    """
+    if transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN:
+        native = stored
+    else:
+        native = _native(_decode_array(stored, transfer_syntax_uid, pixels), pixels)
+    if len(native) != pixels.frame_bytes:
+        raise UpstreamFailed("a stored frame does not have the size that its metadata states")
+    return native
+
+
+def _decode_array(stored: bytes, transfer_syntax_uid: str, pixels: PixelFormat) -> Pixels:
+    decoder = _DECODERS.get(transfer_syntax(transfer_syntax_uid).media_type)
+    if decoder is None:
+        raise NotAcceptable("the frames can only be had as they are stored: ask for transfer-syntax=*")
+    try:
+        return decoder(stored, pixels)
+    except (RuntimeError, ValueError, KeyError) as error:  # what codecs raise on bytes that they cannot read
+        raise UpstreamFailed("a stored frame cannot be decoded") from error
+
+
+def _native(array: Pixels, pixels: PixelFormat) -> bytes:
+    """The samples in the type of the data set; a decoder may have chosen a narrower or an unsigned one."""
+    return np.ascontiguousarray(array).astype(pixels.dtype, copy=False).tobytes()
+
+
+def _decode_htj2k(stored: bytes, pixels: PixelFormat) -> Pixels:
+    if imagecodecs.HTJ2K.available:
+        return np.asarray(imagecodecs.htj2k_decode(stored))
+    return _decode_openjpeg(stored, pixels)
+
+
+def _decode_openjpeg(stored: bytes, _pixels: PixelFormat) -> Pixels:
+    """OpenJPEG reads HTJ2K too: the way for Pythons whose imagecodecs has no OpenJPH."""
+    from openjpeg.utils import decode as openjpeg_decode  # noqa: PLC0415 - only there
+
+    return np.asarray(openjpeg_decode(stored))
+
+
+def _decode_jpeg_2000(stored: bytes, _pixels: PixelFormat) -> Pixels:
+    return np.asarray(imagecodecs.jpeg2k_decode(stored))
+
+
+def _decode_jpeg(stored: bytes, pixels: PixelFormat) -> Pixels:
+    if pixels.samples_per_pixel == 1:
+        return np.asarray(imagecodecs.jpeg8_decode(stored))
+    transformed = jpeg_has_ycbcr(stored, pixels.photometric_interpretation)
+    colour = "YCBCR" if transformed else "RGB"
+    return np.asarray(imagecodecs.jpeg8_decode(stored, colorspace=colour, outcolorspace="RGB"))
+
+
+def _decode_jpeg_xl(stored: bytes, _pixels: PixelFormat) -> Pixels:
+    return np.asarray(imagecodecs.jpegxl_decode(stored))
+
+
+_DECODERS: dict[str, Callable[[bytes, PixelFormat], Pixels]] = {
+    "image/jphc": _decode_htj2k,
+    "image/jp2": _decode_jpeg_2000,
+    "image/jpeg": _decode_jpeg,
+    "image/jxl": _decode_jpeg_xl,
+}
+
+
+def jpeg_has_ycbcr(stored: bytes, photometric_interpretation: str) -> bool:
+    """Whether three-component JPEG data is YCbCr: Adobe's marker tells, else the data set's own label."""
+    for marker, segment in _segments(stored):
+        if marker == 0xFFEE and segment[:5] == b"Adobe" and len(segment) >= 12:
+            return segment[11] == 1
+    return photometric_interpretation != "RGB"
+
+
+def jpeg_2000_has_colour_transform(stored: bytes) -> bool:
+    """Whether a JPEG 2000 or HTJ2K codestream has the multiple-component transform on: decoders then give RGB."""
+    return any(marker == 0xFF52 and len(segment) > 4 and segment[4] == 1 for marker, segment in _segments(stored))
+
+
+def _segments(stored: bytes) -> list[tuple[int, bytes]]:
+    """The marker segments of the main header of a JPEG or a JPEG 2000 codestream."""
+    position, found = 2, []
+    while position + 4 <= len(stored):
+        marker, length = struct.unpack_from(">HH", stored, position)
+        if marker in (0xFFDA, 0xFF90) or marker < 0xFF00:
+            break
+        found.append((marker, stored[position + 4 : position + 2 + length]))
+        position += 2 + length
+    return found
+
+
+def delivered_photometric(stored: bytes, transfer_syntax_uid: str, pixels: PixelFormat) -> str:
+    """The PhotometricInterpretation of the native pixels that `decode` gives for a colour frame."""
+    label = pixels.photometric_interpretation
+    if not label.startswith("YBR") or pixels.samples_per_pixel != 3:
+        return label
+    if transfer_syntax_uid in (JPEG_BASELINE, JPEG_XL):
+        return "RGB"
+    if label in ("YBR_RCT", "YBR_ICT"):
+        return "RGB"
+    if stored.startswith(_J2K_START) and jpeg_2000_has_colour_transform(stored):
+        return "RGB"
+    return "YBR_FULL" if label == "YBR_FULL_422" else label

@@ -1,0 +1,169 @@
+"""From the names and values of image-set metadata to DICOM attributes.
+
+AHI names standard elements by keyword (dictionary of 2022b) and others by eight hex digits, gives no VR for what has a
+keyword, and writes values as JSON that has changed over the years: numbers padded or not, a scalar where an array was
+expected and the other way round, null for empty. What arrives here may be any of these.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+from pydicom._dicom_dict import RepeatersDictionary
+from pydicom.datadict import dictionary_VR, private_dictionary_VR, tag_for_keyword
+
+from dicomweb.data_set import Attribute, DataSet, splits
+from dicomweb.dicom_json import BINARY_VRS, INTEGER_VRS, NUMBER_VRS
+
+_HEX_TAG = re.compile(r"[0-9A-Fa-f]{8}\Z")
+
+# Keywords of repeating groups (overlays, curves) stand for many tags; the first group is meant.
+_REPEATERS = {entry[4]: int(mask.replace("x", "0"), 16) for mask, entry in RepeatersDictionary.items()}
+
+# Elements of which the first and third value are unsigned whatever the pixels are (PS3.3 Section C.11.1.1).
+_LUT_DESCRIPTORS = frozenset({0x00281101, 0x00281102, 0x00281103, 0x00283002, 0x00281100})
+
+Vrs = Mapping[str, str]
+
+
+def to_data_set(elements: Mapping[str, Any], private_vrs: Vrs, pixel_representation: int) -> DataSet:
+    """The attributes of one level or item, ascending by tag; group 0002, group lengths and pixel data are left out.
+
+    `private_vrs` are the VRs that the metadata states for elements without a keyword.
+    """
+    attributes = {}
+    creators = {name: value for name, value in elements.items() if name[4:6] == "00" and isinstance(value, str)}
+    for name, value in elements.items():
+        tag = _tag(name)
+        if tag is None or tag >> 16 <= 0x0002 or tag & 0xFFFF == 0 or tag in (0x7FE00008, 0x7FE00009, 0x7FE00010):
+            continue
+        vr = _vr(name, tag, value, private_vrs, creators, pixel_representation)
+        attributes[tag] = Attribute(f"{tag:08X}", vr, _value(vr, value, private_vrs, pixel_representation))
+    return tuple(attributes[tag] for tag in sorted(attributes))
+
+
+@cache
+def _tag(name: str) -> int | None:
+    if _HEX_TAG.match(name):
+        return int(name, 16)
+    return tag_for_keyword(name) or _REPEATERS.get(name)
+
+
+def _vr(name: str, tag: int, value: Any, private_vrs: Vrs, creators: Mapping[str, str], signed: int) -> str:
+    stated = private_vrs.get(name)
+    vr = stated if stated else _dictionary_vr(tag, creators.get(f"{tag >> 16:04X}{(tag >> 8) & 0xFF:04X}"))
+    if vr is None:
+        return _guessed_vr(value)
+    return _settled_vr(tag, vr, value, signed) if " or " in vr else vr
+
+
+def _dictionary_vr(tag: int, creator: str | None) -> str | None:
+    try:
+        if tag >> 16 & 1:
+            if 0x10 <= tag & 0xFFFF <= 0xFF:
+                return "LO"
+            return private_dictionary_VR(tag, creator) if creator else None
+        return dictionary_VR(tag)
+    except KeyError:
+        return None
+
+
+def _guessed_vr(value: Any) -> str:
+    """For an element that nobody names the VR of: what its JSON form can hold."""
+    first = next((item for item in value if item is not None), None) if isinstance(value, list) else value
+    match first:
+        case Mapping():
+            return "SQ"
+        case bool():
+            return "UN"
+        case int():
+            return "SL" if -(2**31) <= first < 2**31 else "SV"
+        case float():
+            return "FD"
+        case str():
+            return "UT" if len(first) > 64 else "LO"
+        case _:
+            return "UN"
+
+
+def _settled_vr(tag: int, vr: str, value: Any, signed: int) -> str:
+    """One VR where the dictionary leaves a choice (PS3.5 Annex A.1, PS3.6 Section 6)."""
+    if isinstance(value, str) and "OW" in vr:
+        return "OW"  # base64 text: the source had it as bytes
+    if vr == "OB or OW":
+        return "OW"
+    numbers = [number for number in _as_list(value) if isinstance(number, int)]
+    if tag in _LUT_DESCRIPTORS:
+        return "SS" if signed and any(number < 0 for number in numbers) else "US"
+    if any(number < 0 for number in numbers):
+        return "SS"
+    if any(number > 0x7FFF for number in numbers):
+        return "US"
+    return "SS" if signed else "US"
+
+
+def _value(
+    vr: str, value: Any, private_vrs: Vrs, signed: int
+) -> tuple[str | int | float, ...] | tuple[DataSet, ...] | bytes:
+    if vr in BINARY_VRS:
+        return _binary(value)
+    if vr == "SQ":
+        items = [item for item in _as_list(value) if isinstance(item, Mapping)]
+        return tuple(_item(item, private_vrs, signed) for item in items)
+    if vr == "AT":
+        return tuple(_attribute_tag(item) for item in _texts(vr, value))
+    words = _texts(vr, value)
+    if vr in NUMBER_VRS and vr not in ("DS", "IS"):
+        return tuple(_numbers(words, int if vr in INTEGER_VRS else float))
+    return words
+
+
+def _item(item: Mapping[str, Any], private_vrs: Vrs, signed: int) -> DataSet:
+    own = item.get("DICOMVRs")
+    vrs = {**private_vrs, **own} if isinstance(own, Mapping) else private_vrs
+    return to_data_set({name: value for name, value in item.items() if name != "DICOMVRs"}, vrs, signed)
+
+
+def _binary(value: Any) -> bytes:
+    """Base64 text as bytes; what is kept apart by AHI (its metadata may then hold null or an object) is empty."""
+    if not isinstance(value, str):
+        return b""
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error:
+        return value.encode()
+
+
+def _as_list(value: Any) -> Sequence[Any]:
+    if value is None:
+        return ()
+    return value if isinstance(value, list) else [value]
+
+
+def _texts(vr: str, value: Any) -> tuple[str | int | float, ...]:
+    words: list[str | int | float] = []
+    for item in _as_list(value):
+        if isinstance(item, str):
+            words += item.split("\\") if splits(vr) else [item]
+        elif isinstance(item, int | float):
+            words.append(item)
+        else:
+            words.append("")
+    stripped = tuple(word.strip(" \0") if isinstance(word, str) and splits(vr) else word for word in words)
+    return () if all(word == "" for word in stripped) else stripped
+
+
+def _numbers(words: Iterable[str | int | float], kind: type[int] | type[float]) -> Iterator[int | float]:
+    """The words that are numbers; binary VRs have no way to write another."""
+    for word in words:
+        with suppress(ValueError, OverflowError):
+            yield kind(word)
+
+
+def _attribute_tag(word: str | int | float) -> str:
+    digits = f"{word:08X}" if isinstance(word, int) else re.sub(r"[^0-9A-Fa-f]", "", str(word))
+    return digits.upper().zfill(8)

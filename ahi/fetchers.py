@@ -1,0 +1,206 @@
+"""The FrameFetcher processes: whatever is slow is done there, as jobs that they are handed.
+
+A fetcher listens on a Unix socket that was bound before any fork, so that every web process can reach every fetcher and
+a fetcher that died can be started again on the same socket. A job is a function with its arguments, pickled by name;
+its key decides which fetcher does it, so that one run serves everyone who waits for the same key.
+
+    web process     Fetchers.submit(key, job, ...)  →  Pending.result()
+    fetcher         serve(socket, workshop): accept → one thread a connection → SingleFlight → job(workshop, ...)
+"""
+
+import logging
+import socket
+import tempfile
+import threading
+import zlib
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from ahi.cache import Cache
+from ahi.client import AhiClient
+from dicomweb.errors import ProxyError, UpstreamBusy
+
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_BACKLOG = 1024
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a job has at hand in its fetcher."""
+
+    client: AhiClient
+    cache: Cache
+
+
+Job = Callable[Concatenate[Workshop, P], R]
+
+
+@dataclass(frozen=True)
+class _Request:
+    key: str
+    job: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+class FetcherSockets:
+    """The listening sockets of all fetchers, in a folder that only this user can enter. Made before any fork."""
+
+    def __init__(self, count: int) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="frame-fetchers-")
+        self.paths = [str(Path(self._folder.name, f"FF{index}")) for index in range(count)]
+        self.listening = [self._listen(path) for path in self.paths]
+
+    @staticmethod
+    def _listen(path: str) -> socket.socket:
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(path)
+        listening.listen(_BACKLOG)
+        return listening
+
+    def remove(self) -> None:
+        """Delete them; for the process that made them, when all is over."""
+        for listening in self.listening:
+            listening.close()
+        self._folder.cleanup()
+
+
+class Pending(Generic[R]):
+    """A job that a fetcher works on; `result` waits for it."""
+
+    def __init__(self, fetcher: "_Fetcher", request: _Request) -> None:
+        self._fetcher = fetcher
+        self._request = request
+        self._connection = fetcher.send(request)
+
+    def result(self) -> R:
+        """What the job returned or raised; a fetcher that dies on the way is asked once more when it is back."""
+        try:
+            answer = self._connection.recv()
+        except (EOFError, ConnectionError):
+            self._connection.close()
+            log.warning("fetcher lost, asking again")
+            self._connection = self._fetcher.send(self._request)
+            try:
+                answer = self._connection.recv()
+            except (EOFError, ConnectionError) as error:
+                self._connection.close()
+                raise UpstreamBusy("the request could not be completed") from error
+        self._fetcher.idle(self._connection)
+        if isinstance(answer, Exception):
+            raise answer
+        result: R = answer
+        return result
+
+    def abandon(self) -> None:
+        """Nobody waits any more."""
+        self._connection.close()
+
+
+class _Fetcher:
+    """The connections from this process to one fetcher. Each carries one job at a time."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._idle: list[Connection] = []
+
+    def send(self, request: _Request) -> Connection:
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        if connection:
+            try:
+                connection.send(request)
+                return connection
+            except ConnectionError:  # its fetcher was replaced meanwhile
+                connection.close()
+        connection = self._connect()
+        connection.send(request)
+        return connection
+
+    def idle(self, connection: Connection) -> None:
+        with self._lock:
+            self._idle.append(connection)
+
+    def _connect(self) -> Connection:
+        end = socket.socket(socket.AF_UNIX)
+        try:
+            end.connect(self._path)
+        except OSError as error:
+            end.close()
+            raise UpstreamBusy("the service is starting or stopping") from error
+        return Connection(end.detach())
+
+
+class Fetchers:
+    """All fetchers, seen from a web process."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self._fetchers = [_Fetcher(path) for path in paths]
+
+    def submit(self, key: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> Pending[R]:
+        """Hand the job to the fetcher of its key. Jobs with the same key that run at the same time are one."""
+        fetcher = self._fetchers[zlib.crc32(key.encode()) % len(self._fetchers)]
+        return Pending(fetcher, _Request(key, job, arguments))
+
+    def run(self, key: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> R:
+        """Hand over the job and wait for its result."""
+        return self.submit(key, job, *arguments, **_none).result()
+
+
+def serve(listening: socket.socket, workshop: Workshop) -> None:
+    """The life of a fetcher: answer every connection until the process ends."""
+    flights = _SingleFlight()
+    while True:
+        connection = Connection(listening.accept()[0].detach())
+        threading.Thread(target=_answer, args=(connection, workshop, flights), daemon=True).start()
+
+
+def _answer(connection: Connection, workshop: Workshop, flights: "_SingleFlight") -> None:
+    with connection:
+        while True:
+            try:
+                request: _Request = connection.recv()
+            except (EOFError, ConnectionError):
+                return
+            answer = flights.run(request.key, lambda request=request: request.job(workshop, *request.arguments))  # type: ignore[misc]
+            try:
+                connection.send(answer)
+            except ConnectionError:  # the web process is gone
+                return
+
+
+class _SingleFlight:
+    """Runs of the same key at the same time are one run. Errors are results here: everyone who waits gets them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._flying: dict[str, Future[Any]] = {}
+
+    def run(self, key: str, job: Callable[[], Any]) -> Any:
+        with self._lock:
+            flight = self._flying.get(key)
+            mine = flight is None
+            if flight is None:
+                flight = self._flying[key] = Future()
+        if mine:
+            flight.set_result(_outcome(job))
+            with self._lock:
+                del self._flying[key]
+        return flight.result()
+
+
+def _outcome(job: Callable[[], Any]) -> Any:
+    try:
+        return job()
+    except ProxyError as error:
+        return error
+    except Exception:  # the outermost frame of a job: the log has the traceback, the web process an error to raise
+        log.exception("job failed")
+        return RuntimeError("a job failed in its fetcher; the log says why")

@@ -1,0 +1,136 @@
+"""What fetchers do for the proxy: prepare image sets, fetch and decode frames. Each keeps its result in the cache.
+
+A job returns None when the result is in the cache under its name, and the bytes themselves where the disk is full.
+"""
+
+import logging
+import zlib
+from dataclasses import dataclass
+from enum import Enum
+
+from ahi.codecs import PixelFormat, decode
+from ahi.fetchers import Workshop
+from ahi.image_set import Frame, ImageSet, ImageSetKey, ImageSetProperties, Instance
+from ahi.prepared import FORMAT, encode_prepared
+from dicomweb.errors import UpstreamFailed
+from dicomweb.transfer_syntax import transfer_syntax
+
+log = logging.getLogger(__name__)
+
+
+class Form(Enum):
+    """The two forms of a frame: as AHI stores it, and as native pixels."""
+
+    STORED = "stored"
+    NATIVE = "native"
+
+
+@dataclass(frozen=True)
+class FrameReference:
+    """All that is needed to fetch one frame and to decode it."""
+
+    image_set: ImageSetKey
+    frame: Frame
+    transfer_syntax_uid: str
+    pixels: PixelFormat | None
+
+    def cache_name(self, form: Form) -> str:
+        """The bytes behind a frame ID never change, so its name is its ID."""
+        return f"frames/{self.frame.frame_id[:2]}/{self.frame.frame_id}.{form.value}"
+
+
+def prepared_cache_name(key: ImageSetKey, version: str) -> str:
+    """The name of a prepared image set."""
+    return f"prepared/{key.datastore_id}/{key.image_set_id}.{version}.{FORMAT}"
+
+
+def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, bytes | None]:
+    """The latest version of an image set, prepared; NotFound when AHI no longer has it."""
+    properties = workshop.client.image_set(key)
+    name = prepared_cache_name(key, properties.version)
+    if workshop.cache.find(name):
+        return properties, None
+
+    def first_frame(instance: Instance) -> bytes:
+        uid = instance.stored_transfer_syntax_uid
+        return _stored(workshop, FrameReference(key, instance.frames[0], uid, None))
+
+    image_set = ImageSet.from_metadata(workshop.client.image_set_metadata(key, properties.version))
+    blob = encode_prepared(image_set, first_frame)
+    kept = workshop.cache.put(name, blob)
+    log.info(
+        "image set prepared image_set=%s version=%s instances=%d",
+        key.image_set_id,
+        properties.version,
+        len(image_set.instances),
+    )
+    return properties, None if kept else blob
+
+
+def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form) -> bytes | None:
+    """A frame in one of its forms."""
+    name = reference.cache_name(form)
+    if workshop.cache.find(name):
+        return None
+    if form is Form.STORED:
+        stored = _fetch(workshop, reference)
+        return None if workshop.cache.find(name) else stored
+    native = native_frame(workshop, reference)
+    return None if workshop.cache.put(name, native) else native
+
+
+def native_frame(workshop: Workshop, reference: FrameReference) -> bytes:
+    """The native pixels of a frame, their checksum verified; they are not put into the cache."""
+    kept = _read(workshop, reference.cache_name(Form.NATIVE))
+    if kept is not None:
+        return kept
+    if reference.pixels is None:
+        raise UpstreamFailed("the pixels of a frame are not described in its metadata")
+    native, sound = _decoded(_stored(workshop, reference), reference, reference.pixels)
+    if not sound:
+        log.warning("frame checksum wrong, fetching again frame=%s", reference.frame.frame_id)
+        workshop.cache.drop(reference.cache_name(Form.STORED))
+        native, sound = _decoded(_stored(workshop, reference), reference, reference.pixels)
+    if not sound:
+        workshop.cache.drop(reference.cache_name(Form.STORED))
+        log.error("frame checksum wrong twice frame=%s", reference.frame.frame_id)
+        raise UpstreamFailed("the pixels of a frame do not have the checksum that its metadata states")
+    return native
+
+
+def _decoded(stored: bytes, reference: FrameReference, pixels: PixelFormat) -> tuple[bytes, bool]:
+    """Native pixels, and whether they, or the stored bytes where those are what was summed, are intact."""
+    expected = reference.frame.checksum
+    syntax = transfer_syntax(reference.transfer_syntax_uid)
+    if syntax.lossy or syntax.native:  # kept as imported: the sum is that of the stored bytes
+        sound = expected is None or zlib.crc32(stored) == expected
+        return (decode(stored, syntax.uid, pixels), True) if sound else (b"", False)
+    try:
+        native = decode(stored, syntax.uid, pixels)
+    except UpstreamFailed:
+        return b"", False
+    return native, expected is None or zlib.crc32(native) == expected
+
+
+def _stored(workshop: Workshop, reference: FrameReference) -> bytes:
+    kept = _read(workshop, reference.cache_name(Form.STORED))
+    return _fetch(workshop, reference) if kept is None else kept
+
+
+def _fetch(workshop: Workshop, reference: FrameReference) -> bytes:
+    stored = workshop.client.image_frame(reference.image_set, reference.frame.frame_id)
+    workshop.cache.put(reference.cache_name(Form.STORED), stored)
+    return stored
+
+
+def _read(workshop: Workshop, name: str) -> bytes | None:
+    path = workshop.cache.find(name)
+    try:
+        return path.read_bytes() if path else None
+    except FileNotFoundError:  # evicted this moment
+        return None
+
+
+def ping(workshop: Workshop, datastore_id: str | None) -> None:
+    """Nothing if AHI answers."""
+    workshop.client.ping(datastore_id)

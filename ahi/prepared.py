@@ -1,0 +1,247 @@
+"""Image sets in a form that answers requests by slicing bytes: made once per version, in a fetcher, kept in the cache.
+
+The file: a magic, the length of the index, the index (JSON), then the blocks that it points into. For each instance a
+block holds its DICOM JSON and one its Explicit VR Little Endian data set up to the pixel data, as it is true for native
+pixels and, where that differs, as it is true for the stored ones. In the JSON one raw byte 0x01, which JSON text never
+holds by itself, stands for the public root, which each client may see under another name.
+"""
+
+import json
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ahi.codecs import PixelFormat, delivered_photometric, jpeg_2000_has_colour_transform
+from ahi.image_set import Frame, ImageSet, Instance
+from dicomweb import dicom_json
+from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet, json_element
+from dicomweb.explicit_le import encode_data_set
+from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
+
+FORMAT = "1"
+"""Part of the name of a prepared file: raise it when the form changes, and old files are simply not found."""
+
+_MAGIC = b"AHI prepared\0"
+_PUBLIC_ROOT = b"\x01"
+_PIXEL_DATA = "7FE00010"
+
+Slice = tuple[int, int]
+"""Offset and length in bytes."""
+
+Probe = Callable[[Instance], bytes]
+"""The stored bytes of the first frame of an instance: only the codestream knows whether colours were transformed."""
+
+
+@dataclass(frozen=True)
+class PreparedInstance:
+    """One instance: what requests need to know of it, and where its blocks are.
+
+    `native_head` and `stored_head` are the data set before PixelData, `tail` is what follows it. `pixels` is None
+    without pixel data.
+    """
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    pixels: PixelFormat | None
+    frames: tuple[Frame, ...]
+    json: Slice
+    native_head: Slice
+    stored_head: Slice
+    tail: Slice
+
+
+@dataclass(frozen=True)
+class PreparedImageSet:
+    """The instances of an image set in display order: by InstanceNumber, then by position, then by UID."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    instances: tuple[PreparedInstance, ...]
+    blocks: memoryview
+
+    def metadata(self, instance: PreparedInstance, public_root: str) -> bytes:
+        """The DICOM JSON of an instance."""
+        return self.block(instance.json).replace(_PUBLIC_ROOT, public_root.encode())
+
+    def block(self, where: Slice) -> bytes:
+        """The bytes of one block."""
+        offset, length_bytes = where
+        return bytes(self.blocks[offset : offset + length_bytes])
+
+    @classmethod
+    def from_bytes(cls, blob: bytes | memoryview) -> "PreparedImageSet":
+        """What `encode_prepared` made; `blob` may be a mapped file."""
+        view = memoryview(blob)
+        start = len(_MAGIC) + 8
+        (index_bytes,) = struct.unpack("<Q", view[len(_MAGIC) : start])
+        index = json.loads(bytes(view[start : start + index_bytes]))
+        instances = tuple(_instance(row) for row in index["instances"])
+        return cls(index["study"], index["series"], instances, view[start + index_bytes :])
+
+
+def _instance(row: Mapping[str, Any]) -> PreparedInstance:
+    pixels = PixelFormat(**row["pixels"]) if row["pixels"] else None
+    frames = tuple(Frame(*frame) for frame in row["frames"])
+    slices = {name: tuple(row[name]) for name in ("json", "native_head", "stored_head", "tail")}
+    return PreparedInstance(**{**row, **slices, "pixels": pixels, "frames": frames})
+
+
+def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
+    """The prepared form of an image set."""
+    blocks, rows = _Blocks(), []
+    photometric = _Photometric(probe)
+    for instance in sorted(image_set.instances, key=_display_order):
+        forms = _Forms(instance, photometric)
+        native_head = blocks.add(encode_data_set(_before_pixels(forms.native)))
+        stored_head = native_head
+        if forms.stored != forms.native:
+            stored_head = blocks.add(encode_data_set(_before_pixels(forms.stored)))
+        prepared = PreparedInstance(
+            sop_instance_uid=instance.sop_instance_uid,
+            sop_class_uid=str(_first(instance.data_set, "00080016") or ""),
+            transfer_syntax_uid=instance.stored_transfer_syntax_uid,
+            pixels=forms.pixels,
+            frames=(),
+            json=blocks.add(_json(image_set, instance, forms.described)),
+            native_head=native_head,
+            stored_head=stored_head,
+            tail=blocks.add(encode_data_set(_after_pixels(forms.native))),
+        )
+        rows.append({**asdict(prepared), "frames": [(frame.frame_id, frame.checksum) for frame in instance.frames]})
+    study, series = image_set.study_instance_uid, image_set.series_instance_uid
+    index = json.dumps({"study": study, "series": series, "instances": rows}, separators=(",", ":")).encode()
+    return b"".join((_MAGIC, struct.pack("<Q", len(index)), index, *blocks.all))
+
+
+class _Blocks:
+    """Byte strings one after another."""
+
+    def __init__(self) -> None:
+        self.all: list[bytes] = []
+        self._length_bytes = 0
+
+    def add(self, block: bytes) -> Slice:
+        where = (self._length_bytes, len(block))
+        self.all.append(block)
+        self._length_bytes += len(block)
+        return where
+
+
+class _Photometric:
+    """What the codestreams of an image set hold, looked up once per kind of instance."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._known: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def of(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:
+        """PhotometricInterpretation of the native and of the stored pixels."""
+        label = pixels.photometric_interpretation
+        if pixels.samples_per_pixel != 3 or not instance.frames:
+            return label, label
+        kind = (label, instance.stored_transfer_syntax_uid)
+        if kind not in self._known:
+            self._known[kind] = self._look(instance, pixels)
+        return self._known[kind]
+
+    def _look(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:
+        uid, label = instance.stored_transfer_syntax_uid, pixels.photometric_interpretation
+        syntax = transfer_syntax(uid)
+        if syntax.native or syntax.video:
+            return label, label
+        stored = self._probe(instance)
+        native = delivered_photometric(stored, uid, pixels)
+        if syntax.lossy:
+            return native, label
+        return native, "YBR_RCT" if jpeg_2000_has_colour_transform(stored) else native
+
+
+class _Forms:
+    """The data set of an instance as it is true for native pixels, for the stored ones, and for the metadata.
+
+    AHI keeps the labels of the source file while the frames are interleaved and may be RGB by now (PS3.5 Section 8.2).
+    """
+
+    def __init__(self, instance: Instance, photometric: _Photometric) -> None:
+        data_set = instance.data_set
+        syntax = transfer_syntax(instance.stored_transfer_syntax_uid)
+        self.pixels = _pixel_format(data_set) if instance.frames else None
+        self.native = self.stored = self.described = data_set
+        if self.pixels is None:
+            return
+        native, stored = photometric.of(instance, self.pixels)
+        changes: dict[str, str | int] = {}
+        if self.pixels.samples_per_pixel > 1:
+            changes["00280006"] = 0
+        if syntax.lossy and not _first(data_set, "00282110"):
+            changes["00282110"] = "01"
+        self.native = _changed(data_set, {**changes, "00280004": native})
+        self.stored = _changed(data_set, {**changes, "00280004": stored})
+        self.described = self.stored if syntax.lossy else self.native
+
+
+_CHANGED_VRS = {"00280004": "CS", "00280006": "US", "00282110": "CS"}
+
+
+def _changed(data_set: DataSet, changes: Mapping[str, str | int]) -> DataSet:
+    """The data set with these values; what it has already stays the same object, so that equal forms compare fast."""
+    kept = [attribute for attribute in data_set if attribute.tag not in changes]
+    new = [Attribute(tag, _CHANGED_VRS[tag], (value,)) for tag, value in changes.items()]
+    return tuple(sorted(kept + new, key=lambda attribute: attribute.tag))
+
+
+def _pixel_format(data_set: DataSet) -> PixelFormat | None:
+    numbers = [_first(data_set, tag) for tag in ("00280010", "00280011", "00280002", "00280100", "00280103")]
+    rows, columns, samples, bits, signed = (number if isinstance(number, int) else None for number in numbers)
+    if not rows or not columns or not bits or bits > 64:
+        return None
+    return PixelFormat(rows, columns, samples or 1, bits, signed or 0, str(_first(data_set, "00280004") or ""))
+
+
+def _first(data_set: DataSet, tag: str) -> str | int | float | None:
+    attribute = next((attribute for attribute in data_set if attribute.tag == tag), None)
+    return attribute.words[0] if attribute and attribute.words else None
+
+
+def _display_order(instance: Instance) -> tuple[float, tuple[float, ...], str]:
+    position = next((attribute.words for attribute in instance.data_set if attribute.tag == "00200032"), ())
+    number = _float(_first(instance.data_set, "00200013"))
+    return number, tuple(_float(word) for word in reversed(position)), instance.sop_instance_uid
+
+
+def _float(word: str | int | float | None) -> float:
+    try:
+        return float(word) if word is not None else 0.0
+    except ValueError:
+        return 0.0
+
+
+def _before_pixels(data_set: DataSet) -> DataSet:
+    return tuple(attribute for attribute in data_set if attribute.tag < _PIXEL_DATA)
+
+
+def _after_pixels(data_set: DataSet) -> DataSet:
+    return tuple(attribute for attribute in data_set if attribute.tag > _PIXEL_DATA)
+
+
+def _json(image_set: ImageSet, instance: Instance, data_set: DataSet) -> bytes:
+    path = (
+        f"/studies/{image_set.study_instance_uid}/series/{image_set.series_instance_uid}"
+        f"/instances/{instance.sop_instance_uid}"
+    )
+    elements = {attribute.tag: json_element(attribute) for attribute in data_set}
+    elements[CHARACTER_SET] = dicom_json.element("CS", [UTF_8])
+    elements["00081190"] = dicom_json.element("UR", ["\x01" + path])
+    elements["00083002"] = dicom_json.element("UI", list(_available_transfer_syntaxes(instance)))
+    text = dicom_json.encode({tag: elements[tag] for tag in sorted(elements)})
+    return text.replace(b"\\u0001" + path.encode(), _PUBLIC_ROOT + path.encode())
+
+
+def _available_transfer_syntaxes(instance: Instance) -> Iterator[str]:
+    stored = transfer_syntax(instance.stored_transfer_syntax_uid)
+    if instance.frames and not stored.native:
+        yield stored.uid
+    if not stored.video:
+        yield EXPLICIT_VR_LITTLE_ENDIAN

@@ -1,0 +1,112 @@
+"""Explicit VR Little Endian (PS3.5 Section 7.1.2 and Annex A.2): data sets as bytes."""
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from pydicom import config
+from pydicom.charset import convert_encodings, encode_string
+
+from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet
+
+_LONG_LENGTH = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
+_TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # those that SpecificCharacterSet speaks of
+_NUMBER_FORMATS = {"FL": "f", "FD": "d", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H", "UV": "Q"}
+
+EncodeText = Callable[[str], bytes]
+
+config.settings.writing_validation_mode = config.RAISE  # a character that a set lacks is an error, never a "?"
+
+
+def encode_data_set(data_set: DataSet) -> bytes:
+    """The data set in its own character set, or in ISO_IR 192 when some text cannot be written in that."""
+    try:
+        return _encode(data_set, _encoder(()))
+    except (UnicodeError, LookupError):
+        return _encode(_in_utf_8(data_set), _encoder((UTF_8,)))
+
+
+def encode_element(tag: str, vr: str, value: bytes) -> bytes:
+    """One attribute whose value is bytes already; an odd length is padded."""
+    return encode_head(tag, vr, len(value) + len(value) % 2) + value + b"\0" * (len(value) % 2)
+
+
+def encode_head(tag: str, vr: str, length_bytes: int) -> bytes:
+    """Tag, VR and length; `length_bytes` 0xFFFFFFFF for an undefined length."""
+    number = int(tag, 16)
+    start = struct.pack("<HH", number >> 16, number & 0xFFFF)
+    if vr not in _LONG_LENGTH and length_bytes > 0xFFFF:
+        vr = "UN"  # PS3.5 Section 6.2.2: what the short form cannot hold
+    if vr in _LONG_LENGTH:
+        return start + vr.encode() + struct.pack("<HI", 0, length_bytes)
+    return start + vr.encode() + struct.pack("<H", length_bytes)
+
+
+def _encode(data_set: DataSet, encode_text: EncodeText) -> bytes:
+    own = next((attribute for attribute in data_set if attribute.tag == CHARACTER_SET), None)
+    if own:
+        encode_text = _encoder(tuple(str(term) for term in own.words))
+    return b"".join(_encode_attribute(attribute, encode_text) for attribute in data_set)
+
+
+def _encode_attribute(attribute: Attribute, encode_text: EncodeText) -> bytes:
+    vr = attribute.vr
+    if isinstance(attribute.value, bytes):
+        return encode_element(attribute.tag, vr, attribute.value)
+    if vr == "SQ":
+        items = (_encode(item, encode_text) for item in attribute.items)
+        value = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item for item in items)
+    elif vr in _NUMBER_FORMATS:
+        value = b"".join(_number(_NUMBER_FORMATS[vr], word) for word in attribute.words)
+    elif vr == "AT":
+        tags = (int(str(word), 16) for word in attribute.words)
+        value = b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in tags)
+    else:
+        encode = encode_text if vr in _TEXT_VRS else _ascii
+        value = b"\\".join(encode(_spelt(word)) for word in attribute.words)
+        value += (b"\0" if vr == "UI" else b" ") * (len(value) % 2)
+    return encode_head(attribute.tag, vr, len(value)) + value
+
+
+def _spelt(word: str | int | float) -> str:
+    return word if isinstance(word, str) else f"{word:.16g}" if isinstance(word, float) else str(word)
+
+
+def _number(letter: str, word: str | int | float) -> bytes:
+    if letter in "fd":
+        return struct.pack("<" + letter, float(word))
+    size_bits = 8 * struct.calcsize("<" + letter)
+    return (int(word) & ((1 << size_bits) - 1)).to_bytes(size_bits // 8, "little")  # the same bits if it overflows
+
+
+def _ascii(text: str) -> bytes:
+    return text.encode("ascii", errors="replace")
+
+
+def _encoder(terms: Sequence[str]) -> EncodeText:
+    """The text encoder for the values of SpecificCharacterSet; the default repertoire is ASCII."""
+    if not any(terms):
+        return lambda text: text.encode("ascii")
+    if tuple(terms) == (UTF_8,):
+        return lambda text: text.encode("utf-8")
+    encodings = convert_encodings(list(terms))
+
+    def encode(text: str) -> bytes:
+        # Code extensions are reset at every delimiter of a value (PS3.5 Section 6.1.2.5.3).
+        groups = (text_group.split("^") for text_group in text.split("="))
+        return b"=".join(b"^".join(encode_string(part, encodings) for part in group) for group in groups)
+
+    return encode
+
+
+def _in_utf_8(data_set: DataSet) -> DataSet:
+    """The same with SpecificCharacterSet as ISO_IR 192, at the top whether it was there or not, and in items."""
+    charset = Attribute(CHARACTER_SET, "CS", (UTF_8,))
+    items = [_items_in_utf_8(attribute) for attribute in data_set if attribute.tag != CHARACTER_SET]
+    return tuple(sorted([charset, *items], key=lambda attribute: attribute.tag))
+
+
+def _items_in_utf_8(attribute: Attribute) -> Attribute:
+    if attribute.vr != "SQ":
+        return attribute
+    return replace(attribute, value=tuple(_in_utf_8(item) for item in attribute.items))
