@@ -1,0 +1,42 @@
+"""What many tests share: the databases that can hold an index."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.servers import MariaDb, PostgreSql, Sqlite
+
+INDEXES = ("sqlite", "mariadb", "postgresql")
+"""Every database that the index may live in; each is the name of a fixture below. Another one is another row."""
+
+
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Sqlite:
+    return Sqlite(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDb]:
+    server = MariaDb()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSql]:
+    server = PostgreSql()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session", params=INDEXES)
+def new_index(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Makes fresh, empty, writable indexes and gives their URLs; once for each kind of database."""
+    server: Sqlite | MariaDb | PostgreSql = request.getfixturevalue(request.param)
+    return server.new_index
+
+
+@pytest.fixture
+def index_url(new_index: Callable[[], str]) -> str:
+    """The URL of a fresh, empty, writable index; once for each kind of database."""
+    return new_index()

@@ -1,0 +1,259 @@
+"""Real database servers, private to one test run.
+
+Each listens on a free loopback port, keeps its data in a temporary folder of its own, and runs under a small shell that
+ends it and removes the folder: when asked to, and also when the test run is killed (the kernel then sends the shell a
+SIGTERM). Speed comes before durability: these databases live for minutes.
+"""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import pymysql
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import URL, Engine
+from sqlalchemy.exc import OperationalError
+
+from db.schema import metadata
+
+START_SECONDS = 30
+PASSWORD = "p@ss/w:rd% ?"  # noqa: S105 - a test's; every character that a URL would take amiss
+
+_SUPERVISOR = """
+trap 'kill -TERM "$server"' TERM
+"$@" & server=$!
+until wait "$server"; [ "$?" -le 128 ] || ! kill -0 "$server" 2>/dev/null; do :; done
+[ -e "$FOLDER/keep" ] || rm -rf "$FOLDER"
+"""
+"""Runs "$@" until it ends, then removes its folder. `wait` also returns, above 128, when the trap has run."""
+
+
+class Process:
+    """A server under its supervisor, and the folder that goes with it."""
+
+    def __init__(self, folder: Path, command: Sequence[str], answers: Callable[[], object]) -> None:
+        """Start `command` and wait until `answers` raises nothing; what it logged is in the error if it never does."""
+        self._log = folder / "server.log"
+        with self._log.open("wb") as log:
+            self._supervisor = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", "sh", "-c", _SUPERVISOR, "supervisor", *command],
+                env={**os.environ, "FOLDER": str(folder)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the test run
+            )
+        give_up = time.monotonic() + START_SECONDS
+        while not _succeeds(answers):
+            if self._supervisor.poll() is not None or time.monotonic() > give_up:
+                logged = self._log.read_text(errors="replace") if self._log.exists() else "it ended at once"
+                self.close()
+                pytest.fail(f"{command[0]} did not start:\n{logged[-2000:]}", pytrace=False)
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        """End the server and remove its folder."""
+        self._supervisor.terminate()
+        self._supervisor.wait(timeout=START_SECONDS)
+
+
+class Sqlite:
+    """Databases as files of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = count(1)
+
+    def new_index(self) -> str:
+        """The URL of a fresh, empty index."""
+        return _with_schema(URL.create("sqlite", database=str(self._folder / f"index{next(self._numbers)}.sqlite")))
+
+
+class MariaDb:
+    """A private MariaDB server. Its collation is the nearest to that of stock MySQL 8 (utf8mb4_0900_ai_ci)."""
+
+    def __init__(self) -> None:
+        self._programs = [
+            _program("mariadb-install-db", "mariadb-server"),
+            _program("mariadbd", "mariadb-server", "/usr/sbin"),
+        ]
+        self._folder = Path(tempfile.mkdtemp(prefix="test-mariadb-"))
+        self._keep = self._folder / "keep"
+        self._port = free_port()
+        self._numbers = count(1)
+        self._user = ["--user=root"] if os.getuid() == 0 else []
+        self._install()
+        self.start()
+        self.execute(
+            f"CREATE USER writer@'%' IDENTIFIED BY '{PASSWORD}'",
+            "GRANT ALL ON *.* TO writer@'%'",
+        )
+
+    def _install(self) -> None:
+        options = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
+        subprocess.run(
+            [self._programs[0], *options, *self._user, f"--datadir={self._folder / 'data'}"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def stop(self) -> None:
+        """End the server but keep its data, for a `start` on the same port."""
+        self._keep.touch()
+        self._process.close()
+
+    def start(self) -> None:
+        """Start the server: in the constructor, and after a `stop`."""
+        self._keep.unlink(missing_ok=True)
+        options = {
+            "datadir": self._folder / "data",
+            "socket": self._folder / "server.sock",
+            "bind-address": "127.0.0.1",
+            "port": self._port,
+            "pid-file": self._folder / "server.pid",
+            "character-set-server": "utf8mb4",
+            "collation-server": "utf8mb4_uca1400_nopad_ai_ci",
+            "innodb-flush-log-at-trx-commit": 0,
+            "innodb-flush-method": "nosync",
+            "innodb-doublewrite": 0,
+            "innodb-buffer-pool-size": "64M",
+            "innodb-log-file-size": "16M",
+        }
+        settings = [f"--{name}={value}" for name, value in options.items()]
+        command = [self._programs[1], "--no-defaults", *self._user, *settings]
+        self._process = Process(self._folder, command, self.execute)
+
+    def execute(self, *statements: str) -> None:
+        """Run statements as the administrator."""
+        with (
+            pymysql.connect(host="127.0.0.1", port=self._port, user="root", autocommit=True) as connection,
+            connection.cursor() as cursor,
+        ):
+            for statement in statements:
+                cursor.execute(statement)
+
+    def new_index(self) -> str:
+        """The URL of a fresh, empty index, with all rights."""
+        name = f"index{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return _with_schema(self._url("writer", name))
+
+    def new_reader(self) -> tuple[str, str]:
+        """The URLs of a fresh, empty index: with all rights, and of a user who may do no more than SELECT in it."""
+        url = self.new_index()
+        name = url.rpartition("/")[2]
+        self.execute(
+            f"CREATE USER {name}_reader@'%' IDENTIFIED BY '{PASSWORD}'",
+            f"GRANT SELECT ON {name}.* TO {name}_reader@'%'",
+        )
+        return url, _text(self._url(f"{name}_reader", name))
+
+    def _url(self, user: str, database: str) -> URL:
+        return URL.create("mysql+pymysql", user, PASSWORD, "127.0.0.1", self._port, database)
+
+    def close(self) -> None:
+        """End the server and remove its data."""
+        self._process.close()
+
+
+class PostgreSql:
+    """A private PostgreSQL server; it refuses to run as root, so root hands it to the package's own user."""
+
+    def __init__(self) -> None:
+        binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+        where = str(binaries[-1]) if binaries else ""
+        initdb = _program("initdb", "postgresql", where)
+        postgres = _program("postgres", "postgresql", where)
+        folder = Path(tempfile.mkdtemp(prefix="test-postgresql-"))
+        self._port = free_port()
+        self._numbers = count(1)
+        user = []
+        if os.getuid() == 0:
+            owner = pwd.getpwnam("postgres")
+            os.chown(folder, owner.pw_uid, owner.pw_gid)
+            user = ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
+        data = ["-D", str(folder / "data")]
+        subprocess.run(
+            [*user, initdb, *data, "-U", "writer", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=folder,
+        )
+        fast = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "jit=off"]
+        listen = ["-h", "127.0.0.1", "-p", str(self._port), "-k", str(folder)]
+        self._process = Process(folder, [*user, postgres, *data, *listen, *fast], self.execute)
+
+    def execute(self, *statements: str) -> None:
+        """Run statements as the administrator."""
+        engine = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT")
+        try:
+            with engine.connect() as connection:
+                for statement in statements:
+                    connection.execute(text(statement))
+        finally:
+            engine.dispose()
+
+    def new_index(self) -> str:
+        """The URL of a fresh, empty index, with all rights."""
+        name = f"index{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name}")
+        return _with_schema(self._url(name))
+
+    def _url(self, database: str) -> URL:
+        return URL.create("postgresql+psycopg", "writer", PASSWORD, "127.0.0.1", self._port, database)
+
+    def close(self) -> None:
+        """End the server and remove its data."""
+        self._process.close()
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def engine_of(url: str) -> Iterator[Engine]:
+    """An ordinary engine on a database, for a test that writes."""
+    engine = create_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _with_schema(url: URL) -> str:
+    with engine_of(_text(url)) as engine:
+        metadata.create_all(engine)
+    return _text(url)
+
+
+def _text(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
+
+
+def _program(name: str, package: str, *folders: str) -> str:
+    found = shutil.which(name, path=os.pathsep.join([*filter(None, folders), os.environ["PATH"]]))
+    if not found:
+        pytest.fail(f"{name} is missing: apt-get install {package}", pytrace=False)
+    return found
+
+
+def _succeeds(answers: Callable[[], object]) -> bool:
+    try:
+        answers()
+    except (pymysql.err.OperationalError, OperationalError):
+        return False
+    return True
