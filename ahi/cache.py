@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,22 @@ class Cache:
         except OSError:  # not there, or evicted this moment
             return None
         return path
+
+    def open(self, name: str) -> BinaryIO | None:
+        """The file of that name, open for reading, or None; what is open stays readable when it is evicted."""
+        path = self.find(name)
+        try:
+            return path.open("rb") if path else None
+        except FileNotFoundError:
+            return None
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of that name, or None."""
+        file = self.open(name)
+        if file is None:
+            return None
+        with file:
+            return file.read()
 
     def put(self, name: str, blob: bytes) -> Path | None:
         """Keep the bytes; None where the disk is full, and then the caller goes on with what it has."""

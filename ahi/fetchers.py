@@ -2,9 +2,9 @@
 
 A fetcher listens on a Unix socket that was bound before any fork, so that every web process can reach every fetcher and
 a fetcher that died can be started again on the same socket. A job is a function with its arguments, pickled by name;
-its key decides which fetcher does it, so that one run serves everyone who waits for the same key.
+its route decides which fetcher does it, so that one run serves everyone who waits for the same.
 
-    web process     Fetchers.submit(key, job, ...)  →  Pending.result()
+    web process     Fetchers.submit(route, job, ...)  →  Pending.result()
     fetcher         serve(socket, workshop): accept → one thread a connection → SingleFlight → job(workshop, ...)
 """
 
@@ -13,9 +13,10 @@ import socket
 import tempfile
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -31,12 +32,39 @@ R = TypeVar("R")
 _BACKLOG = 1024
 
 
+class SingleFlight:
+    """Runs of the same key at the same time are one run; everyone gets its result, or its error."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._flying: dict[Hashable, Future[Any]] = {}
+
+    def run(self, key: Hashable, job: Callable[[], R]) -> R:
+        """What `job` returns or raises, for the first who comes; the same for who comes meanwhile."""
+        with self._lock:
+            flight = self._flying.get(key)
+            first = flight is None
+            if flight is None:
+                flight = self._flying[key] = Future()
+        if first:
+            try:
+                flight.set_result(job())
+            except BaseException as error:  # noqa: BLE001 - handed on below, to everyone who waits
+                flight.set_exception(error)
+            finally:
+                with self._lock:
+                    del self._flying[key]
+        result: R = flight.result()
+        return result
+
+
 @dataclass(frozen=True)
 class Workshop:
     """What a job has at hand in its fetcher."""
 
     client: AhiClient
     cache: Cache
+    flights: SingleFlight = field(default_factory=SingleFlight)
 
 
 Job = Callable[Concatenate[Workshop, P], R]
@@ -44,9 +72,10 @@ Job = Callable[Concatenate[Workshop, P], R]
 
 @dataclass(frozen=True)
 class _Request:
-    key: str
+    """A job and its arguments, which must be hashable: equal requests at the same time are one."""
+
     job: Callable[..., Any]
-    arguments: tuple[Any, ...]
+    arguments: tuple[Hashable, ...]
 
 
 class FetcherSockets:
@@ -144,63 +173,36 @@ class Fetchers:
     def __init__(self, paths: list[str]) -> None:
         self._fetchers = [_Fetcher(path) for path in paths]
 
-    def submit(self, key: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> Pending[R]:
-        """Hand the job to the fetcher of its key. Jobs with the same key that run at the same time are one."""
-        fetcher = self._fetchers[zlib.crc32(key.encode()) % len(self._fetchers)]
-        return Pending(fetcher, _Request(key, job, arguments))
+    def submit(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> Pending[R]:
+        """Hand the job to the fetcher of its route. Equal jobs that run at the same time are one."""
+        fetcher = self._fetchers[zlib.crc32(route.encode()) % len(self._fetchers)]
+        return Pending(fetcher, _Request(job, arguments))
 
-    def run(self, key: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> R:
+    def run(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> R:
         """Hand over the job and wait for its result."""
-        return self.submit(key, job, *arguments, **_none).result()
+        return self.submit(route, job, *arguments, **_none).result()
 
 
 def serve(listening: socket.socket, workshop: Workshop) -> None:
     """The life of a fetcher: answer every connection until the process ends."""
-    flights = _SingleFlight()
     while True:
         connection = Connection(listening.accept()[0].detach())
-        threading.Thread(target=_answer, args=(connection, workshop, flights), daemon=True).start()
+        threading.Thread(target=_answer, args=(connection, workshop), daemon=True).start()
 
 
-def _answer(connection: Connection, workshop: Workshop, flights: "_SingleFlight") -> None:
-    with connection:
+def _answer(connection: Connection, workshop: Workshop) -> None:
+    with connection, suppress(EOFError, ConnectionError):  # the web process has no more questions, or is gone
         while True:
-            try:
-                request: _Request = connection.recv()
-            except (EOFError, ConnectionError):
-                return
-            answer = flights.run(request.key, lambda request=request: request.job(workshop, *request.arguments))  # type: ignore[misc]
-            try:
-                connection.send(answer)
-            except ConnectionError:  # the web process is gone
-                return
+            request: _Request = connection.recv()
+            connection.send(_outcome(request, workshop))
 
 
-class _SingleFlight:
-    """Runs of the same key at the same time are one run. Errors are results here: everyone who waits gets them."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._flying: dict[str, Future[Any]] = {}
-
-    def run(self, key: str, job: Callable[[], Any]) -> Any:
-        with self._lock:
-            flight = self._flying.get(key)
-            mine = flight is None
-            if flight is None:
-                flight = self._flying[key] = Future()
-        if mine:
-            flight.set_result(_outcome(job))
-            with self._lock:
-                del self._flying[key]
-        return flight.result()
-
-
-def _outcome(job: Callable[[], Any]) -> Any:
+def _outcome(request: _Request, workshop: Workshop) -> Any:
+    """The result of a job, or its error as a value to send back."""
     try:
-        return job()
+        return workshop.flights.run(request, lambda: request.job(workshop, *request.arguments))
     except ProxyError as error:
         return error
     except Exception:  # the outermost frame of a job: the log has the traceback, the web process an error to raise
-        log.exception("job failed")
+        log.exception("job failed job=%s", request.job.__name__)
         return RuntimeError("a job failed in its fetcher; the log says why")

@@ -81,7 +81,7 @@ def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form) -> by
 
 def native_frame(workshop: Workshop, reference: FrameReference) -> bytes:
     """The native pixels of a frame, their checksum verified; they are not put into the cache."""
-    kept = _read(workshop, reference.cache_name(Form.NATIVE))
+    kept = workshop.cache.read(reference.cache_name(Form.NATIVE))
     if kept is not None:
         return kept
     if reference.pixels is None:
@@ -113,22 +113,17 @@ def _decoded(stored: bytes, reference: FrameReference, pixels: PixelFormat) -> t
 
 
 def _stored(workshop: Workshop, reference: FrameReference) -> bytes:
-    kept = _read(workshop, reference.cache_name(Form.STORED))
+    kept = workshop.cache.read(reference.cache_name(Form.STORED))
     return _fetch(workshop, reference) if kept is None else kept
 
 
 def _fetch(workshop: Workshop, reference: FrameReference) -> bytes:
-    stored = workshop.client.image_frame(reference.image_set, reference.frame.frame_id)
-    workshop.cache.put(reference.cache_name(Form.STORED), stored)
-    return stored
+    def fetch() -> bytes:
+        stored = workshop.client.image_frame(reference.image_set, reference.frame.frame_id)
+        workshop.cache.put(reference.cache_name(Form.STORED), stored)
+        return stored
 
-
-def _read(workshop: Workshop, name: str) -> bytes | None:
-    path = workshop.cache.find(name)
-    try:
-        return path.read_bytes() if path else None
-    except FileNotFoundError:  # evicted this moment
-        return None
+    return workshop.flights.run(reference.cache_name(Form.STORED), fetch)  # one fetch serves both forms
 
 
 def ping(workshop: Workshop, datastore_id: str | None) -> None:

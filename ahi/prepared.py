@@ -10,6 +10,7 @@ import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from ahi.codecs import PixelFormat, delivered_photometric, jpeg_2000_has_colour_transform
@@ -38,12 +39,13 @@ class PreparedInstance:
     """One instance: what requests need to know of it, and where its blocks are.
 
     `native_head` and `stored_head` are the data set before PixelData, `tail` is what follows it. `pixels` is None
-    without pixel data.
+    without pixel data. Instances of several image sets are merged by their `display_order`.
     """
 
     sop_instance_uid: str
     sop_class_uid: str
     transfer_syntax_uid: str
+    display_order: tuple[float, ...]
     pixels: PixelFormat | None
     frames: tuple[Frame, ...]
     json: Slice
@@ -60,6 +62,11 @@ class PreparedImageSet:
     series_instance_uid: str
     instances: tuple[PreparedInstance, ...]
     blocks: memoryview
+
+    @cached_property
+    def by_uid(self) -> Mapping[str, PreparedInstance]:
+        """The instances by their SOP Instance UID."""
+        return {instance.sop_instance_uid: instance for instance in self.instances}
 
     def metadata(self, instance: PreparedInstance, public_root: str) -> bytes:
         """The DICOM JSON of an instance."""
@@ -84,15 +91,15 @@ class PreparedImageSet:
 def _instance(row: Mapping[str, Any]) -> PreparedInstance:
     pixels = PixelFormat(**row["pixels"]) if row["pixels"] else None
     frames = tuple(Frame(*frame) for frame in row["frames"])
-    slices = {name: tuple(row[name]) for name in ("json", "native_head", "stored_head", "tail")}
-    return PreparedInstance(**{**row, **slices, "pixels": pixels, "frames": frames})
+    tuples = {name: tuple(row[name]) for name in ("display_order", "json", "native_head", "stored_head", "tail")}
+    return PreparedInstance(**{**row, **tuples, "pixels": pixels, "frames": frames})
 
 
 def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
     """The prepared form of an image set."""
     blocks, rows = _Blocks(), []
     photometric = _Photometric(probe)
-    for instance in sorted(image_set.instances, key=_display_order):
+    for instance in sorted(image_set.instances, key=lambda one: (_display_order(one), one.sop_instance_uid)):
         forms = _Forms(instance, photometric)
         native_head = blocks.add(encode_data_set(_before_pixels(forms.native)))
         stored_head = native_head
@@ -102,6 +109,7 @@ def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
             sop_instance_uid=instance.sop_instance_uid,
             sop_class_uid=str(_first(instance.data_set, "00080016") or ""),
             transfer_syntax_uid=instance.stored_transfer_syntax_uid,
+            display_order=_display_order(instance),
             pixels=forms.pixels,
             frames=(),
             json=blocks.add(_json(image_set, instance, forms.described)),
@@ -205,10 +213,10 @@ def _first(data_set: DataSet, tag: str) -> str | int | float | None:
     return attribute.words[0] if attribute and attribute.words else None
 
 
-def _display_order(instance: Instance) -> tuple[float, tuple[float, ...], str]:
+def _display_order(instance: Instance) -> tuple[float, ...]:
+    """By InstanceNumber, then by ImagePositionPatient, feet to head first."""
     position = next((attribute.words for attribute in instance.data_set if attribute.tag == "00200032"), ())
-    number = _float(_first(instance.data_set, "00200013"))
-    return number, tuple(_float(word) for word in reversed(position)), instance.sop_instance_uid
+    return tuple(_float(word) for word in (_first(instance.data_set, "00200013"), *reversed(position)))
 
 
 def _float(word: str | int | float | None) -> float:

@@ -3,33 +3,43 @@
 import mmap
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers, Pending
 from ahi.image_set import ImageSetKey, ImageSetProperties
-from ahi.jobs import Form, FrameReference, fetch_frame, prepare_image_set, prepared_cache_name
+from ahi.jobs import Form, FrameReference, fetch_frame, ping, prepare_image_set, prepared_cache_name
 from ahi.prepared import PreparedImageSet
-from dicomweb.errors import UpstreamBusy
+from dicomweb.errors import NotFound, UpstreamBusy
 
 _AHEAD = 8  # frames asked for while an earlier one is being sent
+
+_Prepared = tuple[ImageSetProperties, bytes | None]
+
+
+@dataclass(frozen=True)
+class LocatedImageSet:
+    """A prepared image set, where it is, and what AHI says of its version."""
+
+    key: ImageSetKey
+    properties: ImageSetProperties
+    prepared: PreparedImageSet
 
 
 @dataclass(frozen=True)
 class _Known:
-    image_set: PreparedImageSet
-    properties: ImageSetProperties
+    located: LocatedImageSet
     size_bytes: int
     checked_at: float
 
 
 class ImageSets:
-    """Prepared image sets by key. What has been looked at for `fresh_seconds` is checked for a newer version."""
+    """Prepared image sets by key. One that was looked at less than `fresh_seconds` ago is taken to be current."""
 
-    def __init__(self, fetchers: Fetchers, cache: Cache, *, fresh_seconds: float, max_bytes: int = 128 * 2**20) -> None:
+    def __init__(self, fetchers: Fetchers, cache: Cache, *, fresh_seconds: float, max_bytes: int = 256 * 2**20) -> None:
         """`max_bytes` bounds the files that are kept mapped."""
         self._fetchers = fetchers
         self._cache = cache
@@ -39,17 +49,117 @@ class ImageSets:
         self._known: OrderedDict[ImageSetKey, _Known] = OrderedDict()
         self._known_bytes = 0
 
-    def prepared(self, keys: Sequence[ImageSetKey]) -> list[tuple[PreparedImageSet, ImageSetProperties] | None]:
-        """Each image set with its properties, None for one that AHI no longer has. All are asked for at once."""
-        from dicomweb.errors import NotFound  # noqa: PLC0415
+    def locate(self, keys: Sequence[ImageSetKey]) -> list[LocatedImageSet]:
+        """The image sets that AHI still has, in the order of their keys; all are prepared at the same time."""
+        fresh = {key: known.located for key in keys if (known := self._fresh(key))}
+        pending = {key: self._submit(key) for key in keys if key not in fresh}
+        try:
+            for key in list(pending):
+                with suppress(NotFound):  # deleted behind the index
+                    fresh[key] = self._received(key, pending[key].result())
+                del pending[key]
+        finally:
+            for waiting in pending.values():
+                waiting.abandon()
+        return [fresh[key] for key in keys if key in fresh]
 
-        pending = {key: self._submit(key) for key in keys if not self._fresh(key)}
-        found: list[tuple[PreparedImageSet, ImageSetProperties] | None] = []
-        for key in keys:
-            try:
-                known = self._received(key, pending[key]) if key in pending else self._get(key)
-            except NotFound:
-                found.append(None)
-                continue
-            found.append((known.image_set, known.properties))
-        return found
+    def _fresh(self, key: ImageSetKey) -> _Known | None:
+        with self._lock:
+            known = self._known.get(key)
+            if known is None or time.monotonic() - known.checked_at > self._fresh_seconds:
+                return None
+            self._known.move_to_end(key)
+            return known
+
+    def _submit(self, key: ImageSetKey) -> Pending[_Prepared]:
+        return self._fetchers.submit(key.image_set_id, prepare_image_set, key)
+
+    def _received(self, key: ImageSetKey, answer: _Prepared) -> LocatedImageSet:
+        properties, blob = answer
+        with self._lock:
+            known = self._known.get(key)
+        if known and known.located.properties == properties:
+            self._keep(known.located, known.size_bytes)
+            return known.located
+        content: bytes | mmap.mmap | None = blob or self._mapped(key, properties)
+        if content is None:  # evicted between two moments
+            properties, blob = self._submit(key).result()
+            content = blob or self._mapped(key, properties)
+        if content is None:
+            raise UpstreamBusy("the cache is too small for what is being read")
+        located = LocatedImageSet(key, properties, PreparedImageSet.from_bytes(memoryview(content)))
+        self._keep(located, len(content))
+        return located
+
+    def _mapped(self, key: ImageSetKey, properties: ImageSetProperties) -> mmap.mmap | None:
+        file = self._cache.open(prepared_cache_name(key, properties.version))
+        if file is None:
+            return None
+        with file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def _keep(self, located: LocatedImageSet, size_bytes: int) -> None:
+        with self._lock:
+            before = self._known.pop(located.key, None)
+            self._known_bytes += size_bytes - (before.size_bytes if before else 0)
+            self._known[located.key] = _Known(located, size_bytes, time.monotonic())
+            while self._known_bytes > self._max_bytes and len(self._known) > 1:
+                self._known_bytes -= self._known.popitem(last=False)[1].size_bytes
+
+
+class Frames:
+    """Frames by reference, from the cache or through the fetchers."""
+
+    def __init__(self, fetchers: Fetchers, cache: Cache) -> None:
+        self._fetchers = fetchers
+        self._cache = cache
+
+    def read(self, reference: FrameReference, form: Form) -> bytes:
+        """The bytes of one frame."""
+        return next(self.each([reference], form))
+
+    def each(self, references: Sequence[FrameReference], form: Form) -> Iterator[bytes]:
+        """The bytes of the frames in their order; some later ones are already fetched while one is being used."""
+        waiting: deque[tuple[FrameReference, Pending[bytes | None] | None]] = deque()
+        ahead = iter(references)
+        try:
+            while True:
+                for reference in ahead:
+                    waiting.append((reference, self._submit(reference, form)))
+                    if len(waiting) > _AHEAD:
+                        break
+                if not waiting:
+                    return
+                reference, pending = waiting.popleft()
+                yield self._received(reference, form, pending)
+        finally:
+            for _, unused in waiting:
+                if unused:
+                    unused.abandon()
+
+    def sizes(self, references: Sequence[FrameReference], form: Form) -> list[int]:
+        """How many bytes each frame has; they are in the cache then."""
+        return [len(frame) for frame in self.each(references, form)]
+
+    def _submit(self, reference: FrameReference, form: Form) -> Pending[bytes | None] | None:
+        """None where it is in the cache already."""
+        if self._cache.find(reference.cache_name(form)):
+            return None
+        return self._fetchers.submit(reference.frame.frame_id, fetch_frame, reference, form)
+
+    def _received(self, reference: FrameReference, form: Form, pending: Pending[bytes | None] | None) -> bytes:
+        name = reference.cache_name(form)
+        blob = pending.result() if pending else None
+        if blob is None:
+            blob = self._cache.read(name)
+        if blob is None:  # evicted between two moments
+            again = self._submit(reference, form)
+            blob = (again.result() if again else None) or self._cache.read(name)
+        if blob is None:
+            raise UpstreamBusy("the cache is too small for what is being read")
+        return blob
+
+
+def ping_ahi(fetchers: Fetchers, datastore_id: str | None) -> None:
+    """Nothing if AHI answers a fetcher, else UpstreamBusy or UpstreamFailed."""
+    fetchers.run("ping", ping, datastore_id)

@@ -1,0 +1,143 @@
+"""From a target to its instances: the index names the image sets, AHI's metadata says what is in them."""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ahi.image_set import ImageSetKey
+from ahi.jobs import FrameReference
+from ahi.prepared import PreparedImageSet, PreparedInstance
+from ahi.store import ImageSets, LocatedImageSet
+from db.engine import Database
+from db.image_sets import ImageSetRow, find_image_sets
+from dicomweb.errors import NotFound
+from wado.target import Target
+
+
+@dataclass(frozen=True)
+class LocatedInstance:
+    """One instance: its path, its prepared form, and the image set that it is taken from."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    key: ImageSetKey
+    image_set: PreparedImageSet
+    prepared: PreparedInstance
+
+    @property
+    def path(self) -> str:
+        """The path below the service root."""
+        return (
+            f"/studies/{self.study_instance_uid}/series/{self.series_instance_uid}"
+            f"/instances/{self.prepared.sop_instance_uid}"
+        )
+
+    def frame(self, frame_number: int) -> FrameReference:
+        """A frame, counted from 1; NotFound beyond the last."""
+        if frame_number > len(self.prepared.frames):
+            count = len(self.prepared.frames)
+            raise NotFound(f"the instance has {count} frames" if count else "the instance has no pixel data")
+        frame = self.prepared.frames[frame_number - 1]
+        return FrameReference(self.key, frame, self.prepared.transfer_syntax_uid, self.prepared.pixels)
+
+    @property
+    def frames(self) -> list[FrameReference]:
+        """All frames in their order."""
+        return [self.frame(number) for number in range(1, len(self.prepared.frames) + 1)]
+
+
+class Locator:
+    """Finds the instances of a target. What the index answered is believed for `index_seconds`."""
+
+    def __init__(self, database: Database, image_sets: ImageSets, *, index_seconds: float = 2.0) -> None:
+        self._database = database
+        self._image_sets = image_sets
+        self._rows = _Brief(index_seconds)
+
+    def instances(self, target: Target) -> list[LocatedInstance]:
+        """The instances of the target, series by series in display order; NotFound where there is none."""
+        if target.sop_instance_uid:
+            return [self.instance(target)]
+        found = [
+            _located(target, series, one, prepared)
+            for series, sets in self._sets_by_series(target).items()
+            for one, prepared in _merged(sets)
+        ]
+        if not found:
+            raise NotFound(f"no such {target.level}")
+        return found
+
+    def instance(self, target: Target) -> LocatedInstance:
+        """The one instance of a target that names one; NotFound where there is none."""
+        for series, sets in self._sets_by_series(target).items():
+            for one in _preferred(sets):
+                prepared = one.prepared.by_uid.get(target.sop_instance_uid or "")
+                if prepared:
+                    return _located(target, series, one, prepared)
+        raise NotFound("no such instance")
+
+    def _sets_by_series(self, target: Target) -> dict[str, list[LocatedImageSet]]:
+        rows = self._rows_of(target)
+        keys = [ImageSetKey(row.datastore_id, row.image_set_id) for row in rows]
+        located = {one.key: one for one in self._image_sets.locate(keys)}
+        by_series: dict[str, list[LocatedImageSet]] = {}
+        for row, key in zip(rows, keys, strict=True):
+            if key in located:
+                by_series.setdefault(row.series_instance_uid, []).append(located[key])
+        return by_series
+
+    def _rows_of(self, target: Target) -> list[ImageSetRow]:
+        where = (target.study_instance_uid, target.series_instance_uid)
+        rows = self._rows.get(where)
+        if rows is None:
+            rows = find_image_sets(self._database, *where)
+            if not rows:
+                raise NotFound(f"no such {'series' if target.series_instance_uid else 'study'}")
+            self._rows.put(where, rows)
+        return rows
+
+
+def _located(target: Target, series: str, one: LocatedImageSet, prepared: PreparedInstance) -> LocatedInstance:
+    return LocatedInstance(target.study_instance_uid, series, one.key, one.prepared, prepared)
+
+
+def _preferred(sets: Iterable[LocatedImageSet]) -> list[LocatedImageSet]:
+    """The primary image set first, then the latest: what a series shows where several have the same instance."""
+    return sorted(sets, key=lambda one: (not one.properties.is_primary, -one.properties.updated_at))
+
+
+def _merged(sets: Sequence[LocatedImageSet]) -> Iterator[tuple[LocatedImageSet, PreparedInstance]]:
+    """Each instance once, in display order."""
+    chosen: dict[str, tuple[LocatedImageSet, PreparedInstance]] = {}
+    for one in _preferred(sets):
+        for prepared in one.prepared.instances:
+            chosen.setdefault(prepared.sop_instance_uid, (one, prepared))
+    if len(sets) == 1:
+        yield from chosen.values()
+        return
+    yield from sorted(chosen.values(), key=lambda pair: (pair[1].display_order, pair[1].sop_instance_uid))
+
+
+_Where = tuple[str, str | None]
+
+
+class _Brief:
+    """Index answers for a moment: a viewer that opens a series asks for the same rows once per slice."""
+
+    def __init__(self, seconds: float, most: int = 1024) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._lock = threading.Lock()
+        self._kept: dict[_Where, tuple[float, list[ImageSetRow]]] = {}
+
+    def get(self, where: _Where) -> list[ImageSetRow] | None:
+        with self._lock:
+            at, rows = self._kept.get(where, (0.0, None))
+            return rows if time.monotonic() - at < self._seconds else None
+
+    def put(self, where: _Where, rows: list[ImageSetRow]) -> None:
+        with self._lock:
+            if len(self._kept) >= self._most:
+                self._kept.clear()
+            self._kept[where] = (time.monotonic(), rows)

@@ -1,0 +1,44 @@
+"""What a retrieve request aims at: the path as a typed value."""
+
+from dataclasses import dataclass
+
+from dicomweb.errors import BadRequest
+from dicomweb.uids import parse_uid
+
+_MAX_DIGITS = 9
+
+
+@dataclass(frozen=True)
+class Target:
+    """A study, a series of it, or an instance of that."""
+
+    study_instance_uid: str
+    series_instance_uid: str | None = None
+    sop_instance_uid: str | None = None
+
+    @classmethod
+    def from_path(cls, study: str, series: str | None = None, instance: str | None = None) -> "Target":
+        """The UIDs of a path, checked for their form; BadRequest otherwise."""
+        return cls(
+            parse_uid(study, "the study"),
+            parse_uid(series, "the series") if series is not None else None,
+            parse_uid(instance, "the instance") if instance is not None else None,
+        )
+
+    @property
+    def level(self) -> str:
+        """What the target is called."""
+        return "instance" if self.sop_instance_uid else "series" if self.series_instance_uid else "study"
+
+
+def parse_frame_numbers(text: str) -> tuple[int, ...]:
+    """A comma-separated list of frame numbers, from 1, in the order of the request (PS3.18 Section 10.4.1.1.6)."""
+    words = text.split(",")
+    if not all(word.isascii() and word.isdigit() and len(word) <= _MAX_DIGITS for word in words):
+        raise BadRequest("frames are a comma-separated list of positive numbers")
+    numbers = tuple(int(word) for word in words)
+    if 0 in numbers:
+        raise BadRequest("frames are counted from 1")
+    if len(set(numbers)) < len(numbers):
+        raise BadRequest("a frame is listed twice")
+    return numbers
