@@ -1,1 +1,94 @@
-print("soon")
+"""The AHI DICOMweb proxy.
+
+python main.py                  serve (DB_SECRET_ARN or DATABASE_URL name the index; without, the embedded default)
+python main.py import PATH...   import DICOM files into the embedded data store
+"""
+
+import argparse
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from app import service
+from app.settings import Settings, SettingsError
+from app.supervisor import Child, Supervisor
+from datastore.embedded import Embedded
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status of the process."""
+    parser = argparse.ArgumentParser(description="DICOMweb in front of AWS HealthImaging")
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("serve", help="serve DICOMweb (the default)")
+    importing = commands.add_parser("import", help="import DICOM files into the embedded data store")
+    importing.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    options = parser.parse_args(arguments)
+    try:
+        settings = Settings.from_env(os.environ)
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        if options.command == "import":
+            return import_files(settings, options.paths)
+        return serve(settings)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def import_files(settings: Settings, paths: Sequence[Path]) -> int:
+    """Import into the embedded data store."""
+    if not settings.embedded:
+        raise SettingsError("import fills the embedded data store, but a database is set")
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise SettingsError(f"no such file or folder: {', '.join(missing)}")
+    _embedded(settings).fill(paths)
+    return 0
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    supervisor = Supervisor()
+    if settings.embedded:
+        settings = start_embedded(settings, supervisor)
+    listening = service.bind(settings)
+    sockets = service.start(supervisor, settings, service.find_index(settings), listening)
+    try:
+        supervisor.run()
+    finally:
+        sockets.remove()
+    return 0
+
+
+def start_embedded(settings: Settings, supervisor: Supervisor) -> Settings:
+    """Start the embedded data store, filled with samples the first time; the settings of a proxy in front of it."""
+    embedded = _embedded(settings)
+    fill = embedded.fill_with_samples if embedded.is_empty() else embedded.catch_up
+    for name, value in embedded.defaults().items():
+        os.environ.setdefault(name, value)
+    service.bind(Settings.from_env(os.environ)).close()  # a taken port is told before the import, not after
+    if not supervisor.complete(fill):
+        raise SettingsError("the embedded data store could not be filled")
+    listening = socket.create_server(("127.0.0.1", 0))
+    supervisor.start(Child("datastore", lambda: embedded.serve(listening, settings.datastore_faults)))
+    os.environ.update(embedded.environment(listening.getsockname()[1]))
+    print(WELCOME.format(host=os.environ["HOST"], port=settings.port), flush=True)
+    return Settings.from_env(os.environ)
+
+
+WELCOME = """
+  DICOMweb   http://{host}:{port}/aetitle
+  try        curl http://{host}:{port}/aetitle/studies
+  Weasis     Preferences > DICOM nodes > DICOMweb: the URL above
+  OHIF       qidoRoot and wadoRoot: the URL above (README.md has the whole configuration)
+"""
+
+
+def _embedded(settings: Settings) -> Embedded:
+    return Embedded(settings.datastore_root, clean_index=settings.datastore_clean_index)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

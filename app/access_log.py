@@ -1,0 +1,33 @@
+"""One line for each request: what was asked, how it ended, how long it took. Never query values: they are patient data."""
+
+import logging
+import time
+
+from flask import Flask, Response, g, request
+
+log = logging.getLogger("access")
+
+
+def add_access_log(app: Flask) -> None:
+    """Log each request when its last byte has been handed over."""
+
+    @app.before_request
+    def begin() -> None:
+        g.started = time.monotonic()
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        started, method, path, remote = (
+            g.get("started", time.monotonic()),
+            request.method,
+            request.path,
+            request.remote_addr,
+        )
+        status, length = response.status_code, response.content_length
+
+        def write() -> None:
+            ms = (time.monotonic() - started) * 1000
+            log.info("%s %s status=%d bytes=%s ms=%.1f from=%s", method, path, status, length, ms, remote)
+
+        response.call_on_close(write)
+        return response

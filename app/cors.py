@@ -1,0 +1,43 @@
+"""Which web pages may read answers (CORS): viewers in a browser come from another origin."""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, request
+
+from app.settings import LOOPBACK
+
+_LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+_EXPOSED = "Content-Type, Content-Length, Content-Range, Content-Location, ETag, Retry-After, Warning"
+_METHODS = "GET, HEAD, OPTIONS"
+_MAX_AGE_SECONDS = 7200  # what browsers cap it at
+
+
+def add_cors(app: Flask, origins: Sequence[str]) -> None:
+    """Answer preflights, and mark answers for the allowed origins: `*` for all, `loopback` for this machine's pages."""
+
+    def allowed(origin: str) -> bool:
+        here = LOOPBACK in origins and urlsplit(origin).hostname in _LOOPBACK_HOSTS
+        return here or "*" in origins or origin in origins
+
+    @app.before_request
+    def preflight() -> Response | None:
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            return Response(status=204)
+        return None
+
+    @app.after_request
+    def mark(response: Response) -> Response:
+        origin = request.headers.get("Origin")
+        response.vary.add("Origin")
+        if origin is None or not allowed(origin):
+            return response
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        if response.status_code == 204 and request.method == "OPTIONS":
+            wanted = request.headers.get("Access-Control-Request-Headers")
+            response.headers["Access-Control-Allow-Methods"] = _METHODS
+            response.headers["Access-Control-Allow-Headers"] = wanted or "accept, authorization, range"
+            response.headers["Access-Control-Max-Age"] = str(_MAX_AGE_SECONDS)
+        return response

@@ -1,0 +1,74 @@
+"""The processes of the service: FrameFetchers, and the web process that hands them what is slow."""
+
+import logging
+import socket
+
+from sqlalchemy.engine import URL, make_url
+
+from ahi.cache import Cache
+from ahi.client import AhiClient
+from ahi.fetchers import Fetchers, FetcherSockets, Workshop
+from ahi.fetchers import serve as serve_fetcher
+from app import web
+from app.factory import create_app
+from app.settings import Settings, SettingsError
+from app.supervisor import Child, Supervisor
+from db.engine import Database
+from db.secret import index_url
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 1024
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The bound socket of the service, not open yet; SettingsError when the address is taken or not ours."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        raise SettingsError(f"HOST {settings.host}, PORT {settings.port}: {error.strerror}") from error
+    return listening
+
+
+def find_index(settings: Settings) -> URL:
+    """Where the metadata index is: named directly, or in the secret."""
+    if settings.database_url:
+        return make_url(settings.database_url)
+    return index_url(settings.db_secret_arn or "", region=settings.aws_default_region)
+
+
+def start(supervisor: Supervisor, settings: Settings, index: URL, listening: socket.socket) -> FetcherSockets:
+    """Fork the processes of the service. The sockets are the caller's to remove when all has ended."""
+    listening.listen(_BACKLOG)
+    sockets = FetcherSockets(settings.frame_fetchers)
+    for number, fetcher_socket in enumerate(sockets.listening):
+        log.info("[Startup] - Forking FrameFetcher FF%d", number)
+        supervisor.start(_fetcher(f"FF{number}", fetcher_socket, settings))
+    supervisor.start(_web(listening, sockets.paths, settings, index))
+    log.info("QIDO/WADO-RS service started.")
+    return sockets
+
+
+def _fetcher(name: str, fetcher_socket: socket.socket, settings: Settings) -> Child:
+    def run() -> None:
+        region = settings.aws_default_region or ""
+        client = AhiClient(region=region, deadline_seconds=settings.ahi_deadline_seconds)
+        serve_fetcher(fetcher_socket, Workshop(client, Cache(settings.cache_root, settings.cache_max_bytes)))
+
+    return Child(name, run)
+
+
+def _web(listening: socket.socket, fetcher_paths: list[str], settings: Settings, index: URL) -> Child:
+    def run() -> None:
+        database = Database(
+            index,
+            pool_size=settings.db_pool_size,
+            statement_timeout_seconds=settings.db_statement_timeout_seconds,
+        )
+        app = create_app(settings, database, Fetchers(fetcher_paths))
+        web.serve(app, listening, threads=settings.web_threads, trusted_proxy=settings.trusted_proxy)
+
+    return Child("web", run, drains_seconds=web.DRAIN_SECONDS + 1)

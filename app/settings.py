@@ -1,0 +1,136 @@
+"""How the service runs: environment variables, read once, every problem named at once."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+T = TypeVar("T")
+
+
+class SettingsError(ValueError):
+    """One or more settings are wrong; the text has a line for each."""
+
+
+def _integer(lowest: int, highest: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ValueError("is not a whole number") from None
+        if not lowest <= number <= highest:
+            raise ValueError(f"is not between {lowest} and {highest}")
+        return number
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError("is not a number of seconds") from None
+    if not 0 < number <= 86_400:
+        raise ValueError("is not between 0 and 86400 seconds")
+    return number
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("is neither true nor false")
+    return text.lower() == "true"
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("is not a URL like https://dicom.example.org")
+    return text
+
+
+LOOPBACK = "loopback"
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    """Origins, `*` for every page, `loopback` for pages served by this machine."""
+    origins = tuple(word.strip() for word in text.split(",") if word.strip())
+    for origin in origins:
+        if origin not in ("*", LOOPBACK):
+            _url(origin)
+    return origins
+
+
+def _level(text: str) -> str:
+    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError("is none of DEBUG, INFO, WARNING, ERROR")
+    return text.upper()
+
+
+def _setting(default: T, parse: Callable[[str], T]) -> T:
+    value: T = field(default=default, metadata={"parse": parse})
+    return value
+
+
+def _cores() -> int:
+    return max(1, len(os.sched_getaffinity(0)))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Each field is the environment variable of its name in capitals; doc/settings.md has the same table."""
+
+    db_secret_arn: str | None = _setting(None, str)
+    database_url: str | None = _setting(None, str)
+    db_pool_size: int = _setting(8, _integer(1, 256))
+    db_statement_timeout_seconds: float = _setting(30.0, _seconds)
+    aws_default_region: str | None = _setting(None, str)
+    ahi_deadline_seconds: float = _setting(10.0, _seconds)
+    host: str = _setting("0.0.0.0", str)  # noqa: S104 - a server; the embedded default says 127.0.0.1
+    port: int = _setting(8080, _integer(1, 65_535))
+    public_url: str | None = _setting(None, _url)
+    trusted_proxy: str | None = _setting(None, str)
+    cors_origins: tuple[str, ...] = _setting((), _origins)
+    web_threads: int = _setting(32, _integer(1, 512))
+    frame_fetchers: int = _setting(_cores(), _integer(1, 64))
+    cache_root: Path = _setting(Path("cache"), Path)
+    cache_max_bytes: int = _setting(10 * 2**30, _integer(2**20, 2**60))
+    image_set_fresh_seconds: float = _setting(60.0, _seconds)
+    max_results: int = _setting(5000, _integer(1, 1_000_000))
+    log_level: str = _setting("INFO", _level)
+    datastore_root: Path = _setting(Path("data"), Path)
+    datastore_faults: str | None = _setting(None, str)
+    datastore_clean_index: bool = _setting(False, _flag)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether no database is named, so that the embedded data store with its own index is to be used."""
+        return self.db_secret_arn is None and self.database_url is None
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """The settings of an environment; an empty variable counts as not set. SettingsError names all problems."""
+        values: dict[str, Any] = {}
+        problems = []
+        for setting in fields(cls):
+            text = environ.get(variable(setting), "").strip()
+            if not text:
+                continue
+            try:
+                values[setting.name] = setting.metadata["parse"](text)
+            except ValueError as error:
+                problems.append(f"{variable(setting)} {error}")
+        settings = cls(**values)
+        if settings.db_secret_arn and settings.database_url:
+            problems.append("DB_SECRET_ARN and DATABASE_URL are both set: the index is in one place")
+        if not settings.embedded and not settings.aws_default_region:
+            problems.append("AWS_DEFAULT_REGION is not set: AWS HealthImaging is asked in a region")
+        if problems:
+            raise SettingsError("\n".join(problems))
+        return settings
+
+
+def variable(setting: "Field[Any]") -> str:
+    """The environment variable of a field."""
+    return setting.name.upper()

@@ -1,0 +1,58 @@
+"""The web process: waitress on a listening socket, until SIGTERM; what is being answered then is finished."""
+
+import logging
+import signal
+import socket
+import time
+from typing import Any
+
+from flask import Flask
+from waitress import wasyncore
+from waitress.server import create_server
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 7.0
+_MAX_REQUEST_BYTES = 2**20
+
+
+def serve(app: Flask, listening: socket.socket, *, threads: int, trusted_proxy: str | None) -> None:
+    """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most."""
+    channels: dict[int, Any] = {}
+    proxy: dict[str, Any] = {"clear_untrusted_proxy_headers": False}
+    if trusted_proxy:
+        headers = {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port"}
+        proxy |= {"trusted_proxy": trusted_proxy, "trusted_proxy_headers": headers}
+    server = create_server(
+        app,
+        map=channels,
+        sockets=[listening],
+        threads=threads,
+        connection_limit=1000,
+        max_request_body_size=_MAX_REQUEST_BYTES,
+        ident=None,
+        **proxy,
+    )
+    stopping: list[bool] = []
+
+    def stop(_number: int, _frame: Any) -> None:
+        stopping.append(True)
+        server.trigger.pull_trigger()  # wakes the loop below
+
+    signal.signal(signal.SIGTERM, stop)
+    while not stopping:
+        wasyncore.loop(timeout=30, map=channels, count=1)
+    _drain(server, channels)
+
+
+def _drain(server: Any, channels: dict[int, Any]) -> None:
+    server.del_channel(channels)  # no new connections
+    server.socket.close()
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while time.monotonic() < deadline and any(_busy(channel) for channel in server.active_channels.values()):
+        wasyncore.loop(timeout=0.1, map=channels, count=1)
+    server.task_dispatcher.shutdown(cancel_pending=True, timeout=0.5)
+
+
+def _busy(channel: Any) -> bool:
+    return bool(channel.requests or channel.total_outbufs_len)

@@ -1,0 +1,89 @@
+"""The embedded default: a data store and its index in one folder, and the settings that point the proxy at them."""
+
+import socket
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from datastore.faults import Faults
+from datastore.importer import ImportReport, import_files, index_pending
+from datastore.index import IndexFiller
+from datastore.samples import sample_files
+from datastore.server import serve
+from datastore.storage import Storage
+
+
+class Embedded:
+    """What lies below one folder: image sets in `store`, the index in `index.sqlite`, the proxy's cache in `cache`."""
+
+    def __init__(self, root: Path, *, clean_index: bool = False) -> None:
+        """`clean_index` fills the index with clean values instead of those of the AWS index writer."""
+        self._root = root.resolve()
+        self._clean_index = clean_index
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @property
+    def index_url(self) -> str:
+        """The index as a database URL."""
+        return f"sqlite:///{self._root / 'index.sqlite'}"
+
+    def environment(self, port: int) -> Mapping[str, str]:
+        """The environment of a proxy in front of this data store, which is served on a loopback port."""
+        return {
+            "DATABASE_URL": self.index_url,
+            "AWS_ENDPOINT_URL_MEDICAL_IMAGING": f"http://127.0.0.1:{port}",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "embedded",
+            "AWS_SECRET_ACCESS_KEY": "embedded",
+            "AWS_SESSION_TOKEN": "",
+        }
+
+    def defaults(self) -> Mapping[str, str]:
+        """What the proxy's environment gets where it says nothing."""
+        return {"HOST": "127.0.0.1", "CORS_ORIGINS": "loopback", "CACHE_ROOT": str(self._root / "cache")}
+
+    def is_empty(self) -> bool:
+        """Whether nothing was imported yet."""
+        return not self._storage().image_sets()
+
+    def fill_with_samples(self) -> None:
+        """Import the sample images that pydicom and pydicom-data ship."""
+        self.fill(sample_files())
+
+    def fill(self, paths: Iterable[Path]) -> None:
+        """Import files and folders, with a progress bar, and say what came of it."""
+        index = self._index()
+        try:
+            with tqdm(desc="Importing", unit=" files", disable=None, file=sys.stderr) as bar:
+                report = import_files(list(paths), self._storage(), index, on_progress=lambda _: bar.update())
+        finally:
+            index.close()
+        _tell(report)
+
+    def catch_up(self) -> None:
+        """Index what a killed import has stored and not indexed."""
+        index = self._index()
+        try:
+            index_pending(self._storage(), index)
+        finally:
+            index.close()
+
+    def serve(self, listening: socket.socket, faults: str | None) -> None:
+        """Serve the AHI wire protocol until SIGTERM; `faults` is the text form of `datastore.faults`."""
+        serve(self._storage(), Faults.from_text(faults or ""), listening)
+
+    def _storage(self) -> Storage:
+        return Storage.open(self._root / "store")
+
+    def _index(self) -> IndexFiller:
+        index = IndexFiller(self.index_url, quirks=not self._clean_index)
+        index.create_schema()
+        return index
+
+
+def _tell(report: ImportReport) -> None:
+    lines: Sequence[str] = [f"refused {refused.path}: {refused.reason}" for refused in report.refused]
+    summary = f"imported {report.imported}, not DICOM {report.skipped_non_dicom}, refused {len(report.refused)}"
+    sys.stderr.write("\n".join([*lines, summary]) + "\n")
