@@ -1,4 +1,4 @@
-"""One line for each request: what was asked, how it ended, how long it took. Never query values: they are patient data."""
+"""One line for each request: path, status, size, time. Never the query: its values are patient data."""
 
 import logging
 import time

@@ -23,7 +23,7 @@ def serve(app: Flask, listening: socket.socket, *, threads: int, trusted_proxy: 
     if trusted_proxy:
         headers = {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port"}
         proxy |= {"trusted_proxy": trusted_proxy, "trusted_proxy_headers": headers}
-    server = create_server(
+    server: Any = create_server(
         app,
         map=channels,
         sockets=[listening],
