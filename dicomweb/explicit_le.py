@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pydicom import config
-from pydicom.charset import convert_encodings, encode_string
+from pydicom.charset import convert_encodings, encode_string, python_encoding
 
 from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet
 
@@ -89,6 +89,8 @@ def _encoder(terms: Sequence[str]) -> EncodeText:
         return lambda text: text.encode("ascii")
     if tuple(terms) == (UTF_8,):
         return lambda text: text.encode("utf-8")
+    if not all(term in python_encoding for term in terms):
+        raise LookupError("not a term of PS3.3 Section C.12.1.1.2")
     encodings = convert_encodings(list(terms))
 
     def encode(text: str) -> bytes:

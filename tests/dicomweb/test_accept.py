@@ -1,0 +1,58 @@
+"""Accept values as clients write them become media ranges, best first."""
+
+import pytest
+
+from dicomweb.accept import ANYTHING, parse_accept
+from dicomweb.accept import MediaRange as R
+
+OCTETS = "application/octet-stream"
+J2K = "1.2.840.10008.1.2.4.90"
+RPCL = "1.2.840.10008.1.2.4.202"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, ANYTHING),
+        ("", ANYTHING),
+        ("*/*", ANYTHING),
+        ("application/dicom+json, application/json",
+         (R("application/dicom+json", False, None, 1), R("application/json", False, None, 1))),
+        ('multipart/related; type="application/octet-stream"; transfer-syntax="*"', (R(OCTETS, True, "*", 1),)),
+        ("multipart/related; type=application/octet-stream; transfer-syntax=*", (R(OCTETS, True, "*", 1),)),
+        ("multipart/related; type=application/octet-stream; transfer-syntax=*; transfer-syntax=*",
+         (R(OCTETS, True, "*", 1),)),
+        ('multipart/related; type="*/*"', (R("*/*", True, None, 1),)),
+        ("multipart/related", (R("*/*", True, None, 1),)),
+        (f"multipart/related; type=image/jphc; transfer-syntax={RPCL},*/*",
+         (R("image/jphc", True, RPCL, 1), R("*/*", None, None, 1))),
+        (f'multipart/related; type="image/jhc"; transfer-syntax={RPCL}', (R("image/jphc", True, RPCL, 1),)),
+        (f'multipart/related; type="image/jpeg", multipart/related; type="image/jp2"; transfer-syntax={J2K}',
+         (R("image/jpeg", True, None, 1), R("image/jp2", True, J2K, 1))),
+        ('multipart/related;type="application/dicom";transfer-syntax=*', (R("application/dicom", True, "*", 1),)),
+        ('multipart/related; type="application/dicom"; transfer-syntax=*;',
+         (R("application/dicom", True, "*", 1),)),
+        ('multipart/related; transfer-syntax=1.2.840.10008.1.2.1; type="application/dicom"',
+         (R("application/dicom", True, "1.2.840.10008.1.2.1", 1),)),
+        ("MULTIPART/Related; TYPE=Application/DICOM", (R("application/dicom", True, None, 1),)),
+        ("image/png;q=0.5, image/jpeg", (R("image/jpeg", False, None, 1), R("image/png", False, None, 0.5))),
+        ("*/*, image/*, image/png",
+         (R("image/png", False, None, 1), R("image/*", False, None, 1), R("*/*", None, None, 1))),
+        ("image/png;q=0", ()),
+        ("application/dicom;x=\"a,b;c\";transfer-syntax=*", (R("application/dicom", False, "*", 1),)),
+    ],
+)  # fmt: skip
+def test_an_accept_value_becomes_ranges(header: str | None, expected: tuple[R, ...]) -> None:
+    assert parse_accept(header) == expected
+
+
+def test_a_browser_takes_anything_last() -> None:
+    header = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+    ranges = parse_accept(header)
+    assert len(ranges) == 6
+    assert ranges[-1] == R("*/*", None, None, 0.8)
+
+
+@pytest.mark.parametrize("garbage", [",", ";;;", '"', 'a"b', "a/b;", "q=1", '*/*;q="', "\\", 'a/b;c="d,e/f'])
+def test_garbage_never_raises(garbage: str) -> None:
+    assert isinstance(parse_accept(garbage), tuple)

@@ -1,0 +1,39 @@
+"""Values take the form of the DICOM JSON Model (PS3.18 Annex F) that all clients read."""
+
+import json
+
+import pytest
+
+from dicomweb.dicom_json import binary_element, element, encode
+
+
+@pytest.mark.parametrize(
+    ("vr", "values", "expected"),
+    [
+        ("LO", ["a"], {"vr": "LO", "Value": ["a"]}),
+        ("LO", [], {"vr": "LO"}),
+        ("LO", ["", None], {"vr": "LO"}),
+        ("CS", ["A", "", "B"], {"vr": "CS", "Value": ["A", None, "B"]}),
+        ("IS", ["7 "], {"vr": "IS", "Value": [7]}),
+        ("IS", ["1.5"], {"vr": "IS", "Value": ["1.5"]}),
+        ("DS", ["40", "0.50", "1e3"], {"vr": "DS", "Value": [40, 0.5, 1000.0]}),
+        ("DS", ["1", "", "3"], {"vr": "DS", "Value": [1, "", 3]}),
+        ("DS", ["nonsense"], {"vr": "DS", "Value": ["nonsense"]}),
+        ("FD", [float("nan")], {"vr": "FD", "Value": ["nan"]}),
+        ("SV", [2**60], {"vr": "SV", "Value": [str(2**60)]}),
+        ("US", [512], {"vr": "US", "Value": [512]}),
+        ("PN", ["Yamada^T=山田^太郎="], {"vr": "PN", "Value": [{"Alphabetic": "Yamada^T", "Ideographic": "山田^太郎"}]}),
+        ("PN", ["=="], {"vr": "PN"}),
+    ],
+)  # fmt: skip
+def test_values_become_an_element(vr: str, values: list[object], expected: object) -> None:
+    assert element(vr, values) == expected
+
+
+def test_binary_is_base64_and_empty_binary_has_no_value() -> None:
+    assert binary_element("OB", b"\0\1") == {"vr": "OB", "InlineBinary": "AAE="}
+    assert binary_element("OB", b"") == {"vr": "OB"}
+
+
+def test_text_is_utf_8() -> None:
+    assert json.loads(encode({"00100020": element("LO", ["é"])})) == {"00100020": {"vr": "LO", "Value": ["é"]}}

@@ -1,0 +1,63 @@
+"""What we encode as Explicit VR Little Endian, pydicom reads back."""
+
+from io import BytesIO
+
+import pytest
+from pydicom import Dataset
+from pydicom.filereader import read_dataset
+
+from dicomweb.data_set import Attribute, DataSet
+from dicomweb.explicit_le import encode_data_set, encode_element
+
+
+def read_back(data_set: DataSet) -> Dataset:
+    return read_dataset(BytesIO(encode_data_set(data_set)), is_implicit_VR=False, is_little_endian=True)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "keyword", "expected"),
+    [
+        (Attribute("00280010", "US", (512,)), "Rows", 512),
+        (Attribute("00281050", "DS", ("40", "-600.50")), "WindowCenter", [40.0, -600.5]),
+        (Attribute("00280030", "DS", ()), "PixelSpacing", None),
+        (Attribute("00280106", "SS", (-5,)), "SmallestImagePixelValue", -5),
+        (Attribute("00189087", "FD", (1000.25,)), "DiffusionBValue", 1000.25),
+        (Attribute("00281199", "UI", ("1.2.3",)), "PaletteColorLookupTableUID", "1.2.3"),
+        (Attribute("00080008", "CS", ("ORIGINAL", "", "AXIAL")), "ImageType", ["ORIGINAL", "", "AXIAL"]),
+        (Attribute("00280009", "AT", ("00181063",)), "FrameIncrementPointer", 0x00181063),
+        (Attribute("00420011", "OB", b"%PDF-"), "EncapsulatedDocument", b"%PDF-\0"),
+        (Attribute("00204000", "LT", ("a\\b",)), "ImageComments", "a\\b"),
+    ],
+)
+def test_a_value_comes_back(attribute: Attribute, keyword: str, expected: object) -> None:
+    assert read_back((attribute,))[keyword].value == expected
+
+
+def test_items_come_back_in_their_order() -> None:
+    items = tuple((Attribute("00080100", "SH", (code,)),) for code in ("A", "BC", "D"))
+    data_set = read_back((Attribute("00081032", "SQ", items),))
+    assert [item.CodeValue for item in data_set.ProcedureCodeSequence] == ["A", "BC", "D"]
+
+
+@pytest.mark.parametrize(
+    ("terms", "name", "kept"),
+    [
+        ((), "Doe^Jane", None),
+        (("ISO_IR 100",), "Äneas^Rüdiger", "ISO_IR 100"),
+        (("", "ISO 2022 IR 87"), "Yamada^Tarou=山田^太郎=やまだ^たろう", ["", "ISO 2022 IR 87"]),
+        (("ISO_IR 192",), "王^小東", "ISO_IR 192"),
+        (("ISO_IR 100",), "王^小東", "ISO_IR 192"),
+        ((), "Ä", "ISO_IR 192"),
+        (("no such set",), "Doe", "ISO_IR 192"),
+    ],
+)  # fmt: skip
+def test_a_name_keeps_its_character_set_where_it_can(terms: tuple[str, ...], name: str, kept: object) -> None:
+    charset = (Attribute("00080005", "CS", terms),) if terms else ()
+    data_set = read_back((*charset, Attribute("00100010", "PN", (name,))))
+    assert str(data_set.PatientName) == name
+    if kept is not None:
+        assert data_set.SpecificCharacterSet == kept
+
+
+def test_what_the_short_form_cannot_hold_is_written_as_un() -> None:
+    assert encode_element("00104000", "LT", bytes(70_000))[4:6] == b"UN"
