@@ -17,6 +17,7 @@ from typing import BinaryIO, NamedTuple
 log = logging.getLogger(__name__)
 
 _ASIDE = ".aside-"
+_LOCK = ".evicting"
 _ABANDONED_SECONDS = 3600  # a file written aside for this long belongs to a process that was killed
 _TOUCH_SECONDS = 60  # how exactly "last used" is known
 
@@ -93,13 +94,15 @@ class Cache:
 
     def evict(self) -> None:
         """Delete the least recently used files until nine tenths of the bound are left; one process at a time."""
-        with (self._root / "evicting").open("w") as lock:
+        with (self._root / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return
             entries = sorted(self._entries())
             kept_bytes = sum(entry.size_bytes for entry in entries)
+            if kept_bytes <= self._max_bytes:
+                return
             for entry in entries:
                 if kept_bytes <= self._max_bytes * 0.9:
                     break
@@ -109,7 +112,7 @@ class Cache:
     def _entries(self) -> Iterator[_Entry]:
         now = time.time()
         for folder, _, names in os.walk(self._root):
-            for name in names:
+            for name in set(names) - {_LOCK}:
                 path = Path(folder, name)
                 try:
                     status = path.stat()

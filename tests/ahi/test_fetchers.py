@@ -1,0 +1,113 @@
+"""Jobs run in other processes: once for everyone who waits, with errors handed back, and again when a process dies."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ahi.cache import Cache
+from ahi.client import AhiClient
+from ahi.fetchers import Fetchers, FetcherSockets, Workshop, serve
+from dicomweb.errors import NotFound, UpstreamBusy
+
+
+def _count(workshop: Workshop, name: str) -> int:
+    """Slow, and leaves a mark each time it runs."""
+    time.sleep(0.2)
+    path = workshop.cache.put(f"runs/{time.monotonic_ns()}", name.encode())
+    assert path is not None
+    return len(list(path.parent.iterdir()))
+
+
+def _fail(_workshop: Workshop, kind: str) -> None:
+    raise {"ours": NotFound("gone"), "busy": UpstreamBusy("later", 7), "bug": KeyError("secret")}[kind]
+
+
+def _process(_workshop: Workshop) -> int:
+    return os.getpid()
+
+
+def _die_once(workshop: Workshop) -> str:
+    if workshop.cache.read("died") is None:
+        workshop.cache.put("died", b"")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
+
+
+class Pool:
+    """Fetchers as the supervisor would fork them, without one."""
+
+    def __init__(self, root: Path, count: int) -> None:
+        self._root = root
+        self.sockets = FetcherSockets(count)
+        self.pids = [self.fork(number) for number in range(count)]
+
+    def fork(self, number: int) -> int:
+        pid = os.fork()
+        if pid == 0:
+            workshop = Workshop(AhiClient(region="us-east-1"), Cache(self._root, 10**6))
+            serve(self.sockets.listening[number], workshop)
+        return pid
+
+    def close(self) -> None:
+        for pid in self.pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        self.sockets.remove()
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Pool]:
+    pool = Pool(tmp_path, 2)
+    yield pool
+    pool.close()
+
+
+def test_equal_jobs_at_the_same_time_run_once(pool: Pool) -> None:
+    fetchers = Fetchers(pool.sockets.paths)
+    with ThreadPoolExecutor(20) as threads:
+        counts = list(threads.map(lambda _: fetchers.run("a", _count, "x"), range(20)))
+    assert set(counts) == {1}
+    assert fetchers.run("a", _count, "x") == 2  # later is another time
+
+
+def test_a_route_always_leads_to_the_same_process(pool: Pool) -> None:
+    fetchers = Fetchers(pool.sockets.paths)
+    processes = {route: {fetchers.run(route, _process) for _ in range(3)} for route in map(str, range(20))}
+    assert all(len(pids) == 1 for pids in processes.values())
+    assert set().union(*processes.values()) == set(pool.pids)
+
+
+def test_an_error_of_ours_comes_back_as_it_is(pool: Pool) -> None:
+    fetchers = Fetchers(pool.sockets.paths)
+    with pytest.raises(NotFound, match="gone"):
+        fetchers.run("a", _fail, "ours")
+    with pytest.raises(UpstreamBusy) as busy:
+        fetchers.run("a", _fail, "busy")
+    assert busy.value.retry_after_seconds == 7
+
+
+def test_a_mistake_comes_back_without_its_text(pool: Pool) -> None:
+    with pytest.raises(RuntimeError) as error:
+        Fetchers(pool.sockets.paths).run("a", _fail, "bug")
+    assert "secret" not in str(error.value)
+
+
+def test_a_job_whose_fetcher_dies_is_done_by_the_next(pool: Pool) -> None:
+    fetchers = Fetchers(pool.sockets.paths)
+    victim = fetchers.run("a", _process)
+    pending = fetchers.submit("a", _die_once)
+    os.waitpid(victim, 0)
+    index = pool.pids.index(victim)
+    pool.pids[index] = pool.fork(index)
+    assert pending.result() == "done"
+    assert fetchers.run("a", _process) == pool.pids[index]
+
+
+def test_without_fetchers_the_service_is_busy(tmp_path: Path) -> None:
+    with pytest.raises(UpstreamBusy):
+        Fetchers([str(tmp_path / "none")]).run("a", _process)
