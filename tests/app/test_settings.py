@@ -1,0 +1,57 @@
+"""Settings are read once, refused with every problem at once, and documented."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings, SettingsError, variable
+
+DOCUMENT = Path(__file__).parents[2] / "doc" / "settings.md"
+
+
+def test_without_a_database_the_embedded_default_starts() -> None:
+    assert Settings.from_env({}).embedded
+    assert not Settings.from_env({"DATABASE_URL": "sqlite://", "AWS_DEFAULT_REGION": "us-east-1"}).embedded
+
+
+def test_an_empty_variable_is_not_set() -> None:
+    assert Settings.from_env({"PORT": "", "LOG_LEVEL": " "}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("environ", "problem"),
+    [
+        ({"PORT": "http"}, "PORT is not a whole number"),
+        ({"PORT": "0"}, "PORT is not between 1 and 65535"),
+        ({"PUBLIC_URL": "dicom.example.org"}, "PUBLIC_URL is not a URL"),
+        ({"CORS_ORIGINS": "*, example.org"}, "CORS_ORIGINS is not a URL"),
+        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is none of"),
+        ({"DATASTORE_CLEAN_INDEX": "maybe"}, "DATASTORE_CLEAN_INDEX is neither true nor false"),
+        ({"IMAGE_SET_FRESH_SECONDS": "-1"}, "IMAGE_SET_FRESH_SECONDS is not between"),
+        ({"DATABASE_URL": "sqlite://"}, "AWS_DEFAULT_REGION is not set"),
+        ({"DATABASE_URL": "x", "DB_SECRET_ARN": "y", "AWS_DEFAULT_REGION": "z"}, "both set"),
+    ],
+)
+def test_a_wrong_value_is_named(environ: dict[str, str], problem: str) -> None:
+    with pytest.raises(SettingsError, match=problem):
+        Settings.from_env(environ)
+
+
+def test_all_problems_are_named_at_once() -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.from_env({"PORT": "x", "WEB_THREADS": "y"})
+    assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("setting", fields(Settings), ids=lambda setting: setting.name)
+def test_every_setting_is_documented_with_its_default(setting: object) -> None:
+    name = variable(setting)  # type: ignore[arg-type]
+    row = next((line for line in DOCUMENT.read_text().splitlines() if line.startswith(f"| `{name}` |")), None)
+    assert row is not None, f"{name} is not in {DOCUMENT.name}"
+
+
+def test_the_document_has_no_setting_that_nothing_reads() -> None:
+    named = {line.split("`")[1] for line in DOCUMENT.read_text().splitlines() if line.startswith("| `")}
+    ours = {variable(setting) for setting in fields(Settings)}
+    assert {name for name in named if not name.startswith("AWS_ENDPOINT")} == ours

@@ -1,0 +1,119 @@
+"""Processes live and die together: replaced when they die, drained and ended on SIGTERM, gone with their parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = """
+import os, pathlib, signal, sys, time
+from app.supervisor import Child, Supervisor
+
+folder = pathlib.Path(sys.argv[1])
+
+def mark(name):
+    (folder / f"{name}.{os.getpid()}").touch()
+
+def worker():
+    mark("worker")
+    time.sleep(600)
+
+def drainer():
+    def finish(*_):
+        time.sleep(1)
+        mark("drained")
+        os._exit(0)
+    signal.signal(signal.SIGTERM, finish)
+    mark("drainer")
+    while True:
+        time.sleep(600)
+
+def stubborn():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    mark("stubborn")
+    time.sleep(600)
+
+supervisor = Supervisor()
+supervisor.start(Child("worker", worker))
+supervisor.start(Child("drainer", drainer, drains_seconds=5))
+if len(sys.argv) > 2:
+    supervisor.start(Child("stubborn", stubborn))
+supervisor.run()
+"""
+
+
+class Family:
+    """A supervisor as a real process, and what its children report."""
+
+    def __init__(self, folder: Path, *extra: str) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(folder), *extra], cwd=ROOT, stderr=subprocess.DEVNULL
+        )
+
+    def pids(self, name: str) -> set[int]:
+        return {int(path.suffix[1:]) for path in self.folder.glob(f"{name}.*")}
+
+    def wait(self, condition: Callable[[], bool], seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.02)
+
+    def one(self, name: str) -> int:
+        self.wait(lambda: bool(self.pids(name)))
+        return next(iter(self.pids(name)))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Iterator[Family]:
+    family = Family(tmp_path)
+    yield family
+    family.process.kill()
+    family.process.wait()
+
+
+def test_a_child_that_dies_is_replaced(family: Family) -> None:
+    first = family.one("worker")
+    os.kill(first, signal.SIGKILL)
+    family.wait(lambda: len(family.pids("worker")) == 2)
+    assert not _alive(first)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_end_lets_work_finish(family: Family, number: signal.Signals) -> None:
+    children = [family.one("worker"), family.one("drainer")]
+    family.process.send_signal(number)
+    assert family.process.wait(timeout=10) == 0
+    assert family.pids("drained") == {children[1]}
+    assert not any(map(_alive, children))
+
+
+def test_who_does_not_end_is_ended(tmp_path: Path) -> None:
+    family = Family(tmp_path, "stubborn")
+    stubborn = family.one("stubborn")
+    family.one("drainer")
+    family.process.terminate()
+    assert family.process.wait(timeout=10) == 0
+    assert not _alive(stubborn)
+
+
+def test_no_orphan_outlives_a_killed_parent(family: Family) -> None:
+    children = [family.one("worker"), family.one("drainer")]
+    family.process.kill()
+    family.wait(lambda: not any(map(_alive, children)))
