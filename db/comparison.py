@@ -1,0 +1,241 @@
+"""Comparisons that mean the same in every database, whatever its collations.
+
+The index's columns have the collation of the server that made them. Stock MySQL compares without case and accents, so
+`a = b` is too liberal for IDs; SQLite and PostgreSQL compare bytes, so `LIKE` is too strict for names. Patterns are
+those of DICOM: `*` is any run of characters, `?` exactly one (PS3.4 Section C.2.2.2.4); all else stands for itself.
+"""
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Dialect, String, TypeDecorator, bindparam
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import ColumnElement
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+_WILDCARDS = re.compile(r"[*?]")
+_MARKS = re.compile("[\u0300-\u036f]")
+_LIKE_ESCAPES = str.maketrans({"!": "!!", "%": "!%", "_": "!_", "*": "%", "?": "_"})
+
+
+class _Pattern(TypeDecorator[str]):
+    """A pattern of DICOM as a bound value, in the language of the operator that the database will use."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, folded: bool) -> None:
+        super().__init__()
+        self.folded = folded
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return _glob(value, self.folded)
+        if dialect.name == "postgresql" and self.folded:
+            return _regular_expression(value)
+        return value.translate(_LIKE_ESCAPES)
+
+
+def fold(text: str) -> str:
+    """Lower case without accents: two texts are the same to a person who looks for a name if this is the same."""
+    return unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", text))).lower()
+
+
+def _glob(pattern: str, folded: bool) -> str:
+    return "".join(f"[{letters}]" if (letters := _letters(char, folded)) else char for char in pattern)
+
+
+def _regular_expression(pattern: str) -> str:
+    wildcards = {"*": ".*", "?": "."}
+    parts = (
+        f"[{letters}]" if (letters := _letters(char, folded=True)) else wildcards.get(char) or re.escape(char)
+        for char in pattern
+    )
+    return f"^{''.join(parts)}$"
+
+
+def _letters(char: str, folded: bool) -> str:
+    """What may stand for `char` in a class of characters; nothing if it needs no class."""
+    if char == "[":
+        return char
+    return _spellings().get(fold(char), "") if folded else ""
+
+
+@cache
+def _spellings() -> Mapping[str, str]:
+    """For each folded letter of the scripts with case or accents: all letters that fold to it."""
+    found: defaultdict[str, str] = defaultdict(str)
+    for char in map(chr, (*range(0x41, 0x588), *range(0x1E00, 0x2000))):  # Latin, Greek, Cyrillic, Armenian
+        if char.isalpha():
+            found[fold(char)] += char
+    return found
+
+
+class _Compared(FunctionElement[bool]):
+    type = Boolean()
+
+
+class _Same(_Compared):
+    """Equal to the last character."""
+
+    name = "same"
+    inherit_cache = True
+
+
+class _LikeExactly(_Compared):
+    name = "like_exactly"
+    inherit_cache = True
+
+
+class _LikeFolded(_Compared):
+    name = "like_folded"
+    inherit_cache = True
+
+
+class _LikeByIndex(_Compared):
+    """A condition that an index of the column can answer, or none where none can."""
+
+    name = "like_by_index"
+    inherit_cache = True
+
+
+class _Number(FunctionElement[int]):
+    type = BigInteger()
+    inherit_cache = True
+    name = "number"
+
+
+class _NewestFirst(FunctionElement[Any]):
+    inherit_cache = True
+    name = "newest_first"
+
+
+def same(text: ColumnElement[str], value: str) -> ColumnElement[bool]:
+    """Whether `text` is `value`, case and accents included."""
+    return _Same(text, bindparam(None, value, String, unique=True))
+
+
+def like(text: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
+    """Whether `pattern` matches the whole of `text`, case and accents included."""
+    return _LikeExactly(text, bindparam(None, pattern, _Pattern(folded=False), unique=True))
+
+
+def like_folded(text: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
+    """Whether `pattern` matches the whole of `text`, whatever the case and the accents.
+
+    MySQL decides by its collation utf8mb4_unicode_520_ci, the others by `fold`, letter by letter.
+    """
+    return _LikeFolded(text, bindparam(None, pattern, _Pattern(folded=True), unique=True))
+
+
+def may_begin_with(text: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
+    """True wherever `text` begins with `prefix`, and cheap if the database has a fitting index of `text`.
+
+    It only narrows: in MySQL to what its collation takes for the prefix, elsewhere to nothing less than everything.
+    """
+    pattern = _WILDCARDS.sub("?", prefix) + "*"
+    return _LikeByIndex(text, bindparam(None, pattern, _Pattern(folded=False), unique=True))
+
+
+def number(text: ColumnElement[str]) -> ColumnElement[int]:
+    """The integer that `text` spells (VR IS: a sign, zeros and blanks around it are of no account), else NULL."""
+    return _Number(text)
+
+
+def newest_first(moment: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The descending order of a date or time in which the unknown ones come last."""
+    return _NewestFirst(moment)
+
+
+def _operands(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> tuple[str, ...]:
+    return tuple(compiler.process(clause, **options) for clause in element.clauses)
+
+
+@compiles(_Same)
+def _same(element: _Same, compiler: SQLCompiler, **options: Any) -> str:
+    text, value = _operands(element, compiler, **options)
+    return f"{text} = {value}"
+
+
+@compiles(_Same, "mysql", "mariadb")
+def _same_in_mysql(element: _Same, compiler: SQLCompiler, **options: Any) -> str:
+    text, value = _operands(element, compiler, **options)
+    return f"CONVERT({text} USING utf8mb4) COLLATE utf8mb4_bin = {value}"
+
+
+@compiles(_LikeExactly)
+def _like(element: _LikeExactly, compiler: SQLCompiler, **options: Any) -> str:
+    text, pattern = _operands(element, compiler, **options)
+    return f"{text} LIKE {pattern} ESCAPE '!'"
+
+
+@compiles(_LikeExactly, "mysql", "mariadb")
+def _like_in_mysql(element: _LikeExactly, compiler: SQLCompiler, **options: Any) -> str:
+    text, pattern = _operands(element, compiler, **options)
+    return f"CONVERT({text} USING utf8mb4) COLLATE utf8mb4_bin LIKE {pattern} ESCAPE '!'"
+
+
+@compiles(_LikeExactly, "sqlite")
+@compiles(_LikeFolded, "sqlite")
+def _glob_in_sqlite(element: _Compared, compiler: SQLCompiler, **options: Any) -> str:
+    text, pattern = _operands(element, compiler, **options)
+    return f"{text} GLOB {pattern}"
+
+
+@compiles(_LikeFolded, "mysql", "mariadb")
+def _like_folded_in_mysql(element: _LikeFolded, compiler: SQLCompiler, **options: Any) -> str:
+    text, pattern = _operands(element, compiler, **options)
+    return f"CONVERT({text} USING utf8mb4) COLLATE utf8mb4_unicode_520_ci LIKE {pattern} ESCAPE '!'"
+
+
+@compiles(_LikeFolded, "postgresql")
+def _like_folded_in_postgresql(element: _LikeFolded, compiler: SQLCompiler, **options: Any) -> str:
+    text, pattern = _operands(element, compiler, **options)
+    return f"{text} ~ {pattern}"
+
+
+@compiles(_LikeByIndex)
+def _no_index(_element: _LikeByIndex, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "1 = 1"
+
+
+@compiles(_LikeByIndex, "mysql", "mariadb")
+def _like_by_index_in_mysql(element: _LikeByIndex, compiler: SQLCompiler, **options: Any) -> str:
+    text, pattern = _operands(element, compiler, **options)
+    return f"{text} LIKE {pattern} ESCAPE '!'"
+
+
+@compiles(_Number, "sqlite")
+def _number_in_sqlite(element: _Number, compiler: SQLCompiler, **options: Any) -> str:
+    (text,) = _operands(element, compiler, **options)
+    digits = f"substr(trim({text}), 1 + (substr(trim({text}), 1, 1) IN ('+', '-')))"
+    return f"CASE WHEN {digits} <> '' AND {digits} NOT GLOB '*[^0-9]*' THEN CAST(trim({text}) AS INTEGER) END"
+
+
+@compiles(_Number, "mysql", "mariadb")
+def _number_in_mysql(element: _Number, compiler: SQLCompiler, **options: Any) -> str:
+    (text,) = _operands(element, compiler, **options)
+    return f"CASE WHEN trim({text}) REGEXP '^[+-]?[0-9]+$' THEN CAST(trim({text}) AS SIGNED) END"
+
+
+@compiles(_Number, "postgresql")
+def _number_in_postgresql(element: _Number, compiler: SQLCompiler, **options: Any) -> str:
+    (text,) = _operands(element, compiler, **options)
+    return f"CASE WHEN trim({text}) ~ '^[+-]?[0-9]+$' THEN CAST(trim({text}) AS BIGINT) END"
+
+
+@compiles(_NewestFirst)
+def _descending(element: _NewestFirst, compiler: SQLCompiler, **options: Any) -> str:
+    return f"{_operands(element, compiler, **options)[0]} DESC"
+
+
+@compiles(_NewestFirst, "postgresql")
+def _descending_in_postgresql(element: _NewestFirst, compiler: SQLCompiler, **options: Any) -> str:
+    return f"{_operands(element, compiler, **options)[0]} DESC NULLS LAST"

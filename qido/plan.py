@@ -1,0 +1,302 @@
+"""From a query to statements. Nothing here touches the database, and all that a client sent is a bound parameter.
+
+A page is found first, as keys, with no more tables than the conditions and the order need; columns, modalities and
+counts are then fetched for these keys only. Each statement says what its rows are.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import reduce
+from typing import Any
+
+from sqlalchemy import Column, FromClause, Select, Table, and_, exists, false, func, literal, not_, or_, select
+from sqlalchemy.sql import ColumnElement
+
+from db import schema
+from db.comparison import like, like_folded, may_begin_with, newest_first, number, same
+from qido.attributes import (
+    MODALITIES_IN_STUDY,
+    MODALITY,
+    SERIES_UID,
+    STUDY_UID,
+    Attribute,
+    Level,
+    Matching,
+)
+from qido.conditions import AnyOf, Between, Condition, Empty, Equal, Like, Match, Period
+from qido.query import Query
+
+Statement = Select[Any]
+Truth = ColumnElement[bool]
+
+_LITERAL_START = re.compile(r"[^*?]*")
+_CHAIN = (schema.instance, schema.series, schema.study, schema.patient, schema.issuer)
+"""The tables from the lowest to the highest; each row has the key of the one above."""
+
+_TABLE = {Level.STUDY: schema.study, Level.SERIES: schema.series, Level.INSTANCE: schema.instance}
+
+
+def page(query: Query) -> Statement:
+    """Rows of one key: the results of the page in their order, and one more if there are more.
+
+    The order is total: studies newest first, series and instances by their numbers, then as they came.
+    """
+    return _matching(query).order_by(*_order(query)).limit(query.limit + 1).offset(query.offset)
+
+
+def additional(query: Query, bound: int) -> Statement:
+    """One row with the number of results after the page, counted up to `bound`."""
+    rest = _matching(query).offset(query.offset + query.limit).limit(bound).subquery()
+    return select(func.count()).select_from(rest)
+
+
+def scope(query: Query) -> Statement:
+    """A row if the study and the series of the path exist, and belong together."""
+    lowest = schema.series if query.series_uid else schema.study
+    return select(_key(lowest)).select_from(_joined(lowest, {schema.study})).where(*_scope(query)).limit(1)
+
+
+def columns(query: Query, attributes: Sequence[Attribute], keys: Iterable[int]) -> Statement:
+    """For each key its row: key, key of the study, key of the series (from that level on), then the attributes."""
+    base = _TABLE[query.level]
+    parents = [_key(table) for level, table in _TABLE.items() if Level.STUDY <= level <= min(query.level, Level.SERIES)]
+    tables = {schema.study, *(_table(attribute) for attribute in attributes)}
+    selected = (column.label(None) for column in (_key(base), *parents, *map(_column, attributes)))
+    return select(*selected).select_from(_joined(base, tables)).where(_key(base).in_(keys))
+
+
+def series_of_studies(study_keys: Iterable[int]) -> Statement:
+    """Rows of study key, modality, and the number of series that have it."""
+    table = schema.series.c
+    grouped = (table.study_pkey, table.modality)
+    return select(*grouped, func.count()).where(table.study_pkey.in_(study_keys)).group_by(*grouped)
+
+
+def instances_of_studies(study_keys: Iterable[int]) -> Statement:
+    """Rows of study key and number of instances; no row for a study of which the index has none."""
+    joined = schema.series.join(schema.instance)
+    key = schema.series.c.study_pkey
+    return select(key, func.count()).select_from(joined).where(key.in_(study_keys)).group_by(key)
+
+
+def instances_of_series(series_keys: Iterable[int]) -> Statement:
+    """Rows of series key and number of instances; no row for a series of which the index has none."""
+    key = schema.instance.c.series_pkey
+    return select(key, func.count()).where(key.in_(series_keys)).group_by(key)
+
+
+def _matching(query: Query) -> Statement:
+    base = _TABLE[query.level]
+    tables = {_table(attribute) for condition in query.conditions for attribute in _attributes(condition)}
+    tables |= {_table(attribute) for attribute, _ in _uids(query)} | {_TABLE[level] for level in _open_levels(query)}
+    conditions = map(_condition, query.conditions)
+    return select(_key(base)).select_from(_joined(base, tables)).where(*_scope(query), *conditions)
+
+
+def _open_levels(query: Query) -> list[Level]:
+    """The levels that the path does not fix: results differ in them."""
+    fixed = max((attribute.level for attribute, _ in _uids(query)), default=Level.PATIENT)
+    return [level for level in _TABLE if fixed < level <= query.level]
+
+
+def _uids(query: Query) -> list[tuple[Attribute, str]]:
+    """The UIDs of the path."""
+    return [(name, uid) for name, uid in ((STUDY_UID, query.study_uid), (SERIES_UID, query.series_uid)) if uid]
+
+
+def _joined(base: Table, tables: set[Table]) -> FromClause:
+    """`base` and the tables above it, up to the highest of `tables`."""
+    above = _CHAIN[_CHAIN.index(base) :]
+    highest = max(above.index(table) for table in tables | {base})
+    joined: FromClause = base
+    return reduce(lambda left, right: left.join(right), above[1 : highest + 1], joined)
+
+
+def _order(query: Query) -> tuple[ColumnElement[Any], ...]:
+    study, series, instance = schema.study.c, schema.series.c, schema.instance.c
+    number_of_series = number(series.seriesnumber)
+    by_level = {
+        Level.STUDY: (newest_first(study.studydate), newest_first(study.studytime), study.study_pkey.desc()),
+        Level.SERIES: (number_of_series.is_(None), number_of_series, series.series_pkey),
+        Level.INSTANCE: (instance.instancenumber.is_(None), instance.instancenumber, instance.instance_pkey),
+    }
+    return tuple(term for level in _open_levels(query) for term in by_level[level])
+
+
+def _scope(query: Query) -> list[Truth]:
+    return [_identical(_column(attribute), [uid]) for attribute, uid in _uids(query)]
+
+
+def _attributes(condition: Condition) -> tuple[Attribute, ...]:
+    match condition:
+        case AnyOf(attribute, _):
+            return (attribute,)
+        case Period(date, time, _, _):
+            return (date, time)
+
+
+def _key(table: Table) -> Column[Any]:
+    return table.c[f"{table.name}_pkey"]
+
+
+def _table(attribute: Attribute) -> Table:
+    return schema.metadata.tables[attribute.table]
+
+
+def _column(attribute: Attribute) -> Column[Any]:
+    return _table(attribute).c[attribute.column]
+
+
+def _condition(condition: Condition) -> Truth:
+    match condition:
+        case AnyOf(attribute, matches) if attribute == MODALITIES_IN_STUDY:
+            return _some_series(matches)
+        case AnyOf(attribute, matches):
+            return _any_of(attribute, _column(attribute), matches)
+        case Period(date, time, first, last):
+            return and_(*_period(_column(date), _column(time), first, last))
+
+
+def _some_series(matches: tuple[Match, ...]) -> Truth:
+    """ModalitiesInStudy: at least one series has a modality that matches (PS3.4 Section C.3.4); empty: none has one."""
+    sibling = schema.series.alias("sibling")
+    modality = sibling.c[MODALITY.column]
+    of_study = sibling.c.study_pkey == schema.study.c.study_pkey
+    wanted = tuple(match for match in matches if match != Empty())
+    found = exists().where(of_study, _any_of(MODALITY, modality, wanted)).correlate(schema.study)
+    if Empty() not in matches:
+        return found
+    return or_(found, ~exists().where(of_study, not_(_empty(MODALITY, modality))).correlate(schema.study))
+
+
+def _period(day: Column[Any], clock: Column[Any], first: datetime | None, last: datetime | None) -> list[Truth]:
+    """An unknown time may be any time of its day: the index loses every time that has a fraction."""
+    found: list[Truth] = []
+    if first:
+        found += [
+            day >= first.date(),
+            or_(day > first.date(), clock >= first.time(), clock.is_(None)),
+        ]
+    if last:
+        found += [
+            day <= last.date(),
+            or_(day < last.date(), clock <= last.time(), clock.is_(None)),
+        ]
+    return found
+
+
+def _any_of(attribute: Attribute, column: ColumnElement[Any], matches: tuple[Match, ...]) -> Truth:
+    """Whether one of `matches` holds; `column` is the attribute's, or an alias of it."""
+    equal = [match.value for match in matches if isinstance(match, Equal)]
+    found = [_one_of(attribute, column, equal)] if equal else []
+    found += [_one(attribute, column, match) for match in matches if not isinstance(match, Equal)]
+    return or_(false(), *found)
+
+
+def _one_of(attribute: Attribute, column: ColumnElement[Any], values: list[Any]) -> Truth:
+    match attribute.matching:
+        case Matching.NUMBER:
+            return _as_number(column).in_(values)
+        case Matching.NAME | Matching.DESCRIPTION:
+            return or_(*(_TEXT[attribute.matching](attribute, column, value) for value in values))
+        case _:
+            present = [value for value in values if value not in attribute.placeholders]
+            return _identical(column, present) if present else false()
+
+
+def _one(attribute: Attribute, column: ColumnElement[Any], match: Match) -> Truth:
+    match match:
+        case Equal(value):
+            return _one_of(attribute, column, [value])
+        case Like(pattern):
+            return _TEXT[attribute.matching](attribute, column, pattern)
+        case Between(first, last):
+            return _between(attribute, column, first, last)
+        case Empty():
+            return _empty(attribute, column)
+
+
+def _between(attribute: Attribute, column: ColumnElement[Any], first: Any, last: Any) -> Truth:
+    ends = ([column >= first] if first is not None else []) + ([column <= last] if last is not None else [])
+    if attribute.matching is Matching.DATE:
+        return and_(*ends)
+    over_midnight = first is not None and last is not None and first > last
+    return or_(column.is_(None), or_(*ends) if over_midnight else and_(*ends))
+
+
+def _empty(attribute: Attribute, column: ColumnElement[Any]) -> Truth:
+    if attribute.matching in (Matching.DATE, Matching.TIME) or _is_integer(column):
+        return column.is_(None)
+    return or_(column.is_(None), *(same(func.trim(column), text) for text in attribute.placeholders))
+
+
+def _as_number(column: ColumnElement[Any]) -> ColumnElement[int]:
+    return column if _is_integer(column) else number(column)
+
+
+def _is_integer(column: ColumnElement[Any]) -> bool:
+    return column.type.python_type is int
+
+
+def _identical(column: ColumnElement[str], values: Sequence[str]) -> Truth:
+    """One of `values` to the last character; an index of the column helps to find it.
+
+    Blanks around a stored value do not count, before it only where there is no index to use.
+    """
+    exactly = or_(*(same(func.trim(column), value) for value in values))
+    if not _is_indexed(column):
+        return exactly
+    padded = [text for value in values for text in (value, f"{value} ")]  # PS3.5 Section 6.2: to an even length
+    return and_(column.in_(padded), exactly)
+
+
+def _is_indexed(column: ColumnElement[Any]) -> bool:
+    return isinstance(column, Column) and bool(column.index or column.unique)
+
+
+def _text_exactly(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
+    found = [like(func.trim(column), pattern), *_no_placeholder(attribute, column)]
+    if _is_indexed(column) and (start := _literal_start(pattern)):
+        found.append(may_begin_with(column, start))
+    return and_(*found)
+
+
+def _text_folded(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
+    return and_(like_folded(func.trim(column), pattern), *_no_placeholder(attribute, column))
+
+
+def _name(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
+    """Whether a component group of the name, or neighbouring ones, match (PS3.4 Section C.2.2.2.1.3).
+
+    Empty components at the end of a group do not count. A pattern that begins with Latin letters is looked for at the
+    beginning of the name, since that is where PS3.5 Section 6.2.1.2 has the alphabetic group: an index helps there.
+    """
+    shortened = pattern.rstrip("^")
+    patterns = {shortened, re.sub(r"\^+\*\Z", "", shortened)} - {""}  # DOE^* is also a DOE of no given name
+    groups = literal("=") + func.trim(column) + literal("=")
+    for delimiters in ("^^=", "^^=", "^="):
+        groups = func.replace(groups, delimiters, "=")
+    found = [or_(false(), *(like_folded(groups, f"*={wanted}=*") for wanted in sorted(patterns)))]
+    start = _literal_start(min(patterns, key=len, default="")).partition("=")[0]
+    if _is_indexed(column) and start and start.isascii():
+        found.append(may_begin_with(column, start))
+    return and_(*found, *_no_placeholder(attribute, column))
+
+
+def _literal_start(pattern: str) -> str:
+    found = _LITERAL_START.match(pattern)
+    return found[0] if found else ""
+
+
+def _no_placeholder(attribute: Attribute, column: ColumnElement[str]) -> list[Truth]:
+    """Keeps a pattern from matching the texts that mean "absent"."""
+    return [not_(same(func.trim(column), text)) for text in sorted(attribute.placeholders) if text]
+
+
+_TEXT: dict[Matching, Callable[[Attribute, ColumnElement[str], str], Truth]] = {
+    Matching.CODE: _text_exactly,
+    Matching.ID: _text_exactly,
+    Matching.DESCRIPTION: _text_folded,
+    Matching.NAME: _name,
+}

@@ -1,0 +1,198 @@
+"""From the parameters of a search to a frozen value (PS3.18 Section 8.3.4)."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, time
+
+from dicomweb.errors import BadRequest
+from dicomweb.uids import parse_uid
+from qido.attributes import (
+    ATTRIBUTES,
+    BY_TAG,
+    MOMENTS,
+    UIDS,
+    Attribute,
+    Level,
+    Matching,
+    Presence,
+    parse_path,
+    title,
+)
+from qido.conditions import AnyOf, Between, Condition, Match, Period, parse_matches
+
+FUZZY_UNSUPPORTED = (  # PS3.18 Section 8.3.4.2
+    "The fuzzymatching parameter is not supported. Only literal matching has been performed."
+)
+KEY_UNSUPPORTED = "{} cannot be matched at this level. It has been ignored."
+
+_BOOLEANS = {"true": True, "false": False, "": False}
+_UNSIGNED = re.compile(r"[0-9]+\Z")
+_LARGEST = 2**31 - 1  # more rows than an index has
+
+
+@dataclass(frozen=True)
+class Query:
+    """One search: results of `level`, below a study or a series where the path names one.
+
+    `returned` is what results have, in the order of tags. `limit` is at most the maximum of the service.
+    """
+
+    level: Level
+    study_uid: str | None
+    series_uid: str | None
+    conditions: tuple[Condition, ...]
+    returned: tuple[Attribute, ...]
+    limit: int
+    offset: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A parameter that names an attribute, with its value."""
+
+    path: tuple[str, ...]
+    value: str
+
+    @property
+    def attribute(self) -> Attribute | None:
+        """The attribute, if the index has it."""
+        return BY_TAG.get(self.path[0]) if len(self.path) == 1 else None
+
+
+def parse_query(
+    parameters: Iterable[tuple[str, str]],
+    level: Level,
+    study_uid: str | None = None,
+    series_uid: str | None = None,
+    *,
+    max_results: int,
+) -> Query:
+    """The query that `parameters`, names and values as decoded, make below the UIDs of the path.
+
+    Unknown names are ignored; BadRequest names the parameter whose value is ill-formed. Without a limit, or above
+    it, `max_results` is the limit.
+    """
+    pairs = tuple(parameters)
+    options = {name: value.strip() for name, value in pairs}  # of a name given twice, the last counts
+    keys = tuple(_Key(path, value) for name, value in pairs if name not in _OPTIONS and (path := parse_path(name)))
+    matchable, unsupported = _split(keys, level)
+    matches = _matches(
+        matchable,
+        empty_values=_boolean(options, "emptyvaluematching"),
+        value_lists=_boolean(options, "multiplevaluematching"),
+    )
+    included = [name for key, value in pairs if key == "includefield" for name in value.split(",")]
+    warnings = [KEY_UNSUPPORTED.format(name) for name in dict.fromkeys(title(key.path) for key in unsupported)]
+    if _boolean(options, "fuzzymatching"):
+        warnings.append(FUZZY_UNSUPPORTED)
+    study_uid = study_uid and parse_uid(study_uid, "the study in the path")
+    series_uid = series_uid and parse_uid(series_uid, "the series in the path")
+    highest = Level.SERIES if study_uid and not series_uid else Level.INSTANCE if series_uid else Level.PATIENT
+    return Query(
+        level,
+        study_uid,
+        series_uid,
+        _conditions(matches),
+        _returned(level, highest, included, matches),
+        min(_unsigned(options, "limit", max_results), max_results),
+        _unsigned(options, "offset", 0),
+        tuple(warnings),
+    )
+
+
+_OPTIONS = frozenset(
+    {"limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching", "multiplevaluematching"}
+)
+
+
+def _split(keys: Iterable[_Key], level: Level) -> tuple[list[tuple[Attribute, str]], list[_Key]]:
+    """The keys that can be matched in results of `level`, and the others that ask for something."""
+    matchable, unsupported = [], []
+    for key in keys:
+        attribute = key.attribute
+        if attribute and attribute.matching is not Matching.NONE and attribute.level <= level:
+            matchable.append((attribute, key.value))
+        elif key.value.strip("* "):  # universal matching asks for nothing
+            unsupported.append(key)
+    return matchable, unsupported
+
+
+def _matches(
+    keys: Iterable[tuple[Attribute, str]], *, empty_values: bool, value_lists: bool
+) -> dict[Attribute, tuple[Match, ...]]:
+    """What each attribute is to match; a key given several times means any of its values."""
+    found: dict[Attribute, tuple[Match, ...]] = {}
+    for attribute, text in keys:
+        matches = parse_matches(attribute, text, empty_values=empty_values, value_lists=value_lists)
+        universal = not matches or found.get(attribute) == ()
+        found[attribute] = () if universal else found.get(attribute, ()) + matches
+    return found
+
+
+def _conditions(matches: dict[Attribute, tuple[Match, ...]]) -> tuple[Condition, ...]:
+    """The conditions of a query: a range of dates and one of times become one of instants."""
+    left = {attribute: found for attribute, found in matches.items() if found}
+    periods = []
+    for day, clock in MOMENTS:
+        if period := _period(day, left.get(day, ()), clock, left.get(clock, ())):
+            del left[day], left[clock]
+            periods.append(period)
+    return (*periods, *(AnyOf(attribute, found) for attribute, found in left.items()))
+
+
+def _period(day: Attribute, days: tuple[Match, ...], clock: Attribute, times: tuple[Match, ...]) -> Period | None:
+    """The combination of a range of dates and one of times, if there is one (PS3.4 Section C.2.2.2.5).
+
+    An end of the times without one of the dates belongs to no instant: such ranges are matched each on its own.
+    """
+    match (days, times):
+        case ((Between(first_day, last_day),), (Between(first_time, last_time),)):
+            if first_day == last_day or (first_time and not first_day) or (last_time and not last_day):
+                return None
+            return Period(
+                day, clock, _instant(first_day, first_time, time.min), _instant(last_day, last_time, time.max)
+            )
+    return None
+
+
+def _instant(day: date | time | None, clock: date | time | None, otherwise: time) -> datetime | None:
+    if not isinstance(day, date):
+        return None
+    return datetime.combine(day, clock if isinstance(clock, time) else otherwise)
+
+
+def _returned(
+    level: Level, highest: Level, included: Iterable[str], matched: Iterable[Attribute]
+) -> tuple[Attribute, ...]:
+    """What PS3.18 Section 10.6.3.3 wants in a result, by tag: the attributes of the levels `highest` to `level`, the
+    UIDs of all levels, the match keys, and what was asked for and is of no lower level.
+    """
+    names = {name.strip() for name in included}
+    paths = [path for name in names if name.lower() != "all" and (path := parse_path(name))]
+    asked = {BY_TAG[path[0]] for path in paths if len(path) == 1 and path[0] in BY_TAG} | {*matched, *UIDS}
+    everything = "all" in map(str.lower, names)
+
+    def wanted(attribute: Attribute) -> bool:
+        usual = attribute.presence is not Presence.ON_REQUEST or everything
+        return attribute in asked or (usual and attribute.level >= highest)
+
+    found = (attribute for attribute in ATTRIBUTES if attribute.level <= level and wanted(attribute))
+    return tuple(sorted(found, key=lambda attribute: attribute.tag))
+
+
+def _boolean(options: dict[str, str], name: str) -> bool:
+    try:
+        return _BOOLEANS[options.get(name, "")]
+    except KeyError:
+        raise BadRequest(f"{name} is neither true nor false") from None
+
+
+def _unsigned(options: dict[str, str], name: str, default: int) -> int:
+    text = options.get(name, "")
+    if not text:
+        return default
+    if not _UNSIGNED.match(text):
+        raise BadRequest(f"{name} is not an unsigned integer")
+    return _LARGEST if len(text.lstrip("0")) > 10 else min(int(text), _LARGEST)

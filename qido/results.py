@@ -1,0 +1,54 @@
+"""From what was found to the data sets of an answer (PS3.18 Section 10.6.3.3)."""
+
+from datetime import date, time
+
+from dicomweb.dicom_json import DataSet, Element, element
+from qido.attributes import INSTANCE_UID, SERIES_UID, STUDY_UID, Attribute, Level, Presence
+from qido.find import Found, Result, Value
+from qido.query import Query
+
+_CHARACTER_SET = ("00080005", element("CS", ["ISO_IR 192"]))
+_AVAILABILITY = ("00080056", element("CS", ["ONLINE"]))  # AHI brings an archived image set back by itself
+_RETRIEVE_URL = "00081190"
+
+_PATH = ((Level.STUDY, "studies", STUDY_UID), (Level.SERIES, "series", SERIES_UID),
+         (Level.INSTANCE, "instances", INSTANCE_UID))  # fmt: skip
+
+
+def data_sets(query: Query, found: Found, root: str) -> list[DataSet]:
+    """One data set for each result; `root` is the public URL of the service, without a slash at its end."""
+    return [_data_set(query.level, result, root) for result in found.results]
+
+
+def warnings(query: Query, found: Found) -> list[str]:
+    """What the client should know about the answer (PS3.18 Section 8.3.4, 10.6.3.3.2)."""
+    more = [f"There are {found.additional} additional results that can be requested"] if found.additional else []
+    return [*query.warnings, *more]
+
+
+def _data_set(level: Level, result: Result, root: str) -> DataSet:
+    elements = {attribute.tag: _element(attribute, values) for attribute, values in result.values.items()
+                if values or attribute.presence is not Presence.IF_KNOWN}  # fmt: skip
+    elements[_RETRIEVE_URL] = element("UR", [_url(level, result, root)])
+    elements.update((_CHARACTER_SET, _AVAILABILITY))
+    return dict(sorted(elements.items()))
+
+
+def _url(level: Level, result: Result, root: str) -> str:
+    steps = (f"/{name}/{result.values[uid][0]}" for at, name, uid in _PATH if at <= level)
+    return root + "".join(steps)
+
+
+def _element(attribute: Attribute, values: tuple[Value, ...]) -> Element:
+    return element(attribute.vr, map(_text, values))
+
+
+def _text(value: Value) -> str | int:
+    """Dates and times as PS3.5 Section 6.2 writes them."""
+    match value:
+        case date():
+            return value.isoformat().replace("-", "")
+        case time():
+            return value.isoformat().replace(":", "")
+        case _:
+            return value

@@ -1,0 +1,38 @@
+"""The resources of a search (PS3.18 Section 10.6)."""
+
+from collections.abc import Callable
+
+from flask import Blueprint, Response, request
+
+from db.engine import Database
+from dicomweb import respond
+from qido.attributes import Level
+from qido.find import find
+from qido.query import parse_query
+from qido.results import data_sets, warnings
+
+_RESOURCES = {  # PS3.18 Table 10.6.1-1
+    "/studies": Level.STUDY,
+    "/studies/<study>/series": Level.SERIES,
+    "/studies/<study>/instances": Level.INSTANCE,
+    "/series": Level.SERIES,
+    "/studies/<study>/series/<series>/instances": Level.INSTANCE,
+    "/instances": Level.INSTANCE,
+}
+
+
+def blueprint(database: Database, public_root: Callable[[], str], max_results: int = 1000) -> Blueprint:
+    """The search resources on `database`; `public_root` tells the URL of the service as the client sees it.
+
+    No answer has more than `max_results` results.
+    """
+    routes = Blueprint("qido", __name__)
+
+    def search(level: Level, study: str | None = None, series: str | None = None) -> Response:
+        query = parse_query(request.args.items(multi=True), level, study, series, max_results=max_results)
+        found = find(database, query)
+        return respond.dicom_json(data_sets(query, found, public_root()), warnings(query, found))
+
+    for rule, level in _RESOURCES.items():
+        routes.add_url_rule(rule, endpoint=rule, view_func=search, defaults={"level": level}, methods=["GET"])
+    return routes

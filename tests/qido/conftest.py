@@ -1,0 +1,23 @@
+"""The sample archive behind a searching service, once for each kind of database."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from flask.testing import FlaskClient
+
+from db.engine import Database
+from tests.qido.archive import SAMPLE, client, write
+
+
+@pytest.fixture(scope="session")
+def sample(new_index: Callable[[], str]) -> Iterator[Database]:
+    url = new_index()
+    write(url, SAMPLE)
+    database = Database(url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def archive(sample: Database) -> FlaskClient:
+    return client(sample)
