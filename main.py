@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = Settings.from_env(os.environ)
-        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        _start_logging(settings.log_level)
         if options.command == "import":
             return import_files(settings, options.paths)
         return serve(settings)
@@ -84,6 +84,11 @@ WELCOME = """
   Weasis     Preferences > DICOM nodes > DICOMweb: the URL above
   OHIF       qidoRoot and wadoRoot: the URL above (README.md has the whole configuration)
 """
+
+
+def _start_logging(level: str) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # tells of credentials at each client
 
 
 def _embedded(settings: Settings) -> Embedded:
