@@ -121,7 +121,7 @@ class MariaDb:
             "port": self._port,
             "pid-file": self._folder / "server.pid",
             "character-set-server": "utf8mb4",
-            "collation-server": "utf8mb4_uca1400_nopad_ai_ci",
+            "collation-server": "utf8mb4_unicode_nopad_ci",
             "innodb-flush-log-at-trx-commit": 0,
             "innodb-flush-method": "nosync",
             "innodb-doublewrite": 0,
@@ -232,6 +232,13 @@ def engine_of(url: str) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+def empty(url: str) -> None:
+    """Delete every row of an index; quicker than a fresh one."""
+    with engine_of(url) as engine, engine.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
 
 
 def _with_schema(url: URL) -> str:

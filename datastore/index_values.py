@@ -1,0 +1,107 @@
+"""What becomes of a value on its way from image-set metadata into a column of the metadata index.
+
+Two tables, each from the type of a column to a function. `QUIRKY` does what the index writer of the AWS sample project
+`metadata-index` does, observed by running it; `CLEAN` does what one would expect.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time
+from typing import Any
+
+from sqlalchemy import Column, Date, DateTime, Integer, String, Text, Time
+from sqlalchemy.types import TypeEngine
+
+_LARGEST_TEXT = 16_000  # characters: a MySQL `text` holds 65,535 bytes
+_INTEGERS = range(-(2**31), 2**31)
+_DATE = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)", re.ASCII)  # with dots: ACR-NEMA
+_TIME = re.compile(r"(\d\d):?(\d\d)?:?(\d\d)?(?:\.(\d{1,6})\d*)?", re.ASCII)  # with colons: ACR-NEMA
+
+
+def convert(column: Column[Any], value: Any, *, quirks: bool) -> Any:
+    """The value as the column takes it, cut to its length; None where it cannot."""
+    rules = QUIRKY if quirks else CLEAN
+    converted = rules[type(column.type)](value)
+    return cut(column, converted) if isinstance(converted, str) else converted
+
+
+def cut(column: Column[Any], text: str) -> str:
+    """A text without what no database takes (NUL, halves of surrogate pairs), cut to the column's length."""
+    length = getattr(column.type, "length", None) or _LARGEST_TEXT
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:length]
+
+
+def _quirky_int(value: Any) -> int | None:
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if number in _INTEGERS else None
+
+
+def _quirky_date(value: Any) -> date | None:
+    """Exactly YYYYMMDD, but `strptime` reads a shorter one as well: 202312 is 2023-01-02."""
+    try:
+        return datetime.strptime(value, "%Y%m%d").date()
+    except (TypeError, ValueError):
+        return None
+
+
+def _quirky_time(value: Any) -> time | None:
+    """Exactly HHMMSS, so no fraction, but `strptime` reads a shorter one as well: 0835 is 08:03:05."""
+    try:
+        return datetime.strptime(value, "%H%M%S").time()
+    except (TypeError, ValueError):
+        return None
+
+
+def _never(_value: Any) -> None:
+    return None
+
+
+def _clean_text(value: Any) -> str | None:
+    values = value if isinstance(value, list) else [value]
+    text = "\\".join("" if each is None else str(each).strip() for each in values)
+    return text or None
+
+
+def _clean_int(value: Any) -> int | None:
+    first = value[0] if isinstance(value, list) and value else value
+    return _quirky_int(first)
+
+
+def _clean_date(value: Any) -> date | None:
+    match = _DATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    try:
+        return date(*map(int, match.groups())) if match else None
+    except ValueError:
+        return None
+
+
+def _clean_time(value: Any) -> time | None:
+    match = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
+    if not match:
+        return None
+    hour, minute, second, fraction = match.groups(default="0")
+    try:
+        return time(int(hour), int(minute), min(int(second), 59), int(fraction.ljust(6, "0")))  # 60: a leap second
+    except ValueError:
+        return None
+
+
+QUIRKY: Mapping[type[TypeEngine[Any]], Callable[[Any], Any]] = {
+    String: str,
+    Text: str,
+    Integer: _quirky_int,
+    Date: _quirky_date,
+    Time: _quirky_time,
+    DateTime: _never,
+}
+CLEAN: Mapping[type[TypeEngine[Any]], Callable[[Any], Any]] = {
+    String: _clean_text,
+    Text: _clean_text,
+    Integer: _clean_int,
+    Date: _clean_date,
+    Time: _clean_time,
+    DateTime: _never,
+}
