@@ -20,7 +20,7 @@ from pathlib import Path
 import pymysql
 import pytest
 from sqlalchemy import create_engine, text
-from sqlalchemy.engine import URL, Engine
+from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import OperationalError
 
 from db.schema import metadata
@@ -142,15 +142,15 @@ class MariaDb:
                 cursor.execute(statement)
 
     def new_index(self) -> str:
-        """The URL of a fresh, empty index, with all rights."""
+        """The URL of a fresh, empty index, with all rights; it says not to try TLS, which costs 30 ms a connection."""
         name = f"index{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name}")
-        return _with_schema(self._url("writer", name))
+        return _with_schema(self._url("writer", name).update_query_dict({"ssl_disabled": "true"}))
 
     def new_reader(self) -> tuple[str, str]:
         """The URLs of a fresh, empty index: with all rights, and of a user who may do no more than SELECT in it."""
         url = self.new_index()
-        name = url.rpartition("/")[2]
+        name = str(make_url(url).database)
         self.execute(
             f"CREATE USER {name}_reader@'%' IDENTIFIED BY '{PASSWORD}'",
             f"GRANT SELECT ON {name}.* TO {name}_reader@'%'",
