@@ -2,7 +2,7 @@
 
 import ast
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date, time
 from typing import Any
@@ -62,8 +62,8 @@ def _results(database: Database, query: Query, keys: Sequence[int]) -> list[Resu
     stored = tuple(attribute for attribute in query.returned if attribute not in _FROM_SERIES)
     rows = {row[0]: _result(row, stored) for row in database.rows(plan.columns(query, stored, keys))}
     results = [rows[key] for key in keys if key in rows]  # one may have gone since the page was found
-    if _FROM_SERIES.intersection(query.returned):
-        results = _with_series(database, results)
+    if from_series := _FROM_SERIES.intersection(query.returned):
+        results = _with_series(database, results, from_series)
     if STUDY_INSTANCES in query.returned:
         results = _with_count(database, results, STUDY_INSTANCES, plan.instances_of_studies, lambda of: of.study_key)
     if SERIES_INSTANCES in query.returned:
@@ -81,22 +81,18 @@ def _result(row: Sequence[Any], stored: Sequence[Attribute]) -> Result:
     return Result(keys[0], keys[1] if len(keys) > 1 else None, values)
 
 
-def _with_series(database: Database, results: Sequence[Result]) -> list[Result]:
-    modalities: defaultdict[int, set[Value]] = defaultdict(set)
+def _with_series(database: Database, results: Sequence[Result], wanted: Set[Attribute]) -> list[Result]:
+    modalities: defaultdict[int, set[str]] = defaultdict(set)
     counts: defaultdict[int, int] = defaultdict(int)
     for study_key, modality, count in database.rows(plan.series_of_studies({of.study_key for of in results})):
-        modalities[study_key].update(_values(MODALITY, modality))
+        modalities[study_key].update(map(str, _values(MODALITY, modality)))
         counts[study_key] += count
-    return [
-        _with(
-            result,
-            {
-                MODALITIES_IN_STUDY: tuple(sorted(map(str, modalities[result.study_key]))),
-                STUDY_SERIES: (counts[result.study_key],),
-            },
-        )
-        for result in results
-    ]
+
+    def gathered(key: int) -> Mapping[Attribute, tuple[Value, ...]]:
+        found = {MODALITIES_IN_STUDY: tuple(sorted(modalities[key])), STUDY_SERIES: (counts[key],)}
+        return {attribute: found[attribute] for attribute in wanted}
+
+    return [_with(result, gathered(result.study_key)) for result in results]
 
 
 def _with_count(

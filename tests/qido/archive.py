@@ -1,7 +1,6 @@
 """Small archives, written into an index as its own writer would: with its texts for "absent", and its padding."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, time
 from typing import Any
@@ -166,5 +165,5 @@ SAMPLE = (
         (Series("1.2.5.1", {"modality": "US"}, (image("1.2.5.1.1", 1),)),),
     ),
 )
-"""Five studies: an ordinary one; one without time and counts, whose patient's ID differs in case only; one of an unknown patient, without date and series; one
-with three groups in its name and no instances; one with accents."""
+"""Five studies: an ordinary one; one without time and counts, whose patient's ID differs in case only; one of an
+unknown patient, without date and series; one with three groups in its name and no instances; one with accents."""
