@@ -25,12 +25,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("serve", help="serve DICOMweb (the default)")
     importing = commands.add_parser("import", help="import DICOM files into the embedded data store")
     importing.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    alone = commands.add_parser("datastore", help="serve the embedded data store alone, on loopback")
+    alone.add_argument("--port", type=int, default=9000)
     options = parser.parse_args(arguments)
     try:
         settings = Settings.from_env(os.environ)
         _start_logging(settings.log_level)
         if options.command == "import":
             return import_files(settings, options.paths)
+        if options.command == "datastore":
+            return serve_datastore(settings, options.port)
         return serve(settings)
     except SettingsError as error:
         print(error, file=sys.stderr)
@@ -45,6 +49,14 @@ def import_files(settings: Settings, paths: Sequence[Path]) -> int:
     if missing:
         raise SettingsError(f"no such file or folder: {', '.join(missing)}")
     _embedded(settings).fill(paths)
+    return 0
+
+
+def serve_datastore(settings: Settings, port: int) -> int:
+    """Serve the AHI protocol until SIGTERM."""
+    listening = socket.create_server(("127.0.0.1", port))
+    print(f"AWS_ENDPOINT_URL_MEDICAL_IMAGING=http://127.0.0.1:{port}", flush=True)
+    _embedded(settings).serve(listening, settings.datastore_faults)
     return 0
 
 

@@ -1,0 +1,53 @@
+"""The conformance statement says what the service does: no resource and no attribute more, none less."""
+
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from ahi.fetchers import Fetchers
+from app.factory import PREFIX, create_app
+from app.settings import Settings
+from db.engine import Database
+from qido.attributes import ATTRIBUTES, Matching, Presence
+
+STATEMENT = Path(__file__).parents[2] / "doc" / "conformance.md"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    return create_app(Settings(cache_root=tmp_path), Database("sqlite://"), Fetchers([]))
+
+
+def _rows() -> list[list[str]]:
+    lines = (line for line in STATEMENT.read_text().splitlines() if line.startswith("| "))
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_resources_are_the_routes(app: Flask) -> None:
+    documented = [row[0].strip("`") for row in _rows() if row[0].startswith("`/")]
+    assert sorted(PREFIX + path for path in documented) == sorted(rule.rule for rule in app.url_map.iter_rules())
+
+
+def test_the_attributes_are_those_of_the_search() -> None:
+    documented = [row for row in _rows() if len(row) == 5 and len(row[1]) == 8]
+    presence = {Presence.ALWAYS: "always", Presence.IF_KNOWN: "if known", Presence.ON_REQUEST: "on request"}
+    assert documented == [
+        [
+            attribute.keyword,
+            attribute.tag,
+            attribute.level.name.lower(),
+            "" if attribute.matching is Matching.NONE else attribute.matching.name.lower(),
+            presence[attribute.presence],
+        ]
+        for attribute in ATTRIBUTES
+    ]
+
+
+def test_only_reading_is_offered(app: Flask) -> None:
+    methods = set().union(*(rule.methods or set() for rule in app.url_map.iter_rules()))
+    assert methods == {"GET", "HEAD", "OPTIONS"}
+    response = app.test_client().post(f"{PREFIX}/studies")
+    assert response.status_code == 405
+    assert response.content_type == "application/problem+json"
+    assert "GET" in response.headers["Allow"]

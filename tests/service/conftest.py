@@ -1,0 +1,47 @@
+"""A service as a newcomer starts it, with all samples."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dicomweb_client import DICOMwebClient
+
+from tests.service.archive import Sample, write_samples
+from tests.service.process import ROOT, Service
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sample]:
+    """The samples by the name of their source file."""
+    return {sample.name: sample for sample in write_samples(tmp_path_factory.mktemp("samples"))}
+
+
+@pytest.fixture(scope="session")
+def datastore_root(samples: dict[str, Sample], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An embedded data store that holds the samples, filled by the command."""
+    root = tmp_path_factory.mktemp("embedded")
+    folder = next(iter(samples.values())).path.parent
+    subprocess.run(
+        [sys.executable, "main.py", "import", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "DATASTORE_ROOT": str(root)},
+        check=True,
+    )
+    return root
+
+
+@pytest.fixture(scope="session")
+def service(datastore_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The embedded default with the samples."""
+    service = Service(tmp_path_factory.mktemp("service"), {"DATASTORE_ROOT": str(datastore_root)})
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="session")
+def client(service: Service) -> DICOMwebClient:
+    """A real client of it."""
+    return DICOMwebClient(service.root)

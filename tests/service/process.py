@@ -1,0 +1,89 @@
+"""The service as its users start it: `python main.py` in a process of its own, on a free port."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from tests.servers import free_port
+
+ROOT = Path(__file__).parents[2]
+
+
+class Service:
+    """A running service; its log is in `log`."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], *, healthy: bool = True) -> None:
+        """Start it with the variables of `environment` and its cache in `folder`; wait until it is healthy."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log_path = folder / "log"
+        self.port = free_port()
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        own = {"HOST": "127.0.0.1", "PORT": str(self.port), "CACHE_ROOT": str(folder / "cache")}
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "main.py")],
+                cwd=folder,
+                env={**inherited, **own, **environment},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.wait(lambda: self.status("/health") == 200 if healthy else self.status("/health") != 0, 120)
+
+    @property
+    def root(self) -> str:
+        """The service root, as a client is configured."""
+        return f"http://127.0.0.1:{self.port}/aetitle"
+
+    @property
+    def log(self) -> str:
+        """All that it logged."""
+        return self.log_path.read_text()
+
+    def status(self, path: str) -> int:
+        """The status of a GET; 0 where nobody answers."""
+        try:
+            with urllib.request.urlopen(self.root + path, timeout=30) as answer:  # noqa: S310 - our own loopback
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+        except OSError:
+            return 0
+
+    def wait(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Until the condition holds; the log is in the failure when it does not."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None and time.monotonic() < deadline, self.log[-3000:]
+            time.sleep(0.05)
+
+    def children(self) -> set[int]:
+        """The processes below it that are alive."""
+        return {pid for pid, parent in _processes() if parent == self.process.pid}
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Signal it and wait for its end; the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(timeout=15)
+
+
+def _processes() -> Iterator[tuple[int, int]]:
+    """Every process that is not a zombie, with its parent."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            if state != "Z":
+                yield int(path.parent.name), int(parent)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still runs."""
+    return pid in dict(_processes())

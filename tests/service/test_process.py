@@ -1,0 +1,91 @@
+"""The embedded service as a process: how it starts, how it ends, and that nothing is left of it."""
+
+import os
+import signal
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.service.archive import Sample
+from tests.service.process import Service, alive
+
+
+@pytest.fixture
+def slow(datastore_root: Path, tmp_path: Path) -> Iterator[Service]:
+    """A service of its own, whose frames take two seconds."""
+    environment = {"DATASTORE_ROOT": str(datastore_root), "DATASTORE_FAULTS": "GetImageFrame:latency=2s"}
+    service = Service(tmp_path, environment)
+    yield service
+    service.process.kill()
+    service.process.wait()
+
+
+class Download(threading.Thread):
+    """One request, in the background."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+        self.body: bytes | None = None
+        self.length = -1
+
+    def run(self) -> None:
+        with urllib.request.urlopen(self._url, timeout=30) as answer:  # noqa: S310 - our own loopback
+            self.length = int(answer.headers["Content-Length"])
+            self.body = answer.read()
+
+
+def test_the_log_tells_of_the_start(service: Service) -> None:
+    log = service.log
+    assert log.index("[Startup] - Forking FrameFetcher FF0") < log.index("QIDO/WADO-RS service started.")
+    assert f"DICOMweb   http://127.0.0.1:{service.port}/aetitle" in log
+
+
+def test_sigterm_finishes_what_is_being_answered_and_leaves_no_process(
+    slow: Service, samples: dict[str, Sample]
+) -> None:
+    sample = samples["CT_small.dcm"]
+    study, series, instance = sample.uids
+    assert slow.status(f"/studies/{study}/metadata") == 200
+    children = slow.children()
+    assert len(children) >= 4  # data store, fetchers, web
+    download = Download(f"{slow.root}/studies/{study}/series/{series}/instances/{instance}/frames/1")
+    download.start()
+    time.sleep(0.7)  # it is being answered now, and waits for its frame
+    began = time.monotonic()
+    assert slow.stop() == 0
+    assert time.monotonic() - began < 10
+    download.join()
+    assert download.body is not None
+    assert len(download.body) == download.length > 128 * 128 * 2
+    assert not any(map(alive, children))
+
+
+def test_no_orphan_is_left_when_the_parent_is_killed(slow: Service) -> None:
+    children = slow.children()
+    slow.process.send_signal(signal.SIGKILL)
+    slow.process.wait()
+    deadline = time.monotonic() + 15
+    while any(map(alive, children)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_dead_fetcher_and_a_dead_web_process_are_replaced(slow: Service, samples: dict[str, Sample]) -> None:
+    study = samples["CT_small.dcm"].study_instance_uid
+    before = slow.children()
+    for pid in sorted(before)[1:]:  # all but the data store, which was forked first
+        os.kill(pid, signal.SIGKILL)
+    slow.wait(lambda: slow.status(f"/studies/{study}/metadata") == 200, 20)
+    assert len(slow.children()) == len(before)
+
+
+def test_a_wrong_setting_stops_the_start_with_a_line_for_each(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError):
+        Service(tmp_path, {"WEB_THREADS": "many", "LOG_LEVEL": "loud"})
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["WEB_THREADS", "LOG_LEVEL"]

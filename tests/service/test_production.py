@@ -1,0 +1,206 @@
+"""The production way: credentials from Secrets Manager, the index in MariaDB, AHI at an endpoint; and their outages."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+import requests
+from dicomweb_client import DICOMwebClient
+from moto.server import ThreadedMotoServer
+from sqlalchemy.engine import make_url
+
+from datastore.index import IndexFiller
+from datastore.storage import Storage
+from tests.servers import MariaDb, free_port
+from tests.service.archive import Sample
+from tests.service.process import ROOT, Service
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+class Ahi:
+    """The data store as a server of its own, which can go and come back on the same port."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.port = free_port()
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "main.py", "datastore", "--port", str(self.port)],
+            cwd=ROOT,
+            env={**os.environ, "DATASTORE_ROOT": str(self._root)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert self._process.stdout
+        assert self._process.stdout.readline().startswith(b"AWS_ENDPOINT_URL")
+
+    def stop(self) -> None:
+        self._process.terminate()
+        assert self._process.stdout
+        self._process.stdout.close()
+        self._process.wait(timeout=10)
+
+    def faults(self, text: str) -> None:
+        """Inject faults; none for an empty text."""
+        answer = requests.put(f"{self.url}/faults", json={"faults": text}, timeout=5)
+        answer.raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def ahi(datastore_root: Path) -> Iterator[Ahi]:
+    ahi = Ahi(datastore_root)
+    yield ahi
+    ahi.stop()
+
+
+@pytest.fixture(scope="module")
+def secret_arn(mariadb: MariaDb, datastore_root: Path) -> Iterator[tuple[str, str]]:
+    """The ARN of a secret that opens an index of the samples, and the endpoint that has it."""
+    writable, readable = mariadb.new_reader()
+    index = IndexFiller(writable)
+    storage = Storage.open(datastore_root / "store")
+    for version in storage.image_sets():
+        blob = gzip.decompress(storage.metadata(version.image_set_id))
+        index.put(storage.datastore.datastore_id, json.loads(blob))
+    index.close()
+    url = make_url(readable)
+    secret = {"host": url.host, "port": url.port, "username": url.username, "password": url.password}
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    manager = boto3.client(
+        "secretsmanager",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="AKIA",
+        aws_secret_access_key="secret",  # noqa: S106 - of a server that asks for none
+    )
+    arn = manager.create_secret(Name="index", SecretString=json.dumps({**secret, "dbname": url.database}))["ARN"]
+    yield arn, endpoint
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def production(secret_arn: tuple[str, str], ahi: Ahi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    arn, secrets = secret_arn
+    environment = {
+        **CREDENTIALS,
+        "DB_SECRET_ARN": arn,
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": secrets,
+        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
+        "IMAGE_SET_FRESH_SECONDS": "0.5",
+    }
+    service = Service(tmp_path_factory.mktemp("production"), environment)
+    yield service
+    assert service.stop() == 0
+
+
+def test_the_log_is_what_operators_know(production: Service) -> None:
+    log = production.log
+    assert log.index("[Startup] - Forking FrameFetcher FF0") < log.index("QIDO/WADO-RS service started.")
+    assert "p@ss" not in log
+
+
+def test_search_and_retrieval_work_from_the_index_as_its_writer_fills_it(
+    production: Service, samples: dict[str, Sample]
+) -> None:
+    client = DICOMwebClient(production.root)
+    found = client.search_for_studies(limit=1000)
+    assert {one["0020000D"]["Value"][0] for one in found} >= {sample.study_instance_uid for sample in samples.values()}
+    sample = samples["CT_small.dcm"]
+    instance = client.retrieve_instance(*sample.uids)
+    assert instance.PixelData == sample.read().PixelData
+
+
+def _get(production: Service, sample: Sample, rest: str) -> requests.Response:
+    study, series, instance = sample.uids
+    path = f"/studies/{study}/series/{series}/instances/{instance}{rest}"
+    return requests.get(production.root + path, timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("name", "faults"),
+    [
+        ("MR_small.dcm", "GetImageFrame:429:x2"),
+        ("MR_small_RLE.dcm", "GetImageFrame:500:x2"),
+        ("MR_small_bigendian.dcm", "GetImageFrame:cut:x1"),
+        ("MR_small_expb.dcm", "GetImageFrame:cut-body:x1"),
+        ("MR_small_implicit.dcm", "GetImageFrame:corrupt:x1"),
+        ("MR_small_padded.dcm", "GetImageSetMetadata:409:x2"),
+    ],
+)
+def test_what_passes_is_not_noticed(
+    production: Service, ahi: Ahi, samples: dict[str, Sample], name: str, faults: str
+) -> None:
+    ahi.faults(faults)
+    answer = _get(production, samples[name], "/frames/1")
+    ahi.faults("")
+    assert answer.status_code == 200
+    assert samples[name].read().Rows * samples[name].read().Columns * 2 < len(answer.content)
+
+
+@pytest.mark.parametrize(
+    ("name", "faults", "status"),
+    [
+        ("JPEG2000.dcm", "GetImageFrame:corrupt", 502),
+        ("693_J2KI.dcm", "GetImageFrame:403", 502),
+        ("image_dfl.dcm", "GetImageFrame:404", 404),
+        ("rtdose_1frame.dcm", "GetImageFrame:429", 503),
+    ],
+)
+def test_what_lasts_is_told_and_forgotten_when_it_is_over(
+    production: Service, ahi: Ahi, samples: dict[str, Sample], name: str, faults: str, status: int
+) -> None:
+    ahi.faults(faults)
+    answer = _get(production, samples[name], "/frames/1")
+    ahi.faults("")
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert ("Retry-After" in answer.headers) == (status == 503)
+    assert _get(production, samples[name], "/frames/1").status_code == 200
+
+
+def test_an_outage_of_ahi_is_survived(production: Service, ahi: Ahi, samples: dict[str, Sample]) -> None:
+    sample = samples["examples_rgb_color.dcm"]
+    ahi.stop()
+    answer = _get(production, sample, "/metadata")
+    health = production.status("/health")
+    ahi.start()
+    assert (answer.status_code, health) == (503, 503)
+    assert int(answer.headers["Retry-After"]) > 0
+    assert _get(production, sample, "/metadata").status_code == 200
+    assert production.status("/health") == 200
+
+
+def test_an_outage_of_the_index_is_survived(production: Service, mariadb: MariaDb) -> None:
+    mariadb.stop()
+    answer = requests.get(production.root + "/studies", timeout=30)
+    health = requests.get(production.root + "/health", timeout=30)
+    mariadb.start()
+    assert (answer.status_code, health.status_code) == (503, 503)
+    assert "index" in health.json()["detail"]
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "SELECT" not in answer.text
+    assert production.status("/studies?limit=1") == 200
+    assert production.status("/health") == 200
+
+
+def test_neither_log_nor_errors_name_patients(production: Service, samples: dict[str, Sample]) -> None:
+    urllib.request.urlopen(f"{production.root}/studies?PatientName=CompressedSamples*", timeout=30).close()  # noqa: S310
+    assert "CompressedSamples" not in production.log
+    assert samples["CT_small.dcm"].study_instance_uid in production.log
