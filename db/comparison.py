@@ -78,15 +78,19 @@ def _spellings() -> Mapping[str, str]:
     return found
 
 
+class _Exactly(FunctionElement[str]):
+    type = String()
+    inherit_cache = True
+    name = "exactly"
+
+
 class _Compared(FunctionElement[bool]):
+    """A comparison in parentheses; SQLAlchemy would write `... = 1` after it, which no index can answer."""
+
     type = Boolean()
 
-
-class _Same(_Compared):
-    """Equal to the last character."""
-
-    name = "same"
-    inherit_cache = True
+    def self_group(self, against: Any = None) -> Any:
+        return self
 
 
 class _LikeExactly(_Compared):
@@ -117,9 +121,9 @@ class _NewestFirst(FunctionElement[Any]):
     name = "newest_first"
 
 
-def same(text: ColumnElement[str], value: str) -> ColumnElement[bool]:
-    """Whether `text` is `value`, case and accents included."""
-    return _Same(text, bindparam(None, value, String, unique=True))
+def exactly(text: ColumnElement[str]) -> ColumnElement[str]:
+    """`text` for a comparison in which case and accents count."""
+    return _Exactly(text)
 
 
 def like(text: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
@@ -158,58 +162,56 @@ def _operands(element: FunctionElement[Any], compiler: SQLCompiler, **options: A
     return tuple(compiler.process(clause, **options) for clause in element.clauses)
 
 
-@compiles(_Same)
-def _same(element: _Same, compiler: SQLCompiler, **options: Any) -> str:
-    text, value = _operands(element, compiler, **options)
-    return f"{text} = {value}"
+@compiles(_Exactly)
+def _as_it_is(element: _Exactly, compiler: SQLCompiler, **options: Any) -> str:
+    return _operands(element, compiler, **options)[0]
 
 
-@compiles(_Same, "mysql", "mariadb")
-def _same_in_mysql(element: _Same, compiler: SQLCompiler, **options: Any) -> str:
-    text, value = _operands(element, compiler, **options)
-    return f"CONVERT({text} USING utf8mb4) COLLATE utf8mb4_bin = {value}"
+@compiles(_Exactly, "mysql", "mariadb")
+def _exactly_in_mysql(element: _Exactly, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CONVERT({_operands(element, compiler, **options)[0]} USING utf8mb4) COLLATE utf8mb4_bin"
 
 
 @compiles(_LikeExactly)
 def _like(element: _LikeExactly, compiler: SQLCompiler, **options: Any) -> str:
     text, pattern = _operands(element, compiler, **options)
-    return f"{text} LIKE {pattern} ESCAPE '!'"
+    return f"({text} LIKE {pattern} ESCAPE '!')"
 
 
 @compiles(_LikeExactly, "mysql", "mariadb")
 def _like_in_mysql(element: _LikeExactly, compiler: SQLCompiler, **options: Any) -> str:
     text, pattern = _operands(element, compiler, **options)
-    return f"CONVERT({text} USING utf8mb4) COLLATE utf8mb4_bin LIKE {pattern} ESCAPE '!'"
+    return f"(CONVERT({text} USING utf8mb4) COLLATE utf8mb4_bin LIKE {pattern} ESCAPE '!')"
 
 
 @compiles(_LikeExactly, "sqlite")
 @compiles(_LikeFolded, "sqlite")
 def _glob_in_sqlite(element: _Compared, compiler: SQLCompiler, **options: Any) -> str:
     text, pattern = _operands(element, compiler, **options)
-    return f"{text} GLOB {pattern}"
+    return f"({text} GLOB {pattern})"
 
 
 @compiles(_LikeFolded, "mysql", "mariadb")
 def _like_folded_in_mysql(element: _LikeFolded, compiler: SQLCompiler, **options: Any) -> str:
     text, pattern = _operands(element, compiler, **options)
-    return f"CONVERT({text} USING utf8mb4) COLLATE utf8mb4_unicode_520_ci LIKE {pattern} ESCAPE '!'"
+    return f"(CONVERT({text} USING utf8mb4) COLLATE utf8mb4_unicode_520_ci LIKE {pattern} ESCAPE '!')"
 
 
 @compiles(_LikeFolded, "postgresql")
 def _like_folded_in_postgresql(element: _LikeFolded, compiler: SQLCompiler, **options: Any) -> str:
     text, pattern = _operands(element, compiler, **options)
-    return f"{text} ~ {pattern}"
+    return f"({text} ~ {pattern})"
 
 
 @compiles(_LikeByIndex)
 def _no_index(_element: _LikeByIndex, _compiler: SQLCompiler, **_options: Any) -> str:
-    return "1 = 1"
+    return "(1 = 1)"
 
 
 @compiles(_LikeByIndex, "mysql", "mariadb")
 def _like_by_index_in_mysql(element: _LikeByIndex, compiler: SQLCompiler, **options: Any) -> str:
     text, pattern = _operands(element, compiler, **options)
-    return f"{text} LIKE {pattern} ESCAPE '!'"
+    return f"({text} LIKE {pattern} ESCAPE '!')"
 
 
 @compiles(_Number, "sqlite")

@@ -89,7 +89,10 @@ def _with_series(database: Database, results: Sequence[Result], wanted: Set[Attr
         counts[study_key] += count
 
     def gathered(key: int) -> Mapping[Attribute, tuple[Value, ...]]:
-        found = {MODALITIES_IN_STUDY: tuple(sorted(modalities[key])), STUDY_SERIES: (counts[key],)}
+        found: dict[Attribute, tuple[Value, ...]] = {
+            MODALITIES_IN_STUDY: tuple(sorted(modalities[key])),
+            STUDY_SERIES: (counts[key],),
+        }
         return {attribute: found[attribute] for attribute in wanted}
 
     return [_with(result, gathered(result.study_key)) for result in results]

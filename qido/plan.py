@@ -5,16 +5,17 @@ counts are then fetched for these keys only. Each statement says what its rows a
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import reduce
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Column, FromClause, Select, Table, and_, exists, false, func, literal, not_, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from db import schema
-from db.comparison import like, like_folded, may_begin_with, newest_first, number, same
+from db.comparison import exactly, like, like_folded, may_begin_with, newest_first, number
 from qido.attributes import (
     MODALITIES_IN_STUDY,
     MODALITY,
@@ -30,7 +31,7 @@ from qido.query import Query
 Statement = Select[Any]
 Truth = ColumnElement[bool]
 
-_LITERAL_START = re.compile(r"[^*?]*")
+_NAME_COMPONENTS = 5  # PS3.5 Section 6.2.1.1
 _CHAIN = (schema.instance, schema.series, schema.study, schema.patient, schema.issuer)
 """The tables from the lowest to the highest; each row has the key of the one above."""
 
@@ -228,7 +229,7 @@ def _between(attribute: Attribute, column: ColumnElement[Any], first: Any, last:
 def _empty(attribute: Attribute, column: ColumnElement[Any]) -> Truth:
     if attribute.matching in (Matching.DATE, Matching.TIME) or _is_integer(column):
         return column.is_(None)
-    return or_(column.is_(None), *(same(func.trim(column), text) for text in attribute.placeholders))
+    return or_(column.is_(None), _bare(column).in_(sorted(attribute.placeholders)))
 
 
 def _as_number(column: ColumnElement[Any]) -> ColumnElement[int]:
@@ -240,58 +241,64 @@ def _is_integer(column: ColumnElement[Any]) -> bool:
 
 
 def _identical(column: ColumnElement[str], values: Sequence[str]) -> Truth:
-    """One of `values` to the last character; an index of the column helps to find it.
-
-    Blanks around a stored value do not count, before it only where there is no index to use.
-    """
-    exactly = or_(*(same(func.trim(column), value) for value in values))
-    if not _is_indexed(column):
-        return exactly
+    """One of `values` to the last character, but for blanks after it; an index of the column can find it."""
     padded = [text for value in values for text in (value, f"{value} ")]  # PS3.5 Section 6.2: to an even length
-    return and_(column.in_(padded), exactly)
-
-
-def _is_indexed(column: ColumnElement[Any]) -> bool:
-    return isinstance(column, Column) and bool(column.index or column.unique)
+    return and_(column.in_(padded), _bare(column).in_(values))
 
 
 def _text_exactly(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
-    found = [like(func.trim(column), pattern), *_no_placeholder(attribute, column)]
-    if _is_indexed(column) and (start := _literal_start(pattern)):
-        found.append(may_begin_with(column, start))
-    return and_(*found)
+    begins = _begins(column, _literal_start(pattern))
+    return and_(like(func.trim(column), pattern), *begins, _no_placeholder(attribute, column))
 
 
 def _text_folded(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
-    return and_(like_folded(func.trim(column), pattern), *_no_placeholder(attribute, column))
+    return and_(like_folded(func.trim(column), pattern), _no_placeholder(attribute, column))
 
 
 def _name(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
-    """Whether a component group of the name, or neighbouring ones, match (PS3.4 Section C.2.2.2.1.3).
+    """Whether a component group of the name matches, or several in a row (PS3.4 Section C.2.2.2.1.3).
 
-    Empty components at the end of a group do not count. A pattern that begins with Latin letters is looked for at the
-    beginning of the name, since that is where PS3.5 Section 6.2.1.2 has the alphabetic group: an index helps there.
+    Empty components at the end of a group do not count. A pattern that begins with ASCII is looked for at the beginning
+    of the name only, where PS3.5 Section 6.2.1.2 has the alphabetic group: so an index can help.
     """
-    shortened = pattern.rstrip("^")
-    patterns = {shortened, re.sub(r"\^+\*\Z", "", shortened)} - {""}  # DOE^* is also a DOE of no given name
+    patterns = list(islice(_with_fewer_components(pattern), _NAME_COMPONENTS))
+    start = _literal_start(patterns[-1]) if patterns else ""
+    anchor = "=" if start and start.isascii() else "*="
     groups = literal("=") + func.trim(column) + literal("=")
     for delimiters in ("^^=", "^^=", "^="):
         groups = func.replace(groups, delimiters, "=")
-    found = [or_(false(), *(like_folded(groups, f"*={wanted}=*") for wanted in sorted(patterns)))]
-    start = _literal_start(min(patterns, key=len, default="")).partition("=")[0]
-    if _is_indexed(column) and start and start.isascii():
-        found.append(may_begin_with(column, start))
-    return and_(*found, *_no_placeholder(attribute, column))
+    found = or_(false(), *(like_folded(groups, f"{anchor}{wanted}=*") for wanted in patterns))
+    begins = _begins(column, start.partition("=")[0]) if anchor == "=" else []
+    return and_(found, *begins, _no_placeholder(attribute, column))
+
+
+def _with_fewer_components(pattern: str) -> Iterator[str]:
+    """The pattern, and what it is for names without its last components: `DOE^*` is also a DOE of no given name."""
+    pattern = pattern.rstrip("^")
+    while pattern:
+        yield pattern
+        if not pattern.endswith("^*"):
+            return
+        pattern = pattern.removesuffix("^*").rstrip("^")
+
+
+def _begins(column: ColumnElement[str], start: str) -> list[Truth]:
+    return [may_begin_with(column, start)] if start else []
 
 
 def _literal_start(pattern: str) -> str:
-    found = _LITERAL_START.match(pattern)
-    return found[0] if found else ""
+    """What comes before the first wildcard."""
+    return re.split(r"[*?]", pattern, maxsplit=1)[0]
 
 
-def _no_placeholder(attribute: Attribute, column: ColumnElement[str]) -> list[Truth]:
+def _no_placeholder(attribute: Attribute, column: ColumnElement[str]) -> Truth:
     """Keeps a pattern from matching the texts that mean "absent"."""
-    return [not_(same(func.trim(column), text)) for text in sorted(attribute.placeholders) if text]
+    return _bare(column).not_in(sorted(attribute.placeholders))
+
+
+def _bare(column: ColumnElement[str]) -> ColumnElement[str]:
+    """The stored text without blanks around it, for a comparison to the last character."""
+    return exactly(func.trim(column))
 
 
 _TEXT: dict[Matching, Callable[[Attribute, ColumnElement[str], str], Truth]] = {

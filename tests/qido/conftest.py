@@ -18,6 +18,6 @@ def sample(new_index: Callable[[], str]) -> Iterator[Database]:
     database.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def archive(sample: Database) -> FlaskClient:
     return client(sample)

@@ -1,0 +1,248 @@
+"""Search against a plain model of PS3.4 Section C.2.2.2 on an archive of odd values, and against hostile parameters."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, time
+from random import Random
+from urllib.parse import quote, urlencode
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from db.engine import Database
+from tests.qido.archive import Series, Study, client, image, write
+
+NAMES = (
+    *("None", None, "Doe^John", "DOE^JANE^^^", "doe^j ", "Dör^Jö", "Dor", "D%e_^x", "=山田^太郎", "[D]^!"),
+    *("Yamada^Tarou=山田^太郎=やまだ^たろう", "Noe^None", "DOE", "D^^J", "Doe^J=Doe^山", "d\\e"),
+)
+IDS = ("NO_PID", "None", "P1", "p1", "P1 ", "P_1", "P%1", "P!1", "P[1]", "Ö1", "O1", "PP11", "P\\1")
+TEXTS = ("None", None, "", "Head", "head 50%", "HEAD_50", "Tête", "tete*", "Kopf?")
+MODALITIES = ("CT", "MR", "CT ", "None", None, "SR")
+DATES = (None, date(2024, 1, 1), date(2024, 1, 2), date(2024, 2, 29))
+TIMES = (None, time(0), time(10), time(10, 30), time(10, 30, 15), time(23, 59, 59))
+NUMBERS = (None, "None", "1", "2 ", "+2", "02", "10", "-1", "2a", "")
+
+EXACT = {"PatientID": {"NO_PID", "None", ""}, "StudyID": {"None", ""}}
+
+
+def odd_archive() -> list[Study]:
+    """Each study has its own issuer, because a server that ignores case allows an ID only once for each."""
+    random = Random(8)  # noqa: S311 - the same archive every time
+    pick = random.choice
+    return [
+        Study(
+            f"1.{n}",
+            {"patientid": pick(IDS), "patientname": pick(NAMES)},
+            {"studydate": pick(DATES), "studytime": pick(TIMES), "studydescription": pick(TEXTS), "studyid": pick(IDS)},
+            tuple(
+                Series(
+                    f"1.{n}.{m}",
+                    {"modality": pick(MODALITIES), "seriesnumber": pick(NUMBERS)},
+                    (image(f"1.{n}.{m}.1", m),),
+                )
+                for m in range(random.randrange(4))
+            ),
+            issuer=f"I{n}",
+        )
+        for n in range(120)
+    ]
+
+
+STUDIES = odd_archive()
+
+
+@pytest.fixture(scope="module")
+def odd(new_index: Callable[[], str]) -> Iterator[FlaskClient]:
+    url = new_index()
+    write(url, STUDIES)
+    database = Database(url)
+    yield client(database)
+    database.close()
+
+
+def folded(text: str) -> str:
+    return "".join(char for char in unicodedata.normalize("NFD", text.lower()) if unicodedata.category(char) != "Mn")
+
+
+def known(text: str | None, absent: Sequence[str] = ("None", "")) -> str | None:
+    return None if text is None or text.strip() in absent else text.strip()
+
+
+def matches_text(pattern: str, text: str) -> bool:
+    parts = {"*": ".*", "?": "."}
+    return bool(re.fullmatch("".join(parts.get(char) or re.escape(char) for char in pattern), text, re.DOTALL))
+
+
+def matches_id(pattern: str, text: str | None) -> bool:
+    text = known(text, ("None", "NO_PID", ""))
+    return text is not None and matches_text(pattern, text)
+
+
+def matches_description(pattern: str, text: str | None) -> bool:
+    text = known(text)
+    return text is not None and matches_text(folded(pattern), folded(text))
+
+
+def matches_name(pattern: str, text: str | None) -> bool:
+    """Any run of component groups, without empty components at their ends; `A^*` is also `A`."""
+    text = known(text)
+    if text is None:
+        return False
+    groups = [group.rstrip("^") for group in folded(text).split("=")]
+    patterns = [folded(pattern).rstrip("^")]
+    while patterns[-1].endswith("^*"):
+        patterns.append(patterns[-1][:-2].rstrip("^"))
+    literal = re.split(r"[*?]", next(filter(None, reversed(patterns)), ""))[0]
+    starts = range(1 if literal and literal.isascii() and pattern.isascii() else len(groups))
+    runs = ["=".join(groups[first:last]) for first in starts for last in range(first + 1, len(groups) + 1)]
+    return any(pattern and matches_text(pattern, run) for pattern in patterns for run in runs)
+
+
+def universal(pattern: str) -> bool:
+    return not pattern.strip().strip("*")
+
+
+alphabet = st.sampled_from("DdOoÖöe^Jj*?=n1P%_!\\[]N山田太 ")
+patterns = st.text(alphabet, max_size=6) | st.sampled_from([text for text in (*NAMES, *IDS, *TEXTS) if text])
+
+
+def found(odd: FlaskClient, resource: str, parameters: dict[str, str], tag: str) -> list[str]:
+    response = odd.get(f"/aetitle/{resource}?{urlencode(parameters)}")
+    assert response.status_code == 200, response.get_data(as_text=True)
+    return [result[tag]["Value"][0] for result in response.get_json(force=True)]
+
+
+always = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+@always
+@given(name=patterns, patient_id=patterns, description=patterns)
+def test_texts_match_as_in_the_model(odd: FlaskClient, name: str, patient_id: str, description: str) -> None:
+    """PS3.4 Sections C.2.2.2.1, C.2.2.2.3, C.2.2.2.4."""
+    keys = (
+        ("PatientName", name, matches_name, lambda study: study.patient["patientname"]),
+        ("PatientID", patient_id, matches_id, lambda study: study.patient["patientid"]),
+        ("StudyDescription", description, matches_description, lambda study: study.columns["studydescription"]),
+    )
+    for keyword, pattern, matches, value in keys:
+        expected = {study.uid for study in STUDIES if universal(pattern) or matches(pattern.strip(), value(study))}
+        assert set(found(odd, "studies", {keyword: pattern}, "0020000D")) == expected, (keyword, pattern)
+
+
+range_ends = st.sampled_from([None, *filter(None, DATES), date(2023, 1, 1)])
+time_ends = st.sampled_from([None, *filter(None, TIMES), time(12)])
+
+
+@always
+@given(days=st.tuples(range_ends, range_ends), times=st.tuples(time_ends, time_ends))
+def test_ranges_match_as_in_the_model(
+    odd: FlaskClient, days: tuple[date | None, date | None], times: tuple[time | None, time | None]
+) -> None:
+    """PS3.4 Section C.2.2.2.5, one after the other and combined; an unknown time may be any."""
+    day = "-".join(f"{end:%Y%m%d}" if end else "" for end in days)
+    clock = "-".join(f"{end:%H%M%S}" if end else "" for end in times)
+    parameters = {key: text for key, text in (("StudyDate", day), ("StudyTime", clock)) if text != "-"}
+    combined = len(parameters) == 2 and days[0] != days[1] and all(d or not t for d, t in zip(days, times, strict=True))
+
+    def in_days(study: Study) -> bool:
+        at = study.columns["studydate"]
+        return "StudyDate" not in parameters or (
+            at is not None and (days[0] or date.min) <= at <= (days[1] or date.max)
+        )
+
+    def in_times(study: Study) -> bool:
+        at = study.columns["studytime"]
+        first, last = times[0] or time.min, times[1] or time.max
+        over_midnight = bool(times[0] and times[1] and first > last)
+        return at is None or (at >= first or at <= last if over_midnight else first <= at <= last)
+
+    def in_period(study: Study) -> bool:
+        at, clock = study.columns["studydate"], study.columns["studytime"]
+        after = not (days[0] and times[0] and at == days[0]) or clock is None or clock >= times[0]
+        before = not (days[1] and times[1] and at == days[1]) or clock is None or clock <= times[1]
+        return after and before
+
+    expected = {
+        study.uid for study in STUDIES if in_days(study) and (in_period(study) if combined else in_times(study))
+    }
+    assert set(found(odd, "studies", parameters, "0020000D")) == expected
+
+
+@always
+@given(
+    modalities=st.lists(st.sampled_from(["CT", "MR", "?R", "C*", "None", "N*", "ct"]), min_size=1, max_size=2),
+    number=st.sampled_from(["", "1", "2", "002", "10", "-1", "0", "+2"]),
+)
+def test_series_match_and_are_ordered_as_in_the_model(odd: FlaskClient, modalities: list[str], number: str) -> None:
+    """PS3.4 Section C.2.2.2.1: IS as numbers; PS3.4 Section C.3.4: ModalitiesInStudy by any of the series."""
+
+    def has(series: Series) -> bool:
+        text = known(series.columns["modality"])
+        return text is not None and any(matches_text(pattern, text) for pattern in modalities)
+
+    def numbered(series: Series) -> int | None:
+        text = (series.columns["seriesnumber"] or "").strip()
+        return int(text) if re.fullmatch(r"[+-]?\d+", text) else None
+
+    newest = sorted(
+        enumerate(STUDIES),
+        key=lambda at: (at[1].columns["studydate"] or date.min, _rank(at[1].columns["studytime"]), at[0]),
+        reverse=True,
+    )
+    expected = [
+        series.uid
+        for _, study in newest
+        if any(map(has, study.series))
+        for _, _, series in sorted(
+            ((numbered(series) is None, numbered(series) or 0, series) for series in study.series),
+            key=lambda at: at[:2],
+        )
+        if not number or numbered(series) == int(number)
+    ]
+    parameters = {"ModalitiesInStudy": ",".join(modalities), "SeriesNumber": number}
+    assert found(odd, "series", parameters, "0020000E") == expected
+
+
+def _rank(at: time | None) -> float:
+    return -1 if at is None else at.hour * 3600 + at.minute * 60 + at.second
+
+
+names = st.sampled_from(
+    ["PatientName", "00100020", "StudyDate", "StudyTime", "ModalitiesInStudy", "0020000D", "SeriesNumber", "limit",
+     "offset", "includefield", "fuzzymatching", "emptyvaluematching", "multiplevaluematching", "Rows", "ContentTime",
+     "00400275.00400009", "0010,0010", "SOPClassUID"]
+) | st.text(max_size=12)  # fmt: skip
+hostile = st.sampled_from(
+    ["' OR 1=1 --", "%", "\\", "'", '"', '""', "*" * 50, "?*" * 90, "[" * 150, "Ö" * 200, "1" * 30, "1.2,1.3\\1.4", "-",
+     "20240101-", "\U0001f600", "山" * 64, "9" * 5000, "-2147483648", "\ufffd", "^*" * 90, "=" * 60, "None", ")"]
+)  # fmt: skip
+resources = st.sampled_from(
+    [
+        "studies",
+        "series",
+        "instances",
+        "studies/1.1/series",
+        "studies/1.1/instances",
+        "studies/1.1/series/1.1.1/instances",
+    ]
+)
+
+
+@settings(parent=always, max_examples=150)
+@given(resource=resources, parameters=st.lists(st.tuples(names, hostile | st.text(max_size=20)), max_size=4))
+def test_no_parameters_break_a_search(odd: FlaskClient, resource: str, parameters: list[tuple[str, str]]) -> None:
+    text = "&".join(f"{quote(name, errors='replace')}={quote(value, errors='replace')}" for name, value in parameters)
+    response = odd.get(f"/aetitle/{resource}?{text}")
+    assert response.status_code in (200, 400, 404), response.get_data(as_text=True)
+
+
+@settings(parent=always, max_examples=60)
+@given(raw=st.binary(max_size=40))
+def test_no_query_string_breaks_a_search(odd: FlaskClient, raw: bytes) -> None:
+    text = raw.replace(b"#", b"").decode("latin-1")
+    response = odd.get("/aetitle/studies", environ_overrides={"QUERY_STRING": text})
+    assert response.status_code in (200, 400), response.get_data(as_text=True)
