@@ -26,8 +26,6 @@ DATES = (None, date(2024, 1, 1), date(2024, 1, 2), date(2024, 2, 29))
 TIMES = (None, time(0), time(10), time(10, 30), time(10, 30, 15), time(23, 59, 59))
 NUMBERS = (None, "None", "1", "2 ", "+2", "02", "10", "-1", "2a", "")
 
-EXACT = {"PatientID": {"NO_PID", "None", ""}, "StudyID": {"None", ""}}
-
 
 def odd_archive() -> list[Study]:
     """Each study has its own issuer, because a server that ignores case allows an ID only once for each."""
@@ -116,7 +114,7 @@ def found(odd: FlaskClient, resource: str, parameters: dict[str, str], tag: str)
     return [result[tag]["Value"][0] for result in response.get_json(force=True)]
 
 
-always = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+always = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @always
@@ -232,7 +230,7 @@ resources = st.sampled_from(
 )
 
 
-@settings(parent=always, max_examples=150)
+@settings(parent=always, max_examples=100)
 @given(resource=resources, parameters=st.lists(st.tuples(names, hostile | st.text(max_size=20)), max_size=4))
 def test_no_parameters_break_a_search(odd: FlaskClient, resource: str, parameters: list[tuple[str, str]]) -> None:
     text = "&".join(f"{quote(name, errors='replace')}={quote(value, errors='replace')}" for name, value in parameters)
