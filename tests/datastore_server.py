@@ -1,0 +1,24 @@
+"""The local data store, served from a thread of the test run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+
+from waitress import wasyncore
+
+from datastore.faults import Faults
+from datastore.server import listen, make_server
+from datastore.storage import Storage
+
+
+@contextmanager
+def served(storage: Storage, faults: Faults | None = None, *, signature_needed: bool = False) -> Iterator[str]:
+    """A data store that serves `storage` on loopback, from a thread of this process; its URL."""
+    with listen() as listener:
+        server = make_server(storage, faults or Faults(), listener, signature_needed=signature_needed)
+        thread = Thread(target=server.run)
+        thread.start()
+        yield f"http://127.0.0.1:{server.effective_port}"
+        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))  # in its loop, which then has none left
+        thread.join()
+        server.task_dispatcher.shutdown()
