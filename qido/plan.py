@@ -268,7 +268,8 @@ def _name(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Tru
     for delimiters in ("^^=", "^^=", "^="):
         groups = func.replace(groups, delimiters, "=")
     found = or_(false(), *(like_folded(groups, f"{anchor}{wanted}=*") for wanted in patterns))
-    begins = _begins(column, start.partition("=")[0]) if anchor == "=" else []
+    indexed = isinstance(column, Column) and column.index  # else to narrow only means to trust the column's collation
+    begins = _begins(column, start.partition("=")[0]) if indexed and anchor == "=" else []
     return and_(found, *begins, _no_placeholder(attribute, column))
 
 

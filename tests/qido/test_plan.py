@@ -1,0 +1,38 @@
+"""Statements are made without a database."""
+
+import pytest
+from sqlalchemy import Dialect
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from qido import plan
+from qido.attributes import ATTRIBUTES, Attribute, Level, Matching
+from qido.query import parse_query
+
+VALUES = {
+    Matching.UID: "8.7.6.5",
+    Matching.DATE: "18761005",
+    Matching.TIME: "070605",
+    Matching.NUMBER: "87654321",
+}
+
+
+@pytest.mark.parametrize("dialect", [mysql.dialect(), postgresql.dialect(), sqlite.dialect()], ids=lambda of: of.name)
+@pytest.mark.parametrize(
+    "attribute", [of for of in ATTRIBUTES if of.matching is not Matching.NONE], ids=lambda of: of.keyword
+)
+def test_what_a_client_sent_is_a_bound_parameter(attribute: Attribute, dialect: Dialect) -> None:
+    for text in ("q'uux*", "q'uux") if attribute.matching not in VALUES else (VALUES[attribute.matching],):
+        parameters = ((attribute.tag, text), ("limit", "8765"), ("offset", "9876"))
+        query = parse_query(parameters, Level.INSTANCE, "1.2345.6", max_results=10_000)
+        for statement in (plan.page(query), plan.additional(query, 5)):
+            sql = str(statement.compile(dialect=dialect))
+            assert attribute.column in sql or "modality" in sql
+            assert not any(sent in sql for sent in ("uux", "876", "8.7.6", "07:06", "1.2345", "9876"))
+
+
+def test_a_page_joins_no_table_that_it_does_not_need() -> None:
+    """A search by the attributes of a study reads the study table alone."""
+    query = parse_query([("StudyDate", "20240101")], Level.STUDY, max_results=10)
+    assert "JOIN" not in str(plan.page(query))
+    query = parse_query([("PatientID", "P1")], Level.STUDY, max_results=10)
+    assert str(plan.page(query)).count("JOIN") == 1
