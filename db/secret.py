@@ -1,0 +1,89 @@
+"""The secret that opens the metadata index, from AWS Secrets Manager."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+from sqlalchemy.engine import URL
+
+from dicomweb.errors import UpstreamBusy
+
+_DRIVERS = {  # `engine` of a database secret: driver and usual port
+    "mysql": ("mysql+pymysql", 3306),
+    "mariadb": ("mysql+pymysql", 3306),
+    "aurora-mysql": ("mysql+pymysql", 3306),
+    "postgres": ("postgresql+psycopg", 5432),
+    "postgresql": ("postgresql+psycopg", 5432),
+    "aurora-postgresql": ("postgresql+psycopg", 5432),
+}
+_NEEDED = ("host", "username", "password", "dbname")
+_PASSING = {"ThrottlingException", "TooManyRequestsException", "InternalServiceError"}
+
+
+class SecretError(ValueError):
+    """The secret cannot be read, or is not one of a database. The message never holds any of it."""
+
+
+def index_url(secret_arn: str, *, region: str | None = None) -> URL:
+    """Where the metadata index is and how to log in, as the secret says: `host, port, username, password, dbname`.
+
+    `port` may be text; `engine`, where present, says which database it is, MySQL where not; other members are ignored.
+    SecretError, or UpstreamBusy when Secrets Manager does not answer for now.
+    """
+    secret = _members(_secret_string(secret_arn, region))
+    missing = [name for name in _NEEDED if not isinstance(secret.get(name), str) or not secret[name]]
+    if missing:
+        raise SecretError(f"the database secret has no {', '.join(missing)}")
+    engine = str(secret.get("engine") or "mysql").lower()
+    if engine not in _DRIVERS:
+        raise SecretError(f"engine of the database secret is not one of {', '.join(_DRIVERS)}")
+    driver, usual_port = _DRIVERS[engine]
+    return URL.create(
+        driver,
+        username=secret["username"],
+        password=secret["password"],
+        host=secret["host"],
+        port=_port(secret.get("port"), usual_port),
+        database=secret["dbname"],
+    )
+
+
+def _secret_string(secret_arn: str, region: str | None) -> str:
+    config = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+    try:
+        client = boto3.session.Session(region_name=region).client("secretsmanager", config=config)
+        secret = client.get_secret_value(SecretId=secret_arn)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in _PASSING or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
+            raise UpstreamBusy("AWS Secrets Manager does not answer at the moment") from error
+        raise SecretError(f"the database secret cannot be read: {code}") from error
+    except (ConnectionError, HTTPClientError) as error:
+        raise UpstreamBusy("AWS Secrets Manager does not answer at the moment") from error
+    except BotoCoreError as error:  # no region, no credentials, an ill-formed endpoint or ARN
+        raise SecretError(f"the database secret cannot be read: {type(error).__name__}") from error
+    if "SecretString" not in secret:
+        raise SecretError("the database secret is binary, not text")
+    return secret["SecretString"]
+
+
+def _members(text: str) -> Mapping[str, Any]:
+    try:
+        secret = json.loads(text)
+    except ValueError:
+        secret = None  # what json says of a text quotes it
+    if not isinstance(secret, dict):
+        raise SecretError("the database secret is not a JSON object")
+    return secret
+
+
+def _port(value: Any, usual: int) -> int:
+    if value in (None, ""):
+        return usual
+    text = str(value).strip()
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65536):
+        raise SecretError("port of the database secret is not a port number")
+    return int(text)

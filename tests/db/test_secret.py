@@ -1,0 +1,190 @@
+"""The secret is read from a real Secrets Manager endpoint, and becomes the URL of the index."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from itertools import count
+from threading import Thread
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+from sqlalchemy.engine import make_url
+from werkzeug import Request, Response
+from werkzeug.serving import make_server
+
+from db.engine import Database
+from db.secret import SecretError, index_url
+from dicomweb.errors import UpstreamBusy
+from tests.servers import MariaDb, free_port
+
+REGION = "eu-west-1"
+_NUMBERS = count(1)
+SECRET = {"host": "db.example", "port": 3307, "username": "reader", "password": "p@ss/w:rd%", "dbname": "ahiindex"}
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+
+
+@pytest.fixture
+def keep(endpoint: str) -> Callable[..., str]:
+    """Keeps a secret and gives its ARN."""
+    client = boto3.client("secretsmanager", region_name=REGION, endpoint_url=endpoint)
+
+    def kept(secret: Any = None, **how: Any) -> str:
+        how = how or {"SecretString": secret if isinstance(secret, str) else json.dumps(secret)}
+        arn: str = client.create_secret(Name=f"index{next(_NUMBERS)}", **how)["ARN"]
+        return arn
+
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("changes", "url"),
+    [
+        pytest.param({}, "mysql+pymysql://reader:p%40ss%2Fw%3Ard%25@db.example:3307/ahiindex", id="mysql"),
+        pytest.param({"port": "3308"}, "mysql+pymysql://reader:x@db.example:3308/ahiindex", id="port as text"),
+        pytest.param({"port": None}, "mysql+pymysql://reader:x@db.example:3306/ahiindex", id="no port"),
+        pytest.param({"engine": "mariadb"}, "mysql+pymysql://reader:x@db.example:3307/ahiindex", id="mariadb"),
+        pytest.param({"engine": "Aurora-MySQL"}, "mysql+pymysql://reader:x@db.example:3307/ahiindex", id="aurora"),
+        pytest.param({"engine": "postgres", "port": ""}, "postgresql+psycopg://reader:x@db.example:5432/ahiindex",
+                     id="postgres"),
+        pytest.param({"dbClusterIdentifier": "c", "masterarn": 7}, "mysql+pymysql://reader:x@db.example:3307/ahiindex",
+                     id="members of others"),
+    ],
+)  # fmt: skip
+def test_a_secret_becomes_a_url(keep: Callable[..., str], changes: dict[str, Any], url: str) -> None:
+    found = index_url(keep(SECRET | changes), region=REGION)
+    assert found == make_url(url).set(password=SECRET["password"])
+
+
+def test_the_region_of_the_environment_is_taken(keep: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    assert index_url(keep(SECRET)).host == "db.example"
+
+
+@pytest.mark.parametrize(
+    ("secret", "message"),
+    [
+        ({**SECRET, "host": None}, "has no host"),
+        ({"username": "u", "password": "p"}, "has no host, dbname"),
+        ({**SECRET, "password": ""}, "has no password"),
+        ({**SECRET, "port": "p@ss"}, "port of the database secret"),
+        ({**SECRET, "port": 70000}, "port of the database secret"),
+        ({**SECRET, "port": 0}, "port of the database secret"),
+        ({**SECRET, "engine": "p@ss"}, "engine of the database secret"),
+        ([SECRET], "not a JSON object"),
+        ("p@ss", "not a JSON object"),
+        ('{"password": "p@ss"', "not a JSON object"),
+    ],
+)
+def test_what_is_no_database_secret_is_told_without_telling_it(
+    keep: Callable[..., str], caplog: pytest.LogCaptureFixture, secret: Any, message: str
+) -> None:
+    with caplog.at_level(logging.INFO), pytest.raises(SecretError, match=message) as told:
+        index_url(keep(secret), region=REGION)
+    assert "p@ss" not in f"{told.value}{told.value.__cause__}{caplog.text}"
+
+
+def test_a_binary_secret_is_refused(keep: Callable[..., str]) -> None:
+    with pytest.raises(SecretError, match="binary"):
+        index_url(keep(SecretBinary=b"{}"), region=REGION)
+
+
+@pytest.mark.parametrize("arn", ["absent", f"arn:aws:secretsmanager:{REGION}:123456789012:secret:absent-AbCdEf"])
+def test_an_unknown_secret_is_told(arn: str) -> None:
+    with pytest.raises(SecretError, match="ResourceNotFoundException"):
+        index_url(arn, region=REGION)
+
+
+def test_a_missing_region_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(SecretError, match="NoRegionError"):
+        index_url("index")
+
+
+def test_missing_credentials_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(SecretError, match="NoCredentialsError"):
+        index_url("index", region=REGION)
+
+
+def test_an_endpoint_that_nobody_answers_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(UpstreamBusy):
+        index_url("index", region=REGION)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (400, "AccessDeniedException", SecretError),
+        (400, "DecryptionFailure", SecretError),
+        (400, "ThrottlingException", UpstreamBusy),
+        (500, "InternalServiceError", UpstreamBusy),
+        (503, "ServiceUnavailable", UpstreamBusy),
+    ],
+)
+def test_a_refusal_is_final_or_passes(
+    refusing: Callable[[int, str], str], monkeypatch: pytest.MonkeyPatch, status: int, code: str, error: type[Exception]
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", refusing(status, code))
+    with pytest.raises(error, match=code if error is SecretError else "does not answer"):
+        index_url("index", region=REGION)
+
+
+@pytest.fixture
+def refusing() -> Iterator[Callable[[int, str], str]]:
+    """An endpoint that always refuses; moto knows no rights and is never busy."""
+    servers: list[tuple[Any, Thread]] = []
+
+    def start(status: int, code: str) -> str:
+        @Request.application
+        def refuse(_request: Request) -> Response:
+            return Response(json.dumps({"__type": code, "message": "no"}), status, content_type="application/json")
+
+        server = make_server("127.0.0.1", 0, refuse, threaded=True)
+        thread = Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_url_opens_the_database(keep: Callable[..., str], mariadb: MariaDb) -> None:
+    reader = make_url(mariadb.new_reader()[1])
+    secret = {
+        "host": reader.host,
+        "port": str(reader.port),
+        "username": reader.username,
+        "password": reader.password,
+        "dbname": reader.database,
+        "engine": "mysql",
+    }
+    database = Database(index_url(keep(secret), region=REGION))
+    database.ping()
+    database.close()
