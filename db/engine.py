@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import Executable, Row, create_engine, event, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from dicomweb.errors import UpstreamBusy
+from dicomweb.errors import UpstreamBusy, UpstreamFailed
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Database:
             pool_pre_ping=True,
             pool_recycle=1800,
             hide_parameters=True,  # values of a search are patient data
-            connect_args=_connect_args(self._url),
+            connect_args=_connect_args(self._url, statement_timeout_seconds),
         )
         event.listen(self._engine, "connect", self._start_session)
 
@@ -53,9 +53,10 @@ class Database:
         for statement in _SESSION_START[kind]:
             cursor.execute(statement.format(seconds=seconds, milliseconds=int(seconds * 1000)))
         cursor.close()
+        connection.commit()  # or PostgreSQL forgets all of it when the first transaction is rolled back
 
     def rows(self, statement: Executable) -> Sequence[Row[Any]]:
-        """All rows of a statement; UpstreamBusy when the index does not answer."""
+        """All rows of a statement; UpstreamBusy when the index does not answer, UpstreamFailed when it refuses."""
         with _translated(), self._engine.connect() as connection:
             started = time.monotonic()
             rows = connection.execute(statement).all()
@@ -71,12 +72,15 @@ class Database:
         self._engine.dispose()
 
 
-def _connect_args(url: URL) -> dict[str, Any]:
+def _connect_args(url: URL, statement_timeout_seconds: float) -> dict[str, Any]:
+    """What the driver is told, so that it notices a server that has gone without a word."""
+    silent_seconds = int(statement_timeout_seconds) + 5  # the server itself gives up before that
     match url.get_backend_name():
         case "mysql" | "mariadb":
-            return {"charset": "utf8mb4", "connect_timeout": 5, "read_timeout": 60, "write_timeout": 60}
+            return {"connect_timeout": 5, "read_timeout": silent_seconds, "write_timeout": silent_seconds}
         case "postgresql":
-            return {"connect_timeout": 5}
+            alive = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3}
+            return {"connect_timeout": 5, "tcp_user_timeout": silent_seconds * 1000, **alive}
         case _:
             return {"timeout": 10, "check_same_thread": False}
 
@@ -85,10 +89,16 @@ def _connect_args(url: URL) -> dict[str, Any]:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (DBAPIError, PoolTimeout) as error:
-        kind = type(error.orig).__name__ if isinstance(error, DBAPIError) else type(error).__name__
-        log.error("index failed error=%s", kind)
+    except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
+        log.error("index does not answer error=%s", _kind(error))
         raise UpstreamBusy("the metadata index does not answer") from error
-    except SQLAlchemyError as error:
-        log.error("index failed error=%s", type(error).__name__)
-        raise
+    except DBAPIError as error:
+        log.error("index refused a statement error=%s", _kind(error))
+        raise UpstreamFailed("the metadata index refused the search") from error
+
+
+def _kind(error: Exception) -> str:
+    """The class of the driver's error, and its number where it has one; its text may hold values of a search."""
+    original = getattr(error, "orig", None) or error
+    number = original.args[0] if original.args and isinstance(original.args[0], int) else ""
+    return f"{type(original).__name__} {number}".strip()

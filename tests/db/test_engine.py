@@ -1,0 +1,170 @@
+"""Sessions on the index: read only, bounded, and back by themselves after an outage; on every database."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import insert, literal, select, text
+from sqlalchemy.engine import make_url
+
+from db.engine import Database
+from db.schema import issuer
+from dicomweb.errors import ProxyError, UpstreamBusy, UpstreamFailed
+from tests.servers import MariaDb, PostgreSql, engine_of, free_port
+
+SECRET_VALUE = "ROE^RICHARD"  # noqa: S105 - a patient, who must not be in a log
+
+
+@pytest.fixture(scope="module")
+def url(new_index: Callable[[], str]) -> str:
+    found = new_index()
+    with engine_of(found) as engine, engine.begin() as connection:
+        connection.execute(insert(issuer).values(issuerofpatientid="HOSPITAL"))
+    return found
+
+
+@pytest.fixture
+def open_database() -> Iterator[Callable[..., Database]]:
+    opened: list[Database] = []
+
+    def open_one(url: str, **settings: float) -> Database:
+        opened.append(Database(url, **settings))  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield open_one
+    for database in opened:
+        database.close()
+
+
+OpenDatabase = Callable[..., Database]
+
+
+def test_rows_come_by_name(url: str, open_database: OpenDatabase) -> None:
+    (row,) = open_database(url).rows(select(issuer.c.issuerofpatientid, issuer.c.description))
+    assert (row.issuerofpatientid, row.description) == ("HOSPITAL", None)
+
+
+def test_an_index_that_answers_is_well(url: str, open_database: OpenDatabase) -> None:
+    open_database(url).ping()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["INSERT INTO issuer (issuerofpatientid) VALUES ('X')", "UPDATE issuer SET description = 'X'", "DELETE FROM issuer",
+     "CREATE TABLE more (x int)", "DROP TABLE frame"],
+)  # fmt: skip
+def test_a_session_refuses_to_write(url: str, open_database: OpenDatabase, statement: str) -> None:
+    database = open_database(url)
+    database.ping()  # what holds for the session must outlive its first transaction
+    with pytest.raises(ProxyError):
+        database.rows(text(statement))
+    assert [tuple(row) for row in database.rows(select(issuer.c.issuerofpatientid, issuer.c.description))] == [
+        ("HOSPITAL", None)
+    ]
+
+
+def test_the_right_to_select_is_enough(mariadb: MariaDb, open_database: OpenDatabase) -> None:
+    database = open_database(mariadb.new_reader()[1])
+    assert database.rows(select(issuer)) == []
+
+
+def test_failed_statements_give_their_connection_back(url: str, open_database: OpenDatabase) -> None:
+    database = open_database(url, pool_size=1)
+    for _ in range(3):
+        with pytest.raises(ProxyError):
+            database.rows(text("SELECT nothing FROM nowhere"))
+    database.ping()
+
+
+def test_more_threads_than_connections_take_turns(url: str, open_database: OpenDatabase) -> None:
+    database = open_database(url, pool_size=2)
+    with ThreadPoolExecutor(16) as threads:
+        found = list(threads.map(lambda number: database.rows(select(literal(number)))[0][0], range(100)))
+    assert found == list(range(100))
+
+
+def test_what_the_index_refuses_is_told_without_statement_and_values(
+    url: str, open_database: OpenDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = open_database(url)
+    with caplog.at_level(logging.INFO), pytest.raises(ProxyError) as told:
+        database.rows(text("SELECT * FROM nowhere WHERE name = :name").bindparams(name=SECRET_VALUE))
+    assert "index" in caplog.text
+    for hidden in (SECRET_VALUE, "nowhere", "SELECT"):
+        assert hidden not in f"{told.value}{caplog.text}"
+
+
+@pytest.mark.parametrize("server", ["mariadb", "postgresql"])
+def test_a_statement_of_ours_that_is_wrong_is_no_outage(
+    request: pytest.FixtureRequest, open_database: OpenDatabase, server: str
+) -> None:
+    found: MariaDb | PostgreSql = request.getfixturevalue(server)
+    with pytest.raises(UpstreamFailed):
+        open_database(found.new_index()).rows(text("SELECT * FROM nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("server", "slow", "running"),
+    [
+        ("mariadb", "SELECT SLEEP(20)", "SELECT count(*) FROM information_schema.processlist WHERE info = :slow"),
+        ("postgresql", "SELECT pg_sleep(20)",
+         "SELECT count(*) FROM pg_stat_activity WHERE query = :slow AND wait_event = 'PgSleep'"),
+    ],
+)  # fmt: skip
+def test_a_statement_that_takes_too_long_is_cancelled_on_the_server(
+    request: pytest.FixtureRequest, open_database: OpenDatabase, server: str, slow: str, running: str
+) -> None:
+    found: MariaDb | PostgreSql = request.getfixturevalue(server)
+    url = found.new_index()
+    database = open_database(url, statement_timeout_seconds=0.3)
+    database.ping()
+    started = time.monotonic()
+    with pytest.raises(UpstreamBusy):
+        database.rows(text(slow))
+    assert time.monotonic() - started < 3
+    with engine_of(url) as engine, engine.connect() as connection:
+        assert connection.scalar(text(running).bindparams(slow=slow)) == 0
+    database.ping()
+
+
+@pytest.mark.parametrize("driver", ["mysql+pymysql", "postgresql+psycopg"])
+def test_a_database_that_is_down_is_busy(open_database: OpenDatabase, driver: str) -> None:
+    database = open_database(f"{driver}://reader:x@127.0.0.1:{free_port()}/ahiindex")
+    started = time.monotonic()
+    with pytest.raises(UpstreamBusy):
+        database.ping()
+    assert time.monotonic() - started < 3
+
+
+def test_wrong_credentials_are_busy_and_not_logged(
+    mariadb: MariaDb, open_database: OpenDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = make_url(mariadb.new_index()).set(password=SECRET_VALUE)
+    with pytest.raises(UpstreamBusy):
+        open_database(wrong).ping()
+    assert "OperationalError 1045" in caplog.text
+    assert SECRET_VALUE not in caplog.text
+
+
+def test_an_outage_passes_by_itself(open_database: OpenDatabase) -> None:
+    server = MariaDb()  # one of our own: others use the shared one
+    try:
+        database = open_database(server.new_index())
+        database.ping()
+        server.stop()
+        with pytest.raises(UpstreamBusy):
+            database.ping()
+        server.start()
+        database.ping()
+    finally:
+        server.close()
+
+
+def test_connections_that_the_server_has_closed_are_replaced(mariadb: MariaDb, open_database: OpenDatabase) -> None:
+    database = open_database(mariadb.new_index(), pool_size=1)
+    (before,) = database.rows(text("SELECT CONNECTION_ID()"))[0]
+    mariadb.execute(f"KILL {before}")
+    (after,) = database.rows(text("SELECT CONNECTION_ID()"))[0]
+    assert after != before
