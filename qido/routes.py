@@ -1,12 +1,12 @@
 """The resources of a search (PS3.18 Section 10.6)."""
 
 from collections.abc import Callable
-from urllib.parse import parse_qsl
 
 from flask import Blueprint, Response, request
 
 from db.engine import Database
 from dicomweb import respond
+from dicomweb.parameters import parse_parameters
 from qido.attributes import Level
 from qido.find import find
 from qido.query import parse_query
@@ -30,16 +30,10 @@ def blueprint(database: Database, public_root: Callable[[], str], max_results: i
     routes = Blueprint("qido", __name__)
 
     def search(level: Level, study: str | None = None, series: str | None = None) -> Response:
-        query = parse_query(_parameters(), level, study, series, max_results=max_results)
+        query = parse_query(parse_parameters(request.query_string), level, study, series, max_results=max_results)
         found = find(database, query)
         return respond.dicom_json(data_sets(query, found, public_root()), warnings(query, found))
 
     for rule, level in _RESOURCES.items():
         routes.add_url_rule(rule, endpoint=rule, view_func=search, defaults={"level": level}, methods=["GET"])
     return routes
-
-
-def _parameters() -> list[tuple[str, str]]:
-    """Names and values of the query string; `request.args` fails on bytes that are not UTF-8."""
-    text = request.query_string.decode(errors="replace")
-    return parse_qsl(text, keep_blank_values=True, errors="replace")

@@ -9,6 +9,7 @@ from ahi.store import Frames
 from dicomweb import respond
 from dicomweb.errors import NotAcceptable
 from dicomweb.multipart import Part
+from dicomweb.parameters import parse_parameters
 from wado.frames import encode_frames
 from wado.locate import LocatedInstance, Locator
 from wado.part10 import encode_part10
@@ -105,7 +106,8 @@ class _Retrieve:
 
 
 def _accept() -> Accept:
-    return Accept.from_request(request.args.getlist("accept"), request.headers.get("Accept"))
+    parameters = parse_parameters(request.query_string)
+    return Accept.from_request([value for name, value in parameters if name == "accept"], request.headers.get("Accept"))
 
 
 def _offers(instance: LocatedInstance) -> tuple[Offer, ...]:

@@ -1,0 +1,8 @@
+"""Query parameters as clients send them (PS3.18 Section 8.3.4)."""
+
+from urllib.parse import parse_qsl
+
+
+def parse_parameters(query_string: bytes) -> list[tuple[str, str]]:
+    """Names and values in their order, percent-decoded as UTF-8; bytes that are none become U+FFFD, never an error."""
+    return parse_qsl(query_string.decode(errors="replace"), keep_blank_values=True, errors="replace")
