@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from flask import Flask, Response, jsonify, request, send_file
 from werkzeug.exceptions import HTTPException
 
+from datastore.answers import datastore_json, properties_json, summary_json
 from datastore.errors import AhiError
 from datastore.faults import OPERATIONS, ConnectionCut, Cut, Effect, Faults, Refuse, Wait, parse_faults, spoiled
 from datastore.search import Criteria
@@ -108,12 +109,12 @@ def _register_operations(app: Flask, storage: Storage) -> None:
         found = image_set(datastore_id, image_set_id)
         arn = f"{storage.datastore.arn}/imageset/{image_set_id}"
         status = {"imageSetWorkflowStatus": found.workflow_status}
-        return jsonify({"datastoreId": datastore_id, "imageSetArn": arn} | status | _properties(found))
+        return jsonify({"datastoreId": datastore_id, "imageSetArn": arn} | status | properties_json(found))
 
     def list_image_set_versions(datastore_id: str, image_set_id: str) -> Response:
         image_set(datastore_id, image_set_id)
         versions = [
-            _properties(version) | {"ImageSetWorkflowStatus": version.workflow_status}  # spelled so in the model
+            properties_json(version) | {"ImageSetWorkflowStatus": version.workflow_status}  # spelled so in the model
             for version in sorted(storage.versions(image_set_id), key=lambda version: -version.version)
         ]
         return jsonify(_page("imageSetPropertiesList", versions))
@@ -122,14 +123,14 @@ def _register_operations(app: Flask, storage: Storage) -> None:
         datastore(datastore_id)
         criteria = Criteria.from_json(_body())
         found = criteria.select(each for each in storage.image_sets() if each.state != "DELETED")
-        return jsonify(_page("imageSetsMetadataSummaries", found, _summary) | {"sort": criteria.sort_json()})
+        return jsonify(_page("imageSetsMetadataSummaries", found, summary_json) | {"sort": criteria.sort_json()})
 
     def get_datastore(datastore_id: str) -> Response:
         datastore(datastore_id)
-        return jsonify({"datastoreProperties": _datastore(storage)})
+        return jsonify({"datastoreProperties": datastore_json(storage.datastore)})
 
     def list_datastores() -> Response:
-        ours = _datastore(storage)
+        ours = datastore_json(storage.datastore)
         ours.pop("losslessStorageFormat")  # a member of the properties only
         status = request.args.get("datastoreStatus", ours["datastoreStatus"])
         return jsonify(_page("datastoreSummaries", [ours] if status == ours["datastoreStatus"] else []))
@@ -278,43 +279,3 @@ def _start(token: str | None) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise AhiError("ValidationException", "nextToken is not one of ours")
     return int(text)
-
-
-def _properties(image_set: ImageSetVersion) -> dict[str, Any]:
-    """What GetImageSet and ListImageSetVersions both tell; the version is a string in them."""
-    deleted = {} if image_set.deleted_at is None else {"deletedAt": image_set.deleted_at}
-    return {
-        "imageSetId": image_set.image_set_id,
-        "versionId": str(image_set.version),
-        "imageSetState": image_set.state,
-        "createdAt": image_set.created_at,
-        "updatedAt": image_set.updated_at,
-        "isPrimary": image_set.is_primary,
-    } | deleted
-
-
-def _summary(image_set: ImageSetVersion) -> dict[str, Any]:
-    """What SearchImageSets tells; the version is a number in it."""
-    return {
-        "imageSetId": image_set.image_set_id,
-        "version": image_set.version,
-        "createdAt": image_set.created_at,
-        "updatedAt": image_set.updated_at,
-        "lastAccessedAt": image_set.updated_at,
-        "storageTier": "FREQUENT_ACCESS",
-        "isPrimary": image_set.is_primary,
-        "DICOMTags": {name: value for name, value in image_set.tags.items() if value is not None},
-    }
-
-
-def _datastore(storage: Storage) -> dict[str, Any]:
-    datastore = storage.datastore
-    return {
-        "datastoreId": datastore.datastore_id,
-        "datastoreName": datastore.name,
-        "datastoreStatus": datastore.status,
-        "datastoreArn": datastore.arn,
-        "createdAt": datastore.created_at,
-        "updatedAt": datastore.updated_at,
-        "losslessStorageFormat": datastore.lossless_storage_format,
-    }
