@@ -30,11 +30,17 @@ def new_boundary() -> str:
 
 
 def encode_multipart(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
-    """The body, from the first boundary (no preamble: some clients fail on one) to the closing one."""
+    """The body, from the first boundary (no preamble: some clients fail on one) to the closing one.
+
+    A part is announced when its first bytes are there, so that what fails before them can still become a status.
+    """
     opening = b"--" + boundary.encode() + b"\r\n"
     for part in parts:
+        chunks = iter(part.chunks())
+        first = next(chunks, b"")
         yield opening + part.head
-        yield from part.chunks()
+        yield first
+        yield from chunks
         opening = b"\r\n--" + boundary.encode() + b"\r\n"
     yield b"\r\n--" + boundary.encode() + b"--\r\n"
 

@@ -39,14 +39,19 @@ class Part10:
         return len(self.before) + self.pixel_bytes + len(self.after)
 
     def chunks(self) -> Iterator[bytes]:
-        """The file; frames that come later are fetched while earlier ones are being sent."""
+        """The file, begun when its first frame is there; later ones are fetched while earlier ones are being sent."""
+        pixels = self._pixels()
+        first = next(pixels, b"")
         yield self.before
-        fetched = self.frames.each(self.instance.frames, self.form)
-        if self.form is Form.STORED:
-            yield from _encapsulated(fetched)
-        else:
-            yield from _native(fetched, self.instance.prepared.pixels, self.pixel_bytes)
+        yield first
+        yield from pixels
         yield self.after
+
+    def _pixels(self) -> Iterator[bytes]:
+        fetched = self.frames.each(self.instance.frames, self.form)
+        if self.form is Form.STORED and self.instance.prepared.frames:
+            return _encapsulated(fetched)
+        return _native(fetched, self.instance.prepared.pixels, self.pixel_bytes)
 
 
 def encode_part10(instance: LocatedInstance, offer: Offer, frames: Frames) -> Part10:

@@ -7,19 +7,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 from dicomweb_client import DICOMwebClient
 from PIL import Image
 from pydicom import Dataset
 from pydicom.pixels import pixel_array
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing
+from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from datastore.samples import sample_files
-from tests.service.archive import Sample
+from tests.service.archive import NOT_WRITTEN, Sample
+from tests.service.process import Service
 
-NAMES = sorted({path.name for path in sample_files()})
+NAMES = sorted({path.name for path in sample_files()} - NOT_WRITTEN.keys())
 
 # Labels of how the delivered pixels are laid out: AHI's frames are interleaved, colours may have been transformed.
 PIXEL_LABELS = frozenset({"00280004", "00280006", "00282110"})
 OURS = frozenset({"00080005", "00081190", "00083002"})
+PER_FRAME = "PerFrameFunctionalGroupsSequence"
 PIXELS = frozenset({"7FE00008", "7FE00009", "7FE00010"})
 
 
@@ -29,42 +34,42 @@ def sample(request: pytest.FixtureRequest, samples: dict[str, Sample]) -> Sample
 
 
 def _pixels(data_set: Dataset) -> np.ndarray:
+    """All frames as pydicom decodes them, colour as RGB; baseline JPEG by the same library as everyone's browser."""
+    plugin = "pillow" if data_set.file_meta.TransferSyntaxUID == JPEGBaseline8Bit else ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return pixel_array(data_set)
+        array = pixel_array(data_set, decoding_plugin=plugin)
+    frames = array if int(data_set.get("NumberOfFrames", 1) or 1) > 1 else array[np.newaxis]
+    return frames.astype(frames.dtype.newbyteorder("<"))
+
+
+def _expected(sample: Sample) -> np.ndarray | None:
+    """The frames of the source; None where it has no pixel data, or none that pydicom can decode."""
+    source = sample.read()
+    if "PixelData" not in source or sample.name in UNDECODABLE:
+        return None
+    return _pixels(source)
+
+
+UNDECODABLE = {
+    "JPEG-lossy.dcm": "12-bit JPEG that no decoder of pydicom takes",
+    "JPEG2000-embedded-sequence-delimiter.dcm": "its frame has no codestream",
+    "MR_truncated.dcm": "half of the pixels are missing",
+    "badVR.dcm": "NumberOfFrames is no number",
+}
 
 
 @pytest.mark.parametrize("sample", NAMES, indirect=True)
 def test_native_frames_are_what_pydicom_decodes(sample: Sample, client: DICOMwebClient) -> None:
     """PS3.18 Section 10.4.1.1.6: little endian, interleaved, one part for each frame."""
-    expected = _expected_frames(sample)
+    expected = _expected(sample)
     if expected is None:
         return
-    numbers = list(range(1, len(expected) + 1))
-    frames = client.retrieve_instance_frames(*sample.uids, frame_numbers=numbers)
+    frames = client.retrieve_instance_frames(*sample.uids, frame_numbers=list(range(1, len(expected) + 1)))
     assert len(frames) == len(expected)
+    packed = sample.read().BitsAllocated == 1
     for frame, array in zip(frames, expected, strict=True):
-        _assert_same(np.frombuffer(frame, array.dtype).reshape(array.shape), array, sample)
-
-
-def _expected_frames(sample: Sample) -> list[np.ndarray] | None:
-    """The frames of the source, decoded by pydicom, colour as RGB; None where it has or decodes none."""
-    source = sample.read()
-    if "PixelData" not in source:
-        return None
-    array = _pixels(source)
-    count = int(source.get("NumberOfFrames", 1) or 1)
-    return [frame.astype(frame.dtype.newbyteorder("<")) for frame in (array if count > 1 else array[np.newaxis])]
-
-
-def _assert_same(ours: np.ndarray, expected: np.ndarray, sample: Sample) -> None:
-    assert ours.shape == expected.shape
-    difference = np.abs(ours.astype(np.int64) - expected.astype(np.int64)).max()
-    assert difference <= LOSSY.get(sample.name, 0), f"differs by {difference}"
-
-
-LOSSY: dict[str, int] = {}
-"""Samples kept in a lossy encoding, and by how many grey levels two decoders of it may differ."""
+        assert frame == (np.packbits(array, bitorder="little") if packed else array).tobytes()
 
 
 @pytest.mark.parametrize("sample", NAMES, indirect=True)
@@ -75,17 +80,23 @@ def test_the_part_10_object_has_the_elements_and_the_pixels_of_the_source(
         warnings.simplefilter("ignore")
         ours = client.retrieve_instance(*sample.uids)
         ours.decode()
-    source = sample.read()
-    assert ours.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
-    assert _elements(ours) == _elements(source)
-    if "PixelData" in source:
-        _assert_same(_pixels(ours), _pixels(source), sample)
+    assert ours.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert _elements(ours, sample) == _elements(sample.read(), sample)
+    expected = _expected(sample)
+    if expected is not None:
+        assert np.array_equal(_pixels(ours), expected)
 
 
-def _elements(data_set: Dataset) -> dict[str, Any]:
+def _elements(data_set: Dataset, sample: Sample) -> dict[str, Any]:
+    for tag in ILL_FORMED.get(sample.name, ()):
+        data_set.pop(tag, None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _comparable(data_set.to_json_dict(), OURS | PIXEL_LABELS | PIXELS)
+
+
+ILL_FORMED = {"badVR.dcm": ["00280008"]}
+"""Values that pydicom cannot turn into JSON: a NumberOfFrames of `1A`."""
 
 
 @pytest.mark.parametrize("sample", NAMES, indirect=True)
@@ -95,13 +106,14 @@ def test_the_metadata_has_the_elements_of_the_source(sample: Sample, client: DIC
     assert ours["00080005"] == {"vr": "CS", "Value": ["ISO_IR 192"]}
     assert ours["00081190"]["Value"][0].endswith("/instances/" + sample.sop_instance_uid)
     assert list(ours) == sorted(ours)
-    assert _comparable(ours, OURS | PIXEL_LABELS | PIXELS) == _elements(sample.read())
+    without = OURS | PIXEL_LABELS | PIXELS | frozenset(ILL_FORMED.get(sample.name, ()))
+    assert _comparable(ours, without) == _elements(sample.read(), sample)
 
 
 def _comparable(elements: dict[str, Any], without: frozenset[str] = frozenset()) -> dict[str, Any]:
     """The values by tag, in one spelling; VRs may differ where the source had UN or a choice."""
     return {
-        tag: [_value(value) for value in _values(element)]
+        tag: [_value(element["vr"], value) for value in _values(element)]
         for tag, element in elements.items()
         if tag not in without and tag[4:] != "0000"
     }
@@ -113,44 +125,65 @@ def _values(element: dict[str, Any]) -> list[Any]:
     return list(element.get("Value") or [])
 
 
-def _value(value: Any) -> Any:
-    match value:
-        case {"vr": _} | {"Value": _}:
-            return value
-        case dict() if any(len(key) == 8 for key in value) or not value:
-            return _comparable(value, OURS)
-        case dict():
-            return {group: text for group, text in value.items() if text}
-        case int() | float():
-            return float(value)
-        case str():
-            try:
-                return float(value)
-            except ValueError:
-                return value.strip(" \0")
-    return value
+def _value(vr: str, value: Any) -> Any:
+    if vr == "SQ":
+        return _comparable(value, OURS | PIXELS)  # the pixels of an icon are not kept by AHI
+    if vr == "PN" and value:
+        return {group: text for group, text in value.items() if text}
+    if value is None or isinstance(value, int | float):
+        return "" if value is None else float(value)
+    try:
+        return float(value)
+    except ValueError:
+        return value.strip(" \0")
 
 
 @pytest.mark.parametrize("sample", NAMES, indirect=True)
-def test_what_has_pixels_is_drawn(sample: Sample, client: DICOMwebClient) -> None:
-    expected = _expected_frames(sample)
+def test_a_picture_shows_the_first_frame_in_the_images_own_window(sample: Sample, client: DICOMwebClient) -> None:
+    """PS3.3 Section C.11: within one grey level of the formulas, before any compression."""
+    expected = _expected(sample)
     if expected is None:
         return
-    picture = Image.open(BytesIO(client.retrieve_instance_rendered(*sample.uids, media_types=("image/jpeg",))))
-    assert picture.size == expected[0].shape[1::-1]
-    drawn = np.asarray(picture)
-    assert drawn.dtype == np.uint8
-    if np.ptp(expected[0]) > 0 and expected[0].size > 100:
-        assert np.ptp(drawn) > 10, "the picture is blank"
+    png = client.retrieve_instance_rendered(*sample.uids, media_types=("image/png",))
+    drawn = np.asarray(Image.open(BytesIO(png))).astype(int)
+    reference = _picture(expected[0], sample.read())
+    assert drawn.shape == reference.shape
+    assert np.abs(drawn - reference).max() <= 1
+    jpeg = Image.open(BytesIO(client.retrieve_instance_rendered(*sample.uids, media_types=("image/jpeg",))))
+    assert jpeg.format == "JPEG"
+    assert jpeg.size == reference.shape[1::-1]
 
 
-def test_all_metadata_is_json_without_surprises(
-    service: Any, samples: dict[str, Sample], client: DICOMwebClient
-) -> None:
+def _picture(array: np.ndarray, source: Dataset) -> np.ndarray:
+    """What pydicom makes of a frame, as 0 to 255."""
+    if source.PhotometricInterpretation == "PALETTE COLOR":
+        coloured = apply_color_lut(array, source)
+        return coloured.astype(int) >> (coloured.dtype.itemsize * 8 - 8)
+    if array.ndim == 3:
+        return array.astype(int) >> max(0, source.BitsStored - 8)
+    for group in (*source.get("SharedFunctionalGroupsSequence", [])[:1], *source.get(PER_FRAME, [])[:1]):
+        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            source.update(*group.get(name, []))
+    values = apply_modality_lut(array, source)
+    if "VOILUTSequence" in source:
+        bits = source.VOILUTSequence[0].LUTDescriptor[2]
+        greys = apply_voi(values.astype(int), source) / (2**bits - 1)
+    elif source.get("WindowWidth") not in (None, ""):
+        slope, intercept = float(source.get("RescaleSlope", 1)), float(source.get("RescaleIntercept", 0))
+        lowest = -(2 ** (source.BitsStored - 1)) if source.PixelRepresentation else 0
+        black, white = lowest * slope + intercept, (lowest + 2**source.BitsStored - 1) * slope + intercept
+        greys = (apply_windowing(values, source) - black) / (white - black)
+    else:
+        greys = (values - values.min()) / max(np.ptp(values), 1e-9)
+    inverted = source.PhotometricInterpretation == "MONOCHROME1"
+    return np.rint((1 - greys if inverted else greys) * 255).astype(int)
+
+
+def test_all_metadata_is_json_without_surprises(service: Service, samples: dict[str, Sample]) -> None:
     """Java clients give up on a null among numbers, on NaN, on an empty Value and on keys of our own."""
     for sample in samples.values():
-        response = client._http_get(f"{service.root}/studies/{sample.study_instance_uid}/metadata")
-        for data_set in json.loads(response.content, parse_constant=_refuse):
+        answer = requests.get(f"{service.root}/studies/{sample.study_instance_uid}/metadata", timeout=30)
+        for data_set in json.loads(answer.content, parse_constant=_refuse):
             _check(data_set)
 
 
