@@ -56,7 +56,7 @@ def _tag(name: str) -> int | None:
 def _vr(name: str, tag: int, value: Any, private_vrs: Vrs, creators: Mapping[str, str], signed: int) -> str:
     stated = private_vrs.get(name)
     vr = stated if stated else _dictionary_vr(tag, creators.get(f"{tag >> 16:04X}{(tag >> 8) & 0xFF:04X}"))
-    if vr is None:
+    if vr is None or (tag >> 16 & 1 and not stated and not _fits(vr, value)):
         return _guessed_vr(value)
     return _settled_vr(tag, vr, value, signed) if " or " in vr else vr
 
@@ -72,20 +72,36 @@ def _dictionary_vr(tag: int, creator: str | None) -> str | None:
         return None
 
 
+def _first(value: Any) -> Any:
+    return next((item for item in value if item is not None), None) if isinstance(value, list) else value
+
+
+def _fits(vr: str, value: Any) -> bool:
+    """Whether a value can be one of that VR: the dictionary of private elements knows them by hearsay."""
+    match _first(value):
+        case None:
+            return True
+        case Mapping():
+            return vr == "SQ"
+        case str():
+            return vr != "SQ" and (vr not in NUMBER_VRS or vr in ("DS", "IS"))
+        case _:
+            return vr in NUMBER_VRS or vr == "AT"
+
+
 def _guessed_vr(value: Any) -> str:
     """For an element that nobody names the VR of: what its JSON form can hold."""
-    first = next((item for item in value if item is not None), None) if isinstance(value, list) else value
-    match first:
+    match _first(value):
         case Mapping():
             return "SQ"
         case bool():
             return "UN"
-        case int():
-            return "SL" if -(2**31) <= first < 2**31 else "SV"
+        case int() as number:
+            return "SL" if -(2**31) <= number < 2**31 else "SV"
         case float():
             return "FD"
-        case str():
-            return "UT" if len(first) > 64 else "LO"
+        case str() as text:
+            return "UT" if len(text) > 64 else "LO"
         case _:
             return "UN"
 

@@ -39,6 +39,7 @@ from dicomweb.data_set import Attribute
         pytest.param({"ReferencedImageSequence": [{"ReferencedSOPInstanceUID": "1.2"}]},
                      Attribute("00081140", "SQ", ((Attribute("00081155", "UI", ("1.2",)),),)), id="item"),
         pytest.param({"00091001": "x"}, Attribute("00091001", "LO", ("x",)), id="private, VR unknown"),
+        pytest.param({"00091001": [7]}, Attribute("00091001", "SL", (7,)), id="private number, VR unknown"),
     ],
 )  # fmt: skip
 def test_an_element_becomes_an_attribute(elements: dict[str, Any], expected: Attribute) -> None:
@@ -59,6 +60,12 @@ def test_private_elements_take_their_vr_from_the_metadata_also_in_items() -> Non
 )
 def test_what_is_not_of_the_data_set_is_left_out(name: str) -> None:
     assert to_data_set({name: "1"}, {}, 0) == ()
+
+
+@pytest.mark.parametrize(("value", "vr"), [(5, "SS"), ("AAE=", "LO"), (None, "SS"), ([{"Rows": 1}], "SQ")])
+def test_the_private_dictionary_is_believed_where_the_value_fits(value: Any, vr: str) -> None:
+    found = to_data_set({"00190010": "GEMS_ACQU_01", "00191017": value}, {}, 0)
+    assert found[-1].vr == vr
 
 
 def test_attributes_are_ascending() -> None:
