@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -85,13 +86,21 @@ class Staging:
         self.version = version
         self.content_types: dict[str, str] = {}
         self._known = known
+        self._lock = threading.Lock()
 
     def add_frame(self, frame_id: str, stored: bytes, content_type: str) -> None:
-        """Write one frame, unless an earlier version has it already: what is behind a frame ID never changes."""
-        if frame_id in self._known or frame_id in self.content_types:
-            return
+        """Write one frame, unless it is there already: what is behind a frame ID never changes. For any thread."""
+        with self._lock:
+            if frame_id in self._known or frame_id in self.content_types:
+                return
+            self.content_types[frame_id] = content_type
         _write(self.folder / frame_id, stored)
-        self.content_types[frame_id] = content_type
+
+    def keep_only(self, frame_ids: frozenset[str]) -> None:
+        """Give up the frames that turned out not to be needed."""
+        for frame_id in self.content_types.keys() - frame_ids:
+            (self.folder / frame_id).unlink()
+            del self.content_types[frame_id]
 
 
 class Storage:

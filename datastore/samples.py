@@ -1,0 +1,25 @@
+"""The sample images that pydicom and the package pydicom-data bring along: what the embedded default shows first."""
+
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+_FOLDERS = (
+    ("pydicom", "data/test_files"),
+    ("pydicom", "data/charset_files"),
+    ("pydicom", "data/palettes"),
+    ("data_store", "data"),
+)
+_NO_SAMPLES = frozenset({".py", ".pyc", ".md", ".txt", ".json", ".dump", ".icc"})
+
+
+def sample_files() -> list[Path]:
+    """All files that may be DICOM, by their names; nothing is fetched."""
+    return sorted(_sample_files())
+
+
+def _sample_files() -> Iterator[Path]:
+    for package, folder in _FOLDERS:
+        for path in Path(str(files(package))).joinpath(folder).rglob("*"):
+            if path.is_file() and path.suffix not in _NO_SAMPLES:
+                yield path
