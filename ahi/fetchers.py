@@ -107,6 +107,7 @@ class Pending(Generic[R]):
         self._fetcher = fetcher
         self._request = request
         self._connection = fetcher.send(request)
+        self._answered = False
 
     def result(self) -> R:
         """What the job returned or raised; a fetcher that dies on the way is asked once more when it is back."""
@@ -121,6 +122,7 @@ class Pending(Generic[R]):
             except (EOFError, ConnectionError) as error:
                 self._connection.close()
                 raise UpstreamBusy("the request could not be completed") from error
+        self._answered = True
         self._fetcher.idle(self._connection)
         if isinstance(answer, Exception):
             raise answer
@@ -128,8 +130,9 @@ class Pending(Generic[R]):
         return result
 
     def abandon(self) -> None:
-        """Nobody waits any more."""
-        self._connection.close()
+        """Nobody waits for the answer, if it has not come yet."""
+        if not self._answered:
+            self._connection.close()
 
 
 class _Fetcher:

@@ -108,6 +108,16 @@ def test_a_job_whose_fetcher_dies_is_done_by_the_next(pool: Pool) -> None:
     assert fetchers.run("a", _process) == pool.pids[index]
 
 
+def test_an_answer_that_came_can_be_abandoned_and_one_that_did_not(pool: Pool) -> None:
+    fetchers = Fetchers(pool.sockets.paths)
+    answered = fetchers.submit("a", _fail, "ours")
+    with pytest.raises(NotFound):
+        answered.result()
+    answered.abandon()
+    fetchers.submit("a", _count, "x").abandon()
+    assert fetchers.run("a", _process) in pool.pids
+
+
 def test_without_fetchers_the_service_is_busy(tmp_path: Path) -> None:
     with pytest.raises(UpstreamBusy):
         Fetchers([str(tmp_path / "none")]).run("a", _process)

@@ -8,7 +8,8 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
+import numpy as np
+from pydicom import DataElement, Dataset, dcmread
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from datastore.samples import sample_files
@@ -23,7 +24,8 @@ NOT_WRITTEN = {
     **dict.fromkeys(("test1.json", "test_PN.json", "zipMR.gz"), _OTHER_FILE),
     **dict.fromkeys(("UN_sequence.dcm", "empty_charset_LEI.dcm", "meta_missing_tsyntax.dcm"), _NO_SOP_CLASS),
     **dict.fromkeys(("nested_priv_SQ.dcm", "no_meta_group_length.dcm", "priv_SQ.dcm"), _NO_SOP_CLASS),
-    "no_meta.dcm": _NO_SOP_CLASS,
+    **dict.fromkeys(("no_meta.dcm", "chrSQEncoding.dcm", "chrSQEncoding1.dcm"), _NO_SOP_CLASS),
+    "MR_truncated.dcm": "half of its pixels are missing",
     "emri_small_jpeg_2k_lossless_too_short.dcm": "cut off before its SOP Class UID",
     "SC_rgb_jpeg.dcm": "pydicom cannot write it again",
 }
@@ -52,6 +54,19 @@ class Sample:
             data_set = dcmread(self.path)
             data_set.decode()
             return data_set
+
+    def described(self) -> Dataset:
+        """The source as it would read in little endian; of its pixels only the description is meant."""
+        data_set = self.read()
+        if not data_set.original_encoding[1]:
+            data_set.walk(_swap)
+            data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        return data_set
+
+
+def _swap(_data_set: Dataset, element: DataElement) -> None:
+    if element.VR == "OW" and element.value:
+        element.value = np.frombuffer(element.value, "<u2").byteswap().tobytes()
 
 
 def write_samples(folder: Path) -> list[Sample]:
