@@ -9,6 +9,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -316,9 +317,10 @@ def program() -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def test_sigterm_ends_the_server_after_what_is_being_answered(new_client: Callable[..., Any]) -> None:
-    with program() as (process, url):
-        assert new_client(url).get_datastore(datastoreId=DATASTORE_ID)
-        terminate = subprocess.Popen(["sh", "-c", f"sleep 0.15; kill -TERM {process.pid}"])
-        assert new_client(url).get_image_set(**ONE)["versionId"] == "1"
+    with program() as (process, url), urllib3.PoolManager(retries=False) as http, ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(new_client(url).get_image_set, **ONE)
+        while "GetImageSet" not in http.request("GET", f"{url}/calls").json():
+            time.sleep(0.01)
+        process.terminate()
         assert process.wait(timeout=8) == 0
-        assert terminate.wait() == 0
+        assert answer.result()["versionId"] == "1"
