@@ -1,5 +1,6 @@
 """The embedded default: a data store and its index in one folder, and the settings that point the proxy at them."""
 
+import os
 import socket
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,18 +50,21 @@ class Embedded:
         return not self._storage().image_sets()
 
     def fill_with_samples(self) -> None:
-        """Import the sample images that pydicom and pydicom-data ship."""
-        self.fill(sample_files())
+        """Import the sample images that pydicom and pydicom-data ship; some are broken on purpose."""
+        _tell(self._fill(sample_files()), refusals=False)
 
     def fill(self, paths: Iterable[Path]) -> None:
         """Import files and folders, with a progress bar, and say what came of it."""
+        _tell(self._fill(paths), refusals=True)
+
+    def _fill(self, paths: Iterable[Path]) -> ImportReport:
+        chosen = list(paths)
         index = self._index()
         try:
-            with tqdm(desc="Importing", unit=" files", disable=None, file=sys.stderr) as bar:
-                report = import_files(list(paths), self._storage(), index, on_progress=lambda _: bar.update())
+            with tqdm(total=_count(chosen), desc="Importing", unit=" files", disable=None, file=sys.stderr) as bar:
+                return import_files(chosen, self._storage(), index, on_progress=lambda _: bar.update())
         finally:
             index.close()
-        _tell(report)
 
     def catch_up(self) -> None:
         """Index what a killed import has stored and not indexed."""
@@ -83,7 +87,12 @@ class Embedded:
         return index
 
 
-def _tell(report: ImportReport) -> None:
-    lines: Sequence[str] = [f"refused {refused.path}: {refused.reason}" for refused in report.refused]
+def _count(paths: Iterable[Path]) -> int:
+    """How many files there are; only the progress bar relies on it."""
+    return sum(sum(len(names) for _, _, names in os.walk(path)) if path.is_dir() else 1 for path in paths)
+
+
+def _tell(report: ImportReport, *, refusals: bool) -> None:
+    lines: Sequence[str] = [f"refused {refused.path}: {refused.reason}" for refused in report.refused if refusals]
     summary = f"imported {report.imported}, not DICOM {report.skipped_non_dicom}, refused {len(report.refused)}"
     sys.stderr.write("\n".join([*lines, summary]) + "\n")
