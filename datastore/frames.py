@@ -23,7 +23,8 @@ from pydicom.pixels.decoders.base import get_decoder
 from datastore.codecs import LosslessFormat, NotEncodable, Pixels, decode_extended_jpeg, encode_lossless, resolutions
 
 _NATIVE = "1.2.840.10008.1.2.1"
-_NATIVE_SOURCES = frozenset({"1.2.840.10008.1.2", _NATIVE, "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"})
+_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_NATIVE_SOURCES = frozenset({"1.2.840.10008.1.2", _NATIVE, "1.2.840.10008.1.2.1.99", _BIG_ENDIAN})
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 
 _OCTETS = "application/octet-stream"
@@ -170,7 +171,7 @@ class FrameEncoder:
             raise NoFrames("the transfer syntax is not supported")
         if data_set.get("BitsAllocated") == 1:
             packed = Encoding(_NATIVE, _OCTETS, transcoded=False)
-            return packed, _stored(self._each(partial(_packed, data_set), data_set), packed, store)
+            return packed, _stored(map(partial(_packed, data_set), _binary(data_set)), packed, store)
         return self._transcode(data_set, store)
 
     def _transcode(self, data_set: Dataset, store: Callable[[int, EncodedFrame, str], T]) -> tuple[Encoding, list[T]]:
@@ -223,6 +224,21 @@ def _decoded(data_set: Dataset, *, as_rgb: bool) -> Iterator[Pixels]:
         raise NoFrames(f"the pixel data cannot be decoded ({type(error).__name__})") from error
     if count < expected:
         raise NoFrames(f"the pixel data has {count} frames, NumberOfFrames says {expected}")
+
+
+def _binary(data_set: Dataset) -> Iterator[Pixels]:
+    """The frames of pixels of one bit; native ones follow each other without a gap (PS3.5 Section 8.1.1)."""
+    syntax = _source_syntax(data_set)
+    if syntax not in _NATIVE_SOURCES:
+        yield from _decoded(data_set, as_rgb=False)
+        return
+    content = np.frombuffer(data_set.PixelData, np.uint8)
+    if syntax == _BIG_ENDIAN and data_set["PixelData"].VR == "OW":
+        content = content[: content.size // 2 * 2].view(">u2").astype("<u2").view(np.uint8)
+    samples = _samples(data_set)
+    for start in range(0, samples * frame_count(data_set), samples):
+        bits = np.unpackbits(content[start // 8 : (start + samples + 7) // 8], bitorder="little")
+        yield bits[start % 8 : start % 8 + samples]
 
 
 def _arrays(data_set: Dataset, as_rgb: bool) -> Iterator[Pixels]:

@@ -161,11 +161,13 @@ def quiet() -> Iterator[None]:
     For the whole process, so for one thread that imports.
     """
     log, mode = logging.getLogger("pydicom"), config.settings.reading_validation_mode
-    disabled = log.disabled
-    log.disabled, config.settings.reading_validation_mode = True, config.IGNORE
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    config.settings.reading_validation_mode = config.IGNORE
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.disabled, config.settings.reading_validation_mode = disabled, mode
+        log.setLevel(level)
+        config.settings.reading_validation_mode = mode

@@ -15,6 +15,7 @@ from pydicom import Dataset
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.hooks import raw_element_vr
+from pydicom.multival import MultiValue
 from pydicom.valuerep import TEXT_VR_DELIMS
 from pydicom.values import convert_SQ
 
@@ -151,17 +152,16 @@ def _item(item: Dataset, context: Context) -> JsonObject:
 
 
 def _bytes(element: DataElement | RawDataElement) -> bytes:
-    """The bytes of a value; those of an element that pydicom has already looked at are made again."""
+    """The bytes of a value; those of the few that pydicom looks at while it reads a file are made again."""
     value = element.value
     if value is None:
         return b""
     if isinstance(value, bytes):
         return value
+    values = list(value) if isinstance(value, MultiValue) else [value]
     if element.VR in _NUMBERS:
-        numbers = [value] if isinstance(value, int | float) else list(value)
-        return struct.pack(f"<{len(numbers)}{_NUMBERS[element.VR]}", *numbers)
-    words = [value] if isinstance(value, str) else list(value)
-    return "\\".join(map(str, words)).encode("iso8859", "replace")
+        return struct.pack(f"<{len(values)}{_NUMBERS[element.VR]}", *values)
+    return "\\".join(map(str, values)).encode("iso8859", "replace")
 
 
 def _character_sets(element: DataElement | RawDataElement) -> list[str]:
