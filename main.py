@@ -16,6 +16,8 @@ from app import service
 from app.settings import Settings, SettingsError
 from app.supervisor import Child, Supervisor
 from datastore.embedded import Embedded
+from db.secret import SecretError
+from dicomweb.errors import ProxyError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "datastore":
             return serve_datastore(settings, options.port)
         return serve(settings)
-    except SettingsError as error:
+    except (SettingsError, SecretError, ProxyError) as error:
         print(error, file=sys.stderr)
         return 2
 

@@ -129,6 +129,10 @@ class AhiClient:
         except BotoCoreError as error:
             raise _translated("GetDatastore", error) from error
 
+    def close(self) -> None:
+        """Give up all connections."""
+        self._client.close()
+
     def _retried(self, operation: str, call: Callable[[], T]) -> T:
         give_up = time.monotonic() + self._deadline_seconds
         delays = iter(_DELAYS_SECONDS)

@@ -14,6 +14,7 @@ from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE, J
 
 Pixels = npt.NDArray[Any]
 
+_HAS_OPENJPH = bool(getattr(getattr(imagecodecs, "HTJ2K", None), "available", False))  # not in the builds for 3.10
 _J2K_START = b"\xff\x4f\xff\x51"
 
 
@@ -71,7 +72,7 @@ def _native(array: Pixels, pixels: PixelFormat) -> bytes:
 
 
 def _decode_htj2k(stored: bytes, pixels: PixelFormat) -> Pixels:
-    if imagecodecs.HTJ2K.available:
+    if _HAS_OPENJPH:
         return np.asarray(imagecodecs.htj2k_decode(stored))
     return _decode_openjpeg(stored, pixels)
 
