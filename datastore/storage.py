@@ -268,9 +268,12 @@ class Storage:
             shutil.rmtree(left)
         rows = self._catalogue.rows("SELECT image_set_id, version FROM version")
         exist = {(row["image_set_id"], str(row["version"])) for row in rows}
-        for folder in (self.root / "image_sets").glob("*/*/*"):
-            if (folder.parent.name, folder.name) not in exist:
-                shutil.rmtree(folder)
+        for folder in (self.root / "image_sets").glob("*/*"):
+            for version in folder.iterdir():
+                if (folder.name, version.name) not in exist:
+                    shutil.rmtree(version)
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def _insert(connection: sqlite3.Connection, staging: Staging, is_primary: bool, tags: Tags) -> None:

@@ -31,8 +31,8 @@ def made(syntax: str = ExplicitVRLittleEndian, **elements: Any) -> Dataset:
     for keyword, value in {**start, **elements}.items():
         if value is not None:
             setattr(data_set, keyword, value)
-    data_set.file_meta.MediaStorageSOPClassUID = data_set.get("SOPClassUID")
-    data_set.file_meta.MediaStorageSOPInstanceUID = data_set.get("SOPInstanceUID")
+    data_set.file_meta.MediaStorageSOPClassUID = start["SOPClassUID"]
+    data_set.file_meta.MediaStorageSOPInstanceUID = start["SOPInstanceUID"]
     return data_set
 
 
@@ -62,8 +62,18 @@ def with_pixels(pixels: np.ndarray, photometric: str = "MONOCHROME2", **elements
 
 def encapsulated(syntax: str, frames: list[bytes], **elements: Any) -> Dataset:
     """Frames in an encoding of their own, which need not be sound."""
-    described = {"Rows": 4, "Columns": 5, "SamplesPerPixel": 1, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
-    data_set = made(syntax, NumberOfFrames=str(len(frames)), PixelRepresentation=0, **{**described, **elements})
+    described = {
+        "NumberOfFrames": str(len(frames)),
+        "Rows": 4,
+        "Columns": 5,
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 8,
+        "BitsStored": 8,
+        "HighBit": 7,
+        "PixelRepresentation": 0,
+    }
+    data_set = made(syntax, **{**described, **elements})
     data_set.add_new("PixelData", "OB", encapsulate(frames))
     data_set["PixelData"].is_undefined_length = True
     return data_set
