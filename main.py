@@ -16,8 +16,6 @@ from app import service
 from app.settings import Settings, SettingsError
 from app.supervisor import Child, Supervisor
 from datastore.embedded import Embedded
-from db.secret import SecretError
-from dicomweb.errors import ProxyError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "datastore":
             return serve_datastore(settings, options.port)
         return serve(settings)
-    except (SettingsError, SecretError, ProxyError) as error:
+    except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
 

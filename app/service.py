@@ -4,6 +4,7 @@ import logging
 import socket
 
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
@@ -14,7 +15,8 @@ from app.factory import create_app
 from app.settings import Settings, SettingsError
 from app.supervisor import Child, Supervisor
 from db.engine import Database
-from db.secret import index_url
+from db.secret import SecretError, index_url
+from dicomweb.errors import UpstreamBusy
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +36,15 @@ def bind(settings: Settings) -> socket.socket:
 
 
 def find_index(settings: Settings) -> URL:
-    """Where the metadata index is: named directly, or in the secret."""
-    if settings.database_url:
-        return make_url(settings.database_url)
-    return index_url(settings.db_secret_arn or "", region=settings.aws_default_region)
+    """Where the metadata index is: named directly, or in the secret; SettingsError when that cannot be told."""
+    try:
+        if settings.database_url:
+            return make_url(settings.database_url)
+        return index_url(settings.db_secret_arn or "", region=settings.aws_default_region)
+    except ArgumentError as error:
+        raise SettingsError("DATABASE_URL is not a database URL") from error
+    except (SecretError, UpstreamBusy) as error:
+        raise SettingsError(f"DB_SECRET_ARN: {error}") from error
 
 
 def start(supervisor: Supervisor, settings: Settings, index: URL, listening: socket.socket) -> FetcherSockets:

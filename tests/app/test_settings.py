@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from app.service import find_index
 from app.settings import Settings, SettingsError, variable
 
 DOCUMENT = Path(__file__).parents[2] / "doc" / "settings.md"
@@ -71,3 +72,21 @@ def test_the_document_has_no_setting_that_nothing_reads() -> None:
     named = {line.split("`")[1] for line in DOCUMENT.read_text().splitlines() if line.startswith("| `")}
     ours = {variable(setting) for setting in fields(Settings)}
     assert named == ours
+
+
+@pytest.mark.parametrize(
+    ("environ", "problem"),
+    [
+        ({"DATABASE_URL": "no url"}, "DATABASE_URL is not a database URL"),
+        ({"DB_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:1:secret:x"}, "DB_SECRET_ARN: "),
+    ],
+)
+def test_an_index_that_cannot_be_named_stops_the_start_in_one_line(
+    environ: dict[str, str], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with pytest.raises(SettingsError, match=problem) as error:
+        find_index(Settings.from_env({**environ, "AWS_DEFAULT_REGION": "us-east-1"}))
+    assert len(str(error.value).splitlines()) == 1
