@@ -153,7 +153,9 @@ class FrameEncoder:
         """
         try:
             return self._encode(data_set, _source_syntax(data_set), store)
-        except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        except (NoFrames, OSError):  # of the file system the import has to hear
+            raise
+        except Exception as error:  # noqa: BLE001 - hostile descriptions end in any kind of error
             raise NoFrames(f"the pixels are not described as they are ({type(error).__name__})") from error
 
     def _encode(
@@ -220,7 +222,10 @@ def _decoded(data_set: Dataset, *, as_rgb: bool) -> Iterator[Pixels]:
             yield _integers(pixels)
     except NoFrames:
         raise
-    except Exception as error:  # noqa: BLE001 - decoders raise of every kind on bytes that they cannot read
+    except BaseException as error:
+        # Decoders raise of every kind on bytes that they cannot read; those in Rust even what is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise NoFrames(f"the pixel data cannot be decoded ({type(error).__name__})") from error
     if count < expected:
         raise NoFrames(f"the pixel data has {count} frames, NumberOfFrames says {expected}")

@@ -106,11 +106,12 @@ def read(path: Path, *, pixels: bool = True) -> Dataset:
         _name_transfer_syntax(data_set)
         missing = [name for name in _NEEDED if not _has_one_text(data_set.get(name))]
         is_directory = data_set.file_meta.get("MediaStorageSOPClassUID") == _MEDIA_STORAGE_DIRECTORY
+        breaks_off = len(data_set) == 0 or _breaks_off(data_set)
     except Exception as error:  # noqa: BLE001 - pydicom raises of every kind on hostile bytes
         raise Unreadable(f"cannot be read ({type(error).__name__})") from error
     if is_directory or "DirectoryRecordSequence" in data_set:
         raise Unreadable("is a DICOMDIR, which only lists other files")
-    if len(data_set) == 0 or _breaks_off(data_set):
+    if breaks_off:
         raise Unreadable("breaks off before its end")
     if missing:
         raise Unreadable(f"has no {', '.join(missing)}")

@@ -334,7 +334,8 @@ def _datastore(catalogue: Catalogue, wanted_format: str | None) -> DatastoreProp
 def _encodable_format() -> str:
     import imagecodecs  # noqa: PLC0415 - slow to load, and readers of a data store have no use for it
 
-    return "HTJ2K" if imagecodecs.HTJ2K.available else "JPEG_2000_LOSSLESS"
+    has_openjph = getattr(getattr(imagecodecs, "HTJ2K", None), "available", False)  # not in the builds for 3.10
+    return "HTJ2K" if has_openjph else "JPEG_2000_LOSSLESS"
 
 
 @contextmanager

@@ -7,8 +7,10 @@ import imagecodecs
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import generate_frames
 from pydicom.pixels import pixel_array
+from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRBigEndian
 
 from datastore.codecs import LOSSLESS
@@ -292,6 +294,21 @@ def float_pixels() -> Dataset:
     return data_set
 
 
+def panicking_rle() -> Dataset:
+    """Segments that decode to more than there is room for: the RLE decoder, written in Rust, panics."""
+    header = np.zeros(16, "<u4")
+    header[:3] = 2, 64, 66
+    frame = header.tobytes() + b"\x81\0" * 40
+    return encapsulated(RLE, [frame], Rows=2, Columns=2, BitsAllocated=16, BitsStored=16, HighBit=15)
+
+
+def unknown_vr() -> Dataset:
+    data_set = described_wrongly()
+    columns = Tag("Columns")
+    data_set._dict[columns] = RawDataElement(columns, "U0", 2, b"\4\0", 0, False, True)
+    return data_set
+
+
 def described_wrongly(**elements: object) -> Dataset:
     data_set = with_pixels(noise(np.uint16, 2, 4, 4))
     for keyword, value in elements.items():
@@ -305,10 +322,12 @@ def described_wrongly(**elements: object) -> Dataset:
         pytest.param(float_pixels(), id="float pixels"),
         pytest.param(encapsulated(JPEG_2000, [b"no codestream."]), id="not decodable"),
         pytest.param(encapsulated(RLE, [b"no RLE.."]), id="not decodable RLE"),
+        pytest.param(panicking_rle(), id="a decoder that panics"),
         pytest.param(encapsulated("1.2.840.10008.1.2.4.94", [b"a URL."]), id="an encoding that AHI does not take"),
         pytest.param(encapsulated("1.2.3", [b"what?."]), id="an unknown encoding"),
         pytest.param(encapsulated(JPEG, [b"one frame."], Rows=None), id="kept"),
         pytest.param(described_wrongly(Rows=0), id="no rows"),
+        pytest.param(unknown_vr(), id="a VR that does not exist"),
         pytest.param(described_wrongly(BitsAllocated=12), id="an odd size of samples"),
         pytest.param(described_wrongly(PhotometricInterpretation=None), id="no photometric interpretation"),
     ],
