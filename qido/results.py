@@ -3,7 +3,7 @@
 from datetime import date, time
 
 from dicomweb.dicom_json import DataSet, Element, element
-from qido.attributes import INSTANCE_UID, SERIES_UID, STUDY_UID, Attribute, Level, Presence
+from qido.attributes import INSTANCE_UID, MODALITIES_IN_STUDY, SERIES_UID, STUDY_UID, Attribute, Level, Presence
 from qido.find import Found, Result, Value
 from qido.query import Query
 
@@ -40,6 +40,8 @@ def _url(level: Level, result: Result, root: str) -> str:
 
 
 def _element(attribute: Attribute, values: tuple[Value, ...]) -> Element:
+    if attribute is MODALITIES_IN_STUDY and not values:
+        return {"vr": attribute.vr, "Value": []}  # OHIF reads its length; a single study without would empty the list
     return element(attribute.vr, map(_text, values))
 
 

@@ -117,7 +117,7 @@ def test_all_at_the_level_of_instances_is_all_that_the_index_knows_of_them(archi
         ("studies?AccessionNumber=ACC_3", "00100010", {"vr": "PN"}),
         ("studies?AccessionNumber=ACC_3", "00100040", {"vr": "CS"}),
         ("studies?AccessionNumber=ACC_3&IssuerOfPatientID=", "00100021", {"vr": "LO"}),
-        ("studies?AccessionNumber=ACC_3", "00080061", {"vr": "CS"}),
+        ("studies?AccessionNumber=ACC_3", "00080061", {"vr": "CS", "Value": []}),
         ("studies?AccessionNumber=ACC_3", "00201206", {"vr": "IS", "Value": [0]}),
         ("studies?PatientID=p1&includefield=StudyDescription", "00081030", {"vr": "LO"}),
         # lower levels
