@@ -26,6 +26,8 @@ _NATIVE = "1.2.840.10008.1.2.1"
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _NATIVE_SOURCES = frozenset({"1.2.840.10008.1.2", _NATIVE, "1.2.840.10008.1.2.1.99", _BIG_ENDIAN})
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+_JPEG_2000_SOURCES = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in ("90", "92", "93", "201", "202"))
+_JP2_SIGNATURE = b"\0\0\0\x0cjP  "
 
 _OCTETS = "application/octet-stream"
 _KEPT_FRAMES = {"50": "image/jpeg", "91": "image/j2c", "112": "image/jxl", "203": "image/jphc"}
@@ -248,6 +250,8 @@ def _binary(data_set: Dataset) -> Iterator[Pixels]:
 
 def _arrays(data_set: Dataset, as_rgb: bool) -> Iterator[Pixels]:
     syntax = _source_syntax(data_set)
+    if syntax in _JPEG_2000_SOURCES and any(map(_has_empty_box, _frames(data_set))):
+        raise NoFrames("a JP2 box has no length")
     arrays = (pixels for pixels, _ in get_decoder(syntax).iter_array(data_set, as_rgb=as_rgb))
     if syntax != _JPEG_EXTENDED:
         return arrays
@@ -255,6 +259,19 @@ def _arrays(data_set: Dataset, as_rgb: bool) -> Iterator[Pixels]:
         return chain([next(arrays)], arrays)
     except RuntimeError:
         return map(decode_extended_jpeg, _frames(data_set))
+
+
+def _has_empty_box(frame: bytes) -> bool:
+    """Whether a box before the codestream says that it ends where it begins: pydicom would look at it forever."""
+    if not frame.startswith(_JP2_SIGNATURE):
+        return False
+    position = 12  # the length of the first box
+    while position < len(frame) and frame[position + 4 : position + 8] != b"jp2c":
+        length_bytes = int.from_bytes(frame[position : position + 4], "big")
+        if length_bytes == 0:
+            return True
+        position += length_bytes
+    return False
 
 
 def _integers(pixels: Pixels) -> Pixels:

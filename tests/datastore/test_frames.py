@@ -323,6 +323,7 @@ def described_wrongly(**elements: object) -> Dataset:
         pytest.param(encapsulated(JPEG_2000, [b"no codestream."]), id="not decodable"),
         pytest.param(encapsulated(RLE, [b"no RLE.."]), id="not decodable RLE"),
         pytest.param(panicking_rle(), id="a decoder that panics"),
+        pytest.param(encapsulated(JPEG_2000, [b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(20)]), id="an endless JP2 box"),
         pytest.param(encapsulated("1.2.840.10008.1.2.4.94", [b"a URL."]), id="an encoding that AHI does not take"),
         pytest.param(encapsulated("1.2.3", [b"what?."]), id="an unknown encoding"),
         pytest.param(encapsulated(JPEG, [b"one frame."], Rows=None), id="kept"),
