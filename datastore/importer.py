@@ -19,9 +19,10 @@ from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
 from datastore.codecs import LOSSLESS
-from datastore.frames import FrameEncoder, Options, TruncatedPixelData, check_complete
+from datastore.frames import FrameEncoder, Options
 from datastore.instance import InstanceWriter, WrittenInstance
 from datastore.metadata import DIALECTS, InstanceAttributes, Levels
+from datastore.pixels import TruncatedPixelData, check_complete
 from datastore.scan import NotDicom, Refused, Unreadable, quiet, read, scan
 from datastore.series import OpenImageSet, SeriesWriter, primary_levels
 from datastore.storage import ImageSetVersion, Storage

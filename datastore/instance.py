@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from datastore.frames import EncodedFrame, Encoding, FrameEncoder, NoFrames, has_pixels
+from datastore.frames import EncodedFrame, Encoding, FrameEncoder
 from datastore.metadata import Dialect, InstanceAttributes
+from datastore.pixels import NoFrames, has_pixels
 from datastore.storage import Staging
 from datastore.values import JsonObject
 

@@ -20,11 +20,9 @@ from datastore.frames import (
     EncodedFrame,
     Encoding,
     FrameEncoder,
-    NoFrames,
     Options,
-    TruncatedPixelData,
-    check_complete,
 )
+from datastore.pixels import NoFrames, TruncatedPixelData, check_complete
 from datastore.samples import sample_files
 from datastore.scan import quiet
 from tests.datastore.made import SEGMENTATION, encapsulated, made, with_pixels
