@@ -73,7 +73,7 @@ def _native(array: Pixels, pixels: PixelFormat) -> bytes:
 
 def _decode_htj2k(stored: bytes, pixels: PixelFormat) -> Pixels:
     if _HAS_OPENJPH:
-        return np.asarray(imagecodecs.htj2k_decode(stored))
+        return np.asarray(imagecodecs.htj2k_decode(stored, planar=False))  # else planes, where colours were not mixed
     return _decode_openjpeg(stored, pixels)
 
 

@@ -28,6 +28,14 @@ def test_lossless_frames_come_back_to_the_bit(dtype: str, bits: int, signed: int
     assert decode(stored, "1.2.840.10008.1.2.4.90", pixels) == array.tobytes()
 
 
+@pytest.mark.parametrize("transformed", [True, False])
+def test_colour_comes_back_interleaved_whether_it_was_transformed_or_not(transformed: bool) -> None:
+    array = _array("u1", (64, 48, 3))
+    stored = imagecodecs.htj2k_encode(array, reversible=True, rgb=transformed)
+    pixels = PixelFormat(64, 48, 3, 8, 0, "RGB")
+    assert decode(stored, "1.2.840.10008.1.2.4.202", pixels) == array.tobytes()
+
+
 def test_native_bytes_pass_and_their_size_is_checked() -> None:
     native = bytes(64 * 48 * 2)
     assert decode(native, "1.2.840.10008.1.2.1", GREY) == native
