@@ -116,6 +116,7 @@ class Pending(Generic[R]):
         except (EOFError, ConnectionError):
             self._connection.close()
             log.warning("fetcher lost, asking again")
+            self._fetcher.forget()
             self._connection = self._fetcher.send(self._request)
             try:
                 answer = self._connection.recv()
@@ -159,6 +160,13 @@ class _Fetcher:
     def idle(self, connection: Connection) -> None:
         with self._lock:
             self._idle.append(connection)
+
+    def forget(self) -> None:
+        """Close what is idle: its fetcher has died, and none of these leads to the next one."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
 
     def _connect(self) -> Connection:
         end = socket.socket(socket.AF_UNIX)

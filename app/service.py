@@ -35,6 +35,14 @@ def bind(settings: Settings) -> socket.socket:
     return listening
 
 
+def open_cache(settings: Settings) -> None:
+    """Nothing if the cache can be written to, else SettingsError."""
+    try:
+        Cache(settings.cache_root, settings.cache_max_bytes).evict()
+    except OSError as error:
+        raise SettingsError(f"CACHE_ROOT {settings.cache_root}: {error.strerror}") from error
+
+
 def find_index(settings: Settings) -> URL:
     """Where the metadata index is: named directly, or in the secret; SettingsError when that cannot be told."""
     try:
@@ -49,6 +57,7 @@ def find_index(settings: Settings) -> URL:
 
 def start(supervisor: Supervisor, settings: Settings, index: URL, listening: socket.socket) -> FetcherSockets:
     """Fork the processes of the service. The sockets are the caller's to remove when all has ended."""
+    open_cache(settings)
     listening.listen(_BACKLOG)
     sockets = FetcherSockets(settings.frame_fetchers)
     for number, fetcher_socket in enumerate(sockets.listening):

@@ -108,6 +108,17 @@ def test_a_job_whose_fetcher_dies_is_done_by_the_next(pool: Pool) -> None:
     assert fetchers.run("a", _process) == pool.pids[index]
 
 
+def test_connections_to_a_dead_fetcher_are_not_used_again(pool: Pool) -> None:
+    fetchers = Fetchers(pool.sockets.paths)
+    waiting = [fetchers.submit("a", _process) for _ in range(5)]  # each on a connection of its own
+    victim = {pending.result() for pending in waiting}.pop()
+    os.kill(victim, signal.SIGKILL)
+    os.waitpid(victim, 0)
+    index = pool.pids.index(victim)
+    pool.pids[index] = pool.fork(index)
+    assert [fetchers.run("a", _process) for _ in range(5)] == [pool.pids[index]] * 5
+
+
 def test_an_answer_that_came_can_be_abandoned_and_one_that_did_not(pool: Pool) -> None:
     fetchers = Fetchers(pool.sockets.paths)
     answered = fetchers.submit("a", _fail, "ours")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.service import find_index
+from app.service import find_index, open_cache
 from app.settings import Settings, SettingsError, variable
 
 DOCUMENT = Path(__file__).parents[2] / "doc" / "settings.md"
@@ -90,3 +90,9 @@ def test_an_index_that_cannot_be_named_stops_the_start_in_one_line(
     with pytest.raises(SettingsError, match=problem) as error:
         find_index(Settings.from_env({**environ, "AWS_DEFAULT_REGION": "us-east-1"}))
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_cache_that_cannot_be_written_stops_the_start_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="CACHE_ROOT .*Not a directory"):
+        open_cache(Settings(cache_root=tmp_path / "file" / "cache"))
