@@ -3,25 +3,29 @@
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from ahi.image_set import ImageSetKey
 from ahi.jobs import FrameReference
-from ahi.prepared import PreparedImageSet, PreparedInstance
+from ahi.prepared import FORMAT, PreparedImageSet, PreparedInstance
 from ahi.store import ImageSets, LocatedImageSet
 from db.engine import Database
 from db.image_sets import ImageSetRow, find_image_sets
 from dicomweb.errors import NotFound
 from wado.target import Target
 
+IMPLEMENTATION = "1"
+"""Part of every entity tag: raise it when the same image sets are answered with other bytes."""
+
 
 @dataclass(frozen=True)
 class LocatedInstance:
-    """One instance: its path, its prepared form, and the image set that it is taken from."""
+    """One instance: its path, its prepared form, and the image set, with its version, that it is taken from."""
 
     study_instance_uid: str
     series_instance_uid: str
     key: ImageSetKey
+    version: str
     image_set: PreparedImageSet
     prepared: PreparedInstance
 
@@ -32,6 +36,11 @@ class LocatedInstance:
             f"/studies/{self.study_instance_uid}/series/{self.series_instance_uid}"
             f"/instances/{self.prepared.sop_instance_uid}"
         )
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """What an entity tag of anything made from it follows from: the code's forms, the image set and its version."""
+        return (FORMAT, IMPLEMENTATION, *astuple(self.key), self.version, self.prepared.sop_instance_uid)
 
     def frame(self, frame_number: int) -> FrameReference:
         """A frame, counted from 1; NotFound beyond the last."""
@@ -99,7 +108,8 @@ class Locator:
 
 
 def _located(target: Target, series: str, one: LocatedImageSet, prepared: PreparedInstance) -> LocatedInstance:
-    return LocatedInstance(target.study_instance_uid, series, one.key, one.prepared, prepared)
+    version = one.properties.version
+    return LocatedInstance(target.study_instance_uid, series, one.key, version, one.prepared, prepared)
 
 
 def _preferred(sets: Iterable[LocatedImageSet]) -> list[LocatedImageSet]:
