@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 
 from ahi.image_set import ImageSetKey
 from ahi.jobs import FrameReference
-from ahi.prepared import FORMAT, PreparedImageSet, PreparedInstance
+from ahi.prepared import FORMAT, BulkValue, PreparedImageSet, PreparedInstance
 from ahi.store import ImageSets, LocatedImageSet
 from db.engine import Database
 from db.image_sets import ImageSetRow, find_image_sets
@@ -49,6 +49,13 @@ class LocatedInstance:
             raise NotFound(f"the instance has {count} frames" if count else "the instance has no pixel data")
         frame = self.prepared.frames[frame_number - 1]
         return FrameReference(self.key, frame, self.prepared.transfer_syntax_uid, self.prepared.pixels)
+
+    def bulk(self, path: str) -> BulkValue:
+        """The bulk value at a path of tags; NotFound where there is none, or where the metadata holds it itself."""
+        for value in self.prepared.bulk:
+            if value.path == path.upper():
+                return value
+        raise NotFound("no such bulk value")
 
     @property
     def frames(self) -> list[FrameReference]:

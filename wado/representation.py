@@ -117,5 +117,10 @@ def instance_offers(transfer_syntax_uid: str, has_frames: bool) -> tuple[Offer, 
     return tuple(replace(offer, media_type=media_type) for media_type in _FILES for offer in offers)
 
 
+def bulk_offers(media_type: str | None) -> tuple[Offer, ...]:
+    """What a bulk value can be had as: bytes, and the type that it has by nature, if any."""
+    return (*((Offer(media_type),) if media_type else ()), Offer(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN))
+
+
 METADATA_OFFERS = (Offer(DICOM_JSON), Offer("application/json"))
 RENDERED_OFFERS = (Offer(JPEG), Offer(PNG))

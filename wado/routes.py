@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, request
 
 from ahi.fetchers import Fetchers
+from ahi.jobs import FrameReference
 from ahi.store import Compressed, Frames
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
-from dicomweb.errors import NotAcceptable
+from dicomweb.errors import NotAcceptable, NotFound
+from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
 from wado.archive import encode_zip
 from wado.files import agree_on_files, encode_parts
@@ -17,13 +19,15 @@ from wado.frames import encode_frames, resolution_header
 from wado.locate import LocatedInstance, Locator
 from wado.part10 import fetch_for
 from wado.rendered import Picture, render
-from wado.representation import METADATA_OFFERS, RENDERED_OFFERS, ZIP, Accept, frame_offers
+from wado.representation import METADATA_OFFERS, RENDERED_OFFERS, ZIP, Accept, Offer, bulk_offers, frame_offers
 from wado.target import Target, parse_frame_numbers
 
 _STUDY = "/studies/<study>"
 _SERIES = f"{_STUDY}/series/<series>"
 _INSTANCE = f"{_SERIES}/instances/<instance>"
 _LEVELS = (_STUDY, _SERIES, _INSTANCE)
+
+_MAIN_HEADER_BYTES = 4096  # more than the main header of a codestream has, as a rule
 
 
 def blueprint(retrieve: "Retrieve") -> Blueprint:
@@ -33,6 +37,9 @@ def blueprint(retrieve: "Retrieve") -> Blueprint:
         bp.add_url_rule(path, path, retrieve.instances)
         bp.add_url_rule(f"{path}/metadata", f"{path}/metadata", retrieve.metadata)
         bp.add_url_rule(f"{path}/rendered", f"{path}/rendered", retrieve.rendered)
+        bp.add_url_rule(f"{path}/pixeldata", f"{path}/pixeldata", retrieve.pixel_data)
+    bp.add_url_rule(f"{_INSTANCE}/bulkdata/7FE00010", "pixel_data", retrieve.pixel_data)
+    bp.add_url_rule(f"{_INSTANCE}/bulkdata/<path:tag_path>", "bulk_value", retrieve.bulk_value)
     bp.add_url_rule(f"{_INSTANCE}/frames/<frame_list>", "frames", retrieve.frames)
     bp.add_url_rule(f"{_INSTANCE}/frames/<frame_list>/rendered", "rendered_frame", retrieve.rendered_frame)
     return bp
@@ -98,20 +105,62 @@ class Retrieve:
         tag = entity_tag("frames", chosen, references, None if chosen.multipart is False else locations)
 
         def make() -> Response:
-            if chosen.multipart is not False:
-                return respond.multipart(
-                    encode_frames(references, locations, offer, self.stored), offer.media_type, tag
-                )
-
-            def read(start: int, stop: int) -> Iterator[bytes]:
-                return self.stored.chunks(references[0], offer.form, start, stop)
-
-            length_bytes = self.stored.size(references[0], offer.form)
-            response = respond.ranged(request.headers, tag, offer.content_type, length_bytes, read)
-            response.headers.update(resolution_header(offer, next(read(0, 4096), b"")))
-            return response
+            if chosen.multipart is False:
+                return self._single_frame(references[0], offer, tag)
+            return respond.multipart(encode_frames(references, locations, offer, self.stored), offer.media_type, tag)
 
         return _unless_known(tag, make, cache_control=respond.IMMUTABLE)
+
+    def _single_frame(self, reference: FrameReference, offer: Offer, tag: str) -> Response:
+        def read(start: int, stop: int) -> Iterator[bytes]:
+            return self.stored.chunks(reference, offer.form, start, stop)
+
+        length_bytes = self.stored.size(reference, offer.form)
+        response = respond.ranged(request.headers, tag, offer.content_type, length_bytes, read)
+        response.headers.update(resolution_header(offer, next(read(0, _MAIN_HEADER_BYTES), b"")))
+        return response
+
+    def pixel_data(self, **path: str) -> Response:
+        """The pixel data of all instances, a part for each frame; a single part where there is one frame."""
+        located = [one for one in self.locator.instances(Target.from_path(**path)) if one.prepared.frames]
+        if not located:
+            raise NotFound("there is no pixel data")
+        accept, root = _accept(), self.public_root()
+        single = len(located) == 1 and len(located[0].prepared.frames) == 1
+        stored_as = {one.prepared.transfer_syntax_uid for one in located}
+        chosen = {uid: accept.choose(frame_offers(uid), single=single) for uid in sorted(stored_as)}
+        first = chosen[located[0].prepared.transfer_syntax_uid]
+        tag = entity_tag("pixeldata", root, sorted(chosen.items()), [one.state for one in located])
+
+        def parts() -> Iterator[Part]:
+            for one in located:
+                offer = chosen[one.prepared.transfer_syntax_uid].offer
+                locations = [f"{root}{one.path}/frames/{number + 1}" for number in range(len(one.prepared.frames))]
+                yield from encode_frames(one.frames, locations, offer, self.stored)
+
+        def make() -> Response:
+            if single and first.multipart is False:
+                return self._single_frame(located[0].frame(1), first.offer, tag)
+            return respond.multipart(parts(), first.offer.media_type, tag)
+
+        return _unless_known(tag, make)
+
+    def bulk_value(self, tag_path: str, **path: str) -> Response:
+        """One value that the metadata points to."""
+        instance = self.locator.instance(Target.from_path(**path))
+        value = instance.bulk(tag_path)
+        chosen = _accept().choose(bulk_offers(value.media_type), single=True)
+        location = f"{self.public_root()}{instance.path}/bulkdata/{value.path}"
+        tag = entity_tag("bulkdata", chosen, location, instance.state)
+
+        def make() -> Response:
+            content_type, body = chosen.offer.content_type, instance.image_set.block(value.where)
+            if chosen.multipart:
+                parts = [Part(content_type, location, len(body), lambda: [body])]
+                return respond.multipart(parts, chosen.offer.media_type, tag)
+            return respond.ranged(request.headers, tag, content_type, len(body), lambda start, stop: [body[start:stop]])
+
+        return _unless_known(tag, make)
 
     def rendered(self, **path: str) -> Response:
         """A picture of the target: of an instance its first frame, else the middle one of its images."""
