@@ -12,7 +12,7 @@ from io import BytesIO
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers, Pending
 from ahi.image_set import ImageSetKey, ImageSetProperties
-from ahi.jobs import Form, FrameReference, compress, fetch_frame, ping, prepare_image_set, prepared_cache_name
+from ahi.jobs import Form, FrameReference, fetch_frame, ping, prepare_image_set, prepared_cache_name
 from ahi.prepared import PreparedImageSet
 from dicomweb.errors import NotFound, UpstreamBusy
 
@@ -176,17 +176,19 @@ class Frames:
         return blob
 
 
-class Compressed:
-    """Texts with gzip: compressed once, by a fetcher, and kept in the cache."""
+class Encoded:
+    """Answers that took a fetcher some work: each is made once and kept in the cache."""
 
-    def __init__(self, fetchers: Fetchers, cache: Cache) -> None:
-        self._fetchers = fetchers
+    def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
-    def gzip(self, key: str, make: Callable[[], bytes]) -> bytes:
-        """What `make` makes, compressed; `key` is of harmless characters and changes with the text."""
-        name = f"gzip/{key[:2]}/{key}"
-        return self._cache.read(name) or self._fetchers.run(key, compress, name, make())
+    def read(self, key: str, encode: Callable[[str], bytes]) -> bytes:
+        """The answer; `encode` has a fetcher make it and keep it under the name that it is given.
+
+        `key` is of harmless characters and changes with the bytes.
+        """
+        name = f"encoded/{key[:2]}/{key}"
+        return self._cache.read(name) or encode(name)
 
 
 def ping_ahi(fetchers: Fetchers, datastore_id: str | None) -> None:

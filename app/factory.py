@@ -9,7 +9,7 @@ import qido.routes
 import wado.routes
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers
-from ahi.store import Compressed, Frames, ImageSets
+from ahi.store import Encoded, Frames, ImageSets
 from app import health
 from app.access_log import add_access_log
 from app.cors import add_cors
@@ -35,8 +35,8 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
     def public_root() -> str:
         return root.of(request.environ)
 
-    locator, compressed = Locator(database, image_sets), Compressed(fetchers, cache)
-    retrieve = wado.routes.Retrieve(locator, frames, compressed, fetchers, public_root)
+    locator, encoded = Locator(database, image_sets), Encoded(cache)
+    retrieve = wado.routes.Retrieve(locator, frames, encoded, fetchers, public_root)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
     add_access_log(app)

@@ -77,6 +77,11 @@ def dicom_json_text(data_sets: Sequence[bytes]) -> Response:
     return Response(b"[" + b",".join(data_sets) + b"]", content_type=DICOM_JSON)
 
 
+def multipart_type(part_type: str, tag: str) -> str:
+    """The Content-Type of the multipart answer with this entity tag."""
+    return f'multipart/related; type="{part_type}"; boundary={boundary_of(tag)}'
+
+
 def multipart(parts: Iterable[Part], part_type: str, tag: str) -> Response:
     """`multipart/related`; the first part is made before the status is sent.
 
@@ -84,10 +89,7 @@ def multipart(parts: Iterable[Part], part_type: str, tag: str) -> Response:
     `part_type` is the media type for the `type` parameter of the answer (RFC 2387), `tag` the entity tag.
     """
     boundary = boundary_of(tag)
-    response = Response(
-        _begun(encode_multipart(parts, boundary)),
-        content_type=f'multipart/related; type="{part_type}"; boundary={boundary}',
-    )
+    response = Response(_begun(encode_multipart(parts, boundary)), content_type=multipart_type(part_type, tag))
     if isinstance(parts, Sequence):
         response.content_length = multipart_length(parts, boundary)
     return response

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from ahi.jobs import Form
 from dicomweb.accept import MediaRange, parse_accept
+from dicomweb.dicom_xml import DICOM_XML
 from dicomweb.errors import NotAcceptable
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 
@@ -17,6 +18,9 @@ JPEG = "image/jpeg"
 PNG = "image/png"
 
 _FILES = (DICOM, ZIP)
+_WRAPPINGS = {ZIP: (True, False), DICOM_XML: (False, True)}
+"""Media types that come only alone, or only in multipart, whatever the resource."""
+
 _LOST_PLUS = re.compile(r"(application/dicom) (json|xml)")  # an unescaped + in a query decodes to a blank
 
 
@@ -61,10 +65,8 @@ class Accept:
         """The best offer; `single` and `multipart` say which wrappings the resource has. NotAcceptable if none fits."""
         for media_range in (*self.by_query, *self.by_header):
             for offer in _fitting(media_range, offers):
-                wrappings = {True: multipart, False: single, None: True}
-                if offer.media_type == ZIP:  # one file, whatever is in it
-                    wrappings = {True: False, False: True, None: True}
-                if wrappings[media_range.multipart]:
+                alone, wrapped = _WRAPPINGS.get(offer.media_type, (single, multipart))
+                if {True: wrapped, False: alone, None: True}[media_range.multipart]:
                     return Chosen(offer, media_range.multipart)
         raise NotAcceptable(_refusal(offers, single, multipart))
 
@@ -93,10 +95,11 @@ def _any_frame(media_range: MediaRange, offer: Offer) -> bool:
 def _refusal(offers: Sequence[Offer], single: bool, multipart: bool) -> str:
     types = []
     for offer in offers:
-        if multipart and offer.media_type != ZIP:
+        alone, wrapped = _WRAPPINGS.get(offer.media_type, (single, multipart))
+        if wrapped:
             syntax = f"; transfer-syntax={offer.transfer_syntax_uid}" if offer.transfer_syntax_uid else ""
             types.append(f'multipart/related; type="{offer.media_type}"{syntax}')
-        if single or offer.media_type == ZIP:
+        if alone:
             types.append(offer.content_type)
     return "not acceptable; offered: " + ", ".join(types)
 
@@ -122,5 +125,5 @@ def bulk_offers(media_type: str | None) -> tuple[Offer, ...]:
     return (*((Offer(media_type),) if media_type else ()), Offer(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN))
 
 
-METADATA_OFFERS = (Offer(DICOM_JSON), Offer("application/json"))
+METADATA_OFFERS = (Offer(DICOM_JSON), Offer("application/json"), Offer(DICOM_XML))
 RENDERED_OFFERS = (Offer(JPEG), Offer(PNG))

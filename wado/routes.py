@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, request
 
 from ahi.fetchers import Fetchers
-from ahi.jobs import FrameReference
-from ahi.store import Compressed, Frames
+from ahi.jobs import FrameReference, compress
+from ahi.store import Encoded, Frames
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
+from dicomweb.dicom_xml import DICOM_XML
 from dicomweb.errors import NotAcceptable, NotFound
 from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
@@ -17,6 +18,7 @@ from wado.archive import encode_zip
 from wado.files import agree_on_files, encode_parts
 from wado.frames import encode_frames, resolution_header
 from wado.locate import LocatedInstance, Locator
+from wado.metadata import encode_xml_metadata
 from wado.part10 import fetch_for
 from wado.rendered import Picture, render
 from wado.representation import METADATA_OFFERS, RENDERED_OFFERS, ZIP, Accept, Offer, bulk_offers, frame_offers
@@ -51,7 +53,7 @@ class Retrieve:
 
     locator: Locator
     stored: Frames
-    compressed: Compressed
+    encoded: Encoded
     fetchers: Fetchers
     public_root: Callable[[], str]
 
@@ -77,19 +79,31 @@ class Retrieve:
         return _unless_known(tag, make)
 
     def metadata(self, **path: str) -> Response:
-        """The data sets without pixel data, as DICOM JSON."""
+        """The data sets without pixel data, as DICOM JSON or XML."""
         located = self.locator.instances(Target.from_path(**path))
-        chosen = _accept().choose(METADATA_OFFERS, single=True)
+        media_type = _accept().choose(METADATA_OFFERS, single=True).offer.media_type
         root, squeezed = self.public_root(), request.accept_encodings["gzip"] > 0
-        tag = entity_tag("metadata", root, squeezed, chosen.offer, [one.state for one in located])
+        tag = entity_tag("metadata", root, squeezed, media_type, [one.state for one in located])
+        key = tag.strip('"')
 
-        def text() -> bytes:
-            return b"[" + b",".join(one.image_set.metadata(one.prepared, root) for one in located) + b"]"
+        def texts() -> Iterator[tuple[str, bytes]]:
+            return ((f"{root}{one.path}/metadata", one.image_set.metadata(one.prepared, root)) for one in located)
+
+        def json() -> bytes:
+            return b"[" + b",".join(text for _, text in texts()) + b"]"
+
+        def xml(name: str) -> bytes:
+            return self.fetchers.run(key, encode_xml_metadata, name, tag, squeezed, tuple(texts()))
 
         def make() -> Response:
-            if squeezed:
-                return respond.gzipped(self.compressed.gzip(tag.strip('"'), text), chosen.offer.content_type)
-            return respond.single(text(), chosen.offer.content_type)
+            if media_type == DICOM_XML:
+                body, content_type = self.encoded.read(key, xml), respond.multipart_type(media_type, tag)
+            elif squeezed:
+                body = self.encoded.read(key, lambda name: self.fetchers.run(key, compress, name, json()))
+                content_type = media_type
+            else:
+                body, content_type = json(), media_type
+            return respond.gzipped(body, content_type) if squeezed else respond.single(body, content_type)
 
         return _unless_known(tag, make, vary="Accept, Accept-Encoding")
 

@@ -3,6 +3,7 @@
 import gzip
 import zipfile
 from io import BytesIO
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ RESOURCES = [
     ("", 'multipart/related; type="application/dicom"'),
     ("", "application/zip"),
     ("/metadata", "application/dicom+json"),
+    ("/metadata", 'multipart/related; type="application/dicom+xml"'),
     ("/frames/1", "application/octet-stream"),
     ("/frames/1", "image/*"),
     ("/frames/1", "multipart/related"),
@@ -142,3 +144,15 @@ def test_the_resolutions_of_a_stored_frame_can_be_loaded_one_after_another(insta
         assert ends == sorted(ends)
         assert all(frame.content[end : end + 2] == b"\xff\x90" for end in ends[:-1])  # the next tile-part
         assert frame.content[ends[-1] :] == b"\xff\xd9"
+
+
+def test_metadata_as_xml_has_the_attributes_of_the_json(instance: str) -> None:
+    """PS3.19 Annex A.1, one part for each instance."""
+    answer = _get(f"{instance}/metadata", Accept='multipart/related; type="application/dicom+xml"')
+    assert answer.headers["Content-Type"].startswith('multipart/related; type="application/dicom+xml"; boundary=')
+    head, _, rest = answer.content.partition(b"\r\n\r\n")
+    assert b"Content-Type: application/dicom+xml\r\n" in head
+    document = ElementTree.fromstring(rest.rpartition(b"\r\n--")[0])  # noqa: S314 - our own
+    tags = [attribute.attrib["tag"] for attribute in document]
+    assert tags == list(requests.get(f"{instance}/metadata", timeout=30).json()[0])
+    assert _get(f"{instance}/metadata", Accept="application/dicom+xml").status_code == 406
