@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import imagecodecs
@@ -119,6 +120,31 @@ def jpeg_has_ycbcr(stored: bytes, photometric_interpretation: str) -> bool:
 def jpeg_2000_has_colour_transform(stored: bytes) -> bool:
     """Whether a JPEG 2000 or HTJ2K codestream has the multiple-component transform on: decoders then give RGB."""
     return any(marker == 0xFF52 and len(segment) > 4 and segment[4] == 1 for marker, segment in _segments(stored))
+
+
+def resolution_ends(stored: bytes) -> tuple[int, ...]:
+    """After how many bytes each resolution level of an HTJ2K codestream is complete, the smallest picture first.
+
+    Known from its TLM markers (ISO/IEC 15444-1 Section A.7.1) where there is one tile-part for each level, as AHI
+    stores frames; else empty. `stored` may be the beginning of a frame, the main header at least.
+    """
+    segments = _segments(stored)
+    levels = next((segment[5] + 1 for marker, segment in segments if marker == 0xFF52 and len(segment) > 5), 0)
+    tables = sorted(segment for marker, segment in segments if marker == 0xFF55 and len(segment) > 2)
+    lengths = [length for table in tables for length in _tile_part_lengths(table)]
+    start = 2 + sum(4 + len(segment) for _, segment in segments)
+    if not levels or len(lengths) != levels or stored[start : start + 2] != b"\xff\x90":
+        return ()
+    return tuple(start + end for end in accumulate(lengths))
+
+
+def _tile_part_lengths(table: bytes) -> list[int]:
+    """The lengths in one TLM segment: Ztlm, Stlm, then pairs of tile index (0 to 2 bytes) and length (2 or 4)."""
+    index_bytes, length_bytes = table[1] >> 4 & 3, 4 if table[1] & 0x40 else 2
+    return [
+        int.from_bytes(table[at + index_bytes : at + index_bytes + length_bytes], "big")
+        for at in range(2, len(table), index_bytes + length_bytes)
+    ]
 
 
 def _segments(stored: bytes) -> list[tuple[int, bytes]]:

@@ -3,6 +3,7 @@
 A job returns None when the result is in the cache under its name, and the bytes themselves where the disk is full.
 """
 
+import gzip
 import logging
 import zlib
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from dicomweb.errors import UpstreamFailed
 from dicomweb.transfer_syntax import transfer_syntax
 
 log = logging.getLogger(__name__)
+
+_GZIP_LEVEL = 6
 
 
 class Form(Enum):
@@ -124,6 +127,13 @@ def _fetch(workshop: Workshop, reference: FrameReference) -> bytes:
         return stored
 
     return workshop.flights.run(reference.cache_name(Form.STORED), fetch)  # one fetch serves both forms
+
+
+def compress(workshop: Workshop, name: str, text: bytes) -> bytes:
+    """The text with gzip; kept under the name."""
+    compressed = gzip.compress(text, _GZIP_LEVEL, mtime=0)
+    workshop.cache.put(name, compressed)
+    return compressed
 
 
 def ping(workshop: Workshop, datastore_id: str | None) -> None:

@@ -7,9 +7,10 @@ holds by itself, stands for the public root, which each client may see under ano
 """
 
 import json
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,12 +21,17 @@ from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet, json_ele
 from dicomweb.explicit_le import encode_data_set
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 
-FORMAT = "1"
+FORMAT = "2"
 """Part of the name of a prepared file: raise it when the form changes, and old files are simply not found."""
+
+BULK_BYTES = 32 * 2**10
+"""Binary values of more bytes are left out of the metadata, which tells where they are instead."""
 
 _MAGIC = b"AHI prepared\0"
 _PUBLIC_ROOT = b"\x01"
 _PIXEL_DATA = "7FE00010"
+_DOCUMENT, _DOCUMENT_TYPE = "00420011", "00420012"
+_MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+\Z")
 
 Slice = tuple[int, int]
 """Offset and length in bytes."""
@@ -35,11 +41,24 @@ Probe = Callable[[Instance], bytes]
 
 
 @dataclass(frozen=True)
+class BulkValue:
+    """A value outside of the metadata. `path` is its tag; inside of sequences tag/item number/tag, items from 1.
+
+    `media_type` is None for mere bytes.
+    """
+
+    path: str
+    media_type: str | None
+    where: Slice
+
+
+@dataclass(frozen=True)
 class PreparedInstance:
     """One instance: what requests need to know of it, and where its blocks are.
 
-    `native_head` and `stored_head` are the data set before PixelData, `tail` is what follows it. `pixels` is None
-    without pixel data. Instances of several image sets are merged by their `display_order`.
+    `bulk` has the values that the metadata only points to, without PixelData. `native_head` and `stored_head` are the
+    data set before PixelData, `tail` is what follows it. `pixels` is None without pixel data. Instances of several
+    image sets are merged by their `display_order`.
     """
 
     sop_instance_uid: str
@@ -52,6 +71,7 @@ class PreparedInstance:
     native_head: Slice
     stored_head: Slice
     tail: Slice
+    bulk: tuple[BulkValue, ...]
 
 
 @dataclass(frozen=True)
@@ -92,7 +112,8 @@ def _instance(row: Mapping[str, Any]) -> PreparedInstance:
     pixels = PixelFormat(**row["pixels"]) if row["pixels"] else None
     frames = tuple(Frame(*frame) for frame in row["frames"])
     tuples = {name: tuple(row[name]) for name in ("display_order", "json", "native_head", "stored_head", "tail")}
-    return PreparedInstance(**{**row, **tuples, "pixels": pixels, "frames": frames})
+    bulk = tuple(BulkValue(path, media_type, tuple(where)) for path, media_type, where in row["bulk"])
+    return PreparedInstance(**{**row, **tuples, "pixels": pixels, "frames": frames, "bulk": bulk})
 
 
 def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
@@ -105,6 +126,7 @@ def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
         stored_head = native_head
         if forms.stored != forms.native:
             stored_head = blocks.add(encode_data_set(_before_pixels(forms.stored)))
+        described = _Described(image_set, instance, forms.described, blocks)
         prepared = PreparedInstance(
             sop_instance_uid=instance.sop_instance_uid,
             sop_class_uid=str(_first(instance.data_set, "00080016") or ""),
@@ -112,12 +134,14 @@ def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
             display_order=_display_order(instance),
             pixels=forms.pixels,
             frames=(),
-            json=blocks.add(_json(image_set, instance, forms.described)),
+            json=blocks.add(described.json()),
             native_head=native_head,
             stored_head=stored_head,
             tail=blocks.add(encode_data_set(_after_pixels(forms.native))),
+            bulk=tuple(described.bulk),
         )
-        rows.append({**asdict(prepared), "frames": [(frame.frame_id, frame.checksum) for frame in instance.frames]})
+        frames = [(frame.frame_id, frame.checksum) for frame in instance.frames]
+        rows.append({**asdict(prepared), "frames": frames, "bulk": [astuple(value) for value in described.bulk]})
     study, series = image_set.study_instance_uid, image_set.series_instance_uid
     index = json.dumps({"study": study, "series": series, "instances": rows}, separators=(",", ":")).encode()
     return b"".join((_MAGIC, struct.pack("<Q", len(index)), index, *blocks.all))
@@ -234,17 +258,49 @@ def _after_pixels(data_set: DataSet) -> DataSet:
     return tuple(attribute for attribute in data_set if attribute.tag > _PIXEL_DATA)
 
 
-def _json(image_set: ImageSet, instance: Instance, data_set: DataSet) -> bytes:
-    path = (
-        f"/studies/{image_set.study_instance_uid}/series/{image_set.series_instance_uid}"
-        f"/instances/{instance.sop_instance_uid}"
-    )
-    elements = {attribute.tag: json_element(attribute) for attribute in data_set}
-    elements[CHARACTER_SET] = dicom_json.element("CS", [UTF_8])
-    elements["00081190"] = dicom_json.element("UR", ["\x01" + path])
-    elements["00083002"] = dicom_json.element("UI", list(_available_transfer_syntaxes(instance)))
-    text = dicom_json.encode({tag: elements[tag] for tag in sorted(elements)})
-    return text.replace(b"\\u0001" + path.encode(), _PUBLIC_ROOT + path.encode())
+class _Described:
+    """The DICOM JSON of an instance (PS3.18 Annex F); what is too long for it becomes a block of its own."""
+
+    def __init__(self, image_set: ImageSet, instance: Instance, data_set: DataSet, blocks: _Blocks) -> None:
+        self.bulk: list[BulkValue] = []
+        self._instance = instance
+        self._data_set = data_set
+        self._blocks = blocks
+        self._path = (
+            f"/studies/{image_set.study_instance_uid}/series/{image_set.series_instance_uid}"
+            f"/instances/{instance.sop_instance_uid}"
+        )
+
+    def json(self) -> bytes:
+        """Its text, with a placeholder for the public root."""
+        elements = self._elements(self._data_set, "")
+        elements[CHARACTER_SET] = dicom_json.element("CS", [UTF_8])
+        elements["00081190"] = dicom_json.element("UR", ["\x01" + self._path])
+        elements["00083002"] = dicom_json.element("UI", list(_available_transfer_syntaxes(self._instance)))
+        if self._instance.frames:
+            elements[_PIXEL_DATA] = {"vr": "OW", "BulkDataURI": self._uri(_PIXEL_DATA)}
+        text = dicom_json.encode({tag: elements[tag] for tag in sorted(elements)})
+        return text.replace(b"\\u0001" + self._path.encode(), _PUBLIC_ROOT + self._path.encode())
+
+    def _elements(self, data_set: DataSet, above: str) -> dicom_json.DataSet:
+        return {attribute.tag: self._element(attribute, above + attribute.tag) for attribute in data_set}
+
+    def _element(self, attribute: Attribute, path: str) -> dicom_json.Element:
+        if isinstance(attribute.value, bytes) and (len(attribute.value) > BULK_BYTES or path == _DOCUMENT):
+            self.bulk.append(BulkValue(path, self._media_type(path), self._blocks.add(attribute.value)))
+            return {"vr": attribute.vr, "BulkDataURI": self._uri(path)}
+        if attribute.vr == "SQ" and attribute.items:
+            items = [self._elements(item, f"{path}/{number}/") for number, item in enumerate(attribute.items, 1)]
+            return {"vr": "SQ", "Value": items}
+        return json_element(attribute)
+
+    def _uri(self, path: str) -> str:
+        return f"\x01{self._path}/bulkdata/{path}"
+
+    def _media_type(self, path: str) -> str | None:
+        """What the data set says that its document is (PS3.3 Section C.24.2)."""
+        stated = str(_first(self._data_set, _DOCUMENT_TYPE) or "").strip().lower()
+        return stated if path == _DOCUMENT and _MEDIA_TYPE.match(stated) else None
 
 
 def _available_transfer_syntaxes(instance: Instance) -> Iterator[str]:

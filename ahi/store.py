@@ -4,9 +4,10 @@ import mmap
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers, Pending
@@ -16,6 +17,7 @@ from ahi.prepared import PreparedImageSet
 from dicomweb.errors import NotFound, UpstreamBusy
 
 _AHEAD = 8  # frames asked for while an earlier one is being sent
+_CHUNK_BYTES = 2**20
 
 _Prepared = tuple[ImageSetProperties, bytes | None]
 
@@ -118,7 +120,7 @@ class Frames:
         """The bytes of one frame."""
         return next(self.each([reference], form))
 
-    def each(self, references: Sequence[FrameReference], form: Form) -> Iterator[bytes]:
+    def each(self, references: Iterable[FrameReference], form: Form) -> Iterator[bytes]:
         """The bytes of the frames in their order; some later ones are already fetched while one is being used."""
         waiting: deque[tuple[FrameReference, Pending[bytes | None] | None]] = deque()
         ahead = iter(references)
@@ -141,6 +143,20 @@ class Frames:
         """How many bytes each frame has; they are in the cache then."""
         return [len(frame) for frame in self.each(references, form)]
 
+    def size(self, reference: FrameReference, form: Form) -> int:
+        """How many bytes one frame has; it is in the cache then."""
+        path = self._cache.find(reference.cache_name(form))
+        return path.stat().st_size if path else len(self.read(reference, form))
+
+    def chunks(self, reference: FrameReference, form: Form, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes of one frame, or video, from `start` to before `stop`, in pieces."""
+        name = reference.cache_name(form)
+        with self._cache.open(name) or BytesIO(self.read(reference, form)) as file:
+            file.seek(start)
+            while start < stop and (chunk := file.read(min(_CHUNK_BYTES, stop - start))):
+                start += len(chunk)
+                yield chunk
+
     def _submit(self, reference: FrameReference, form: Form) -> Pending[bytes | None] | None:
         """None where it is in the cache already."""
         if self._cache.find(reference.cache_name(form)):
@@ -158,6 +174,21 @@ class Frames:
         if blob is None:
             raise UpstreamBusy("the cache is too small for what is being read")
         return blob
+
+
+class Encoded:
+    """Answers that took a fetcher some work: each is made once and kept in the cache."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def read(self, key: str, encode: Callable[[str], bytes]) -> bytes:
+        """The answer; `encode` has a fetcher make it and keep it under the name that it is given.
+
+        `key` is of harmless characters and changes with the bytes.
+        """
+        name = f"encoded/{key[:2]}/{key}"
+        return self._cache.read(name) or encode(name)
 
 
 def ping_ahi(fetchers: Fetchers, datastore_id: str | None) -> None:

@@ -9,7 +9,7 @@ import qido.routes
 import wado.routes
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers
-from ahi.store import Frames, ImageSets
+from ahi.store import Encoded, Frames, ImageSets
 from app import health
 from app.access_log import add_access_log
 from app.cors import add_cors
@@ -30,18 +30,19 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
     cache = Cache(settings.cache_root, settings.cache_max_bytes)
     image_sets = ImageSets(fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds)
     frames = Frames(fetchers, cache)
-    locator = Locator(database, image_sets)
     root = PublicRoot(settings.public_url, PREFIX)
 
     def public_root() -> str:
         return root.of(request.environ)
 
+    locator, encoded = Locator(database, image_sets), Encoded(cache)
+    retrieve = wado.routes.Retrieve(locator, frames, encoded, fetchers, public_root)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
     add_access_log(app)
     add_cors(app, settings.cors_origins)
     app.register_blueprint(qido.routes.blueprint(database, public_root, settings.max_results), url_prefix=PREFIX)
-    app.register_blueprint(wado.routes.blueprint(locator, frames, fetchers, public_root), url_prefix=PREFIX)
+    app.register_blueprint(wado.routes.blueprint(retrieve), url_prefix=PREFIX)
     app.register_blueprint(health.blueprint(database, fetchers), url_prefix=PREFIX)
     app.register_error_handler(ProxyError, respond.problem)
     app.register_error_handler(HTTPException, respond.problem)

@@ -4,6 +4,7 @@
      ├── BadRequest        the client sent something ill-formed
      ├── NotFound          no such study, series, instance, frame or bulk value
      ├── NotAcceptable     it exists, but not in a form that the client takes
+     ├── RangeNotSatisfiable  the bytes asked for lie beyond the end
      ├── UpstreamFailed    AHI or the index answered with something that cannot be used
      └── UpstreamBusy      AHI or the index is down, throttled or slow; trying again later helps
 
@@ -26,6 +27,14 @@ class NotFound(ProxyError):
 
 class NotAcceptable(ProxyError):
     """The target exists, but in none of the media types that the client takes."""
+
+
+class RangeNotSatisfiable(ProxyError):
+    """No byte of the range exists; `length_bytes` is how many there are."""
+
+    def __init__(self, length_bytes: int) -> None:
+        super().__init__(f"the range lies beyond the end; there are {length_bytes} bytes")
+        self.length_bytes = length_bytes
 
 
 class UpstreamFailed(ProxyError):

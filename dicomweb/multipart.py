@@ -1,6 +1,6 @@
 """multipart/related as PS3.18 Section 8.6.1.2 wants it: framing and length from one place, bytes as they come."""
 
-import secrets
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,9 +24,13 @@ class Part:
         ).encode()
 
 
-def new_boundary() -> str:
-    """Long and random, so that it does not occur in pixel data; viewers search the whole body for it."""
-    return f"dicomweb-{secrets.token_hex(24)}"
+def boundary_of(tag: str) -> str:
+    """The boundary of the representation with this entity tag: equal tags promise equal bytes, boundaries included.
+
+    It is long because viewers search the whole body for it. What is stored cannot hold it by design: the tag follows
+    from identifiers that AHI gives when the bytes are there already.
+    """
+    return f"dicomweb-{hashlib.sha256(tag.encode()).hexdigest()[:48]}"
 
 
 def encode_multipart(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:

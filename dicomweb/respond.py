@@ -1,20 +1,31 @@
 """The one maker of HTTP answers, and the table from error to status."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 
 from flask import Response
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
+from dicomweb.conditional import is_known, parse_range
 from dicomweb.dicom_json import Element, encode
-from dicomweb.errors import BadRequest, NotAcceptable, NotFound, ProxyError, UpstreamBusy, UpstreamFailed
-from dicomweb.multipart import Part, encode_multipart, multipart_length, new_boundary
+from dicomweb.errors import (
+    BadRequest,
+    NotAcceptable,
+    NotFound,
+    ProxyError,
+    RangeNotSatisfiable,
+    UpstreamBusy,
+    UpstreamFailed,
+)
+from dicomweb.multipart import Part, boundary_of, encode_multipart, multipart_length
 
 STATUS: Mapping[type[ProxyError], int] = {
     BadRequest: 400,
     NotFound: 404,
     NotAcceptable: 406,
+    RangeNotSatisfiable: 416,
     UpstreamFailed: 502,
     UpstreamBusy: 503,
 }
@@ -38,6 +49,8 @@ def problem(error: ProxyError | HTTPException) -> Response:
         response.headers.extend(kept)
     if isinstance(error, UpstreamBusy):
         response.headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, RangeNotSatisfiable):
+        response.headers["Content-Range"] = f"bytes */{error.length_bytes}"
     return response
 
 
@@ -64,23 +77,82 @@ def dicom_json_text(data_sets: Sequence[bytes]) -> Response:
     return Response(b"[" + b",".join(data_sets) + b"]", content_type=DICOM_JSON)
 
 
-def multipart(parts: Sequence[Part], part_type: str) -> Response:
-    """`multipart/related` of parts whose sizes are known; the first is made before the status is sent.
+def multipart_type(part_type: str, tag: str) -> str:
+    """The Content-Type of the multipart answer with this entity tag."""
+    return f'multipart/related; type="{part_type}"; boundary={boundary_of(tag)}'
 
-    `part_type` is the media type for the `type` parameter of the answer (RFC 2387).
+
+def multipart(parts: Iterable[Part], part_type: str, tag: str) -> Response:
+    """`multipart/related`; the first part is made before the status is sent.
+
+    A sequence of parts has a Content-Length; an iterator of parts, whose sizes are not known yet, has none.
+    `part_type` is the media type for the `type` parameter of the answer (RFC 2387), `tag` the entity tag.
     """
-    boundary = new_boundary()
-    response = Response(
-        _begun(encode_multipart(parts, boundary)),
-        content_type=f'multipart/related; type="{part_type}"; boundary={boundary}',
-    )
-    response.content_length = multipart_length(parts, boundary)
+    boundary = boundary_of(tag)
+    response = Response(_begun(encode_multipart(parts, boundary)), content_type=multipart_type(part_type, tag))
+    if isinstance(parts, Sequence):
+        response.content_length = multipart_length(parts, boundary)
+    return response
+
+
+NO_CACHE = "public, no-cache"
+"""Caches may keep it, shared ones too, and ask each time whether it is still current: credentials are checked here."""
+
+IMMUTABLE = "public, max-age=600, s-maxage=0, proxy-revalidate"
+"""For frames: what a browser holds need not be asked for again for a while, a shared cache must ask each time."""
+
+
+def unless_known(request: Headers, tag: str, cache_control: str, vary: str, make: Callable[[], Response]) -> Response:
+    """What `make` makes, marked with its entity tag; 304 and nothing made where the client has it (RFC 9110 13.1.2).
+
+    `request` is the headers of the request.
+    """
+    response = Response(status=304) if is_known(request.get("If-None-Match"), tag) else make()
+    response.headers["ETag"] = tag
+    response.headers["Cache-Control"] = cache_control
+    response.vary.update(vary.split(", "))
+    return response
+
+
+def ranged(
+    request: Headers,
+    tag: str,
+    content_type: str,
+    length_bytes: int,
+    read: Callable[[int, int], Iterable[bytes]],
+) -> Response:
+    """One representation, or the part of it that the Range header asks for: 206 (RFC 9110 Section 14).
+
+    `read` gives the bytes from a start to before a stop.
+    """
+    asked = parse_range(request.get("Range"), request.get("If-Range"), tag, length_bytes)
+    if asked is None:
+        response = stream(read(0, length_bytes), content_type, length_bytes)
+    else:
+        response = stream(read(asked.start, asked.stop), content_type, asked.stop - asked.start)
+        response.status_code = 206
+        response.headers["Content-Range"] = asked.content_range
+    response.headers["Accept-Ranges"] = "bytes"
     return response
 
 
 def single(body: bytes, content_type: str) -> Response:
     """One representation, not wrapped."""
     return Response(body, content_type=content_type)
+
+
+def gzipped(body: bytes, content_type: str) -> Response:
+    """One representation that is compressed already."""
+    response = Response(body, content_type=content_type)
+    response.headers["Content-Encoding"] = "gzip"
+    return response
+
+
+def download(chunks: Iterator[bytes], content_type: str, name: str) -> Response:
+    """One representation to be saved as a file, of unknown size; its first chunk is made before the status is sent."""
+    response = Response(_begun(chunks), content_type=content_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
 
 
 def stream(chunks: Iterable[bytes], content_type: str, length_bytes: int) -> Response:

@@ -1,7 +1,8 @@
 """Frames as parts (PS3.18 Section 10.4.1.1.6): in the order asked for, each labelled with what its bytes are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from ahi.codecs import resolution_ends
 from ahi.jobs import Form, FrameReference
 from ahi.store import Frames
 from dicomweb.multipart import Part
@@ -21,6 +22,17 @@ def encode_frames(
         Part(offer.content_type, location, size, lambda: [next(bodies)])
         for location, size in zip(locations, sizes, strict=True)
     ]
+
+
+def resolution_header(offer: Offer, beginning: bytes) -> Mapping[str, str]:
+    """`Resolution-Ends`: how many bytes of an HTJ2K frame give each resolution, the smallest first; an extension.
+
+    `beginning` is that of the frame, its main header at least. Empty where the levels do not follow one another.
+    """
+    if offer.form is not Form.STORED or offer.media_type != "image/jphc":
+        return {}
+    ends = ", ".join(str(end) for end in resolution_ends(beginning))
+    return {"Resolution-Ends": ends} if ends else {}
 
 
 def _sizes(references: Sequence[FrameReference], form: Form, frames: Frames) -> list[int]:

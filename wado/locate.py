@@ -3,25 +3,29 @@
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from ahi.image_set import ImageSetKey
 from ahi.jobs import FrameReference
-from ahi.prepared import PreparedImageSet, PreparedInstance
+from ahi.prepared import FORMAT, BulkValue, PreparedImageSet, PreparedInstance
 from ahi.store import ImageSets, LocatedImageSet
 from db.engine import Database
 from db.image_sets import ImageSetRow, find_image_sets
 from dicomweb.errors import NotFound
 from wado.target import Target
 
+IMPLEMENTATION = "1"
+"""Part of every entity tag: raise it when the same image sets are answered with other bytes."""
+
 
 @dataclass(frozen=True)
 class LocatedInstance:
-    """One instance: its path, its prepared form, and the image set that it is taken from."""
+    """One instance: its path, its prepared form, and the image set, with its version, that it is taken from."""
 
     study_instance_uid: str
     series_instance_uid: str
     key: ImageSetKey
+    version: str
     image_set: PreparedImageSet
     prepared: PreparedInstance
 
@@ -33,6 +37,11 @@ class LocatedInstance:
             f"/instances/{self.prepared.sop_instance_uid}"
         )
 
+    @property
+    def state(self) -> tuple[str, ...]:
+        """What an entity tag of anything made from it follows from: the code's forms, the image set and its version."""
+        return (FORMAT, IMPLEMENTATION, *astuple(self.key), self.version, self.prepared.sop_instance_uid)
+
     def frame(self, frame_number: int) -> FrameReference:
         """A frame, counted from 1; NotFound beyond the last."""
         if frame_number > len(self.prepared.frames):
@@ -40,6 +49,13 @@ class LocatedInstance:
             raise NotFound(f"the instance has {count} frames" if count else "the instance has no pixel data")
         frame = self.prepared.frames[frame_number - 1]
         return FrameReference(self.key, frame, self.prepared.transfer_syntax_uid, self.prepared.pixels)
+
+    def bulk(self, path: str) -> BulkValue:
+        """The bulk value at a path of tags; NotFound where there is none, or where the metadata holds it itself."""
+        for value in self.prepared.bulk:
+            if value.path == path.upper():
+                return value
+        raise NotFound("no such bulk value")
 
     @property
     def frames(self) -> list[FrameReference]:
@@ -99,7 +115,8 @@ class Locator:
 
 
 def _located(target: Target, series: str, one: LocatedImageSet, prepared: PreparedInstance) -> LocatedInstance:
-    return LocatedInstance(target.study_instance_uid, series, one.key, one.prepared, prepared)
+    version = one.properties.version
+    return LocatedInstance(target.study_instance_uid, series, one.key, version, one.prepared, prepared)
 
 
 def _preferred(sets: Iterable[LocatedImageSet]) -> list[LocatedImageSet]:

@@ -1,7 +1,10 @@
 """DICOM files (PS3.10 Section 7.1) from prepared instances: nothing is encoded per request, blocks are put together."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, chain, islice
 
 import numpy as np
 
@@ -24,55 +27,90 @@ _SEQUENCE_END = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 
 @dataclass(frozen=True)
 class Part10:
-    """One file: how long it is, and its bytes as they come."""
+    """The file of an instance in the transfer syntax of an offer. Its bytes are put together when asked for."""
 
     instance: LocatedInstance
+    offer: Offer
     frames: Frames
-    before: bytes
-    pixel_bytes: int
-    after: bytes
-    form: Form
+
+    @property
+    def sized(self) -> bool:
+        """Whether the size is known without having the frames."""
+        return self.offer.form is Form.NATIVE or not self.instance.prepared.frames
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether it has pixel data; native ones need a description that makes sense."""
+        prepared = self.instance.prepared
+        return bool(prepared.frames) and (self.offer.form is Form.STORED or prepared.pixels is not None)
 
     @property
     def length_bytes(self) -> int:
         """The size of the whole file."""
-        return len(self.before) + self.pixel_bytes + len(self.after)
+        prepared = self.instance.prepared
+        head, tail = (prepared.native_head if self._native else prepared.stored_head)[1], prepared.tail[1]
+        return len(_preamble(self.instance, self._uid)) + head + len(self._pixel_head) + self._pixel_bytes + tail
 
-    def chunks(self) -> Iterator[bytes]:
-        """The file, begun when its first frame is there; later ones are fetched while earlier ones are being sent."""
-        pixels = self._pixels()
+    def chunks(self, fetched: Iterator[bytes]) -> Iterator[bytes]:
+        """The file, begun when its first frame is there; its frames are the next ones of `fetched`."""
+        prepared, image_set = self.instance.prepared, self.instance.image_set
+        pixels = self._pixels(islice(fetched, len(prepared.frames) if self.has_pixels else 0))
         first = next(pixels, b"")
-        yield self.before
+        yield _preamble(self.instance, self._uid)
+        yield image_set.block(prepared.native_head if self._native else prepared.stored_head)
+        yield self._pixel_head
         yield first
         yield from pixels
-        yield self.after
+        yield image_set.block(prepared.tail)
 
-    def _pixels(self) -> Iterator[bytes]:
-        fetched = self.frames.each(self.instance.frames, self.form)
-        if self.form is Form.STORED and self.instance.prepared.frames:
+    @property
+    def _uid(self) -> str:
+        return self.offer.transfer_syntax_uid or EXPLICIT_VR_LITTLE_ENDIAN
+
+    @property
+    def _native(self) -> bool:
+        return self.offer.form is Form.NATIVE
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        return self.frames.sizes(self.instance.frames, Form.STORED)
+
+    @property
+    def _pixel_head(self) -> bytes:
+        """What stands before the first frame."""
+        prepared = self.instance.prepared
+        if not self.has_pixels:
+            return b""
+        if not self._native:
+            extended, basic = _offset_tables(self._sizes, self._uid)
+            return extended + encode_head(_PIXEL_DATA, "OB", _UNDEFINED) + basic
+        words = prepared.pixels is not None and prepared.pixels.bits_allocated > 8
+        return encode_head(_PIXEL_DATA, "OW" if words else "OB", self._pixel_bytes)
+
+    @property
+    def _pixel_bytes(self) -> int:
+        prepared = self.instance.prepared
+        if not self.has_pixels:
+            return 0
+        if not self._native:
+            return sum(8 + size + size % 2 for size in self._sizes) + len(_SEQUENCE_END)
+        return _native_bytes(prepared.pixels, len(prepared.frames)) if prepared.pixels else 0
+
+    def _pixels(self, fetched: Iterator[bytes]) -> Iterator[bytes]:
+        if not self._native and self.has_pixels:
             return _encapsulated(fetched)
-        return _native(fetched, self.instance.prepared.pixels, self.pixel_bytes)
+        return _native_pixels(fetched, self.instance.prepared.pixels, self._pixel_bytes)
 
 
-def encode_part10(instance: LocatedInstance, offer: Offer, frames: Frames) -> Part10:
-    """The file of an instance in the transfer syntax of the offer."""
-    uid = offer.transfer_syntax_uid or EXPLICIT_VR_LITTLE_ENDIAN
-    prepared, image_set = instance.prepared, instance.image_set
-    stored = offer.form is Form.STORED
-    head = image_set.block(prepared.stored_head if stored else prepared.native_head)
-    before = _preamble(instance, uid) + head
-    after = image_set.block(prepared.tail)
-    pixel_bytes = 0
-    if not prepared.frames:
-        pass
-    elif stored:
-        sizes = frames.sizes(instance.frames, Form.STORED)
-        before += encode_head(_PIXEL_DATA, "OB", _UNDEFINED) + _offset_table(sizes, uid)
-        pixel_bytes = sum(8 + size + size % 2 for size in sizes) + len(_SEQUENCE_END)
-    elif prepared.pixels:
-        pixel_bytes = _native_bytes(prepared.pixels, len(prepared.frames))
-        before += encode_head(_PIXEL_DATA, "OW" if prepared.pixels.bits_allocated > 8 else "OB", pixel_bytes)
-    return Part10(instance, frames, before, pixel_bytes, after, offer.form)
+def fetch_for(files: Sequence[Part10], frames: Frames) -> Callable[[Part10], Iterator[bytes]]:
+    """The frames of files that are encoded one after another: those of later files come while earlier ones are sent."""
+
+    def feed(form: Form) -> Iterator[bytes]:
+        alike = (file.instance.frames for file in files if file.offer.form is form and file.has_pixels)
+        return frames.each(chain.from_iterable(alike), form)
+
+    feeds = {form: feed(form) for form in Form}
+    return lambda file: feeds[file.offer.form]
 
 
 def _preamble(instance: LocatedInstance, transfer_syntax_uid: str) -> bytes:
@@ -97,7 +135,7 @@ def _native_bytes(pixels: PixelFormat, frame_count: int) -> int:
     return size + size % 2
 
 
-def _native(frames: Iterable[bytes], pixels: PixelFormat | None, pixel_bytes: int) -> Iterator[bytes]:
+def _native_pixels(frames: Iterable[bytes], pixels: PixelFormat | None, pixel_bytes: int) -> Iterator[bytes]:
     if pixels is None:
         return
     bits = pixels.rows * pixels.columns * pixels.samples_per_pixel
@@ -120,16 +158,21 @@ def _packed_bits(frames: Iterable[bytes], bits: int) -> Iterator[bytes]:
     yield np.packbits(rest, bitorder="little").tobytes()
 
 
-def _offset_table(sizes: Sequence[int], transfer_syntax_uid: str) -> bytes:
-    """The basic offset table (PS3.5 Annex A.4); empty for video and where an offset would not fit."""
-    offsets, position = [], 0
-    for size in sizes:
-        offsets.append(position)
-        position += 8 + size + size % 2
-    if transfer_syntax(transfer_syntax_uid).video or position > _UNDEFINED:
-        offsets = []
-    table = b"".join(offset.to_bytes(4, "little") for offset in offsets)
-    return _ITEM + len(table).to_bytes(4, "little") + table
+def _offset_tables(sizes: Sequence[int], transfer_syntax_uid: str) -> tuple[bytes, bytes]:
+    """The extended offset table, as elements before the pixel data, and the basic one, as its first item.
+
+    Frames are found by the basic table (PS3.5 Section A.4), or by the extended one where an offset has more than 32
+    bits (PS3.3 Section C.7.6.3.1.8). A video has one fragment and needs neither.
+    """
+    if transfer_syntax(transfer_syntax_uid).video:
+        return b"", _ITEM + bytes(4)
+    offsets = [0, *accumulate(8 + size + size % 2 for size in sizes[:-1])]
+    if offsets[-1] <= _UNDEFINED:
+        table = struct.pack(f"<{len(offsets)}I", *offsets)
+        return b"", _ITEM + len(table).to_bytes(4, "little") + table
+    lengths = [size + size % 2 for size in sizes]
+    extended = encode_element("7FE00001", "OV", struct.pack(f"<{len(offsets)}Q", *offsets))
+    return extended + encode_element("7FE00002", "OV", struct.pack(f"<{len(lengths)}Q", *lengths)), _ITEM + bytes(4)
 
 
 def _encapsulated(frames: Iterable[bytes]) -> Iterator[bytes]:

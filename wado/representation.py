@@ -6,14 +6,20 @@ from dataclasses import dataclass, replace
 
 from ahi.jobs import Form
 from dicomweb.accept import MediaRange, parse_accept
+from dicomweb.dicom_xml import DICOM_XML
 from dicomweb.errors import NotAcceptable
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 
 OCTET_STREAM = "application/octet-stream"
 DICOM = "application/dicom"
+ZIP = "application/zip"
 DICOM_JSON = "application/dicom+json"
 JPEG = "image/jpeg"
 PNG = "image/png"
+
+_FILES = (DICOM, ZIP)
+_WRAPPINGS = {ZIP: (True, False), DICOM_XML: (False, True)}
+"""Media types that come only alone, or only in multipart, whatever the resource."""
 
 _LOST_PLUS = re.compile(r"(application/dicom) (json|xml)")  # an unescaped + in a query decodes to a blank
 
@@ -58,10 +64,10 @@ class Accept:
     def choose(self, offers: Sequence[Offer], *, single: bool, multipart: bool = True) -> Chosen:
         """The best offer; `single` and `multipart` say which wrappings the resource has. NotAcceptable if none fits."""
         for media_range in (*self.by_query, *self.by_header):
-            wrapped_well = {True: multipart, False: single, None: True}[media_range.multipart]
-            offer = next(_fitting(media_range, offers), None)
-            if offer and wrapped_well:
-                return Chosen(offer, media_range.multipart)
+            for offer in _fitting(media_range, offers):
+                alone, wrapped = _WRAPPINGS.get(offer.media_type, (single, multipart))
+                if {True: wrapped, False: alone, None: True}[media_range.multipart]:
+                    return Chosen(offer, media_range.multipart)
         raise NotAcceptable(_refusal(offers, single, multipart))
 
 
@@ -72,7 +78,7 @@ def _fitting(media_range: MediaRange, offers: Sequence[Offer]) -> Iterator[Offer
         # Viewers ask for octet-stream like this and mean a frame as it is stored, of whatever type that is. For Part 10
         # the server chooses: Explicit VR Little Endian is what every client reads.
         fitting = [offer for offer in offers if media_range.covers(offer.media_type) or _any_frame(media_range, offer)]
-        yield from sorted(fitting, key=lambda offer: offer.form is Form.NATIVE and offer.media_type != DICOM)
+        yield from sorted(fitting, key=lambda offer: offer.form is Form.NATIVE and offer.media_type not in _FILES)
     elif wanted is None:
         yield from (offer for offer in offers if media_range.covers(offer.media_type))
         if media_range.media_type == OCTET_STREAM and not any(offer.form is Form.NATIVE for offer in offers):
@@ -83,16 +89,17 @@ def _fitting(media_range: MediaRange, offers: Sequence[Offer]) -> Iterator[Offer
 
 
 def _any_frame(media_range: MediaRange, offer: Offer) -> bool:
-    return media_range.media_type == OCTET_STREAM and offer.media_type != DICOM
+    return media_range.media_type == OCTET_STREAM and offer.media_type not in _FILES
 
 
 def _refusal(offers: Sequence[Offer], single: bool, multipart: bool) -> str:
     types = []
     for offer in offers:
-        if multipart:
+        alone, wrapped = _WRAPPINGS.get(offer.media_type, (single, multipart))
+        if wrapped:
             syntax = f"; transfer-syntax={offer.transfer_syntax_uid}" if offer.transfer_syntax_uid else ""
             types.append(f'multipart/related; type="{offer.media_type}"{syntax}')
-        if single:
+        if alone:
             types.append(offer.content_type)
     return "not acceptable; offered: " + ", ".join(types)
 
@@ -108,11 +115,15 @@ def frame_offers(transfer_syntax_uid: str) -> tuple[Offer, ...]:
 
 
 def instance_offers(transfer_syntax_uid: str, has_frames: bool) -> tuple[Offer, ...]:
-    """What a Part 10 object can be had as."""
-    if not has_frames:
-        return (Offer(DICOM, EXPLICIT_VR_LITTLE_ENDIAN),)
-    return tuple(replace(offer, media_type=DICOM) for offer in frame_offers(transfer_syntax_uid))
+    """What a Part 10 object can be had as, by itself or in a ZIP file."""
+    offers = frame_offers(transfer_syntax_uid) if has_frames else (Offer(DICOM, EXPLICIT_VR_LITTLE_ENDIAN),)
+    return tuple(replace(offer, media_type=media_type) for media_type in _FILES for offer in offers)
 
 
-METADATA_OFFERS = (Offer(DICOM_JSON), Offer("application/json"))
+def bulk_offers(media_type: str | None) -> tuple[Offer, ...]:
+    """What a bulk value can be had as: bytes, and the type that it has by nature, if any."""
+    return (*((Offer(media_type),) if media_type else ()), Offer(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN))
+
+
+METADATA_OFFERS = (Offer(DICOM_JSON), Offer("application/json"), Offer(DICOM_XML))
 RENDERED_OFFERS = (Offer(JPEG), Offer(PNG))

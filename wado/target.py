@@ -26,6 +26,11 @@ class Target:
         )
 
     @property
+    def uid(self) -> str:
+        """The UID of what is meant."""
+        return self.sop_instance_uid or self.series_instance_uid or self.study_instance_uid
+
+    @property
     def level(self) -> str:
         """What the target is called."""
         return "instance" if self.sop_instance_uid else "series" if self.series_instance_uid else "study"

@@ -1,10 +1,12 @@
 """Stored frames of every kind decode to the native pixels that pydicom gives."""
 
+import struct
+
 import imagecodecs
 import numpy as np
 import pytest
 
-from ahi.codecs import PixelFormat, decode, delivered_photometric
+from ahi.codecs import PixelFormat, decode, delivered_photometric, resolution_ends
 from dicomweb.errors import NotAcceptable, UpstreamFailed
 
 GREY = PixelFormat(64, 48, 1, 16, 0, "MONOCHROME2")
@@ -67,3 +69,36 @@ def test_the_label_of_decoded_colour_is_that_of_the_codestream(label: str, trans
     stored = imagecodecs.htj2k_encode(_array("u1", (64, 48, 3)), reversible=True, rgb=transformed)
     pixels = PixelFormat(64, 48, 3, 8, 0, label)
     assert delivered_photometric(stored, "1.2.840.10008.1.2.4.202", pixels) == expected
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">HH", marker, len(content) + 2) + content
+
+
+def _codestream(levels: int, *tables: bytes) -> bytes:
+    coding_style = _segment(0xFF52, bytes([0, 2, 0, 1, 0, levels, 4, 4, 0x40, 1]))
+    tile_parts = b"".join(_segment(0xFF55, table) for table in tables)
+    return b"\xff\x4f" + _segment(0xFF51, bytes(38)) + coding_style + tile_parts + b"\xff\x90" + bytes(100)
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        pytest.param([b"\0\x40" + struct.pack(">3I", 20, 30, 50)], id="lengths of four bytes"),
+        pytest.param([b"\0\x00" + struct.pack(">3H", 20, 30, 50)], id="lengths of two"),
+        pytest.param([b"\0\x60" + struct.pack(">HIHIHI", 0, 20, 0, 30, 0, 50)], id="with tile indices"),
+        pytest.param([b"\1\x40" + struct.pack(">I", 50), b"\0\x40" + struct.pack(">2I", 20, 30)], id="two markers"),
+    ],
+)
+def test_resolutions_end_where_the_tile_parts_do(tables: list[bytes]) -> None:
+    stored = _codestream(2, *tables)
+    start = stored.index(b"\xff\x90")
+    assert resolution_ends(stored) == (start + 20, start + 50, start + 100)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [b"", b"\xff\x4f", b"GIF89a", _codestream(2), _codestream(5, b"\0\x40" + bytes(12)), _codestream(2, b"\0\x40\0")],
+)
+def test_where_resolutions_end_is_not_guessed(stored: bytes) -> None:
+    assert resolution_ends(stored) == ()

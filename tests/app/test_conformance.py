@@ -1,5 +1,6 @@
 """The conformance statement says what the service does: no resource and no attribute more, none less."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,12 @@ def test_only_reading_is_offered(app: Flask) -> None:
     assert response.status_code == 405
     assert response.content_type == "application/problem+json"
     assert "GET" in response.headers["Allow"]
+
+
+def test_every_resource_takes_head_and_tells_what_else_it_takes(app: Flask) -> None:
+    client = app.test_client()
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(path:)?\w+>", "1", rule.rule)
+        refused = client.put(path)
+        assert (refused.status_code, rule.methods) == (405, {"GET", "HEAD", "OPTIONS"})
+        assert {word.strip() for word in refused.headers["Allow"].split(",")} == rule.methods

@@ -5,7 +5,7 @@ from email.policy import HTTP
 
 import pytest
 
-from dicomweb.multipart import Part, encode_multipart, multipart_length, new_boundary
+from dicomweb.multipart import Part, boundary_of, encode_multipart, multipart_length
 
 
 def _part(*chunks: bytes) -> Part:
@@ -14,12 +14,12 @@ def _part(*chunks: bytes) -> Part:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 17])
 def test_the_length_is_that_of_the_body(count: int) -> None:
-    parts, boundary = [_part(b"abc", b"", b"\r\n--") for _ in range(count)], new_boundary()
+    parts, boundary = [_part(b"abc", b"", b"\r\n--") for _ in range(count)], boundary_of('"tag"')
     assert multipart_length(parts, boundary) == len(b"".join(encode_multipart(parts, boundary)))
 
 
 def test_another_parser_reads_the_parts_back() -> None:
-    boundary = new_boundary()
+    boundary = boundary_of('"tag"')
     body = b"".join(encode_multipart([_part(b"one"), _part(b"t", b"wo")], boundary))
     head = f'Content-Type: multipart/related; boundary="{boundary}"\r\n\r\n'.encode()
     parts = list(BytesParser(policy=HTTP).parsebytes(head + body).iter_parts())

@@ -1,0 +1,51 @@
+"""ZIP files of Part 10 objects (PS3.18 Section 8.7.5): streamed, not compressed, of any size (ZIP64)."""
+
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+
+from wado.part10 import Part10
+
+_DRAIN_BYTES = 2**18
+
+
+class _Sink:
+    """What ZipFile writes to: no file, and not seekable."""
+
+    def __init__(self) -> None:
+        self._written: list[bytes] = []
+        self.held_bytes = 0
+
+    def write(self, chunk: bytes) -> int:
+        self._written.append(bytes(chunk))
+        self.held_bytes += len(chunk)
+        return len(chunk)
+
+    def flush(self) -> None:
+        """There is nothing behind it."""
+
+    def drain(self) -> bytes:
+        """What was written since the last time."""
+        drained = b"".join(self._written)
+        self._written.clear()
+        self.held_bytes = 0
+        return drained
+
+
+def encode_zip(files: Sequence[Part10], fetch: Callable[[Part10], Iterator[bytes]]) -> Iterator[bytes]:
+    """The bytes of a ZIP file with one entry for each file; equal files give equal bytes."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
+        for file in files:
+            with archive.open(zipfile.ZipInfo(_name(file)), "w", force_zip64=True) as entry:
+                for chunk in file.chunks(fetch(file)):
+                    entry.write(chunk)
+                    if sink.held_bytes > _DRAIN_BYTES:
+                        yield sink.drain()
+    yield sink.drain()
+
+
+def _name(file: Part10) -> str:
+    """Folder and file; what is no character of a UID has no place in a path."""
+    uids = (file.instance.series_instance_uid, file.instance.prepared.sop_instance_uid)
+    series, instance = ("".join(character for character in uid if character in "0123456789.") for uid in uids)
+    return f"{series.strip('.')}/{instance.strip('.')}.dcm"
