@@ -8,7 +8,7 @@ from flask import Flask, Response, request
 from app.settings import LOOPBACK
 
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
-_EXPOSED = "Content-Type, Content-Length, Content-Range, Content-Location, ETag, Retry-After, Warning"
+_EXPOSED = "Content-Type, Content-Length, Content-Range, Content-Location, ETag, Retry-After, Warning, X-Total-Count"
 _METHODS = "GET, HEAD, OPTIONS"
 _MAX_AGE_SECONDS = 7200  # what browsers cap it at
 

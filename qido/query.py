@@ -32,10 +32,19 @@ _LARGEST = 2**31 - 1  # more rows than an index has
 
 
 @dataclass(frozen=True)
+class Order:
+    """One attribute by which results are ordered; those without a value come last either way."""
+
+    attribute: Attribute
+    descending: bool
+
+
+@dataclass(frozen=True)
 class Query:
     """One search: results of `level`, below a study or a series where the path names one.
 
-    `returned` is what results have, in the order of tags. `limit` is at most the maximum of the service.
+    `returned` is what results have, in the order of tags. `limit` is at most the maximum of the service. `order` comes
+    before the usual order. `counted` asks for the number of all results, whatever the page.
     """
 
     level: Level
@@ -46,6 +55,8 @@ class Query:
     limit: int
     offset: int
     warnings: tuple[str, ...] = ()
+    order: tuple[Order, ...] = ()
+    counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,12 +110,24 @@ def parse_query(
         min(_unsigned(options, "limit", max_results), max_results),
         _unsigned(options, "offset", 0),
         tuple(warnings),
+        tuple(_parse_order(level, name.strip()) for name in options.get("orderby", "").split(",") if name.strip()),
+        _boolean(options, "count"),
     )
 
 
 _OPTIONS = frozenset(
-    {"limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching", "multiplevaluematching"}
+    {"limit", "offset", "orderby", "count", "includefield"}
+    | {"fuzzymatching", "emptyvaluematching", "multiplevaluematching"}
 )
+
+
+def _parse_order(level: Level, text: str) -> Order:
+    """`Attribute` or `-Attribute`; BadRequest if the index cannot order results of `level` by it."""
+    path = parse_path(text.removeprefix("-"))
+    attribute = BY_TAG.get(path[0]) if path and len(path) == 1 else None
+    if attribute is None or attribute.level > level or not attribute.orders:
+        raise BadRequest(f"orderby names what results of the level {level.name.lower()} cannot be ordered by")
+    return Order(attribute, text.startswith("-"))
 
 
 def _split(keys: Iterable[_Key], level: Level) -> tuple[list[tuple[Attribute, str]], list[_Key]]:
@@ -175,7 +198,8 @@ def _returned(
     everything = "all" in map(str.lower, names)
 
     def wanted(attribute: Attribute) -> bool:
-        usual = attribute.presence is not Presence.ON_REQUEST or everything
+        own = attribute.presence is Presence.OWN_LEVEL and attribute.level == level
+        usual = own or everything or attribute.presence in (Presence.ALWAYS, Presence.IF_KNOWN)
         return attribute in asked or (usual and attribute.level >= highest)
 
     found = (attribute for attribute in ATTRIBUTES if attribute.level <= level and wanted(attribute))
