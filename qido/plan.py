@@ -16,6 +16,7 @@ from sqlalchemy.sql import ColumnElement
 
 from db import schema
 from db.comparison import exactly, like, like_folded, may_begin_with, newest_first, number
+from db.fuzzy import has_word_like
 from qido.attributes import (
     MODALITIES_IN_STUDY,
     MODALITY,
@@ -25,12 +26,13 @@ from qido.attributes import (
     Level,
     Matching,
 )
-from qido.conditions import AnyOf, Between, Condition, Empty, Equal, Like, Match, Period
+from qido.conditions import AnyOf, Between, Condition, Empty, Equal, Fuzzy, Like, Match, Period
 from qido.query import Order, Query
 
 Statement = Select[Any]
 Truth = ColumnElement[bool]
 
+_BETWEEN_WORDS = re.compile(r"[\s,^=-]+")
 _NAME_COMPONENTS = 5  # PS3.5 Section 6.2.1.1
 KEYED = (Level.PATIENT, Level.STUDY, Level.SERIES)
 """The levels whose keys come with each result: counts are gathered by them."""
@@ -259,6 +261,8 @@ def _one(attribute: Attribute, column: ColumnElement[Any], match: Match) -> Trut
             return _between(attribute, column, first, last)
         case Empty():
             return _empty(attribute, column)
+        case Fuzzy(value):
+            return or_(_name(attribute, column, value), _sounds_like(attribute, column, value))
 
 
 def _between(attribute: Attribute, column: ColumnElement[Any], first: Any, last: Any) -> Truth:
@@ -314,6 +318,14 @@ def _name(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Tru
     indexed = isinstance(column, Column) and column.index  # else to narrow only means to trust the column's collation
     begins = _begins(column, start.partition("=")[0]) if indexed and anchor == "=" else []
     return and_(found, *begins, _no_placeholder(attribute, column))
+
+
+def _sounds_like(attribute: Attribute, column: ColumnElement[str], text: str) -> Truth:
+    """Whether the name has each word of `text`, in any group and order; wildcards count only at the ends of words."""
+    words = {word for part in _BETWEEN_WORDS.split(text) if (word := part.strip("*"))}
+    if not words or any(set(word) & {"*", "?"} for word in words):
+        return false()
+    return and_(_no_placeholder(attribute, column), *(has_word_like(column, word) for word in sorted(words)))
 
 
 def _with_fewer_components(pattern: str) -> Iterator[str]:

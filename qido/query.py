@@ -21,9 +21,6 @@ from qido.attributes import (
 )
 from qido.conditions import AnyOf, Between, Condition, Match, Period, parse_matches
 
-FUZZY_UNSUPPORTED = (  # PS3.18 Section 8.3.4.2
-    "The fuzzymatching parameter is not supported. Only literal matching has been performed."
-)
 KEY_UNSUPPORTED = "{} cannot be matched at this level. It has been ignored."
 
 _BOOLEANS = {"true": True, "false": False, "": False}
@@ -93,11 +90,10 @@ def parse_query(
         matchable,
         empty_values=_boolean(options, "emptyvaluematching"),
         value_lists=_boolean(options, "multiplevaluematching"),
+        fuzzy=_boolean(options, "fuzzymatching"),
     )
     included = [name for key, value in pairs if key == "includefield" for name in value.split(",")]
     warnings = [KEY_UNSUPPORTED.format(name) for name in dict.fromkeys(title(key.path) for key in unsupported)]
-    if _boolean(options, "fuzzymatching"):
-        warnings.append(FUZZY_UNSUPPORTED)
     study_uid = study_uid and parse_uid(study_uid, "the study in the path")
     series_uid = series_uid and parse_uid(series_uid, "the series in the path")
     highest = Level.SERIES if study_uid and not series_uid else Level.INSTANCE if series_uid else Level.PATIENT
@@ -143,12 +139,12 @@ def _split(keys: Iterable[_Key], level: Level) -> tuple[list[tuple[Attribute, st
 
 
 def _matches(
-    keys: Iterable[tuple[Attribute, str]], *, empty_values: bool, value_lists: bool
+    keys: Iterable[tuple[Attribute, str]], *, empty_values: bool, value_lists: bool, fuzzy: bool
 ) -> dict[Attribute, tuple[Match, ...]]:
     """What each attribute is to match; a key given several times means any of its values."""
     found: dict[Attribute, tuple[Match, ...]] = {}
     for attribute, text in keys:
-        matches = parse_matches(attribute, text, empty_values=empty_values, value_lists=value_lists)
+        matches = parse_matches(attribute, text, empty_values=empty_values, value_lists=value_lists, fuzzy=fuzzy)
         universal = not matches or found.get(attribute) == ()
         found[attribute] = () if universal else found.get(attribute, ()) + matches
     return found
