@@ -65,7 +65,12 @@ def _letters(char: str, folded: bool) -> str:
     """What may stand for `char` in a class of characters; nothing if it needs no class."""
     if char == "[":
         return char
-    return _spellings().get(fold(char), "") if folded else ""
+    return spellings(char) if folded else ""
+
+
+def spellings(char: str) -> str:
+    """All letters that are the same as `char` but for case and accents; none if it has neither."""
+    return _spellings().get(fold(char), "")
 
 
 @cache

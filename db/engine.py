@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
+from db.fuzzy import search_in_sqlite
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class Database:
         dialect = self._engine.dialect
         kind = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
         seconds = self._statement_timeout_seconds
+        if kind == "sqlite":
+            connection.create_function("regexp", 2, search_in_sqlite, deterministic=True)
         cursor = connection.cursor()
         for statement in _SESSION_START[kind]:
             cursor.execute(statement.format(seconds=seconds, milliseconds=int(seconds * 1000)))

@@ -64,9 +64,25 @@ def _problem(status: int, detail: str) -> Response:
     return Response(json.dumps(body), status=status, content_type="application/problem+json")
 
 
-def dicom_json(data_sets: Iterable[Mapping[str, Element]], warnings: Sequence[str] = ()) -> Response:
-    """An array of data sets; no data set is `[]` with 200 (PS3.18 Section 8.3.4.4, current text)."""
-    response = dicom_json_text([encode(data_set) for data_set in data_sets])
+def dicom_json(
+    data_sets: Iterable[Mapping[str, Element]], warnings: Sequence[str] = (), total: int | None = None
+) -> Response:
+    """An array of data sets; no data set is `[]` with 200 (PS3.18 Section 8.3.4.4, current text).
+
+    `total` is the number of all of which these are a page; it goes into X-Total-Count.
+    """
+    response = _warned(dicom_json_text([encode(data_set) for data_set in data_sets]), warnings)
+    if total is not None:
+        response.headers["X-Total-Count"] = str(total)
+    return response
+
+
+def count(number: int, warnings: Sequence[str] = ()) -> Response:
+    """How many there are: `{"count": 3}`, which is not of the standard."""
+    return _warned(Response(json.dumps({"count": number}), content_type="application/json"), warnings)
+
+
+def _warned(response: Response, warnings: Sequence[str]) -> Response:
     for text in warnings:
         response.headers.add("Warning", f'299 {_WARNING_AGENT} "{text}"')
     return response

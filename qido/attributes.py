@@ -36,6 +36,7 @@ class Presence(Enum):
 
     ALWAYS = auto()  # empty if unknown
     IF_KNOWN = auto()
+    OWN_LEVEL = auto()  # in results of its level, empty if unknown; in those of lower levels on request
     ON_REQUEST = auto()  # as match key or by includefield
 
 
@@ -72,21 +73,29 @@ class Attribute:
         return self.keyword.lower()
 
     @property
+    def orders(self) -> bool:
+        """Whether results can be ordered by it: the index has one value of it in a row, and can be trusted with it."""
+        return self.matching is not Matching.NONE and self.keyword != "ModalitiesInStudy"
+
+    @property
     def placeholders(self) -> frozenset[str]:
         """The texts with which the index says "absent"; they never match and never appear."""
         return frozenset({"", "None"} | _PLACEHOLDERS.get(self.keyword, set()))
 
 
-_A, _K, _R = Presence.ALWAYS, Presence.IF_KNOWN, Presence.ON_REQUEST
+_A, _K, _O, _R = Presence.ALWAYS, Presence.IF_KNOWN, Presence.OWN_LEVEL, Presence.ON_REQUEST
 _M = Matching
 
 ATTRIBUTES = (
     Attribute("00100010", "PatientName", "PN", "patient", _M.NAME, _A),
     Attribute("00100020", "PatientID", "LO", "patient", _M.ID, _A),
-    Attribute("00100021", "IssuerOfPatientID", "LO", "issuer", _M.ID, _R),
+    Attribute("00100021", "IssuerOfPatientID", "LO", "issuer", _M.ID, _O),
     Attribute("00100030", "PatientBirthDate", "DA", "patient", _M.DATE, _A),
     Attribute("00100040", "PatientSex", "CS", "patient", _M.CODE, _A),
     Attribute("00104000", "PatientComments", "LT", "patient", _M.DESCRIPTION, _R),
+    Attribute("00201200", "NumberOfPatientRelatedStudies", "IS", "patient", _M.NONE, _O),
+    Attribute("00201202", "NumberOfPatientRelatedSeries", "IS", "patient", _M.NONE, _O),
+    Attribute("00201204", "NumberOfPatientRelatedInstances", "IS", "patient", _M.NONE, _O),
     Attribute("00080020", "StudyDate", "DA", "study", _M.DATE, _A),
     Attribute("00080030", "StudyTime", "TM", "study", _M.TIME, _A),
     Attribute("00080050", "AccessionNumber", "SH", "study", _M.ID, _A),
@@ -137,6 +146,9 @@ SERIES_UID = _BY_KEYWORD["SeriesInstanceUID"]
 INSTANCE_UID = _BY_KEYWORD["SOPInstanceUID"]
 UIDS = (STUDY_UID, SERIES_UID, INSTANCE_UID)
 
+PATIENT_STUDIES = _BY_KEYWORD["NumberOfPatientRelatedStudies"]
+PATIENT_SERIES = _BY_KEYWORD["NumberOfPatientRelatedSeries"]
+PATIENT_INSTANCES = _BY_KEYWORD["NumberOfPatientRelatedInstances"]
 STUDY_SERIES = _BY_KEYWORD["NumberOfStudyRelatedSeries"]
 STUDY_INSTANCES = _BY_KEYWORD["NumberOfStudyRelatedInstances"]
 SERIES_INSTANCES = _BY_KEYWORD["NumberOfSeriesRelatedInstances"]

@@ -49,7 +49,14 @@ class Empty:
     """Empty value matching: absent or of no length (PS3.4 Section C.2.2.2.7)."""
 
 
-Match = Equal | Like | Between | Empty
+@dataclass(frozen=True)
+class Fuzzy:
+    """Fuzzy semantic matching of a name (PS3.18 Section 8.3.4.2): literally, or each of its words by sound or start."""
+
+    value: str
+
+
+Match = Equal | Like | Between | Empty | Fuzzy
 
 
 @dataclass(frozen=True)
@@ -74,11 +81,12 @@ Condition = AnyOf | Period
 
 
 def parse_matches(
-    attribute: Attribute, text: str, *, empty_values: bool = False, value_lists: bool = False
+    attribute: Attribute, text: str, *, empty_values: bool = False, value_lists: bool = False, fuzzy: bool = False
 ) -> tuple[Match, ...]:
     """What `text` asks of `attribute`: any of the matches; none of them for universal matching.
 
-    `empty_values` gives `""` its meaning of "absent or empty", and `value_lists` the backslash its of "or".
+    `empty_values` gives `""` its meaning of "absent or empty", and `value_lists` the backslash its of "or"; names
+    are matched as `fuzzy` says.
     """
     if _CONTROLS.search(text):
         raise BadRequest(f"{attribute.keyword} has a control character in its value")
@@ -90,6 +98,8 @@ def parse_matches(
     for value in values:
         if len(value) > MAX_LENGTH:
             raise BadRequest(f"{attribute.keyword} has a value of more than {MAX_LENGTH} characters")
+    if fuzzy and attribute.matching is Matching.NAME:
+        return tuple(map(Fuzzy, values))
     return tuple(_PARSERS[attribute.matching](attribute, value) for value in values)
 
 

@@ -13,11 +13,15 @@ from qido import plan
 from qido.attributes import (
     MODALITIES_IN_STUDY,
     MODALITY,
+    PATIENT_INSTANCES,
+    PATIENT_SERIES,
+    PATIENT_STUDIES,
     RELATED_INSTANCES,
     SERIES_INSTANCES,
     STUDY_INSTANCES,
     STUDY_SERIES,
     Attribute,
+    Level,
 )
 from qido.query import Query
 
@@ -29,64 +33,87 @@ Value = str | int | date | time
 
 @dataclass(frozen=True)
 class Result:
-    """One study, series or instance: the values of each attribute that was asked for, none if it is unknown.
+    """One patient, study, series or instance: the values of each attribute asked for, none if it is unknown.
 
-    The keys are those of the index; a study has no `series_key`.
+    `keys` are those of the index: its own and those above it, without that of an instance.
     """
 
-    study_key: int
-    series_key: int | None
+    keys: Mapping[Level, int]
     values: Mapping[Attribute, tuple[Value, ...]]
 
 
 @dataclass(frozen=True)
 class Found:
-    """A page of results in their order, and how many more there are after it."""
+    """A page of results in their order, how many more there are after it, and of how many it is, if that was asked."""
 
     results: tuple[Result, ...]
     additional: int
+    total: int | None = None
 
 
 def find(database: Database, query: Query) -> Found:
     """Search the index; NotFound if the study or series of the path does not exist."""
     keys = [key for (key,) in database.rows(plan.page(query))]
-    if not keys and query.study_uid and not database.rows(plan.scope(query)):
-        raise NotFound("there is no such series in this study" if query.series_uid else "there is no such study")
+    if not keys:
+        _check_scope(database, query)
     more = len(keys) > query.limit
     additional = database.rows(plan.additional(query, COUNT_BOUND))[0][0] if more else 0
     results = _results(database, query, keys[: query.limit]) if query.limit and keys else []
-    return Found(tuple(results), additional)
+    return Found(tuple(results), additional, _count(database, query) if query.counted else None)
+
+
+def count(database: Database, query: Query) -> int:
+    """The number of results, whatever the page; NotFound if the study or series of the path does not exist."""
+    found = _count(database, query)
+    if not found:
+        _check_scope(database, query)
+    return found
+
+
+def _count(database: Database, query: Query) -> int:
+    found: int = database.rows(plan.count(query))[0][0]
+    return found
+
+
+def _check_scope(database: Database, query: Query) -> None:
+    if query.study_uid and not database.rows(plan.scope(query)):
+        raise NotFound("there is no such series in this study" if query.series_uid else "there is no such study")
 
 
 def _results(database: Database, query: Query, keys: Sequence[int]) -> list[Result]:
-    stored = tuple(attribute for attribute in query.returned if attribute not in _FROM_SERIES)
+    stored = tuple(attribute for attribute in query.returned if attribute not in _FROM_SERIES | _OF_PATIENTS)
     rows = {row[0]: _result(row, stored) for row in database.rows(plan.columns(query, stored, keys))}
     results = [rows[key] for key in keys if key in rows]  # one may have gone since the page was found
     if from_series := _FROM_SERIES.intersection(query.returned):
         results = _with_series(database, results, from_series)
     if STUDY_INSTANCES in query.returned:
-        results = _with_count(database, results, STUDY_INSTANCES, plan.instances_of_studies, lambda of: of.study_key)
+        results = _with_count(database, results, STUDY_INSTANCES, plan.instances_of_studies, Level.STUDY)
     if SERIES_INSTANCES in query.returned:
-        results = _with_count(database, results, SERIES_INSTANCES, plan.instances_of_series, lambda of: of.series_key)
+        results = _with_count(database, results, SERIES_INSTANCES, plan.instances_of_series, Level.SERIES)
+    if of_patients := _OF_PATIENTS.intersection(query.returned):
+        results = _with_patient_counts(database, results, of_patients)
     return results
 
 
 _FROM_SERIES = frozenset({MODALITIES_IN_STUDY, STUDY_SERIES})
 """What is gathered from the series of a study, so that it is right whatever the index says."""
 
+_OF_PATIENTS = frozenset({PATIENT_STUDIES, PATIENT_SERIES, PATIENT_INSTANCES})
+"""What is gathered from the studies of a patient: the index has no column for it."""
+
 
 def _result(row: Sequence[Any], stored: Sequence[Attribute]) -> Result:
     keys, raw_values = row[1 : len(row) - len(stored)], row[len(row) - len(stored) :]
     values = {attribute: _values(attribute, raw) for attribute, raw in zip(stored, raw_values, strict=True)}
-    return Result(keys[0], keys[1] if len(keys) > 1 else None, values)
+    return Result(dict(zip(plan.KEYED, keys, strict=False)), values)
 
 
 def _with_series(database: Database, results: Sequence[Result], wanted: Set[Attribute]) -> list[Result]:
     modalities: defaultdict[int, set[str]] = defaultdict(set)
     counts: defaultdict[int, int] = defaultdict(int)
-    for study_key, modality, count in database.rows(plan.series_of_studies({of.study_key for of in results})):
+    for study_key, modality, number in database.rows(plan.series_of_studies({of.keys[Level.STUDY] for of in results})):
         modalities[study_key].update(map(str, _values(MODALITY, modality)))
-        counts[study_key] += count
+        counts[study_key] += number
 
     def gathered(key: int) -> Mapping[Attribute, tuple[Value, ...]]:
         found: dict[Attribute, tuple[Value, ...]] = {
@@ -95,7 +122,33 @@ def _with_series(database: Database, results: Sequence[Result], wanted: Set[Attr
         }
         return {attribute: found[attribute] for attribute in wanted}
 
-    return [_with(result, gathered(result.study_key)) for result in results]
+    return [_with(result, gathered(result.keys[Level.STUDY])) for result in results]
+
+
+def _with_patient_counts(database: Database, results: Sequence[Result], wanted: Set[Attribute]) -> list[Result]:
+    """The results, with what belongs to their patients counted. Instances are unknown if those of one study are."""
+    patient_keys = {of.keys[Level.PATIENT] for of in results}
+    studies: defaultdict[int, dict[int, int]] = defaultdict(dict)  # by patient: instances by study, 0 if unknown
+    for patient_key, study_key, number in database.rows(plan.studies_of_patients(patient_keys)):
+        studies[patient_key][study_key] = number or 0
+    study_keys = {study_key for of in studies.values() for study_key in of}
+    uncounted = {study_key for of in studies.values() for study_key, number in of.items() if not number}
+    series: defaultdict[int, int] = defaultdict(int)
+    for study_key, _, number in database.rows(plan.series_of_studies(study_keys)) if study_keys else ():
+        series[study_key] += number
+    rows = database.rows(plan.instances_of_studies(uncounted)) if uncounted else ()
+    instances: dict[int, int] = {study_key: number for study_key, number in rows}
+
+    def counted(key: int) -> Mapping[Attribute, tuple[Value, ...]]:
+        numbers = [number or instances.get(study_key, 0) for study_key, number in studies[key].items()]
+        found: dict[Attribute, tuple[Value, ...]] = {
+            PATIENT_STUDIES: (len(numbers),),
+            PATIENT_SERIES: (sum(series[study_key] for study_key in studies[key]),),
+            PATIENT_INSTANCES: (sum(numbers),) if all(numbers) else (),
+        }
+        return {attribute: found[attribute] for attribute in wanted}
+
+    return [_with(result, counted(result.keys[Level.PATIENT])) for result in results]
 
 
 def _with_count(
@@ -103,14 +156,14 @@ def _with_count(
     results: Sequence[Result],
     attribute: Attribute,
     statement: Callable[[Iterable[int]], plan.Statement],
-    key_of: Callable[[Result], int | None],
+    level: Level,
 ) -> list[Result]:
     """The results, with the instances counted where the index has no count. None found is unknown, not 0."""
-    uncounted = {key for of in results if not of.values[attribute] and (key := key_of(of)) is not None}
+    uncounted = {of.keys[level] for of in results if not of.values[attribute]}
     if not uncounted:
         return list(results)
-    counts = {key: (count,) for key, count in database.rows(statement(uncounted))}
-    return [_with(of, {attribute: of.values[attribute] or counts.get(key_of(of), ())}) for of in results]
+    counts = {key: (number,) for key, number in database.rows(statement(uncounted))}
+    return [_with(of, {attribute: of.values[attribute] or counts.get(of.keys[level], ())}) for of in results]
 
 
 def _with(result: Result, values: Mapping[Attribute, tuple[Value, ...]]) -> Result:

@@ -11,11 +11,12 @@ from functools import reduce
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, FromClause, Select, Table, and_, exists, false, func, literal, not_, or_, select
+from sqlalchemy import Column, FromClause, Select, Table, and_, case, exists, false, func, literal, not_, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from db import schema
 from db.comparison import exactly, like, like_folded, may_begin_with, newest_first, number
+from db.fuzzy import has_word_like
 from qido.attributes import (
     MODALITIES_IN_STUDY,
     MODALITY,
@@ -25,23 +26,33 @@ from qido.attributes import (
     Level,
     Matching,
 )
-from qido.conditions import AnyOf, Between, Condition, Empty, Equal, Like, Match, Period
-from qido.query import Query
+from qido.conditions import AnyOf, Between, Condition, Empty, Equal, Fuzzy, Like, Match, Period
+from qido.query import Order, Query
 
 Statement = Select[Any]
 Truth = ColumnElement[bool]
 
+_BETWEEN_WORDS = re.compile(r"[\s,^=-]+")
 _NAME_COMPONENTS = 5  # PS3.5 Section 6.2.1.1
+KEYED = (Level.PATIENT, Level.STUDY, Level.SERIES)
+"""The levels whose keys come with each result: counts are gathered by them."""
+
 _CHAIN = (schema.instance, schema.series, schema.study, schema.patient, schema.issuer)
 """The tables from the lowest to the highest; each row has the key of the one above."""
 
-_TABLE = {Level.STUDY: schema.study, Level.SERIES: schema.series, Level.INSTANCE: schema.instance}
+_TABLE = {
+    Level.PATIENT: schema.patient,
+    Level.STUDY: schema.study,
+    Level.SERIES: schema.series,
+    Level.INSTANCE: schema.instance,
+}
 
 
 def page(query: Query) -> Statement:
     """Rows of one key: the results of the page in their order, and one more if there are more.
 
-    The order is total: studies newest first, series and instances by their numbers, then as they came.
+    The order is total: as the query says; patients that came last first, studies newest first, series and instances by
+    their numbers; then as they came.
     """
     return _matching(query).order_by(*_order(query)).limit(query.limit + 1).offset(query.offset)
 
@@ -52,6 +63,11 @@ def additional(query: Query, bound: int) -> Statement:
     return select(func.count()).select_from(rest)
 
 
+def count(query: Query) -> Statement:
+    """One row with the number of all results, whatever the page."""
+    return select(func.count()).select_from(_matching(query).subquery())
+
+
 def scope(query: Query) -> Statement:
     """A row if the study and the series of the path exist, and belong together."""
     lowest = schema.series if query.series_uid else schema.study
@@ -59,12 +75,20 @@ def scope(query: Query) -> Statement:
 
 
 def columns(query: Query, attributes: Sequence[Attribute], keys: Iterable[int]) -> Statement:
-    """For each key its row: key, key of the study, key of the series (from that level on), then the attributes."""
+    """For each key its row: key, then the keys of `KEYED` down to the level of the query, then the attributes."""
     base = _TABLE[query.level]
-    parents = [_key(table) for level, table in _TABLE.items() if Level.STUDY <= level <= min(query.level, Level.SERIES)]
-    tables = {schema.study, *(_table(attribute) for attribute in attributes)}
-    selected = (column.label(None) for column in (_key(base), *parents, *map(_column, attributes)))
+    of_patient = _key(schema.patient) if query.level is Level.PATIENT else schema.study.c.patient_pkey
+    keyed = (of_patient, _key(schema.study), _key(schema.series))[: query.level + 1]
+    tables = {column.table for column in keyed} | {_table(attribute) for attribute in attributes}
+    selected = (column.label(None) for column in (_key(base), *keyed, *map(_column, attributes)))
     return select(*selected).select_from(_joined(base, tables)).where(_key(base).in_(keys))
+
+
+def studies_of_patients(patient_keys: Iterable[int]) -> Statement:
+    """Rows of patient key, study key, and the number of instances that the index gives for the study."""
+    table = schema.study.c
+    selected = (table.patient_pkey, table.study_pkey, table.numberofstudyrelatedinstances)
+    return select(*selected).where(table.patient_pkey.in_(patient_keys))
 
 
 def series_of_studies(study_keys: Iterable[int]) -> Statement:
@@ -91,12 +115,15 @@ def _matching(query: Query) -> Statement:
     base = _TABLE[query.level]
     tables = {_table(attribute) for condition in query.conditions for attribute in _attributes(condition)}
     tables |= {_table(attribute) for attribute, _ in _uids(query)} | {_TABLE[level] for level in _open_levels(query)}
+    tables |= {_table(order.attribute) for order in query.order}
     conditions = map(_condition, query.conditions)
     return select(_key(base)).select_from(_joined(base, tables)).where(*_scope(query), *conditions)
 
 
 def _open_levels(query: Query) -> list[Level]:
-    """The levels that the path does not fix: results differ in them."""
+    """The levels whose usual order the results have, the upper one first: those that the path does not fix."""
+    if query.level is Level.PATIENT:
+        return [Level.PATIENT]
     fixed = max((attribute.level for attribute, _ in _uids(query)), default=Level.PATIENT)
     return [level for level in _TABLE if fixed < level <= query.level]
 
@@ -118,11 +145,29 @@ def _order(query: Query) -> tuple[ColumnElement[Any], ...]:
     study, series, instance = schema.study.c, schema.series.c, schema.instance.c
     number_of_series = number(series.seriesnumber)
     by_level = {
+        Level.PATIENT: (schema.patient.c.patient_pkey.desc(),),
         Level.STUDY: (newest_first(study.studydate), newest_first(study.studytime), study.study_pkey.desc()),
         Level.SERIES: (number_of_series.is_(None), number_of_series, series.series_pkey),
         Level.INSTANCE: (instance.instancenumber.is_(None), instance.instancenumber, instance.instance_pkey),
     }
-    return tuple(term for level in _open_levels(query) for term in by_level[level])
+    asked = [term for order in query.order for term in _ordered(order)]
+    return (*asked, *(term for level in _open_levels(query) for term in by_level[level]))
+
+
+def _ordered(order: Order) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """Unknown values last; numbers as numbers, what is matched exactly so, other text without regard to case."""
+    column = _column(order.attribute)
+    value: ColumnElement[Any]
+    match order.attribute.matching:
+        case Matching.DATE | Matching.TIME:
+            value = column
+        case Matching.NUMBER:
+            value = _as_number(column)
+        case Matching.NAME | Matching.DESCRIPTION:
+            value = case((not_(_empty(order.attribute, column)), func.lower(func.trim(column))))
+        case _:
+            value = case((not_(_empty(order.attribute, column)), _bare(column)))
+    return value.is_(None), value.desc() if order.descending else value
 
 
 def _scope(query: Query) -> list[Truth]:
@@ -216,6 +261,8 @@ def _one(attribute: Attribute, column: ColumnElement[Any], match: Match) -> Trut
             return _between(attribute, column, first, last)
         case Empty():
             return _empty(attribute, column)
+        case Fuzzy(value):
+            return or_(_name(attribute, column, value), _sounds_like(attribute, column, value))
 
 
 def _between(attribute: Attribute, column: ColumnElement[Any], first: Any, last: Any) -> Truth:
@@ -271,6 +318,14 @@ def _name(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Tru
     indexed = isinstance(column, Column) and column.index  # else to narrow only means to trust the column's collation
     begins = _begins(column, start.partition("=")[0]) if indexed and anchor == "=" else []
     return and_(found, *begins, _no_placeholder(attribute, column))
+
+
+def _sounds_like(attribute: Attribute, column: ColumnElement[str], text: str) -> Truth:
+    """Whether the name has each word of `text`, in any group and order; wildcards count only at the ends of words."""
+    words = {word for part in _BETWEEN_WORDS.split(text) if (word := part.strip("*"))}
+    if not words or any(set(word) & {"*", "?"} for word in words):
+        return false()
+    return and_(_no_placeholder(attribute, column), *(has_word_like(column, word) for word in sorted(words)))
 
 
 def _with_fewer_components(pattern: str) -> Iterator[str]:

@@ -21,9 +21,6 @@ from qido.attributes import (
 )
 from qido.conditions import AnyOf, Between, Condition, Match, Period, parse_matches
 
-FUZZY_UNSUPPORTED = (  # PS3.18 Section 8.3.4.2
-    "The fuzzymatching parameter is not supported. Only literal matching has been performed."
-)
 KEY_UNSUPPORTED = "{} cannot be matched at this level. It has been ignored."
 
 _BOOLEANS = {"true": True, "false": False, "": False}
@@ -32,10 +29,19 @@ _LARGEST = 2**31 - 1  # more rows than an index has
 
 
 @dataclass(frozen=True)
+class Order:
+    """One attribute by which results are ordered; those without a value come last either way."""
+
+    attribute: Attribute
+    descending: bool
+
+
+@dataclass(frozen=True)
 class Query:
     """One search: results of `level`, below a study or a series where the path names one.
 
-    `returned` is what results have, in the order of tags. `limit` is at most the maximum of the service.
+    `returned` is what results have, in the order of tags. `limit` is at most the maximum of the service. `order` comes
+    before the usual order. `counted` asks for the number of all results, whatever the page.
     """
 
     level: Level
@@ -46,6 +52,8 @@ class Query:
     limit: int
     offset: int
     warnings: tuple[str, ...] = ()
+    order: tuple[Order, ...] = ()
+    counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,11 +90,10 @@ def parse_query(
         matchable,
         empty_values=_boolean(options, "emptyvaluematching"),
         value_lists=_boolean(options, "multiplevaluematching"),
+        fuzzy=_boolean(options, "fuzzymatching"),
     )
     included = [name for key, value in pairs if key == "includefield" for name in value.split(",")]
     warnings = [KEY_UNSUPPORTED.format(name) for name in dict.fromkeys(title(key.path) for key in unsupported)]
-    if _boolean(options, "fuzzymatching"):
-        warnings.append(FUZZY_UNSUPPORTED)
     study_uid = study_uid and parse_uid(study_uid, "the study in the path")
     series_uid = series_uid and parse_uid(series_uid, "the series in the path")
     highest = Level.SERIES if study_uid and not series_uid else Level.INSTANCE if series_uid else Level.PATIENT
@@ -99,12 +106,24 @@ def parse_query(
         min(_unsigned(options, "limit", max_results), max_results),
         _unsigned(options, "offset", 0),
         tuple(warnings),
+        tuple(_parse_order(level, name.strip()) for name in options.get("orderby", "").split(",") if name.strip()),
+        _boolean(options, "count"),
     )
 
 
 _OPTIONS = frozenset(
-    {"limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching", "multiplevaluematching"}
+    {"limit", "offset", "orderby", "count", "includefield"}
+    | {"fuzzymatching", "emptyvaluematching", "multiplevaluematching"}
 )
+
+
+def _parse_order(level: Level, text: str) -> Order:
+    """`Attribute` or `-Attribute`; BadRequest if the index cannot order results of `level` by it."""
+    path = parse_path(text.removeprefix("-"))
+    attribute = BY_TAG.get(path[0]) if path and len(path) == 1 else None
+    if attribute is None or attribute.level > level or not attribute.orders:
+        raise BadRequest(f"orderby names what results of the level {level.name.lower()} cannot be ordered by")
+    return Order(attribute, text.startswith("-"))
 
 
 def _split(keys: Iterable[_Key], level: Level) -> tuple[list[tuple[Attribute, str]], list[_Key]]:
@@ -120,12 +139,12 @@ def _split(keys: Iterable[_Key], level: Level) -> tuple[list[tuple[Attribute, st
 
 
 def _matches(
-    keys: Iterable[tuple[Attribute, str]], *, empty_values: bool, value_lists: bool
+    keys: Iterable[tuple[Attribute, str]], *, empty_values: bool, value_lists: bool, fuzzy: bool
 ) -> dict[Attribute, tuple[Match, ...]]:
     """What each attribute is to match; a key given several times means any of its values."""
     found: dict[Attribute, tuple[Match, ...]] = {}
     for attribute, text in keys:
-        matches = parse_matches(attribute, text, empty_values=empty_values, value_lists=value_lists)
+        matches = parse_matches(attribute, text, empty_values=empty_values, value_lists=value_lists, fuzzy=fuzzy)
         universal = not matches or found.get(attribute) == ()
         found[attribute] = () if universal else found.get(attribute, ()) + matches
     return found
@@ -175,7 +194,8 @@ def _returned(
     everything = "all" in map(str.lower, names)
 
     def wanted(attribute: Attribute) -> bool:
-        usual = attribute.presence is not Presence.ON_REQUEST or everything
+        own = attribute.presence is Presence.OWN_LEVEL and attribute.level == level
+        usual = own or everything or attribute.presence in (Presence.ALWAYS, Presence.IF_KNOWN)
         return attribute in asked or (usual and attribute.level >= highest)
 
     found = (attribute for attribute in ATTRIBUTES if attribute.level <= level and wanted(attribute))

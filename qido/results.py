@@ -29,8 +29,9 @@ def warnings(query: Query, found: Found) -> list[str]:
 def _data_set(level: Level, result: Result, root: str) -> DataSet:
     elements = {attribute.tag: _element(attribute, values) for attribute, values in result.values.items()
                 if values or attribute.presence is not Presence.IF_KNOWN}  # fmt: skip
-    elements[_RETRIEVE_URL] = element("UR", [_url(level, result, root)])
-    elements.update((_CHARACTER_SET, _AVAILABILITY))
+    elements.update([_CHARACTER_SET])
+    if level is not Level.PATIENT:  # nothing retrieves a patient
+        elements.update([_AVAILABILITY, (_RETRIEVE_URL, element("UR", [_url(level, result, root)]))])
     return dict(sorted(elements.items()))
 
 

@@ -1,6 +1,7 @@
 """The resources of a search (PS3.18 Section 10.6)."""
 
 from collections.abc import Callable
+from typing import Any
 
 from flask import Blueprint, Response, request
 
@@ -8,11 +9,12 @@ from db.engine import Database
 from dicomweb import respond
 from dicomweb.parameters import parse_parameters
 from qido.attributes import Level
-from qido.find import find
-from qido.query import parse_query
+from qido.find import count, find
+from qido.query import Query, parse_query
 from qido.results import data_sets, warnings
 
-_RESOURCES = {  # PS3.18 Table 10.6.1-1
+_RESOURCES = {  # PS3.18 Table 10.6.1-1, and patients, which are not of the standard; each with `/count` below it
+    "/patients": Level.PATIENT,
     "/studies": Level.STUDY,
     "/studies/<study>/series": Level.SERIES,
     "/studies/<study>/instances": Level.INSTANCE,
@@ -29,11 +31,19 @@ def blueprint(database: Database, public_root: Callable[[], str], max_results: i
     """
     routes = Blueprint("qido", __name__)
 
-    def search(level: Level, study: str | None = None, series: str | None = None) -> Response:
-        query = parse_query(parse_parameters(request.query_string), level, study, series, max_results=max_results)
+    def asked(level: Level, study: str | None = None, series: str | None = None) -> Query:
+        return parse_query(parse_parameters(request.query_string), level, study, series, max_results=max_results)
+
+    def search(**target: Any) -> Response:
+        query = asked(**target)
         found = find(database, query)
-        return respond.dicom_json(data_sets(query, found, public_root()), warnings(query, found))
+        return respond.dicom_json(data_sets(query, found, public_root()), warnings(query, found), found.total)
+
+    def count_results(**target: Any) -> Response:
+        query = asked(**target)
+        return respond.count(count(database, query), query.warnings)
 
     for rule, level in _RESOURCES.items():
-        routes.add_url_rule(rule, endpoint=rule, view_func=search, defaults={"level": level}, methods=["GET"])
+        for path, view in ((rule, search), (f"{rule}/count", count_results)):
+            routes.add_url_rule(path, endpoint=path, view_func=view, defaults={"level": level}, methods=["GET"])
     return routes

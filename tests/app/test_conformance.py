@@ -32,7 +32,12 @@ def test_the_resources_are_the_routes(app: Flask) -> None:
 
 def test_the_attributes_are_those_of_the_search() -> None:
     documented = [row for row in _rows() if len(row) == 5 and len(row[1]) == 8]
-    presence = {Presence.ALWAYS: "always", Presence.IF_KNOWN: "if known", Presence.ON_REQUEST: "on request"}
+    presence = {
+        Presence.ALWAYS: "always",
+        Presence.IF_KNOWN: "if known",
+        Presence.OWN_LEVEL: "at its level",
+        Presence.ON_REQUEST: "on request",
+    }
     assert documented == [
         [
             attribute.keyword,

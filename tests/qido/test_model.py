@@ -212,15 +212,18 @@ def _rank(at: time | None) -> float:
 names = st.sampled_from(
     ["PatientName", "00100020", "StudyDate", "StudyTime", "ModalitiesInStudy", "0020000D", "SeriesNumber", "limit",
      "offset", "includefield", "fuzzymatching", "emptyvaluematching", "multiplevaluematching", "Rows", "ContentTime",
-     "00400275.00400009", "0010,0010", "SOPClassUID"]
+     "00400275.00400009", "0010,0010", "SOPClassUID", "orderby", "count"]
 ) | st.text(max_size=12)  # fmt: skip
 hostile = st.sampled_from(
     ["' OR 1=1 --", "%", "\\", "'", '"', '""', "*" * 50, "?*" * 90, "[" * 150, "Ö" * 200, "1" * 30, "1.2,1.3\\1.4", "-",
-     "20240101-", "\U0001f600", "山" * 64, "9" * 5000, "-2147483648", "\ufffd", "^*" * 90, "=" * 60, "None", ")"]
+     "20240101-", "\U0001f600", "山" * 64, "9" * 5000, "-2147483648", "\ufffd", "^*" * 90, "=" * 60, "None", ")",
+     "-StudyDate,PatientName", "true"]
 )  # fmt: skip
 resources = st.sampled_from(
     [
+        "patients",
         "studies",
+        "studies/count",
         "series",
         "instances",
         "studies/1.1/series",

@@ -18,6 +18,7 @@ STUDY = {
 }
 SERIES = {"00080060", "0020000E", "00200011", "00201209"}
 INSTANCE = {"00080016", "00080018", "00200013"}
+OF_PATIENT = {"00201200", "00201202", "00201204"}
 UIDS = {"0020000D", "0020000E", "00080018"}
 
 
@@ -59,8 +60,8 @@ def test_a_result_has_the_attributes_of_its_levels(archive: FlaskClient, resourc
         ("studies?includefield=00081030,00080060&includefield=00100021", {"00081030", "00100021"}),
         ("studies?StudyDescription=", {"00081030"}),
         ("studies?includefield=Rows,Modality,SliceThickness,Unheard,", set()),
-        ("studies?includefield=all", {"00081030", "00100021", "00104000"}),
-        ("studies?includefield=all,StudyDate", {"00081030", "00100021", "00104000"}),
+        ("studies?includefield=all", {"00081030", "00100021", "00104000", *OF_PATIENT}),
+        ("studies?includefield=all,StudyDate", {"00081030", "00100021", "00104000", *OF_PATIENT}),
         ("studies/1.2.1/series?includefield=PatientName,0020000d,StudyDate", {"00100010", "00080020"}),
         ("studies/1.2.1/series?PatientID=P1&ModalitiesInStudy=CT", {"00100020", "00080061"}),
         ("studies/1.2.1/series/1.2.1.1/instances?includefield=NumberOfSeriesRelatedInstances", {"00201209"}),
