@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Part:
-    """One part. The bytes are made when their turn comes; how many there will be is known before."""
+    """One part; a `content_location` of "" is none.
+
+    The bytes are made when their turn comes; how many there will be is known before.
+    """
 
     content_type: str
     content_location: str
@@ -17,11 +20,8 @@ class Part:
     @property
     def head(self) -> bytes:
         """The header block; clients find `Content-Type:` in its first line and expect it spelt like this."""
-        return (
-            f"Content-Type: {self.content_type}\r\n"
-            f"Content-Length: {self.length_bytes}\r\n"
-            f"Content-Location: {self.content_location}\r\n\r\n"
-        ).encode()
+        location = f"Content-Location: {self.content_location}\r\n" if self.content_location else ""
+        return (f"Content-Type: {self.content_type}\r\nContent-Length: {self.length_bytes}\r\n{location}\r\n").encode()
 
 
 def boundary_of(tag: str) -> str:

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 
 from flask import Response
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
-from dicomweb.conditional import is_known, parse_range
+from dicomweb.conditional import entity_tag, is_known, parse_range
 from dicomweb.dicom_json import Element, encode
+from dicomweb.dicom_xml import DICOM_XML, encode_xml
 from dicomweb.errors import (
     BadRequest,
     NotAcceptable,
@@ -64,17 +66,24 @@ def _problem(status: int, detail: str) -> Response:
     return Response(json.dumps(body), status=status, content_type="application/problem+json")
 
 
-def dicom_json(
-    data_sets: Iterable[Mapping[str, Element]], warnings: Sequence[str] = (), total: int | None = None
-) -> Response:
-    """An array of data sets; no data set is `[]` with 200 (PS3.18 Section 8.3.4.4, current text).
+def dicom_json(data_sets: Iterable[Mapping[str, Element]]) -> Response:
+    """An array of data sets; no data set is `[]` with 200 (PS3.18 Section 8.3.4.4, current text)."""
+    return dicom_json_text([encode(data_set) for data_set in data_sets])
 
-    `total` is the number of all of which these are a page; it goes into X-Total-Count.
-    """
-    response = _warned(dicom_json_text([encode(data_set) for data_set in data_sets]), warnings)
+
+def dicom_xml(data_sets: Iterable[tuple[str, Mapping[str, Element]]]) -> Response:
+    """One part for each location, which may be "", and data set (PS3.18 Section 8.7.3.2)."""
+    encoded = [(location, encode_xml(data_set)) for location, data_set in data_sets]
+    parts = [Part(DICOM_XML, location, len(body), partial(iter, (body,))) for location, body in encoded]
+    return multipart(parts, DICOM_XML, entity_tag(encoded))
+
+
+def page(response: Response, warnings: Sequence[str], total: int | None) -> Response:
+    """The answer, marked as a page of `total` results, if that is known, and as one of several representations."""
+    response.vary.add("Accept")
     if total is not None:
         response.headers["X-Total-Count"] = str(total)
-    return response
+    return _warned(response, warnings)
 
 
 def count(number: int, warnings: Sequence[str] = ()) -> Response:

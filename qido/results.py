@@ -20,6 +20,18 @@ def data_sets(query: Query, found: Found, root: str) -> list[DataSet]:
     return [_data_set(query.level, result, root) for result in found.results]
 
 
+def tags(query: Query) -> list[str]:
+    """All attributes that a result can have, in ascending order; the same for each page of a search."""
+    of_level = set() if query.level is Level.PATIENT else {_RETRIEVE_URL, _AVAILABILITY[0]}
+    return sorted({attribute.tag for attribute in query.returned} | {_CHARACTER_SET[0]} | of_level)
+
+
+def location(data_set: DataSet) -> str:
+    """Where a result can be retrieved; "" for a patient."""
+    urls = data_set.get(_RETRIEVE_URL, {}).get("Value", [""])
+    return str(urls[0])
+
+
 def warnings(query: Query, found: Found) -> list[str]:
     """What the client should know about the answer (PS3.18 Section 8.3.4, 10.6.3.3.2)."""
     more = [f"There are {found.additional} additional results that can be requested"] if found.additional else []

@@ -7,11 +7,15 @@ from flask import Blueprint, Response, request
 
 from db.engine import Database
 from dicomweb import respond
+from dicomweb.dicom_json import DataSet, encode
+from dicomweb.dicom_xml import DICOM_XML
 from dicomweb.parameters import parse_parameters
+from dicomweb.table import encode_csv
 from qido.attributes import Level
 from qido.find import count, find
 from qido.query import Query, parse_query
-from qido.results import data_sets, warnings
+from qido.representation import CSV, DICOM_JSON, JSON, choose
+from qido.results import data_sets, location, tags, warnings
 
 _RESOURCES = {  # PS3.18 Table 10.6.1-1, and patients, which are not of the standard; each with `/count` below it
     "/patients": Level.PATIENT,
@@ -21,6 +25,13 @@ _RESOURCES = {  # PS3.18 Table 10.6.1-1, and patients, which are not of the stan
     "/series": Level.SERIES,
     "/studies/<study>/series/<series>/instances": Level.INSTANCE,
     "/instances": Level.INSTANCE,
+}
+
+_ENCODERS: dict[str, Callable[[Query, list[DataSet]], Response]] = {
+    DICOM_JSON: lambda _, found: respond.dicom_json(found),
+    JSON: lambda _, found: respond.single(b"[" + b",".join(map(encode, found)) + b"]", JSON),
+    DICOM_XML: lambda _, found: respond.dicom_xml((location(data_set), data_set) for data_set in found),
+    CSV: lambda query, found: respond.single(encode_csv(found, tags(query)), f"{CSV}; charset=utf-8"),
 }
 
 
@@ -37,7 +48,10 @@ def blueprint(database: Database, public_root: Callable[[], str], max_results: i
     def search(**target: Any) -> Response:
         query = asked(**target)
         found = find(database, query)
-        return respond.dicom_json(data_sets(query, found, public_root()), warnings(query, found), found.total)
+        accepted = [value for name, value in parse_parameters(request.query_string) if name == "accept"]
+        media_type = choose(accepted, request.headers.get("Accept"))
+        response = _ENCODERS[media_type](query, data_sets(query, found, public_root()))
+        return respond.page(response, warnings(query, found), found.total)
 
     def count_results(**target: Any) -> Response:
         query = asked(**target)
