@@ -101,6 +101,7 @@ WELCOME = """
 def _start_logging(level: str) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)  # tells of credentials at each client
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # warns whenever one request waits for a thread
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # tells of every decoder that declines a file
 
 
