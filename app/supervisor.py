@@ -53,13 +53,14 @@ class Supervisor:
             if ended:
                 return os.waitstatus_to_exitcode(status) == 0
 
-    def run(self) -> None:
-        """Watch until told to end; then end the children that drain, then the others, then what is left."""
+    def run(self, on_stop: Callable[[], None] = lambda: None) -> None:
+        """Watch until told to end; then `on_stop`, end the children that drain, then the others, then what is left."""
         while signal.sigwait(_SIGNALS) == signal.SIGCHLD:
             for child in self._reap():
                 log.error("process ended, starting it again name=%s", child.name)
                 time.sleep(max(0.0, child.started_at + _MIN_LIFE_SECONDS - time.monotonic()))
                 self.start(child)
+        on_stop()
         self._stop()
 
     def _stop(self) -> None:

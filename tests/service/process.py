@@ -26,11 +26,12 @@ class Service:
         self.port = free_port()
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         own = {"HOST": "127.0.0.1", "PORT": str(self.port), "CACHE_ROOT": str(folder / "cache")}
+        self._environment = {**inherited, **own, **environment}
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "main.py")],
                 cwd=folder,
-                env={**inherited, **own, **environment},
+                env=self._environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -57,6 +58,11 @@ class Service:
             return error.code
         except OSError:
             return 0
+
+    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Another command of the program, run with the same settings."""
+        command = [sys.executable, str(ROOT / "main.py"), *arguments]
+        return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=60)
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> None:
         """Until the condition holds; the log is in the failure when it does not."""
