@@ -12,7 +12,9 @@ import logging
 import socket
 import tempfile
 import threading
+import time
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -23,6 +25,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
+from ahi.image_set import ImageSetKey, ImageSetProperties
 from dicomweb.errors import ProxyError, UpstreamBusy
 
 log = logging.getLogger(__name__)
@@ -58,12 +61,37 @@ class SingleFlight:
         return result
 
 
+class Checked:
+    """What AHI said of image sets less than `fresh_seconds` ago: what one web process asks for, others need not."""
+
+    def __init__(self, fresh_seconds: float, most: int = 10_000) -> None:
+        self._fresh_seconds = fresh_seconds
+        self._most = most
+        self._lock = threading.Lock()
+        self._known: OrderedDict[ImageSetKey, tuple[ImageSetProperties, float]] = OrderedDict()
+
+    def get(self, key: ImageSetKey) -> tuple[ImageSetProperties, float] | None:
+        """Its properties and when they were had, in seconds of the monotonic clock; None where that is too long ago."""
+        with self._lock:
+            known = self._known.get(key)
+        return known if known and time.monotonic() - known[1] < self._fresh_seconds else None
+
+    def put(self, key: ImageSetKey, properties: ImageSetProperties, checked_at: float) -> None:
+        """Remember them."""
+        with self._lock:
+            self._known.pop(key, None)
+            self._known[key] = (properties, checked_at)
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+
+
 @dataclass(frozen=True)
 class Workshop:
     """What a job has at hand in its fetcher."""
 
     client: AhiClient
     cache: Cache
+    checked: "Checked"
     flights: SingleFlight = field(default_factory=SingleFlight)
 
 

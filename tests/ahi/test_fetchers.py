@@ -11,7 +11,7 @@ import pytest
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
-from ahi.fetchers import Fetchers, FetcherSockets, Workshop, serve
+from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop, serve
 from dicomweb.errors import NotFound, UpstreamBusy
 
 
@@ -49,7 +49,7 @@ class Pool:
     def fork(self, number: int) -> int:
         pid = os.fork()
         if pid == 0:
-            workshop = Workshop(AhiClient(region="us-east-1"), Cache(self._root, 10**6))
+            workshop = Workshop(AhiClient(region="us-east-1"), Cache(self._root, 10**6), Checked(60))
             serve(self.sockets.listening[number], workshop)
         return pid
 

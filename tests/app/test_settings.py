@@ -51,6 +51,9 @@ def _documented(setting: "Field[object]") -> str | None:
     return next((row[2].strip() for row in rows if row[1].strip() == f"`{variable(setting)}`"), None)
 
 
+MOST_PER_CORE = {"web_processes": "one per core, 8 at most", "frame_fetchers": "one per core, 16 at most"}
+
+
 def _stated(setting: "Field[object]") -> str:
     match setting.default:
         case None | ():
@@ -60,7 +63,7 @@ def _stated(setting: "Field[object]") -> str:
         case float():
             return f"{setting.default:g}"
         case _:
-            return "one per core" if setting.name == "frame_fetchers" else str(setting.default)
+            return MOST_PER_CORE.get(setting.name, str(setting.default))
 
 
 @pytest.mark.parametrize("setting", fields(Settings), ids=lambda setting: setting.name)

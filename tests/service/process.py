@@ -75,6 +75,10 @@ class Service:
         """The processes below it that are alive."""
         return {pid for pid, parent in _processes() if parent == self.process.pid}
 
+    def named(self, beginning: str) -> list[int]:
+        """The processes below it whose name, as `ps` shows it, begins like that."""
+        return sorted(pid for pid in self.children() if _name(pid).startswith(beginning))
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal it and wait for its end; the exit status."""
         self.process.send_signal(number)
@@ -88,6 +92,13 @@ def _processes() -> Iterator[tuple[int, int]]:
             state, parent = path.read_text().rpartition(")")[2].split()[:2]
             if state != "Z":
                 yield int(path.parent.name), int(parent)
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:  # it ended meanwhile
+        return ""
 
 
 def alive(pid: int) -> bool:
