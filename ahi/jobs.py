@@ -7,15 +7,24 @@ import gzip
 import logging
 import time
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from ahi.codecs import PixelFormat, decode
+from ahi.encoders import encodable, encode
 from ahi.fetchers import Workshop
 from ahi.image_set import Frame, ImageSet, ImageSetKey, ImageSetProperties, Instance
 from ahi.prepared import FORMAT, encode_prepared
 from dicomweb.errors import UpstreamFailed
-from dicomweb.transfer_syntax import transfer_syntax
+from dicomweb.transfer_syntax import (
+    HTJ2K_LOSSLESS,
+    HTJ2K_LOSSLESS_RPCL,
+    JPEG_2000_LOSSLESS,
+    JPEG_LS_LOSSLESS,
+    RLE_LOSSLESS,
+    transfer_syntax,
+)
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +32,35 @@ _GZIP_LEVEL = 6
 
 
 class Form(Enum):
-    """The two forms of a frame: as AHI stores it, and as native pixels."""
+    """The forms of a frame: as AHI stores it, as native pixels, and encoded again without loss."""
 
     STORED = "stored"
     NATIVE = "native"
+    HTJ2K = "htj2k"
+    JPEG_2000 = "j2k"
+    JPEG_LS = "jls"
+    RLE = "rle"
+
+
+_ENCODED_AS = {
+    Form.HTJ2K: HTJ2K_LOSSLESS_RPCL,
+    Form.JPEG_2000: JPEG_2000_LOSSLESS,
+    Form.JPEG_LS: JPEG_LS_LOSSLESS,
+    Form.RLE: RLE_LOSSLESS,
+}
+
+_ENCODED_FORMS = {uid: form for form, uid in _ENCODED_AS.items()}
+
+
+def encoded_forms(transfer_syntax_uid: str, pixels: PixelFormat | None) -> Mapping[str, Form]:
+    """Transfer syntaxes that frames can be encoded in again, and the form of each; none if they were lossy once."""
+    stored = transfer_syntax(transfer_syntax_uid)
+    if pixels is None or stored.lossy or stored.video:
+        return {}
+    forms = {uid: _ENCODED_FORMS[uid] for uid in encodable(pixels) if uid != stored.uid}
+    htj2k = Form.STORED if stored.uid == HTJ2K_LOSSLESS_RPCL else forms.get(HTJ2K_LOSSLESS_RPCL)
+    # HTJ2K by resolution is HTJ2K: what can be labelled with the narrower transfer syntax can be with the wider one.
+    return {**forms, HTJ2K_LOSSLESS: htj2k} if htj2k and stored.uid != HTJ2K_LOSSLESS else forms
 
 
 @dataclass(frozen=True)
@@ -91,8 +125,10 @@ def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form) -> by
     if form is Form.STORED:
         stored = _fetch(workshop, reference)
         return None if workshop.cache.find(name) else stored
-    native = native_frame(workshop, reference)
-    return None if workshop.cache.put(name, native) else native
+    frame = native_frame(workshop, reference)
+    if form is not Form.NATIVE and reference.pixels:
+        frame = encode(frame, _ENCODED_AS[form], reference.pixels)
+    return None if workshop.cache.put(name, frame) else frame
 
 
 def native_frame(workshop: Workshop, reference: FrameReference) -> bytes:

@@ -21,7 +21,7 @@ from wado.locate import LocatedInstance, Locator
 from wado.metadata import encode_xml_metadata
 from wado.part10 import fetch_for
 from wado.rendered import Picture, render
-from wado.representation import METADATA_OFFERS, RENDERED_OFFERS, ZIP, Accept, Offer, bulk_offers, frame_offers
+from wado.representation import METADATA_OFFERS, RENDERED_OFFERS, ZIP, Accept, Kind, Offer, agree, bulk_offers
 from wado.target import Target, parse_frame_numbers
 
 _STUDY = "/studies/<study>"
@@ -114,7 +114,7 @@ class Retrieve:
         references = [instance.frame(number) for number in numbers]
         locations = [f"{self.public_root()}{instance.path}/frames/{number}" for number in numbers]
         single = len(numbers) == 1
-        chosen = _accept().choose(frame_offers(instance.prepared.transfer_syntax_uid), single=single)
+        chosen = _accept().choose(Kind.of(instance.prepared).frames, single=single)
         offer = chosen.offer
         tag = entity_tag("frames", chosen, references, None if chosen.multipart is False else locations)
 
@@ -141,14 +141,14 @@ class Retrieve:
             raise NotFound("there is no pixel data")
         accept, root = _accept(), self.public_root()
         single = len(located) == 1 and len(located[0].prepared.frames) == 1
-        stored_as = {one.prepared.transfer_syntax_uid for one in located}
-        chosen = {uid: accept.choose(frame_offers(uid), single=single) for uid in sorted(stored_as)}
-        first = chosen[located[0].prepared.transfer_syntax_uid]
-        tag = entity_tag("pixeldata", root, sorted(chosen.items()), [one.state for one in located])
+        kinds = [Kind.of(one.prepared) for one in located]
+        chosen = agree({kind: kind.frames for kind in dict.fromkeys(kinds)}, accept, single=single)
+        first = next(iter(chosen.values()))
+        offers = [chosen[kind].offer for kind in kinds]
+        tag = entity_tag("pixeldata", root, first, offers, [one.state for one in located])
 
         def parts() -> Iterator[Part]:
-            for one in located:
-                offer = chosen[one.prepared.transfer_syntax_uid].offer
+            for one, offer in zip(located, offers, strict=True):
                 locations = [f"{root}{one.path}/frames/{number + 1}" for number in range(len(one.prepared.frames))]
                 yield from encode_frames(one.frames, locations, offer, self.stored)
 
