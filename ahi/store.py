@@ -139,6 +139,10 @@ class Frames:
                 if unused:
                     unused.abandon()
 
+    def has(self, reference: FrameReference, form: Form) -> bool:
+        """Whether a frame is in the cache."""
+        return self._cache.has(reference.cache_name(form))
+
     def sizes(self, references: Sequence[FrameReference], form: Form) -> list[int]:
         """How many bytes each frame has; they are in the cache then."""
         return [len(frame) for frame in self.each(references, form)]

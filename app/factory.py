@@ -7,6 +7,7 @@ from werkzeug.exceptions import HTTPException
 
 import qido.routes
 import wado.routes
+from ahi.ahead import Ahead, Budget
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers
 from ahi.store import Encoded, Frames, ImageSets
@@ -36,7 +37,9 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
         return root.of(request.environ)
 
     locator, encoded = Locator(database, image_sets), Encoded(cache)
-    retrieve = wado.routes.Retrieve(locator, frames, encoded, fetchers, public_root)
+    budget = Budget(settings.prefetch_frames, min(settings.prefetch_max_bytes, settings.cache_max_bytes // 8))
+    ahead = Ahead(fetchers, cache, budget)
+    retrieve = wado.routes.Retrieve(locator, frames, encoded, ahead, fetchers, public_root)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
     add_access_log(app)

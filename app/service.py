@@ -8,8 +8,9 @@ from sqlalchemy.exc import ArgumentError
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
+from ahi.desk import Limits
+from ahi.fetcher import serve as serve_fetcher
 from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
-from ahi.fetchers import serve as serve_fetcher
 from app import web
 from app.factory import create_app
 from app.settings import Settings, SettingsError
@@ -73,9 +74,11 @@ def start(supervisor: Supervisor, settings: Settings, index: URL, listening: soc
 def _fetcher(name: str, fetcher_socket: socket.socket, settings: Settings) -> Child:
     def run() -> None:
         region = settings.aws_default_region or ""
-        client = AhiClient(region=region, deadline_seconds=settings.ahi_deadline_seconds)
+        threads, deadline_seconds = settings.fetch_threads, settings.ahi_deadline_seconds
+        client = AhiClient(region=region, max_connections=threads, deadline_seconds=deadline_seconds)
         cache = Cache(settings.cache_root, settings.cache_max_bytes)
-        serve_fetcher(fetcher_socket, Workshop(client, cache, Checked(settings.image_set_fresh_seconds)))
+        workshop = Workshop(client, cache, Checked(settings.image_set_fresh_seconds))
+        serve_fetcher(fetcher_socket, workshop, Limits(threads, patience_seconds=deadline_seconds))
 
     return Child(name, run)
 

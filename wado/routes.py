@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Response, request
 
+from ahi.ahead import Ahead, Asked
 from ahi.fetchers import Fetchers
 from ahi.jobs import FrameReference, compress
 from ahi.store import Encoded, Frames
@@ -54,6 +55,7 @@ class Retrieve:
     locator: Locator
     stored: Frames
     encoded: Encoded
+    ahead: Ahead
     fetchers: Fetchers
     public_root: Callable[[], str]
 
@@ -119,6 +121,8 @@ class Retrieve:
         tag = entity_tag("frames", chosen, references, None if chosen.multipart is False else locations)
 
         def make() -> Response:
+            asked = Asked(instance.key, instance.image_set, instance.prepared, numbers[-1], offer.form)
+            self.ahead.note(asked, missed=not self.stored.has(references[-1], offer.form))
             if chosen.multipart is False:
                 return self._single_frame(references[0], offer, tag)
             return respond.multipart(encode_frames(references, locations, offer, self.stored), offer.media_type, tag)
