@@ -11,15 +11,32 @@ from functools import reduce
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, FromClause, Select, Table, and_, case, exists, false, func, literal, not_, or_, select
+from sqlalchemy import (
+    Column,
+    FromClause,
+    Select,
+    Table,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+)
 from sqlalchemy.sql import ColumnElement
 
 from db import schema
 from db.comparison import exactly, like, like_folded, may_begin_with, newest_first, number
 from db.fuzzy import has_word_like
+from db.scope import Scope
 from qido.attributes import (
     MODALITIES_IN_STUDY,
     MODALITY,
+    RELATED_INSTANCES,
     SERIES_UID,
     STUDY_UID,
     Attribute,
@@ -69,46 +86,59 @@ def count(query: Query) -> Statement:
 
 
 def scope(query: Query) -> Statement:
-    """A row if the study and the series of the path exist, and belong together."""
+    """A row if the study and the series of the path exist, belong together, and may be seen."""
     lowest = schema.series if query.series_uid else schema.study
-    return select(_key(lowest)).select_from(_joined(lowest, {schema.study})).where(*_scope(query)).limit(1)
+    visible = query.scope.series() if query.series_uid else query.scope.studies()
+    return select(_key(lowest)).select_from(_joined(lowest, {schema.study})).where(*_scope(query), *visible).limit(1)
 
 
 def columns(query: Query, attributes: Sequence[Attribute], keys: Iterable[int]) -> Statement:
-    """For each key its row: key, then the keys of `KEYED` down to the level of the query, then the attributes."""
+    """For each key its row: key, then the keys of `KEYED` down to the level of the query, then the attributes.
+
+    The numbers of instances that the index has are of all data stores, and NULL where some may not be seen.
+    """
     base = _TABLE[query.level]
     of_patient = _key(schema.patient) if query.level is Level.PATIENT else schema.study.c.patient_pkey
     keyed = (of_patient, _key(schema.study), _key(schema.series))[: query.level + 1]
     tables = {column.table for column in keyed} | {_table(attribute) for attribute in attributes}
-    selected = (column.label(None) for column in (_key(base), *keyed, *map(_column, attributes)))
+    hidden = RELATED_INSTANCES if query.scope.hides_parts else frozenset()
+    values = (null() if attribute in hidden else _column(attribute) for attribute in attributes)
+    selected = (column.label(None) for column in (_key(base), *keyed, *values))
     return select(*selected).select_from(_joined(base, tables)).where(_key(base).in_(keys))
 
 
-def studies_of_patients(patient_keys: Iterable[int]) -> Statement:
-    """Rows of patient key, study key, and the number of instances that the index gives for the study."""
+def studies_of_patients(patient_keys: Iterable[int], scope: Scope) -> Statement:
+    """Rows of patient key, study key, and the number of instances that the index gives for the study, as `columns`."""
     table = schema.study.c
-    selected = (table.patient_pkey, table.study_pkey, table.numberofstudyrelatedinstances)
-    return select(*selected).where(table.patient_pkey.in_(patient_keys))
+    instances = null() if scope.hides_parts else table.numberofstudyrelatedinstances
+    selected = (table.patient_pkey, table.study_pkey, instances)
+    return select(*selected).where(table.patient_pkey.in_(patient_keys), *scope.studies())
 
 
-def series_of_studies(study_keys: Iterable[int]) -> Statement:
+def series_of_studies(study_keys: Iterable[int], scope: Scope) -> Statement:
     """Rows of study key, modality, and the number of series that have it."""
     table = schema.series.c
     grouped = (table.study_pkey, table.modality)
-    return select(*grouped, func.count()).where(table.study_pkey.in_(study_keys)).group_by(*grouped)
+    return select(*grouped, func.count()).where(table.study_pkey.in_(study_keys), *scope.series()).group_by(*grouped)
 
 
-def instances_of_studies(study_keys: Iterable[int]) -> Statement:
+def instances_of_studies(study_keys: Iterable[int], scope: Scope) -> Statement:
     """Rows of study key and number of instances; no row for a study of which the index has none."""
     joined = schema.series.join(schema.instance)
     key = schema.series.c.study_pkey
-    return select(key, func.count()).select_from(joined).where(key.in_(study_keys)).group_by(key)
+    counted = select(key, func.count()).select_from(joined)
+    return counted.where(key.in_(study_keys), *scope.instances()).group_by(key)
 
 
-def instances_of_series(series_keys: Iterable[int]) -> Statement:
+def instances_of_series(series_keys: Iterable[int], scope: Scope) -> Statement:
     """Rows of series key and number of instances; no row for a series of which the index has none."""
     key = schema.instance.c.series_pkey
-    return select(key, func.count()).where(key.in_(series_keys)).group_by(key)
+    return select(key, func.count()).where(key.in_(series_keys), *scope.instances()).group_by(key)
+
+
+def any_of(attribute: Attribute, matches: tuple[Match, ...]) -> Truth:
+    """Whether a row of the attribute's table fulfils one of `matches`."""
+    return _any_of(attribute, _column(attribute), matches)
 
 
 def _matching(query: Query) -> Statement:
@@ -116,8 +146,18 @@ def _matching(query: Query) -> Statement:
     tables = {_table(attribute) for condition in query.conditions for attribute in _attributes(condition)}
     tables |= {_table(attribute) for attribute, _ in _uids(query)} | {_TABLE[level] for level in _open_levels(query)}
     tables |= {_table(order.attribute) for order in query.order}
-    conditions = map(_condition, query.conditions)
-    return select(_key(base)).select_from(_joined(base, tables)).where(*_scope(query), *conditions)
+    conditions = (_condition(condition, query.scope) for condition in query.conditions)
+    return select(_key(base)).select_from(_joined(base, tables)).where(*_scope(query), *conditions, *_visible(query))
+
+
+def _visible(query: Query) -> list[Truth]:
+    by_level = {
+        Level.PATIENT: query.scope.patients,
+        Level.STUDY: query.scope.studies,
+        Level.SERIES: query.scope.series,
+        Level.INSTANCE: query.scope.instances,
+    }
+    return by_level[query.level]()
 
 
 def _open_levels(query: Query) -> list[Level]:
@@ -194,21 +234,21 @@ def _column(attribute: Attribute) -> Column[Any]:
     return _table(attribute).c[attribute.column]
 
 
-def _condition(condition: Condition) -> Truth:
+def _condition(condition: Condition, scope: Scope) -> Truth:
     match condition:
         case AnyOf(attribute, matches) if attribute == MODALITIES_IN_STUDY:
-            return _some_series(matches)
+            return _some_series(matches, scope)
         case AnyOf(attribute, matches):
             return _any_of(attribute, _column(attribute), matches)
         case Period(date, time, first, last):
             return and_(*_period(_column(date), _column(time), first, last))
 
 
-def _some_series(matches: tuple[Match, ...]) -> Truth:
+def _some_series(matches: tuple[Match, ...], scope: Scope) -> Truth:
     """ModalitiesInStudy: at least one series has a modality that matches (PS3.4 Section C.3.4); empty: none has one."""
     sibling = schema.series.alias("sibling")
     modality = sibling.c[MODALITY.column]
-    of_study = sibling.c.study_pkey == schema.study.c.study_pkey
+    of_study = and_(sibling.c.study_pkey == schema.study.c.study_pkey, *scope.series_by(sibling.c.series_pkey))
     wanted = tuple(match for match in matches if match != Empty())
     found = exists().where(of_study, _any_of(MODALITY, modality, wanted)).correlate(schema.study)
     if Empty() not in matches:

@@ -27,7 +27,7 @@ ONLY = {  # library: the folders and files that may know it
     "waitress": ("app", "datastore/server.py", "datastore/faults.py"),
     "boto3": ("ahi", "datastore", "db/secret.py"),
     "botocore": ("ahi", "datastore", "db/secret.py"),
-    "sqlalchemy": ("db", "qido/plan.py", "datastore/index*.py", "app/service.py"),  # the last: a URL, no SQL
+    "sqlalchemy": ("db", "qido/plan*.py", "datastore/index*.py", "app/service.py"),  # the last: a URL, no SQL
     "pymysql": (),  # SQLAlchemy loads it by name
     "psycopg": (),
     **dict.fromkeys(CODECS, ("ahi", "datastore")),
