@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from app.ae_titles import AeTitle, parse_ae_titles
+
 T = TypeVar("T")
 
 
@@ -91,6 +93,8 @@ class Settings:
     port: int = _setting(8080, _integer(1, 65_535))
     public_url: str | None = _setting(None, _url)
     trusted_proxy: str | None = _setting(None, str)
+    ae_titles: tuple[AeTitle, ...] = _setting((), parse_ae_titles)
+    dcm4chee_paths: bool = _setting(False, _flag)
     cors_origins: tuple[str, ...] = _setting((), _origins)
     web_processes: int = _setting(min(_cores(), 8), _integer(1, 64))
     web_threads: int = _setting(32, _integer(1, 512))

@@ -38,9 +38,11 @@ def count(query: Query) -> Statement:
 
 
 def scope(query: Query) -> Statement:
-    """A row if the study and the series of the path exist, and belong together."""
+    """A row if the study and the series of the path exist, belong together, and may be seen."""
     lowest = schema.series if query.series_uid else schema.study
-    return select(key_of(lowest)).select_from(joined(lowest, {schema.study})).where(*_scope(query)).limit(1)
+    visible = query.scope.series() if query.series_uid else query.scope.studies()
+    found = select(key_of(lowest)).select_from(joined(lowest, {schema.study}))
+    return found.where(*_scope(query), *visible).limit(1)
 
 
 def _matching(query: Query) -> Statement:
@@ -48,8 +50,19 @@ def _matching(query: Query) -> Statement:
     tables = {table_of(attribute) for condition in query.conditions for attribute in attributes_of(condition)}
     tables |= {table_of(attribute) for attribute, _ in _uids(query)} | {TABLE[level] for level in _open_levels(query)}
     tables |= {table_of(order.attribute) for order in query.order}
-    conditions = map(holds, query.conditions)
-    return select(key_of(base)).select_from(joined(base, tables)).where(*_scope(query), *conditions)
+    conditions = (holds(condition, query.scope) for condition in query.conditions)
+    found = select(key_of(base)).select_from(joined(base, tables))
+    return found.where(*_scope(query), *conditions, *_visible(query))
+
+
+def _visible(query: Query) -> list[Truth]:
+    by_level = {
+        Level.PATIENT: query.scope.patients,
+        Level.STUDY: query.scope.studies,
+        Level.SERIES: query.scope.series,
+        Level.INSTANCE: query.scope.instances,
+    }
+    return by_level[query.level]()
 
 
 def _open_levels(query: Query) -> list[Level]:

@@ -12,6 +12,7 @@ from sqlalchemy.sql import ColumnElement
 from db import schema
 from db.comparison import exactly, like, like_folded, may_begin_with, number
 from db.fuzzy import has_word_like
+from db.scope import Scope
 from qido.attributes import MODALITIES_IN_STUDY, MODALITY, Attribute, Matching
 from qido.conditions import AnyOf, Between, Condition, Empty, Equal, Fuzzy, Like, Match, Period
 from qido.plan_tables import Truth, column_of
@@ -20,15 +21,20 @@ _BETWEEN_WORDS = re.compile(r"[\s,^=-]+")
 _NAME_COMPONENTS = 5  # PS3.5 Section 6.2.1.1
 
 
-def holds(condition: Condition) -> Truth:
-    """Whether a row fulfils the condition; its tables are those of `attributes_of`."""
+def holds(condition: Condition, scope: Scope) -> Truth:
+    """Whether a row fulfils the condition, of what is in scope; its tables are those of `attributes_of`."""
     match condition:
         case AnyOf(attribute, matches) if attribute == MODALITIES_IN_STUDY:
-            return _some_series(matches)
+            return _some_series(matches, scope)
         case AnyOf(attribute, matches):
-            return _any_of(attribute, column_of(attribute), matches)
+            return any_of(attribute, matches)
         case Period(date, time, first, last):
             return and_(*_period(column_of(date), column_of(time), first, last))
+
+
+def any_of(attribute: Attribute, matches: tuple[Match, ...]) -> Truth:
+    """Whether a row of the attribute's table fulfils one of `matches`."""
+    return _any_of(attribute, column_of(attribute), matches)
 
 
 def attributes_of(condition: Condition) -> tuple[Attribute, ...]:
@@ -40,11 +46,11 @@ def attributes_of(condition: Condition) -> tuple[Attribute, ...]:
             return (date, time)
 
 
-def _some_series(matches: tuple[Match, ...]) -> Truth:
+def _some_series(matches: tuple[Match, ...], scope: Scope) -> Truth:
     """ModalitiesInStudy: at least one series has a modality that matches (PS3.4 Section C.3.4); empty: none has one."""
     sibling = schema.series.alias("sibling")
     modality = sibling.c[MODALITY.column]
-    of_study = sibling.c.study_pkey == schema.study.c.study_pkey
+    of_study = and_(sibling.c.study_pkey == schema.study.c.study_pkey, *scope.series_by(sibling.c.series_pkey))
     wanted = tuple(match for match in matches if match != Empty())
     found = exists().where(of_study, _any_of(MODALITY, modality, wanted)).correlate(schema.study)
     if Empty() not in matches:
