@@ -15,7 +15,7 @@ from db.engine import Database
 from db.image_sets import find_image_sets, plan_image_sets
 from db.scope import EVERYTHING, Scope
 from dicomweb.errors import BadRequest
-from qido import plan
+from qido import plan, plan_results
 from qido.attributes import Level
 from qido.plan_filter import parse_filter
 from qido.query import parse_query
@@ -188,8 +188,8 @@ def test_an_unlimited_scope_asks_what_was_asked_before() -> None:
         plan.page(parse_query([("ModalitiesInStudy", "CT"), ("PatientID", "P")], level, max_results=9, scope=unlimited))
         for level in Level
     ]
-    statements += [plan_image_sets(unlimited, "1.1", "1.2"), plan.studies_of_patients([1], unlimited)]
-    statements += [of([1], unlimited) for of in (plan.series_of_studies, plan.instances_of_studies)]
+    statements += [plan_image_sets(unlimited, "1.1", "1.2"), plan_results.studies_of_patients([1], unlimited)]
+    statements += [of([1], unlimited) for of in (plan_results.series_of_studies, plan_results.instances_of_studies)]
     texts = [str(statement.compile(dialect=mysql.dialect())) for statement in statements]
     assert not [text for text in texts if text.count("imageset.datastoreid") > ("imagesetid" in text)]
     assert not [text for text in texts if "IN (SELECT" in text]
