@@ -3,6 +3,8 @@
 python main.py                  serve (DB_SECRET_ARN or DATABASE_URL name the index; without, the embedded default)
 python main.py import PATH...   import DICOM files into the embedded data store
 python main.py probe            ask the running service of these settings whether it lives
+python main.py token NAME       make a static token
+python main.py link STUDY       make a URL that shows one study for some hours
 """
 
 import argparse
@@ -10,10 +12,11 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from app import service
+from app.auth.commands import make_link, make_token
 from app.notify import READY, STOPPING, notify
 from app.probe import probe
 from app.settings import Settings, SettingsError
@@ -31,6 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     alone = commands.add_parser("datastore", help="serve the embedded data store alone, on loopback")
     alone.add_argument("--port", type=int, default=9000)
     commands.add_parser("probe", help="ask the running service of these settings whether it lives")
+    token = commands.add_parser("token", help="make a static token")
+    token.add_argument("name")
+    token.add_argument("--groups", default="", help="separated by commas")
+    link = commands.add_parser("link", help="make a URL that shows one study to whoever has it")
+    link.add_argument("study", help="Study Instance UID")
+    link.add_argument("--hours", type=float, default=24)
     options = parser.parse_args(arguments)
     try:
         settings = Settings.from_env(os.environ)
@@ -41,6 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return serve_datastore(settings, options.port)
         if options.command == "probe":
             return say(probe(settings))
+        if options.command == "token":
+            return show(make_token(options.name, options.groups))
+        if options.command == "link":
+            return show(make_link(settings, options.study, options.hours))
         return serve(settings)
     except SettingsError as error:
         print(error, file=sys.stderr)
@@ -52,6 +65,13 @@ def say(problem: str | None) -> int:
     if problem:
         print(problem, file=sys.stderr)
     return 1 if problem else 0
+
+
+def show(lines: Iterable[str]) -> int:
+    """Print the lines; the exit status."""
+    for line in lines:
+        print(line)
+    return 0
 
 
 def import_files(settings: Settings, paths: Sequence[Path]) -> int:

@@ -1,11 +1,14 @@
 """One line for each request: path, status, size, time. Never the query: its values are patient data."""
 
 import logging
+import re
 import time
 
 from flask import Flask, Response, g, request
 
 log = logging.getLogger("access")
+
+_LINK = re.compile(r"(/link/)[^/]+")
 
 
 def add_access_log(app: Flask) -> None:
@@ -20,7 +23,7 @@ def add_access_log(app: Flask) -> None:
         started, method, path, remote = (
             g.get("started", time.monotonic()),
             request.method,
-            request.path,
+            logged_path(),
             request.remote_addr,
         )
         status, length = response.status_code, response.content_length
@@ -31,3 +34,8 @@ def add_access_log(app: Flask) -> None:
 
         response.call_on_close(write)
         return response
+
+
+def logged_path() -> str:
+    """The path of the request, without the token of a share link."""
+    return _LINK.sub(r"\1***", request.path)

@@ -14,6 +14,7 @@ DEFAULT = "aetitle"
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,15}\Z")  # what a path takes of PS3.5 Section 6.2, AE
 _DATASTORE_ID = re.compile(r"[0-9a-z]{32}\Z")
+_RESERVED = {"link", "dcm4chee-arc"}
 _MEMBERS = {"datastores", "filter"}
 
 
@@ -27,10 +28,11 @@ class AeTitle:
 
 @dataclass(frozen=True)
 class ServiceRoot:
-    """A path below which all resources are, and what is seen there."""
+    """A path below which all resources are, a URL rule, and what is seen there; of an AE title where it has one."""
 
     path: str
     scope: Scope
+    ae_title: str = ""
 
 
 def parse_ae_titles(text: str) -> tuple[AeTitle, ...]:
@@ -56,15 +58,22 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _ae_title(name: str, members: Any) -> AeTitle:
+    if name in _RESERVED:
+        raise ValueError(f"has a name that other paths begin with: {name}")
     if not _NAME.match(name):
         raise ValueError(f"has a name that is not 1 to 16 letters, digits, `-`, `_`, and `.` but first: {name!r}")
+    return AeTitle(name, parse_scope(name, members))
+
+
+def parse_scope(name: str, members: Any) -> Scope:
+    """The scope of an object that may have `datastores` and `filter`; ValueError with `name` says what is wrong."""
     if not isinstance(members, dict) or not members.keys() <= _MEMBERS:
         raise ValueError(f"has other members than {' and '.join(sorted(_MEMBERS))} for {name}")
     filters = members.get("filter", {})
     if not isinstance(filters, dict):
         raise ValueError(f"has a filter that is not an object of keywords and values for {name}")
     datastore_ids = frozenset(_datastore_ids(name, members["datastores"])) if "datastores" in members else None
-    return AeTitle(name, Scope(datastore_ids, tuple(_filter(name, *pair) for pair in filters.items())))
+    return Scope(datastore_ids, tuple(_filter(name, *pair) for pair in filters.items()))
 
 
 def _datastore_ids(name: str, value: Any) -> Sequence[str]:
@@ -94,4 +103,4 @@ def service_roots(ae_titles: Sequence[AeTitle], *, dcm4chee_paths: bool) -> list
     """
     by_name = {DEFAULT: EVERYTHING, **{title.name: title.scope for title in ae_titles}}
     forms = ("/{}", "/dcm4chee-arc/aets/{}/rs") if dcm4chee_paths else ("/{}",)
-    return [ServiceRoot(form.format(name), scope) for form in forms for name, scope in by_name.items()]
+    return [ServiceRoot(form.format(name), scope, name) for form in forms for name, scope in by_name.items()]

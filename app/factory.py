@@ -2,7 +2,7 @@
 
 import logging
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 import qido.routes
@@ -12,8 +12,11 @@ from ahi.cache import Cache
 from ahi.fetchers import Fetchers
 from ahi.store import Encoded, Frames, ImageSets
 from app import ae_titles, health
-from app.access_log import add_access_log
+from app.access_log import add_access_log, logged_path
 from app.ae_titles import ServiceRoot
+from app.auth import links
+from app.auth.configure import open_gate
+from app.auth.gate import add_gate
 from app.cors import add_cors
 from app.settings import Settings
 from db.engine import Database
@@ -39,11 +42,11 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
         return roots[request.blueprint or ""]
 
     def public_root() -> str:
-        return PublicRoot(settings.public_url, here().path).of(request.environ)
+        return PublicRoot(settings.public_url, g.root.path).of(request.environ)
 
     def scope() -> Scope:
-        """What the client may see: whatever limits it meets here, by `&`."""
-        return here().scope
+        scope: Scope = g.scope
+        return scope
 
     locator, encoded = Locator(database, image_sets, scope), Encoded(cache)
     budget = Budget(settings.prefetch_frames, min(settings.prefetch_max_bytes, settings.cache_max_bytes // 8))
@@ -53,12 +56,14 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
     app.url_map.merge_slashes = False
     add_access_log(app)
     add_cors(app, settings.cors_origins)
+    add_gate(app, open_gate(settings), here, health.NAME)
     blueprints = (
         qido.routes.blueprint(database, public_root, scope, settings.max_results),
         wado.routes.blueprint(retrieve),
         health.blueprint(database, fetchers),
     )
-    for number, root in enumerate(ae_titles.service_roots(settings.ae_titles, dcm4chee_paths=settings.dcm4chee_paths)):
+    service_roots = ae_titles.service_roots(settings.ae_titles, dcm4chee_paths=settings.dcm4chee_paths)
+    for number, root in enumerate([*service_roots, ServiceRoot(links.PATH, service_roots[0].scope)]):
         for blueprint in blueprints:
             name = f"{blueprint.name}-{number}" if number else blueprint.name
             roots[name] = root
@@ -70,5 +75,5 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error("request failed path=%s", request.path, exc_info=error)
+    log.error("request failed path=%s", logged_path(), exc_info=error)
     return respond.internal_error()

@@ -13,10 +13,12 @@ from db.engine import Database
 from db.image_sets import any_datastore_id
 from dicomweb.errors import ProxyError, UpstreamBusy
 
+NAME = "health"
+
 
 def blueprint(database: Database, fetchers: Fetchers) -> Blueprint:
     """`/live`: 200 `OK`. `/health`: 200 `OK`, or 503 that says what does not answer."""
-    bp = Blueprint("health", __name__)
+    bp = Blueprint(NAME, __name__)
 
     @bp.get("/live")
     def live() -> Response:

@@ -12,6 +12,7 @@ from ahi.desk import Limits
 from ahi.fetcher import serve as serve_fetcher
 from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
 from app import web
+from app.auth.configure import open_gate
 from app.factory import create_app
 from app.settings import Settings, SettingsError
 from app.supervisor import Child, Supervisor
@@ -59,6 +60,8 @@ def find_index(settings: Settings) -> URL:
 def start(supervisor: Supervisor, settings: Settings, index: URL, listening: socket.socket) -> FetcherSockets:
     """Fork the processes of the service. The sockets are the caller's to remove when all has ended."""
     open_cache(settings)
+    if not open_gate(settings).authenticators and not settings.on_loopback:
+        log.warning("AUTH is none and HOST %s: whoever reaches the service sees all of it", settings.host)
     listening.listen(_BACKLOG)
     listening.setblocking(False)  # of several that wake for one connection, all but one find none
     sockets = FetcherSockets(settings.frame_fetchers)

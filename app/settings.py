@@ -1,6 +1,7 @@
 """How the service runs: environment variables, read once, every problem named at once."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from app.ae_titles import AeTitle, parse_ae_titles
+from dicomweb.hosts import is_loopback
 
 T = TypeVar("T")
 
@@ -64,6 +66,42 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
+AUTH_WAYS = ("basic", "bearer", "oidc", "alb")
+
+_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""What tokens may be signed with: private keys. With an HMAC the public key would be a password."""
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _some_of(allowed: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    def parse(text: str) -> tuple[str, ...]:
+        words = _words(text)
+        if not set(words) <= set(allowed):
+            raise ValueError(f"has other words than {', '.join(allowed)}")
+        return words
+
+    return parse
+
+
+def _auth(text: str) -> tuple[str, ...]:
+    return () if text == "none" else _some_of(AUTH_WAYS)(text)
+
+
+def _load_balancer_arn(text: str) -> str:
+    if not re.fullmatch(r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]*:loadbalancer/.+", text):
+        raise ValueError("is not the ARN of a load balancer")
+    return text
+
+
+def _secret(text: str) -> str:
+    if len(text) < 32:
+        raise ValueError("is shorter than 32 characters")
+    return text
+
+
 def _level(text: str) -> str:
     if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise ValueError("is none of DEBUG, INFO, WARNING, ERROR")
@@ -97,6 +135,18 @@ class Settings:
     dcm4chee_paths: bool = _setting(False, _flag)
     cors_origins: tuple[str, ...] = _setting((), _origins)
     web_processes: int = _setting(min(_cores(), 8), _integer(1, 64))
+    auth: tuple[str, ...] = _setting((), _auth)
+    auth_users_file: Path | None = _setting(None, Path)
+    auth_tokens_file: Path | None = _setting(None, Path)
+    auth_query_token: bool = _setting(False, _flag)
+    auth_groups_claim: str = _setting("groups", str)
+    oidc_issuer: str | None = _setting(None, _url)
+    oidc_audience: tuple[str, ...] = _setting((), _words)
+    oidc_algorithms: tuple[str, ...] = _setting(("RS256",), _some_of(_ALGORITHMS))
+    alb_arn: str | None = _setting(None, _load_balancer_arn)
+    alb_public_keys_url: str | None = _setting(None, _url)
+    access_rules: Path | None = _setting(None, Path)
+    link_secret: str | None = _setting(None, _secret)
     web_threads: int = _setting(32, _integer(1, 512))
     frame_fetchers: int = _setting(min(_cores(), 16), _integer(1, 64))
     fetch_threads: int = _setting(16, _integer(2, 256))
@@ -110,6 +160,11 @@ class Settings:
     datastore_root: Path = _setting(Path("data"), Path)
     datastore_faults: str | None = _setting(None, str)
     datastore_clean_index: bool = _setting(False, _flag)
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        return is_loopback(self.host)
 
     @property
     def embedded(self) -> bool:

@@ -2,6 +2,8 @@
 
     ProxyError
      ├── BadRequest        the client sent something ill-formed
+     ├── Unauthorized      the client has not said who it is, or cannot prove it
+     ├── Forbidden         it is known who asks, and that this is not for them
      ├── NotFound          no such study, series, instance, frame or bulk value
      ├── NotAcceptable     it exists, but not in a form that the client takes
      ├── RangeNotSatisfiable  the bytes asked for lie beyond the end
@@ -19,6 +21,18 @@ class ProxyError(Exception):
 
 class BadRequest(ProxyError):
     """The request is ill-formed."""
+
+
+class Unauthorized(ProxyError):
+    """No credentials, or wrong ones; `challenges` say which are taken (RFC 9110 Section 11.6.1)."""
+
+    def __init__(self, message: str, challenges: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.challenges = challenges
+
+
+class Forbidden(ProxyError):
+    """Who asks may not do this."""
 
 
 class NotFound(ProxyError):

@@ -14,10 +14,12 @@ from dicomweb.dicom_json import Element, encode
 from dicomweb.dicom_xml import DICOM_XML, encode_xml
 from dicomweb.errors import (
     BadRequest,
+    Forbidden,
     NotAcceptable,
     NotFound,
     ProxyError,
     RangeNotSatisfiable,
+    Unauthorized,
     UpstreamBusy,
     UpstreamFailed,
 )
@@ -25,6 +27,8 @@ from dicomweb.multipart import Part, boundary_of, encode_multipart, multipart_le
 
 STATUS: Mapping[type[ProxyError], int] = {
     BadRequest: 400,
+    Unauthorized: 401,
+    Forbidden: 403,
     NotFound: 404,
     NotAcceptable: 406,
     RangeNotSatisfiable: 416,
@@ -51,6 +55,9 @@ def problem(error: ProxyError | HTTPException) -> Response:
         response.headers.extend(kept)
     if isinstance(error, UpstreamBusy):
         response.headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, Unauthorized):
+        for challenge in error.challenges:
+            response.headers.add("WWW-Authenticate", challenge)
     if isinstance(error, RangeNotSatisfiable):
         response.headers["Content-Range"] = f"bytes */{error.length_bytes}"
     return response

@@ -79,7 +79,13 @@ def test_every_package_has_its_place_in_the_order() -> None:
     assert packages == MAY_IMPORT.keys() - {"main"}
 
 
-DISTRIBUTION = {"PIL": "pillow", "openjpeg": "pylibjpeg-openjpeg", "rle": "pylibjpeg-rle"}
+DISTRIBUTION = {
+    "PIL": "pillow",
+    "argon2": "argon2-cffi",
+    "jwt": "pyjwt",
+    "openjpeg": "pylibjpeg-openjpeg",
+    "rle": "pylibjpeg-rle",
+}
 LOADED_BY_NAME = {
     "pymysql",
     "psycopg",

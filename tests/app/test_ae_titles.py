@@ -69,12 +69,12 @@ def test_what_is_wrong_is_said_in_one_line(text: str, problem: str) -> None:
 def test_the_default_shows_everything_unless_it_is_redefined() -> None:
     limited, other = Scope(frozenset({STORE})), AeTitle("x", EVERYTHING)
     assert service_roots((other,), dcm4chee_paths=False) == [
-        ServiceRoot("/aetitle", EVERYTHING),
-        ServiceRoot("/x", EVERYTHING),
+        ServiceRoot("/aetitle", EVERYTHING, "aetitle"),
+        ServiceRoot("/x", EVERYTHING, "x"),
     ]
     assert service_roots((AeTitle("aetitle", limited),), dcm4chee_paths=True) == [
-        ServiceRoot("/aetitle", limited),
-        ServiceRoot("/dcm4chee-arc/aets/aetitle/rs", limited),
+        ServiceRoot("/aetitle", limited, "aetitle"),
+        ServiceRoot("/dcm4chee-arc/aets/aetitle/rs", limited, "aetitle"),
     ]
 
 

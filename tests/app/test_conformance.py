@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 
 from ahi.fetchers import Fetchers
+from app.auth import links
 from app.factory import PREFIX, create_app
 from app.settings import Settings
 from db.engine import Database
@@ -27,7 +28,9 @@ def _rows() -> list[list[str]]:
 
 def test_the_resources_are_the_routes(app: Flask) -> None:
     documented = [row[0].strip("`") for row in _rows() if row[0].startswith("`/")]
-    assert sorted(PREFIX + path for path in documented) == sorted(rule.rule for rule in app.url_map.iter_rules())
+    for root in (PREFIX, links.PATH):
+        rules = (rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith(root))
+        assert sorted(root + path for path in documented) == sorted(rules)
 
 
 def test_the_attributes_are_those_of_the_search() -> None:

@@ -59,6 +59,8 @@ def _stated(setting: "Field[object]") -> str:
     match setting.default:
         case None | ():
             return ""
+        case tuple() as words:
+            return ",".join(map(str, words))
         case bool():
             return str(setting.default).lower()
         case float():

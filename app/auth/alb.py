@@ -1,0 +1,56 @@
+"""Who logged in at an AWS application load balancer: the header X-Amzn-Oidc-Data, which it signs (ES256).
+
+The signer in the token's header must be our own load balancer: any other of AWS signs with keys from the same place.
+"""
+
+import time
+from typing import Any
+
+import jwt
+
+from app.auth.keys import KeysByUrl
+from app.auth.oidc import LEEWAY_SECONDS, header_of, principal_of
+from app.auth.principal import Credentials, NotProven, Principal
+
+_ALGORITHMS = ("ES256",)
+
+
+def public_keys_url(load_balancer_arn: str) -> str:
+    """Where AWS publishes the keys of load balancers of that region."""
+    return f"https://public-keys.auth.elb.{load_balancer_arn.split(':')[3]}.amazonaws.com"
+
+
+class Alb:
+    """Whom our load balancer has let in."""
+
+    challenge = ""
+
+    def __init__(self, load_balancer_arn: str, keys: KeysByUrl, groups_claim: str = "groups") -> None:
+        self._load_balancer_arn = load_balancer_arn
+        self._keys = keys
+        self._groups_claim = groups_claim
+
+    def principal(self, credentials: Credentials) -> Principal | None:
+        """Who it is, by what the load balancer says."""
+        token = credentials.alb_data
+        if not token:
+            return None
+        header = header_of(token, _ALGORITHMS)
+        if header.get("signer") != self._load_balancer_arn:
+            raise NotProven("signed by another load balancer")
+        if not _in_time(header.get("exp")):
+            raise NotProven("expired")
+        try:
+            claims = jwt.decode(token, self._keys.key(header.get("kid")), _ALGORITHMS, leeway=LEEWAY_SECONDS,
+                                options={"require": ["sub"], "verify_aud": False})  # fmt: skip
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise NotProven(type(error).__name__) from error
+        return principal_of(claims, self._groups_claim)
+
+
+def _in_time(expires: Any) -> bool:
+    """Whether the header's `exp`, seconds since 1970 as a number or as text, has not passed."""
+    try:
+        return float(expires) > time.time() - LEEWAY_SECONDS
+    except (TypeError, ValueError):
+        return False

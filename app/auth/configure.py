@@ -1,0 +1,67 @@
+"""The gate that the settings ask for."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from app.auth.alb import Alb, public_keys_url
+from app.auth.basic import Basic, parse_users
+from app.auth.bearer import Bearer, parse_tokens
+from app.auth.gate import Gate
+from app.auth.keys import KeysByUrl
+from app.auth.links import Links
+from app.auth.oidc import Oidc
+from app.auth.principal import Authenticator
+from app.auth.rules import parse_rules
+from app.settings import Settings, SettingsError
+
+T = TypeVar("T")
+
+
+def open_gate(settings: Settings) -> Gate:
+    """The gate; its files are read now. SettingsError where something that is needed is missing or wrong."""
+    rules = _read("ACCESS_RULES", settings.access_rules, parse_rules) if settings.access_rules else None
+    if rules is not None and not settings.auth:
+        raise SettingsError("ACCESS_RULES says what callers may see, but AUTH asks nobody who they are")
+    links = Links(settings.link_secret) if settings.link_secret else None
+    return Gate([_WAYS[way](settings) for way in settings.auth], rules, links, settings.auth_query_token)
+
+
+def _read(variable: str, path: Path | None, parse: Callable[[Path], T]) -> T:
+    if path is None:
+        raise SettingsError(f"{variable} is not set, which AUTH needs")
+    try:
+        return parse(path)
+    except OSError as error:
+        raise SettingsError(f"{variable} {path}: {error.strerror}") from error
+    except ValueError as error:  # a text that is not UTF-8, too
+        raise SettingsError(f"{variable}: {error}") from error
+
+
+def _basic(settings: Settings) -> Authenticator:
+    return Basic(_read("AUTH_USERS_FILE", settings.auth_users_file, parse_users))
+
+
+def _bearer(settings: Settings) -> Authenticator:
+    return Bearer(_read("AUTH_TOKENS_FILE", settings.auth_tokens_file, parse_tokens))
+
+
+def _oidc(settings: Settings) -> Authenticator:
+    if not settings.oidc_issuer or not settings.oidc_audience:
+        raise SettingsError("OIDC_ISSUER and OIDC_AUDIENCE are not both set, which AUTH needs")
+    return Oidc(settings.oidc_issuer, settings.oidc_audience, settings.oidc_algorithms, settings.auth_groups_claim)
+
+
+def _alb(settings: Settings) -> Authenticator:
+    if not settings.alb_arn:
+        raise SettingsError("ALB_ARN is not set, which AUTH needs")
+    keys = KeysByUrl(settings.alb_public_keys_url or public_keys_url(settings.alb_arn))
+    return Alb(settings.alb_arn, keys, settings.auth_groups_claim)
+
+
+_WAYS: Mapping[str, Callable[[Settings], Authenticator]] = {
+    "basic": _basic,
+    "bearer": _bearer,
+    "oidc": _oidc,
+    "alb": _alb,
+}

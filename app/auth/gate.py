@@ -1,0 +1,91 @@
+"""One question before each request: who is it, and what may they see? What is not asked here is asked nowhere."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from flask import Flask, Response, g, request
+
+from app.ae_titles import ServiceRoot
+from app.auth.links import Links
+from app.auth.principal import ANYONE, Authenticator, Credentials, NotProven, Principal
+from app.auth.rules import Rule, scope_of
+from db.scope import Scope
+from dicomweb.errors import NotFound, Unauthorized
+from dicomweb.parameters import parse_parameters
+
+log = logging.getLogger(__name__)
+
+LINKED = Principal("link")
+"""Who comes by a share link: whoever has it."""
+
+QUERY_TOKEN = "access_token"  # noqa: S105 - the name of a parameter (RFC 6750 Section 2.3)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The ways to prove who one is, none for a service that asks nobody; the rules, None if all may see all; links."""
+
+    authenticators: Sequence[Authenticator] = ()
+    rules: Sequence[Rule] | None = None
+    links: Links | None = None
+    query_tokens: bool = False
+
+    def identify(self, credentials: Credentials) -> Principal:
+        """Who it is; Unauthorized where nothing proves it."""
+        if not self.authenticators:
+            return ANYONE
+        for authenticator in self.authenticators:
+            try:
+                principal = authenticator.principal(credentials)
+            except NotProven as error:
+                log.warning("credentials refused reason=%s", error.reason)
+                raise Unauthorized(str(error), self._challenges) from error
+            if principal:
+                return principal
+        raise Unauthorized("please say who you are", self._challenges)
+
+    def linked(self, token: str) -> Scope:
+        """What a share link shows; NotFound where it shows nothing."""
+        if self.links is None:
+            raise NotFound("there are no links here")
+        return self.links.read(token).scope
+
+    @property
+    def _challenges(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(one.challenge for one in self.authenticators if one.challenge))
+
+
+def add_gate(app: Flask, gate: Gate, here: Callable[[], ServiceRoot], open_blueprint: str) -> None:
+    """Before each view: `g.principal`, `g.root` and `g.scope`, which is what the principal may see below the root.
+
+    `here` tells the root of the request. The views of the open blueprint ask nobody, and see nothing.
+    """
+
+    @app.before_request
+    def enter() -> None:
+        if request.blueprint is None or blueprint_name(request.blueprint) == open_blueprint:
+            return  # no such resource, no such method; or one that tells nothing of patients
+        token = (request.view_args or {}).pop("link", None)
+        if token is None:
+            g.principal, g.root = gate.identify(_credentials(gate)), here()
+            g.scope = g.root.scope & scope_of(gate.rules, g.principal, g.root.ae_title)
+        else:
+            g.principal, g.root = LINKED, replace(here(), path=here().path.replace("<link>", token))
+            g.scope = g.root.scope & gate.linked(token)
+
+    @app.after_request
+    def mark(response: Response) -> Response:
+        if gate.authenticators:
+            response.vary.add("Authorization")
+        return response
+
+
+def blueprint_name(registered: str) -> str:
+    """The name of a blueprint that is registered below several roots, as `name-number` but for the first."""
+    return registered.partition("-")[0]
+
+
+def _credentials(gate: Gate) -> Credentials:
+    query = dict(parse_parameters(request.query_string)) if gate.query_tokens else {}
+    return Credentials.of_request(dict(request.headers), query.get(QUERY_TOKEN))

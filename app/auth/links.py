@@ -1,0 +1,57 @@
+"""Share links: a service root of its own that shows one study, for a time, to whoever has it.
+
+    https://host/link/TOKEN             a DICOMweb root, as a viewer is configured
+    https://host/link/TOKEN/studies     finds that study and no other
+
+The token holds the study and when it ends, signed with LINK_SECRET (HMAC-SHA256); a new secret ends all links.
+"""
+
+import hashlib
+import time
+from dataclasses import dataclass
+
+from itsdangerous import BadData, URLSafeSerializer
+
+from db.scope import Scope
+from dicomweb.errors import NotFound
+from qido.plan_filter import parse_filter
+
+PATH = "/link/<link>"
+"""Where the root of a link is, as a URL rule."""
+
+SECRET_BYTES_AT_LEAST = 32
+_SALT = "study link"
+
+
+@dataclass(frozen=True)
+class Link:
+    """One study, until a time in seconds since 1970."""
+
+    study_instance_uid: str
+    expires_at: int
+
+    @property
+    def scope(self) -> Scope:
+        """What the link shows."""
+        return Scope(None, (parse_filter("StudyInstanceUID", [self.study_instance_uid]),))
+
+
+class Links:
+    """Makes and reads tokens."""
+
+    def __init__(self, secret: str) -> None:
+        self._serializer = URLSafeSerializer(secret, _SALT, signer_kwargs={"digest_method": hashlib.sha256})
+
+    def token(self, link: Link) -> str:
+        """The token of a link."""
+        return str(self._serializer.dumps([link.study_instance_uid, link.expires_at]))
+
+    def read(self, token: str) -> Link:
+        """The link of a token; NotFound where it was not made here, or has ended."""
+        try:
+            link = Link(*self._serializer.loads(token))
+        except (BadData, TypeError) as error:
+            raise NotFound("no such link") from error
+        if time.time() >= link.expires_at:
+            raise NotFound("the link has ended")
+        return link

@@ -1,0 +1,72 @@
+"""Tokens of an OpenID Connect issuer (RFC 7519, RFC 8725): signature, algorithm, issuer, audience, times count."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jwt
+
+from app.auth.bearer import PREFIX
+from app.auth.keys import IssuerKeys
+from app.auth.principal import Credentials, NotProven, Principal
+
+LEEWAY_SECONDS = 60
+
+
+class Oidc:
+    """Who has a token of the issuer, made for one of the audiences, and signed with one of the algorithms."""
+
+    challenge = 'Bearer realm="DICOMweb"'
+
+    def __init__(
+        self,
+        issuer: str,
+        audiences: Sequence[str],
+        algorithms: Sequence[str] = ("RS256",),
+        groups_claim: str = "groups",
+    ) -> None:
+        self._keys = IssuerKeys(issuer)
+        self._issuer = issuer
+        self._audiences = list(audiences)
+        self._algorithms = list(algorithms)
+        self._groups_claim = groups_claim
+
+    def principal(self, credentials: Credentials) -> Principal | None:
+        """Who it is, by a token of the issuer."""
+        if credentials.scheme != "bearer" or credentials.value.startswith(PREFIX):
+            return None
+        token = credentials.value
+        key = self._keys.key(header_of(token, self._algorithms).get("kid"))
+        try:
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=self._algorithms,
+                issuer=self._issuer,
+                audience=self._audiences,
+                leeway=LEEWAY_SECONDS,
+                options={"require": ["exp", "iss", "aud", "sub"]},
+            )
+        except (jwt.PyJWTError, ValueError, TypeError) as error:  # the latter two from claims of odd types
+            raise NotProven(type(error).__name__) from error
+        return principal_of(claims, self._groups_claim)
+
+
+def header_of(token: str, algorithms: Sequence[str]) -> Mapping[str, Any]:
+    """The header of a token, not verified; NotProven where it is none, or of another algorithm."""
+    try:
+        header = jwt.get_unverified_header(token)
+    except jwt.PyJWTError as error:
+        raise NotProven(type(error).__name__) from error
+    if header.get("alg") not in algorithms:
+        raise NotProven("signed with another algorithm")
+    return header
+
+
+def principal_of(claims: Mapping[str, Any], groups_claim: str) -> Principal:
+    """Who the claims speak of; groups are in the claim of that name, which may be a dotted path."""
+    name = next((claims[key] for key in ("preferred_username", "email", "sub") if isinstance(claims.get(key), str)), "")
+    groups: Any = claims
+    for step in groups_claim.split("."):
+        groups = groups.get(step) if isinstance(groups, Mapping) else None
+    listed = groups.split() if isinstance(groups, str) else groups if isinstance(groups, list) else []
+    return Principal(name, frozenset(group for group in listed if isinstance(group, str)), dict(claims))

@@ -1,0 +1,246 @@
+"""Nothing is let through that nobody has asked after: every route of the application is closed to strangers."""
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from ahi.fetchers import Fetchers
+from app.auth.bearer import new_token
+from app.auth.links import Link, Links
+from app.factory import create_app
+from app.settings import Settings, SettingsError
+from db.engine import Database
+from tests.app.auth.provider import AUDIENCE, Provider, provided
+from tests.qido.archive import Series, Study, write
+from tests.servers import Sqlite
+
+OPEN = {"health", "live"}
+A, B = "a" * 32, "b" * 32
+STUDIES = (
+    Study("1.1", series=(Series("1.1.1", {"modality": "CT", "institutionname": "North"}, datastores=(A,)),)),
+    Study("1.2", series=(Series("1.2.1", {"modality": "MR", "institutionname": "South"}, datastores=(B,)),)),
+)
+SECRET = "s" * 32
+
+
+@pytest.fixture(scope="session")
+def index(sqlite: Sqlite) -> str:
+    url = sqlite.new_index()
+    write(url, STUDIES)
+    return url
+
+
+Maker = Callable[..., Flask]
+
+
+@pytest.fixture
+def app_with(index: str, tmp_path: Path) -> Maker:
+    """Makes applications with settings; `rules` are written to a file."""
+
+    def make(rules: Any = None, **settings: Any) -> Flask:
+        if rules is not None:
+            (tmp_path / "rules").write_text(json.dumps(rules))
+            settings["access_rules"] = tmp_path / "rules"
+        return create_app(Settings(cache_root=tmp_path, **settings), Database(index), Fetchers([]))
+
+    return make
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Path:
+    path = tmp_path / "users"
+    path.write_text(f"anna:{bcrypt.hashpw(b'geheim', bcrypt.gensalt(4)).decode()}\n")
+    return path
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with provided() as provider:
+        yield provider
+
+
+def oidc(provider: Provider) -> dict[str, Any]:
+    return {"auth": ("oidc",), "oidc_issuer": provider.issuer, "oidc_audience": (AUDIENCE,)}
+
+
+def by(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+ANNA = {"Authorization": "Basic " + base64.b64encode(b"anna:geheim").decode()}
+
+
+def seen(answer: TestResponse) -> list[str]:
+    """The studies of an answer."""
+    assert answer.status_code == 200, answer.text
+    return sorted(study["0020000D"]["Value"][0] for study in answer.get_json(force=True))
+
+
+def test_every_route_is_closed_to_strangers(app_with: Maker, users: Path) -> None:
+    app = app_with(auth=("basic",), auth_users_file=users)
+    closed = 0
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(path:)?\w+>", "1", rule.rule)
+        if path.rpartition("/")[2] in OPEN or path.startswith("/link/"):
+            continue
+        for method in (rule.methods or set()) - {"OPTIONS"}:
+            answer = app.test_client().open(path, method=method)
+            assert (answer.status_code, answer.headers.getlist("WWW-Authenticate")) == (
+                401,
+                ['Basic realm="DICOMweb", charset="UTF-8"'],
+            ), (path, method)
+            closed += 1
+    assert closed > 50
+
+
+def test_no_link_opens_anything_unless_it_was_made_here(app_with: Maker, users: Path) -> None:
+    paths = [rule.rule for rule in app_with().url_map.iter_rules() if rule.rule.startswith("/link/")]
+    assert len(paths) > 20
+    tokens = ("1", Links("x" * 32).token(Link("1.1", 2**33)), Links(SECRET).token(Link("1.1", 1)))
+    for settings in ({}, {"link_secret": SECRET}):
+        app = app_with(auth=("basic",), auth_users_file=users, **settings)
+        for path in paths:
+            if path.rpartition("/")[2] in OPEN:
+                continue
+            for token in tokens:
+                link = re.sub(r"<(path:)?\w+>", "1", path.replace("<link>", token))
+                method = "POST" if link.endswith("/prefetch") else "GET"
+                assert app.test_client().open(link, method=method).status_code == 404, link
+
+
+@pytest.mark.parametrize("path", ["/aetitle/live", "/aetitle/nothing", "/nothing/studies"])
+def test_what_tells_nothing_asks_nobody(app_with: Maker, users: Path, path: str) -> None:
+    answer = app_with(auth=("basic",), auth_users_file=users).test_client().get(path)
+    assert answer.status_code == (200 if path.endswith("live") else 404)
+
+
+def test_a_preflight_needs_no_credentials_and_a_refusal_can_be_read(app_with: Maker, users: Path) -> None:
+    """Browsers send none with a preflight, and a viewer asks for a token when it reads 401."""
+    app = app_with(auth=("basic",), auth_users_file=users, cors_origins=("https://viewer.example.org",))
+    origin = {"Origin": "https://viewer.example.org"}
+    asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization,range,accept"}
+    preflight = app.test_client().options("/aetitle/studies", headers={**origin, **asked})
+    assert preflight.status_code == 204
+    assert preflight.headers["Access-Control-Allow-Headers"] == "authorization,range,accept"
+    refused = app.test_client().get("/aetitle/studies", headers=origin)
+    assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, origin["Origin"])
+
+
+def test_all_who_are_known_see_everything_without_rules(app_with: Maker, users: Path) -> None:
+    answer = app_with(auth=("basic",), auth_users_file=users).test_client().get("/aetitle/studies", headers=ANNA)
+    assert seen(answer) == ["1.1", "1.2"]
+    assert "Authorization" in answer.vary
+
+
+@pytest.mark.parametrize("ways", [("basic", "oidc", "bearer"), ("bearer", "oidc", "basic")])
+def test_any_of_several_ways_counts(
+    app_with: Maker, users: Path, provider: Provider, tmp_path: Path, ways: tuple[str, ...]
+) -> None:
+    token, line = new_token("pacs")
+    (tmp_path / "tokens").write_text(line)
+    files = {"auth_users_file": users, "auth_tokens_file": tmp_path / "tokens"}
+    client = app_with(**{**oidc(provider), "auth": ways}, **files).test_client()
+    for headers in (ANNA, by(token), by(provider.token())):
+        assert seen(client.get("/aetitle/studies", headers=headers)) == ["1.1", "1.2"]
+    refused = client.get("/aetitle/studies", headers=by("x.y.z"))
+    assert refused.status_code == 401
+    assert {challenge.split()[0] for challenge in refused.headers.getlist("WWW-Authenticate")} == {"Basic", "Bearer"}
+
+
+@pytest.mark.parametrize(("allowed", "status"), [(True, 200), (False, 401)])
+def test_a_token_in_the_query_counts_if_it_is_allowed(
+    app_with: Maker, provider: Provider, *, allowed: bool, status: int
+) -> None:
+    client = app_with(**oidc(provider), auth_query_token=allowed).test_client()
+    answer = client.get(f"/aetitle/studies?access_token={provider.token()}")
+    assert answer.status_code == status
+
+
+RULES: list[tuple[Any, dict[str, Any], list[str] | int]] = [
+    ([{}], {}, ["1.1", "1.2"]),
+    ([], {}, 403),
+    ([{"group": "r"}], {}, 403),
+    ([{"group": "r"}], {"groups": ["q", "r"]}, ["1.1", "1.2"]),
+    ([{"name": "u1", "datastores": [A]}], {}, ["1.1"]),
+    ([{"claim": {"site": "n"}, "filter": {"InstitutionName": "North"}}], {"site": "n"}, ["1.1"]),
+    ([{"claim": {"site": "n"}, "filter": {"InstitutionName": "North"}}], {"site": ["m", "n"]}, ["1.1"]),
+    ([{"claim": {"site": "n"}}], {"site": "m"}, 403),
+    ([{"studies": ["1.2"]}], {}, ["1.2"]),
+    ([{"studies": ["1.1"], "datastores": [B]}], {}, []),
+    ([{"ae_titles": ["aetitle"]}], {}, ["1.1", "1.2"]),
+    ([{"ae_titles": ["research"]}], {}, 403),
+    ([{"group": "r", "datastores": [A]}, {"datastores": [B]}], {"groups": ["r"]}, ["1.1"]),
+    ([{"group": "r", "datastores": [A]}, {"datastores": [B]}], {}, ["1.2"]),
+]
+
+
+@pytest.mark.parametrize(("rules", "claims", "expected"), RULES)
+def test_the_first_rule_that_fits_says_what_is_seen(
+    app_with: Maker, provider: Provider, rules: Any, claims: dict[str, Any], expected: list[str] | int
+) -> None:
+    client = app_with(rules, **oidc(provider)).test_client()
+    answer = client.get("/aetitle/studies", headers=by(provider.token(**claims)))
+    if isinstance(expected, int):
+        assert answer.status_code == expected
+        return
+    assert seen(answer) == expected
+    for uid in ("1.1", "1.2"):
+        series = client.get(f"/aetitle/studies/{uid}/series", headers=by(provider.token(**claims)))
+        assert series.status_code == (200 if uid in expected else 404)
+    count = client.get("/aetitle/studies/count", headers=by(provider.token(**claims)))
+    assert count.get_json() == {"count": len(expected)}
+
+
+def test_a_link_shows_one_study_without_an_account(app_with: Maker, users: Path) -> None:
+    app = app_with(auth=("basic",), auth_users_file=users, link_secret=SECRET)
+    root = f"/link/{Links(SECRET).token(Link('1.2', 2**33))}"
+    answer = app.test_client().get(f"{root}/studies")
+    assert seen(answer) == ["1.2"]
+    assert answer.get_json(force=True)[0]["00081190"]["Value"] == [f"http://localhost{root}/studies/1.2"]
+    assert app.test_client().get(f"{root}/studies/1.1/series").status_code == 404
+    assert seen(app.test_client().get(f"{root}/studies?StudyInstanceUID=1.1")) == []
+
+
+def test_the_log_has_neither_tokens_nor_links(
+    app_with: Maker, provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    client = app_with(**oidc(provider), auth_query_token=True, link_secret=SECRET).test_client()
+    token, link = provider.token(), Links(SECRET).token(Link("1.2", 2**33))
+    client.get(f"/aetitle/studies?access_token={token}").close()
+    client.get("/aetitle/studies", headers=by(token + "x")).close()
+    client.get(f"/link/{link}/studies").close()
+    assert "/link/***/studies" in caplog.text
+    assert token[-20:] not in caplog.text
+    assert link not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"auth": ("basic",)}, "AUTH_USERS_FILE"),
+        ({"auth": ("basic",), "auth_users_file": Path("/nowhere")}, "AUTH_USERS_FILE /nowhere"),
+        ({"auth": ("bearer",)}, "AUTH_TOKENS_FILE"),
+        ({"auth": ("oidc",), "oidc_issuer": "https://idp"}, "OIDC_AUDIENCE"),
+        ({"auth": ("alb",)}, "ALB_ARN"),
+        ({"access_rules": Path("/nowhere")}, "ACCESS_RULES"),
+        ({"rules": [{}]}, "AUTH asks nobody"),
+        ({"rules": {}}, "list of rules"),
+        ({"rules": [{"grup": "x"}]}, "rule 1"),
+        ({"rules": [{}, {"filter": {"Rows": "1"}}]}, "rule 2"),
+        ({"rules": [{"datastores": ["x"]}]}, "rule 1"),
+        ({"rules": [{"studies": ["*"]}]}, "rule 1"),
+        ({"rules": [{"ae_titles": [1]}]}, "rule 1"),
+    ],
+)
+def test_a_gate_that_cannot_be_built_stops_the_start(app_with: Maker, settings: Any, problem: str) -> None:
+    with pytest.raises(SettingsError, match=problem):
+        app_with(**settings)
