@@ -3,7 +3,7 @@
 import base64
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 Element = dict[str, Any]
@@ -72,6 +72,15 @@ def _decimal(text: str) -> int | float:
         return int(text)
     except ValueError:
         return float(text)
+
+
+def encode_array(data_sets: Iterable[Mapping[str, Element]]) -> Iterator[bytes]:
+    """The bytes of an array of data sets, a piece for each; without any, `[]`."""
+    before = b"["
+    for data_set in data_sets:
+        yield before + encode(data_set)
+        before = b","
+    yield b"]" if before == b"," else b"[]"
 
 
 def encode(data_set: Mapping[str, Element]) -> bytes:

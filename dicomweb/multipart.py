@@ -33,6 +33,11 @@ def boundary_of(tag: str) -> str:
     return f"dicomweb-{hashlib.sha256(tag.encode()).hexdigest()[:48]}"
 
 
+def multipart_type(part_type: str, tag: str) -> str:
+    """The Content-Type of the multipart answer with this entity tag."""
+    return f'multipart/related; type="{part_type}"; boundary={boundary_of(tag)}'
+
+
 def encode_multipart(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
     """The body, from the first boundary (no preamble: some clients fail on one) to the closing one.
 

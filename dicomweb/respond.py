@@ -9,9 +9,8 @@ from flask import Response
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
-from dicomweb.conditional import entity_tag, is_known, parse_range
-from dicomweb.dicom_json import Element, encode
-from dicomweb.dicom_xml import DICOM_XML, encode_xml
+from dicomweb.conditional import digest, entity_tag, is_known, parse_range
+from dicomweb.encoding import Coding, choose_coding, compress, is_worth_compressing
 from dicomweb.errors import (
     BadRequest,
     Forbidden,
@@ -23,7 +22,7 @@ from dicomweb.errors import (
     UpstreamBusy,
     UpstreamFailed,
 )
-from dicomweb.multipart import Part, boundary_of, encode_multipart, multipart_length
+from dicomweb.multipart import Part, boundary_of, encode_multipart, multipart_length, multipart_type
 
 STATUS: Mapping[type[ProxyError], int] = {
     BadRequest: 400,
@@ -36,7 +35,6 @@ STATUS: Mapping[type[ProxyError], int] = {
     UpstreamBusy: 503,
 }
 
-DICOM_JSON = "application/dicom+json"
 _WARNING_AGENT = "AHI-DICOMweb-Proxy"
 
 
@@ -73,45 +71,33 @@ def _problem(status: int, detail: str) -> Response:
     return Response(json.dumps(body), status=status, content_type="application/problem+json")
 
 
-def dicom_json(data_sets: Iterable[Mapping[str, Element]]) -> Response:
-    """An array of data sets; no data set is `[]` with 200 (PS3.18 Section 8.3.4.4, current text)."""
-    return dicom_json_text([encode(data_set) for data_set in data_sets])
+def found(
+    request: Headers, body: Sequence[bytes], content_type: str, warnings: Sequence[str], total: int | None = None
+) -> Response:
+    """What a search found, in pieces; `total` is the number of all results, None if nobody asked.
 
-
-def dicom_xml(data_sets: Iterable[tuple[str, Mapping[str, Element]]]) -> Response:
-    """One part for each location, which may be "", and data set (PS3.18 Section 8.7.3.2)."""
-    encoded = [(location, encode_xml(data_set)) for location, data_set in data_sets]
-    parts = [Part(DICOM_XML, location, len(body), partial(iter, (body,))) for location, body in encoded]
-    return multipart(parts, DICOM_XML, entity_tag(encoded))
-
-
-def page(response: Response, warnings: Sequence[str], total: int | None) -> Response:
-    """The answer, marked as a page of `total` results, if that is known, and as one of several representations."""
-    response.vary.add("Accept")
+    `request` is the headers of the request. The entity tag follows from the bytes: the index has no version.
+    """
+    accepted = request.get("Accept-Encoding") if is_worth_compressing(sum(map(len, body))) else None
+    coding = choose_coding(accepted)
+    tag = entity_tag("search", content_type, coding, digest(body))
+    make = partial(encoded, body, content_type, coding)
+    response = unless_known(request, tag, PRIVATE, "Accept, Accept-Encoding", make)
     if total is not None:
         response.headers["X-Total-Count"] = str(total)
-    return _warned(response, warnings)
-
-
-def count(number: int, warnings: Sequence[str] = ()) -> Response:
-    """How many there are: `{"count": 3}`, which is not of the standard."""
-    return _warned(Response(json.dumps({"count": number}), content_type="application/json"), warnings)
-
-
-def _warned(response: Response, warnings: Sequence[str]) -> Response:
     for text in warnings:
         response.headers.add("Warning", f'299 {_WARNING_AGENT} "{text}"')
     return response
 
 
-def dicom_json_text(data_sets: Sequence[bytes]) -> Response:
-    """An array of data sets that are JSON text already."""
-    return Response(b"[" + b",".join(data_sets) + b"]", content_type=DICOM_JSON)
-
-
-def multipart_type(part_type: str, tag: str) -> str:
-    """The Content-Type of the multipart answer with this entity tag."""
-    return f'multipart/related; type="{part_type}"; boundary={boundary_of(tag)}'
+def encoded(body: Iterable[bytes], content_type: str, coding: Coding) -> Response:
+    """One representation in a content coding."""
+    pieces = compress(body, coding)
+    response = Response(pieces, content_type=content_type)
+    response.content_length = sum(map(len, pieces))
+    if coding is not Coding.IDENTITY:
+        response.headers["Content-Encoding"] = coding.value
+    return response
 
 
 def multipart(parts: Iterable[Part], part_type: str, tag: str) -> Response:
@@ -129,6 +115,9 @@ def multipart(parts: Iterable[Part], part_type: str, tag: str) -> Response:
 
 NO_CACHE = "public, no-cache"
 """Caches may keep it, shared ones too, and ask each time whether it is still current: credentials are checked here."""
+
+PRIVATE = "private, no-cache"
+"""For what searches find: patients are named in it, and who may see them is for nobody else to remember."""
 
 IMMUTABLE = "public, max-age=600, s-maxage=0, proxy-revalidate"
 """For frames: what a browser holds need not be asked for again for a while, a shared cache must ask each time."""

@@ -1,11 +1,17 @@
 """Which representation of the results the client gets (PS3.18 Section 10.6.4)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from dicomweb.accept import MediaRange, parse_accept
-from dicomweb.dicom_xml import DICOM_XML
+from dicomweb.conditional import digest, entity_tag
+from dicomweb.dicom_json import DataSet, encode_array
+from dicomweb.dicom_xml import DICOM_XML, encode_xml
 from dicomweb.errors import NotAcceptable
+from dicomweb.multipart import Part, boundary_of, encode_multipart, multipart_type
+from dicomweb.table import encode_csv
+from qido.results import location
 
 DICOM_JSON = "application/dicom+json"
 JSON = "application/json"
@@ -37,6 +43,24 @@ def choose(query: Sequence[str], header: str | None) -> str:
         if offer := next(_fitting(media_range), None):
             return offer.media_type
     raise NotAcceptable("not acceptable; offered: " + ", ".join(map(str, OFFERS)))
+
+
+def encode(media_type: str, data_sets: Iterable[DataSet], tags: Sequence[str]) -> tuple[str, Sequence[bytes]]:
+    """The Content-Type of the results in this media type, and their bytes, in pieces; `tags` are the columns of CSV."""
+    match media_type:
+        case "text/csv":
+            return f"{CSV}; charset=utf-8", [encode_csv(data_sets, tags)]
+        case "application/dicom+xml":
+            parts = [_xml_part(data_set) for data_set in data_sets]
+            tag = entity_tag(digest(chunk for part in parts for chunk in part.chunks()))
+            return multipart_type(DICOM_XML, tag), list(encode_multipart(parts, boundary_of(tag)))
+        case _:
+            return media_type, list(encode_array(data_sets))
+
+
+def _xml_part(data_set: DataSet) -> Part:
+    body = encode_xml(data_set)
+    return Part(DICOM_XML, location(data_set), len(body), partial(iter, (body,)))
 
 
 def _fitting(media_range: MediaRange) -> Iterator[Offer]:

@@ -1,5 +1,6 @@
 """From what was found to the data sets of an answer (PS3.18 Section 10.6.3.3)."""
 
+from collections.abc import Iterator
 from datetime import date, time
 
 from dicomweb.dicom_json import DataSet, Element, element
@@ -15,9 +16,12 @@ _PATH = ((Level.STUDY, "studies", STUDY_UID), (Level.SERIES, "series", SERIES_UI
          (Level.INSTANCE, "instances", INSTANCE_UID))  # fmt: skip
 
 
-def data_sets(query: Query, found: Found, root: str) -> list[DataSet]:
-    """One data set for each result; `root` is the public URL of the service, without a slash at its end."""
-    return [_data_set(query.level, result, root) for result in found.results]
+def data_sets(query: Query, found: Found, root: str) -> Iterator[DataSet]:
+    """One data set for each result, made when its turn comes; a data set takes ten times what its text does.
+
+    `root` is the public URL of the service, without a slash at its end.
+    """
+    return (_data_set(query.level, result, root) for result in found.results)
 
 
 def tags(query: Query) -> list[str]:

@@ -1,5 +1,6 @@
 """The resources of a search (PS3.18 Section 10.6)."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -8,15 +9,12 @@ from flask import Blueprint, Response, request
 from db.engine import Database
 from db.scope import Scope
 from dicomweb import respond
-from dicomweb.dicom_json import DataSet, encode
-from dicomweb.dicom_xml import DICOM_XML
 from dicomweb.parameters import parse_parameters
-from dicomweb.table import encode_csv
 from qido.attributes import Level
 from qido.find import count, find
 from qido.query import Query, parse_query
-from qido.representation import CSV, DICOM_JSON, JSON, choose
-from qido.results import data_sets, location, tags, warnings
+from qido.representation import JSON, choose, encode
+from qido.results import data_sets, tags, warnings
 
 _RESOURCES = {  # PS3.18 Table 10.6.1-1, and patients, which are not of the standard; each with `/count` below it
     "/patients": Level.PATIENT,
@@ -26,13 +24,6 @@ _RESOURCES = {  # PS3.18 Table 10.6.1-1, and patients, which are not of the stan
     "/series": Level.SERIES,
     "/studies/<study>/series/<series>/instances": Level.INSTANCE,
     "/instances": Level.INSTANCE,
-}
-
-_ENCODERS: dict[str, Callable[[Query, list[DataSet]], Response]] = {
-    DICOM_JSON: lambda _, found: respond.dicom_json(found),
-    JSON: lambda _, found: respond.single(b"[" + b",".join(map(encode, found)) + b"]", JSON),
-    DICOM_XML: lambda _, found: respond.dicom_xml((location(data_set), data_set) for data_set in found),
-    CSV: lambda query, found: respond.single(encode_csv(found, tags(query)), f"{CSV}; charset=utf-8"),
 }
 
 
@@ -54,12 +45,13 @@ def blueprint(
         found = find(database, query)
         accepted = [value for name, value in parse_parameters(request.query_string) if name == "accept"]
         media_type = choose(accepted, request.headers.get("Accept"))
-        response = _ENCODERS[media_type](query, data_sets(query, found, public_root()))
-        return respond.page(response, warnings(query, found), found.total)
+        content_type, body = encode(media_type, data_sets(query, found, public_root()), tags(query))
+        return respond.found(request.headers, body, content_type, warnings(query, found), found.total)
 
     def count_results(**target: Any) -> Response:
         query = asked(**target)
-        return respond.count(count(database, query), query.warnings)
+        body = json.dumps({"count": count(database, query)}).encode()
+        return respond.found(request.headers, [body], JSON, query.warnings)
 
     for rule, level in _RESOURCES.items():
         for path, view in ((rule, search), (f"{rule}/count", count_results)):

@@ -28,6 +28,7 @@ ONLY = {  # library: the folders and files that may know it
     "boto3": ("ahi", "datastore", "db/secret.py"),
     "botocore": ("ahi", "datastore", "db/secret.py"),
     "sqlalchemy": ("db", "qido/plan*.py", "datastore/index*.py", "app/service.py"),  # the last: a URL, no SQL
+    "backports": ("dicomweb/encoding.py",),
     "pymysql": (),  # SQLAlchemy loads it by name
     "psycopg": (),
     **dict.fromkeys(CODECS, ("ahi", "datastore")),
@@ -82,6 +83,7 @@ def test_every_package_has_its_place_in_the_order() -> None:
 DISTRIBUTION = {
     "PIL": "pillow",
     "argon2": "argon2-cffi",
+    "backports": "backports.zstd",
     "jwt": "pyjwt",
     "openjpeg": "pylibjpeg-openjpeg",
     "rle": "pylibjpeg-rle",

@@ -13,7 +13,7 @@ from dicomweb import respond
 from dicomweb.conditional import entity_tag
 from dicomweb.dicom_xml import DICOM_XML
 from dicomweb.errors import NotAcceptable, NotFound
-from dicomweb.multipart import Part
+from dicomweb.multipart import Part, multipart_type
 from dicomweb.parameters import parse_parameters
 from wado.archive import encode_zip
 from wado.files import agree_on_files, encode_parts
@@ -99,7 +99,7 @@ class Retrieve:
 
         def make() -> Response:
             if media_type == DICOM_XML:
-                body, content_type = self.encoded.read(key, xml), respond.multipart_type(media_type, tag)
+                body, content_type = self.encoded.read(key, xml), multipart_type(media_type, tag)
             elif squeezed:
                 body = self.encoded.read(key, lambda name: self.fetchers.run(key, compress, name, json()))
                 content_type = media_type

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dicomweb.dicom_json import binary_element, element, encode
+from dicomweb.dicom_json import binary_element, element, encode, encode_array
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,11 @@ def test_binary_is_base64_and_empty_binary_has_no_value() -> None:
 
 def test_text_is_utf_8() -> None:
     assert json.loads(encode({"00100020": element("LO", ["é"])})) == {"00100020": {"vr": "LO", "Value": ["é"]}}
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+def test_an_array_has_a_piece_for_each_data_set(number: int) -> None:
+    data_sets = [{"00100020": element("LO", [str(n)])} for n in range(number)]
+    pieces = list(encode_array(iter(data_sets)))
+    assert len(pieces) == number + 1
+    assert json.loads(b"".join(pieces)) == data_sets

@@ -244,6 +244,19 @@ def test_a_filter_on_series_hides_what_other_series_add_to_their_study(sample: D
     assert len(SAMPLE) == 5
 
 
+def test_modalities_in_study_are_those_of_series_in_scope(new_index: Callable[[], str]) -> None:
+    url = new_index()
+    series = (Series("1.1.1", {"modality": "CT"}, (), ("A",)), Series("1.1.2", {"modality": "MR"}, (), ("B",)))
+    write(url, [Study("1.1", {"patientid": "P"}, {}, series)])
+    database = Database(url)
+    counts = [
+        client(database, scope=scope("A", ModalitiesInStudy=modality)).get("/aetitle/studies/count").get_json()
+        for modality in ("CT", "MR", "?R|CT")
+    ]
+    database.close()
+    assert [found["count"] for found in counts] == [1, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("name", "values", "problem"),
     [
