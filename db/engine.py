@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Executable, Row, create_engine, event, select
+from sqlalchemy import Executable, Row, create_engine, event, inspect, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -16,6 +16,8 @@ from db.fuzzy import search_in_sqlite
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 
 log = logging.getLogger(__name__)
+
+_QUICK_SECONDS = 2.0
 
 # What each database is told when a session begins: read only, and no statement longer than {seconds}.
 _SESSION_START = {
@@ -39,8 +41,9 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=10,
-            pool_pre_ping=True,
             pool_recycle=1800,
+            isolation_level="AUTOCOMMIT",  # a statement is all there is: no round trips to begin and to end it
+            skip_autocommit_rollback=True,
             hide_parameters=True,  # values of a search are patient data
             connect_args=_connect_args(self._url, statement_timeout_seconds),
         )
@@ -59,12 +62,34 @@ class Database:
         connection.commit()  # or PostgreSQL forgets all of it when the first transaction is rolled back
 
     def rows(self, statement: Executable) -> Sequence[Row[Any]]:
-        """All rows of a statement; UpstreamBusy when the index does not answer, UpstreamFailed when it refuses."""
-        with _translated(), self._engine.connect() as connection:
+        """All rows of a statement; UpstreamBusy when the index does not answer, UpstreamFailed when it refuses.
+
+        A connection that has died in the pool shows itself by a quick failure; then another one is made and asked. To
+        ask beforehand whether it lives would cost a round trip for each statement.
+        """
+        started = time.monotonic()
+        with _translated():
+            try:
+                return self._run(statement)
+            except DBAPIError as error:
+                if not error.connection_invalidated or time.monotonic() - started > _QUICK_SECONDS:
+                    raise
+            return self._run(statement)
+
+    def _run(self, statement: Executable) -> Sequence[Row[Any]]:
+        with self._engine.connect() as connection:
             started = time.monotonic()
             rows = connection.execute(statement).all()
             log.debug("index rows=%d ms=%d", len(rows), (time.monotonic() - started) * 1000)
             return rows
+
+    def indexed(self, table: str) -> list[tuple[str, ...]]:
+        """The columns of each index of a table, as far as they are columns; errors are those of `rows`."""
+        with _translated(), self._engine.connect() as connection:
+            inspector = inspect(connection)
+            unique = [found["column_names"] for found in inspector.get_unique_constraints(table)]
+            found = [found["column_names"] for found in inspector.get_indexes(table)]
+        return [tuple(name for name in names if name) for names in (*unique, *found)]
 
     def ping(self) -> None:
         """Nothing if the index answers, else UpstreamBusy."""

@@ -81,20 +81,27 @@ class Sqlite:
 class MariaDb:
     """A private MariaDB server. Its collation is the nearest to that of stock MySQL 8 (utf8mb4_0900_ai_ci)."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Path | None = None, *, memory: str = "64M", log: str = "16M") -> None:
+        """In a folder of its own that goes with it, or in `kept`, which stays and may hold the data of an earlier one.
+
+        `memory` and `log` are the sizes of InnoDB's buffer pool and redo log.
+        """
         self._programs = [
             _program("mariadb-install-db", "mariadb-server"),
             _program("mariadbd", "mariadb-server", "/usr/sbin"),
         ]
-        self._folder = Path(tempfile.mkdtemp(prefix="test-mariadb-"))
+        self._folder = kept or Path(tempfile.mkdtemp(prefix="test-mariadb-"))
         self._keep = self._folder / "keep"
+        self._kept = kept is not None
+        self._sizes = {"innodb-buffer-pool-size": memory, "innodb-log-file-size": log}
         self._port = free_port()
         self._numbers = count(1)
         self._user = ["--user=root"] if os.getuid() == 0 else []
-        self._install()
+        if not (self._folder / "data").exists():
+            self._install()
         self.start()
         self.execute(
-            f"CREATE USER writer@'%' IDENTIFIED BY '{PASSWORD}'",
+            f"CREATE OR REPLACE USER writer@'%' IDENTIFIED BY '{PASSWORD}'",
             "GRANT ALL ON *.* TO writer@'%'",
         )
 
@@ -113,9 +120,13 @@ class MariaDb:
 
     def start(self) -> None:
         """Start the server: in the constructor, and after a `stop`."""
-        self._keep.unlink(missing_ok=True)
+        if self._kept:
+            self._keep.touch()
+        else:
+            self._keep.unlink(missing_ok=True)
         options = {
             "datadir": self._folder / "data",
+            "tmpdir": self._folder,
             "socket": self._folder / "server.sock",
             "bind-address": "127.0.0.1",
             "port": self._port,
@@ -125,8 +136,7 @@ class MariaDb:
             "innodb-flush-log-at-trx-commit": 0,
             "innodb-flush-method": "nosync",
             "innodb-doublewrite": 0,
-            "innodb-buffer-pool-size": "64M",
-            "innodb-log-file-size": "16M",
+            **self._sizes,
         }
         settings = [f"--{name}={value}" for name, value in options.items()]
         command = [self._programs[1], "--no-defaults", *self._user, *settings]
@@ -142,10 +152,14 @@ class MariaDb:
                 cursor.execute(statement)
 
     def new_index(self) -> str:
-        """The URL of a fresh, empty index, with all rights; it says not to try TLS, which costs 30 ms a connection."""
+        """The URL of a fresh, empty index, with all rights."""
         name = f"index{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name}")
-        return _with_schema(self._url("writer", name).update_query_dict({"ssl_disabled": "true"}))
+        return _with_schema(make_url(self.url(name)))
+
+    def url(self, database: str) -> str:
+        """The URL of a database, with all rights; it says not to try TLS, which costs 30 ms a connection."""
+        return _text(self._url("writer", database).update_query_dict({"ssl_disabled": "true"}))
 
     def new_reader(self) -> tuple[str, str]:
         """The URLs of a fresh, empty index: with all rights, and of a user who may do no more than SELECT in it."""

@@ -1,0 +1,66 @@
+"""The indexes that search and retrieval want and the index project does not create.
+
+One table, for the documents, for `python main.py check`, for the benchmark, and for the embedded data store, which
+creates them itself. Nothing needs them to be right; each says what it makes quick.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from db.engine import Database
+from db.schema import metadata
+
+
+@dataclass(frozen=True)
+class IndexWanted:
+    """An index of `table`; `buys` says what it makes quick. `newest_first` is the order of its columns."""
+
+    name: str
+    table: str
+    columns: tuple[str, ...]
+    buys: str
+    newest_first: bool = False
+
+    def create(self, dialect: str) -> str:
+        """The statement that creates it, in the SQL of a dialect by SQLAlchemy's name.
+
+        MySQL, MariaDB and SQLite read an index backwards and take NULL for the lowest value: that is newest first with
+        the unknown last. PostgreSQL takes NULL for the highest, so the order has to be in the index.
+        """
+        backwards = " DESC NULLS LAST" if self.newest_first and dialect == "postgresql" else ""
+        return f"CREATE INDEX {self.name} ON {self.table} ({', '.join(name + backwards for name in self.columns)})"
+
+
+WANTED = (
+    IndexWanted(
+        "study_newest_first",
+        "study",
+        ("studydate", "studytime", "study_pkey"),
+        "the first pages of a search, which are the newest studies; StudyDate",
+        newest_first=True,
+    ),
+    IndexWanted("series_modality", "series", ("modality", "study_pkey"), "ModalitiesInStudy and Modality"),
+    IndexWanted("imageset_series", "imageset", ("series_pkey",), "every retrieval; the data stores of `AE_TITLES`"),
+)
+
+
+def missing_indexes(database: Database) -> list[IndexWanted]:
+    """Those that the index does not have, under whatever name.
+
+    UpstreamBusy when the index does not answer, UpstreamFailed when it does not let us look.
+    """
+    return [wanted for wanted in WANTED if not _is_there(wanted, database.indexed(wanted.table))]
+
+
+def create_statements(dialect: str, wanted: Sequence[IndexWanted] = WANTED) -> list[str]:
+    """What an operator runs in a database of this dialect."""
+    return [index.create(dialect) for index in wanted]
+
+
+def _is_there(wanted: IndexWanted, indexed: Sequence[tuple[str, ...]]) -> bool:
+    """Whether one of `indexed` begins with the columns; the primary key is at the end of each by itself in InnoDB."""
+    (primary_key,) = metadata.tables[wanted.table].primary_key.columns.keys()
+    needed = tuple(name for name in wanted.columns if name != primary_key)
+    return any(columns[: len(needed)] == needed for columns in indexed)
