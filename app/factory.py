@@ -7,6 +7,7 @@ from werkzeug.exceptions import HTTPException
 
 import qido.routes
 import wado.routes
+import wado.uri.routes
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers
 from ahi.store import Encoded, Frames, ImageSets
@@ -43,6 +44,8 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
     add_cors(app, settings.cors_origins)
     app.register_blueprint(qido.routes.blueprint(database, public_root, settings.max_results), url_prefix=PREFIX)
     app.register_blueprint(wado.routes.blueprint(retrieve), url_prefix=PREFIX)
+    uri_service = wado.uri.routes.UriService(locator, frames, fetchers)
+    app.register_blueprint(wado.uri.routes.blueprint(uri_service), url_prefix=PREFIX)
     app.register_blueprint(health.blueprint(database, fetchers), url_prefix=PREFIX)
     app.register_error_handler(ProxyError, respond.problem)
     app.register_error_handler(HTTPException, respond.problem)

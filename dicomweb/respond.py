@@ -83,15 +83,16 @@ def page(response: Response, warnings: Sequence[str], total: int | None) -> Resp
     response.vary.add("Accept")
     if total is not None:
         response.headers["X-Total-Count"] = str(total)
-    return _warned(response, warnings)
+    return warned(response, warnings)
 
 
 def count(number: int, warnings: Sequence[str] = ()) -> Response:
     """How many there are: `{"count": 3}`, which is not of the standard."""
-    return _warned(Response(json.dumps({"count": number}), content_type="application/json"), warnings)
+    return warned(Response(json.dumps({"count": number}), content_type="application/json"), warnings)
 
 
-def _warned(response: Response, warnings: Sequence[str]) -> Response:
+def warned(response: Response, warnings: Sequence[str]) -> Response:
+    """The answer with a Warning header for each text (PS3.18 Section 8.3.4)."""
     for text in warnings:
         response.headers.add("Warning", f'299 {_WARNING_AGENT} "{text}"')
     return response
