@@ -13,6 +13,7 @@ from ahi.fetchers import Fetchers
 from ahi.store import Encoded, Frames, ImageSets
 from app import health
 from app.access_log import add_access_log
+from app.capabilities import add_capabilities
 from app.cors import add_cors
 from app.settings import Settings
 from db.engine import Database
@@ -42,6 +43,7 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
     app.url_map.merge_slashes = False
     add_access_log(app)
     add_cors(app, settings.cors_origins)
+    add_capabilities(app, PREFIX, public_root)
     app.register_blueprint(qido.routes.blueprint(database, public_root, settings.max_results), url_prefix=PREFIX)
     app.register_blueprint(wado.routes.blueprint(retrieve), url_prefix=PREFIX)
     uri_service = wado.uri.routes.UriService(locator, frames, fetchers)
