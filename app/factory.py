@@ -7,11 +7,12 @@ from werkzeug.exceptions import HTTPException
 
 import qido.routes
 import wado.routes
+import wado.uri.routes
 from ahi.ahead import Ahead, Budget
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers
 from ahi.store import Encoded, Frames, ImageSets
-from app import ae_titles, health
+from app import ae_titles, capabilities, health
 from app.access_log import add_access_log, logged_path
 from app.ae_titles import ServiceRoot
 from app.auth import links
@@ -60,12 +61,14 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
     blueprints = (
         qido.routes.blueprint(database, public_root, scope, settings.max_results),
         wado.routes.blueprint(retrieve),
+        wado.uri.routes.blueprint(wado.uri.routes.UriService(locator, frames, fetchers)),
+        capabilities.blueprint(app, lambda: here().path, public_root),
         health.blueprint(database, fetchers),
     )
     service_roots = ae_titles.service_roots(settings.ae_titles, dcm4chee_paths=settings.dcm4chee_paths)
     for number, root in enumerate([*service_roots, ServiceRoot(links.PATH, service_roots[0].scope)]):
         for blueprint in blueprints:
-            name = f"{blueprint.name}-{number}" if number else blueprint.name
+            name = f"{blueprint.name}@{number}" if number else blueprint.name
             roots[name] = root
             app.register_blueprint(blueprint, url_prefix=root.path, name=name)
     app.register_error_handler(ProxyError, respond.problem)

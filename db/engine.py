@@ -87,8 +87,8 @@ class Database:
         """The columns of each index of a table, as far as they are columns; errors are those of `rows`."""
         with _translated(), self._engine.connect() as connection:
             inspector = inspect(connection)
-            unique = [found["column_names"] for found in inspector.get_unique_constraints(table)]
-            found = [found["column_names"] for found in inspector.get_indexes(table)]
+            unique: list[Any] = [found["column_names"] for found in inspector.get_unique_constraints(table)]
+            found: list[Any] = [found["column_names"] for found in inspector.get_indexes(table)]
         return [tuple(name for name in names if name) for names in (*unique, *found)]
 
     def ping(self) -> None:

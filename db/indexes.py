@@ -7,8 +7,6 @@ creates them itself. Nothing needs them to be right; each says what it makes qui
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import text
-
 from db.engine import Database
 from db.schema import metadata
 

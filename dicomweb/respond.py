@@ -85,6 +85,11 @@ def found(
     response = unless_known(request, tag, PRIVATE, "Accept, Accept-Encoding", make)
     if total is not None:
         response.headers["X-Total-Count"] = str(total)
+    return warned(response, warnings)
+
+
+def warned(response: Response, warnings: Sequence[str]) -> Response:
+    """The answer with a Warning header for each text (PS3.18 Section 8.3.4)."""
     for text in warnings:
         response.headers.add("Warning", f'299 {_WARNING_AGENT} "{text}"')
     return response

@@ -64,15 +64,17 @@ def add_gate(app: Flask, gate: Gate, here: Callable[[], ServiceRoot], open_bluep
 
     @app.before_request
     def enter() -> None:
-        if request.blueprint is None or blueprint_name(request.blueprint) == open_blueprint:
-            return  # no such resource, no such method; or one that tells nothing of patients
+        if request.blueprint is None:
+            return  # no such resource, or no such method
         token = (request.view_args or {}).pop("link", None)
+        g.root = replace(here(), path=here().path.replace("<link>", token or ""))
+        if blueprint_name(request.blueprint) == open_blueprint:
+            return  # it tells nothing of patients
         if token is None:
-            g.principal, g.root = gate.identify(_credentials(gate)), here()
+            g.principal = gate.identify(_credentials(gate))
             g.scope = g.root.scope & scope_of(gate.rules, g.principal, g.root.ae_title)
         else:
-            g.principal, g.root = LINKED, replace(here(), path=here().path.replace("<link>", token))
-            g.scope = g.root.scope & gate.linked(token)
+            g.principal, g.scope = LINKED, g.root.scope & gate.linked(token)
 
     @app.after_request
     def mark(response: Response) -> Response:
@@ -82,8 +84,8 @@ def add_gate(app: Flask, gate: Gate, here: Callable[[], ServiceRoot], open_bluep
 
 
 def blueprint_name(registered: str) -> str:
-    """The name of a blueprint that is registered below several roots, as `name-number` but for the first."""
-    return registered.partition("-")[0]
+    """The name of a blueprint that is registered below several roots, as `name@number` but for the first."""
+    return registered.partition("@")[0]
 
 
 def _credentials(gate: Gate) -> Credentials:

@@ -17,6 +17,8 @@ STARTS = {
     "image/jphc": b"\xff\x4f\xff\x51",
     "image/jp2": b"\xff\x4f\xff\x51",
     "image/jpeg": b"\xff\xd8",
+    "image/jls": b"\xff\xd8\xff\xf7",
+    "image/dicom-rle": b"\x02\0\0\0",
     "image/png": b"\x89PNG",
     "application/dicom": bytes(128) + b"DICM",
     "application/zip": b"PK\x03\x04",

@@ -1,0 +1,125 @@
+"""OPTIONS (PS3.18 Section 8.9): the resources as the routes have them, with the media types that they answer with."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from flask import Blueprint, Flask, Response, request
+from werkzeug.routing import Rule
+
+from dicomweb import respond
+from dicomweb.capabilities import JSON, WADL, Capability, encode_json, encode_wadl
+from dicomweb.parameters import parse_parameters
+from dicomweb.transfer_syntax import TRANSFER_SYNTAXES
+from qido.attributes import ATTRIBUTES, Level, Matching
+from qido.representation import OFFERS as SEARCH_OFFERS
+from wado.representation import DICOM, METADATA_OFFERS, RENDERED_OFFERS, ZIP, Accept, Offer
+
+_FORMATS = (Offer(WADL), Offer(JSON))
+_VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
+_METHODS = ("GET", "HEAD", "OPTIONS")
+_PAGING = ("limit", "offset", "includefield", "orderby", "count")
+_MATCHING = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
+_URI_PARAMETERS = ("requestType", "studyUID", "seriesUID", "objectUID", "contentType", "transferSyntax", "frameNumber")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What resources whose path ends like this take and give."""
+
+    ending: str
+    media_types: tuple[str, ...]
+    parameters: tuple[str, ...] = ("accept",)
+    headers: tuple[str, ...] = ("Accept", "If-None-Match")
+
+
+def _multipart(media_type: str) -> str:
+    return f'multipart/related; type="{media_type}"'
+
+
+def _single_or_multipart(media_types: Iterable[str]) -> tuple[str, ...]:
+    single = tuple(dict.fromkeys(media_types))
+    return (*map(_multipart, single), *single)
+
+
+_FRAMES = _single_or_multipart(syntax.media_type for syntax in TRANSFER_SYNTAXES.values())
+_FILES = (_multipart(DICOM), DICOM, ZIP)
+_PICTURES = tuple(offer.media_type for offer in RENDERED_OFFERS)
+_METADATA = tuple(
+    _multipart(offer.media_type) if offer.media_type.endswith("xml") else offer.media_type for offer in METADATA_OFFERS
+)
+_RANGED = ("Accept", "If-None-Match", "Range", "If-Range")
+
+_ANSWERS = (
+    _Answer("/metadata", _METADATA, headers=("Accept", "Accept-Encoding", "If-None-Match")),
+    _Answer("/rendered", _PICTURES),
+    _Answer("/thumbnail", _PICTURES),
+    _Answer("/pixeldata", _FRAMES, headers=_RANGED),
+    _Answer("/frames/<frame_list>", _FRAMES, headers=_RANGED),
+    _Answer("/bulkdata/7FE00010", _FRAMES, headers=_RANGED),
+    _Answer("/<path:tag_path>", _single_or_multipart(["application/octet-stream"]), headers=_RANGED),
+    _Answer("/<study>", _FILES),
+    _Answer("/<series>", _FILES),
+    _Answer("/<instance>", _FILES),
+    _Answer("/wado", (*_PICTURES, DICOM), _URI_PARAMETERS),
+    _Answer("/health", ("text/plain",), (), ()),
+    _Answer("/", (WADL, JSON), headers=("Accept",)),
+    _Answer("", (), (), ()),
+)
+"""The first whose ending fits a route says what it does; routes of a search have their level instead."""
+
+
+def describe(rules: Iterable[Rule], prefix: str) -> list[Capability]:
+    """A capability for each rule below the prefix, in the order of their paths."""
+    return [_capability(rule, prefix) for rule in sorted(rules, key=lambda rule: rule.rule) if _below(rule, prefix)]
+
+
+def _below(rule: Rule, prefix: str) -> bool:
+    return rule.rule.startswith(prefix + "/")
+
+
+def _capability(rule: Rule, prefix: str) -> Capability:
+    answer = _search(rule) or next(answer for answer in _ANSWERS if rule.rule.endswith(answer.ending))
+    path = _VARIABLE.sub(r"{\1}", rule.rule.removeprefix(prefix))
+    methods = tuple(method for method in _METHODS if method in (rule.methods or ()))
+    variables = tuple(_VARIABLE.findall(rule.rule.removeprefix(prefix)))
+    return Capability(path, variables, methods, answer.parameters, answer.headers, answer.media_types)
+
+
+def _search(rule: Rule) -> _Answer | None:
+    """What a search takes: the attributes that can be matched at its level, and those of all levels above."""
+    level = (rule.defaults or {}).get("level")
+    if not isinstance(level, Level):
+        return None
+    keys = (one.keyword for one in ATTRIBUTES if one.level <= level and one.matching is not Matching.NONE)
+    if rule.rule.endswith("/count"):
+        return _Answer("/count", (JSON,), (*keys, *_MATCHING), ())
+    return _Answer("", tuple(map(str, SEARCH_OFFERS)), (*keys, *_PAGING, *_MATCHING, "accept"), ("Accept",))
+
+
+def blueprint(app: Flask, prefix: Callable[[], str], public_root: Callable[[], str]) -> Blueprint:
+    """The root, which has GET for people; and OPTIONS is answered everywhere: for a resource and those under it.
+
+    `prefix` tells the rule of the root of a request. To be made after what answers CORS preflights, and after the gate.
+    """
+    root = Blueprint("capabilities", __name__)
+
+    def answer() -> Response:
+        path = str(request.url_rule).rstrip("/") if request.url_rule else prefix()
+        rules = [rule for rule in app.url_map.iter_rules() if f"{rule.rule}/".startswith(f"{path}/")]
+        accepted = [value for name, value in parse_parameters(request.query_string) if name == "accept"]
+        chosen = Accept.from_request(accepted, request.headers.get("Accept")).find(_FORMATS, single=True)
+        media_type = chosen.offer.media_type if chosen else WADL  # what asks for the methods alone is not refused
+        encode = encode_json if media_type == JSON else encode_wadl
+        response = respond.single(encode(public_root(), describe(rules, prefix())), media_type)
+        response.allow.update(request.url_rule.methods or () if request.url_rule else ())
+        response.vary.add("Accept")
+        return response
+
+    root.add_url_rule("/", "root", answer, strict_slashes=False)
+
+    @app.before_request
+    def options() -> Response | None:
+        return answer() if request.method == "OPTIONS" and request.url_rule else None
+
+    return root

@@ -1,0 +1,86 @@
+"""What the service says of itself is what it does: every route, its methods, its parameters."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from ahi.fetchers import Fetchers
+from app.factory import PREFIX, create_app
+from app.settings import Settings
+from db.engine import Database
+
+WADL = "{http://wadl.dev.java.net/2009/02}"
+PREFLIGHT = {"Origin": "https://viewer.example", "Access-Control-Request-Method": "GET"}
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    settings = Settings(cache_root=tmp_path, cors_origins=("https://viewer.example",))
+    return create_app(settings, Database("sqlite://"), Fetchers([]))
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def _paths(app: Flask) -> list[str]:
+    return sorted(
+        re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule.removeprefix(PREFIX)) for rule in app.url_map.iter_rules()
+    )
+
+
+@pytest.mark.parametrize("path", [PREFIX, f"{PREFIX}/"])
+def test_the_root_describes_every_route(app: Flask, client: FlaskClient, path: str) -> None:
+    answer = client.options(path)
+    assert (answer.status_code, answer.content_type) == (200, "application/vnd.sun.wadl+xml")
+    (resources,) = ElementTree.fromstring(answer.text)  # noqa: S314 - our own
+    assert resources.attrib["base"] == "http://localhost/aetitle/"
+    assert sorted("/" + one.attrib["path"] for one in resources) == _paths(app)
+    for resource in resources:
+        methods = {method.attrib["name"] for method in resource.iter(f"{WADL}method")}
+        assert methods == {"GET", "HEAD", "OPTIONS"}
+        variables = {one.attrib["name"] for one in resource.iter(f"{WADL}param") if one.attrib["style"] == "template"}
+        assert variables == set(re.findall(r"{(\w+)}", resource.attrib["path"]))
+
+
+def test_the_same_is_told_as_json_and_nothing_is_left_out(app: Flask, client: FlaskClient) -> None:
+    for answer in (
+        client.options(f"{PREFIX}/", headers={"Accept": "application/json"}),
+        client.get(f"{PREFIX}/?accept=application/json", headers={"Accept": "*/*"}),
+    ):
+        described = {one["path"]: one for one in answer.get_json()["resources"]}
+        assert sorted(described) == _paths(app)
+        assert all(one["mediaTypes"] for one in described.values())
+        search = described["/studies/{study}/series"]
+        assert {"Modality", "PatientID", "limit", "fuzzymatching"} <= set(search["parameters"])
+        assert "SOPClassUID" not in search["parameters"]
+        assert "text/csv" in search["mediaTypes"]
+        assert "image/jls" in described["/studies/{study}/pixeldata"]["mediaTypes"]
+
+
+def test_a_resource_describes_itself_and_what_is_below(client: FlaskClient) -> None:
+    answer = client.options(f"{PREFIX}/studies/1.2/series/1.3/metadata", headers={"Accept": "application/json"})
+    assert [one["path"] for one in answer.get_json()["resources"]] == ["/studies/{study}/series/{series}/metadata"]
+    below = client.options(f"{PREFIX}/patients", headers={"Accept": "application/json"}).get_json()["resources"]
+    assert [one["path"] for one in below] == ["/patients", "/patients/count"]
+    assert {word.strip() for word in answer.headers["Allow"].split(",")} == {"GET", "HEAD", "OPTIONS"}
+
+
+def test_who_asks_for_the_methods_alone_is_not_refused(client: FlaskClient) -> None:
+    assert client.options(f"{PREFIX}/studies", headers={"Accept": "text/html"}).status_code == 200
+
+
+def test_a_preflight_stays_one(client: FlaskClient) -> None:
+    for path in (f"{PREFIX}/", f"{PREFIX}/studies", f"{PREFIX}/wado"):
+        answer = client.options(path, headers=PREFLIGHT)
+        assert (answer.status_code, answer.data) == (204, b"")
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://viewer.example"
+
+
+def test_what_is_not_there_has_no_capabilities(client: FlaskClient) -> None:
+    assert client.options(f"{PREFIX}/nothing").status_code == 404

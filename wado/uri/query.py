@@ -1,0 +1,81 @@
+"""What a request of the URI service asks for (PS3.18 Section 9.4.1): its parameters as a typed value."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from dicomweb.accept import ANYTHING, MediaRange, parse_accept
+from dicomweb.errors import BadRequest
+from dicomweb.uids import parse_uid
+from wado.representation import DICOM, Accept
+from wado.target import Target, parse_frame_numbers
+from wado.uri.rendering import Rendering
+
+_UNFIT_SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
+"""Implicit VR Little Endian and Explicit VR Big Endian, which must not be used on the web."""
+
+
+@dataclass(frozen=True)
+class UriQuery:
+    """One request. `content_types` is empty where the parameter is absent; `frame_number` counts from 1."""
+
+    target: Target
+    content_types: tuple[MediaRange, ...]
+    transfer_syntax: str | None
+    frame_number: int | None
+    rendering: Rendering
+
+    @classmethod
+    def from_parameters(cls, parameters: Iterable[tuple[str, str]]) -> "UriQuery":
+        """From names and values; names are case-sensitive, the first of a repeated one counts. BadRequest if one is
+        missing or ill-formed."""
+        values: dict[str, str] = {}
+        for name, value in parameters:
+            values.setdefault(name, value.strip())
+        if values.get("requestType") != "WADO":
+            raise BadRequest("requestType is not WADO")
+        if values.get("anonymize", "no") != "no":
+            raise BadRequest("anonymize is not offered: objects are delivered as they are")
+        content_type = values.get("contentType")
+        return cls(
+            Target(*(_uid(values, name) for name in ("studyUID", "seriesUID", "objectUID"))),
+            parse_accept(content_type) if content_type else (),
+            _transfer_syntax(values.get("transferSyntax")),
+            _frame_number(values.get("frameNumber")),
+            Rendering.from_values(values),
+        )
+
+    def accept(self, header: str | None) -> Accept:
+        """What the client takes: `contentType` decides alone; without it the single parts of the Accept header."""
+        single = tuple(media_range for media_range in parse_accept(header) if not media_range.multipart)
+        ranges = self.content_types or single or ANYTHING
+        if self.transfer_syntax:
+            ranges = tuple(_in_syntax(media_range, self.transfer_syntax) for media_range in ranges)
+        return Accept((), ranges)
+
+
+def _in_syntax(media_range: MediaRange, transfer_syntax: str) -> MediaRange:
+    """`transferSyntax` speaks of DICOM objects alone."""
+    return replace(media_range, transfer_syntax=transfer_syntax) if media_range.covers(DICOM) else media_range
+
+
+def _uid(values: Mapping[str, str], name: str) -> str:
+    if not values.get(name):
+        raise BadRequest(f"{name} is missing")
+    return parse_uid(values[name], name)
+
+
+def _transfer_syntax(text: str | None) -> str | None:
+    if not text or text == "*":
+        return text or None
+    if parse_uid(text, "transferSyntax") in _UNFIT_SYNTAXES:
+        raise BadRequest("transferSyntax is Implicit VR Little Endian or Explicit VR Big Endian: ask for another one")
+    return text
+
+
+def _frame_number(text: str | None) -> int | None:
+    if not text:
+        return None
+    numbers = parse_frame_numbers(text)
+    if len(numbers) > 1:
+        raise BadRequest("frameNumber is one positive number")
+    return numbers[0]
