@@ -2,6 +2,7 @@
 
 python main.py                  serve (DB_SECRET_ARN or DATABASE_URL name the index; without, the embedded default)
 python main.py import PATH...   import DICOM files into the embedded data store
+python main.py cache            show what the cache holds; --empty empties it, while the service runs or not
 """
 
 import argparse
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app import service
+from app.cache import describe_cache
 from app.settings import Settings, SettingsError
 from app.supervisor import Child, Supervisor
 from datastore.embedded import Embedded
@@ -25,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("serve", help="serve DICOMweb (the default)")
     importing = commands.add_parser("import", help="import DICOM files into the embedded data store")
     importing.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    cache = commands.add_parser("cache", help="show what the cache holds")
+    cache.add_argument("--empty", action="store_true", help="delete what it holds")
     alone = commands.add_parser("datastore", help="serve the embedded data store alone, on loopback")
     alone.add_argument("--port", type=int, default=9000)
     options = parser.parse_args(arguments)
@@ -33,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _start_logging(settings.log_level)
         if options.command == "import":
             return import_files(settings, options.paths)
+        if options.command == "cache":
+            return show_cache(settings, empty=options.empty)
         if options.command == "datastore":
             return serve_datastore(settings, options.port)
         return serve(settings)
@@ -49,6 +55,17 @@ def import_files(settings: Settings, paths: Sequence[Path]) -> int:
     if missing:
         raise SettingsError(f"no such file or folder: {', '.join(missing)}")
     _embedded(settings).fill(paths)
+    return 0
+
+
+def show_cache(settings: Settings, *, empty: bool) -> int:
+    """Print what the cache holds, after emptying it if so asked."""
+    if settings.embedded:
+        settings = _with_defaults(_embedded(settings))
+    cache = service.open_cache(settings)
+    if empty:
+        cache.empty()
+    print("\n".join(describe_cache(cache, settings)))
     return 0
 
 
@@ -78,15 +95,20 @@ def start_embedded(settings: Settings, supervisor: Supervisor) -> Settings:
     """Start the embedded data store, filled with samples the first time; the settings of a proxy in front of it."""
     embedded = _embedded(settings)
     fill = embedded.fill_with_samples if embedded.is_empty() else embedded.catch_up
-    for name, value in embedded.defaults().items():
-        os.environ.setdefault(name, value)
-    service.bind(Settings.from_env(os.environ)).close()  # a taken port is told before the import, not after
+    service.bind(_with_defaults(embedded)).close()  # a taken port is told before the import, not after
     if not supervisor.complete(fill):
         raise SettingsError("the embedded data store could not be filled")
     listening = socket.create_server(("127.0.0.1", 0))
     supervisor.start(Child("datastore", lambda: embedded.serve(listening, settings.datastore_faults)))
     os.environ.update(embedded.environment(listening.getsockname()[1]))
     print(WELCOME.format(host=os.environ["HOST"], port=settings.port), flush=True)
+    return Settings.from_env(os.environ)
+
+
+def _with_defaults(embedded: Embedded) -> Settings:
+    """The settings, with those of the embedded default where the environment says nothing."""
+    for name, value in embedded.defaults().items():
+        os.environ.setdefault(name, value)
     return Settings.from_env(os.environ)
 
 

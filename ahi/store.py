@@ -55,6 +55,8 @@ class ImageSets:
         """The image sets that AHI still has, in the order of their keys; all are prepared at the same time."""
         fresh = {key: known.located for key in keys if (known := self._fresh(key))}
         pending = {key: self._submit(key) for key in keys if key not in fresh}
+        for key in keys:
+            self._cache.count_use(hit=key in fresh)
         try:
             for key in list(pending):
                 with suppress(NotFound):  # deleted behind the index
@@ -163,7 +165,9 @@ class Frames:
 
     def _submit(self, reference: FrameReference, form: Form) -> Pending[bytes | None] | None:
         """None where it is in the cache already."""
-        if self._cache.find(reference.cache_name(form)):
+        hit = self._cache.find(reference.cache_name(form)) is not None
+        self._cache.count_use(hit=hit)
+        if hit:
             return None
         return self._fetchers.submit(reference.frame.frame_id, fetch_frame, reference, form)
 
@@ -192,7 +196,9 @@ class Encoded:
         `key` is of harmless characters and changes with the bytes.
         """
         name = f"encoded/{key[:2]}/{key}"
-        return self._cache.read(name) or encode(name)
+        kept = self._cache.read(name)
+        self._cache.count_use(hit=kept is not None)
+        return kept or encode(name)
 
 
 def ping_ahi(fetchers: Fetchers, datastore_id: str | None) -> None:

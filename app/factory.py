@@ -9,6 +9,7 @@ import qido.routes
 import wado.routes
 from ahi.ahead import Ahead, Budget
 from ahi.cache import Cache
+from ahi.counters import Tally
 from ahi.fetchers import Fetchers
 from ahi.store import Encoded, Frames, ImageSets
 from app import health
@@ -26,9 +27,9 @@ log = logging.getLogger(__name__)
 PREFIX = "/aetitle"
 
 
-def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Flask:
-    """The service below `/aetitle`."""
-    cache = Cache(settings.cache_root, settings.cache_max_bytes)
+def create_app(settings: Settings, database: Database, fetchers: Fetchers, tally: Tally | None = None) -> Flask:
+    """The service below `/aetitle`; `tally` is what this process counts in."""
+    cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
     image_sets = ImageSets(fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds)
     frames = Frames(fetchers, cache)
     root = PublicRoot(settings.public_url, PREFIX)

@@ -1,6 +1,8 @@
 """The processes of the service: FrameFetchers, and the web processes that hand them what is slow."""
 
+import errno
 import logging
+import os
 import socket
 
 from sqlalchemy.engine import URL, make_url
@@ -8,6 +10,7 @@ from sqlalchemy.exc import ArgumentError
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
+from ahi.counters import Counters
 from ahi.desk import Limits
 from ahi.fetcher import serve as serve_fetcher
 from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
@@ -36,12 +39,16 @@ def bind(settings: Settings) -> socket.socket:
     return listening
 
 
-def open_cache(settings: Settings) -> None:
-    """Nothing if the cache can be written to, else SettingsError."""
+def open_cache(settings: Settings) -> Cache:
+    """The cache, within its bounds; SettingsError if it cannot be written to."""
     try:
-        Cache(settings.cache_root, settings.cache_max_bytes).evict()
+        cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes)
+        cache.evict()
+        if not os.access(cache.root, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise SettingsError(f"CACHE_ROOT {settings.cache_root}: {error.strerror}") from error
+    return cache
 
 
 def find_index(settings: Settings) -> URL:
@@ -62,35 +69,48 @@ def start(supervisor: Supervisor, settings: Settings, index: URL, listening: soc
     listening.listen(_BACKLOG)
     listening.setblocking(False)  # of several that wake for one connection, all but one find none
     sockets = FetcherSockets(settings.frame_fetchers)
+    counters = Counters(settings.frame_fetchers + settings.web_processes)
     for number, fetcher_socket in enumerate(sockets.listening):
         log.info("[Startup] - Forking FrameFetcher FF%d", number)
-        supervisor.start(_fetcher(f"FF{number}", fetcher_socket, settings))
+        supervisor.start(_fetcher(number, fetcher_socket, settings, counters))
     for number in range(settings.web_processes):
-        supervisor.start(_web(f"web{number}", listening, sockets.paths, settings, index))
+        supervisor.start(_web(number, listening, sockets.paths, settings, counters, index))
     log.info("QIDO/WADO-RS service started.")
     return sockets
 
 
-def _fetcher(name: str, fetcher_socket: socket.socket, settings: Settings) -> Child:
+def _fetcher(number: int, fetcher_socket: socket.socket, settings: Settings, counters: Counters) -> Child:
     def run() -> None:
-        region = settings.aws_default_region or ""
-        threads, deadline_seconds = settings.fetch_threads, settings.ahi_deadline_seconds
-        client = AhiClient(region=region, max_connections=threads, deadline_seconds=deadline_seconds)
-        cache = Cache(settings.cache_root, settings.cache_max_bytes)
+        tally, threads = counters.tally(number), settings.fetch_threads
+        client = AhiClient(
+            region=settings.aws_default_region or "",
+            max_connections=threads,
+            deadline_seconds=settings.ahi_deadline_seconds,
+            tally=tally,
+        )
+        cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
         workshop = Workshop(client, cache, Checked(settings.image_set_fresh_seconds))
-        serve_fetcher(fetcher_socket, workshop, Limits(threads, patience_seconds=deadline_seconds))
+        serve_fetcher(fetcher_socket, workshop, Limits(threads, patience_seconds=settings.ahi_deadline_seconds))
 
-    return Child(name, run)
+    return Child(f"FF{number}", run)
 
 
-def _web(name: str, listening: socket.socket, fetcher_paths: list[str], settings: Settings, index: URL) -> Child:
+def _web(
+    number: int,
+    listening: socket.socket,
+    fetcher_paths: list[str],
+    settings: Settings,
+    counters: Counters,
+    index: URL,
+) -> Child:
     def run() -> None:
         database = Database(
             index,
             pool_size=settings.db_pool_size,
             statement_timeout_seconds=settings.db_statement_timeout_seconds,
         )
-        app = create_app(settings, database, Fetchers(fetcher_paths))
+        tally = counters.tally(settings.frame_fetchers + number)
+        app = create_app(settings, database, Fetchers(fetcher_paths), tally)
         web.serve(app, listening, threads=settings.web_threads, trusted_proxy=settings.trusted_proxy)
 
-    return Child(name, run, drains_seconds=web.DRAIN_SECONDS + 1)
+    return Child(f"web{number}", run, drains_seconds=web.DRAIN_SECONDS + 1)

@@ -100,6 +100,7 @@ class Settings:
     prefetch_max_bytes: int = _setting(128 * 2**20, _integer(0, 2**40))
     cache_root: Path = _setting(Path("cache"), Path)
     cache_max_bytes: int = _setting(10 * 2**30, _integer(2**20, 2**60))
+    cache_min_free_bytes: int = _setting(512 * 2**20, _integer(0, 2**60))
     image_set_fresh_seconds: float = _setting(60.0, _seconds)
     max_results: int = _setting(5000, _integer(1, 1_000_000))
     log_level: str = _setting("INFO", _level)
