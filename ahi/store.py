@@ -13,8 +13,9 @@ from ahi.cache import Cache
 from ahi.fetchers import Fetchers, Pending
 from ahi.image_set import ImageSetKey, ImageSetProperties
 from ahi.jobs import Form, FrameReference, fetch_frame, ping, prepare_image_set, prepared_cache_name
-from ahi.prepared import PreparedImageSet
+from ahi.prepared import PreparedImageSet, PreparedInstance
 from dicomweb.errors import NotFound, UpstreamBusy
+from dicomweb.transfer_syntax import transfer_syntax
 
 _AHEAD = 8  # frames asked for while an earlier one is being sent
 _CHUNK_BYTES = 2**20
@@ -29,6 +30,20 @@ class LocatedImageSet:
     key: ImageSetKey
     properties: ImageSetProperties
     prepared: PreparedImageSet
+
+
+def reference_to(key: ImageSetKey, instance: PreparedInstance, frame_number: int) -> FrameReference:
+    """What is needed to fetch a frame of an instance, counted from 1."""
+    return FrameReference(key, instance.frames[frame_number - 1], instance.transfer_syntax_uid, instance.pixels)
+
+
+def references_of(one: LocatedImageSet, form: Form) -> Iterator[FrameReference]:
+    """All frames of an image set in display order, as far as they can be had in this form."""
+    for instance in one.prepared.instances:
+        if form is Form.NATIVE and (instance.pixels is None or transfer_syntax(instance.transfer_syntax_uid).video):
+            continue
+        for number in range(1, len(instance.frames) + 1):
+            yield reference_to(one.key, instance, number)
 
 
 @dataclass(frozen=True)
@@ -140,6 +155,24 @@ class Frames:
             for _, unused in waiting:
                 if unused:
                     unused.abandon()
+
+    def fetch(self, references: Iterable[FrameReference], form: Form) -> int:
+        """Have the frames in the cache, a few at a time; how many there were."""
+        count = 0
+        waiting: deque[Pending[bytes | None]] = deque()
+        try:
+            for reference in references:
+                count += 1
+                if pending := self._submit(reference, form):
+                    waiting.append(pending)
+                while len(waiting) > _AHEAD:
+                    waiting.popleft().result()
+            while waiting:
+                waiting.popleft().result()
+        finally:
+            for unused in waiting:
+                unused.abandon()
+        return count
 
     def has(self, reference: FrameReference, form: Form) -> bool:
         """Whether a frame is in the cache."""

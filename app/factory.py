@@ -12,7 +12,7 @@ from ahi.cache import Cache
 from ahi.counters import Tally
 from ahi.fetchers import Fetchers
 from ahi.store import Encoded, Frames, ImageSets
-from app import health
+from app import health, prefetch
 from app.access_log import add_access_log
 from app.cors import add_cors
 from app.settings import Settings
@@ -27,8 +27,10 @@ log = logging.getLogger(__name__)
 PREFIX = "/aetitle"
 
 
-def create_app(settings: Settings, database: Database, fetchers: Fetchers, tally: Tally | None = None) -> Flask:
-    """The service below `/aetitle`; `tally` is what this process counts in."""
+def create_app(
+    settings: Settings, database: Database, fetchers: Fetchers, tally: Tally | None = None, warmer_path: str = ""
+) -> Flask:
+    """The service below `/aetitle`; `tally` is what this process counts in, at `warmer_path` the warmer listens."""
     cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
     image_sets = ImageSets(fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds)
     frames = Frames(fetchers, cache)
@@ -47,6 +49,7 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers, tally
     add_cors(app, settings.cors_origins)
     app.register_blueprint(qido.routes.blueprint(database, public_root, settings.max_results), url_prefix=PREFIX)
     app.register_blueprint(wado.routes.blueprint(retrieve), url_prefix=PREFIX)
+    app.register_blueprint(prefetch.blueprint(warmer_path), url_prefix=PREFIX)
     app.register_blueprint(health.blueprint(database, fetchers), url_prefix=PREFIX)
     app.register_error_handler(ProxyError, respond.problem)
     app.register_error_handler(HTTPException, respond.problem)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from app.rules import Rule, parse_rules
+
 T = TypeVar("T")
 
 
@@ -98,6 +100,7 @@ class Settings:
     fetch_threads: int = _setting(16, _integer(2, 256))
     prefetch_frames: int = _setting(64, _integer(0, 4096))
     prefetch_max_bytes: int = _setting(128 * 2**20, _integer(0, 2**40))
+    prefetch: tuple[Rule, ...] = _setting((), parse_rules)
     cache_root: Path = _setting(Path("cache"), Path)
     cache_max_bytes: int = _setting(10 * 2**30, _integer(2**20, 2**60))
     cache_min_free_bytes: int = _setting(512 * 2**20, _integer(0, 2**60))
