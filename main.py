@@ -5,6 +5,7 @@ python main.py import PATH...   import DICOM files into the embedded data store
 python main.py probe            ask the running service of these settings whether it lives
 python main.py token NAME       make a static token
 python main.py link STUDY       make a URL that shows one study for some hours
+python main.py cache            show what the cache holds; --empty empties it, while the service runs or not
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from app import service
 from app.auth.commands import make_link, make_token
+from app.cache import describe_cache
 from app.notify import READY, STOPPING, notify
 from app.probe import probe
 from app.settings import Settings, SettingsError
@@ -31,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("serve", help="serve DICOMweb (the default)")
     importing = commands.add_parser("import", help="import DICOM files into the embedded data store")
     importing.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    cache = commands.add_parser("cache", help="show what the cache holds")
+    cache.add_argument("--empty", action="store_true", help="delete what it holds")
     alone = commands.add_parser("datastore", help="serve the embedded data store alone, on loopback")
     alone.add_argument("--port", type=int, default=9000)
     commands.add_parser("probe", help="ask the running service of these settings whether it lives")
@@ -46,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _start_logging(settings.log_level)
         if options.command == "import":
             return import_files(settings, options.paths)
+        if options.command == "cache":
+            return show_cache(settings, empty=options.empty)
         if options.command == "datastore":
             return serve_datastore(settings, options.port)
         if options.command == "probe":
@@ -85,6 +91,17 @@ def import_files(settings: Settings, paths: Sequence[Path]) -> int:
     return 0
 
 
+def show_cache(settings: Settings, *, empty: bool) -> int:
+    """Print what the cache holds, after emptying it if so asked."""
+    if settings.embedded:
+        settings = _with_defaults(_embedded(settings))
+    cache = service.open_cache(settings)
+    if empty:
+        cache.empty()
+    print("\n".join(describe_cache(cache, settings)))
+    return 0
+
+
 def serve_datastore(settings: Settings, port: int) -> int:
     """Serve the AHI protocol until SIGTERM."""
     listening = socket.create_server(("127.0.0.1", port))
@@ -112,15 +129,20 @@ def start_embedded(settings: Settings, supervisor: Supervisor) -> Settings:
     """Start the embedded data store, filled with samples the first time; the settings of a proxy in front of it."""
     embedded = _embedded(settings)
     fill = embedded.fill_with_samples if embedded.is_empty() else embedded.catch_up
-    for name, value in embedded.defaults().items():
-        os.environ.setdefault(name, value)
-    service.bind(Settings.from_env(os.environ)).close()  # a taken port is told before the import, not after
+    service.bind(_with_defaults(embedded)).close()  # a taken port is told before the import, not after
     if not supervisor.complete(fill):
         raise SettingsError("the embedded data store could not be filled")
     listening = socket.create_server(("127.0.0.1", 0))
     supervisor.start(Child("datastore", lambda: embedded.serve(listening, settings.datastore_faults)))
     os.environ.update(embedded.environment(listening.getsockname()[1]))
     print(WELCOME.format(host=os.environ["HOST"], port=settings.port), flush=True)
+    return Settings.from_env(os.environ)
+
+
+def _with_defaults(embedded: Embedded) -> Settings:
+    """The settings, with those of the embedded default where the environment says nothing."""
+    for name, value in embedded.defaults().items():
+        os.environ.setdefault(name, value)
     return Settings.from_env(os.environ)
 
 

@@ -16,8 +16,9 @@ from ahi.cache import Cache
 from ahi.desk import PREFETCH_SECONDS
 from ahi.fetchers import Fetchers
 from ahi.image_set import ImageSetKey
-from ahi.jobs import Form, FrameReference, fetch_frame
+from ahi.jobs import Form, fetch_frame
 from ahi.prepared import PreparedImageSet, PreparedInstance
+from ahi.store import reference_to
 from dicomweb.transfer_syntax import transfer_syntax
 
 _MOST_WINDOWS = 256
@@ -101,11 +102,6 @@ class Ahead:
         lacking = [one for one in references if not self._cache.has(one.cache_name(asked.form))]
         scope = f"{asked.key.image_set_id}.{asked.form.value}"
         self._fetchers.prefetch(scope, fetch_frame, [(one.frame.frame_id, (one, asked.form)) for one in lacking])
-
-
-def reference_to(key: ImageSetKey, instance: PreparedInstance, frame_number: int) -> FrameReference:
-    """What is needed to fetch a frame of an instance, counted from 1."""
-    return FrameReference(key, instance.frames[frame_number - 1], instance.transfer_syntax_uid, instance.pixels)
 
 
 def around(position: int, frames: int, count: int) -> range:

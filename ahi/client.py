@@ -18,6 +18,7 @@ from botocore.exceptions import (
     NoCredentialsError,
 )
 
+from ahi.counters import Count, Tally
 from ahi.image_set import ImageSetKey, ImageSetProperties
 from dicomweb.errors import BadRequest, NotAcceptable, NotFound, ProxyError, UpstreamBusy, UpstreamFailed
 
@@ -41,6 +42,14 @@ _RETRIED = frozenset(
 )
 """Errors that pass by themselves. A conflict is one: metadata of a fresh import is not ready yet."""
 
+_THROTTLED = frozenset({"ThrottlingException", "TooManyRequestsException"})
+
+_COUNTED = {
+    "GetImageSet": Count.AHI_GET_IMAGE_SET,
+    "GetImageSetMetadata": Count.AHI_GET_IMAGE_SET_METADATA,
+    "GetImageFrame": Count.AHI_GET_IMAGE_FRAME,
+}
+
 _DELAYS_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 
 _MEANING: dict[str, Callable[[str], ProxyError]] = {
@@ -63,8 +72,11 @@ class AhiClient:
     A call is given up `deadline_seconds` after it began, retries included, and then is UpstreamBusy.
     """
 
-    def __init__(self, *, region: str, max_connections: int = 32, deadline_seconds: float = 10) -> None:
+    def __init__(
+        self, *, region: str, max_connections: int = 32, deadline_seconds: float = 10, tally: Tally | None = None
+    ) -> None:
         self._deadline_seconds = deadline_seconds
+        self._tally = tally or Tally.alone()
         self._client = _boto3_client(
             region,
             Config(
@@ -137,12 +149,16 @@ class AhiClient:
         give_up = time.monotonic() + self._deadline_seconds
         delays = iter(_DELAYS_SECONDS)
         while True:
+            self._tally.add(_COUNTED[operation])
             try:
                 return call()
             except (ClientError, BotoCoreError) as error:
+                if _code(error) in _THROTTLED:
+                    self._tally.add(Count.AHI_THROTTLES)
                 pause = next(delays, math.inf) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
                 if not _passes(error) or time.monotonic() + pause > give_up:
                     raise _translated(operation, error) from error
+                self._tally.add(Count.AHI_RETRIES)
                 log.warning("AHI call retried operation=%s error=%s", operation, _code(error))
             time.sleep(pause)
 

@@ -118,7 +118,7 @@ class Desk:
 
     def take(self) -> Ticket | None:
         """What to begin now; None when all threads are busy or there is nothing."""
-        if sum(self._running.values()) >= self._limits.threads:
+        if self.running >= self._limits.threads:
             return None
         ticket = self._next(Urgency.CLIENT)
         if ticket is None and self._running[False] < self._limits.most_prefetching:
@@ -135,6 +135,11 @@ class Desk:
         del self._tickets[ticket.request]
         self._running[ticket.urgency is Urgency.CLIENT] -= 1
         return ticket.waiting
+
+    @property
+    def running(self) -> int:
+        """How many tickets are taken and not done."""
+        return sum(self._running.values())
 
     def late(self, ticket: Ticket) -> bool:
         """Whether a client has waited for its turn for longer than it is worth."""

@@ -9,6 +9,7 @@ import logging
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
+from ahi.counters import Count
 from ahi.desk import Desk, Limits, Prefetch, Question, Request, Ticket
 from ahi.fetchers import Workshop
 from ahi.wire import Unpacker, packed
@@ -40,6 +41,7 @@ class Bench:
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(limits.threads, "job")
         self._desk = Desk(limits)
+        self._tally = workshop.cache.tally
 
     def receive(self, message: Question | Prefetch, conversation: "_Conversation") -> None:
         """A message from a web process."""
@@ -48,6 +50,7 @@ class Bench:
                 self._desk.prefetch(message)
             case Question(request):
                 if not self._desk.ask(message, conversation):
+                    self._tally.add(Count.JOBS_REFUSED)
                     conversation.answer(_BUSY)
                     return
                 conversation.asked = request
@@ -60,9 +63,13 @@ class Bench:
     def _begin(self) -> None:
         while ticket := self._desk.take():
             if self._desk.late(ticket):
+                self._tally.add(Count.JOBS_REFUSED)
                 self._answer(ticket, _BUSY)
             else:
+                self._tally.add(Count.PREFETCHES, ticket.urgency is None)
                 self._threads.submit(self._work, ticket)
+        self._tally.set(Count.JOBS_QUEUED, self._desk.queued)
+        self._tally.set(Count.JOBS_RUNNING, self._desk.running)
 
     def _work(self, ticket: Ticket) -> None:
         """On a thread: do the job, and have the loop send what came of it."""
@@ -70,6 +77,7 @@ class Bench:
         self._loop.call_soon_threadsafe(self._finished, ticket, answer)
 
     def _finished(self, ticket: Ticket, answer: bytes) -> None:
+        self._tally.add(Count.JOBS_DONE)
         self._answer(ticket, answer)
         self._begin()
 

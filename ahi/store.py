@@ -13,8 +13,9 @@ from ahi.cache import Cache
 from ahi.fetchers import Fetchers, Pending
 from ahi.image_set import ImageSetKey, ImageSetProperties
 from ahi.jobs import Form, FrameReference, fetch_frame, ping, prepare_image_set, prepared_cache_name
-from ahi.prepared import PreparedImageSet
+from ahi.prepared import PreparedImageSet, PreparedInstance
 from dicomweb.errors import NotFound, UpstreamBusy
+from dicomweb.transfer_syntax import transfer_syntax
 
 _AHEAD = 8  # frames asked for while an earlier one is being sent
 _CHUNK_BYTES = 2**20
@@ -29,6 +30,20 @@ class LocatedImageSet:
     key: ImageSetKey
     properties: ImageSetProperties
     prepared: PreparedImageSet
+
+
+def reference_to(key: ImageSetKey, instance: PreparedInstance, frame_number: int) -> FrameReference:
+    """What is needed to fetch a frame of an instance, counted from 1."""
+    return FrameReference(key, instance.frames[frame_number - 1], instance.transfer_syntax_uid, instance.pixels)
+
+
+def references_of(one: LocatedImageSet, form: Form) -> Iterator[FrameReference]:
+    """All frames of an image set in display order, as far as they can be had in this form."""
+    for instance in one.prepared.instances:
+        if form is Form.NATIVE and (instance.pixels is None or transfer_syntax(instance.transfer_syntax_uid).video):
+            continue
+        for number in range(1, len(instance.frames) + 1):
+            yield reference_to(one.key, instance, number)
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,8 @@ class ImageSets:
         """The image sets that AHI still has, in the order of their keys; all are prepared at the same time."""
         fresh = {key: known.located for key in keys if (known := self._fresh(key))}
         pending = {key: self._submit(key) for key in keys if key not in fresh}
+        for key in keys:
+            self._cache.count_use(hit=key in fresh)
         try:
             for key in list(pending):
                 with suppress(NotFound):  # deleted behind the index
@@ -139,6 +156,24 @@ class Frames:
                 if unused:
                     unused.abandon()
 
+    def fetch(self, references: Iterable[FrameReference], form: Form) -> int:
+        """Have the frames in the cache, a few at a time; how many there were."""
+        count = 0
+        waiting: deque[Pending[bytes | None]] = deque()
+        try:
+            for reference in references:
+                count += 1
+                if pending := self._submit(reference, form):
+                    waiting.append(pending)
+                while len(waiting) > _AHEAD:
+                    waiting.popleft().result()
+            while waiting:
+                waiting.popleft().result()
+        finally:
+            for unused in waiting:
+                unused.abandon()
+        return count
+
     def has(self, reference: FrameReference, form: Form) -> bool:
         """Whether a frame is in the cache."""
         return self._cache.has(reference.cache_name(form))
@@ -163,7 +198,9 @@ class Frames:
 
     def _submit(self, reference: FrameReference, form: Form) -> Pending[bytes | None] | None:
         """None where it is in the cache already."""
-        if self._cache.find(reference.cache_name(form)):
+        hit = self._cache.find(reference.cache_name(form)) is not None
+        self._cache.count_use(hit=hit)
+        if hit:
             return None
         return self._fetchers.submit(reference.frame.frame_id, fetch_frame, reference, form)
 
@@ -192,7 +229,9 @@ class Encoded:
         `key` is of harmless characters and changes with the bytes.
         """
         name = f"encoded/{key[:2]}/{key}"
-        return self._cache.read(name) or encode(name)
+        kept = self._cache.read(name)
+        self._cache.count_use(hit=kept is not None)
+        return kept or encode(name)
 
 
 def ping_ahi(fetchers: Fetchers, datastore_id: str | None) -> None:

@@ -10,9 +10,10 @@ import wado.routes
 import wado.uri.routes
 from ahi.ahead import Ahead, Budget
 from ahi.cache import Cache
+from ahi.counters import Tally
 from ahi.fetchers import Fetchers
 from ahi.store import Encoded, Frames, ImageSets
-from app import ae_titles, capabilities, health
+from app import ae_titles, capabilities, health, prefetch
 from app.access_log import add_access_log, logged_path
 from app.ae_titles import ServiceRoot
 from app.auth import links
@@ -21,7 +22,8 @@ from app.auth.gate import add_gate
 from app.cors import add_cors
 from app.settings import Settings
 from db.engine import Database
-from db.scope import Scope
+from db.image_sets import find_image_sets
+from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from dicomweb.public_root import PublicRoot
@@ -32,9 +34,14 @@ log = logging.getLogger(__name__)
 PREFIX = f"/{ae_titles.DEFAULT}"
 
 
-def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Flask:
-    """The service below `/aetitle`, and below the roots of all other AE titles."""
-    cache = Cache(settings.cache_root, settings.cache_max_bytes)
+def create_app(
+    settings: Settings, database: Database, fetchers: Fetchers, tally: Tally | None = None, warmer_path: str = ""
+) -> Flask:
+    """The service below `/aetitle`, and below the roots of all other AE titles.
+
+    `tally` is what this process counts in; at `warmer_path` the warmer listens.
+    """
+    cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
     image_sets = ImageSets(fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds)
     frames = Frames(fetchers, cache)
     roots: dict[str, ServiceRoot] = {}  # by the name under which a blueprint is registered there
@@ -48,6 +55,9 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
     def scope() -> Scope:
         scope: Scope = g.scope
         return scope
+
+    def shown(study: str, series: str | None) -> bool:
+        return scope() == EVERYTHING or bool(find_image_sets(database, scope(), study, series))
 
     locator, encoded = Locator(database, image_sets, scope), Encoded(cache)
     budget = Budget(settings.prefetch_frames, min(settings.prefetch_max_bytes, settings.cache_max_bytes // 8))
@@ -63,6 +73,7 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
         wado.routes.blueprint(retrieve),
         wado.uri.routes.blueprint(wado.uri.routes.UriService(locator, frames, fetchers)),
         capabilities.blueprint(app, lambda: here().path, public_root),
+        prefetch.blueprint(warmer_path, shown),
         health.blueprint(database, fetchers),
     )
     service_roots = ae_titles.service_roots(settings.ae_titles, dcm4chee_paths=settings.dcm4chee_paths)

@@ -1,6 +1,8 @@
 """The processes of the service: FrameFetchers, and the web processes that hand them what is slow."""
 
+import errno
 import logging
+import os
 import socket
 
 from sqlalchemy.engine import URL, make_url
@@ -8,14 +10,18 @@ from sqlalchemy.exc import ArgumentError
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
-from ahi.desk import Limits
+from ahi.counters import Counters
+from ahi.desk import Limits, Urgency
 from ahi.fetcher import serve as serve_fetcher
 from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
+from ahi.store import Frames, ImageSets
 from app import web
 from app.auth.configure import open_gate
 from app.factory import create_app
 from app.settings import Settings, SettingsError
 from app.supervisor import Child, Supervisor
+from app.warmer import Warmer
+from app.warmer import serve as serve_warmer
 from db.engine import Database
 from db.secret import SecretError, index_url
 from dicomweb.errors import UpstreamBusy
@@ -23,6 +29,7 @@ from dicomweb.errors import UpstreamBusy
 log = logging.getLogger(__name__)
 
 _BACKLOG = 1024
+_WARMER_MAPPED_BYTES = 16 * 2**20
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -37,12 +44,16 @@ def bind(settings: Settings) -> socket.socket:
     return listening
 
 
-def open_cache(settings: Settings) -> None:
-    """Nothing if the cache can be written to, else SettingsError."""
+def open_cache(settings: Settings) -> Cache:
+    """The cache, within its bounds; SettingsError if it cannot be written to."""
     try:
-        Cache(settings.cache_root, settings.cache_max_bytes).evict()
+        cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes)
+        cache.evict()
+        if not os.access(cache.root, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise SettingsError(f"CACHE_ROOT {settings.cache_root}: {error.strerror}") from error
+    return cache
 
 
 def find_index(settings: Settings) -> URL:
@@ -64,36 +75,70 @@ def start(supervisor: Supervisor, settings: Settings, index: URL, listening: soc
         log.warning("AUTH is none and HOST %s: whoever reaches the service sees all of it", settings.host)
     listening.listen(_BACKLOG)
     listening.setblocking(False)  # of several that wake for one connection, all but one find none
-    sockets = FetcherSockets(settings.frame_fetchers)
-    for number, fetcher_socket in enumerate(sockets.listening):
+    sockets = FetcherSockets(settings.frame_fetchers + 1)
+    counters = Counters(settings.frame_fetchers + settings.web_processes + 1)
+    *fetcher_sockets, warmer_socket = sockets.listening
+    for number, fetcher_socket in enumerate(fetcher_sockets):
         log.info("[Startup] - Forking FrameFetcher FF%d", number)
-        supervisor.start(_fetcher(f"FF{number}", fetcher_socket, settings))
+        supervisor.start(_fetcher(number, fetcher_socket, settings, counters))
     for number in range(settings.web_processes):
-        supervisor.start(_web(f"web{number}", listening, sockets.paths, settings, index))
+        supervisor.start(_web(number, listening, sockets.paths, settings, counters, index))
+    supervisor.start(_warmer(warmer_socket, sockets.paths, settings, counters, index))
     log.info("QIDO/WADO-RS service started.")
     return sockets
 
 
-def _fetcher(name: str, fetcher_socket: socket.socket, settings: Settings) -> Child:
+def _fetcher(number: int, fetcher_socket: socket.socket, settings: Settings, counters: Counters) -> Child:
     def run() -> None:
-        region = settings.aws_default_region or ""
-        threads, deadline_seconds = settings.fetch_threads, settings.ahi_deadline_seconds
-        client = AhiClient(region=region, max_connections=threads, deadline_seconds=deadline_seconds)
-        cache = Cache(settings.cache_root, settings.cache_max_bytes)
-        workshop = Workshop(client, cache, Checked(settings.image_set_fresh_seconds))
-        serve_fetcher(fetcher_socket, workshop, Limits(threads, patience_seconds=deadline_seconds))
-
-    return Child(name, run)
-
-
-def _web(name: str, listening: socket.socket, fetcher_paths: list[str], settings: Settings, index: URL) -> Child:
-    def run() -> None:
-        database = Database(
-            index,
-            pool_size=settings.db_pool_size,
-            statement_timeout_seconds=settings.db_statement_timeout_seconds,
+        tally, threads = counters.tally(number), settings.fetch_threads
+        client = AhiClient(
+            region=settings.aws_default_region or "",
+            max_connections=threads,
+            deadline_seconds=settings.ahi_deadline_seconds,
+            tally=tally,
         )
-        app = create_app(settings, database, Fetchers(fetcher_paths))
+        cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
+        workshop = Workshop(client, cache, Checked(settings.image_set_fresh_seconds))
+        serve_fetcher(fetcher_socket, workshop, Limits(threads, patience_seconds=settings.ahi_deadline_seconds))
+
+    return Child(f"FF{number}", run)
+
+
+def _web(
+    number: int,
+    listening: socket.socket,
+    paths: list[str],
+    settings: Settings,
+    counters: Counters,
+    index: URL,
+) -> Child:
+    def run() -> None:
+        *fetcher_paths, warmer_path = paths
+        tally = counters.tally(settings.frame_fetchers + number)
+        app = create_app(settings, _database(settings, index), Fetchers(fetcher_paths), tally, warmer_path)
         web.serve(app, listening, threads=settings.web_threads, trusted_proxy=settings.trusted_proxy)
 
-    return Child(name, run, drains_seconds=web.DRAIN_SECONDS + 1)
+    return Child(f"web{number}", run, drains_seconds=web.DRAIN_SECONDS + 1)
+
+
+def _warmer(
+    warmer_socket: socket.socket, paths: list[str], settings: Settings, counters: Counters, index: URL
+) -> Child:
+    def run() -> None:
+        tally = counters.tally(settings.frame_fetchers + settings.web_processes)
+        cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
+        fetchers, database = Fetchers(paths[:-1], Urgency.BACKGROUND), _database(settings, index, most=1)
+        image_sets = ImageSets(
+            fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds, max_bytes=_WARMER_MAPPED_BYTES
+        )
+        serve_warmer(warmer_socket, Warmer(database, image_sets, Frames(fetchers, cache)), settings.prefetch, database)
+
+    return Child("warmer", run)
+
+
+def _database(settings: Settings, index: URL, most: int | None = None) -> Database:
+    return Database(
+        index,
+        pool_size=most or settings.db_pool_size,
+        statement_timeout_seconds=settings.db_statement_timeout_seconds,
+    )

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from app.ae_titles import AeTitle, parse_ae_titles
+from app.rules import Rule, parse_rules
 from dicomweb.hosts import is_loopback
 
 T = TypeVar("T")
@@ -152,8 +153,10 @@ class Settings:
     fetch_threads: int = _setting(16, _integer(2, 256))
     prefetch_frames: int = _setting(64, _integer(0, 4096))
     prefetch_max_bytes: int = _setting(128 * 2**20, _integer(0, 2**40))
+    prefetch: tuple[Rule, ...] = _setting((), parse_rules)
     cache_root: Path = _setting(Path("cache"), Path)
     cache_max_bytes: int = _setting(10 * 2**30, _integer(2**20, 2**60))
+    cache_min_free_bytes: int = _setting(512 * 2**20, _integer(0, 2**60))
     image_set_fresh_seconds: float = _setting(60.0, _seconds)
     max_results: int = _setting(5000, _integer(1, 1_000_000))
     log_level: str = _setting("INFO", _level)

@@ -1,12 +1,17 @@
 """The cache keeps whole files within its bound, and survives what processes do to it."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from ahi.cache import Cache
+from ahi.counters import Count, Counters
+from tests.small_disk import small_disk
+
+ROOT = Path(__file__).parents[2]
 
 
 def _size(root: Path) -> int:
@@ -64,7 +69,128 @@ def test_what_a_killed_process_left_aside_goes_and_is_never_served(tmp_path: Pat
     assert not aside.exists()
 
 
-def test_a_full_disk_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    full = Path("/dev/full")
-    monkeypatch.setattr("tempfile.mkstemp", lambda **_: (os.open(full, os.O_WRONLY), str(tmp_path / ".aside-full")))
-    assert Cache(tmp_path, 10**6).put("a", b"bytes") is None
+WRITER = """
+import pathlib, sys
+from ahi.cache import Cache
+
+cache = Cache(pathlib.Path(sys.argv[1]), 10**9)
+number = 0
+while True:
+    cache.put(f"k/{number}", b"%06d" % number * 100_000)
+    number += 1
+"""
+
+
+def test_kill_9_leaves_whole_files_and_one_aside_at_most(tmp_path: Path) -> None:
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], cwd=ROOT)
+    deadline = time.monotonic() + 20
+    while len(list(tmp_path.glob("k/*"))) < 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    writer.kill()
+    writer.wait()
+    cache = Cache(tmp_path, 10**9)
+    names = [path.name for path in (tmp_path / "k").iterdir()]
+    whole = [name for name in names if name.isdigit()]
+    assert all(cache.read(f"k/{name}") == b"%06d" % int(name) * 100_000 for name in whole)
+    assert len(names) - len(whole) <= 1
+    assert cache.kinds()["k"].entries == len(whole)
+
+
+def _write(root: Path, max_bytes: int, counters: Counters, number: int, files: int) -> int:
+    """A process that fills the cache; its number."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        cache = Cache(root, max_bytes, tally=counters.tally(number))
+        for file in range(files):
+            cache.put(f"k{number}/{file}", bytes(10_000))
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def test_several_writers_together_keep_the_bound(tmp_path: Path) -> None:
+    counters, max_bytes = Counters(4), 2_000_000
+    pids = [_write(tmp_path, max_bytes, counters, number, 300) for number in range(4)]
+    largest = 0
+    while pids:
+        largest = max(largest, sum(kept.size_bytes for kept in Cache(tmp_path, max_bytes).kinds().values()))
+        ended, status = os.waitpid(-1, os.WNOHANG)
+        if ended in pids:
+            assert status == 0
+            pids.remove(ended)
+    assert counters.total(Count.CACHE_WRITTEN_BYTES) == 4 * 300 * 10_000
+    assert max_bytes / 2 < largest < max_bytes * 1.25  # an eviction takes a moment, in which others write
+    kept_bytes = _size(tmp_path)
+    assert kept_bytes <= max_bytes * 1.1
+    assert counters.total(Count.CACHE_EVICTED_BYTES) == 4 * 300 * 10_000 - kept_bytes
+
+
+def test_what_the_disk_must_have_left_is_left(tmp_path: Path) -> None:
+    disk = os.statvfs(tmp_path)
+    cache = Cache(tmp_path, 10**9, min_free_bytes=disk.f_bavail * disk.f_frsize * 2)  # more than there ever was
+    assert cache.put("a", b"bytes") is None
+    assert not cache.kinds()
+    assert cache.tally.counters.total(Count.CACHE_REFUSED) == 1
+
+
+def test_for_free_space_the_oldest_goes(tmp_path: Path) -> None:
+    before = Cache(tmp_path, 10**9)
+    for number in range(10):
+        path = before.put(f"k/{number}", bytes(100_000))
+        assert path is not None
+        os.utime(path, (number, number))
+    disk = os.statvfs(tmp_path)
+    Cache(tmp_path, 10**9, min_free_bytes=disk.f_bavail * disk.f_frsize * 2).evict()
+    assert not before.kinds()
+
+
+FILLER = """
+import logging, pathlib, sys
+from ahi.cache import Cache
+
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+cache = Cache(pathlib.Path(sys.argv[1]), 10**9)
+kept = [cache.put(f"k/{number}", bytes(200_000 + number)) for number in range(40)]
+assert kept[0] is not None and cache.read("k/0") == bytes(200_000)
+assert kept[-1] is None and cache.read("k/39") is None
+assert not [path for path in cache.root.rglob("*") if path.name.startswith(".aside")]
+cache.empty()
+assert not cache.kinds() and cache.put("k/again", bytes(1000)) is not None
+"""
+
+
+def test_a_full_disk_is_said_once_and_is_no_error(tmp_path: Path) -> None:
+    command = [*small_disk(tmp_path), sys.executable, "-c", FILLER, str(tmp_path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == ["the disk of the cache is full, serving without caching"]
+
+
+def test_what_is_kept_is_told_by_kind_and_emptied(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 10**6)
+    for name in ("frames/aa/1", "frames/bb/2", "prepared/d/3"):
+        cache.put(name, b"bytes")
+    os.utime(tmp_path / "frames/bb/2", (7, 7))
+    frames = cache.kinds()["frames"]
+    assert (frames.entries, frames.size_bytes, frames.oldest_used_at) == (2, 10, 7)
+    cache.empty()
+    assert not cache.kinds()
+
+
+def test_a_process_that_replaces_another_counts_on(tmp_path: Path) -> None:
+    counters = Counters(2)
+    counters.tally(0).add(Count.CACHE_HITS, 3)
+    counters.tally(0).set(Count.JOBS_RUNNING, 5)
+    pid = os.fork()
+    if pid == 0:
+        tally = counters.tally(1)
+        tally.add(Count.CACHE_HITS)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    counters.tally(1).add(Count.CACHE_HITS)
+    counters.tally(0)
+    assert (counters.total(Count.CACHE_HITS), counters.total(Count.JOBS_RUNNING)) == (5, 0)

@@ -12,6 +12,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from urllib3 import HTTPResponse
 
 from ahi.client import AhiClient
+from ahi.counters import Count, Tally
 from ahi.image_set import ImageSetKey
 from datastore.faults import Faults, parse_faults
 from dicomweb.errors import NotFound, ProxyError, UpstreamBusy, UpstreamFailed
@@ -29,14 +30,19 @@ def faults() -> Faults:
 
 
 @pytest.fixture
-def client(faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AhiClient]:
+def tally() -> Tally:
+    return Tally.alone()
+
+
+@pytest.fixture
+def client(faults: Faults, tally: Tally, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AhiClient]:
     path = tmp_path / "frame"
     path.write_bytes(b"stored bytes")
     with served(Shelf(image_set(1), frames={FRAME: (path, "image/jph")}), faults) as url:  # type: ignore[arg-type]
         monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        client = AhiClient(region="us-east-1", deadline_seconds=3)
+        client = AhiClient(region="us-east-1", deadline_seconds=3, tally=tally)
         yield client
         client.close()
 
@@ -125,3 +131,16 @@ def test_the_service_of_aws_is_asked_under_its_runtime_host(monkeypatch: pytest.
         client.image_set(KEY)
     client.close()
     assert asked[0].startswith("https://runtime-medical-imaging.eu-west-1.amazonaws.com/datastore/")
+
+
+def test_calls_are_counted_and_what_was_wrong_with_them(client: AhiClient, faults: Faults, tally: Tally) -> None:
+    faults.replace(parse_faults("GetImageFrame:429:x2,GetImageSet:500:x1"))
+    client.image_frame(KEY, FRAME)
+    client.image_set(KEY)
+    counted = {count: number for count, number in tally.counters.totals().items() if number}
+    assert counted == {
+        Count.AHI_GET_IMAGE_FRAME: 3,
+        Count.AHI_GET_IMAGE_SET: 2,
+        Count.AHI_RETRIES: 3,
+        Count.AHI_THROTTLES: 2,
+    }

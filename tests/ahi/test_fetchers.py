@@ -11,6 +11,7 @@ import pytest
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
+from ahi.counters import Count, Counters
 from ahi.desk import Limits
 from ahi.fetcher import serve
 from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
@@ -46,13 +47,15 @@ class Pool:
     def __init__(self, root: Path, count: int, limits: Limits = Limits()) -> None:  # noqa: B008 - a frozen value
         self._root = root
         self._limits = limits
+        self.counters = Counters(count)
         self.sockets = FetcherSockets(count)
         self.pids = [self.fork(number) for number in range(count)]
 
     def fork(self, number: int) -> int:
         pid = os.fork()
         if pid == 0:
-            workshop = Workshop(AhiClient(region="us-east-1"), Cache(self._root, 10**6), Checked(60))
+            cache = Cache(self._root, 10**6, tally=self.counters.tally(number))
+            workshop = Workshop(AhiClient(region="us-east-1"), cache, Checked(60))
             serve(self.sockets.listening[number], workshop, self._limits)
         return pid
 
@@ -186,3 +189,16 @@ def test_a_fetcher_with_too_much_to_do_says_so_at_once(narrow: Pool) -> None:
         fetchers.run("a", _mark, "one too many")
     assert busy.value.retry_after_seconds > 0
     assert all(pending.result() for pending in waiting)
+
+
+def test_jobs_are_counted(narrow: Pool) -> None:
+    fetchers = Fetchers(narrow.sockets.paths)
+    fetchers.prefetch("series", _mark, [("a", ("p",))])
+    for number in range(3):
+        fetchers.run("a", _mark, str(number))
+    with pytest.raises(UpstreamBusy):
+        [pending.result() for pending in [fetchers.submit("a", _mark, f"x{number}") for number in range(9)]]
+    total = narrow.counters.total
+    assert (total(Count.PREFETCHES), total(Count.JOBS_REFUSED)) == (1, 1)
+    assert total(Count.JOBS_DONE) >= 4
+    assert total(Count.JOBS_RUNNING) + total(Count.JOBS_QUEUED) <= 8

@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,8 +19,13 @@ ROOT = Path(__file__).parents[2]
 class Service:
     """A running service; its log is in `log`."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *, healthy: bool = True) -> None:
-        """Start it with the variables of `environment` and its cache in `folder`; wait until it is healthy."""
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], *, healthy: bool = True, under: Sequence[str] = ()
+    ) -> None:
+        """Start it with the variables of `environment` and its cache in `folder`; wait until it is healthy.
+
+        `under` is a command that runs the command that follows it, in its own process.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.log_path = folder / "log"
         self.port = free_port()
@@ -29,7 +34,7 @@ class Service:
         self._environment = {**inherited, **own, **environment}
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "main.py")],
+                [*under, sys.executable, str(ROOT / "main.py")],
                 cwd=folder,
                 env=self._environment,
                 stdout=log,

@@ -1,0 +1,85 @@
+"""What all processes count, in memory that they share: each writes a row of its own, anybody adds the rows up.
+
+A row outlives the process that writes it: the one that replaces a dead process goes on counting where that ended.
+"""
+
+import mmap
+import threading
+from collections.abc import Mapping
+from enum import Enum
+
+_BYTES = 8
+
+
+class Count(Enum):
+    """What is counted since the start of the service, or, where it says so, is the case now."""
+
+    AHI_GET_IMAGE_SET = "calls to GetImageSet, repeated ones included"
+    AHI_GET_IMAGE_SET_METADATA = "calls to GetImageSetMetadata, repeated ones included"
+    AHI_GET_IMAGE_FRAME = "calls to GetImageFrame, repeated ones included"
+    AHI_RETRIES = "calls to AHI that were repeated"
+    AHI_THROTTLES = "calls that AHI refused because there were too many"
+    CACHE_HITS = "frames, image sets and encoded answers that were there when a client asked"
+    CACHE_MISSES = "those that were not"
+    CACHE_WRITTEN_BYTES = "bytes put into the cache"
+    CACHE_EVICTED_BYTES = "bytes deleted from it to keep its bounds"
+    CACHE_REFUSED = "what could not be kept because the disk was full"
+    CACHE_LOOKED_AT = "CACHE_WRITTEN_BYTES of all when the process last looked at the size of the cache"
+    JOBS_DONE = "jobs that fetchers have done"
+    JOBS_REFUSED = "jobs that were refused because too many waited, or waited too long"
+    JOBS_QUEUED = "now: jobs that clients wait for and that wait for a thread"
+    JOBS_RUNNING = "now: jobs that run"
+    PREFETCHES = "jobs that were begun without anybody asking"
+
+
+_PLACE = {count: place for place, count in enumerate(Count)}
+_NOW = (Count.JOBS_QUEUED, Count.JOBS_RUNNING)
+
+
+class Counters:
+    """The counters of a number of processes. Made before they are forked."""
+
+    def __init__(self, processes: int) -> None:
+        self._memory = mmap.mmap(-1, max(1, processes) * len(Count) * _BYTES)
+        self.words = memoryview(self._memory).cast("Q")
+
+    def tally(self, process: int) -> "Tally":
+        """The row of one process, from 0; to be called in it."""
+        return Tally(self, process * len(Count))
+
+    def total(self, count: Count) -> int:
+        """The sum over all processes."""
+        return sum(self.words[_PLACE[count] :: len(Count)])
+
+    def highest(self, count: Count) -> int:
+        """The highest of all processes."""
+        return max(self.words[_PLACE[count] :: len(Count)])
+
+    def totals(self) -> Mapping[Count, int]:
+        """The sums of all."""
+        return {count: self.total(count) for count in Count}
+
+
+class Tally:
+    """What one process counts. Safe to share between its threads."""
+
+    def __init__(self, counters: Counters, start: int) -> None:
+        self.counters = counters
+        self._start = start
+        self._lock = threading.Lock()
+        for count in _NOW:  # what was the case in the process before is no longer
+            self.set(count, 0)
+
+    @classmethod
+    def alone(cls) -> "Tally":
+        """For a process that counts for itself."""
+        return Counters(1).tally(0)
+
+    def add(self, count: Count, number: int = 1) -> None:
+        """Count so many more."""
+        with self._lock:
+            self.counters.words[self._start + _PLACE[count]] += number
+
+    def set(self, count: Count, number: int) -> None:
+        """Say what is the case now."""
+        self.counters.words[self._start + _PLACE[count]] = number

@@ -1,0 +1,30 @@
+"""Which studies are likely to be read soon: all that warming up asks of the index."""
+
+from datetime import date
+
+from sqlalchemy import Select, select
+
+from db.engine import Database
+from db.schema import study
+
+_Uids = Select[tuple[str]]
+
+
+def find_recent_studies(database: Database, since: date, most: int) -> list[str]:
+    """The UIDs of studies of that day and later, newest first."""
+    return _uids(database, _newest(most).where(study.c.studydate >= since))
+
+
+def find_priors(database: Database, today: date, since: date, most: int) -> list[str]:
+    """The UIDs of earlier studies, back to a day, of patients who have a study today; newest first."""
+    patients = select(study.c.patient_pkey).where(study.c.studydate == today)
+    earlier = (study.c.studydate >= since, study.c.studydate < today)
+    return _uids(database, _newest(most).where(study.c.patient_pkey.in_(patients), *earlier))
+
+
+def _newest(most: int) -> _Uids:
+    return select(study.c.studyinstanceuid).order_by(study.c.studydate.desc(), study.c.study_pkey.desc()).limit(most)
+
+
+def _uids(database: Database, statement: _Uids) -> list[str]:
+    return [str(row[0]) for row in database.rows(statement)]

@@ -1,0 +1,94 @@
+"""What was ordered to be loaded is there when it is asked for, and AHI is not asked again."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+from sqlalchemy import update
+
+from db.schema import study
+from tests.servers import engine_of
+from tests.service.ahi import Ahi
+from tests.service.archive import Sample
+from tests.service.process import Service
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+@pytest.fixture(scope="module")
+def ahi(datastore_root: Path) -> Iterator[Ahi]:
+    ahi = Ahi(datastore_root)
+    yield ahi
+    ahi.stop()
+
+
+@pytest.fixture
+def index(datastore_root: Path, tmp_path: Path) -> str:
+    """An index of its own."""
+    copied = tmp_path / "index.sqlite"
+    copied.write_bytes((datastore_root / "index.sqlite").read_bytes())
+    return f"sqlite:///{copied}"
+
+
+def _service(folder: Path, index: str, ahi: Ahi, **more: str) -> Service:
+    environment = {**CREDENTIALS, "DATABASE_URL": index, "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url}
+    return Service(folder, {**environment, **more})
+
+
+def _wait(service: Service, done: int) -> dict[str, int]:
+    url = f"{service.root}/prefetch"
+
+    def finished() -> bool:
+        status = requests.get(url, timeout=5).json()
+        return bool(status["done"] + status["failed"] >= done and not status["waiting"])
+
+    service.wait(finished, 30)
+    status: dict[str, int] = requests.get(url, timeout=5).json()
+    return status
+
+
+def test_an_order_is_accepted_worked_on_and_told_about(
+    samples: dict[str, Sample], ahi: Ahi, index: str, tmp_path: Path
+) -> None:
+    service = _service(tmp_path, index, ahi)
+    ct, mr = samples["CT_small.dcm"], samples["emri_small_jpeg_2k_lossless.dcm"]
+    frames = 1 + int(mr.read().NumberOfFrames)
+    ahi.calls()
+    series = {"study": mr.study_instance_uid, "series": mr.series_instance_uid}
+    body = {"studies": [ct.study_instance_uid, "1.2.3.4.5.6"], "series": [series]}
+    answer = requests.post(f"{service.root}/prefetch", json=body, timeout=5)
+    assert (answer.status_code, answer.json()["accepted"]) == (202, 3)
+    assert _wait(service, 3) == {"waiting": 0, "done": 2, "failed": 1, "frames": frames}
+    assert ahi.calls()["GetImageFrame"] == frames
+    for sample in (ct, mr):
+        study_uid, series_uid, instance_uid = sample.uids
+        path = f"/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
+        assert service.status(f"{path}/frames/1") == service.status(f"{path}/metadata") == 200
+    assert ahi.calls() == {}
+    plain = requests.post(f"{service.root}/prefetch", data="{}", timeout=5)
+    large = requests.post(f"{service.root}/prefetch", json={"studies": ["1" * 300_000]}, timeout=5)
+    assert (plain.status_code, large.status_code) == (400, 400)
+    assert service.stop() == 0
+
+
+def test_priors_of_a_patient_of_today_are_loaded_by_a_rule(
+    samples: dict[str, Sample], ahi: Ahi, index: str, tmp_path: Path
+) -> None:
+    prior, current = samples["CT_small.dcm"], samples["MR_small.dcm"]
+    with engine_of(index) as engine, engine.begin() as connection:
+        connection.execute(update(study).values(studydate=None))
+        uid = study.c.studyinstanceuid
+        today, before = date.today(), date.today() - timedelta(days=5)
+        patient = connection.execute(study.select().where(uid == current.study_instance_uid)).one().patient_pkey
+        connection.execute(update(study).where(uid == current.study_instance_uid).values(studydate=today))
+        changed = {"studydate": before, "patient_pkey": patient}
+        connection.execute(update(study).where(uid == prior.study_instance_uid).values(changed))
+    ahi.calls()
+    service = _service(tmp_path, index, ahi, PREFETCH="priors:30d@600m")
+    assert _wait(service, 1) == {"waiting": 0, "done": 1, "failed": 0, "frames": 1}
+    calls = ahi.calls()
+    assert (calls["GetImageSetMetadata"], calls["GetImageFrame"]) == (1, 1)
+    assert "rule followed studies=1" in service.log
+    assert service.stop() == 0
