@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Response
 from pydicom import dcmread
 from pydicom.uid import JPEG2000, JPEGBaseline8Bit
 
@@ -126,6 +126,25 @@ def test_each_resolution_is_whole_where_the_header_says_that_it_ends(
         assert first["rows"] == -(-whole["rows"] // 2**level)
         assert first["columns"] == -(-whole["columns"] // 2**level)
         assert first["pixels"] == complete["pixels"]
+
+
+def test_the_image_loader_shows_a_part_of_a_frame_and_then_fetches_the_rest(
+    page: Page, samples: dict[str, Sample]
+) -> None:
+    sample, answers = samples["J2K_pixelrep_mismatch.dcm"], []
+
+    def note(answer: Response) -> None:
+        answers.append(answer)
+
+    page.on("response", note)
+    first, last = call(page, "progressively", _path(sample), 1, 20_000)
+    page.remove_listener("response", note)
+    ranges = [one.header_value("content-range") for one in answers if "/frames/" in one.url and one.status == 206]
+    total = ranges[0].partition("/")[2]
+    assert ranges == [f"bytes 0-19999/{total}", f"bytes 20000-{int(total) - 1}/{total}"]
+    if KEPT_AS == HTJ2K:
+        assert (first["rows"], last["rows"]) == (256, 512)
+    assert np.array_equal(np.frombuffer(unpacked(last["pixels"]), "<i2"), _source(sample, 1).ravel())
 
 
 def _uids(path: str) -> dict[str, str]:

@@ -31,23 +31,42 @@ const dicomweb = async (method, options) => {
   return [result].flat().map(plain);
 };
 
-// One image as dicom-image-loader loads and decodes it, before any rescaling.
-const image = async (instance, frame, retrieveOptions) => {
+// What dicom-image-loader needs to know of an image before it can load it.
+const describe = async (instance, frame) => {
   const [metadata] = await (await fetch(`${root}${instance}/metadata`)).json();
   metadata["00080060"] ??= { vr: "CS", Value: ["OT"] }; // the loader cannot do without a modality
   const imageId = `wadors:${root}${instance}/frames/${frame}`;
   wadors.metaDataManager.add(`wadors:${root}${instance}/frames/1`, metadata);
   wadors.metaDataManager.add(imageId, metadata);
-  const options = { preScale: { enabled: false }, retrieveOptions };
-  const loaded = await wadors.loadImage(imageId, options).promise;
-  const pixels = loaded.getPixelData();
+  return imageId;
+};
+
+const decoded = (image) => {
+  const pixels = image.getPixelData();
   return {
-    rows: loaded.rows,
-    columns: loaded.columns,
-    transferSyntaxUID: loaded.transferSyntaxUID,
+    rows: image.rows,
+    columns: image.columns,
+    transferSyntaxUID: image.transferSyntaxUID,
     type: pixels.constructor.name,
     pixels: base64(bytesOf(pixels)),
   };
+};
+
+// One image as dicom-image-loader loads and decodes it, before any rescaling.
+const image = async (instance, frame) => {
+  const imageId = await describe(instance, frame);
+  return decoded(await wadors.loadImage(imageId, { preScale: { enabled: false } }).promise);
+};
+
+// The same in two steps: from its first `bytes` bytes, then from all of them.
+const progressively = async (instance, frame, bytes) => {
+  const imageId = await describe(instance, frame);
+  const options = { preScale: { enabled: false } };
+  const load = async (rangeIndex) => {
+    options.retrieveOptions = { rangeIndex, chunkSize: bytes, initialChunkSize: bytes };
+    return decoded(await wadors.loadImage(imageId, options).promise);
+  };
+  return [await load(0), await load(-1)];
 };
 
 // The beginning of a stored HTJ2K frame up to byte `end`, decoded by codec-openjph with `level` halvings.
@@ -71,4 +90,4 @@ const resolution = async (path, end, level) => {
   };
 };
 
-window.client = { connect, dicomweb, image, resolution };
+window.client = { connect, dicomweb, image, progressively, resolution };
