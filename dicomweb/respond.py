@@ -162,6 +162,15 @@ def ranged(
     return response
 
 
+def ranged_multipart(request: Headers, parts: Iterable[Part], part_type: str, tag: str) -> Response:
+    """`multipart/related`, or the part of its body that the Range header asks for, boundaries and all.
+
+    For small bodies, one frame that is: all of it is in memory.
+    """
+    body = b"".join(encode_multipart(parts, boundary_of(tag)))
+    return ranged(request, tag, multipart_type(part_type, tag), len(body), lambda start, stop: [body[start:stop]])
+
+
 def single(body: bytes, content_type: str) -> Response:
     """One representation, not wrapped."""
     return Response(body, content_type=content_type)

@@ -125,7 +125,10 @@ class Retrieve:
             self.ahead.note(asked, missed=not self.stored.has(references[-1], offer.form))
             if chosen.multipart is False:
                 return self._single_frame(references[0], offer, tag)
-            return respond.multipart(encode_frames(references, locations, offer, self.stored), offer.media_type, tag)
+            parts = encode_frames(references, locations, offer, self.stored)
+            if single:  # viewers load a frame bit by bit, and ask for multipart all the same
+                return respond.ranged_multipart(request.headers, parts, offer.media_type, tag)
+            return respond.multipart(parts, offer.media_type, tag)
 
         return _unless_known(tag, make, cache_control=respond.IMMUTABLE)
 

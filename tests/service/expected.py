@@ -5,11 +5,12 @@ from io import BytesIO
 from typing import Any
 
 from PIL import Image
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
+from pydicom.encaps import generate_frames
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dicomweb.transfer_syntax import transfer_syntax
-from tests.service.answers import Answer, native
+from tests.service.answers import Answer, Part, native
 from tests.service.clinic import KEPT_AS, PDF, Clinic
 
 JSON = "application/dicom+json"
@@ -73,23 +74,41 @@ def frames(label: str, *numbers: int, of: str = "ct", single: bool = False) -> C
     return check
 
 
-def files(count: int, *, single: bool = False) -> Check:
-    """Part 10 objects in Explicit VR Little Endian, each with the pixels of its source, in display order."""
+def files(count: int, syntax: str = ExplicitVRLittleEndian, *, single: bool = False) -> Check:
+    """Part 10 objects in display order, each with the pixels of its source.
+
+    They are in Explicit VR Little Endian, unless `syntax` names what their frames are to be in instead; what has no
+    frames, or packed ones, is not encoded in any other way.
+    """
 
     def check(answer: Answer, clinic: Clinic) -> None:
         assert answer.status == 200
-        label = f"application/dicom; transfer-syntax={ExplicitVRLittleEndian}"
-        assert answer.content_type.startswith(label if single else 'multipart/related; type="application/dicom"; ')
-        assert [part.content_type for part in answer.parts] == [label] * count
-        received = [dcmread(BytesIO(part.body)) for part in answer.parts]
-        for data_set in received:
-            assert data_set.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
-            expected = b"".join(clinic.frames(data_set.SOPInstanceUID))
-            assert data_set.get("PixelData", b"")[: len(expected)] == expected
-        shown = [(data_set.SeriesNumber, data_set.get("InstanceNumber")) for data_set in received]
-        assert shown == sorted(shown, key=str)
+        assert answer.content_type.startswith(
+            "application/dicom; transfer-syntax=" if single else 'multipart/related; type="application/dicom"; '
+        )
+        assert len(answer.parts) == count
+        received = [_file(part, syntax, clinic) for part in answer.parts]
+        shown = [(str(data_set.SeriesNumber), str(data_set.get("InstanceNumber"))) for data_set in received]
+        assert shown == sorted(shown)
 
     return check
+
+
+def _file(part: Part, syntax: str, clinic: Clinic) -> Dataset:
+    data_set = dcmread(BytesIO(part.body))
+    encoded = syntax != ExplicitVRLittleEndian and data_set.get("BitsAllocated", 1) > 1
+    expected = syntax if encoded else ExplicitVRLittleEndian
+    assert data_set.file_meta.TransferSyntaxUID == expected
+    assert part.content_type == f"application/dicom; transfer-syntax={expected}"
+    source = clinic.frames(data_set.SOPInstanceUID)
+    if encoded:
+        label = transfer_syntax(syntax).content_type
+        stored = generate_frames(data_set.PixelData, number_of_frames=len(source))
+        assert [native(Part(label, None, frame)) for frame in stored] == list(source)
+    else:
+        pixels = b"".join(source)
+        assert data_set.get("PixelData", b"")[: len(pixels)] == pixels
+    return data_set
 
 
 def picture(media_type: str) -> Check:

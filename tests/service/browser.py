@@ -1,0 +1,72 @@
+"""A page of JavaScript clients in a headless Chromium, served from an origin of its own on loopback."""
+
+import base64
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+FLAGS = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+]
+"""Nothing but what the page asks for goes out, and pictures are drawn without a graphics card."""
+
+
+class _Files(SimpleHTTPRequestHandler):
+    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".wasm": "application/wasm", ".js": "text/javascript"}
+
+    def log_message(self, *_arguments: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def files_served(folder: Path) -> Iterator[str]:
+    """The files of a folder on loopback; their URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Files, directory=str(folder)))
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def chromium_page() -> Iterator[Page]:
+    """An empty page of the system's Chromium."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    assert program, "a browser is missing: apt-get install chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS, chromium_sandbox=False)
+        yield browser.new_page()
+        browser.close()
+
+
+def call(page: Page, function: str, *arguments: object) -> Any:
+    """What one of the page's clients makes of the arguments; its error is the test's, and so is its silence."""
+    return page.evaluate(_IN_TIME, [function, list(arguments)])
+
+
+_IN_TIME = """([name, given]) => Promise.race([
+    window.client[name](...given),
+    new Promise((_, fail) => setTimeout(() => fail(new Error("no answer for 20 seconds")), 20000)),
+])"""
+
+
+def unpacked(text: str) -> bytes:
+    """The bytes that the page sent as base64."""
+    return base64.b64decode(text)
