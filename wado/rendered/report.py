@@ -10,10 +10,23 @@ from dataclasses import dataclass
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from wado.rendered.values import date, date_time, integer, item, items, meaning, name, number, numbers, text, time
+from wado.rendered.values import (
+    date,
+    date_time,
+    integer,
+    item,
+    items,
+    meaning,
+    name,
+    number,
+    numbers,
+    quietly,
+    text,
+    time,
+)
 
 MAX_DEPTH = 24
-MAX_ITEMS = 20_000
+MAX_ITEMS = 5_000
 _MAX_REFERENCES = 1000  # of one content item
 _FRAMES_END = 10**9
 
@@ -53,9 +66,14 @@ class Report:
     cut: bool
 
     @classmethod
-    def from_data_set(cls, data_set: Dataset) -> "Report":
-        """What a reader sees of a data set with an SR Document Content Module."""
-        reader = _Reader(_evidence(data_set))
+    def from_data_set(cls, data_set: Dataset, *, most: int = MAX_ITEMS) -> "Report":
+        """What a reader sees of a data set with an SR Document Content Module; `most` content items of it."""
+        with quietly():
+            return cls._read(data_set, most)
+
+    @classmethod
+    def _read(cls, data_set: Dataset, most: int) -> "Report":
+        reader = _Reader(_evidence(data_set), most)
         contents = reader.contents(data_set, 1)
         title = meaning(data_set, "ConceptNameCodeSequence") or UID(text(data_set, "SOPClassUID")).name or "Report"
         return cls(title, tuple(_facts(data_set)), contents, reader.cut)
@@ -116,10 +134,10 @@ def _uid(data_set: Dataset, keyword: str) -> str:
 class _Reader:
     """Reads content items until there are enough."""
 
-    def __init__(self, evidence: Mapping[str, str]) -> None:
+    def __init__(self, evidence: Mapping[str, str], most: int) -> None:
         self.cut = False
         self._evidence = evidence
-        self._left = MAX_ITEMS
+        self._left = most
 
     def contents(self, data_set: Dataset, depth: int) -> tuple[Content, ...]:
         if depth > MAX_DEPTH:
@@ -128,7 +146,7 @@ class _Reader:
         return tuple(self._each(data_set, depth))
 
     def _each(self, data_set: Dataset, depth: int) -> Iterator[Content]:
-        for one in items(data_set, "ContentSequence", MAX_ITEMS):
+        for one in items(data_set, "ContentSequence"):
             if self._left <= 0:
                 self.cut = True
                 return

@@ -3,6 +3,7 @@
 import struct
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice
 from typing import Any
@@ -20,12 +21,18 @@ def parse_head(head: bytes) -> Dataset:
     return read_dataset(BytesIO(head), is_implicit_VR=False, is_little_endian=True)
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the warnings of pydicom, which quote the values that it warns of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def value(data_set: Dataset, keyword: str) -> Any:
     """The value as pydicom has it; None where it is absent, empty or unreadable."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = data_set.get(keyword)
+        found = data_set.get(keyword)
     except _UNREADABLE:
         return None
     return None if found is None or found == "" else found

@@ -10,7 +10,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import BasicTextSRStorage, CTImageStorage, KeyObjectSelectionDocumentStorage
 
 from tests.wado.rendered.made import code, content, made, nested, through
-from wado.rendered.report import MAX_DEPTH, MAX_ITEMS, Content, Report
+from wado.rendered.report import MAX_DEPTH, Content, Report
 from wado.rendered.report_html import encode_html
 from wado.rendered.report_text import encode_text
 from wado.rendered.values import parse_head
@@ -199,8 +199,10 @@ def _depth(contents: tuple[Content, ...]) -> int:
 
 
 def test_more_items_than_anyone_reads_are_cut() -> None:
-    read = report(content("CONTAINER", ContentSequence=[content("NUM")] * MAX_ITEMS))
-    assert read.cut and len(read.contents[0].contents) == MAX_ITEMS - 1
+    data_set = made(ContentSequence=[content("CONTAINER", ContentSequence=[content("NUM")] * 20)])
+    assert not Report.from_data_set(data_set, most=21).cut
+    read = Report.from_data_set(data_set, most=20)
+    assert read.cut and len(read.contents[0].contents) == 19
 
 
 @pytest.mark.parametrize("name", ["test-SR.dcm", "reportsi.dcm", "reportsi_with_empty_number_tags.dcm"])
