@@ -1,0 +1,144 @@
+"""Attributes of data sets that may be wrong in any way, as plain values: what cannot be read is absent."""
+
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from itertools import islice
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.multival import MultiValue
+from pydicom.valuerep import PersonName
+
+_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError, struct.error)
+
+
+def parse_head(head: bytes) -> Dataset:
+    """A data set in Explicit VR Little Endian; sequences inside stay bytes until they are looked at."""
+    return read_dataset(BytesIO(head), is_implicit_VR=False, is_little_endian=True)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the warnings of pydicom, which quote the values that it warns of."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def value(data_set: Dataset, keyword: str) -> Any:
+    """The value as pydicom has it; None where it is absent, empty or unreadable."""
+    try:
+        found = data_set.get(keyword)
+    except _UNREADABLE:
+        return None
+    return None if found is None or found == "" else found
+
+
+def values(data_set: Dataset, keyword: str) -> list[Any]:
+    """All values of an attribute."""
+    found = value(data_set, keyword)
+    return [] if found is None else list(found) if isinstance(found, MultiValue | list | tuple) else [found]
+
+
+def text(data_set: Dataset, keyword: str) -> str:
+    """The value in one line or, for long texts, several; without control characters."""
+    return "\\".join(clean(str(one)) for one in values(data_set, keyword)).strip()
+
+
+def clean(words: str) -> str:
+    """Text without control characters but line ends, which are one character."""
+    lines = words.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n")
+    return "".join(character if character == "\n" or character.isprintable() else " " for character in lines).strip()
+
+
+def name(data_set: Dataset, keyword: str) -> str:
+    """A person's name as people write it: family, given middle; other scripts in brackets (PS3.5 Section 6.2.1)."""
+    return ", ".join(_person(PersonName(one)) for one in values(data_set, keyword) if isinstance(one, PersonName | str))
+
+
+def _person(person: PersonName) -> str:
+    groups = [_written(str(group)) for group in str(person).split("=")[:3]]
+    first, *others = [group for group in groups if group] or [""]
+    return f"{first} ({', '.join(others)})" if others else first
+
+
+def _written(group: str) -> str:
+    parts = [clean(part) for part in group.split("^")] + [""] * 5
+    family, given, middle, prefix, suffix = parts[:5]
+    forenames = " ".join(filter(None, (prefix, given, middle)))
+    return ", ".join(filter(None, (family, forenames, suffix)))
+
+
+def date(data_set: Dataset, keyword: str) -> str:
+    """A DA as 2024-01-31."""
+    words = text(data_set, keyword)
+    return f"{words[:4]}-{words[4:6]}-{words[6:]}" if len(words) == 8 and words.isdigit() else words
+
+
+def time(data_set: Dataset, keyword: str) -> str:
+    """A TM as 13:45:59.5."""
+    words = text(data_set, keyword)
+    return _clock(words) if words[:2].isdigit() else words
+
+
+def date_time(data_set: Dataset, keyword: str) -> str:
+    """A DT as 2024-01-31 13:45:59.5 +0100."""
+    words = text(data_set, keyword)
+    if len(words) < 8 or not words[:8].isdigit():
+        return words
+    rest = words[8:]
+    at = next((index for index, character in enumerate(rest) if character in "+-"), len(rest))
+    day = f"{words[:4]}-{words[4:6]}-{words[6:8]}"
+    return " ".join(filter(None, (day, _clock(rest[:at]), rest[at:])))
+
+
+def _clock(words: str) -> str:
+    whole, point, fraction = words.replace(":", "").partition(".")
+    seconds = ":".join(filter(None, (whole[:2], whole[2:4], whole[4:6])))
+    return f"{seconds}{point}{fraction}" if fraction.strip("0") else seconds
+
+
+def numbers(data_set: Dataset, keyword: str) -> tuple[float, ...]:
+    """The finite numbers of an attribute; none at all where one of them is no number."""
+    try:
+        found = tuple(float(one) for one in values(data_set, keyword))
+    except _UNREADABLE:
+        return ()
+    return found if all(abs(one) < float("inf") for one in found) else ()
+
+
+def number(data_set: Dataset, keyword: str) -> float | None:
+    """The first number of an attribute."""
+    return next(iter(numbers(data_set, keyword)), None)
+
+
+def integer(data_set: Dataset, keyword: str, default: int = 0) -> int:
+    """The first number, whole."""
+    found = number(data_set, keyword)
+    return default if found is None else int(found)
+
+
+def items(data_set: Dataset, keyword: str, most: int = 100_000) -> Iterator[Dataset]:
+    """The items of a sequence, `most` at most."""
+    found = value(data_set, keyword)
+    return islice((one for one in found if isinstance(one, Dataset)), most) if _is_sequence(found) else iter(())
+
+
+def _is_sequence(found: Any) -> bool:
+    return hasattr(found, "__iter__") and not isinstance(found, str | bytes | Dataset)
+
+
+def item(data_set: Dataset, keyword: str) -> Dataset:
+    """The first item of a sequence, or an empty one."""
+    return next(items(data_set, keyword), Dataset())
+
+
+def meaning(data_set: Dataset, keyword: str) -> str:
+    """The code meaning of a code sequence, else its code (PS3.3 Section 8)."""
+    code = item(data_set, keyword)
+    coded = (text(code, tag) for tag in ("CodeMeaning", "CodeValue", "LongCodeValue", "URNCodeValue"))
+    return next((words for words in coded if words), "")
