@@ -18,7 +18,7 @@ _SHAPE = 'write {"studies": [UID, ...], "series": [{"study": UID, "series": UID}
 
 
 def blueprint(warmer_path: str, shown: Callable[[str, str | None], bool]) -> Blueprint:
-    """The resource; the warmer listens at the path. `shown` tells whether a client may see a study, or a series of it."""
+    """The resource; the warmer listens at the path. `shown` tells whether a client may see a study, or one series."""
     bp = Blueprint("prefetch", __name__)
 
     @bp.post("/prefetch")
