@@ -1,8 +1,9 @@
 """OPTIONS (PS3.18 Section 8.9): the resources as the routes have them, with the media types that they answer with."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from flask import Blueprint, Flask, Response, request
 from werkzeug.routing import Rule
@@ -17,7 +18,7 @@ from wado.representation import DICOM, METADATA_OFFERS, RENDERED_OFFERS, ZIP, Ac
 
 _FORMATS = (Offer(WADL), Offer(JSON))
 _VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
-_METHODS = ("GET", "HEAD", "OPTIONS")
+_METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 _PAGING = ("limit", "offset", "includefield", "orderby", "count")
 _MATCHING = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 _URI_PARAMETERS = ("requestType", "studyUID", "seriesUID", "objectUID", "contentType", "transferSyntax", "frameNumber")
@@ -62,7 +63,9 @@ _ANSWERS = (
     _Answer("/<series>", _FILES),
     _Answer("/<instance>", _FILES),
     _Answer("/wado", (*_PICTURES, DICOM), _URI_PARAMETERS),
+    _Answer("/prefetch", (JSON,), (), ()),
     _Answer("/health", ("text/plain",), (), ()),
+    _Answer("/live", ("text/plain",), (), ()),
     _Answer("/", (WADL, JSON), headers=("Accept",)),
     _Answer("", (), (), ()),
 )
@@ -70,18 +73,21 @@ _ANSWERS = (
 
 
 def describe(rules: Iterable[Rule], prefix: str) -> list[Capability]:
-    """A capability for each rule below the prefix, in the order of their paths."""
-    return [_capability(rule, prefix) for rule in sorted(rules, key=lambda rule: rule.rule) if _below(rule, prefix)]
+    """A capability for each path below the prefix, in their order."""
+    below = sorted((rule for rule in rules if _below(rule, prefix)), key=lambda rule: rule.rule)
+    return [_capability(list(of_path), prefix) for _, of_path in groupby(below, key=lambda rule: rule.rule)]
 
 
 def _below(rule: Rule, prefix: str) -> bool:
     return rule.rule.startswith(prefix + "/")
 
 
-def _capability(rule: Rule, prefix: str) -> Capability:
+def _capability(of_path: Sequence[Rule], prefix: str) -> Capability:
+    """Of the rules of one path, which have a method each, or some."""
+    rule = of_path[0]
     answer = _search(rule) or next(answer for answer in _ANSWERS if rule.rule.endswith(answer.ending))
     path = _VARIABLE.sub(r"{\1}", rule.rule.removeprefix(prefix))
-    methods = tuple(method for method in _METHODS if method in (rule.methods or ()))
+    methods = tuple(method for method in _METHODS if any(method in (one.methods or ()) for one in of_path))
     variables = tuple(_VARIABLE.findall(rule.rule.removeprefix(prefix)))
     return Capability(path, variables, methods, answer.parameters, answer.headers, answer.media_types)
 

@@ -11,13 +11,15 @@ from app.auth.links import Links
 from app.auth.principal import ANYONE, Authenticator, Credentials, NotProven, Principal
 from app.auth.rules import Rule, scope_of
 from db.scope import Scope
-from dicomweb.errors import NotFound, Unauthorized
+from dicomweb.errors import Forbidden, NotFound, Unauthorized
 from dicomweb.parameters import parse_parameters
 
 log = logging.getLogger(__name__)
 
 LINKED = Principal("link")
 """Who comes by a share link: whoever has it."""
+
+_READING = ("GET", "HEAD", "OPTIONS")
 
 QUERY_TOKEN = "access_token"  # noqa: S105 - the name of a parameter (RFC 6750 Section 2.3)
 
@@ -75,6 +77,8 @@ def add_gate(app: Flask, gate: Gate, here: Callable[[], ServiceRoot], open_bluep
             g.scope = g.root.scope & scope_of(gate.rules, g.principal, g.root.ae_title)
         else:
             g.principal, g.scope = LINKED, g.root.scope & gate.linked(token)
+            if request.method not in _READING:
+                raise Forbidden("a link is for reading")
 
     @app.after_request
     def mark(response: Response) -> Response:

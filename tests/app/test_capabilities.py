@@ -29,9 +29,8 @@ def client(app: Flask) -> FlaskClient:
 
 
 def _paths(app: Flask) -> list[str]:
-    return sorted(
-        re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule.removeprefix(PREFIX)) for rule in app.url_map.iter_rules()
-    )
+    paths = {rule.rule.removeprefix(PREFIX) for rule in app.url_map.iter_rules() if rule.rule.startswith(PREFIX)}
+    return sorted(re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path) for path in paths)
 
 
 @pytest.mark.parametrize("path", [PREFIX, f"{PREFIX}/"])
@@ -43,7 +42,7 @@ def test_the_root_describes_every_route(app: Flask, client: FlaskClient, path: s
     assert sorted("/" + one.attrib["path"] for one in resources) == _paths(app)
     for resource in resources:
         methods = {method.attrib["name"] for method in resource.iter(f"{WADL}method")}
-        assert methods == {"GET", "HEAD", "OPTIONS"}
+        assert methods - {"POST"} == {"GET", "HEAD", "OPTIONS"}
         variables = {one.attrib["name"] for one in resource.iter(f"{WADL}param") if one.attrib["style"] == "template"}
         assert variables == set(re.findall(r"{(\w+)}", resource.attrib["path"]))
 

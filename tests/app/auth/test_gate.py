@@ -244,3 +244,21 @@ def test_the_log_has_neither_tokens_nor_links(
 def test_a_gate_that_cannot_be_built_stops_the_start(app_with: Maker, settings: Any, problem: str) -> None:
     with pytest.raises(SettingsError, match=problem):
         app_with(**settings)
+
+
+def test_a_link_is_for_reading(app_with: Maker) -> None:
+    link = Links(SECRET).token(Link("1.2", 2**33))
+    answer = app_with(link_secret=SECRET).test_client().post(f"/link/{link}/prefetch", json={"studies": ["1.2"]})
+    assert answer.status_code == 403
+
+
+def test_only_what_may_be_seen_may_be_prefetched(app_with: Maker, provider: Provider) -> None:
+    client = app_with([{"studies": ["1.2"]}], **oidc(provider)).test_client()
+    refused = client.post("/aetitle/prefetch", json={"studies": ["1.1"]}, headers=by(provider.token()))
+    assert refused.status_code == 404
+    taken = client.post("/aetitle/prefetch", json={"studies": ["1.2"]}, headers=by(provider.token()))
+    assert taken.status_code == 503  # there is no warmer here: it was asked
+
+
+def test_health_asks_nobody_below_a_link_either(app_with: Maker) -> None:
+    assert app_with().test_client().get("/link/x/live").status_code == 200
