@@ -14,6 +14,7 @@ from app import ae_titles, health
 from app.access_log import add_access_log
 from app.ae_titles import ServiceRoot
 from app.cors import add_cors
+from app.forwarded import believe
 from app.settings import Settings
 from db.engine import Database
 from db.scope import Scope
@@ -48,6 +49,7 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
     retrieve = wado.routes.Retrieve(locator, frames, encoded, fetchers, public_root)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
+    app.wsgi_app = believe(app.wsgi_app, settings.trusted_proxy)  # type: ignore[method-assign, assignment]
     add_access_log(app)
     add_cors(app, settings.cors_origins)
     blueprints = (

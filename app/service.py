@@ -85,6 +85,6 @@ def _web(listening: socket.socket, fetcher_paths: list[str], settings: Settings,
             statement_timeout_seconds=settings.db_statement_timeout_seconds,
         )
         app = create_app(settings, database, Fetchers(fetcher_paths))
-        web.serve(app, listening, threads=settings.web_threads, trusted_proxy=settings.trusted_proxy)
+        web.serve(app, listening, threads=settings.web_threads)
 
     return Child("web", run, drains_seconds=web.DRAIN_SECONDS + 1)
