@@ -20,6 +20,7 @@ from app.auth import links
 from app.auth.configure import open_gate
 from app.auth.gate import add_gate
 from app.cors import add_cors
+from app.forwarded import believe
 from app.settings import Settings
 from db.engine import Database
 from db.image_sets import find_image_sets
@@ -65,6 +66,7 @@ def create_app(
     retrieve = wado.routes.Retrieve(locator, frames, encoded, ahead, fetchers, public_root)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
+    app.wsgi_app = believe(app.wsgi_app, settings.trusted_proxy)  # type: ignore[method-assign, assignment]
     add_access_log(app)
     add_cors(app, settings.cors_origins)
     add_gate(app, open_gate(settings), here, health.NAME)

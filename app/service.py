@@ -116,7 +116,7 @@ def _web(
         *fetcher_paths, warmer_path = paths
         tally = counters.tally(settings.frame_fetchers + number)
         app = create_app(settings, _database(settings, index), Fetchers(fetcher_paths), tally, warmer_path)
-        web.serve(app, listening, threads=settings.web_threads, trusted_proxy=settings.trusted_proxy)
+        web.serve(app, listening, threads=settings.web_threads)
 
     return Child(f"web{number}", run, drains_seconds=web.DRAIN_SECONDS + 1)
 

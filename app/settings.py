@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from app.ae_titles import AeTitle, parse_ae_titles
+from app.forwarded import Network, parse_networks
 from app.rules import Rule, parse_rules
 from dicomweb.hosts import is_loopback
 
@@ -131,7 +132,7 @@ class Settings:
     host: str = _setting("0.0.0.0", str)  # noqa: S104 - a server; the embedded default says 127.0.0.1
     port: int = _setting(8080, _integer(1, 65_535))
     public_url: str | None = _setting(None, _url)
-    trusted_proxy: str | None = _setting(None, str)
+    trusted_proxy: tuple[Network, ...] = _setting((), parse_networks)
     ae_titles: tuple[AeTitle, ...] = _setting((), parse_ae_titles)
     dcm4chee_paths: bool = _setting(False, _flag)
     cors_origins: tuple[str, ...] = _setting((), _origins)

@@ -20,13 +20,9 @@ DRAIN_SECONDS = 7.0
 _MAX_REQUEST_BYTES = 2**20
 
 
-def serve(app: Flask, listening: socket.socket, *, threads: int, trusted_proxy: str | None) -> None:
+def serve(app: Flask, listening: socket.socket, *, threads: int) -> None:
     """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most."""
     channels: dict[int, Any] = {}
-    proxy: dict[str, Any] = {"clear_untrusted_proxy_headers": False}
-    if trusted_proxy:
-        headers = {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port"}
-        proxy |= {"trusted_proxy": trusted_proxy, "trusted_proxy_headers": headers}
     server: Any = create_server(
         app,
         map=channels,
@@ -35,7 +31,7 @@ def serve(app: Flask, listening: socket.socket, *, threads: int, trusted_proxy: 
         connection_limit=1000,
         max_request_body_size=_MAX_REQUEST_BYTES,
         ident=None,
-        **proxy,
+        clear_untrusted_proxy_headers=False,  # app/forwarded.py knows whom to believe
     )
     stopping: list[bool] = []
 

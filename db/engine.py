@@ -24,8 +24,12 @@ _SESSION_START = {
     "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION max_execution_time = {milliseconds}"),
     "mariadb": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION max_statement_time = {seconds}"),
     "postgresql": ("SET default_transaction_read_only = on", "SET statement_timeout = {milliseconds}"),
-    "sqlite": ("PRAGMA query_only = ON",),
+    "sqlite": ("PRAGMA query_only = ON",),  # and a deadline for each statement, see below
 }
+_SQLITE_STEPS = 1000  # of its virtual machine, between two looks at the clock
+
+_TIMED_OUT = {1969, 3024, "57014", "interrupted"}
+"""What MariaDB, MySQL, PostgreSQL and SQLite say of a statement that took too long."""
 
 
 class Database:
@@ -48,6 +52,8 @@ class Database:
             connect_args=_connect_args(self._url, statement_timeout_seconds),
         )
         event.listen(self._engine, "connect", self._start_session)
+        if self._url.get_backend_name() == "sqlite":
+            event.listen(self._engine, "before_cursor_execute", self._start_clock)
 
     def _start_session(self, connection: Any, _record: Any) -> None:
         dialect = self._engine.dialect
@@ -61,6 +67,10 @@ class Database:
         cursor.close()
         connection.commit()  # or PostgreSQL forgets all of it when the first transaction is rolled back
 
+    def _start_clock(self, _connection: Any, cursor: Any, *_statement: Any) -> None:
+        deadline = time.monotonic() + self._statement_timeout_seconds
+        cursor.connection.set_progress_handler(lambda: time.monotonic() > deadline, _SQLITE_STEPS)
+
     def rows(self, statement: Executable) -> Sequence[Row[Any]]:
         """All rows of a statement; UpstreamBusy when the index does not answer, UpstreamFailed when it refuses.
 
@@ -68,7 +78,7 @@ class Database:
         ask beforehand whether it lives would cost a round trip for each statement.
         """
         started = time.monotonic()
-        with _translated():
+        with _translated(self._statement_timeout_seconds):
             try:
                 return self._run(statement)
             except DBAPIError as error:
@@ -85,7 +95,7 @@ class Database:
 
     def indexed(self, table: str) -> list[tuple[str, ...]]:
         """The columns of each index of a table, as far as they are columns; errors are those of `rows`."""
-        with _translated(), self._engine.connect() as connection:
+        with _translated(self._statement_timeout_seconds), self._engine.connect() as connection:
             inspector = inspect(connection)
             unique: list[Any] = [found["column_names"] for found in inspector.get_unique_constraints(table)]
             found: list[Any] = [found["column_names"] for found in inspector.get_indexes(table)]
@@ -114,15 +124,28 @@ def _connect_args(url: URL, statement_timeout_seconds: float) -> dict[str, Any]:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(statement_timeout_seconds: float) -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
+        if _timed_out(error):
+            log.warning("statement cancelled after=%gs", statement_timeout_seconds)
+            raise UpstreamBusy(_TOO_SLOW.format(statement_timeout_seconds), retry_after_seconds=30) from error
         log.error("index does not answer error=%s", _kind(error))
         raise UpstreamBusy("the metadata index does not answer") from error
     except DBAPIError as error:
         log.error("index refused a statement error=%s", _kind(error))
         raise UpstreamFailed("the metadata index refused the search") from error
+
+
+_TOO_SLOW = (
+    "the metadata index took longer than {:g} seconds: narrow the search, by a patient or a range of dates for example"
+)
+
+
+def _timed_out(error: Exception) -> bool:
+    original = getattr(error, "orig", None) or error
+    return bool(_TIMED_OUT.intersection({getattr(original, "sqlstate", None), *original.args[:1]}))
 
 
 def _kind(error: Exception) -> str:

@@ -35,7 +35,7 @@ def plan_image_sets(
         .select_from(study)
         .join(series, series.c.study_pkey == study.c.study_pkey)
         .join(imageset, imageset.c.series_pkey == series.c.series_pkey)
-        .where(study.c.studyinstanceuid == study_instance_uid, *scope.image_sets(), *scope.series())
+        .where(study.c.studyinstanceuid == study_instance_uid, *scope.image_sets(), *scope.series_with_image_set())
         .order_by(series.c.series_pkey, imageset.c.imageset_pkey)
     )
     if series_instance_uid is None:

@@ -60,13 +60,18 @@ class Scope:
         return [] if self.datastore_ids is None else [imageset.c.datastoreid.in_(sorted(self.datastore_ids))]
 
     def instances(self) -> list[Truth]:
-        """Of instances."""
+        """Of instances; that of their image set is also one of their series, which needs no look of its own."""
         by_image_set = _among(instance.c.imageset_pkey, imageset.c.imageset_pkey, self.image_sets())
-        return [*by_image_set, *self.series_by(instance.c.series_pkey)]
+        return [*by_image_set, *_among(instance.c.series_pkey, series.c.series_pkey, self.series_with_image_set())]
 
     def series(self) -> list[Truth]:
         """Of series."""
-        return [*self._shown_series(), *_among(series.c.study_pkey, study.c.study_pkey, self._shown_studies())]
+        by_study = _among(series.c.study_pkey, study.c.study_pkey, self._shown_studies())
+        return [*self._shown_series(), *by_study]
+
+    def series_with_image_set(self) -> list[Truth]:
+        """Of series that are known to have an image set in scope."""
+        return [*self._own(series), *_among(series.c.study_pkey, study.c.study_pkey, self._shown_studies())]
 
     def series_by(self, key: ColumnElement[int]) -> list[Truth]:
         """Of rows of any table, or an alias, that have the `key` of a series."""

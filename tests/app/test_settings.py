@@ -30,6 +30,7 @@ def test_an_empty_variable_is_not_set() -> None:
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is none of"),
         ({"DATASTORE_CLEAN_INDEX": "maybe"}, "DATASTORE_CLEAN_INDEX is neither true nor false"),
         ({"IMAGE_SET_FRESH_SECONDS": "-1"}, "IMAGE_SET_FRESH_SECONDS is not between"),
+        ({"TRUSTED_PROXY": "proxy.example"}, "TRUSTED_PROXY is not a list of IP addresses"),
         ({"AE_TITLES": "research"}, "AE_TITLES is not JSON"),
         ({"DATABASE_URL": "sqlite://"}, "AWS_DEFAULT_REGION is not set"),
         ({"DATABASE_URL": "x", "DB_SECRET_ARN": "y", "AWS_DEFAULT_REGION": "z"}, "both set"),

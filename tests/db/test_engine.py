@@ -121,9 +121,10 @@ def test_a_statement_that_takes_too_long_is_cancelled_on_the_server(
     database = open_database(url, statement_timeout_seconds=0.3)
     database.ping()
     started = time.monotonic()
-    with pytest.raises(UpstreamBusy):
+    with pytest.raises(UpstreamBusy, match="longer than 0.3 seconds: narrow the search") as told:
         database.rows(text(slow))
     assert time.monotonic() - started < 3
+    assert told.value.retry_after_seconds == 30
     with engine_of(url) as engine, engine.connect() as connection:
         assert connection.scalar(text(running).bindparams(slow=slow)) == 0
     database.ping()
@@ -162,9 +163,39 @@ def test_an_outage_passes_by_itself(open_database: OpenDatabase) -> None:
         server.close()
 
 
-def test_connections_that_the_server_has_closed_are_replaced(mariadb: MariaDb, open_database: OpenDatabase) -> None:
-    database = open_database(mariadb.new_index(), pool_size=1)
-    (before,) = database.rows(text("SELECT CONNECTION_ID()"))[0]
-    mariadb.execute(f"KILL {before}")
-    (after,) = database.rows(text("SELECT CONNECTION_ID()"))[0]
+@pytest.mark.parametrize(
+    ("server", "which", "kill"),
+    [
+        ("mariadb", "SELECT CONNECTION_ID()", "KILL {}"),
+        ("postgresql", "SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
+    ],
+)
+def test_connections_that_the_server_has_closed_are_replaced(
+    request: pytest.FixtureRequest, open_database: OpenDatabase, server: str, which: str, kill: str
+) -> None:
+    found: MariaDb | PostgreSql = request.getfixturevalue(server)
+    database = open_database(found.new_index(), pool_size=1)
+    (before,) = database.rows(text(which))[0]
+    found.execute(kill.format(before))
+    (after,) = database.rows(text(which))[0]
     assert after != before
+
+
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+SLOW = {"sqlite": ENDLESS, "mysql": "SELECT SLEEP(20)", "postgresql": "SELECT pg_sleep(20)"}
+
+
+def test_many_that_take_too_long_leave_no_place_taken(url: str, open_database: OpenDatabase) -> None:
+    """Each is told so in its turn, and all connections serve again, each with a clock of its own."""
+    database = open_database(url, pool_size=2, statement_timeout_seconds=0.3)
+    slow = text(SLOW[make_url(url).get_backend_name()])
+
+    def told(_: int) -> str:
+        with pytest.raises(UpstreamBusy) as error:
+            database.rows(slow)
+        return str(error.value)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all("narrow the search" in text for text in threads.map(told, range(4)))
+        time.sleep(0.4)  # the deadlines of the connections have passed
+        assert list(threads.map(lambda _: len(database.rows(select(issuer))), range(8))) == [1] * 8

@@ -234,12 +234,57 @@ resources = st.sampled_from(
 )
 
 
+visible = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=15)
+headers = st.dictionaries(
+    st.sampled_from(["Accept", "Accept-Encoding", "If-None-Match", "Range"]),
+    st.sampled_from(["*", "*/*", "gzip", "zstd;q=0.1, *", "gzip;q=x", 'W/"', '"",,', "bytes=0-", "text/csv"]) | visible,
+)
+
+
 @settings(parent=always, max_examples=100)
-@given(resource=resources, parameters=st.lists(st.tuples(names, hostile | st.text(max_size=20)), max_size=4))
-def test_no_parameters_break_a_search(odd: FlaskClient, resource: str, parameters: list[tuple[str, str]]) -> None:
+@given(
+    resource=resources,
+    parameters=st.lists(st.tuples(names, hostile | st.text(max_size=20)), max_size=4),
+    headers=headers,
+)
+def test_no_parameters_and_headers_break_a_search(
+    odd: FlaskClient, resource: str, parameters: list[tuple[str, str]], headers: dict[str, str]
+) -> None:
     text = "&".join(f"{quote(name, errors='replace')}={quote(value, errors='replace')}" for name, value in parameters)
-    response = odd.get(f"/aetitle/{resource}?{text}")
-    assert response.status_code in (200, 400, 404, 406), response.get_data(as_text=True)
+    response = odd.get(f"/aetitle/{resource}?{text}", headers=headers)
+    assert response.status_code in (200, 304, 400, 404, 406), response.get_data(as_text=True)
+
+
+MODELLED: dict[str, tuple[Callable[[str, str | None], bool], Callable[[Study], str | None]]] = {
+    "PatientName": (matches_name, lambda study: study.patient["patientname"]),
+    "00100020": (matches_id, lambda study: study.patient["patientid"]),
+    "StudyDescription": (matches_description, lambda study: study.columns["studydescription"]),
+    "studyid": (matches_id, lambda study: known(study.columns["studyid"])),
+    "StudyInstanceUID": (lambda uids, uid: uid in re.split(r"[,\\\\]", uids), lambda study: study.uid),
+}
+modelled = st.tuples(
+    st.sampled_from(sorted(MODELLED)), hostile | patterns | st.sampled_from(["1.1", "1.1,1.7", "1.9\\1.8"])
+)
+noise = st.sampled_from([("limit", "7"), ("offset", "2"), ("Unheard", "x"), ("orderby", "-StudyDate"), ("", "1=1")])
+
+
+@settings(parent=always, max_examples=100)
+@given(parameters=st.lists(modelled | noise, max_size=4))
+def test_no_parameters_find_more_than_the_model(odd: FlaskClient, parameters: list[tuple[str, str]]) -> None:
+    """A key twice means any of its values; pages are parts of the whole."""
+    response = odd.get(f"/aetitle/studies?{urlencode(parameters)}")
+    assert response.status_code in (200, 400), response.get_data(as_text=True)
+    if response.status_code == 400:
+        return
+    allowed = {study.uid for study in STUDIES}
+    for key, (matches, value) in MODELLED.items():
+        wanted = [text.strip() for name, text in parameters if name == key]
+        if wanted and not any(map(universal, wanted)):
+            allowed &= {study.uid for study in STUDIES if any(matches(text, value(study)) for text in wanted)}
+    uids = [result["0020000D"]["Value"][0] for result in response.get_json(force=True)]
+    paged = {name for name, _ in parameters} & {"limit", "offset"}
+    assert set(uids) <= allowed if paged else set(uids) == allowed
+    assert len(set(uids)) == len(uids) <= (7 if "limit" in paged else len(STUDIES))
 
 
 @settings(parent=always, max_examples=60)

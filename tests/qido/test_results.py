@@ -10,6 +10,7 @@ from pydicom import Dataset
 from db.engine import Database
 from qido.attributes import ATTRIBUTES
 from tests.qido.archive import ROOT, SAMPLE, Series, Study, client, image, write
+from tests.servers import Sqlite
 
 FIXED = {"00080005", "00080056", "00081190"}  # SpecificCharacterSet, InstanceAvailability, RetrieveURL
 STUDY = {
@@ -181,3 +182,14 @@ def test_the_pages_of_a_search_are_the_whole_in_its_order(new_index: Callable[[]
         assert [result[tag]["Value"][0] for result in first.get_json(force=True)] == uids[:10]
         assert "13 additional results" in first.headers["Warning"]
     database.close()
+
+
+def test_a_search_that_takes_too_long_is_503_with_a_hint(sqlite: Sqlite) -> None:
+    url = sqlite.new_index()
+    write(url, [Study(f"1.{n}", {"patientid": f"P{n}", "patientname": f"Doe^{n}"}) for n in range(150)])
+    database = Database(url, statement_timeout_seconds=1e-6)
+    response = client(database).get("/aetitle/studies?PatientName=*x*&PatientID=*y*")
+    database.close()
+    assert (response.status_code, response.content_type) == (503, "application/problem+json")
+    assert int(response.headers["Retry-After"]) > 0
+    assert "narrow the search" in response.get_json()["detail"]

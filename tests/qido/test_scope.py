@@ -140,10 +140,22 @@ RESOURCES = (
 )  # fmt: skip
 
 
-def answers(archive: FlaskClient) -> dict[str, tuple[int, Any, Any]]:
-    """All that can be known of an archive."""
+SEARCHES = ("patients", "studies", "series", "instances", "studies/1.1/series", "studies/count", "instances/count")
+PARAMETERS = (
+    *("PatientID=P1", "PatientID=*", "00100020=P?", "Modality=CT", "ModalitiesInStudy=*R", "InstitutionName=s*"),
+    *("emptyvaluematching=true", "StudyDescription=%22%22", "fuzzymatching=true", "count=true", "limit=2", "offset=1"),
+    *("orderby=-SeriesNumber", "orderby=PatientID,-StudyInstanceUID", "includefield=all", "StudyInstanceUID=1.1,1.2"),
+    *("SOPInstanceUID=1.1.1.0", "Modality=CT%27%20OR%201=1", "SliceThickness=1", "StudyDate=x"),
+)
+searches = st.builds(
+    "{}?{}".format, st.sampled_from(SEARCHES), st.lists(st.sampled_from(PARAMETERS), max_size=3).map("&".join)
+)
+
+
+def answers(archive: FlaskClient, searches: list[str]) -> dict[str, tuple[int, Any, Any]]:
+    """All that can be known of an archive, and what is found by `searches`."""
     found = {}
-    for resource in RESOURCES:
+    for resource in (*RESOURCES, *searches):
         response = archive.get(f"/aetitle/{resource}")
         told = {name: response.headers.get(name) for name in ("Warning", "X-Total-Count")}
         found[resource] = (response.status_code, response.get_json(force=True), told)
@@ -161,11 +173,20 @@ def indexes(new_index: Callable[[], str]) -> Iterator[tuple[str, str, Database, 
 
 
 @settings(
-    max_examples=10, phases=[Phase.generate], deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=8, phases=[Phase.generate], deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-@given(studies=archives(), wanted=wanted_scopes, other=st.none() | wanted_scopes)
+@given(
+    studies=archives(),
+    wanted=wanted_scopes,
+    other=st.none() | wanted_scopes,
+    asked=st.lists(searches, min_size=6, max_size=6),
+)
 def test_an_index_answers_as_one_that_has_no_more_than_what_is_in_scope(
-    indexes: tuple[str, str, Database, Database], studies: tuple[Study, ...], wanted: Wanted, other: Wanted | None
+    indexes: tuple[str, str, Database, Database],
+    studies: tuple[Study, ...],
+    wanted: Wanted,
+    other: Wanted | None,
+    asked: list[str],
 ) -> None:
     whole, part, of_whole, of_part = indexes
     seen, limited = visible(studies, wanted), scope(*wanted.datastores, **dict(wanted.keys))
@@ -175,7 +196,7 @@ def test_an_index_answers_as_one_that_has_no_more_than_what_is_in_scope(
     empty(part)
     write(whole, studies)
     write(part, seen)
-    assert answers(client(of_whole, scope=limited)) == answers(client(of_part)), limited
+    assert answers(client(of_whole, scope=limited), asked) == answers(client(of_part), asked), limited
     for study in studies:
         expected = {datastore for one in seen if one.uid == study.uid for s in one.series for datastore in s.datastores}
         assert {row.datastore_id for row in find_image_sets(of_whole, limited, study.uid)} == expected
