@@ -3,7 +3,6 @@
 A job returns None when the result is in the cache under its name, and the bytes themselves where the disk is full.
 """
 
-import gzip
 import logging
 import zlib
 from collections.abc import Mapping
@@ -26,8 +25,6 @@ from dicomweb.transfer_syntax import (
 )
 
 log = logging.getLogger(__name__)
-
-_GZIP_LEVEL = 6
 
 
 class Form(Enum):
@@ -163,13 +160,6 @@ def _fetch(workshop: Workshop, reference: FrameReference) -> bytes:
         return stored
 
     return workshop.flights.run(reference.cache_name(Form.STORED), fetch)  # one fetch serves both forms
-
-
-def compress(workshop: Workshop, name: str, text: bytes) -> bytes:
-    """The text with gzip; kept under the name."""
-    compressed = gzip.compress(text, _GZIP_LEVEL, mtime=0)
-    workshop.cache.put(name, compressed)
-    return compressed
 
 
 def ping(workshop: Workshop, datastore_id: str | None) -> None:

@@ -6,6 +6,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 import qido.routes
+import wado.metadata.routes
 import wado.routes
 import wado.uri.routes
 from ahi.cache import Cache
@@ -38,13 +39,15 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
         return root.of(request.environ)
 
     locator, encoded = Locator(database, image_sets), Encoded(cache)
-    retrieve = wado.routes.Retrieve(locator, frames, encoded, fetchers, public_root)
+    retrieve = wado.routes.Retrieve(locator, frames, fetchers, public_root)
+    metadata = wado.metadata.routes.MetadataService(locator, encoded, fetchers, public_root)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
     add_access_log(app)
     add_cors(app, settings.cors_origins)
     add_capabilities(app, PREFIX, public_root)
     app.register_blueprint(qido.routes.blueprint(database, public_root, settings.max_results), url_prefix=PREFIX)
+    app.register_blueprint(wado.metadata.routes.blueprint(metadata), url_prefix=PREFIX)
     app.register_blueprint(wado.routes.blueprint(retrieve), url_prefix=PREFIX)
     uri_service = wado.uri.routes.UriService(locator, frames, fetchers)
     app.register_blueprint(wado.uri.routes.blueprint(uri_service), url_prefix=PREFIX)

@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from dicomweb.conditional import entity_tag, is_known, parse_range
 from dicomweb.dicom_json import Element, encode
 from dicomweb.dicom_xml import DICOM_XML, encode_xml
+from dicomweb.encoding import Coding
 from dicomweb.errors import (
     BadRequest,
     NotAcceptable,
@@ -83,16 +84,15 @@ def page(response: Response, warnings: Sequence[str], total: int | None) -> Resp
     response.vary.add("Accept")
     if total is not None:
         response.headers["X-Total-Count"] = str(total)
-    return warned(response, warnings)
+    return _warned(response, warnings)
 
 
 def count(number: int, warnings: Sequence[str] = ()) -> Response:
     """How many there are: `{"count": 3}`, which is not of the standard."""
-    return warned(Response(json.dumps({"count": number}), content_type="application/json"), warnings)
+    return _warned(Response(json.dumps({"count": number}), content_type="application/json"), warnings)
 
 
-def warned(response: Response, warnings: Sequence[str]) -> Response:
-    """The answer with a Warning header for each text (PS3.18 Section 8.3.4)."""
+def _warned(response: Response, warnings: Sequence[str]) -> Response:
     for text in warnings:
         response.headers.add("Warning", f'299 {_WARNING_AGENT} "{text}"')
     return response
@@ -167,10 +167,11 @@ def single(body: bytes, content_type: str) -> Response:
     return Response(body, content_type=content_type)
 
 
-def gzipped(body: bytes, content_type: str) -> Response:
-    """One representation that is compressed already."""
+def coded(body: bytes, content_type: str, coding: Coding) -> Response:
+    """One representation that has its content coding already."""
     response = Response(body, content_type=content_type)
-    response.headers["Content-Encoding"] = "gzip"
+    if coding is not Coding.IDENTITY:
+        response.headers["Content-Encoding"] = coding.value
     return response
 
 

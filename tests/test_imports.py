@@ -27,7 +27,8 @@ ONLY = {  # library: the folders and files that may know it
     "waitress": ("app", "datastore/server.py", "datastore/faults.py"),
     "boto3": ("ahi", "datastore", "db/secret.py"),
     "botocore": ("ahi", "datastore", "db/secret.py"),
-    "sqlalchemy": ("db", "qido/plan.py", "datastore/index*.py", "app/service.py"),  # the last: a URL, no SQL
+    "sqlalchemy": ("db", "qido/plan*.py", "datastore/index*.py", "app/service.py"),  # the last: a URL, no SQL
+    "backports": ("dicomweb/encoding.py",),
     "pymysql": (),  # SQLAlchemy loads it by name
     "psycopg": (),
     **dict.fromkeys(CODECS, ("ahi", "datastore")),
@@ -79,7 +80,12 @@ def test_every_package_has_its_place_in_the_order() -> None:
     assert packages == MAY_IMPORT.keys() - {"main"}
 
 
-DISTRIBUTION = {"PIL": "pillow", "openjpeg": "pylibjpeg-openjpeg", "rle": "pylibjpeg-rle"}
+DISTRIBUTION = {
+    "backports": "backports.zstd",
+    "PIL": "pillow",
+    "openjpeg": "pylibjpeg-openjpeg",
+    "rle": "pylibjpeg-rle",
+}
 LOADED_BY_NAME = {
     "pymysql",
     "psycopg",

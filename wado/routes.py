@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, request
 
 from ahi.fetchers import Fetchers
-from ahi.jobs import FrameReference, compress
-from ahi.store import Encoded, Frames
+from ahi.jobs import FrameReference
+from ahi.store import Frames
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
-from dicomweb.dicom_xml import DICOM_XML
 from dicomweb.errors import NotAcceptable, NotFound
 from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
@@ -18,16 +17,12 @@ from wado.archive import encode_zip
 from wado.files import agree_on_files, encode_parts
 from wado.frames import encode_frames, resolution_header
 from wado.locate import LocatedInstance, Locator
-from wado.metadata import encode_xml_metadata
 from wado.part10 import fetch_for
 from wado.rendered import Picture, render
-from wado.representation import METADATA_OFFERS, RENDERED_OFFERS, ZIP, Accept, Kind, Offer, agree, bulk_offers
-from wado.target import Target, parse_frame_numbers
+from wado.representation import RENDERED_OFFERS, ZIP, Accept, Kind, Offer, agree, bulk_offers
+from wado.target import LEVELS, Target, parse_frame_numbers
 
-_STUDY = "/studies/<study>"
-_SERIES = f"{_STUDY}/series/<series>"
-_INSTANCE = f"{_SERIES}/instances/<instance>"
-_LEVELS = (_STUDY, _SERIES, _INSTANCE)
+_INSTANCE = LEVELS[-1]
 
 _MAIN_HEADER_BYTES = 4096  # more than the main header of a codestream has, as a rule
 
@@ -35,9 +30,8 @@ _MAIN_HEADER_BYTES = 4096  # more than the main header of a codestream has, as a
 def blueprint(retrieve: "Retrieve") -> Blueprint:
     """The retrieve resources."""
     bp = Blueprint("wado", __name__)
-    for path in _LEVELS:
+    for path in LEVELS:
         bp.add_url_rule(path, path, retrieve.instances)
-        bp.add_url_rule(f"{path}/metadata", f"{path}/metadata", retrieve.metadata)
         bp.add_url_rule(f"{path}/rendered", f"{path}/rendered", retrieve.rendered)
         bp.add_url_rule(f"{path}/pixeldata", f"{path}/pixeldata", retrieve.pixel_data)
     bp.add_url_rule(f"{_INSTANCE}/bulkdata/7FE00010", "pixel_data", retrieve.pixel_data)
@@ -53,7 +47,6 @@ class Retrieve:
 
     locator: Locator
     stored: Frames
-    encoded: Encoded
     fetchers: Fetchers
     public_root: Callable[[], str]
 
@@ -77,35 +70,6 @@ class Retrieve:
             return respond.multipart(encode_parts(files, root, fetch), media_type, tag)
 
         return _unless_known(tag, make)
-
-    def metadata(self, **path: str) -> Response:
-        """The data sets without pixel data, as DICOM JSON or XML."""
-        located = self.locator.instances(Target.from_path(**path))
-        media_type = _accept().choose(METADATA_OFFERS, single=True).offer.media_type
-        root, squeezed = self.public_root(), request.accept_encodings["gzip"] > 0
-        tag = entity_tag("metadata", root, squeezed, media_type, [one.state for one in located])
-        key = tag.strip('"')
-
-        def texts() -> Iterator[tuple[str, bytes]]:
-            return ((f"{root}{one.path}/metadata", one.image_set.metadata(one.prepared, root)) for one in located)
-
-        def json() -> bytes:
-            return b"[" + b",".join(text for _, text in texts()) + b"]"
-
-        def xml(name: str) -> bytes:
-            return self.fetchers.run(key, encode_xml_metadata, name, tag, squeezed, tuple(texts()))
-
-        def make() -> Response:
-            if media_type == DICOM_XML:
-                body, content_type = self.encoded.read(key, xml), respond.multipart_type(media_type, tag)
-            elif squeezed:
-                body = self.encoded.read(key, lambda name: self.fetchers.run(key, compress, name, json()))
-                content_type = media_type
-            else:
-                body, content_type = json(), media_type
-            return respond.gzipped(body, content_type) if squeezed else respond.single(body, content_type)
-
-        return _unless_known(tag, make, vary="Accept, Accept-Encoding")
 
     def frames(self, frame_list: str, **path: str) -> Response:
         """Frames, stored or native."""
