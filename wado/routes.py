@@ -14,8 +14,9 @@ from dicomweb.errors import NotAcceptable, NotFound
 from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
 from wado.archive import encode_zip
+from wado.bulk import agree_on_bulk, encode_bulk
 from wado.files import agree_on_files, encode_parts
-from wado.frames import encode_frames, resolution_header
+from wado.frames import all_frames, encode_frames, resolution_header
 from wado.locate import LocatedInstance, Locator
 from wado.part10 import fetch_for
 from wado.rendered import Picture, render
@@ -34,6 +35,7 @@ def blueprint(retrieve: "Retrieve") -> Blueprint:
         bp.add_url_rule(path, path, retrieve.instances)
         bp.add_url_rule(f"{path}/rendered", f"{path}/rendered", retrieve.rendered)
         bp.add_url_rule(f"{path}/pixeldata", f"{path}/pixeldata", retrieve.pixel_data)
+        bp.add_url_rule(f"{path}/bulkdata", f"{path}/bulkdata", retrieve.bulk_data)
     bp.add_url_rule(f"{_INSTANCE}/bulkdata/7FE00010", "pixel_data", retrieve.pixel_data)
     bp.add_url_rule(f"{_INSTANCE}/bulkdata/<path:tag_path>", "bulk_value", retrieve.bulk_value)
     bp.add_url_rule(f"{_INSTANCE}/frames/<frame_list>", "frames", retrieve.frames)
@@ -111,15 +113,31 @@ class Retrieve:
         offers = [chosen[kind].offer for kind in kinds]
         tag = entity_tag("pixeldata", root, first, offers, [one.state for one in located])
 
-        def parts() -> Iterator[Part]:
-            for one, offer in zip(located, offers, strict=True):
-                locations = [f"{root}{one.path}/frames/{number + 1}" for number in range(len(one.prepared.frames))]
-                yield from encode_frames(one.frames, locations, offer, self.stored)
-
         def make() -> Response:
             if single and first.multipart is False:
                 return self._single_frame(located[0].frame(1), first.offer, tag)
-            return respond.multipart(parts(), first.offer.media_type, tag)
+            parts = (
+                part
+                for one, offer in zip(located, offers, strict=True)
+                for part in all_frames(one, offer, root, self.stored)
+            )
+            return respond.multipart(parts, first.offer.media_type, tag)
+
+        return _unless_known(tag, make)
+
+    def bulk_data(self, **path: str) -> Response:
+        """Every value that the metadata points to, a part for each, and pixel data a part for each frame."""
+        located = self.locator.instances(Target.from_path(**path))
+        located = [one for one in located if one.prepared.frames or one.prepared.bulk]
+        if not located:
+            raise NotFound("there is no bulk data")
+        root = self.public_root()
+        offers = agree_on_bulk(located, _accept())
+        tag = entity_tag("bulkdata", root, sorted(offers.items(), key=repr), [one.state for one in located])
+
+        def make() -> Response:
+            parts = encode_bulk(located, offers, root, self.stored)
+            return respond.multipart(parts, next(iter(offers.values())).media_type, tag)
 
         return _unless_known(tag, make)
 
