@@ -11,17 +11,19 @@ import wado.routes
 import wado.uri.routes
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers
+from ahi.jobs import Form
 from ahi.store import Encoded, Frames, ImageSets
 from app import health
 from app.access_log import add_access_log
 from app.capabilities import add_capabilities
 from app.cors import add_cors
-from app.settings import Settings
+from app.settings import EXPLICIT_LE, STORED, Settings
 from db.engine import Database
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from dicomweb.public_root import PublicRoot
 from wado.locate import Locator
+from wado.representation import FileChoice
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
         return root.of(request.environ)
 
     locator, encoded = Locator(database, image_sets), Encoded(cache)
-    retrieve = wado.routes.Retrieve(locator, frames, fetchers, public_root)
+    retrieve = wado.routes.Retrieve(locator, frames, fetchers, public_root, file_choice(settings))
     metadata = wado.metadata.routes.MetadataService(locator, encoded, fetchers, public_root)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
@@ -56,6 +58,12 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
     app.register_error_handler(HTTPException, respond.problem)
     app.register_error_handler(Exception, _unexpected)
     return app
+
+
+def file_choice(settings: Settings) -> FileChoice:
+    """The preferences of the operator for Part 10 objects."""
+    forms = {STORED: Form.STORED, EXPLICIT_LE: Form.NATIVE}
+    return FileChoice(forms[settings.part10_unnamed], forms[settings.part10_any])
 
 
 def _unexpected(error: Exception) -> Response:

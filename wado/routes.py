@@ -1,7 +1,7 @@
 """The resources of WADO-RS (PS3.18 Section 10.4). Each route: aim, locate, agree on a representation, answer."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, request
 
@@ -20,7 +20,7 @@ from wado.frames import all_frames, encode_frames, resolution_header
 from wado.locate import LocatedInstance, Locator
 from wado.part10 import fetch_for
 from wado.rendered import Picture, render
-from wado.representation import RENDERED_OFFERS, ZIP, Accept, Kind, Offer, agree, bulk_offers
+from wado.representation import RENDERED_OFFERS, ZIP, Accept, FileChoice, Kind, Offer, agree, bulk_offers
 from wado.target import LEVELS, Target, parse_frame_numbers
 
 _INSTANCE = LEVELS[-1]
@@ -51,13 +51,14 @@ class Retrieve:
     stored: Frames
     fetchers: Fetchers
     public_root: Callable[[], str]
+    file_choice: FileChoice
 
     def instances(self, **path: str) -> Response:
         """Part 10 objects."""
         target = Target.from_path(**path)
         located = self.locator.instances(target)
-        single = target.level == "instance"
-        files, chosen = agree_on_files(located, _accept(), self.stored, single=single)
+        single, accept = target.level == "instance", replace(_accept(), files=self.file_choice)
+        files, chosen = agree_on_files(located, accept, self.stored, single=single)
         root, media_type = self.public_root(), chosen.offer.media_type
         offers = [file.offer for file in files]
         tag = entity_tag("instances", root, chosen, offers, [one.state for one in located])
