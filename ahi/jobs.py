@@ -4,6 +4,7 @@ A job returns None when the result is in the cache under its name, and the bytes
 """
 
 import logging
+import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,12 +79,15 @@ def prepared_cache_name(key: ImageSetKey, version: str) -> str:
     return f"prepared/{key.datastore_id}/{key.image_set_id}.{version}.{FORMAT}"
 
 
-def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, bytes | None]:
-    """The latest version of an image set, prepared; NotFound when AHI no longer has it."""
-    properties = workshop.client.image_set(key)
+def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, float, bytes | None]:
+    """The latest version of an image set, prepared, and when it was known to be the latest, by the monotonic clock.
+
+    NotFound when AHI no longer has it.
+    """
+    properties, checked_at = _checked(workshop, key)
     name = prepared_cache_name(key, properties.version)
     if workshop.cache.find(name):
-        return properties, None
+        return properties, checked_at, None
 
     def first_frame(instance: Instance) -> bytes:
         uid = instance.stored_transfer_syntax_uid
@@ -98,7 +102,16 @@ def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetPro
         properties.version,
         len(image_set.instances),
     )
-    return properties, None if kept else blob
+    return properties, checked_at, None if kept else blob
+
+
+def _checked(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, float]:
+    known = workshop.checked.get(key)
+    if known is None:
+        now = time.monotonic()
+        known = (workshop.client.image_set(key), now)
+        workshop.checked.put(key, *known)
+    return known
 
 
 def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form) -> bytes | None:

@@ -65,6 +65,7 @@ _ANSWERS = (
     _Answer("/<instance>", _FILES),
     _Answer("/wado", (*_PICTURES, DICOM), _URI_PARAMETERS),
     _Answer("/health", ("text/plain",), (), ()),
+    _Answer("/live", ("text/plain",), (), ()),
     _Answer("/", (WADL, JSON), headers=("Accept",)),
     _Answer("", (), (), ()),
 )
@@ -99,28 +100,30 @@ def _search(rule: Rule) -> _Answer | None:
     return _Answer("", tuple(map(str, SEARCH_OFFERS)), (*keys, *_PAGING, *_MATCHING, "accept"), ("Accept",))
 
 
-def add_capabilities(app: Flask, prefix: str, public_root: Callable[[], str]) -> None:
+def add_capabilities(app: Flask, prefix: Callable[[], str], public_root: Callable[[], str]) -> Blueprint:
     """Answer OPTIONS, at the root for all resources, below it for the one and those under it.
 
-    To be added after what answers CORS preflights. The root has GET too, for people.
+    To be added after what answers CORS preflights. The blueprint is that of the root, which has GET too, for people; it
+    may be registered at several. `prefix` is the path of the root that a request is below.
     """
     root = Blueprint("capabilities", __name__)
 
     def answer() -> Response:
-        path = str(request.url_rule).rstrip("/") if request.url_rule else prefix
+        path = str(request.url_rule).rstrip("/") if request.url_rule else prefix()
         rules = [rule for rule in app.url_map.iter_rules() if f"{rule.rule}/".startswith(f"{path}/")]
         accepted = [value for name, value in parse_parameters(request.query_string) if name == "accept"]
         chosen = Accept.from_request(accepted, request.headers.get("Accept")).find(_FORMATS, single=True)
         media_type = chosen.offer.media_type if chosen else WADL  # what asks for the methods alone is not refused
         encode = encode_json if media_type == JSON else encode_wadl
-        response = respond.single(encode(public_root(), describe(rules, prefix)), media_type)
+        response = respond.single(encode(public_root(), describe(rules, prefix())), media_type)
         response.allow.update(request.url_rule.methods or () if request.url_rule else ())
         response.vary.add("Accept")
         return response
 
     root.add_url_rule("/", "root", answer, strict_slashes=False)
-    app.register_blueprint(root, url_prefix=prefix)
 
     @app.before_request
     def options() -> Response | None:
         return answer() if request.method == "OPTIONS" and request.url_rule else None
+
+    return root

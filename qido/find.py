@@ -8,8 +8,9 @@ from datetime import date, time
 from typing import Any
 
 from db.engine import Database
+from db.scope import Scope
 from dicomweb.errors import NotFound
-from qido import plan
+from qido import plan, plan_results
 from qido.attributes import (
     MODALITIES_IN_STUDY,
     MODALITY,
@@ -23,6 +24,7 @@ from qido.attributes import (
     Attribute,
     Level,
 )
+from qido.plan_tables import Statement
 from qido.query import Query
 
 COUNT_BOUND = 10_000
@@ -82,16 +84,20 @@ def _check_scope(database: Database, query: Query) -> None:
 
 def _results(database: Database, query: Query, keys: Sequence[int]) -> list[Result]:
     stored = tuple(attribute for attribute in query.returned if attribute not in _FROM_SERIES | _OF_PATIENTS)
-    rows = {row[0]: _result(row, stored) for row in database.rows(plan.columns(query, stored, keys))}
+    rows = {row[0]: _result(row, stored) for row in database.rows(plan_results.columns(query, stored, keys))}
     results = [rows[key] for key in keys if key in rows]  # one may have gone since the page was found
     if from_series := _FROM_SERIES.intersection(query.returned):
-        results = _with_series(database, results, from_series)
+        results = _with_series(database, query.scope, results, from_series)
     if STUDY_INSTANCES in query.returned:
-        results = _with_count(database, results, STUDY_INSTANCES, plan.instances_of_studies, Level.STUDY)
+        results = _with_count(
+            database, query.scope, results, STUDY_INSTANCES, plan_results.instances_of_studies, Level.STUDY
+        )
     if SERIES_INSTANCES in query.returned:
-        results = _with_count(database, results, SERIES_INSTANCES, plan.instances_of_series, Level.SERIES)
+        results = _with_count(
+            database, query.scope, results, SERIES_INSTANCES, plan_results.instances_of_series, Level.SERIES
+        )
     if of_patients := _OF_PATIENTS.intersection(query.returned):
-        results = _with_patient_counts(database, results, of_patients)
+        results = _with_patient_counts(database, query.scope, results, of_patients)
     return results
 
 
@@ -105,13 +111,14 @@ _OF_PATIENTS = frozenset({PATIENT_STUDIES, PATIENT_SERIES, PATIENT_INSTANCES})
 def _result(row: Sequence[Any], stored: Sequence[Attribute]) -> Result:
     keys, raw_values = row[1 : len(row) - len(stored)], row[len(row) - len(stored) :]
     values = {attribute: _values(attribute, raw) for attribute, raw in zip(stored, raw_values, strict=True)}
-    return Result(dict(zip(plan.KEYED, keys, strict=False)), values)
+    return Result(dict(zip(plan_results.KEYED, keys, strict=False)), values)
 
 
-def _with_series(database: Database, results: Sequence[Result], wanted: Set[Attribute]) -> list[Result]:
+def _with_series(database: Database, scope: Scope, results: Sequence[Result], wanted: Set[Attribute]) -> list[Result]:
     modalities: defaultdict[int, set[str]] = defaultdict(set)
     counts: defaultdict[int, int] = defaultdict(int)
-    for study_key, modality, number in database.rows(plan.series_of_studies({of.keys[Level.STUDY] for of in results})):
+    study_keys = {of.keys[Level.STUDY] for of in results}
+    for study_key, modality, number in database.rows(plan_results.series_of_studies(study_keys, scope)):
         modalities[study_key].update(map(str, _values(MODALITY, modality)))
         counts[study_key] += number
 
@@ -125,18 +132,20 @@ def _with_series(database: Database, results: Sequence[Result], wanted: Set[Attr
     return [_with(result, gathered(result.keys[Level.STUDY])) for result in results]
 
 
-def _with_patient_counts(database: Database, results: Sequence[Result], wanted: Set[Attribute]) -> list[Result]:
+def _with_patient_counts(
+    database: Database, scope: Scope, results: Sequence[Result], wanted: Set[Attribute]
+) -> list[Result]:
     """The results, with what belongs to their patients counted. Instances are unknown if those of one study are."""
     patient_keys = {of.keys[Level.PATIENT] for of in results}
     studies: defaultdict[int, dict[int, int]] = defaultdict(dict)  # by patient: instances by study, 0 if unknown
-    for patient_key, study_key, number in database.rows(plan.studies_of_patients(patient_keys)):
+    for patient_key, study_key, number in database.rows(plan_results.studies_of_patients(patient_keys, scope)):
         studies[patient_key][study_key] = number or 0
     study_keys = {study_key for of in studies.values() for study_key in of}
     uncounted = {study_key for of in studies.values() for study_key, number in of.items() if not number}
     series: defaultdict[int, int] = defaultdict(int)
-    for study_key, _, number in database.rows(plan.series_of_studies(study_keys)) if study_keys else ():
+    for study_key, _, number in database.rows(plan_results.series_of_studies(study_keys, scope)) if study_keys else ():
         series[study_key] += number
-    rows = database.rows(plan.instances_of_studies(uncounted)) if uncounted else ()
+    rows = database.rows(plan_results.instances_of_studies(uncounted, scope)) if uncounted else ()
     instances: dict[int, int] = {study_key: number for study_key, number in rows}
 
     def counted(key: int) -> Mapping[Attribute, tuple[Value, ...]]:
@@ -153,16 +162,17 @@ def _with_patient_counts(database: Database, results: Sequence[Result], wanted: 
 
 def _with_count(
     database: Database,
+    scope: Scope,
     results: Sequence[Result],
     attribute: Attribute,
-    statement: Callable[[Iterable[int]], plan.Statement],
+    statement: Callable[[Iterable[int], Scope], Statement],
     level: Level,
 ) -> list[Result]:
     """The results, with the instances counted where the index has no count. None found is unknown, not 0."""
     uncounted = {of.keys[level] for of in results if not of.values[attribute]}
     if not uncounted:
         return list(results)
-    counts = {key: (number,) for key, number in database.rows(statement(uncounted))}
+    counts = {key: (number,) for key, number in database.rows(statement(uncounted, scope))}
     return [_with(of, {attribute: of.values[attribute] or counts.get(of.keys[level], ())}) for of in results]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
+from db.scope import EVERYTHING, Scope
 from dicomweb.errors import BadRequest
 from dicomweb.uids import parse_uid
 from qido.attributes import (
@@ -41,7 +42,8 @@ class Query:
     """One search: results of `level`, below a study or a series where the path names one.
 
     `returned` is what results have, in the order of tags. `limit` is at most the maximum of the service. `order` comes
-    before the usual order. `counted` asks for the number of all results, whatever the page.
+    before the usual order. `counted` asks for the number of all results, whatever the page. Nothing out of `scope` is
+    found, or counted.
     """
 
     level: Level
@@ -54,6 +56,7 @@ class Query:
     warnings: tuple[str, ...] = ()
     order: tuple[Order, ...] = ()
     counted: bool = False
+    scope: Scope = EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ def parse_query(
     series_uid: str | None = None,
     *,
     max_results: int,
+    scope: Scope = EVERYTHING,
 ) -> Query:
     """The query that `parameters`, names and values as decoded, make below the UIDs of the path.
 
@@ -108,6 +112,7 @@ def parse_query(
         tuple(warnings),
         tuple(_parse_order(level, name.strip()) for name in options.get("orderby", "").split(",") if name.strip()),
         _boolean(options, "count"),
+        scope,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from db.engine import Database
+from db.scope import Scope
 from dicomweb import respond
 from dicomweb.dicom_json import DataSet, encode
 from dicomweb.dicom_xml import DICOM_XML
@@ -35,15 +36,18 @@ _ENCODERS: dict[str, Callable[[Query, list[DataSet]], Response]] = {
 }
 
 
-def blueprint(database: Database, public_root: Callable[[], str], max_results: int = 1000) -> Blueprint:
+def blueprint(
+    database: Database, public_root: Callable[[], str], scope: Callable[[], Scope], max_results: int = 1000
+) -> Blueprint:
     """The search resources on `database`; `public_root` tells the URL of the service as the client sees it.
 
-    No answer has more than `max_results` results.
+    `scope` tells what the client may see. No answer has more than `max_results` results.
     """
     routes = Blueprint("qido", __name__)
 
     def asked(level: Level, study: str | None = None, series: str | None = None) -> Query:
-        return parse_query(parse_parameters(request.query_string), level, study, series, max_results=max_results)
+        parameters = parse_parameters(request.query_string)
+        return parse_query(parameters, level, study, series, max_results=max_results, scope=scope())
 
     def search(**target: Any) -> Response:
         query = asked(**target)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, request
 
+from ahi.ahead import Ahead, Asked
 from ahi.fetchers import Fetchers
 from ahi.jobs import FrameReference
 from ahi.store import Frames
@@ -49,6 +50,7 @@ class Retrieve:
 
     locator: Locator
     stored: Frames
+    ahead: Ahead
     fetchers: Fetchers
     public_root: Callable[[], str]
     file_choice: FileChoice
@@ -86,6 +88,8 @@ class Retrieve:
         tag = entity_tag("frames", chosen, references, None if chosen.multipart is False else locations)
 
         def make() -> Response:
+            asked = Asked(instance.key, instance.image_set, instance.prepared, numbers[-1], offer.form)
+            self.ahead.note(asked, missed=not self.stored.has(references[-1], offer.form))
             if chosen.multipart is False:
                 return self._single_frame(references[0], offer, tag)
             return respond.multipart(encode_frames(references, locations, offer, self.stored), offer.media_type, tag)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table, select
 
 from db import schema
 from db.engine import Database
+from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from qido import routes
@@ -21,11 +22,15 @@ ROOT = "http://proxy.example:8080/aetitle"
 
 @dataclass(frozen=True)
 class Series:
-    """One series: `uid`, columns of the table, and for each instance its columns."""
+    """One series: `uid`, columns of the table, for each instance its columns, and where there are image sets of it.
+
+    An instance with `datastore` among its columns is in the image set of its series there.
+    """
 
     uid: str
     columns: Mapping[str, Any] = field(default_factory=dict)
     instances: tuple[Mapping[str, Any], ...] = ()
+    datastores: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,17 @@ def _write_study(connection: Connection, study: Study) -> None:
         series_key = _insert(
             connection, schema.series, study_pkey=study_key, seriesinstanceuid=series.uid, **series.columns
         )
+        for datastore in series.datastores:
+            _image_set(connection, series_key, datastore)
         for columns in series.instances:
-            _insert(connection, schema.instance, series_pkey=series_key, imageset_pkey=1, **columns)
+            datastore, values = columns.get("datastore"), {k: v for k, v in columns.items() if k != "datastore"}
+            image_set_key = _image_set(connection, series_key, datastore) if datastore else 1
+            _insert(connection, schema.instance, series_pkey=series_key, imageset_pkey=image_set_key, **values)
+
+
+def _image_set(connection: Connection, series_key: int, datastore: str) -> int:
+    name = f"{series_key}-{datastore}"
+    return _key(connection, schema.imageset, series_pkey=series_key, datastoreid=datastore, imagesetid=name)
 
 
 def _key(connection: Connection, table: Table, **unique: Any) -> int:
@@ -73,10 +87,10 @@ def _insert(connection: Connection, table: Table, **columns: Any) -> int:
     return key
 
 
-def client(database: Database, max_results: int = 1000) -> FlaskClient:
-    """A client of a service that does nothing but search."""
+def client(database: Database, max_results: int = 1000, scope: Scope = EVERYTHING) -> FlaskClient:
+    """A client, who may see what is in `scope`, of a service that does nothing but search."""
     app = Flask(__name__, static_folder=None)
-    app.register_blueprint(routes.blueprint(database, lambda: ROOT, max_results), url_prefix="/aetitle")
+    app.register_blueprint(routes.blueprint(database, lambda: ROOT, lambda: scope, max_results), url_prefix="/aetitle")
     app.register_error_handler(ProxyError, respond.problem)
     return app.test_client()
 
