@@ -60,6 +60,11 @@ def encoded_forms(transfer_syntax_uid: str, pixels: PixelFormat | None) -> Mappi
     return {**forms, HTJ2K_LOSSLESS: htj2k} if htj2k and stored.uid != HTJ2K_LOSSLESS else forms
 
 
+def has_form(transfer_syntax_uid: str, pixels: PixelFormat | None, form: Form) -> bool:
+    """Whether frames can be had in a form; that they can be had as native pixels is for the decoder to say."""
+    return form in (Form.STORED, Form.NATIVE) or form in encoded_forms(transfer_syntax_uid, pixels).values()
+
+
 @dataclass(frozen=True)
 class FrameReference:
     """All that is needed to fetch one frame and to decode it."""

@@ -15,6 +15,7 @@ from tests.service.clinic import KEPT_AS, PDF, Clinic
 JSON = "application/dicom+json"
 NATIVE = transfer_syntax(ExplicitVRLittleEndian).content_type
 STORED = transfer_syntax(KEPT_AS).content_type
+AS_JPEG_2000 = "image/jp2; transfer-syntax=1.2.840.10008.1.2.4.90"
 JPEG = "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.50"
 _NUMBERS = ("DS", "FD", "FL", "IS", "SL", "SS", "UL", "US")
 
@@ -73,19 +74,23 @@ def frames(label: str, *numbers: int, of: str = "ct", single: bool = False) -> C
     return check
 
 
-def files(count: int, *, single: bool = False) -> Check:
-    """Part 10 objects in Explicit VR Little Endian, each with the pixels of its source, in display order."""
+def files(count: int, *, single: bool = False, stored: bool = False) -> Check:
+    """Part 10 objects with the pixels of their sources, in display order: as stored, or Explicit VR Little Endian."""
 
     def check(answer: Answer, clinic: Clinic) -> None:
         assert answer.status == 200
-        label = f"application/dicom; transfer-syntax={ExplicitVRLittleEndian}"
-        assert answer.content_type.startswith(label if single else 'multipart/related; type="application/dicom"; ')
-        assert [part.content_type for part in answer.parts] == [label] * count
         received = [dcmread(BytesIO(part.body)) for part in answer.parts]
-        for data_set in received:
-            assert data_set.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+        syntaxes = [data_set.file_meta.TransferSyntaxUID for data_set in received]
+        labels = [f"application/dicom; transfer-syntax={syntax}" for syntax in syntaxes]
+        assert answer.content_type.startswith(labels[0] if single else 'multipart/related; type="application/dicom"; ')
+        assert [part.content_type for part in answer.parts] == labels
+        assert len(received) == count
+        assert set(syntaxes) - {ExplicitVRLittleEndian} == ({KEPT_AS} if stored else set())
+        for data_set, syntax in zip(received, syntaxes, strict=True):
             expected = b"".join(clinic.frames(data_set.SOPInstanceUID))
-            assert data_set.get("PixelData", b"")[: len(expected)] == expected
+            native_pixels = syntax == ExplicitVRLittleEndian
+            pixels = data_set.get("PixelData", b"") if native_pixels else data_set.pixel_array.tobytes()
+            assert pixels[: len(expected)] == expected
         shown = [(data_set.SeriesNumber, data_set.get("InstanceNumber")) for data_set in received]
         assert shown == sorted(shown, key=str)
 

@@ -5,6 +5,7 @@ import pytest
 from tests.service.answers import get
 from tests.service.clinic import KEPT_AS, SLICES, Clinic
 from tests.service.expected import (
+    AS_JPEG_2000,
     JPEG,
     JSON,
     NATIVE,
@@ -16,7 +17,6 @@ from tests.service.expected import (
     metadata,
     picture,
     preflight,
-    refused,
     rows,
 )
 from tests.service.process import Service
@@ -64,7 +64,7 @@ WEASIS: list[Line] = [
         rows(SLICES, "00080018", "00200013", "00081190"),
     ),
     ("instances, next page", "{ct_series}/instances?includefield=00080018&offset=1000&limit=1000", "", rows(0)),
-    ("instance", "{ct}", _FILE, files(1)),
+    ("instance", "{ct}", _FILE, files(1, stored=True)),
     ("dicom:rs, studyUID", f"/studies?0020000D={{study}}&{_TABLE}", "", rows(1, "0020000D")),
     ("dicom:rs, patientID", f"/studies?00100020=PID1&{_TABLE}", "", rows(1, "0020000D")),
     ("dicom:rs, patientID of nobody", f"/studies?00100020=PID9&{_TABLE}", "", rows(0)),
@@ -82,7 +82,7 @@ WEASIS: list[Line] = [
         rows(1, "0020000D", "0020000E", "00080018", "00100020"),
     ),
     ("dicom:rs, count", "{ct_study}/series?0020000E={series}&includefield=00201209", JSON, rows(1, "00201209")),
-    ("dicom:rs, series", "{ct_series}", _FILE, files(SLICES)),
+    ("dicom:rs, series", "{ct_series}", _FILE, files(SLICES, stored=True)),
     ("dicom:rs, series, --accept-ext", "{ct_series}", _NATIVE_FILE, files(SLICES)),
     (
         "dicom:rs, missing instances",
@@ -138,7 +138,7 @@ OHIF: list[Line] = [
         "frame, requestTransferSyntaxUID",
         "{ct}/frames/1",
         _AS_JPEG_2000,
-        frames(STORED, 1) if KEPT_AS == JPEG_2000 else refused,
+        frames(AS_JPEG_2000, 1),
     ),
     ("frame, acceptHeader", "{ct}/frames/1", _AS_HTJ2K, frames(STORED if KEPT_AS == HTJ2K else NATIVE, 1)),
     ("frame of a cine loop", "{slide}/frames/30", _BARE, frames(JPEG, 30, of="slide")),
@@ -177,7 +177,7 @@ DWV: list[Line] = [
         "series",
         "{ct_series}",
         'multipart/related; type="application/dicom"; transfer-syntax=*;',
-        files(SLICES),
+        files(SLICES, stored=True),
     ),
     ("instance", "{ct}", "application/dicom", files(1, single=True)),
 ]
