@@ -16,7 +16,7 @@ from ahi.cache import Cache
 from ahi.desk import PREFETCH_SECONDS
 from ahi.fetchers import Fetchers
 from ahi.image_set import ImageSetKey
-from ahi.jobs import Form, fetch_frame
+from ahi.jobs import Form, fetch_frame, has_form
 from ahi.prepared import PreparedImageSet, PreparedInstance
 from ahi.store import reference_to
 from dicomweb.transfer_syntax import transfer_syntax
@@ -98,7 +98,11 @@ class Ahead:
         return self._budget.of(instance.pixels.frame_bytes)
 
     def _prefetch(self, asked: Asked, wanted: Sequence[tuple[PreparedInstance, int]]) -> None:
-        references = [reference_to(asked.key, instance, number) for instance, number in wanted]
+        references = [
+            reference_to(asked.key, instance, number)
+            for instance, number in wanted
+            if has_form(instance.transfer_syntax_uid, instance.pixels, asked.form)
+        ]
         lacking = [one for one in references if not self._cache.has(one.cache_name(asked.form))]
         scope = f"{asked.key.image_set_id}.{asked.form.value}"
         self._fetchers.prefetch(scope, fetch_frame, [(one.frame.frame_id, (one, asked.form)) for one in lacking])

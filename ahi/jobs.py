@@ -3,7 +3,6 @@
 A job returns None when the result is in the cache under its name, and the bytes themselves where the disk is full.
 """
 
-import gzip
 import logging
 import time
 import zlib
@@ -27,8 +26,6 @@ from dicomweb.transfer_syntax import (
 )
 
 log = logging.getLogger(__name__)
-
-_GZIP_LEVEL = 6
 
 
 class Form(Enum):
@@ -61,6 +58,11 @@ def encoded_forms(transfer_syntax_uid: str, pixels: PixelFormat | None) -> Mappi
     htj2k = Form.STORED if stored.uid == HTJ2K_LOSSLESS_RPCL else forms.get(HTJ2K_LOSSLESS_RPCL)
     # HTJ2K by resolution is HTJ2K: what can be labelled with the narrower transfer syntax can be with the wider one.
     return {**forms, HTJ2K_LOSSLESS: htj2k} if htj2k and stored.uid != HTJ2K_LOSSLESS else forms
+
+
+def has_form(transfer_syntax_uid: str, pixels: PixelFormat | None, form: Form) -> bool:
+    """Whether frames can be had in a form; that they can be had as native pixels is for the decoder to say."""
+    return form in (Form.STORED, Form.NATIVE) or form in encoded_forms(transfer_syntax_uid, pixels).values()
 
 
 @dataclass(frozen=True)
@@ -176,13 +178,6 @@ def _fetch(workshop: Workshop, reference: FrameReference) -> bytes:
         return stored
 
     return workshop.flights.run(reference.cache_name(Form.STORED), fetch)  # one fetch serves both forms
-
-
-def compress(workshop: Workshop, name: str, text: bytes) -> bytes:
-    """The text with gzip; kept under the name."""
-    compressed = gzip.compress(text, _GZIP_LEVEL, mtime=0)
-    workshop.cache.put(name, compressed)
-    return compressed
 
 
 def ping(workshop: Workshop, datastore_id: str | None) -> None:

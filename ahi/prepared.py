@@ -19,19 +19,20 @@ from ahi.codecs import PixelFormat, delivered_photometric, jpeg_2000_has_colour_
 from ahi.image_set import Frame, ImageSet, Instance
 from dicomweb import dicom_json
 from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet, json_element
-from dicomweb.explicit_le import encode_data_set
+from dicomweb.explicit_le import encode_data_set, encode_text_value
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 
-FORMAT = "2"
+FORMAT = "3"
 """Part of the name of a prepared file: raise it when the form changes, and old files are simply not found."""
 
 BULK_BYTES = 32 * 2**10
-"""Binary values of more bytes are left out of the metadata, which tells where they are instead."""
+"""Binary and long-text values of more bytes are left out of the metadata, which tells where they are instead."""
 
 _MAGIC = b"AHI prepared\0"
 _PUBLIC_ROOT = b"\x01"
 _PIXEL_DATA = "7FE00010"
 _DOCUMENT, _DOCUMENT_TYPE = "00420011", "00420012"
+_LONG_TEXT_VRS = frozenset({"LT", "ST", "UC", "UT"})
 _MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+\Z")
 
 Slice = tuple[int, int]
@@ -270,6 +271,13 @@ def _after_pixels(data_set: DataSet) -> DataSet:
     return tuple(attribute for attribute in data_set if attribute.tag > _PIXEL_DATA)
 
 
+def _bulk(attribute: Attribute) -> bytes | None:
+    """The value as bytes, if it is of a kind that may be kept apart: numbers are needed where pictures are drawn."""
+    if isinstance(attribute.value, bytes):
+        return attribute.value
+    return encode_text_value(attribute) if attribute.vr in _LONG_TEXT_VRS else None
+
+
 class _Described:
     """The DICOM JSON of an instance (PS3.18 Annex F); what is too long for it becomes a block of its own."""
 
@@ -298,8 +306,9 @@ class _Described:
         return {attribute.tag: self._element(attribute, above + attribute.tag) for attribute in data_set}
 
     def _element(self, attribute: Attribute, path: str) -> dicom_json.Element:
-        if isinstance(attribute.value, bytes) and (len(attribute.value) > BULK_BYTES or path == _DOCUMENT):
-            self.bulk.append(BulkValue(path, self._media_type(path), self._blocks.add(attribute.value)))
+        value = _bulk(attribute)
+        if value is not None and (len(value) > BULK_BYTES or path == _DOCUMENT):
+            self.bulk.append(BulkValue(path, self._media_type(path), self._blocks.add(value)))
             return {"vr": attribute.vr, "BulkDataURI": self._uri(path)}
         if attribute.vr == "SQ" and attribute.items:
             items = [self._elements(item, f"{path}/{number}/") for number, item in enumerate(attribute.items, 1)]

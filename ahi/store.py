@@ -182,10 +182,27 @@ class Frames:
         """How many bytes each frame has; they are in the cache then."""
         return [len(frame) for frame in self.each(references, form)]
 
+    def known_sizes(self, references: Sequence[FrameReference], form: Form) -> list[int] | None:
+        """How many bytes each frame has, if all of them are in the cache; nothing is fetched."""
+        sizes = []
+        for reference in references:
+            size_bytes = self._known_size(reference, form)
+            if size_bytes is None:
+                return None
+            sizes.append(size_bytes)
+        return sizes
+
     def size(self, reference: FrameReference, form: Form) -> int:
         """How many bytes one frame has; it is in the cache then."""
+        known = self._known_size(reference, form)
+        return len(self.read(reference, form)) if known is None else known
+
+    def _known_size(self, reference: FrameReference, form: Form) -> int | None:
         path = self._cache.find(reference.cache_name(form))
-        return path.stat().st_size if path else len(self.read(reference, form))
+        try:
+            return path.stat().st_size if path else None
+        except FileNotFoundError:  # evicted this moment
+            return None
 
     def chunks(self, reference: FrameReference, form: Form, start: int, stop: int) -> Iterator[bytes]:
         """The bytes of one frame, or video, from `start` to before `stop`, in pieces."""

@@ -44,6 +44,7 @@ def _single_or_multipart(media_types: Iterable[str]) -> tuple[str, ...]:
 
 
 _FRAMES = _single_or_multipart(syntax.media_type for syntax in TRANSFER_SYNTAXES.values())
+_PARTS = tuple(media_type for media_type in _FRAMES if media_type.startswith("multipart/"))
 _FILES = (_multipart(DICOM), DICOM, ZIP)
 _PICTURES = tuple(offer.media_type for offer in RENDERED_OFFERS)
 _METADATA = tuple(
@@ -57,6 +58,7 @@ _ANSWERS = (
     _Answer("/thumbnail", _PICTURES),
     _Answer("/pixeldata", _FRAMES, headers=_RANGED),
     _Answer("/frames/<frame_list>", _FRAMES, headers=_RANGED),
+    _Answer("/bulkdata", _PARTS),
     _Answer("/bulkdata/7FE00010", _FRAMES, headers=_RANGED),
     _Answer("/<path:tag_path>", _single_or_multipart(["application/octet-stream"]), headers=_RANGED),
     _Answer("/<study>", _FILES),

@@ -6,12 +6,14 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 import qido.routes
+import wado.metadata.routes
 import wado.routes
 import wado.uri.routes
 from ahi.ahead import Ahead, Budget
 from ahi.cache import Cache
 from ahi.counters import Tally
 from ahi.fetchers import Fetchers
+from ahi.jobs import Form
 from ahi.store import Encoded, Frames, ImageSets
 from app import ae_titles, capabilities, health, prefetch
 from app.access_log import add_access_log, logged_path
@@ -21,7 +23,7 @@ from app.auth.configure import open_gate
 from app.auth.gate import add_gate
 from app.cors import add_cors
 from app.forwarded import believe
-from app.settings import Settings
+from app.settings import EXPLICIT_LE, STORED, Settings
 from db.engine import Database
 from db.image_sets import find_image_sets
 from db.scope import EVERYTHING, Scope
@@ -29,6 +31,7 @@ from dicomweb import respond
 from dicomweb.errors import ProxyError
 from dicomweb.public_root import PublicRoot
 from wado.locate import Locator
+from wado.representation import FileChoice
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,9 @@ def create_app(
     locator, encoded = Locator(database, image_sets, scope), Encoded(cache)
     budget = Budget(settings.prefetch_frames, min(settings.prefetch_max_bytes, settings.cache_max_bytes // 8))
     ahead = Ahead(fetchers, cache, budget)
-    retrieve = wado.routes.Retrieve(locator, frames, encoded, ahead, fetchers, public_root)
+    retrieve = wado.routes.Retrieve(locator, frames, ahead, fetchers, public_root, file_choice(settings))
+    metadata = wado.metadata.routes.MetadataService(locator, encoded, fetchers, public_root)
+    uri_service = wado.uri.routes.UriService(locator, frames, fetchers)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
     app.wsgi_app = believe(app.wsgi_app, settings.trusted_proxy)  # type: ignore[method-assign, assignment]
@@ -72,8 +77,9 @@ def create_app(
     add_gate(app, open_gate(settings), here, health.NAME)
     blueprints = (
         qido.routes.blueprint(database, public_root, scope, settings.max_results),
+        wado.metadata.routes.blueprint(metadata),
         wado.routes.blueprint(retrieve),
-        wado.uri.routes.blueprint(wado.uri.routes.UriService(locator, frames, fetchers)),
+        wado.uri.routes.blueprint(uri_service),
         capabilities.blueprint(app, lambda: here().path, public_root),
         prefetch.blueprint(warmer_path, shown),
         health.blueprint(database, fetchers),
@@ -88,6 +94,12 @@ def create_app(
     app.register_error_handler(HTTPException, respond.problem)
     app.register_error_handler(Exception, _unexpected)
     return app
+
+
+def file_choice(settings: Settings) -> FileChoice:
+    """The preferences of the operator for Part 10 objects."""
+    forms = {STORED: Form.STORED, EXPLICIT_LE: Form.NATIVE}
+    return FileChoice(forms[settings.part10_unnamed], forms[settings.part10_any])
 
 
 def _unexpected(error: Exception) -> Response:

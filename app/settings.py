@@ -104,6 +104,15 @@ def _secret(text: str) -> str:
     return text
 
 
+STORED, EXPLICIT_LE = "stored", "explicit-le"
+
+
+def _file_syntax(text: str) -> str:
+    if text.lower() not in (STORED, EXPLICIT_LE):
+        raise ValueError(f"is neither {STORED} nor {EXPLICIT_LE}")
+    return text.lower()
+
+
 def _level(text: str) -> str:
     if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise ValueError("is none of DEBUG, INFO, WARNING, ERROR")
@@ -159,6 +168,8 @@ class Settings:
     cache_max_bytes: int = _setting(10 * 2**30, _integer(2**20, 2**60))
     cache_min_free_bytes: int = _setting(512 * 2**20, _integer(0, 2**60))
     image_set_fresh_seconds: float = _setting(60.0, _seconds)
+    part10_unnamed: str = _setting(EXPLICIT_LE, _file_syntax)
+    part10_any: str = _setting(STORED, _file_syntax)
     max_results: int = _setting(5000, _integer(1, 1_000_000))
     log_level: str = _setting("INFO", _level)
     datastore_root: Path = _setting(Path("data"), Path)

@@ -26,6 +26,11 @@ def encode_data_set(data_set: DataSet) -> bytes:
         return _encode(_in_utf_8(data_set), _encoder((UTF_8,)))
 
 
+def encode_text_value(attribute: Attribute) -> bytes:
+    """The value of a text attribute by itself, not padded, in UTF-8 as the metadata that it belongs to."""
+    return "\\".join(_spelt(word) for word in attribute.words).encode()
+
+
 def encode_element(tag: str, vr: str, value: bytes) -> bytes:
     """One attribute whose value is bytes already; an odd length is padded."""
     return encode_head(tag, vr, len(value) + len(value) % 2) + value + b"\0" * (len(value) % 2)

@@ -176,10 +176,11 @@ def single(body: bytes, content_type: str) -> Response:
     return Response(body, content_type=content_type)
 
 
-def gzipped(body: bytes, content_type: str) -> Response:
-    """One representation that is compressed already."""
+def coded(body: bytes, content_type: str, coding: Coding) -> Response:
+    """One representation that has its content coding already."""
     response = Response(body, content_type=content_type)
-    response.headers["Content-Encoding"] = "gzip"
+    if coding is not Coding.IDENTITY:
+        response.headers["Content-Encoding"] = coding.value
     return response
 
 

@@ -6,6 +6,7 @@ from ahi.codecs import resolution_ends
 from ahi.jobs import Form, FrameReference
 from ahi.store import Frames
 from dicomweb.multipart import Part
+from wado.locate import LocatedInstance
 from wado.representation import Offer
 
 
@@ -22,6 +23,13 @@ def encode_frames(
         Part(offer.content_type, location, size, lambda: [next(bodies)])
         for location, size in zip(locations, sizes, strict=True)
     ]
+
+
+def all_frames(instance: LocatedInstance, offer: Offer, public_root: str, frames: Frames) -> list[Part]:
+    """A part for each frame of an instance."""
+    count = len(instance.prepared.frames)
+    locations = [f"{public_root}{instance.path}/frames/{number}" for number in range(1, count + 1)]
+    return encode_frames(instance.frames, locations, offer, frames)
 
 
 def resolution_header(offer: Offer, beginning: bytes) -> Mapping[str, str]:

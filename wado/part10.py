@@ -37,7 +37,7 @@ class Part10:
     @property
     def sized(self) -> bool:
         """Whether the size is known without having the frames."""
-        return self.offer.form is Form.NATIVE or not self.instance.prepared.frames
+        return self._native or not self.instance.prepared.frames or self._known_sizes is not None
 
     @property
     def has_pixels(self) -> bool:
@@ -79,8 +79,13 @@ class Part10:
         return self.offer.form is Form.NATIVE
 
     @cached_property
+    def _known_sizes(self) -> list[int] | None:
+        return self.frames.known_sizes(self.instance.frames, self.offer.form)
+
+    @cached_property
     def _sizes(self) -> list[int]:
-        return self.frames.sizes(self.instance.frames, self.offer.form)
+        known = self._known_sizes
+        return self.frames.sizes(self.instance.frames, self.offer.form) if known is None else known
 
     @property
     def _pixel_head(self) -> bytes:

@@ -54,11 +54,24 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class FileChoice:
+    """What the operator prefers for Part 10 objects where the client leaves it to us.
+
+    `unnamed` is for a request that names neither `application/dicom` nor a transfer syntax, `any` for
+    `transfer-syntax=*`. `application/dicom` by itself is always Explicit VR Little Endian (PS3.18 Section 8.7.3.5.2).
+    """
+
+    unnamed: Form = Form.NATIVE
+    any: Form = Form.STORED
+
+
+@dataclass(frozen=True)
 class Accept:
     """What one request takes: the `accept` parameters of its query come before its header."""
 
     by_query: tuple[MediaRange, ...]
     by_header: tuple[MediaRange, ...]
+    files: FileChoice = FileChoice()
 
     @classmethod
     def from_request(cls, query: Sequence[str], header: str | None) -> "Accept":
@@ -73,7 +86,7 @@ class Accept:
             tuple(replace(media_range, transfer_syntax=None) for media_range in ranges)
             for ranges in (self.by_query, self.by_header)
         )
-        return Accept(by_query, by_header)
+        return Accept(by_query, by_header, self.files)
 
     def choose(self, offers: Sequence[Offer], *, single: bool, multipart: bool = True) -> Chosen:
         """The best offer; `single` and `multipart` say which wrappings the resource has. NotAcceptable if none fits."""
@@ -85,27 +98,40 @@ class Accept:
     def find(self, offers: Sequence[Offer], *, single: bool, multipart: bool = True) -> Chosen | None:
         """The best offer as `choose` gives it, or None."""
         for media_range in (*self.by_query, *self.by_header):
-            for offer in _fitting(media_range, offers):
+            for offer in _fitting(media_range, offers, self.files):
                 alone, wrapped = _WRAPPINGS.get(offer.media_type, (single, multipart))
                 if {True: wrapped, False: alone, None: True}[media_range.multipart]:
                     return Chosen(offer, media_range.multipart)
         return None
 
 
-def _fitting(media_range: MediaRange, offers: Sequence[Offer]) -> Iterator[Offer]:
+def _fitting(media_range: MediaRange, offers: Sequence[Offer], files: FileChoice) -> Iterator[Offer]:
     """The offers in a range, the one to prefer first."""
     wanted = media_range.transfer_syntax
     if wanted == "*":
         # Viewers ask for octet-stream like this and mean a frame as it is stored, of whatever type that is.
         fitting = [offer for offer in offers if media_range.covers(offer.media_type) or _any_frame(media_range, offer)]
-        yield from sorted(fitting, key=lambda offer: _AS_STORED_FIRST.get(offer.form, len(_AS_STORED_FIRST)))
+        yield from _in_order(files.any if _are_files(fitting) else Form.STORED, fitting)
     elif wanted is None:
-        yield from (offer for offer in offers if media_range.covers(offer.media_type))
+        fitting = [offer for offer in offers if media_range.covers(offer.media_type)]
+        left_open = media_range.specificity < 2 and _are_files(fitting)
+        yield from _in_order(files.unnamed if left_open else Form.NATIVE, fitting)
         if media_range.media_type == OCTET_STREAM and not any(offer.form is Form.NATIVE for offer in offers):
             yield from offers  # all that there is of a video
     else:
         named = (offer for offer in offers if media_range.covers(offer.media_type))
         yield from (offer for offer in named if offer.transfer_syntax_uid == wanted)
+
+
+def _in_order(preferred: Form, offers: Sequence[Offer]) -> Sequence[Offer]:
+    """The offers as stored first, or in the order they have, which is native first."""
+    if preferred is Form.NATIVE:
+        return offers
+    return sorted(offers, key=lambda offer: _AS_STORED_FIRST.get(offer.form, len(_AS_STORED_FIRST)))
+
+
+def _are_files(offers: Sequence[Offer]) -> bool:
+    return any(offer.media_type in _FILES for offer in offers)
 
 
 def _any_frame(media_range: MediaRange, offer: Offer) -> bool:

@@ -1,34 +1,30 @@
 """The resources of WADO-RS (PS3.18 Section 10.4). Each route: aim, locate, agree on a representation, answer."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, request
 
 from ahi.ahead import Ahead, Asked
 from ahi.fetchers import Fetchers
-from ahi.jobs import FrameReference, compress
-from ahi.store import Encoded, Frames
+from ahi.jobs import FrameReference
+from ahi.store import Frames
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
-from dicomweb.dicom_xml import DICOM_XML
 from dicomweb.errors import NotAcceptable, NotFound
-from dicomweb.multipart import Part, multipart_type
+from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
 from wado.archive import encode_zip
+from wado.bulk import agree_on_bulk, encode_bulk
 from wado.files import agree_on_files, encode_parts
-from wado.frames import encode_frames, resolution_header
+from wado.frames import all_frames, encode_frames, resolution_header
 from wado.locate import LocatedInstance, Locator
-from wado.metadata import encode_xml_metadata
 from wado.part10 import fetch_for
 from wado.rendered import Picture, render
-from wado.representation import METADATA_OFFERS, RENDERED_OFFERS, ZIP, Accept, Kind, Offer, agree, bulk_offers
-from wado.target import Target, parse_frame_numbers
+from wado.representation import RENDERED_OFFERS, ZIP, Accept, FileChoice, Kind, Offer, agree, bulk_offers
+from wado.target import LEVELS, Target, parse_frame_numbers
 
-_STUDY = "/studies/<study>"
-_SERIES = f"{_STUDY}/series/<series>"
-_INSTANCE = f"{_SERIES}/instances/<instance>"
-_LEVELS = (_STUDY, _SERIES, _INSTANCE)
+_INSTANCE = LEVELS[-1]
 
 _MAIN_HEADER_BYTES = 4096  # more than the main header of a codestream has, as a rule
 
@@ -36,11 +32,11 @@ _MAIN_HEADER_BYTES = 4096  # more than the main header of a codestream has, as a
 def blueprint(retrieve: "Retrieve") -> Blueprint:
     """The retrieve resources."""
     bp = Blueprint("wado", __name__)
-    for path in _LEVELS:
+    for path in LEVELS:
         bp.add_url_rule(path, path, retrieve.instances)
-        bp.add_url_rule(f"{path}/metadata", f"{path}/metadata", retrieve.metadata)
         bp.add_url_rule(f"{path}/rendered", f"{path}/rendered", retrieve.rendered)
         bp.add_url_rule(f"{path}/pixeldata", f"{path}/pixeldata", retrieve.pixel_data)
+        bp.add_url_rule(f"{path}/bulkdata", f"{path}/bulkdata", retrieve.bulk_data)
     bp.add_url_rule(f"{_INSTANCE}/bulkdata/7FE00010", "pixel_data", retrieve.pixel_data)
     bp.add_url_rule(f"{_INSTANCE}/bulkdata/<path:tag_path>", "bulk_value", retrieve.bulk_value)
     bp.add_url_rule(f"{_INSTANCE}/frames/<frame_list>", "frames", retrieve.frames)
@@ -54,17 +50,17 @@ class Retrieve:
 
     locator: Locator
     stored: Frames
-    encoded: Encoded
     ahead: Ahead
     fetchers: Fetchers
     public_root: Callable[[], str]
+    file_choice: FileChoice
 
     def instances(self, **path: str) -> Response:
         """Part 10 objects."""
         target = Target.from_path(**path)
         located = self.locator.instances(target)
-        single = target.level == "instance"
-        files, chosen = agree_on_files(located, _accept(), self.stored, single=single)
+        single, accept = target.level == "instance", replace(_accept(), files=self.file_choice)
+        files, chosen = agree_on_files(located, accept, self.stored, single=single)
         root, media_type = self.public_root(), chosen.offer.media_type
         offers = [file.offer for file in files]
         tag = entity_tag("instances", root, chosen, offers, [one.state for one in located])
@@ -79,35 +75,6 @@ class Retrieve:
             return respond.multipart(encode_parts(files, root, fetch), media_type, tag)
 
         return _unless_known(tag, make)
-
-    def metadata(self, **path: str) -> Response:
-        """The data sets without pixel data, as DICOM JSON or XML."""
-        located = self.locator.instances(Target.from_path(**path))
-        media_type = _accept().choose(METADATA_OFFERS, single=True).offer.media_type
-        root, squeezed = self.public_root(), request.accept_encodings["gzip"] > 0
-        tag = entity_tag("metadata", root, squeezed, media_type, [one.state for one in located])
-        key = tag.strip('"')
-
-        def texts() -> Iterator[tuple[str, bytes]]:
-            return ((f"{root}{one.path}/metadata", one.image_set.metadata(one.prepared, root)) for one in located)
-
-        def json() -> bytes:
-            return b"[" + b",".join(text for _, text in texts()) + b"]"
-
-        def xml(name: str) -> bytes:
-            return self.fetchers.run(key, encode_xml_metadata, name, tag, squeezed, tuple(texts()))
-
-        def make() -> Response:
-            if media_type == DICOM_XML:
-                body, content_type = self.encoded.read(key, xml), multipart_type(media_type, tag)
-            elif squeezed:
-                body = self.encoded.read(key, lambda name: self.fetchers.run(key, compress, name, json()))
-                content_type = media_type
-            else:
-                body, content_type = json(), media_type
-            return respond.gzipped(body, content_type) if squeezed else respond.single(body, content_type)
-
-        return _unless_known(tag, make, vary="Accept, Accept-Encoding")
 
     def frames(self, frame_list: str, **path: str) -> Response:
         """Frames, stored or native."""
@@ -154,15 +121,31 @@ class Retrieve:
         offers = [chosen[kind].offer for kind in kinds]
         tag = entity_tag("pixeldata", root, first, offers, [one.state for one in located])
 
-        def parts() -> Iterator[Part]:
-            for one, offer in zip(located, offers, strict=True):
-                locations = [f"{root}{one.path}/frames/{number + 1}" for number in range(len(one.prepared.frames))]
-                yield from encode_frames(one.frames, locations, offer, self.stored)
-
         def make() -> Response:
             if single and first.multipart is False:
                 return self._single_frame(located[0].frame(1), first.offer, tag)
-            return respond.multipart(parts(), first.offer.media_type, tag)
+            parts = (
+                part
+                for one, offer in zip(located, offers, strict=True)
+                for part in all_frames(one, offer, root, self.stored)
+            )
+            return respond.multipart(parts, first.offer.media_type, tag)
+
+        return _unless_known(tag, make)
+
+    def bulk_data(self, **path: str) -> Response:
+        """Every value that the metadata points to, a part for each, and pixel data a part for each frame."""
+        located = self.locator.instances(Target.from_path(**path))
+        located = [one for one in located if one.prepared.frames or one.prepared.bulk]
+        if not located:
+            raise NotFound("there is no bulk data")
+        root = self.public_root()
+        offers = agree_on_bulk(located, _accept())
+        tag = entity_tag("bulkdata", root, sorted(offers.items(), key=repr), [one.state for one in located])
+
+        def make() -> Response:
+            parts = encode_bulk(located, offers, root, self.stored)
+            return respond.multipart(parts, next(iter(offers.values())).media_type, tag)
 
         return _unless_known(tag, make)
 

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from dicomweb.errors import BadRequest
 from dicomweb.uids import parse_uid
 
+_STUDY = "/studies/<study>"
+_SERIES = f"{_STUDY}/series/<series>"
+LEVELS = (_STUDY, _SERIES, f"{_SERIES}/instances/<instance>")
+"""The paths of the three levels, below the service root."""
+
 _MAX_DIGITS = 9
 
 

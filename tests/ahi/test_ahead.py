@@ -1,6 +1,7 @@
 """What is prefetched around a frame: in display order, within budget, once, and only where something was missing."""
 
 from collections.abc import Hashable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from ahi.fetchers import Fetchers
 from ahi.image_set import Frame, ImageSetKey
 from ahi.jobs import Form
 from ahi.prepared import PreparedImageSet, PreparedInstance
-from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL
+from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL, JPEG_BASELINE
 
 KEY = ImageSetKey("d" * 32, "i" * 32)
 PIXELS = PixelFormat(10, 10, 1, 8, 0, "MONOCHROME2")  # 100 bytes a frame
@@ -120,3 +121,14 @@ def test_the_frames_of_a_multi_frame_instance_follow_each_other_and_lead_on(ahea
 def test_the_budget_bounds_it(budget: Budget, syntax: str, count: int, fetchers: Noted, tmp_path: Path) -> None:
     Ahead(fetchers, Cache(tmp_path, 10**6), budget).note(_asked(_series(100, syntax=syntax), 50), missed=True)
     assert sum(len(numbers) for _, numbers in fetchers.wishes) == count
+
+
+@pytest.mark.parametrize(("form", "count"), [(Form.RLE, 2), (Form.NATIVE, 4), (Form.STORED, 4)])
+def test_what_was_lossy_is_not_prefetched_in_another_encoding(
+    form: Form, count: int, ahead: Ahead, fetchers: Noted
+) -> None:
+    series = _series(5)
+    mixed = [replace(one, transfer_syntax_uid=JPEG_BASELINE) for one in series.instances[:2]]
+    series = replace(series, instances=(*mixed, *series.instances[2:]))
+    ahead.note(replace(_asked(series, 2), form=form), missed=True)
+    assert len(fetchers.wishes[0][1]) == count

@@ -9,6 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from ahi.fetchers import Fetchers
+from app.ae_titles import parse_ae_titles
 from app.factory import PREFIX, create_app
 from app.settings import Settings
 from db.engine import Database
@@ -83,3 +84,14 @@ def test_a_preflight_stays_one(client: FlaskClient) -> None:
 
 def test_what_is_not_there_has_no_capabilities(client: FlaskClient) -> None:
     assert client.options(f"{PREFIX}/nothing").status_code == 404
+
+
+def test_each_service_root_describes_itself(tmp_path: Path) -> None:
+    settings = Settings(cache_root=tmp_path, ae_titles=parse_ae_titles('{"research": {}}'))
+    client = create_app(settings, Database("sqlite://"), Fetchers([])).test_client()
+    described = client.options("/research/", headers={"Accept": "application/json"}).get_json()
+    own = client.options(PREFIX, headers={"Accept": "application/json"}).get_json()
+    assert described["base"] == "http://localhost/research"
+    assert described["resources"] == own["resources"]
+    below = client.options("/research/patients", headers={"Accept": "application/json"}).get_json()["resources"]
+    assert [one["path"] for one in below] == ["/patients", "/patients/count"]

@@ -10,6 +10,7 @@ from io import BytesIO
 from urllib.parse import urlsplit
 
 import numpy as np
+from backports import zstd
 from openjpeg.utils import decode as openjpeg_decode
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
@@ -71,12 +72,11 @@ def get(root: str, target: str, headers: dict[str, str], method: str = "GET") ->
 
 def _unpacked(response: HTTPResponse, accept_encoding: str) -> bytes:
     """The body; it is only compressed for who asked for that."""
-    body = response.read()
-    if response.headers.get("Content-Encoding") is None:
+    body, coding = response.read(), response.headers.get("Content-Encoding")
+    if coding is None:
         return body
-    assert response.headers["Content-Encoding"] == "gzip"
-    assert "gzip" in accept_encoding
-    return gzip.decompress(body)
+    assert coding in accept_encoding
+    return zstd.decompress(body) if coding == "zstd" else gzip.decompress(body)
 
 
 def _parts(content_type: str, body: bytes) -> list[Part]:

@@ -16,6 +16,7 @@ from tests.service.clinic import KEPT_AS, PDF, Clinic
 JSON = "application/dicom+json"
 NATIVE = transfer_syntax(ExplicitVRLittleEndian).content_type
 STORED = transfer_syntax(KEPT_AS).content_type
+AS_JPEG_2000 = "image/jp2; transfer-syntax=1.2.840.10008.1.2.4.90"
 JPEG = "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.50"
 _NUMBERS = ("DS", "FD", "FL", "IS", "SL", "SS", "UL", "US")
 

@@ -1,6 +1,8 @@
 """Values that the metadata points to: every BulkDataURI answers with the bytes of the source."""
 
 from collections.abc import Iterator
+from email.parser import BytesParser
+from email.policy import HTTP
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from tests.service.process import Service
 PDF = b"%PDF-1.4 " + bytes(range(256)) * 4
 LONG = bytes(range(251)) * (BULK_BYTES // 251 + 1)
 SHORT = bytes(range(100))
+TEXT = "Gr\u00fc\u00dfe\\" * (BULK_BYTES // 7)
 FRAMES = np.arange(3 * 8 * 4, dtype="<u2").reshape(3, 8, 4)
 
 
@@ -47,6 +50,7 @@ def service(uids: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterat
     image.BitsAllocated, image.BitsStored, image.HighBit = 16, 16, 15
     image.PixelData = FRAMES.tobytes()
     image.ICCProfile = SHORT
+    image.SpecificCharacterSet, image.TextValue = "ISO_IR 192", TEXT
     item = Dataset()
     item.ICCProfile = LONG
     image.OpticalPathSequence = [Dataset(), item]
@@ -146,3 +150,64 @@ def test_a_bulk_value_is_not_a_picture(document: str) -> None:
     refused = _get(f"{document}/bulkdata/00420011", "image/jpeg")
     assert refused.status_code == 406
     assert "application/pdf" in refused.json()["detail"]
+
+
+def test_long_text_is_told_where_too(image: str) -> None:
+    """PS3.18 Table F.2.3-1 lets UT, LT, ST and UC have a BulkDataURI; in UTF-8, as all of the metadata."""
+    element = requests.get(f"{image}/metadata", timeout=30).json()[0]["0040A160"]
+    assert element == {"vr": "UT", "BulkDataURI": f"{image}/bulkdata/0040A160"}
+    assert _get(element["BulkDataURI"], "*/*").content.decode() == TEXT
+
+
+def _parts(answer: requests.Response) -> list[tuple[str, str, bytes]]:
+    """Content-Type, Content-Location and bytes of each part."""
+    head = f"Content-Type: {answer.headers['Content-Type']}\r\n\r\n".encode()
+    message = BytesParser(policy=HTTP).parsebytes(head + answer.content)
+    return [
+        (part["Content-Type"].replace('"', ""), part["Content-Location"], part.get_payload(decode=True))
+        for part in message.iter_parts()
+    ]
+
+
+def test_all_bulk_values_come_at_each_level(image: str, document: str) -> None:
+    """PS3.18 Section 10.4.1.1.4: a part for each, with its URL."""
+    accept = 'multipart/related; type="application/octet-stream"'
+    study, series = image.partition("/series/")[0], image.partition("/instances/")[0]
+    octets = "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
+    nested = (octets, f"{image}/bulkdata/00480105/2/00282000", LONG + b"\0" * (len(LONG) % 2))
+    text = (octets, f"{image}/bulkdata/0040A160", TEXT.encode())
+    frames = [(octets, f"{image}/frames/{number}", frame.tobytes()) for number, frame in enumerate(FRAMES, 1)]
+    of_image = [text, nested, *frames]
+    of_document = (octets, f"{document}/bulkdata/00420011", PDF + b"\0" * (len(PDF) % 2))
+    for url, expected in ((image, of_image), (series, of_image), (study, [of_document, *of_image])):
+        answer = _get(f"{url}/bulkdata", accept)
+        assert answer.status_code == 200
+        assert sorted(_parts(answer)) == sorted(expected)
+    for content_type, location, body in of_image[:2]:
+        alone = _get(location, "*/*")
+        assert (alone.headers["Content-Type"], alone.content) == (content_type, body)
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        ("*/*", 200),
+        ('multipart/related; type="application/pdf"', 200),
+        ('multipart/related; type="image/jls"', 406),
+        ("application/pdf", 406),
+    ],
+)
+def test_the_bulk_data_of_a_document_is_the_document(document: str, accept: str, status: int) -> None:
+    answer = _get(f"{document}/bulkdata", accept)
+    assert answer.status_code == status
+    if status == 200:
+        assert [part[0] for part in _parts(answer)] == ["application/pdf"]
+        known = _get(f"{document}/bulkdata", accept, **{"If-None-Match": answer.headers["ETag"]})
+        assert known.status_code == 304
+
+
+def test_who_names_an_encoding_for_the_pixels_gets_the_rest_as_bytes(image: str) -> None:
+    answer = _get(f"{image}/bulkdata", 'multipart/related; type="image/jls"')
+    jls = "image/jls; transfer-syntax=1.2.840.10008.1.2.4.80"
+    octets = "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
+    assert [part[0] for part in _parts(answer)] == [octets, octets, jls, jls, jls]

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import requests
+from backports import zstd
 from pydicom import dcmread
 
 from tests.service.archive import Sample
@@ -156,3 +157,32 @@ def test_metadata_as_xml_has_the_attributes_of_the_json(instance: str) -> None:
     tags = [attribute.attrib["tag"] for attribute in document]
     assert tags == list(requests.get(f"{instance}/metadata", timeout=30).json()[0])
     assert _get(f"{instance}/metadata", Accept="application/dicom+xml").status_code == 406
+
+
+def test_metadata_comes_in_parts_of_it(instance: str) -> None:
+    """An extension: `includefield` and `excludefield`, at each level and in each form."""
+    whole = _get(f"{instance}/metadata").json()[0]
+    always = {"00080005", "00080016", "00080018", "00081190", "0020000D", "0020000E"}
+    tags = set()
+    for level in (instance, instance.partition("/instances/")[0], instance.partition("/series/")[0]):
+        answer = _get(f"{level}/metadata?includefield=Rows,00280011")
+        assert answer.json() == [{tag: whole[tag] for tag in sorted(always | {"00280010", "00280011"})}]
+        tags.add(answer.headers["ETag"])
+        less = _get(f"{level}/metadata?excludefield=Rows", Accept_Encoding="identity")
+        assert less.json() == [{tag: whole[tag] for tag in whole if tag != "00280010"}]
+        tags |= {less.headers["ETag"], _get(f"{level}/metadata", Accept_Encoding="identity").headers["ETag"]}
+    assert len(tags) == 3  # the study and the series have the one instance: the same bytes
+    xml = _get(f"{instance}/metadata?includefield=Rows", Accept='multipart/related; type="application/dicom+xml"')
+    assert xml.content.count(b"<DicomAttribute ") == len(always) + 1
+    assert _get(f"{instance}/metadata?includefield=Rowz").status_code == 400
+
+
+@pytest.mark.parametrize("accept", ["application/dicom+json", 'multipart/related; type="application/dicom+xml"'])
+def test_metadata_is_compressed_with_zstd_for_who_takes_it(instance: str, accept: str) -> None:
+    plain = _get(f"{instance}/metadata", Accept=accept, Accept_Encoding="identity")
+    headers = {"Accept": accept, "Accept-Encoding": "gzip, deflate, br, zstd"}
+    with requests.get(f"{instance}/metadata", headers=headers, stream=True, timeout=30) as squeezed:
+        assert squeezed.headers["Content-Encoding"] == "zstd"
+        body = zstd.decompress(squeezed.raw.read())
+    own, its = (answer.headers["Content-Type"].partition("boundary=")[2] for answer in (plain, squeezed))
+    assert body.replace(its.encode(), own.encode()) == plain.content

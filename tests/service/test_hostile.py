@@ -52,7 +52,9 @@ def accepts(draw: st.DrawFn) -> str:
 uid_parts = st.sampled_from(["1.2.3", "", "x", "1..2", "9" * 65, "%00", "..", "1.2.3/", "%E2%82%AC"])
 frame_lists = st.sampled_from(["1", "1", "1", "0", "2", "1,1", "1,2", "-1", "", ",", "a", "1%2C", "9" * 30, "%D9%A1"])
 ranges = st.sampled_from(["bytes=0-9", "bytes=-1", "bytes=99999999-", "bytes=3-1", "bytes=0-1,5-6", "x", "bytes=-"])
-resources = st.sampled_from(["", "/metadata", "/rendered", "/pixeldata", "/bulkdata/7FE00010", "/bulkdata/00282000"])
+resources = st.sampled_from(
+    ["", "/metadata", "/rendered", "/pixeldata", "/bulkdata", "/bulkdata/7FE00010", "/bulkdata/00282000"]
+)
 levels = st.integers(1, 3)
 
 

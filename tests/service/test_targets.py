@@ -152,3 +152,32 @@ def test_a_mixed_study_is_delivered_part_by_part(
     for syntax in syntaxes:
         assert f"Content-Type: application/dicom; transfer-syntax={syntax}\r\n".encode() in wrapped.content
     assert lossy.status_code == 406
+
+
+@pytest.mark.parametrize("accept", ["application/dicom; transfer-syntax=*", "application/dicom"])
+def test_part_10_for_any_transfer_syntax_is_as_stored_and_by_default_explicit(
+    service: Service, samples: dict[str, Sample], accept: str
+) -> None:
+    for name in ("CT_small.dcm", "color3d_jpeg_baseline.dcm"):
+        stored = _get(service, samples[name], "*/*", "/metadata").json()[0]["00083002"]["Value"][0]
+        answer = _get(service, samples[name], accept)
+        assert dcmread(BytesIO(answer.content)).file_meta.TransferSyntaxUID == (stored if accept.endswith("*") else ELE)
+
+
+def test_operators_can_have_it_the_other_way_round(mixed: tuple[Path, str], tmp_path: Path) -> None:
+    """For viewers that ask for any transfer syntax and cannot decode all (clients.md, rule 6)."""
+    root, study = mixed
+    settings = {"PART10_UNNAMED": "stored", "PART10_ANY": "explicit-le"}
+    service = Service(tmp_path, {"DATASTORE_ROOT": str(root), **settings})
+    try:
+        url = f"{service.root}/studies/{study}"
+        by_default = [requests.get(url, timeout=60) for _ in range(2)]
+        accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+        explicit = requests.get(url, headers={"Accept": accept}, timeout=60)
+    finally:
+        service.stop()
+    assert explicit.content.count(f"transfer-syntax={ELE}\r\n".encode()) == 3
+    assert by_default[0].content.count(f"transfer-syntax={ELE}\r\n".encode()) < 3
+    cold, warm = ("Content-Length" in answer.headers for answer in by_default)
+    assert (cold, warm) == (False, True)  # what is stored has a known size when it is in the cache
+    assert by_default[0].content == by_default[1].content

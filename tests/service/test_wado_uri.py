@@ -102,3 +102,9 @@ def test_it_is_cached_as_wado_rs_is(service: Service, samples: dict[str, Sample]
     assert (known.status_code, known.headers["ETag"]) == (304, first.headers["ETag"])
     other = _get(service, samples[CT], contentType="image/png")
     assert other.headers["ETag"] != first.headers["ETag"]
+
+
+def test_what_is_not_applied_is_told(service: Service, samples: dict[str, Sample]) -> None:
+    answer = _get(service, samples[CT], windowCenter="40", windowWidth="400", rows="64", columns="64")
+    assert answer.status_code == 200
+    assert answer.headers["Warning"] == '299 - "not applied: window", 299 - "not applied: viewport"'

@@ -1,13 +1,17 @@
 """What the client accepts, held against what there is (PS3.18 Section 8.7.8), as clients write it."""
 
+from dataclasses import replace
+
 import pytest
 
 from ahi.codecs import HAS_OPENJPH, PixelFormat
+from ahi.jobs import Form
 from dicomweb.errors import NotAcceptable
 from wado.representation import (
     METADATA_OFFERS,
     RENDERED_OFFERS,
     Accept,
+    FileChoice,
     Kind,
     agree,
     frame_offers,
@@ -109,6 +113,30 @@ def test_an_instance_is_explicit_little_endian_unless_asked_otherwise(
 ) -> None:
     chosen = Accept.from_request((), accept).choose(instance_offers(RPCL, has_frames=True), single=True)
     assert (chosen.offer.transfer_syntax_uid, chosen.multipart) == (syntax, multipart)
+
+
+@pytest.mark.parametrize(
+    ("accept", "choice", "syntax"),
+    [
+        (None, FileChoice(unnamed=Form.STORED), RPCL),
+        ("*/*", FileChoice(unnamed=Form.STORED), RPCL),
+        ("multipart/related", FileChoice(unnamed=Form.STORED), RPCL),
+        ("application/*", FileChoice(unnamed=Form.STORED), RPCL),
+        ("application/dicom", FileChoice(unnamed=Form.STORED), ELE),
+        ("application/zip", FileChoice(unnamed=Form.STORED), ELE),
+        ("application/dicom; transfer-syntax=*", FileChoice(any=Form.NATIVE), ELE),
+        ("application/zip; transfer-syntax=*", FileChoice(any=Form.NATIVE), ELE),
+        (f"application/dicom; transfer-syntax={RPCL}", FileChoice(any=Form.NATIVE), RPCL),
+        ("*/*", FileChoice(any=Form.NATIVE), ELE),
+    ],
+)
+def test_the_operator_prefers_where_the_client_leaves_it_open(
+    accept: str | None, choice: FileChoice, syntax: str
+) -> None:
+    accepted = replace(Accept.from_request((), accept), files=choice)
+    assert accepted.choose(instance_offers(RPCL, True, CT), single=True).offer.transfer_syntax_uid == syntax
+    frame = replace(Accept.from_request((), "*/*"), files=choice).choose(frame_offers(RPCL, CT), single=True)
+    assert frame.offer.transfer_syntax_uid == ELE
 
 
 def test_a_study_has_no_single_part() -> None:

@@ -71,7 +71,10 @@ class UriService:
         body = self.fetchers.run(reference.frame.frame_id, render, picture)
         pixels = instance.prepared.pixels
         ignored = rendering.parameters(pixels.rows, pixels.columns) if pixels else {}
-        return respond.warned(respond.single(body, offer.content_type), [f"not applied: {name}" for name in ignored])
+        response = respond.single(body, offer.content_type)
+        for name in ignored:
+            response.headers.add("Warning", f'299 - "not applied: {name}"')
+        return response
 
 
 def _ranged(body: bytes, offer: Offer, tag: str) -> Response:

@@ -1,0 +1,104 @@
+"""Versions are noticed in time, what stays is not sent again, what is deleted is gone."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+
+from datastore.embedded import Embedded
+from datastore.storage import Storage
+from tests.datastore.made import with_pixels, written
+from tests.service.process import Service
+
+STUDY = "1.2.3.4"
+CHANGED, KEPT, DELETED = "1.2.3.4.1", "1.2.3.4.1", "1.2.3.4.2"
+FRESH_SECONDS = 1.0
+NATIVE = {"Accept": "application/octet-stream"}
+
+
+@dataclass
+class Archive:
+    """A data store, and files to import into it."""
+
+    folder: Path
+    root: Path
+
+    def put(self, series: str, number: int, value: int) -> None:
+        """Import an image all of one value; in the place of the one with that number, if there is one."""
+        data_set = with_pixels(
+            np.full((1, 8, 4), value, "<u2"),
+            StudyInstanceUID=STUDY,
+            SeriesInstanceUID=series,
+            SOPInstanceUID=f"{series}.{number}",
+            InstanceNumber=number,
+            ContentDescription=f"value {value}",
+        )
+        Embedded(self.root).fill([written(data_set, self.folder / f"{series}.{number}.{value}.dcm")])
+
+    def delete(self, series: str) -> None:
+        """Delete the image sets of a series, and leave the index as it is, as AWS does."""
+        storage = Storage.open(self.root / "store")
+        for version in storage.image_sets_of(STUDY, series):
+            storage.delete(version.image_set_id)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    archive = Archive(tmp_path_factory.mktemp("versions-files"), tmp_path_factory.mktemp("versions-store"))
+    for series, number in ((CHANGED, 1), (KEPT, 2), (DELETED, 1)):
+        archive.put(series, number, 100 + number)
+    return archive
+
+
+@pytest.fixture(scope="module")
+def service(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    environment = {"DATASTORE_ROOT": str(archive.root), "IMAGE_SET_FRESH_SECONDS": str(FRESH_SECONDS)}
+    service = Service(tmp_path_factory.mktemp("versions-service"), environment)
+    yield service
+    service.stop()
+
+
+def _url(service: Service, series: str, number: int) -> str:
+    return f"{service.root}/studies/{STUDY}/series/{series}/instances/{series}.{number}"
+
+
+def _get(url: str, **headers: str) -> requests.Response:
+    return requests.get(
+        url, headers={**NATIVE, **{name.replace("_", "-"): text for name, text in headers.items()}}, timeout=30
+    )
+
+
+def test_a_new_version_is_noticed_and_what_it_shares_with_the_old_is_not_sent_again(
+    service: Service, archive: Archive
+) -> None:
+    changed, kept = _url(service, CHANGED, 1), _url(service, KEPT, 2)
+    metadata = requests.get(f"{changed}/metadata", timeout=30)
+    old, other = _get(f"{changed}/frames/1"), _get(f"{kept}/frames/1")
+    assert set(np.frombuffer(old.content, "<u2")) == {101}
+    archive.put(CHANGED, 1, 200)
+    time.sleep(FRESH_SECONDS + 0.1)
+    again = requests.get(f"{changed}/metadata", headers={"If-None-Match": metadata.headers["ETag"]}, timeout=30)
+    assert (again.status_code, again.json()[0]["00700081"]["Value"]) == (200, ["value 200"])
+    new = _get(f"{changed}/frames/1", If_None_Match=old.headers["ETag"])
+    assert new.status_code == 200
+    assert set(np.frombuffer(new.content, "<u2")) == {200}
+    assert _get(f"{kept}/frames/1", If_None_Match=other.headers["ETag"]).status_code == 304
+
+
+def test_what_was_deleted_is_gone_in_the_same_time_and_the_rest_stays(service: Service, archive: Archive) -> None:
+    """AHI's index writer leaves deleted image sets in the index."""
+    deleted, kept = _url(service, DELETED, 1), _url(service, KEPT, 2)
+    assert _get(f"{deleted}/frames/1").status_code == 200
+    archive.delete(DELETED)
+    time.sleep(FRESH_SECONDS + 0.1)
+    for path in ("/frames/1", "/metadata", "", "/pixeldata", "/rendered"):
+        answer = requests.get(deleted + path, timeout=30)
+        assert (path, answer.status_code) == (path, 404)
+        assert answer.headers["Content-Type"] == "application/problem+json"
+    assert _get(f"{kept}/frames/1").status_code == 200
+    study = requests.get(f"{service.root}/studies/{STUDY}/metadata", timeout=30).json()
+    assert {element["0020000E"]["Value"][0] for element in study} == {KEPT}

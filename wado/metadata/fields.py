@@ -1,0 +1,104 @@
+"""Which attributes of a data set a client wants: `includefield` and `excludefield`, an extension for metadata."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.datadict import tag_for_keyword
+
+from dicomweb.dicom_json import DataSet, Element
+from dicomweb.errors import BadRequest
+
+Path = tuple[str, ...]
+"""Tags from the top of a data set down to an attribute; above the last are sequences."""
+
+_HEX = frozenset("0123456789ABCDEFabcdef")
+_ALWAYS = tuple(
+    (tag,) for tag in ("00080005", "00080016", "00080018", "00081190", "0020000D", "0020000E")
+)  # character set, classes and UIDs: what viewers build everything else on
+
+
+@dataclass(frozen=True)
+class Fields:
+    """`included` is None for all attributes. What is excluded is left out even where it is included."""
+
+    included: tuple[Path, ...] | None = None
+    excluded: tuple[Path, ...] = ()
+
+    @classmethod
+    def from_parameters(cls, parameters: Iterable[tuple[str, str]]) -> "Fields":
+        """From names and values of a query: comma-separated keywords, tags, or dotted paths of them, and `all`.
+
+        BadRequest for what names no attribute.
+        """
+        words: dict[str, list[str]] = {"includefield": [], "excludefield": []}
+        for name, value in parameters:
+            if name in words:
+                words[name] += [word.strip() for word in value.split(",") if word.strip()]
+        included, excluded = words["includefield"], words["excludefield"]
+        everything = not included or "all" in included
+        return cls(
+            None if everything else tuple(sorted({_path(word, "includefield") for word in included})),
+            tuple(sorted({_path(word, "excludefield") for word in excluded})),
+        )
+
+    @property
+    def all(self) -> bool:
+        """Whether nothing is left out."""
+        return self.included is None and not self.excluded
+
+    def of(self, data_set: DataSet) -> DataSet:
+        """What is wanted of a data set; UIDs and the character set always are."""
+        kept = data_set if self.included is None else _included(data_set, (*self.included, *_ALWAYS))
+        return _excluded(kept, tuple(path for path in self.excluded if path not in _ALWAYS))
+
+
+def _path(text: str, parameter: str) -> Path:
+    return tuple(_tag(word, parameter) for word in text.split("."))
+
+
+def _tag(word: str, parameter: str) -> str:
+    if len(word) == 8 and _HEX.issuperset(word):
+        return word.upper()
+    tag = tag_for_keyword(word) if word else None
+    if tag is None:
+        raise BadRequest(f"{parameter} names no attribute: keywords, 8-digit tags and paths of them are expected")
+    return f"{tag:08X}"
+
+
+def _below(paths: Iterable[Path]) -> Mapping[str, tuple[Path, ...]]:
+    """The paths by their first tag, without it."""
+    rests: dict[str, tuple[Path, ...]] = {}
+    for path in paths:
+        rests[path[0]] = (*rests.get(path[0], ()), path[1:])
+    return rests
+
+
+def _included(data_set: DataSet, paths: Iterable[Path]) -> DataSet:
+    rests = _below(paths)
+    creators = {f"{tag[:4]}00{tag[4:6]}" for tag in rests if int(tag[3], 16) % 2}
+    kept: DataSet = {}
+    for tag, element in data_set.items():
+        if tag in creators or () in rests.get(tag, ()):
+            kept[tag] = element
+        elif tag in rests:
+            kept[tag] = _with_items(element, lambda item, below=rests[tag]: _included(item, below))
+    return kept
+
+
+def _excluded(data_set: DataSet, paths: Iterable[Path]) -> DataSet:
+    rests = _below(paths)
+    kept: DataSet = {}
+    for tag, element in data_set.items():
+        if tag not in rests:
+            kept[tag] = element
+        elif () not in rests[tag]:
+            kept[tag] = _with_items(element, lambda item, below=rests[tag]: _excluded(item, below))
+    return kept
+
+
+def _with_items(element: Element, change: Any) -> Element:
+    """A sequence with its items changed; any other attribute as it is."""
+    if element["vr"] != "SQ" or "Value" not in element:
+        return element
+    return {**element, "Value": [change(item or {}) for item in element["Value"]]}

@@ -1,0 +1,71 @@
+"""The metadata resources at the three levels: aim, locate, agree on a representation, answer."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, request
+
+from ahi.fetchers import Fetchers
+from ahi.store import Encoded
+from dicomweb import respond
+from dicomweb.conditional import entity_tag
+from dicomweb.dicom_xml import DICOM_XML
+from dicomweb.encoding import Coding, choose_coding
+from dicomweb.multipart import multipart_type
+from dicomweb.parameters import parse_parameters
+from wado.locate import LocatedInstance, Locator
+from wado.metadata.encode import Manner, encode_metadata, join_json
+from wado.metadata.fields import Fields
+from wado.representation import METADATA_OFFERS, Accept
+from wado.target import LEVELS, Target
+
+
+def blueprint(service: "MetadataService") -> Blueprint:
+    """`/metadata` below a study, a series, an instance."""
+    bp = Blueprint("wado-metadata", __name__)
+    for path in LEVELS:
+        bp.add_url_rule(f"{path}/metadata", f"{path}/metadata", service.metadata)
+    return bp
+
+
+@dataclass(frozen=True)
+class MetadataService:
+    """The view function, and what it uses; `public_root` is the URL that this client knows the service by."""
+
+    locator: Locator
+    encoded: Encoded
+    fetchers: Fetchers
+    public_root: Callable[[], str]
+
+    def metadata(self, **path: str) -> Response:
+        """The data sets without long values, as DICOM JSON or XML."""
+        parameters = parse_parameters(request.query_string)
+        target, fields = Target.from_path(**path), Fields.from_parameters(parameters)
+        located = self.locator.instances(target)
+        accepted = [value for name, value in parameters if name == "accept"]
+        accept = Accept.from_request(accepted, request.headers.get("Accept"))
+        media_type = accept.choose(METADATA_OFFERS, single=True).offer.media_type
+        coding = choose_coding(request.headers.get("Accept-Encoding"))
+        states = [one.state for one in located]
+        tag = entity_tag("metadata", self.public_root(), coding, media_type, fields, states)
+        manner = Manner(media_type, fields, coding, tag)
+        return respond.unless_known(
+            request.headers, tag, respond.NO_CACHE, "Accept, Accept-Encoding", lambda: self._answer(located, manner)
+        )
+
+    def _answer(self, located: list[LocatedInstance], manner: Manner) -> Response:
+        root, key = self.public_root(), manner.tag.strip('"')
+
+        def texts() -> Iterator[tuple[str, bytes]]:
+            return ((f"{root}{one.path}/metadata", one.image_set.metadata(one.prepared, root)) for one in located)
+
+        def encode(name: str) -> bytes:
+            return self.fetchers.run(key, encode_metadata, name, manner, tuple(texts()))
+
+        if manner.media_type == DICOM_XML:
+            body, content_type = self.encoded.read(key, encode), multipart_type(DICOM_XML, manner.tag)
+        elif manner.coding is Coding.IDENTITY and manner.fields.all:
+            body, content_type = join_json([text for _, text in texts()]), manner.media_type
+        else:
+            body, content_type = self.encoded.read(key, encode), manner.media_type
+        return respond.coded(body, content_type, manner.coding)
