@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, BinaryIO
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -26,6 +27,12 @@ FLAGS = [
 
 class _Files(SimpleHTTPRequestHandler):
     extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".wasm": "application/wasm", ".js": "text/javascript"}
+
+    def send_head(self) -> BytesIO | BinaryIO | None:
+        """The file; the start page for paths that only its scripts know."""
+        if not Path(self.translate_path(self.path)).exists():
+            self.path = "/index.html"
+        return super().send_head()
 
     def log_message(self, *_arguments: object) -> None:
         """Nothing."""
