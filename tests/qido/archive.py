@@ -69,7 +69,8 @@ def _key(connection: Connection, table: Table, **unique: Any) -> int:
 
 
 def _insert(connection: Connection, table: Table, **columns: Any) -> int:
-    key: int = connection.execute(table.insert().values(**columns)).inserted_primary_key[0]
+    inserted = connection.execute(table.insert().values(**columns)).inserted_primary_key
+    key: int = inserted[0]  # type: ignore[index]  # every table has one
     return key
 
 

@@ -24,15 +24,25 @@ def test_what_a_client_sent_is_a_bound_parameter(attribute: Attribute, dialect: 
     for text in ("q'uux*", "q'uux") if attribute.matching not in VALUES else (VALUES[attribute.matching],):
         parameters = ((attribute.tag, text), ("limit", "8765"), ("offset", "9876"))
         query = parse_query(parameters, Level.INSTANCE, "1.2345.6", max_results=10_000)
-        for statement in (plan.page(query), plan.additional(query, 5)):
+        for statement in (plan.gathered(query, 9), plan.walked(query), plan.additional(query, 5)):
             sql = str(statement.compile(dialect=dialect))
             assert attribute.column in sql or "modality" in sql
             assert not any(sent in sql for sent in ("uux", "876", "8.7.6", "07:06", "1.2345", "9876"))
 
 
-def test_a_page_joins_no_table_that_it_does_not_need() -> None:
-    """A search by the attributes of a study reads the study table alone."""
+def test_matches_are_looked_for_in_no_table_that_is_not_needed() -> None:
     query = parse_query([("StudyDate", "20240101")], Level.STUDY, max_results=10)
-    assert "JOIN" not in str(plan.page(query))
+    assert "JOIN" not in str(plan.walked(query))
     query = parse_query([("PatientID", "P1")], Level.STUDY, max_results=10)
-    assert str(plan.page(query)).count("JOIN") == 1
+    assert str(plan.walked(query)).count("JOIN") == 1
+    query = parse_query([("ModalitiesInStudy", "CT")], Level.SERIES, max_results=10)
+    assert str(plan.additional(query, 5)).count("JOIN") == 2
+
+
+@pytest.mark.parametrize("level", [Level.STUDY, Level.SERIES, Level.INSTANCE])
+def test_mysql_walks_the_archive_by_study(level: Level) -> None:
+    """Left alone, it would begin with the patients, and sort all of their studies."""
+    query = parse_query([("PatientName", "D*"), ("ModalitiesInStudy", "CT")], level, max_results=10)
+    sql = " ".join(str(plan.walked(query).compile(dialect=mysql.dialect())).split())
+    assert "SELECT STRAIGHT_JOIN study.study_pkey" in sql
+    assert "FROM study INNER JOIN patient" in sql
