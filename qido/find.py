@@ -30,7 +30,7 @@ COUNT_BOUND = 2_000
 """Results after a page are counted exactly up to this number, which stands for "as many or more"."""
 
 FEW = 2_500
-"""Fewer matches than this are gathered and put in order; where there are more, the walk in order soon has a page."""
+"""Fewer matches than this are gathered and put in order; where there are more, the newest studies soon have a page."""
 
 Value = str | int | date | time
 
@@ -76,8 +76,14 @@ def _gather(database: Database, query: Query, few: int) -> Found | None:
 
 
 def _walk(database: Database, query: Query, few: int) -> Found:
-    """The page as it comes from the archive in its order."""
-    keys = [key for (key,) in database.rows(plan.walked(query))]
+    """The page from the newest studies, or from all of them if these are not enough."""
+    keys: list[int] = []
+    for newest in plan.windows(query):
+        keys = [key for (key,) in database.rows(plan.among_newest(query, newest))]
+        if len(keys) > query.limit:
+            break
+    else:
+        keys = [key for (key,) in database.rows(plan.sorted_through(query))]
     if not keys:
         _check_scope(database, query)
     additional = _additional(database, query, few) if len(keys) > query.limit else 0

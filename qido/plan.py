@@ -4,9 +4,9 @@ A page is found first, as keys, with no more tables than the conditions and the 
 then fetched for these keys only, by `qido.plan_results`. Each statement says what its rows are.
 
 There are two ways to a page. What matches is `gathered` and then put in order: right for what is rare, and hopeless for
-half a million studies. Or the archive is `walked` in order until the page is full: right for what is common, and
-hopeless for three studies in a million. No database tells the two apart by itself; `qido.find` does, by gathering up to
-a bound.
+half a million studies. Or only the newest studies are looked at (`among_newest`), and more of them if the page is not
+full: right for what is common, and hopeless for three studies in a million. No database tells the two apart by itself;
+`qido.find` does, by gathering up to a bound.
 """
 
 from collections.abc import Iterable, Sequence, Set
@@ -24,7 +24,6 @@ from qido.plan_conditions import (
     as_number,
     attributes_of,
     bare,
-    has_row,
     holds,
     identical,
     is_empty,
@@ -32,6 +31,8 @@ from qido.plan_conditions import (
 )
 from qido.plan_tables import TABLE, Statement, Truth, column_of, joined, key_of, table_of
 from qido.query import Order, Query
+
+_WINDOWS = (2_000, 20_000)
 
 
 def is_open(query: Query) -> bool:
@@ -50,13 +51,27 @@ def gathered(query: Query, at_most: int) -> Statement:
     return _page(query, select(key_of(base), func.count().over()).select_from(tables))
 
 
-def walked(query: Query) -> Statement:
-    """Rows of one key: the page in its order."""
-    if query.order or query.study_uid:
-        return _page(query, _matching(query, query.conditions, _tables_of_order(query)))
-    if query.level > Level.STUDY:
-        return _page(query, _below_newest_studies(query))
-    return _page(query, _in_this_order(_matching(query, query.conditions)))
+def windows(query: Query) -> tuple[int, ...]:
+    """How many of the newest studies to look at for the page, as one try after the other."""
+    page_end = query.offset + query.limit + 1
+    if query.order or query.study_uid or query.level is Level.PATIENT or page_end > _WINDOWS[-1]:
+        return ()
+    if is_open(query):
+        return (page_end,) if query.level > Level.STUDY else ()
+    return tuple(newest for newest in _WINDOWS if newest >= page_end)
+
+
+def among_newest(query: Query, newest: int) -> Statement:
+    """Rows of one key: the page in its order, if so many of the newest studies have all of it and one result more."""
+    found = select(key_of(schema.study)).order_by(*_usual_order(Level.STUDY)).limit(newest).subquery("newest")
+    tables = joined(TABLE[query.level], {*_tables_of(query.conditions), schema.study})
+    statement = select(key_of(TABLE[query.level])).select_from(tables.join(found, key_of(schema.study) == found.c[0]))
+    return _page(query, statement.where(*map(holds, query.conditions)))
+
+
+def sorted_through(query: Query) -> Statement:
+    """Rows of one key: the page in its order, whatever it takes."""
+    return _page(query, _matching(query, query.conditions, _tables_of_order(query)))
 
 
 def additional(query: Query, bound: int) -> Statement:
@@ -100,32 +115,8 @@ def _matching(query: Query, conditions: Sequence[Condition], tables: Set[Table] 
     return select(key_of(base)).select_from(joined(base, needed)).where(*_scope(query), *map(holds, conditions))
 
 
-def _below_newest_studies(query: Query) -> Statement:
-    """The keys of what matches in the newest studies: in as many as there may be results, for each has one or more."""
-    base, study = TABLE[query.level], schema.study
-    below = [condition for condition in query.conditions if _level_of(condition) > Level.STUDY]
-    above = [condition for condition in query.conditions if _level_of(condition) <= Level.STUDY]
-    studies = select(key_of(study)).select_from(joined(study, _tables_of(above)))
-    of_study = schema.series.c.study_pkey == key_of(study)
-    has_one = has_row(joined(base, {schema.series}), of_study, *map(holds, below))
-    studies = studies.where(*map(holds, above), has_one)
-    newest = studies.order_by(*_usual_order(Level.STUDY)).limit(query.offset + query.limit + 1)
-    found = _in_this_order(newest).subquery("newest")
-    tables = joined(base, {study}).join(found, key_of(study) == found.c[0])
-    return select(key_of(base)).select_from(tables).where(*map(holds, below))
-
-
-def _in_this_order(statement: Statement) -> Statement:
-    """MySQL reads the tables as they are named; left alone, it begins where the conditions are, and sorts."""
-    return statement.prefix_with("STRAIGHT_JOIN", dialect="mysql").prefix_with("STRAIGHT_JOIN", dialect="mariadb")
-
-
 def _tables_of(conditions: Iterable[Condition]) -> set[Table]:
     return {table_of(attribute) for condition in conditions for attribute in attributes_of(condition)}
-
-
-def _level_of(condition: Condition) -> Level:
-    return attributes_of(condition)[0].level
 
 
 def _tables_of_order(query: Query) -> frozenset[Table]:

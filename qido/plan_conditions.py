@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, FromClause, and_, false, func, literal, not_, or_, select
+from sqlalchemy import Column, and_, false, func, literal, not_, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from db import schema
@@ -60,18 +60,18 @@ def of_siblings(condition: Condition) -> Truth | None:
 def _some_series(matches: tuple[Match, ...]) -> Truth:
     """ModalitiesInStudy: at least one series has a modality that matches (PS3.4 Section C.3.4); empty: none has one."""
     modality = SIBLING.c[MODALITY.column]
-    found = has_row(SIBLING, _OF_STUDY, _any_of(MODALITY, modality, tuple(of for of in matches if of != Empty())))
+    found = _has_sibling(_any_of(MODALITY, modality, tuple(of for of in matches if of != Empty())))
     if Empty() not in matches:
         return found
-    return or_(found, not_(has_row(SIBLING, _OF_STUDY, not_(is_empty(MODALITY, modality)))))
+    return or_(found, not_(_has_sibling(not_(is_empty(MODALITY, modality)))))
 
 
-def has_row(source: FromClause, *conditions: Truth) -> Truth:
-    """Whether `source` has such a row, for the study of the statement around it.
+def _has_sibling(condition: Truth) -> Truth:
+    """Whether there is such a series.
 
     The limit makes MySQL look for each study when it comes to it: what EXISTS asks it collects for the whole archive.
     """
-    found = select(literal(1)).select_from(source).where(*conditions).limit(1)
+    found = select(literal(1)).select_from(SIBLING).where(_OF_STUDY, condition).limit(1)
     return found.correlate(schema.study).scalar_subquery().is_not(None)
 
 
