@@ -11,10 +11,24 @@ from datetime import time
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, bindparam, create_engine, delete, event, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.engine import URL, make_url
 
 from datastore.index_values import convert, cut
+from db.indexes import missing_in
 from db.schema import conflict, frame, imageset, instance, issuer, metadata, patient, series, study
 
 _ROWS_AT_ONCE = 500
@@ -41,8 +55,11 @@ class IndexFiller:
         self._fractions = self._engine.dialect.name != "mysql"  # a MySQL `time` has none, and rounds up to 24:00:00
 
     def create_schema(self) -> None:
-        """Create the tables that are missing."""
+        """Create the tables that are missing, and the indexes that searches want."""
         metadata.create_all(self._engine)
+        with self._engine.begin() as connection:
+            for wanted in missing_in(connection):
+                connection.execute(text(wanted.create(self._engine.dialect.name)))
 
     def put(self, datastore_id: str, image_set: Json) -> None:
         """Insert or update everything that an image set says, all or nothing; `image_set` is its decoded metadata.

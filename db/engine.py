@@ -2,11 +2,11 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Executable, Row, create_engine, event, inspect, select
+from sqlalchemy import Connection, Executable, Row, create_engine, event, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -16,6 +16,8 @@ from db.fuzzy import search_in_sqlite
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _QUICK_SECONDS = 2.0
 
@@ -93,13 +95,10 @@ class Database:
             log.debug("index rows=%d ms=%d", len(rows), (time.monotonic() - started) * 1000)
             return rows
 
-    def indexed(self, table: str) -> list[tuple[str, ...]]:
-        """The columns of each index of a table, as far as they are columns; errors are those of `rows`."""
+    def look(self, at: Callable[[Connection], T]) -> T:
+        """What `at` finds out on a connection; errors are those of `rows`."""
         with _translated(self._statement_timeout_seconds), self._engine.connect() as connection:
-            inspector = inspect(connection)
-            unique: list[Any] = [found["column_names"] for found in inspector.get_unique_constraints(table)]
-            found: list[Any] = [found["column_names"] for found in inspector.get_indexes(table)]
-        return [tuple(name for name in names if name) for names in (*unique, *found)]
+            return at(connection)
 
     def ping(self) -> None:
         """Nothing if the index answers, else UpstreamBusy."""

@@ -7,6 +7,9 @@ creates them itself. Nothing needs them to be right; each says what it makes qui
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import Connection, inspect
+from sqlalchemy.engine.interfaces import ReflectedIndex
+
 from db.engine import Database
 from db.schema import metadata
 
@@ -49,7 +52,13 @@ def missing_indexes(database: Database) -> list[IndexWanted]:
 
     UpstreamBusy when the index does not answer, UpstreamFailed when it does not let us look.
     """
-    return [wanted for wanted in WANTED if not _is_there(wanted, database.indexed(wanted.table))]
+    return database.look(missing_in)
+
+
+def missing_in(connection: Connection) -> list[IndexWanted]:
+    """The same on a connection."""
+    inspector = inspect(connection)
+    return [wanted for wanted in WANTED if not _is_there(wanted, inspector.get_indexes(wanted.table))]
 
 
 def create_statements(dialect: str, wanted: Sequence[IndexWanted] = WANTED) -> list[str]:
@@ -57,8 +66,8 @@ def create_statements(dialect: str, wanted: Sequence[IndexWanted] = WANTED) -> l
     return [index.create(dialect) for index in wanted]
 
 
-def _is_there(wanted: IndexWanted, indexed: Sequence[tuple[str, ...]]) -> bool:
-    """Whether one of `indexed` begins with the columns; the primary key is at the end of each by itself in InnoDB."""
+def _is_there(wanted: IndexWanted, indexes: Sequence[ReflectedIndex]) -> bool:
+    """Whether one begins with the columns; InnoDB and SQLite have the primary key at the end of each by themselves."""
     (primary_key,) = metadata.tables[wanted.table].primary_key.columns.keys()
-    needed = tuple(name for name in wanted.columns if name != primary_key)
-    return any(columns[: len(needed)] == needed for columns in indexed)
+    needed = [name for name in wanted.columns if name != primary_key]
+    return any(index["column_names"][: len(needed)] == needed for index in indexes)

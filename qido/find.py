@@ -27,8 +27,11 @@ from qido.attributes import (
 from qido.plan_tables import Statement
 from qido.query import Query
 
-COUNT_BOUND = 10_000
+COUNT_BOUND = 2_000
 """Results after a page are counted exactly up to this number, which stands for "as many or more"."""
+
+FEW = 2_500
+"""Fewer matches than this are gathered and put in order; where there are more, the newest studies soon have a page."""
 
 Value = str | int | date | time
 
@@ -53,15 +56,51 @@ class Found:
     total: int | None = None
 
 
-def find(database: Database, query: Query) -> Found:
-    """Search the index; NotFound if the study or series of the path does not exist."""
-    keys = [key for (key,) in database.rows(plan.page(query))]
+def find(database: Database, query: Query, few: int = FEW) -> Found:
+    """Search the index; NotFound if the study or series of the path does not exist. `few` changes the way only."""
+    return _gather(database, query, few) or _walk(database, query, few)
+
+
+def _gather(database: Database, query: Query, few: int) -> Found | None:
+    """All that matches, put in order; None if that is not `few`."""
+    if plan.is_open(query) or query.offset >= few:
+        return None
+    rows = database.rows(plan.gathered(query, few))
+    if not rows:
+        _check_scope(database, query)
+        return Found((), 0, _count(database, query) if query.counted else None)
+    number = rows[0][1]
+    if number >= few:
+        return None
+    results = _page(database, query, [key for key, _ in rows])
+    return Found(results, max(0, number - query.offset - query.limit), number if query.counted else None)
+
+
+def _walk(database: Database, query: Query, few: int) -> Found:
+    """The page from the newest studies, or from all of them if these are not enough."""
+    keys: list[int] = []
+    for newest in plan.windows(query):
+        keys = [key for (key,) in database.rows(plan.among_newest(query, newest))]
+        if len(keys) > query.limit:
+            break
+    else:
+        keys = [key for (key,) in database.rows(plan.sorted_through(query))]
     if not keys:
         _check_scope(database, query)
-    more = len(keys) > query.limit
-    additional = database.rows(plan.additional(query, COUNT_BOUND))[0][0] if more else 0
-    results = _results(database, query, keys[: query.limit]) if query.limit and keys else []
-    return Found(tuple(results), additional, _count(database, query) if query.counted else None)
+    additional = _additional(database, query, few) if len(keys) > query.limit else 0
+    return Found(_page(database, query, keys), additional, _count(database, query) if query.counted else None)
+
+
+def _additional(database: Database, query: Query, few: int) -> int:
+    """How many results there are after a page that was walked to."""
+    if not plan.is_open(query) and query.offset + query.limit + COUNT_BOUND <= few:
+        return COUNT_BOUND  # it was gathered before, and there were too many
+    found: int = database.rows(plan.additional(query, COUNT_BOUND))[0][0]
+    return found
+
+
+def _page(database: Database, query: Query, keys: Sequence[int]) -> tuple[Result, ...]:
+    return tuple(_results(database, query, keys[: query.limit])) if query.limit and keys else ()
 
 
 def count(database: Database, query: Query) -> int:

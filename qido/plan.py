@@ -2,39 +2,88 @@
 
 A page is found first, as keys, with no more tables than the conditions and the order need; what its results hold is
 then fetched for these keys only, by `qido.plan_results`. Each statement says what its rows are.
+
+There are two ways to a page. What matches is `gathered` and then put in order: right for what is rare, and hopeless for
+half a million studies. Or only the newest studies are looked at (`among_newest`), and more of them if the page is not
+full: right for what is common, and hopeless for three studies in a million. No database tells the two apart by itself;
+`qido.find` does, by gathering up to a bound.
 """
 
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
-from sqlalchemy import case, func, not_, select
+from sqlalchemy import Table, and_, case, func, not_, select
 from sqlalchemy.sql import ColumnElement
 
 from db import schema
 from db.comparison import newest_first, number
+from db.scope import EVERYTHING, Scope
 from qido.attributes import SERIES_UID, STUDY_UID, Attribute, Level, Matching
-from qido.plan_conditions import as_number, attributes_of, bare, holds, identical, is_empty
+from qido.conditions import Condition
+from qido.plan_conditions import (
+    SIBLING,
+    as_number,
+    attributes_of,
+    bare,
+    holds,
+    identical,
+    is_empty,
+    of_siblings,
+)
 from qido.plan_tables import TABLE, Statement, Truth, column_of, joined, key_of, table_of
 from qido.query import Order, Query
 
+_WINDOWS = (2_000, 20_000)
 
-def page(query: Query) -> Statement:
-    """Rows of one key: the results of the page in their order, and one more if there are more.
 
-    The order is total: as the query says; patients that came last first, studies newest first, series and instances by
-    their numbers; then as they came.
+def is_open(query: Query) -> bool:
+    """Whether nothing limits what matches, so that it is the whole archive."""
+    return not (query.conditions or query.study_uid) and query.scope == EVERYTHING
+
+
+def gathered(query: Query, at_most: int) -> Statement:
+    """Rows of key and number of matches: the page in its order, if there are fewer matches than `at_most`.
+
+    The limit within keeps the database from having the order in mind when it looks for the matches.
     """
-    return _matching(query).order_by(*_order(query)).limit(query.limit + 1).offset(query.offset)
+    base = TABLE[query.level]
+    found = _found(query).limit(at_most).subquery("found")
+    tables = joined(base, _tables_of_order(query)).join(found, key_of(base) == found.c[0])
+    return _page(query, select(key_of(base), func.count().over()).select_from(tables))
+
+
+def windows(query: Query) -> tuple[int, ...]:
+    """How many of the newest studies to look at for the page, as one try after the other."""
+    page_end = query.offset + query.limit + 1
+    if query.order or query.study_uid or query.level is Level.PATIENT or page_end > _WINDOWS[-1]:
+        return ()
+    if is_open(query):
+        return (page_end,) if query.level > Level.STUDY else ()
+    return tuple(newest for newest in _WINDOWS if newest >= page_end)
+
+
+def among_newest(query: Query, newest: int) -> Statement:
+    """Rows of one key: the page in its order, if so many of the newest studies have all of it and one result more."""
+    found = select(key_of(schema.study)).order_by(*_usual_order(Level.STUDY)).limit(newest).subquery("newest")
+    tables = joined(TABLE[query.level], {*_tables_of(query.conditions), schema.study})
+    statement = select(key_of(TABLE[query.level])).select_from(tables.join(found, key_of(schema.study) == found.c[0]))
+    return _page(query, statement.where(*_hold(query.conditions, query.scope), *_visible(query)))
+
+
+def sorted_through(query: Query) -> Statement:
+    """Rows of one key: the page in its order, whatever it takes."""
+    return _page(query, _matching(query, query.conditions, _tables_of_order(query)))
 
 
 def additional(query: Query, bound: int) -> Statement:
     """One row with the number of results after the page, counted up to `bound`."""
-    rest = _matching(query).offset(query.offset + query.limit).limit(bound).subquery()
+    rest = _found(query).offset(query.offset + query.limit).limit(bound).subquery()
     return select(func.count()).select_from(rest)
 
 
 def count(query: Query) -> Statement:
     """One row with the number of all results, whatever the page."""
-    return select(func.count()).select_from(_matching(query).subquery())
+    return select(func.count()).select_from(_found(query).subquery())
 
 
 def scope(query: Query) -> Statement:
@@ -45,14 +94,33 @@ def scope(query: Query) -> Statement:
     return found.where(*_scope(query), *visible).limit(1)
 
 
-def _matching(query: Query) -> Statement:
+def _page(query: Query, statement: Statement) -> Statement:
+    """The rows of the page, and one more if there are more.
+
+    The order is total: as the query says; patients that came last first, studies newest first, series and instances by
+    their numbers; then as they came.
+    """
+    return statement.order_by(*_order(query)).limit(query.limit + 1).offset(query.offset)
+
+
+def _found(query: Query) -> Statement:
+    """The keys of all that matches, each once, said so that the database may begin wherever it likes."""
+    of_series = [truth for one in query.conditions if (truth := of_siblings(one, query.scope)) is not None]
+    rest = [condition for condition in query.conditions if of_siblings(condition, query.scope) is None]
+    statement = _matching(query, rest, {schema.study} if of_series else set())
+    return statement.join(SIBLING, and_(*of_series)).distinct() if of_series else statement
+
+
+def _matching(query: Query, conditions: Sequence[Condition], tables: Set[Table] = frozenset()) -> Statement:
+    """The keys of what is below the path and fulfils the conditions; `tables` are joined too."""
     base = TABLE[query.level]
-    tables = {table_of(attribute) for condition in query.conditions for attribute in attributes_of(condition)}
-    tables |= {table_of(attribute) for attribute, _ in _uids(query)} | {TABLE[level] for level in _open_levels(query)}
-    tables |= {table_of(order.attribute) for order in query.order}
-    conditions = (holds(condition, query.scope) for condition in query.conditions)
-    found = select(key_of(base)).select_from(joined(base, tables))
-    return found.where(*_scope(query), *conditions, *_visible(query))
+    needed = {*tables, *_tables_of(conditions), *(table_of(attribute) for attribute, _ in _uids(query))}
+    found = select(key_of(base)).select_from(joined(base, needed))
+    return found.where(*_scope(query), *_hold(conditions, query.scope), *_visible(query))
+
+
+def _hold(conditions: Iterable[Condition], scope: Scope) -> list[Truth]:
+    return [holds(condition, scope) for condition in conditions]
 
 
 def _visible(query: Query) -> list[Truth]:
@@ -63,6 +131,16 @@ def _visible(query: Query) -> list[Truth]:
         Level.INSTANCE: query.scope.instances,
     }
     return by_level[query.level]()
+
+
+def _tables_of(conditions: Iterable[Condition]) -> set[Table]:
+    return {table_of(attribute) for condition in conditions for attribute in attributes_of(condition)}
+
+
+def _tables_of_order(query: Query) -> frozenset[Table]:
+    return frozenset(
+        {TABLE[level] for level in _open_levels(query)} | {table_of(order.attribute) for order in query.order}
+    )
 
 
 def _open_levels(query: Query) -> list[Level]:
@@ -79,16 +157,22 @@ def _uids(query: Query) -> list[tuple[Attribute, str]]:
 
 
 def _order(query: Query) -> tuple[ColumnElement[Any], ...]:
-    study, series, instance = schema.study.c, schema.series.c, schema.instance.c
-    number_of_series = number(series.seriesnumber)
-    by_level = {
-        Level.PATIENT: (schema.patient.c.patient_pkey.desc(),),
-        Level.STUDY: (newest_first(study.studydate), newest_first(study.studytime), study.study_pkey.desc()),
-        Level.SERIES: (number_of_series.is_(None), number_of_series, series.series_pkey),
-        Level.INSTANCE: (instance.instancenumber.is_(None), instance.instancenumber, instance.instance_pkey),
-    }
     asked = [term for order in query.order for term in _ordered(order)]
-    return (*asked, *(term for level in _open_levels(query) for term in by_level[level]))
+    return (*asked, *(term for level in _open_levels(query) for term in _usual_order(level)))
+
+
+def _usual_order(level: Level) -> tuple[ColumnElement[Any], ...]:
+    study, series, instance = schema.study.c, schema.series.c, schema.instance.c
+    match level:
+        case Level.PATIENT:
+            return (schema.patient.c.patient_pkey.desc(),)
+        case Level.STUDY:
+            return (newest_first(study.studydate), newest_first(study.studytime), newest_first(study.study_pkey))
+        case Level.SERIES:
+            number_of_series = number(series.seriesnumber)
+            return (number_of_series.is_(None), number_of_series, series.series_pkey)
+        case Level.INSTANCE:
+            return (instance.instancenumber.is_(None), instance.instancenumber, instance.instance_pkey)
 
 
 def _ordered(order: Order) -> tuple[ColumnElement[Any], ColumnElement[Any]]:

@@ -1,5 +1,6 @@
 """The tables of the index as a search sees them: which has what, and how they are joined."""
 
+from collections.abc import Set
 from functools import reduce
 from typing import Any
 
@@ -38,7 +39,7 @@ def column_of(attribute: Attribute) -> Column[Any]:
     return table_of(attribute).c[attribute.column]
 
 
-def joined(base: Table, tables: set[Table]) -> FromClause:
+def joined(base: Table, tables: Set[Table]) -> FromClause:
     """`base` and the tables above it, up to the highest of `tables`."""
     above = _CHAIN[_CHAIN.index(base) :]
     highest = max(above.index(table) for table in tables | {base})

@@ -66,8 +66,8 @@ def _write_study(connection: Connection, study: Study) -> None:
         for datastore in series.datastores:
             _image_set(connection, series_key, datastore)
         for columns in series.instances:
-            datastore, values = columns.get("datastore"), {k: v for k, v in columns.items() if k != "datastore"}
-            image_set_key = _image_set(connection, series_key, datastore) if datastore else 1
+            held_by, values = columns.get("datastore"), {k: v for k, v in columns.items() if k != "datastore"}
+            image_set_key = _image_set(connection, series_key, held_by) if held_by else 1
             _insert(connection, schema.instance, series_pkey=series_key, imageset_pkey=image_set_key, **values)
 
 
@@ -83,7 +83,8 @@ def _key(connection: Connection, table: Table, **unique: Any) -> int:
 
 
 def _insert(connection: Connection, table: Table, **columns: Any) -> int:
-    key: int = connection.execute(table.insert().values(**columns)).inserted_primary_key[0]
+    inserted = connection.execute(table.insert().values(**columns)).inserted_primary_key
+    key: int = inserted[0]  # type: ignore[index]  # every table has one
     return key
 
 

@@ -1,5 +1,7 @@
 """Statements are made without a database."""
 
+from urllib.parse import parse_qsl
+
 import pytest
 from sqlalchemy import Dialect
 from sqlalchemy.dialects import mysql, postgresql, sqlite
@@ -24,15 +26,32 @@ def test_what_a_client_sent_is_a_bound_parameter(attribute: Attribute, dialect: 
     for text in ("q'uux*", "q'uux") if attribute.matching not in VALUES else (VALUES[attribute.matching],):
         parameters = ((attribute.tag, text), ("limit", "8765"), ("offset", "9876"))
         query = parse_query(parameters, Level.INSTANCE, "1.2345.6", max_results=10_000)
-        for statement in (plan.page(query), plan.additional(query, 5)):
+        for statement in (plan.gathered(query, 9), plan.sorted_through(query), plan.additional(query, 5)):
             sql = str(statement.compile(dialect=dialect))
             assert attribute.column in sql or "modality" in sql
             assert not any(sent in sql for sent in ("uux", "876", "8.7.6", "07:06", "1.2345", "9876"))
 
 
-def test_a_page_joins_no_table_that_it_does_not_need() -> None:
-    """A search by the attributes of a study reads the study table alone."""
+def test_matches_are_looked_for_in_no_table_that_is_not_needed() -> None:
     query = parse_query([("StudyDate", "20240101")], Level.STUDY, max_results=10)
-    assert "JOIN" not in str(plan.page(query))
+    assert "JOIN" not in str(plan.sorted_through(query))
     query = parse_query([("PatientID", "P1")], Level.STUDY, max_results=10)
-    assert str(plan.page(query)).count("JOIN") == 1
+    assert str(plan.sorted_through(query)).count("JOIN") == 1
+    query = parse_query([("ModalitiesInStudy", "CT")], Level.SERIES, max_results=10)
+    assert str(plan.additional(query, 5)).count("JOIN") == 2
+
+
+@pytest.mark.parametrize(
+    ("level", "text", "expected"),
+    [
+        pytest.param(Level.STUDY, "", (), id="the newest studies themselves"),
+        pytest.param(Level.SERIES, "limit=25", (26,), id="each study has a series, so 26 are enough"),
+        pytest.param(Level.STUDY, "Modality=CT&PatientID=1&limit=25", (2_000, 20_000), id="few first, then more"),
+        pytest.param(Level.STUDY, "PatientID=1&offset=3000&limit=25", (20_000,), id="a page beyond the few"),
+        pytest.param(Level.STUDY, "PatientID=1&offset=30000&limit=25", (), id="a page beyond both"),
+        pytest.param(Level.STUDY, "PatientID=1&orderby=StudyID", (), id="another order"),
+        pytest.param(Level.PATIENT, "PatientID=1", (), id="patients"),
+    ],
+)
+def test_how_many_of_the_newest_studies_are_looked_at(level: Level, text: str, expected: tuple[int, ...]) -> None:
+    assert plan.windows(parse_query(parse_qsl(text), level, max_results=100)) == expected

@@ -205,10 +205,10 @@ def test_an_index_answers_as_one_that_has_no_more_than_what_is_in_scope(
 def test_an_unlimited_scope_asks_what_was_asked_before() -> None:
     unlimited = scope() & EVERYTHING
     assert unlimited == EVERYTHING
-    statements = [
-        plan.page(parse_query([("ModalitiesInStudy", "CT"), ("PatientID", "P")], level, max_results=9, scope=unlimited))
-        for level in Level
-    ]
+    keys = [("ModalitiesInStudy", "CT"), ("PatientID", "P")]
+    queries = [parse_query(keys, level, max_results=9, scope=unlimited) for level in Level]
+    statements = [plan.sorted_through(query) for query in queries] + [plan.gathered(query, 9) for query in queries]
+    statements += [plan.among_newest(query, 9) for query in queries[1:]]
     statements += [plan_image_sets(unlimited, "1.1", "1.2"), plan_results.studies_of_patients([1], unlimited)]
     statements += [of([1], unlimited) for of in (plan_results.series_of_studies, plan_results.instances_of_studies)]
     texts = [str(statement.compile(dialect=mysql.dialect())) for statement in statements]

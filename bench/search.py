@@ -1,0 +1,166 @@
+"""How long searches take in an index of a million studies: as the index project creates it, and with our indexes.
+
+python -m bench.search [--studies 1000000] [--cache FOLDER] [--repeat 9]
+"""
+
+import argparse
+import re
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, text
+
+from bench.index import DATABASE, index_server
+from bench.plans import Statement, recorded, summary
+from bench.table import markdown
+from db.engine import Database
+from db.indexes import WANTED, create_statements, missing_indexes
+from tests.qido.archive import client
+from tests.servers import MariaDb, engine_of
+
+_PATIENCE_SECONDS = 60
+_FINDS = re.compile(r"\bLIMIT\b")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A search, the milliseconds that it is meant to take at most, and its path; {braces} are values of the index."""
+
+    name: str
+    aim_ms: float
+    path: str
+
+
+CASES = (
+    Case("PatientID", 5, "/studies?PatientID={patient_id}"),
+    Case("AccessionNumber", 5, "/studies?AccessionNumber={accession_number}"),
+    Case("StudyInstanceUID", 5, "/studies?StudyInstanceUID={study}"),
+    Case("series of a study", 5, "/studies/{study}/series"),
+    Case("instances of a series", 5, "/studies/{study}/series/{series}/instances"),
+    Case("first page, newest first", 10, "/studies?limit=25"),
+    Case("name prefix", 20, "/studies?PatientName=SMITH12*&limit=25"),
+    Case("a week", 50, "/studies?StudyDate={monday}-{sunday}&limit=25"),
+    Case("a modality", 50, "/studies?ModalitiesInStudy=MR&limit=25"),
+    Case("a rare modality", 50, "/studies?ModalitiesInStudy=OPT&limit=25"),
+    Case("series of a modality", 50, "/series?Modality=MR&limit=25"),
+    Case("series of a rare modality", 50, "/series?Modality=OPT&limit=25"),
+    Case("a modality in a week", 50, "/studies?ModalitiesInStudy=MR&StudyDate={monday}-{sunday}&limit=25"),
+    Case("a rare modality in a week", 50, "/studies?ModalitiesInStudy=OPT&StudyDate={monday}-{sunday}&limit=25"),
+    Case("a common name and a modality", 50, "/studies?PatientName=SMITH*&ModalitiesInStudy=CT&limit=25"),
+    Case("a common name in a week", 50, "/studies?PatientName=SMITH*&StudyDate={monday}-{sunday}&limit=25"),
+    Case("a word of the description", 50, "/studies?StudyDescription=*thorax*&limit=25"),
+    Case("the 401st page", 50, "/studies?limit=25&offset=10000"),
+    Case("patients, first page", 50, "/patients?limit=25"),
+    Case("series, first page", 50, "/series?limit=25"),
+    Case("instances, first page", 50, "/instances?limit=25"),
+    Case("a word that no description has", 0, "/studies?StudyDescription=*zebra*&limit=25"),
+)
+
+_FACTS = """
+SELECT patientid AS patient_id, accessionnumber AS accession_number, studyinstanceuid AS study,
+    seriesinstanceuid AS series,
+    DATE_FORMAT(studydate, '%Y%m%d') AS monday, DATE_FORMAT(studydate + INTERVAL 6 DAY, '%Y%m%d') AS sunday
+FROM study JOIN patient USING (patient_pkey) JOIN series USING (study_pkey)
+WHERE study_pkey > (SELECT MAX(study_pkey) / 2 FROM study) AND accessionnumber <> 'None' AND patientid <> 'NO_PID'
+    AND studydate IS NOT NULL ORDER BY study_pkey, series_pkey LIMIT 1
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The median of several runs, how many results there were, and what the database did for them."""
+
+    milliseconds: float
+    results: int
+    statements: tuple[Statement, ...]
+
+
+def measure(http: FlaskClient, path: str, repeat: int) -> Measured:
+    """Ask `repeat` times after a first time that warms, but once if that was slow; each time is a whole request's."""
+    started = time.perf_counter()
+    with recorded() as statements:
+        first = http.get(f"/aetitle{path}")
+    if first.status_code != 200:
+        raise RuntimeError(f"{path}: {first.status_code} {first.text}")
+    times = []
+    for _ in range(repeat if time.perf_counter() - started < 1 else 1):
+        started = time.perf_counter()
+        http.get(f"/aetitle{path}").get_data()
+        times.append((time.perf_counter() - started) * 1000)
+    return Measured(statistics.median(times), len(first.get_json()), tuple(statements))
+
+
+def measure_all(url: str, paths: Sequence[str], repeat: int) -> list[Measured]:
+    """All searches on the index at `url`."""
+    database = Database(url, statement_timeout_seconds=_PATIENCE_SECONDS)
+    try:
+        http = client(database)
+        return [measure(http, path, repeat) for path in paths]
+    finally:
+        database.close()
+
+
+def facts(engine: Engine) -> dict[str, str]:
+    """Values that are in the index, for the paths of `CASES`."""
+    with engine.connect() as connection:
+        return connection.execute(text(_FACTS)).one()._asdict()
+
+
+def set_indexes(server: MariaDb, present: bool) -> None:
+    """Create our indexes, or drop them."""
+    database = Database(server.url(DATABASE))
+    missing = missing_indexes(database)
+    database.close()
+    there = [wanted for wanted in WANTED if wanted not in missing]
+    drop = [f"DROP INDEX {wanted.name} ON {wanted.table}" for wanted in there]
+    tables = ", ".join(dict.fromkeys(wanted.table for wanted in WANTED))
+    server.execute(
+        f"USE {DATABASE}", *(create_statements("mysql", missing) if present else drop), f"ANALYZE TABLE {tables}"
+    )
+
+
+def compare(server: MariaDb, repeat: int) -> Iterator[str]:
+    """The times of all searches without and with our indexes, and then the plans."""
+    url = server.url(DATABASE)
+    with engine_of(url) as engine:
+        known = facts(engine)
+        paths = [case.path.format(**known) for case in CASES]
+        found: list[list[Measured]] = []
+        plans: list[list[str]] = []
+        for present in (False, True):
+            set_indexes(server, present)
+            found.append(measure_all(url, paths, repeat))
+            plans.append([_plan(engine, measured) for measured in found[-1]])
+    times = [
+        (case.name, case.aim_ms or "-", before.milliseconds, after.milliseconds, after.results, len(after.statements))
+        for case, before, after in zip(CASES, *found, strict=True)
+    ]
+    yield markdown(("search", "aim ms", "as created, ms", "with indexes, ms", "results", "statements"), times)
+    shown = [(case.name, before, after) for case, before, after in zip(CASES, *plans, strict=True)]
+    yield markdown(("search", "plan as created", "plan with indexes"), shown)
+
+
+def _plan(engine: Engine, measured: Measured) -> str:
+    """How the page is found; what its results hold always comes by their keys."""
+    finding = [found for found in measured.statements if _FINDS.search(found.sql)]
+    return " / ".join(summary(engine, statement) for statement in finding)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=1_000_000)
+    parser.add_argument("--cache", type=Path, help="where the data stay for the next run; else they go with this one")
+    parser.add_argument("--repeat", type=int, default=9)
+    options = parser.parse_args(arguments)
+    with index_server(options.studies, options.cache, print) as server:
+        for table in compare(server, options.repeat):
+            print(f"\n{table}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What matches is gathered, or the newest studies are looked at: the answer is the same, on every database."""
+
+from collections.abc import Callable, Iterator
+from datetime import date, time, timedelta
+from urllib.parse import parse_qsl
+
+import pytest
+
+from db.engine import Database
+from dicomweb.errors import NotFound
+from qido import find, plan
+from qido.attributes import Level
+from qido.query import Query, parse_query
+from tests.qido.archive import Series, Study, image, write
+
+DAY = date(2024, 1, 1)
+MODALITIES = ("CT", "MR", "CT ", "None", None, "SR", "OPT")
+
+ARCHIVE = [
+    Study(
+        f"1.{n}",
+        {"patientid": f"P{n % 9}", "patientname": f"DOE{n % 9}^JOHN" if n % 9 else "ROE^JANE"},
+        {
+            "studydate": None if n % 11 == 0 else DAY + timedelta(days=n * 7 % 13),
+            "studytime": None if n % 5 == 0 else time(n % 24),
+            "studydescription": "Head" if n % 3 else "None",
+        },
+        tuple(
+            Series(
+                f"1.{n}.{m}",
+                {"modality": MODALITIES[n * m % 7], "seriesnumber": str(9 - m)},
+                tuple(image(f"1.{n}.{m}.{k}", 4 - k, rows=512 if k else 256) for k in range(1 + n % 3)),
+            )
+            for m in range(n % 5)
+        ),
+    )
+    for n in range(60)
+]
+
+
+@pytest.fixture(scope="module")
+def database(new_index: Callable[[], str]) -> Iterator[Database]:
+    url = new_index()
+    write(url, ARCHIVE)
+    database = Database(url)
+    yield database
+    database.close()
+
+
+SEARCHES = [
+    "PatientName=DOE*",
+    "PatientID=P3",
+    "ModalitiesInStudy=CT",
+    "ModalitiesInStudy=CT,OPT&StudyDate=20240103-20240109",
+    'ModalitiesInStudy=""&emptyvaluematching=true',
+    "StudyDescription=*ea*&PatientName=*^JOHN",
+    "StudyDate=20240103-&StudyTime=0800-",
+    "StudyDate=20240105",
+    "PatientName=DOE1*&orderby=-StudyDescription",
+    "StudyDate=20990101",
+]
+OF_SERIES = ["Modality=CT", "Modality=MR&PatientName=DOE*", "SeriesNumber=7", "Modality=OPT&ModalitiesInStudy=SR"]
+
+
+def asked(level: Level, text: str, *path: str) -> Query:
+    return parse_query(parse_qsl(text, keep_blank_values=True), level, *path, max_results=1000)
+
+
+@pytest.mark.parametrize("page", ["limit=7&offset=5&count=true", "limit=5&offset=900", ""])
+@pytest.mark.parametrize(
+    ("level", "text"),
+    [(level, text) for level in (Level.STUDY, Level.SERIES, Level.INSTANCE) for text in SEARCHES]
+    + [(level, text) for level in (Level.SERIES, Level.INSTANCE) for text in OF_SERIES]
+    + [(Level.INSTANCE, "Rows=256&Modality=CT"), (Level.PATIENT, "PatientName=DOE*")],
+)
+def test_whichever_way_the_page_is_the_same(
+    database: Database, monkeypatch: pytest.MonkeyPatch, level: Level, text: str, page: str
+) -> None:
+    monkeypatch.setattr(plan, "_WINDOWS", (10, 30))
+    query = asked(level, f"{text}&{page}")
+    assert find.find(database, query, few=1) == find.find(database, query, few=10_000)
+
+
+@pytest.mark.parametrize("few", [1, 10_000])
+@pytest.mark.parametrize("level", list(Level))
+def test_pages_are_the_whole_without_repeats(database: Database, level: Level, few: int) -> None:
+    narrowed = "PatientName=DOE*"
+    whole = find.find(database, asked(level, narrowed), few).results
+    pages = [
+        find.find(database, asked(level, f"{narrowed}&limit=4&offset={at}"), few) for at in range(0, len(whole), 4)
+    ]
+    assert [result for page in pages for result in page.results] == list(whole)
+    assert [page.additional for page in pages] == [max(0, len(whole) - at - 4) for at in range(0, len(whole), 4)]
+
+
+@pytest.mark.parametrize("few", [1, 10_000])
+def test_below_a_study_that_is_not_there_nothing_is_found(database: Database, few: int) -> None:
+    for offset in (0, 5):
+        with pytest.raises(NotFound):
+            find.find(database, asked(Level.SERIES, f"Modality=CT&offset={offset}", "9.9.9"), few)
+
+
+def test_what_was_too_much_to_gather_is_not_counted_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are more results than the bound: so much is known from the first statement."""
+    monkeypatch.setattr(find, "COUNT_BOUND", 10)
+    query = asked(Level.STUDY, "PatientName=DOE*&limit=5")
+    assert find.find(database, query, few=15).additional == 10
