@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException
 import qido.routes
 import wado.routes
 from ahi.cache import Cache
+from ahi.described import Described
 from ahi.fetchers import Fetchers
 from ahi.store import Encoded, Frames, ImageSets
 from app import health
@@ -18,6 +19,7 @@ from db.engine import Database
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from dicomweb.public_root import PublicRoot
+from qido.image_sets import Archive
 from wado.locate import Locator
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,8 @@ def create_app(settings: Settings, database: Database, fetchers: Fetchers) -> Fl
     app.url_map.merge_slashes = False
     add_access_log(app)
     add_cors(app, settings.cors_origins)
-    app.register_blueprint(qido.routes.blueprint(database, public_root, settings.max_results), url_prefix=PREFIX)
+    archive = Archive(database, Described(image_sets, fetchers), settings.search_max_image_sets, public_root)
+    app.register_blueprint(qido.routes.blueprint(archive, settings.max_results), url_prefix=PREFIX)
     app.register_blueprint(wado.routes.blueprint(retrieve), url_prefix=PREFIX)
     app.register_blueprint(health.blueprint(database, fetchers), url_prefix=PREFIX)
     app.register_error_handler(ProxyError, respond.problem)

@@ -98,10 +98,12 @@ class Settings:
     cache_max_bytes: int = _setting(10 * 2**30, _integer(2**20, 2**60))
     image_set_fresh_seconds: float = _setting(60.0, _seconds)
     max_results: int = _setting(5000, _integer(1, 1_000_000))
+    search_max_image_sets: int = _setting(100, _integer(0, 100_000))
     log_level: str = _setting("INFO", _level)
     datastore_root: Path = _setting(Path("data"), Path)
     datastore_faults: str | None = _setting(None, str)
     datastore_clean_index: bool = _setting(False, _flag)
+    datastore_populate_instances: bool = _setting(True, _flag)
 
     @property
     def embedded(self) -> bool:

@@ -3,8 +3,7 @@
 import ast
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from datetime import date, time
+from dataclasses import replace
 from typing import Any
 
 from db.engine import Database
@@ -23,76 +22,53 @@ from qido.attributes import (
     Attribute,
     Level,
 )
+from qido.image_sets import Archive, locate, with_lacking
 from qido.query import Query
+from qido.result import Found, Result, Value
 
 COUNT_BOUND = 10_000
 """Results after a page are counted exactly up to this number, which stands for "as many or more"."""
 
-Value = str | int | date | time
 
-
-@dataclass(frozen=True)
-class Result:
-    """One patient, study, series or instance: the values of each attribute asked for, none if it is unknown.
-
-    `keys` are those of the index: its own and those above it, without that of an instance.
-    """
-
-    keys: Mapping[Level, int]
-    values: Mapping[Attribute, tuple[Value, ...]]
-
-
-@dataclass(frozen=True)
-class Found:
-    """A page of results in their order, how many more there are after it, and of how many it is, if that was asked."""
-
-    results: tuple[Result, ...]
-    additional: int
-    total: int | None = None
-
-
-def find(database: Database, query: Query) -> Found:
+def find(archive: Archive, query: Query) -> Found:
     """Search the index; NotFound if the study or series of the path does not exist."""
+    database = archive.database
     keys = [key for (key,) in database.rows(plan.page(query))]
     if not keys:
-        _check_scope(database, query)
+        check_scope(database, query)
     more = len(keys) > query.limit
     additional = database.rows(plan.additional(query, COUNT_BOUND))[0][0] if more else 0
-    results = _results(database, query, keys[: query.limit]) if query.limit and keys else []
-    return Found(tuple(results), additional, _count(database, query) if query.counted else None)
+    results = results_of(archive, query, keys[: query.limit]) if query.limit and keys else []
+    return Found(tuple(results), additional, count(database, query) if query.counted else None)
 
 
 def count(database: Database, query: Query) -> int:
-    """The number of results, whatever the page; NotFound if the study or series of the path does not exist."""
-    found = _count(database, query)
-    if not found:
-        _check_scope(database, query)
-    return found
-
-
-def _count(database: Database, query: Query) -> int:
+    """The number of results, whatever the page."""
     found: int = database.rows(plan.count(query))[0][0]
     return found
 
 
-def _check_scope(database: Database, query: Query) -> None:
+def check_scope(database: Database, query: Query) -> None:
+    """NotFound if the study or series of the path does not exist."""
     if query.study_uid and not database.rows(plan.scope(query)):
         raise NotFound("there is no such series in this study" if query.series_uid else "there is no such study")
 
 
-def _results(database: Database, query: Query, keys: Sequence[int]) -> list[Result]:
+def results_of(archive: Archive, query: Query, keys: Sequence[int]) -> list[Result]:
+    """The results with these keys, in their order."""
+    database = archive.database
     stored = tuple(attribute for attribute in query.returned if attribute not in _FROM_SERIES | _OF_PATIENTS)
     rows = {row[0]: _result(row, stored) for row in database.rows(plan.columns(query, stored, keys))}
     results = [rows[key] for key in keys if key in rows]  # one may have gone since the page was found
     if from_series := _FROM_SERIES.intersection(query.returned):
         results = _with_series(database, results, from_series)
     if STUDY_INSTANCES in query.returned:
-        results = _with_count(database, results, STUDY_INSTANCES, plan.instances_of_studies, Level.STUDY)
+        results = _with_count(archive, results, STUDY_INSTANCES, plan.instances_of_studies, Level.STUDY)
     if SERIES_INSTANCES in query.returned:
-        results = _with_count(database, results, SERIES_INSTANCES, plan.instances_of_series, Level.SERIES)
+        results = _with_count(archive, results, SERIES_INSTANCES, plan.instances_of_series, Level.SERIES)
     if of_patients := _OF_PATIENTS.intersection(query.returned):
-        results = _with_patient_counts(database, results, of_patients)
-    return results
+        results = _with_patient_counts(archive, results, of_patients)
+    return with_lacking(archive, query, results) if query.lacking or query.everything else results
 
 
 _FROM_SERIES = frozenset({MODALITIES_IN_STUDY, STUDY_SERIES})
@@ -125,49 +101,72 @@ def _with_series(database: Database, results: Sequence[Result], wanted: Set[Attr
     return [_with(result, gathered(result.keys[Level.STUDY])) for result in results]
 
 
-def _with_patient_counts(database: Database, results: Sequence[Result], wanted: Set[Attribute]) -> list[Result]:
+def _with_patient_counts(archive: Archive, results: Sequence[Result], wanted: Set[Attribute]) -> list[Result]:
     """The results, with what belongs to their patients counted. Instances are unknown if those of one study are."""
+    database = archive.database
     patient_keys = {of.keys[Level.PATIENT] for of in results}
     studies: defaultdict[int, dict[int, int]] = defaultdict(dict)  # by patient: instances by study, 0 if unknown
     for patient_key, study_key, number in database.rows(plan.studies_of_patients(patient_keys)):
         studies[patient_key][study_key] = number or 0
     study_keys = {study_key for of in studies.values() for study_key in of}
-    uncounted = {study_key for of in studies.values() for study_key, number in of.items() if not number}
+    uncounted = [study_key for of in studies.values() for study_key, number in of.items() if not number]
     series: defaultdict[int, int] = defaultdict(int)
     for study_key, _, number in database.rows(plan.series_of_studies(study_keys)) if study_keys else ():
         series[study_key] += number
-    rows = database.rows(plan.instances_of_studies(uncounted)) if uncounted else ()
-    instances: dict[int, int] = {study_key: number for study_key, number in rows}
+    instances, beyond = _counts(archive, Level.STUDY, uncounted, plan.instances_of_studies)
 
-    def counted(key: int) -> Mapping[Attribute, tuple[Value, ...]]:
-        numbers = [number or instances.get(study_key, 0) for study_key, number in studies[key].items()]
+    def counted(result: Result) -> Result:
+        of = studies[result.keys[Level.PATIENT]]
+        numbers = [number or instances.get(study_key, 0) for study_key, number in of.items()]
         found: dict[Attribute, tuple[Value, ...]] = {
             PATIENT_STUDIES: (len(numbers),),
-            PATIENT_SERIES: (sum(series[study_key] for study_key in studies[key]),),
+            PATIENT_SERIES: (sum(series[study_key] for study_key in of),),
             PATIENT_INSTANCES: (sum(numbers),) if all(numbers) else (),
         }
-        return {attribute: found[attribute] for attribute in wanted}
+        return _with(result, {attribute: found[attribute] for attribute in wanted}, not beyond.isdisjoint(of))
 
-    return [_with(result, counted(result.keys[Level.PATIENT])) for result in results]
+    return list(map(counted, results))
 
 
 def _with_count(
-    database: Database,
+    archive: Archive,
     results: Sequence[Result],
     attribute: Attribute,
     statement: Callable[[Iterable[int]], plan.Statement],
     level: Level,
 ) -> list[Result]:
     """The results, with the instances counted where the index has no count. None found is unknown, not 0."""
-    uncounted = {of.keys[level] for of in results if not of.values[attribute]}
+    uncounted = list(dict.fromkeys(of.keys[level] for of in results if not of.values[attribute]))
     if not uncounted:
         return list(results)
-    counts = {key: (number,) for key, number in database.rows(statement(uncounted))}
-    return [_with(of, {attribute: of.values[attribute] or counts.get(of.keys[level], ())}) for of in results]
+    counts, beyond = _counts(archive, level, uncounted, statement)
+
+    def counted(of: Result) -> Result:
+        number = counts.get(of.keys[level])
+        found = of.values[attribute] or ((number,) if number else ())
+        return _with(of, {attribute: found}, of.keys[level] in beyond)
+
+    return list(map(counted, results))
 
 
-def _with(result: Result, values: Mapping[Attribute, tuple[Value, ...]]) -> Result:
-    return replace(result, values={**result.values, **values})
+def _counts(
+    archive: Archive, level: Level, keys: Sequence[int], statement: Callable[[Iterable[int]], plan.Statement]
+) -> tuple[dict[int, int], frozenset[int]]:
+    """How many instances the studies or series have, by the rows of the index, else by their image sets; and of which
+    these are too many.
+    """
+    if not keys:
+        return {}, frozenset()
+    counts: dict[int, int] = {key: number for key, number in archive.database.rows(statement(keys))}
+    rest = [key for key in keys if key not in counts]
+    if not rest:
+        return counts, frozenset()
+    series = locate(archive, level, rest, whole=True, most=archive.max_image_sets)
+    return counts | {key: len(series.instances(key)) for key in rest}, series.beyond
+
+
+def _with(result: Result, values: Mapping[Attribute, tuple[Value, ...]], curtailed: bool = False) -> Result:
+    return replace(result, values={**result.values, **values}, curtailed=result.curtailed or curtailed)
 
 
 def _values(attribute: Attribute, raw: Any) -> tuple[Value, ...]:

@@ -4,11 +4,9 @@ A page is found first, as keys, with no more tables than the conditions and the 
 counts are then fetched for these keys only. Each statement says what its rows are.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import reduce
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import Column, FromClause, Select, Table, and_, case, exists, false, func, literal, not_, or_, select
@@ -27,15 +25,17 @@ from qido.attributes import (
     Matching,
 )
 from qido.conditions import AnyOf, Between, Condition, Empty, Equal, Fuzzy, Like, Match, Period
+from qido.names import EMPTY_ENDS, fuzzy_words, group_patterns, literal_start
 from qido.query import Order, Query
 
 Statement = Select[Any]
 Truth = ColumnElement[bool]
 
-_BETWEEN_WORDS = re.compile(r"[\s,^=-]+")
-_NAME_COMPONENTS = 5  # PS3.5 Section 6.2.1.1
 KEYED = (Level.PATIENT, Level.STUDY, Level.SERIES)
 """The levels whose keys come with each result: counts are gathered by them."""
+
+ALL_ROWS = 2**31 - 2
+"""The limit of a page that is the whole."""
 
 _CHAIN = (schema.instance, schema.series, schema.study, schema.patient, schema.issuer)
 """The tables from the lowest to the highest; each row has the key of the one above."""
@@ -113,7 +113,7 @@ def instances_of_series(series_keys: Iterable[int]) -> Statement:
 
 def _matching(query: Query) -> Statement:
     base = _TABLE[query.level]
-    tables = {_table(attribute) for condition in query.conditions for attribute in _attributes(condition)}
+    tables = {_table(attribute) for condition in query.conditions for attribute in condition.keys}
     tables |= {_table(attribute) for attribute, _ in _uids(query)} | {_TABLE[level] for level in _open_levels(query)}
     tables |= {_table(order.attribute) for order in query.order}
     conditions = map(_condition, query.conditions)
@@ -172,14 +172,6 @@ def _ordered(order: Order) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
 
 def _scope(query: Query) -> list[Truth]:
     return [_identical(_column(attribute), [uid]) for attribute, uid in _uids(query)]
-
-
-def _attributes(condition: Condition) -> tuple[Attribute, ...]:
-    match condition:
-        case AnyOf(attribute, _):
-            return (attribute,)
-        case Period(date, time, _, _):
-            return (date, time)
 
 
 def _key(table: Table) -> Column[Any]:
@@ -294,7 +286,7 @@ def _identical(column: ColumnElement[str], values: Sequence[str]) -> Truth:
 
 
 def _text_exactly(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
-    begins = _begins(column, _literal_start(pattern))
+    begins = _begins(column, literal_start(pattern))
     return and_(like(func.trim(column), pattern), *begins, _no_placeholder(attribute, column))
 
 
@@ -303,48 +295,26 @@ def _text_folded(attribute: Attribute, column: ColumnElement[str], pattern: str)
 
 
 def _name(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
-    """Whether a component group of the name matches, or several in a row (PS3.4 Section C.2.2.2.1.3).
-
-    Empty components at the end of a group do not count. A pattern that begins with ASCII is looked for at the beginning
-    of the name only, where PS3.5 Section 6.2.1.2 has the alphabetic group: so an index can help.
-    """
-    patterns = list(islice(_with_fewer_components(pattern), _NAME_COMPONENTS))
-    start = _literal_start(patterns[-1]) if patterns else ""
-    anchor = "=" if start and start.isascii() else "*="
+    """Whether a component group of the name matches, or several in a row."""
+    patterns, start = group_patterns(pattern)
     groups = literal("=") + func.trim(column) + literal("=")
-    for delimiters in ("^^=", "^^=", "^="):
+    for delimiters in EMPTY_ENDS:
         groups = func.replace(groups, delimiters, "=")
-    found = or_(false(), *(like_folded(groups, f"{anchor}{wanted}=*") for wanted in patterns))
+    found = or_(false(), *(like_folded(groups, wanted) for wanted in patterns))
     indexed = isinstance(column, Column) and column.index  # else to narrow only means to trust the column's collation
-    begins = _begins(column, start.partition("=")[0]) if indexed and anchor == "=" else []
-    return and_(found, *begins, _no_placeholder(attribute, column))
+    return and_(found, *(_begins(column, start) if indexed else []), _no_placeholder(attribute, column))
 
 
 def _sounds_like(attribute: Attribute, column: ColumnElement[str], text: str) -> Truth:
     """Whether the name has each word of `text`, in any group and order; wildcards count only at the ends of words."""
-    words = {word for part in _BETWEEN_WORDS.split(text) if (word := part.strip("*"))}
-    if not words or any(set(word) & {"*", "?"} for word in words):
+    words = fuzzy_words(text)
+    if not words:
         return false()
-    return and_(_no_placeholder(attribute, column), *(has_word_like(column, word) for word in sorted(words)))
-
-
-def _with_fewer_components(pattern: str) -> Iterator[str]:
-    """The pattern, and what it is for names without its last components: `DOE^*` is also a DOE of no given name."""
-    pattern = pattern.rstrip("^")
-    while pattern:
-        yield pattern
-        if not pattern.endswith("^*"):
-            return
-        pattern = pattern.removesuffix("^*").rstrip("^")
+    return and_(_no_placeholder(attribute, column), *(has_word_like(column, word) for word in words))
 
 
 def _begins(column: ColumnElement[str], start: str) -> list[Truth]:
     return [may_begin_with(column, start)] if start else []
-
-
-def _literal_start(pattern: str) -> str:
-    """What comes before the first wildcard."""
-    return re.split(r"[*?]", pattern, maxsplit=1)[0]
 
 
 def _no_placeholder(attribute: Attribute, column: ColumnElement[str]) -> Truth:

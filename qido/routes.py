@@ -5,17 +5,17 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from db.engine import Database
 from dicomweb import respond
 from dicomweb.dicom_json import DataSet, encode
 from dicomweb.dicom_xml import DICOM_XML
 from dicomweb.parameters import parse_parameters
 from dicomweb.table import encode_csv
 from qido.attributes import Level
-from qido.find import count, find
+from qido.image_sets import Archive
 from qido.query import Query, parse_query
 from qido.representation import CSV, DICOM_JSON, JSON, choose
 from qido.results import data_sets, location, tags, warnings
+from qido.search import count, search
 
 _RESOURCES = {  # PS3.18 Table 10.6.1-1, and patients, which are not of the standard; each with `/count` below it
     "/patients": Level.PATIENT,
@@ -31,33 +31,31 @@ _ENCODERS: dict[str, Callable[[Query, list[DataSet]], Response]] = {
     DICOM_JSON: lambda _, found: respond.dicom_json(found),
     JSON: lambda _, found: respond.single(b"[" + b",".join(map(encode, found)) + b"]", JSON),
     DICOM_XML: lambda _, found: respond.dicom_xml((location(data_set), data_set) for data_set in found),
-    CSV: lambda query, found: respond.single(encode_csv(found, tags(query)), f"{CSV}; charset=utf-8"),
+    CSV: lambda query, found: respond.single(encode_csv(found, tags(query, found)), f"{CSV}; charset=utf-8"),
 }
 
 
-def blueprint(database: Database, public_root: Callable[[], str], max_results: int = 1000) -> Blueprint:
-    """The search resources on `database`; `public_root` tells the URL of the service as the client sees it.
-
-    No answer has more than `max_results` results.
-    """
+def blueprint(archive: Archive, max_results: int = 1000) -> Blueprint:
+    """The search resources on `archive`. No answer has more than `max_results` results."""
     routes = Blueprint("qido", __name__)
 
     def asked(level: Level, study: str | None = None, series: str | None = None) -> Query:
         return parse_query(parse_parameters(request.query_string), level, study, series, max_results=max_results)
 
-    def search(**target: Any) -> Response:
+    def find_results(**target: Any) -> Response:
         query = asked(**target)
-        found = find(database, query)
+        found = search(archive, query)
         accepted = [value for name, value in parse_parameters(request.query_string) if name == "accept"]
         media_type = choose(accepted, request.headers.get("Accept"))
-        response = _ENCODERS[media_type](query, data_sets(query, found, public_root()))
+        response = _ENCODERS[media_type](query, data_sets(query, found, archive.public_root()))
         return respond.page(response, warnings(query, found), found.total)
 
     def count_results(**target: Any) -> Response:
         query = asked(**target)
-        return respond.count(count(database, query), query.warnings)
+        found = count(archive, query)
+        return respond.count(found.number, [*query.warnings, *found.warnings])
 
     for rule, level in _RESOURCES.items():
-        for path, view in ((rule, search), (f"{rule}/count", count_results)):
+        for path, view in ((rule, find_results), (f"{rule}/count", count_results)):
             routes.add_url_rule(path, endpoint=path, view_func=view, defaults={"level": level}, methods=["GET"])
     return routes

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {  # package: the packages of ours that it may import, itself aside
     "main": {"app", "datastore"},
     "app": {"qido", "wado", "ahi", "db", "dicomweb"},
-    "qido": {"db", "dicomweb"},
+    "qido": {"ahi", "db", "dicomweb"},
     "wado": {"ahi", "db", "dicomweb"},
     "ahi": {"dicomweb"},
     "db": {"dicomweb"},
@@ -27,7 +27,7 @@ ONLY = {  # library: the folders and files that may know it
     "waitress": ("app", "datastore/server.py", "datastore/faults.py"),
     "boto3": ("ahi", "datastore", "db/secret.py"),
     "botocore": ("ahi", "datastore", "db/secret.py"),
-    "sqlalchemy": ("db", "qido/plan.py", "datastore/index*.py", "app/service.py"),  # the last: a URL, no SQL
+    "sqlalchemy": ("db", "qido/plan*.py", "datastore/index*.py", "app/service.py"),  # the last: a URL, no SQL
     "pymysql": (),  # SQLAlchemy loads it by name
     "psycopg": (),
     **dict.fromkeys(CODECS, ("ahi", "datastore")),

@@ -3,17 +3,23 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, time
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Connection, Table, select
 
+from ahi.cache import Cache
+from ahi.described import Described
+from ahi.fetchers import Fetchers
+from ahi.store import ImageSets
 from db import schema
 from db.engine import Database
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from qido import routes
+from qido.image_sets import Archive
 from tests.servers import engine_of
 
 ROOT = "http://proxy.example:8080/aetitle"
@@ -75,8 +81,11 @@ def _insert(connection: Connection, table: Table, **columns: Any) -> int:
 
 def client(database: Database, max_results: int = 1000) -> FlaskClient:
     """A client of a service that does nothing but search."""
+    fetchers, cache = Fetchers([]), Cache(Path("unused"), 0)  # these archives have no image sets
+    described = Described(ImageSets(fetchers, cache, fresh_seconds=60), fetchers)
     app = Flask(__name__, static_folder=None)
-    app.register_blueprint(routes.blueprint(database, lambda: ROOT, max_results), url_prefix="/aetitle")
+    archive = Archive(database, described, 100, lambda: ROOT)
+    app.register_blueprint(routes.blueprint(archive, max_results), url_prefix="/aetitle")
     app.register_error_handler(ProxyError, respond.problem)
     return app.test_client()
 
