@@ -2,6 +2,7 @@
 
 python main.py                  serve (DB_SECRET_ARN or DATABASE_URL name the index; without, the embedded default)
 python main.py import PATH...   import DICOM files into the embedded data store
+python main.py probe            ask the running service of these settings whether it lives
 """
 
 import argparse
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app import service
+from app.notify import READY, STOPPING, notify
+from app.probe import probe
 from app.settings import Settings, SettingsError
 from app.supervisor import Child, Supervisor
 from datastore.embedded import Embedded
@@ -27,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     importing.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     alone = commands.add_parser("datastore", help="serve the embedded data store alone, on loopback")
     alone.add_argument("--port", type=int, default=9000)
+    commands.add_parser("probe", help="ask the running service of these settings whether it lives")
     options = parser.parse_args(arguments)
     try:
         settings = Settings.from_env(os.environ)
@@ -35,10 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return import_files(settings, options.paths)
         if options.command == "datastore":
             return serve_datastore(settings, options.port)
+        if options.command == "probe":
+            return say(probe(settings))
         return serve(settings)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def say(problem: str | None) -> int:
+    """Print a problem, if there is one; the exit status."""
+    if problem:
+        print(problem, file=sys.stderr)
+    return 1 if problem else 0
 
 
 def import_files(settings: Settings, paths: Sequence[Path]) -> int:
@@ -67,8 +80,9 @@ def serve(settings: Settings) -> int:
         settings = start_embedded(settings, supervisor)
     listening = service.bind(settings)
     sockets = service.start(supervisor, settings, service.find_index(settings), listening)
+    notify(READY)
     try:
-        supervisor.run()
+        supervisor.run(on_stop=lambda: notify(STOPPING))
     finally:
         sockets.remove()
     return 0

@@ -33,14 +33,14 @@ class Cache:
 
     def __init__(self, root: Path, max_bytes: int) -> None:
         """`max_bytes` bounds what is kept; the bound may be exceeded by a twentieth between two evictions."""
-        self._root = root
+        self.root = root
         self._max_bytes = max_bytes
         self._written_bytes = 0
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def find(self, name: str) -> Path | None:
         """The file of that name, noted as used, or None."""
-        path = self._root / name
+        path = self.root / name
         try:
             age_seconds = time.time() - path.stat().st_mtime
             if age_seconds > _TOUCH_SECONDS:
@@ -48,6 +48,10 @@ class Cache:
         except OSError:  # not there, or evicted this moment
             return None
         return path
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name; that is no use of it."""
+        return (self.root / name).exists()
 
     def open(self, name: str) -> BinaryIO | None:
         """The file of that name, open for reading, or None; what is open stays readable when it is evicted."""
@@ -67,7 +71,7 @@ class Cache:
 
     def put(self, name: str, blob: bytes) -> Path | None:
         """Keep the bytes; None where the disk is full, and then the caller goes on with what it has."""
-        path = self._root / name
+        path = self.root / name
         aside = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,11 +94,11 @@ class Cache:
 
     def drop(self, name: str) -> None:
         """Forget it, if it is there."""
-        (self._root / name).unlink(missing_ok=True)
+        (self.root / name).unlink(missing_ok=True)
 
     def evict(self) -> None:
         """Delete the least recently used files until nine tenths of the bound are left; one process at a time."""
-        with (self._root / _LOCK).open("w") as lock:
+        with (self.root / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -111,7 +115,7 @@ class Cache:
 
     def _entries(self) -> Iterator[_Entry]:
         now = time.time()
-        for folder, _, names in os.walk(self._root):
+        for folder, _, names in os.walk(self.root):
             for name in set(names) - {_LOCK}:
                 path = Path(folder, name)
                 try:

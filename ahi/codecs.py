@@ -9,13 +9,16 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import numpy.typing as npt
+from rle.utils import decode_pixel_data
 
 from dicomweb.errors import NotAcceptable, UpstreamFailed
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE, JPEG_XL, transfer_syntax
 
 Pixels = npt.NDArray[Any]
 
-_HAS_OPENJPH = bool(getattr(getattr(imagecodecs, "HTJ2K", None), "available", False))  # not in the builds for 3.10
+HAS_OPENJPH = bool(getattr(getattr(imagecodecs, "HTJ2K", None), "available", False))
+"""Whether HTJ2K can be encoded; the builds of imagecodecs for Python 3.10 cannot."""
+
 _J2K_START = b"\xff\x4f\xff\x51"
 
 
@@ -73,7 +76,7 @@ def _native(array: Pixels, pixels: PixelFormat) -> bytes:
 
 
 def _decode_htj2k(stored: bytes, pixels: PixelFormat) -> Pixels:
-    if _HAS_OPENJPH:
+    if HAS_OPENJPH:
         return np.asarray(imagecodecs.htj2k_decode(stored, planar=False))  # else planes, where colours were not mixed
     return _decode_openjpeg(stored, pixels)
 
@@ -101,11 +104,31 @@ def _decode_jpeg_xl(stored: bytes, _pixels: PixelFormat) -> Pixels:
     return np.asarray(imagecodecs.jpegxl_decode(stored))
 
 
+def _decode_jpeg_ls(stored: bytes, _pixels: PixelFormat) -> Pixels:
+    return np.asarray(imagecodecs.jpegls_decode(stored))
+
+
+def _decode_rle(stored: bytes, pixels: PixelFormat) -> Pixels:
+    planes = decode_pixel_data(
+        stored,
+        version=2,
+        byteorder="<",
+        rows=pixels.rows,
+        columns=pixels.columns,
+        samples_per_pixel=pixels.samples_per_pixel,
+        bits_allocated=pixels.bits_allocated,
+    )
+    array: Pixels = np.frombuffer(planes, pixels.dtype).reshape(pixels.samples_per_pixel, -1).T
+    return array
+
+
 _DECODERS: dict[str, Callable[[bytes, PixelFormat], Pixels]] = {
     "image/jphc": _decode_htj2k,
     "image/jp2": _decode_jpeg_2000,
     "image/jpeg": _decode_jpeg,
     "image/jxl": _decode_jpeg_xl,
+    "image/jls": _decode_jpeg_ls,
+    "image/dicom-rle": _decode_rle,
 }
 
 

@@ -5,25 +5,29 @@ a fetcher that died can be started again on the same socket. A job is a function
 its route decides which fetcher does it, so that one run serves everyone who waits for the same.
 
     web process     Fetchers.submit(route, job, ...)  →  Pending.result()
-    fetcher         serve(socket, workshop): accept → one thread a connection → SingleFlight → job(workshop, ...)
+    fetcher         fetcher.serve(socket, workshop, limits): Question → Desk → a thread → job(workshop, ...)
 """
 
 import logging
 import socket
 import tempfile
 import threading
+import time
 import zlib
-from collections.abc import Callable, Hashable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
-from dicomweb.errors import ProxyError, UpstreamBusy
+from ahi.desk import Prefetch, Question, Request, Urgency
+from ahi.image_set import ImageSetKey, ImageSetProperties
+from ahi.wire import packed, receive
+from dicomweb.errors import UpstreamBusy
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -58,24 +62,41 @@ class SingleFlight:
         return result
 
 
+class Checked:
+    """What AHI said of image sets less than `fresh_seconds` ago: what one web process asks for, others need not."""
+
+    def __init__(self, fresh_seconds: float, most: int = 10_000) -> None:
+        self._fresh_seconds = fresh_seconds
+        self._most = most
+        self._lock = threading.Lock()
+        self._known: OrderedDict[ImageSetKey, tuple[ImageSetProperties, float]] = OrderedDict()
+
+    def get(self, key: ImageSetKey) -> tuple[ImageSetProperties, float] | None:
+        """Its properties and when they were had, in seconds of the monotonic clock; None where that is too long ago."""
+        with self._lock:
+            known = self._known.get(key)
+        return known if known and time.monotonic() - known[1] < self._fresh_seconds else None
+
+    def put(self, key: ImageSetKey, properties: ImageSetProperties, checked_at: float) -> None:
+        """Remember them."""
+        with self._lock:
+            self._known.pop(key, None)
+            self._known[key] = (properties, checked_at)
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+
+
 @dataclass(frozen=True)
 class Workshop:
     """What a job has at hand in its fetcher."""
 
     client: AhiClient
     cache: Cache
+    checked: "Checked"
     flights: SingleFlight = field(default_factory=SingleFlight)
 
 
 Job = Callable[Concatenate[Workshop, P], R]
-
-
-@dataclass(frozen=True)
-class _Request:
-    """A job and its arguments, which must be hashable: equal requests at the same time are one."""
-
-    job: Callable[..., Any]
-    arguments: tuple[Hashable, ...]
 
 
 class FetcherSockets:
@@ -103,23 +124,23 @@ class FetcherSockets:
 class Pending(Generic[R]):
     """A job that a fetcher works on; `result` waits for it."""
 
-    def __init__(self, fetcher: "_Fetcher", request: _Request) -> None:
+    def __init__(self, fetcher: "_Fetcher", question: Question) -> None:
         self._fetcher = fetcher
-        self._request = request
-        self._connection = fetcher.send(request)
+        self._question = question
+        self._connection = fetcher.send(question)
         self._answered = False
 
     def result(self) -> R:
         """What the job returned or raised; a fetcher that dies on the way is asked once more when it is back."""
         try:
-            answer = self._connection.recv()
+            answer = receive(self._connection)
         except (EOFError, ConnectionError):
             self._connection.close()
             log.warning("fetcher lost, asking again")
             self._fetcher.forget()
-            self._connection = self._fetcher.send(self._request)
+            self._connection = self._fetcher.send(self._question)
             try:
-                answer = self._connection.recv()
+                answer = receive(self._connection)
             except (EOFError, ConnectionError) as error:
                 self._connection.close()
                 raise UpstreamBusy("the request could not be completed") from error
@@ -131,35 +152,39 @@ class Pending(Generic[R]):
         return result
 
     def abandon(self) -> None:
-        """Nobody waits for the answer, if it has not come yet."""
+        """Nobody waits for the answer, if it has not come yet; the fetcher sees that, and need not begin."""
         if not self._answered:
             self._connection.close()
 
 
 class _Fetcher:
-    """The connections from this process to one fetcher. Each carries one job at a time."""
+    """The connections from this process to one fetcher. Each carries one question at a time."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._idle: list[Connection] = []
+        self._idle: list[socket.socket] = []
 
-    def send(self, request: _Request) -> Connection:
+    def send(self, message: Question | Prefetch) -> socket.socket:
+        content = packed(message)
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         if connection:
             try:
-                connection.send(request)
+                connection.sendall(content)
                 return connection
             except ConnectionError:  # its fetcher was replaced meanwhile
                 connection.close()
         connection = self._connect()
-        connection.send(request)
+        connection.sendall(content)
         return connection
 
-    def idle(self, connection: Connection) -> None:
+    def idle(self, connection: socket.socket) -> None:
         with self._lock:
             self._idle.append(connection)
+
+    def __del__(self) -> None:
+        self.forget()
 
     def forget(self) -> None:
         """Close what is idle: its fetcher has died, and none of these leads to the next one."""
@@ -168,52 +193,43 @@ class _Fetcher:
         for connection in idle:
             connection.close()
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> socket.socket:
         end = socket.socket(socket.AF_UNIX)
         try:
             end.connect(self._path)
         except OSError as error:
             end.close()
             raise UpstreamBusy("the service is starting or stopping") from error
-        return Connection(end.detach())
+        return end
 
 
 class Fetchers:
-    """All fetchers, seen from a web process."""
+    """All fetchers, seen from another process."""
 
-    def __init__(self, paths: list[str]) -> None:
+    def __init__(self, paths: list[str], urgency: Urgency = Urgency.CLIENT) -> None:
+        """`urgency` is that of all that is submitted here."""
         self._fetchers = [_Fetcher(path) for path in paths]
+        self._urgency = urgency
 
     def submit(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> Pending[R]:
         """Hand the job to the fetcher of its route. Equal jobs that run at the same time are one."""
-        fetcher = self._fetchers[zlib.crc32(route.encode()) % len(self._fetchers)]
-        return Pending(fetcher, _Request(job, arguments))
+        return Pending(self._of(route), Question(Request(job, arguments), self._urgency))
 
     def run(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> R:
         """Hand over the job and wait for its result."""
         return self.submit(route, job, *arguments, **_none).result()
 
+    def prefetch(self, scope: str, job: Job[P, R], routed: Iterable[tuple[str, tuple[Hashable, ...]]]) -> None:
+        """Have jobs done when no client waits: pairs of route and arguments, best first, instead of those of the scope.
 
-def serve(listening: socket.socket, workshop: Workshop) -> None:
-    """The life of a fetcher: answer every connection until the process ends."""
-    while True:
-        connection = Connection(listening.accept()[0].detach())
-        threading.Thread(target=_answer, args=(connection, workshop), daemon=True).start()
+        Nobody waits for the results, and nothing is said when they do not come.
+        """
+        requests: dict[_Fetcher, list[Request]] = {fetcher: [] for fetcher in self._fetchers}
+        for route, arguments in routed:
+            requests[self._of(route)].append(Request(job, arguments))
+        for fetcher, best_first in requests.items():
+            with suppress(UpstreamBusy, ConnectionError):
+                fetcher.idle(fetcher.send(Prefetch(scope, tuple(best_first))))
 
-
-def _answer(connection: Connection, workshop: Workshop) -> None:
-    with connection, suppress(EOFError, ConnectionError):  # the web process has no more questions, or is gone
-        while True:
-            request: _Request = connection.recv()
-            connection.send(_outcome(request, workshop))
-
-
-def _outcome(request: _Request, workshop: Workshop) -> Any:
-    """The result of a job, or its error as a value to send back."""
-    try:
-        return workshop.flights.run(request, lambda: request.job(workshop, *request.arguments))
-    except ProxyError as error:
-        return error
-    except Exception:  # the outermost frame of a job: the log has the traceback, the web process an error to raise
-        log.exception("job failed job=%s", request.job.__name__)
-        return RuntimeError("a job failed in its fetcher; the log says why")
+    def _of(self, route: str) -> _Fetcher:
+        return self._fetchers[zlib.crc32(route.encode()) % len(self._fetchers)]

@@ -5,16 +5,26 @@ A job returns None when the result is in the cache under its name, and the bytes
 
 import gzip
 import logging
+import time
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from ahi.codecs import PixelFormat, decode
+from ahi.encoders import encodable, encode
 from ahi.fetchers import Workshop
 from ahi.image_set import Frame, ImageSet, ImageSetKey, ImageSetProperties, Instance
 from ahi.prepared import FORMAT, encode_prepared
 from dicomweb.errors import UpstreamFailed
-from dicomweb.transfer_syntax import transfer_syntax
+from dicomweb.transfer_syntax import (
+    HTJ2K_LOSSLESS,
+    HTJ2K_LOSSLESS_RPCL,
+    JPEG_2000_LOSSLESS,
+    JPEG_LS_LOSSLESS,
+    RLE_LOSSLESS,
+    transfer_syntax,
+)
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +32,35 @@ _GZIP_LEVEL = 6
 
 
 class Form(Enum):
-    """The two forms of a frame: as AHI stores it, and as native pixels."""
+    """The forms of a frame: as AHI stores it, as native pixels, and encoded again without loss."""
 
     STORED = "stored"
     NATIVE = "native"
+    HTJ2K = "htj2k"
+    JPEG_2000 = "j2k"
+    JPEG_LS = "jls"
+    RLE = "rle"
+
+
+_ENCODED_AS = {
+    Form.HTJ2K: HTJ2K_LOSSLESS_RPCL,
+    Form.JPEG_2000: JPEG_2000_LOSSLESS,
+    Form.JPEG_LS: JPEG_LS_LOSSLESS,
+    Form.RLE: RLE_LOSSLESS,
+}
+
+_ENCODED_FORMS = {uid: form for form, uid in _ENCODED_AS.items()}
+
+
+def encoded_forms(transfer_syntax_uid: str, pixels: PixelFormat | None) -> Mapping[str, Form]:
+    """Transfer syntaxes that frames can be encoded in again, and the form of each; none if they were lossy once."""
+    stored = transfer_syntax(transfer_syntax_uid)
+    if pixels is None or stored.lossy or stored.video:
+        return {}
+    forms = {uid: _ENCODED_FORMS[uid] for uid in encodable(pixels) if uid != stored.uid}
+    htj2k = Form.STORED if stored.uid == HTJ2K_LOSSLESS_RPCL else forms.get(HTJ2K_LOSSLESS_RPCL)
+    # HTJ2K by resolution is HTJ2K: what can be labelled with the narrower transfer syntax can be with the wider one.
+    return {**forms, HTJ2K_LOSSLESS: htj2k} if htj2k and stored.uid != HTJ2K_LOSSLESS else forms
 
 
 @dataclass(frozen=True)
@@ -47,12 +82,15 @@ def prepared_cache_name(key: ImageSetKey, version: str) -> str:
     return f"prepared/{key.datastore_id}/{key.image_set_id}.{version}.{FORMAT}"
 
 
-def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, bytes | None]:
-    """The latest version of an image set, prepared; NotFound when AHI no longer has it."""
-    properties = workshop.client.image_set(key)
+def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, float, bytes | None]:
+    """The latest version of an image set, prepared, and when it was known to be the latest, by the monotonic clock.
+
+    NotFound when AHI no longer has it.
+    """
+    properties, checked_at = _checked(workshop, key)
     name = prepared_cache_name(key, properties.version)
     if workshop.cache.find(name):
-        return properties, None
+        return properties, checked_at, None
 
     def first_frame(instance: Instance) -> bytes:
         uid = instance.stored_transfer_syntax_uid
@@ -67,7 +105,16 @@ def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetPro
         properties.version,
         len(image_set.instances),
     )
-    return properties, None if kept else blob
+    return properties, checked_at, None if kept else blob
+
+
+def _checked(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, float]:
+    known = workshop.checked.get(key)
+    if known is None:
+        now = time.monotonic()
+        known = (workshop.client.image_set(key), now)
+        workshop.checked.put(key, *known)
+    return known
 
 
 def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form) -> bytes | None:
@@ -78,8 +125,10 @@ def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form) -> by
     if form is Form.STORED:
         stored = _fetch(workshop, reference)
         return None if workshop.cache.find(name) else stored
-    native = native_frame(workshop, reference)
-    return None if workshop.cache.put(name, native) else native
+    frame = native_frame(workshop, reference)
+    if form is not Form.NATIVE and reference.pixels:
+        frame = encode(frame, _ENCODED_AS[form], reference.pixels)
+    return None if workshop.cache.put(name, frame) else frame
 
 
 def native_frame(workshop: Workshop, reference: FrameReference) -> bytes:

@@ -9,9 +9,10 @@ holds by itself, stands for the public root, which each client may see under ano
 import json
 import re
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 from ahi.codecs import PixelFormat, delivered_photometric, jpeg_2000_has_colour_transform
@@ -87,6 +88,17 @@ class PreparedImageSet:
     def by_uid(self) -> Mapping[str, PreparedInstance]:
         """The instances by their SOP Instance UID."""
         return {instance.sop_instance_uid: instance for instance in self.instances}
+
+    @cached_property
+    def frame_order(self) -> Sequence[tuple[PreparedInstance, int]]:
+        """All frames in display order, each by its instance and its number in it, from 1."""
+        return [(one, number + 1) for one in self.instances for number in range(len(one.frames))]
+
+    @cached_property
+    def first_frame(self) -> Mapping[str, int]:
+        """Where in `frame_order` the frames of an instance begin, by its SOP Instance UID."""
+        starts = accumulate((len(one.frames) for one in self.instances), initial=0)
+        return {one.sop_instance_uid: start for one, start in zip(self.instances, starts, strict=False)}
 
     def metadata(self, instance: PreparedInstance, public_root: str) -> bytes:
         """The DICOM JSON of an instance."""

@@ -19,7 +19,7 @@ from dicomweb.errors import NotFound, UpstreamBusy
 _AHEAD = 8  # frames asked for while an earlier one is being sent
 _CHUNK_BYTES = 2**20
 
-_Prepared = tuple[ImageSetProperties, bytes | None]
+_Prepared = tuple[ImageSetProperties, float, bytes | None]
 
 
 @dataclass(frozen=True)
@@ -77,20 +77,20 @@ class ImageSets:
         return self._fetchers.submit(key.image_set_id, prepare_image_set, key)
 
     def _received(self, key: ImageSetKey, answer: _Prepared) -> LocatedImageSet:
-        properties, blob = answer
+        properties, checked_at, blob = answer
         with self._lock:
             known = self._known.get(key)
         if known and known.located.properties == properties:
-            self._keep(known.located, known.size_bytes)
+            self._keep(known.located, known.size_bytes, checked_at)
             return known.located
         content: bytes | mmap.mmap | None = blob or self._mapped(key, properties)
         if content is None:  # evicted between two moments
-            properties, blob = self._submit(key).result()
+            properties, checked_at, blob = self._submit(key).result()
             content = blob or self._mapped(key, properties)
         if content is None:
             raise UpstreamBusy("the cache is too small for what is being read")
         located = LocatedImageSet(key, properties, PreparedImageSet.from_bytes(memoryview(content)))
-        self._keep(located, len(content))
+        self._keep(located, len(content), checked_at)
         return located
 
     def _mapped(self, key: ImageSetKey, properties: ImageSetProperties) -> mmap.mmap | None:
@@ -100,11 +100,11 @@ class ImageSets:
         with file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
-    def _keep(self, located: LocatedImageSet, size_bytes: int) -> None:
+    def _keep(self, located: LocatedImageSet, size_bytes: int, checked_at: float) -> None:
         with self._lock:
             before = self._known.pop(located.key, None)
             self._known_bytes += size_bytes - (before.size_bytes if before else 0)
-            self._known[located.key] = _Known(located, size_bytes, time.monotonic())
+            self._known[located.key] = _Known(located, size_bytes, checked_at)
             while self._known_bytes > self._max_bytes and len(self._known) > 1:
                 self._known_bytes -= self._known.popitem(last=False)[1].size_bytes
 
@@ -138,6 +138,10 @@ class Frames:
             for _, unused in waiting:
                 if unused:
                     unused.abandon()
+
+    def has(self, reference: FrameReference, form: Form) -> bool:
+        """Whether a frame is in the cache."""
+        return self._cache.has(reference.cache_name(form))
 
     def sizes(self, references: Sequence[FrameReference], form: Form) -> list[int]:
         """How many bytes each frame has; they are in the cache then."""

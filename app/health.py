@@ -1,4 +1,7 @@
-"""Whether the service can do its work: the index and AWS HealthImaging answer."""
+"""Whether the service lives (`/live`), and whether it can do its work: the index and AHI answer (`/health`).
+
+They are apart because an orchestrator replaces what does not live: while the index is down, new processes help nobody.
+"""
 
 from collections.abc import Callable
 
@@ -12,15 +15,23 @@ from dicomweb.errors import ProxyError, UpstreamBusy
 
 
 def blueprint(database: Database, fetchers: Fetchers) -> Blueprint:
-    """`/health`: 200 `OK`, or 503 that says what does not answer."""
+    """`/live`: 200 `OK`. `/health`: 200 `OK`, or 503 that says what does not answer."""
     bp = Blueprint("health", __name__)
+
+    @bp.get("/live")
+    def live() -> Response:
+        return _ok()
 
     @bp.get("/health")
     def health() -> Response:
         check(database, fetchers)
-        return Response("OK", content_type="text/plain; charset=utf-8")
+        return _ok()
 
     return bp
+
+
+def _ok() -> Response:
+    return Response("OK", content_type="text/plain; charset=utf-8")
 
 
 def check(database: Database, fetchers: Fetchers) -> None:

@@ -1,4 +1,4 @@
-"""The processes of the service: FrameFetchers, and the web process that hands them what is slow."""
+"""The processes of the service: FrameFetchers, and the web processes that hand them what is slow."""
 
 import logging
 import socket
@@ -8,8 +8,9 @@ from sqlalchemy.exc import ArgumentError
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
-from ahi.fetchers import Fetchers, FetcherSockets, Workshop
-from ahi.fetchers import serve as serve_fetcher
+from ahi.desk import Limits
+from ahi.fetcher import serve as serve_fetcher
+from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
 from app import web
 from app.factory import create_app
 from app.settings import Settings, SettingsError
@@ -59,11 +60,13 @@ def start(supervisor: Supervisor, settings: Settings, index: URL, listening: soc
     """Fork the processes of the service. The sockets are the caller's to remove when all has ended."""
     open_cache(settings)
     listening.listen(_BACKLOG)
+    listening.setblocking(False)  # of several that wake for one connection, all but one find none
     sockets = FetcherSockets(settings.frame_fetchers)
     for number, fetcher_socket in enumerate(sockets.listening):
         log.info("[Startup] - Forking FrameFetcher FF%d", number)
         supervisor.start(_fetcher(f"FF{number}", fetcher_socket, settings))
-    supervisor.start(_web(listening, sockets.paths, settings, index))
+    for number in range(settings.web_processes):
+        supervisor.start(_web(f"web{number}", listening, sockets.paths, settings, index))
     log.info("QIDO/WADO-RS service started.")
     return sockets
 
@@ -71,13 +74,16 @@ def start(supervisor: Supervisor, settings: Settings, index: URL, listening: soc
 def _fetcher(name: str, fetcher_socket: socket.socket, settings: Settings) -> Child:
     def run() -> None:
         region = settings.aws_default_region or ""
-        client = AhiClient(region=region, deadline_seconds=settings.ahi_deadline_seconds)
-        serve_fetcher(fetcher_socket, Workshop(client, Cache(settings.cache_root, settings.cache_max_bytes)))
+        threads, deadline_seconds = settings.fetch_threads, settings.ahi_deadline_seconds
+        client = AhiClient(region=region, max_connections=threads, deadline_seconds=deadline_seconds)
+        cache = Cache(settings.cache_root, settings.cache_max_bytes)
+        workshop = Workshop(client, cache, Checked(settings.image_set_fresh_seconds))
+        serve_fetcher(fetcher_socket, workshop, Limits(threads, patience_seconds=deadline_seconds))
 
     return Child(name, run)
 
 
-def _web(listening: socket.socket, fetcher_paths: list[str], settings: Settings, index: URL) -> Child:
+def _web(name: str, listening: socket.socket, fetcher_paths: list[str], settings: Settings, index: URL) -> Child:
     def run() -> None:
         database = Database(
             index,
@@ -87,4 +93,4 @@ def _web(listening: socket.socket, fetcher_paths: list[str], settings: Settings,
         app = create_app(settings, database, Fetchers(fetcher_paths))
         web.serve(app, listening, threads=settings.web_threads, trusted_proxy=settings.trusted_proxy)
 
-    return Child("web", run, drains_seconds=web.DRAIN_SECONDS + 1)
+    return Child(name, run, drains_seconds=web.DRAIN_SECONDS + 1)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from app.ae_titles import AeTitle, parse_ae_titles
+
 T = TypeVar("T")
 
 
@@ -91,9 +93,15 @@ class Settings:
     port: int = _setting(8080, _integer(1, 65_535))
     public_url: str | None = _setting(None, _url)
     trusted_proxy: str | None = _setting(None, str)
+    ae_titles: tuple[AeTitle, ...] = _setting((), parse_ae_titles)
+    dcm4chee_paths: bool = _setting(False, _flag)
     cors_origins: tuple[str, ...] = _setting((), _origins)
+    web_processes: int = _setting(min(_cores(), 8), _integer(1, 64))
     web_threads: int = _setting(32, _integer(1, 512))
-    frame_fetchers: int = _setting(_cores(), _integer(1, 64))
+    frame_fetchers: int = _setting(min(_cores(), 16), _integer(1, 64))
+    fetch_threads: int = _setting(16, _integer(2, 256))
+    prefetch_frames: int = _setting(64, _integer(0, 4096))
+    prefetch_max_bytes: int = _setting(128 * 2**20, _integer(0, 2**40))
     cache_root: Path = _setting(Path("cache"), Path)
     cache_max_bytes: int = _setting(10 * 2**30, _integer(2**20, 2**60))
     image_set_fresh_seconds: float = _setting(60.0, _seconds)

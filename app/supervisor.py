@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +40,12 @@ class Supervisor:
 
     def start(self, child: Child) -> None:
         """Fork the child."""
-        pid = self._fork(child.run)
+        pid = self._fork(child.run, child.name)
         self._children[pid] = replace(child, started_at=time.monotonic())
 
     def complete(self, run: Callable[[], None]) -> bool:
         """Fork a process for one task and wait for its end; whether it ended well."""
-        pid = self._fork(run)
+        pid = self._fork(run, "task")
         while True:
             number = signal.sigwait(_SIGNALS)
             if number != signal.SIGCHLD:
@@ -53,13 +54,14 @@ class Supervisor:
             if ended:
                 return os.waitstatus_to_exitcode(status) == 0
 
-    def run(self) -> None:
-        """Watch until told to end; then end the children that drain, then the others, then what is left."""
+    def run(self, on_stop: Callable[[], None] = lambda: None) -> None:
+        """Watch until told to end; then `on_stop`, end the children that drain, then the others, then what is left."""
         while signal.sigwait(_SIGNALS) == signal.SIGCHLD:
             for child in self._reap():
                 log.error("process ended, starting it again name=%s", child.name)
                 time.sleep(max(0.0, child.started_at + _MIN_LIFE_SECONDS - time.monotonic()))
                 self.start(child)
+        on_stop()
         self._stop()
 
     def _stop(self) -> None:
@@ -90,13 +92,13 @@ class Supervisor:
                 ended.append(self._children.pop(pid))
         return ended
 
-    def _fork(self, run: Callable[[], None]) -> int:
+    def _fork(self, run: Callable[[], None], name: str) -> int:
         pid = os.fork()
         if pid:
             return pid
         code = 1
         try:
-            self._become_child()
+            self._become_child(name)
             run()
             code = 0
         except Exception:  # the outermost frame of a process
@@ -105,7 +107,8 @@ class Supervisor:
             logging.shutdown()
             os._exit(code)
 
-    def _become_child(self) -> None:
+    def _become_child(self, name: str) -> None:
+        Path("/proc/self/comm").write_text(name)  # what ps and top show
         os.close(self._held)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

@@ -1,4 +1,8 @@
-"""The web process: waitress on a listening socket, until SIGTERM; what is being answered then is finished."""
+"""A web process: waitress on a listening socket, until SIGTERM; what is being answered then is finished.
+
+Several processes accept from the one socket: whichever is awake first takes a connection, and one that died leaves
+nothing behind that the others would not take.
+"""
 
 import logging
 import signal
@@ -41,7 +45,7 @@ def serve(app: Flask, listening: socket.socket, *, threads: int, trusted_proxy: 
 
     signal.signal(signal.SIGTERM, stop)
     while not stopping:
-        wasyncore.loop(timeout=30, map=channels, count=1)
+        wasyncore.loop(timeout=30, use_poll=True, map=channels, count=1)
     _drain(server, channels)
 
 
@@ -50,7 +54,7 @@ def _drain(server: Any, channels: dict[int, Any]) -> None:
     server.socket.close()
     deadline = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < deadline and any(_busy(channel) for channel in server.active_channels.values()):
-        wasyncore.loop(timeout=0.1, map=channels, count=1)
+        wasyncore.loop(timeout=0.1, use_poll=True, map=channels, count=1)
     server.task_dispatcher.shutdown(cancel_pending=True, timeout=0.5)
 
 

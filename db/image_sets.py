@@ -6,6 +6,7 @@ from sqlalchemy import Select, select
 
 from db.engine import Database
 from db.schema import imageset, series, study
+from db.scope import Scope
 
 
 @dataclass(frozen=True)
@@ -18,20 +19,23 @@ class ImageSetRow:
 
 
 def find_image_sets(
-    database: Database, study_instance_uid: str, series_instance_uid: str | None = None
+    database: Database, scope: Scope, study_instance_uid: str, series_instance_uid: str | None = None
 ) -> list[ImageSetRow]:
-    """The image sets of a study, or of one series of it, series by series; none for one that does not exist."""
-    return [ImageSetRow(*row) for row in database.rows(plan_image_sets(study_instance_uid, series_instance_uid))]
+    """The image sets in scope of a study, or of one series of it, series by series; none for one that is not there."""
+    statement = plan_image_sets(scope, study_instance_uid, series_instance_uid)
+    return [ImageSetRow(*row) for row in database.rows(statement)]
 
 
-def plan_image_sets(study_instance_uid: str, series_instance_uid: str | None) -> Select[tuple[str, str, str]]:
+def plan_image_sets(
+    scope: Scope, study_instance_uid: str, series_instance_uid: str | None
+) -> Select[tuple[str, str, str]]:
     """The statement behind `find_image_sets`."""
     statement = (
         select(series.c.seriesinstanceuid, imageset.c.datastoreid, imageset.c.imagesetid)
         .select_from(study)
         .join(series, series.c.study_pkey == study.c.study_pkey)
         .join(imageset, imageset.c.series_pkey == series.c.series_pkey)
-        .where(study.c.studyinstanceuid == study_instance_uid)
+        .where(study.c.studyinstanceuid == study_instance_uid, *scope.image_sets(), *scope.series())
         .order_by(series.c.series_pkey, imageset.c.imageset_pkey)
     )
     if series_instance_uid is None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+RLE_LOSSLESS = "1.2.840.10008.1.2.5"
+JPEG_LS_LOSSLESS = "1.2.840.10008.1.2.4.80"
 HTJ2K_LOSSLESS = "1.2.840.10008.1.2.4.201"
 HTJ2K_LOSSLESS_RPCL = "1.2.840.10008.1.2.4.202"
 HTJ2K = "1.2.840.10008.1.2.4.203"
@@ -40,7 +42,7 @@ def _jpeg(suffix: str, media_type: str, lossy: bool = False, video: bool = False
 
 _TABLE = (
     TransferSyntax(EXPLICIT_VR_LITTLE_ENDIAN, "application/octet-stream"),
-    TransferSyntax("1.2.840.10008.1.2.5", "image/dicom-rle"),
+    TransferSyntax(RLE_LOSSLESS, "image/dicom-rle"),
     _jpeg("50", "image/jpeg", lossy=True),
     _jpeg("51", "image/jpeg", lossy=True),
     _jpeg("57", "image/jpeg"),

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from db.engine import Database
+from db.scope import Scope
 from dicomweb.errors import NotFound
-from qido import plan
+from qido import plan, plan_results
 from qido.attributes import (
     MODALITIES_IN_STUDY,
     MODALITY,
@@ -23,6 +24,7 @@ from qido.attributes import (
     Level,
 )
 from qido.image_sets import Archive, locate, with_lacking
+from qido.plan_tables import Statement
 from qido.query import Query
 from qido.result import Found, Result, Value
 
@@ -58,16 +60,20 @@ def results_of(archive: Archive, query: Query, keys: Sequence[int]) -> list[Resu
     """The results with these keys, in their order."""
     database = archive.database
     stored = tuple(attribute for attribute in query.returned if attribute not in _FROM_SERIES | _OF_PATIENTS)
-    rows = {row[0]: _result(row, stored) for row in database.rows(plan.columns(query, stored, keys))}
+    rows = {row[0]: _result(row, stored) for row in database.rows(plan_results.columns(query, stored, keys))}
     results = [rows[key] for key in keys if key in rows]  # one may have gone since the page was found
     if from_series := _FROM_SERIES.intersection(query.returned):
-        results = _with_series(database, results, from_series)
+        results = _with_series(database, query.scope, results, from_series)
     if STUDY_INSTANCES in query.returned:
-        results = _with_count(archive, results, STUDY_INSTANCES, plan.instances_of_studies, Level.STUDY)
+        results = _with_count(
+            archive, query.scope, results, STUDY_INSTANCES, plan_results.instances_of_studies, Level.STUDY
+        )
     if SERIES_INSTANCES in query.returned:
-        results = _with_count(archive, results, SERIES_INSTANCES, plan.instances_of_series, Level.SERIES)
+        results = _with_count(
+            archive, query.scope, results, SERIES_INSTANCES, plan_results.instances_of_series, Level.SERIES
+        )
     if of_patients := _OF_PATIENTS.intersection(query.returned):
-        results = _with_patient_counts(archive, results, of_patients)
+        results = _with_patient_counts(archive, query.scope, results, of_patients)
     return with_lacking(archive, query, results) if query.lacking or query.everything else results
 
 
@@ -81,13 +87,14 @@ _OF_PATIENTS = frozenset({PATIENT_STUDIES, PATIENT_SERIES, PATIENT_INSTANCES})
 def _result(row: Sequence[Any], stored: Sequence[Attribute]) -> Result:
     keys, raw_values = row[1 : len(row) - len(stored)], row[len(row) - len(stored) :]
     values = {attribute: _values(attribute, raw) for attribute, raw in zip(stored, raw_values, strict=True)}
-    return Result(dict(zip(plan.KEYED, keys, strict=False)), values)
+    return Result(dict(zip(plan_results.KEYED, keys, strict=False)), values)
 
 
-def _with_series(database: Database, results: Sequence[Result], wanted: Set[Attribute]) -> list[Result]:
+def _with_series(database: Database, scope: Scope, results: Sequence[Result], wanted: Set[Attribute]) -> list[Result]:
     modalities: defaultdict[int, set[str]] = defaultdict(set)
     counts: defaultdict[int, int] = defaultdict(int)
-    for study_key, modality, number in database.rows(plan.series_of_studies({of.keys[Level.STUDY] for of in results})):
+    study_keys = {of.keys[Level.STUDY] for of in results}
+    for study_key, modality, number in database.rows(plan_results.series_of_studies(study_keys, scope)):
         modalities[study_key].update(map(str, _values(MODALITY, modality)))
         counts[study_key] += number
 
@@ -101,19 +108,21 @@ def _with_series(database: Database, results: Sequence[Result], wanted: Set[Attr
     return [_with(result, gathered(result.keys[Level.STUDY])) for result in results]
 
 
-def _with_patient_counts(archive: Archive, results: Sequence[Result], wanted: Set[Attribute]) -> list[Result]:
+def _with_patient_counts(
+    archive: Archive, scope: Scope, results: Sequence[Result], wanted: Set[Attribute]
+) -> list[Result]:
     """The results, with what belongs to their patients counted. Instances are unknown if those of one study are."""
     database = archive.database
     patient_keys = {of.keys[Level.PATIENT] for of in results}
     studies: defaultdict[int, dict[int, int]] = defaultdict(dict)  # by patient: instances by study, 0 if unknown
-    for patient_key, study_key, number in database.rows(plan.studies_of_patients(patient_keys)):
+    for patient_key, study_key, number in database.rows(plan_results.studies_of_patients(patient_keys, scope)):
         studies[patient_key][study_key] = number or 0
     study_keys = {study_key for of in studies.values() for study_key in of}
     uncounted = [study_key for of in studies.values() for study_key, number in of.items() if not number]
     series: defaultdict[int, int] = defaultdict(int)
-    for study_key, _, number in database.rows(plan.series_of_studies(study_keys)) if study_keys else ():
+    for study_key, _, number in database.rows(plan_results.series_of_studies(study_keys, scope)) if study_keys else ():
         series[study_key] += number
-    instances, beyond = _counts(archive, Level.STUDY, uncounted, plan.instances_of_studies)
+    instances, beyond = _counts(archive, scope, Level.STUDY, uncounted, plan_results.instances_of_studies)
 
     def counted(result: Result) -> Result:
         of = studies[result.keys[Level.PATIENT]]
@@ -130,16 +139,17 @@ def _with_patient_counts(archive: Archive, results: Sequence[Result], wanted: Se
 
 def _with_count(
     archive: Archive,
+    scope: Scope,
     results: Sequence[Result],
     attribute: Attribute,
-    statement: Callable[[Iterable[int]], plan.Statement],
+    statement: Callable[[Iterable[int], Scope], Statement],
     level: Level,
 ) -> list[Result]:
     """The results, with the instances counted where the index has no count. None found is unknown, not 0."""
     uncounted = list(dict.fromkeys(of.keys[level] for of in results if not of.values[attribute]))
     if not uncounted:
         return list(results)
-    counts, beyond = _counts(archive, level, uncounted, statement)
+    counts, beyond = _counts(archive, scope, level, uncounted, statement)
 
     def counted(of: Result) -> Result:
         number = counts.get(of.keys[level])
@@ -150,18 +160,22 @@ def _with_count(
 
 
 def _counts(
-    archive: Archive, level: Level, keys: Sequence[int], statement: Callable[[Iterable[int]], plan.Statement]
+    archive: Archive,
+    scope: Scope,
+    level: Level,
+    keys: Sequence[int],
+    statement: Callable[[Iterable[int], Scope], Statement],
 ) -> tuple[dict[int, int], frozenset[int]]:
     """How many instances the studies or series have, by the rows of the index, else by their image sets; and of which
     these are too many.
     """
     if not keys:
         return {}, frozenset()
-    counts: dict[int, int] = {key: number for key, number in archive.database.rows(statement(keys))}
+    counts: dict[int, int] = {key: number for key, number in archive.database.rows(statement(keys, scope))}
     rest = [key for key in keys if key not in counts]
     if not rest:
         return counts, frozenset()
-    series = locate(archive, level, rest, whole=True, most=archive.max_image_sets)
+    series = locate(archive, scope, level, rest, whole=True, most=archive.max_image_sets)
     return counts | {key: len(series.instances(key)) for key in rest}, series.beyond
 
 

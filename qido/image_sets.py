@@ -8,6 +8,7 @@ from ahi.image_set import ImageSetKey
 from ahi.merged import LocatedInstance, merged
 from ahi.store import LocatedImageSet
 from db.engine import Database
+from db.scope import Scope
 from dicomweb.dicom_json import DataSet
 from qido import plan_image_sets
 from qido.attributes import INSTANCE_UID, Level
@@ -49,13 +50,15 @@ class Series:
         return [instance for sets in self.by_key.get(key, ()) for instance in merged(sets)]
 
 
-def locate(archive: Archive, level: Level, keys: Sequence[int], *, whole: bool, most: int | None) -> Series:
-    """The image sets of `keys`, which are of `level`: of all series, or of the first one that has any.
+def locate(
+    archive: Archive, scope: Scope, level: Level, keys: Sequence[int], *, whole: bool, most: int | None
+) -> Series:
+    """The image sets in scope of `keys`, which are of `level`: of all series, or of the first one that has any.
 
     Not more than `most` are asked for, if that is a number: whose would be more has none.
     """
     wanted: dict[int, dict[int, list[ImageSetKey]]] = {key: {} for key in keys}
-    for key, series_key, *image_set in archive.database.rows(plan_image_sets.image_sets_of(level, keys)):
+    for key, series_key, *image_set in archive.database.rows(plan_image_sets.image_sets_of(level, keys, scope)):
         if whole or not wanted[key] or series_key in wanted[key]:
             wanted[key].setdefault(series_key, []).append(ImageSetKey(*image_set))
     asked, beyond = _affordable(wanted, most)
@@ -85,7 +88,7 @@ def with_lacking(archive: Archive, query: Query, results: Sequence[Result]) -> l
     """The results with what the index lacks of them, as far as that is not too much work."""
     level = min(query.level, Level.SERIES)
     keys = list(dict.fromkeys(result.keys[level] for result in results))
-    series = locate(archive, level, keys, whole=False, most=archive.max_image_sets)
+    series = locate(archive, query.scope, level, keys, whole=False, most=archive.max_image_sets)
     instances = _instances_of(query.level, results, series)
     present = [instance for instance in instances if instance]
     data_sets = iter(archive.described.read(present, prefixes(query), archive.public_root()))

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Select, exists, select
 
 from db import schema
+from db.scope import Scope
 from qido.attributes import Level
 
 _KEY = {
@@ -15,7 +16,7 @@ _KEY = {
 }
 
 
-def image_sets_of(level: Level, keys: Iterable[int]) -> Select[Any]:
+def image_sets_of(level: Level, keys: Iterable[int], scope: Scope) -> Select[Any]:
     """Rows of key, series key, data store and image set, for patients, studies or series; series by series."""
     joined = schema.series.join(schema.study).join(
         schema.imageset, schema.imageset.c.series_pkey == schema.series.c.series_pkey
@@ -24,7 +25,7 @@ def image_sets_of(level: Level, keys: Iterable[int]) -> Select[Any]:
         select(_KEY[level].label("key"), schema.series.c.series_pkey.label("series_key"))
         .add_columns(schema.imageset.c.datastoreid, schema.imageset.c.imagesetid)
         .select_from(joined)
-        .where(_KEY[level].in_(keys))
+        .where(_KEY[level].in_(keys), *scope.image_sets(), *scope.series())
         .order_by(schema.series.c.series_pkey, schema.imageset.c.imageset_pkey)
     )
 
@@ -34,8 +35,8 @@ def any_instance() -> Select[Any]:
     return select(schema.instance.c.instance_pkey).limit(1)
 
 
-def unlisted(series: Select[Any]) -> Select[Any]:
-    """A row if there is one among `series`, rows of series keys, of which the index has no instance."""
+def unlisted(series: Select[Any], scope: Scope) -> Select[Any]:
+    """A row if there is one among `series`, rows of series keys, of which the index has no instance in scope."""
     wanted = series.subquery()
     (key,) = wanted.c
-    return select(key).where(~exists().where(schema.instance.c.series_pkey == key)).limit(1)
+    return select(key).where(~exists().where(schema.instance.c.series_pkey == key, *scope.instances())).limit(1)

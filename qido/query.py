@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
+from db.scope import EVERYTHING, Scope
 from dicomweb.errors import BadRequest
 from dicomweb.uids import parse_uid
 from qido.attributes import (
@@ -45,7 +46,8 @@ class Query:
     """One search: results of `level`, below a study or a series where the path names one.
 
     `returned` is what results have, in the order of tags. `limit` is at most the maximum of the service. `order` comes
-    before the usual order. `counted` asks for the number of all results, whatever the page.
+    before the usual order. `counted` asks for the number of all results, whatever the page. Nothing out of `scope` is
+    found, or counted.
 
     Of what the index lacks, `lacking` is what results have and `lacking_conditions` what they fulfil; `everything` asks
     for all attributes of the levels from `highest` to that of the results.
@@ -61,6 +63,7 @@ class Query:
     warnings: tuple[str, ...] = ()
     order: tuple[Order, ...] = ()
     counted: bool = False
+    scope: Scope = EVERYTHING
     lacking: tuple[Lacking, ...] = ()
     lacking_conditions: tuple[LackingCondition, ...] = ()
     everything: bool = False
@@ -88,6 +91,7 @@ def parse_query(
     series_uid: str | None = None,
     *,
     max_results: int,
+    scope: Scope = EVERYTHING,
 ) -> Query:
     """The query that `parameters`, names and values as decoded, make below the UIDs of the path.
 
@@ -124,6 +128,7 @@ def parse_query(
         tuple(warnings),
         tuple(_parse_order(level, name.strip()) for name in options.get("orderby", "").split(",") if name.strip()),
         _boolean(options, "count"),
+        scope,
         _lacking(level, included, creators, lacking_matches),
         _conditions(lacking_matches, LACKING_MOMENTS),
         _is_everything(included),

@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from db.scope import Scope
 from dicomweb import respond
 from dicomweb.dicom_json import DataSet, encode
 from dicomweb.dicom_xml import DICOM_XML
@@ -35,12 +36,16 @@ _ENCODERS: dict[str, Callable[[Query, list[DataSet]], Response]] = {
 }
 
 
-def blueprint(archive: Archive, max_results: int = 1000) -> Blueprint:
-    """The search resources on `archive`. No answer has more than `max_results` results."""
+def blueprint(archive: Archive, scope: Callable[[], Scope], max_results: int = 1000) -> Blueprint:
+    """The search resources on `archive`, of which the client may see what is in `scope`.
+
+    No answer has more than `max_results` results.
+    """
     routes = Blueprint("qido", __name__)
 
     def asked(level: Level, study: str | None = None, series: str | None = None) -> Query:
-        return parse_query(parse_parameters(request.query_string), level, study, series, max_results=max_results)
+        parameters = parse_parameters(request.query_string)
+        return parse_query(parameters, level, study, series, max_results=max_results, scope=scope())
 
     def find_results(**target: Any) -> Response:
         query = asked(**target)

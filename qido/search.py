@@ -58,7 +58,7 @@ def _is_unlisted(archive: Archive, query: Query) -> bool:
     if not query.within_one:
         return not archive.database.rows(plan_image_sets.any_instance())
     series = unlisted.query_of_series(query, plan.ALL_ROWS)
-    return bool(archive.database.rows(plan_image_sets.unlisted(plan.page(series))))
+    return bool(archive.database.rows(plan_image_sets.unlisted(plan.page(series), query.scope)))
 
 
 def _fulfilling(archive: Archive, query: Query) -> list[int]:
@@ -71,7 +71,7 @@ def _fulfilling(archive: Archive, query: Query) -> list[int]:
     if not keys:
         find.check_scope(archive.database, query)
         return []
-    series = locate(archive, query.level, keys, whole=False, most=None)
+    series = locate(archive, query.scope, query.level, keys, whole=False, most=None)
     present = [(key, instance) for key in keys if (instance := series.first(key))]
     wanted = prefixes_of(key for condition in query.lacking_conditions for key in condition.keys)
     data_sets = archive.described.read([instance for _, instance in present], wanted, archive.public_root())

@@ -54,7 +54,7 @@ def instances(archive: Archive, query: Query) -> Instances:
         find.check_scope(archive.database, query)
         return Instances([], ())
     looked_at = keys[: of_series.limit]
-    series = locate(archive, Level.SERIES, looked_at, whole=True, most=most)
+    series = locate(archive, query.scope, Level.SERIES, looked_at, whole=True, most=most)
     results = find.results_of(archive, of_series, looked_at) if looked_at else []
     listed = [(result, one) for result in results for one in series.instances(result.keys[Level.SERIES])]
     searched = len(looked_at) - len(series.beyond)

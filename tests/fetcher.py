@@ -1,33 +1,34 @@
-"""Fetchers of a test: the real jobs over the real sockets, answered from threads of the test run."""
+"""A fetcher of a test, in a process of its own as in the service."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
-from socket import SHUT_RDWR, socket
-from threading import Thread
+from socket import socket
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
-from ahi.fetchers import Fetchers, FetcherSockets, Workshop, serve
+from ahi.desk import Limits
+from ahi.fetcher import serve
+from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
+
+CACHE_MAX_BYTES = 10**9
 
 
 @contextmanager
-def fetching(client: AhiClient, cache_root: Path, count: int = 2) -> Iterator[tuple[Fetchers, Cache]]:
-    """Fetchers that ask `client`, and the cache that they share with who asks them."""
-    sockets = FetcherSockets(count)
-    cache = Cache(cache_root, 10**9)
-    workshop = Workshop(client, cache)
-    threads = [Thread(target=_serve, args=(one, workshop)) for one in sockets.listening]
-    for thread in threads:
-        thread.start()
-    fetchers = Fetchers(sockets.paths)
-    yield fetchers, cache
-    for listening, thread in zip(sockets.listening, threads, strict=True):
-        listening.shutdown(SHUT_RDWR)  # wakes `accept`
-        thread.join()
+def fetching(cache_root: Path, *, fresh_seconds: float) -> Iterator[tuple[Fetchers, Cache]]:
+    """The way to a fetcher that asks AHI where the environment says, and the cache that they share."""
+    sockets = FetcherSockets(1)
+    arguments = (sockets.listening[0], cache_root, fresh_seconds)
+    process = get_context("spawn").Process(target=_serve, args=arguments, daemon=True)  # this one has threads
+    process.start()
+    yield Fetchers(sockets.paths), Cache(cache_root, CACHE_MAX_BYTES)
+    process.terminate()
+    process.join()
+    process.close()
     sockets.remove()
 
 
-def _serve(listening: socket, workshop: Workshop) -> None:
-    with suppress(OSError):
-        serve(listening, workshop)
+def _serve(listening: socket, cache_root: Path, fresh_seconds: float) -> None:
+    workshop = Workshop(AhiClient(region="us-east-1"), Cache(cache_root, CACHE_MAX_BYTES), Checked(fresh_seconds))
+    serve(listening, workshop, Limits())

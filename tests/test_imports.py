@@ -79,7 +79,7 @@ def test_every_package_has_its_place_in_the_order() -> None:
     assert packages == MAY_IMPORT.keys() - {"main"}
 
 
-DISTRIBUTION = {"PIL": "pillow", "openjpeg": "pylibjpeg-openjpeg"}
+DISTRIBUTION = {"PIL": "pillow", "openjpeg": "pylibjpeg-openjpeg", "rle": "pylibjpeg-rle"}
 LOADED_BY_NAME = {
     "pymysql",
     "psycopg",
@@ -87,7 +87,6 @@ LOADED_BY_NAME = {
     "pydicom-data",
     "pylibjpeg",
     "pylibjpeg-libjpeg",
-    "pylibjpeg-rle",
 }
 
 

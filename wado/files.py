@@ -7,23 +7,16 @@ from ahi.store import Frames
 from dicomweb.multipart import Part
 from wado.locate import LocatedInstance
 from wado.part10 import Part10
-from wado.representation import DICOM, Accept, Chosen, instance_offers
+from wado.representation import DICOM, Accept, Chosen, Kind, agree
 
 
 def agree_on_files(
     located: Sequence[LocatedInstance], accept: Accept, frames: Frames, *, single: bool
 ) -> tuple[list[Part10], Chosen]:
-    """A file for each instance, and the choice that speaks for all; NotAcceptable if one of them fits nothing.
-
-    What is chosen depends on the stored transfer syntax alone, so thousands of instances cost one choice or two.
-    """
-    choices: dict[tuple[str, bool], Chosen] = {}
-    files = []
-    for one in located:
-        kind = (one.prepared.transfer_syntax_uid, bool(one.prepared.frames))
-        if kind not in choices:
-            choices[kind] = accept.choose(instance_offers(*kind), single=single)
-        files.append(Part10(one, choices[kind].offer, frames))
+    """A file for each instance, and the choice that speaks for all; NotAcceptable as `agree` says."""
+    kinds = [Kind.of(one.prepared) for one in located]
+    choices = agree({kind: kind.files for kind in dict.fromkeys(kinds)}, accept, single=single)
+    files = [Part10(one, choices[kind].offer, frames) for one, kind in zip(located, kinds, strict=True)]
     return files, next(iter(choices.values()))
 
 

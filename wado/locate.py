@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 
 from ahi.image_set import ImageSetKey
@@ -11,6 +12,7 @@ from ahi.prepared import FORMAT, BulkValue, PreparedImageSet, PreparedInstance
 from ahi.store import ImageSets, LocatedImageSet
 from db.engine import Database
 from db.image_sets import ImageSetRow, find_image_sets
+from db.scope import Scope
 from dicomweb.errors import NotFound
 from wado.target import Target
 
@@ -64,10 +66,16 @@ class LocatedInstance:
 
 
 class Locator:
-    """Finds the instances of a target. What the index answered is believed for `index_seconds`."""
+    """Finds the instances of a target. What the index answered is believed for `index_seconds`.
 
-    def __init__(self, database: Database, image_sets: ImageSets, *, index_seconds: float = 2.0) -> None:
+    `scope` tells what may be seen by the client whose request this thread answers.
+    """
+
+    def __init__(
+        self, database: Database, image_sets: ImageSets, scope: Callable[[], Scope], *, index_seconds: float = 2.0
+    ) -> None:
         self._database = database
+        self._scope = scope
         self._image_sets = image_sets
         self._rows = _Brief(index_seconds)
 
@@ -104,7 +112,7 @@ class Locator:
         return by_series
 
     def _rows_of(self, target: Target) -> list[ImageSetRow]:
-        where = (target.study_instance_uid, target.series_instance_uid)
+        where = (self._scope(), target.study_instance_uid, target.series_instance_uid)
         rows = self._rows.get(where)
         if rows is None:
             rows = find_image_sets(self._database, *where)
@@ -119,7 +127,7 @@ def _located(target: Target, series: str, one: LocatedImageSet, prepared: Prepar
     return LocatedInstance(target.study_instance_uid, series, one.key, version, one.prepared, prepared)
 
 
-_Where = tuple[str, str | None]
+_Where = tuple[Scope, str, str | None]
 
 
 class _Brief:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ahi.codecs import PixelFormat
 from ahi.jobs import Form
+from ahi.prepared import Slice
 from ahi.store import Frames
 from dicomweb.explicit_le import encode_element, encode_head
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
@@ -48,7 +49,7 @@ class Part10:
     def length_bytes(self) -> int:
         """The size of the whole file."""
         prepared = self.instance.prepared
-        head, tail = (prepared.native_head if self._native else prepared.stored_head)[1], prepared.tail[1]
+        head, tail = self._head[1], prepared.tail[1]
         return len(_preamble(self.instance, self._uid)) + head + len(self._pixel_head) + self._pixel_bytes + tail
 
     def chunks(self, fetched: Iterator[bytes]) -> Iterator[bytes]:
@@ -57,7 +58,7 @@ class Part10:
         pixels = self._pixels(islice(fetched, len(prepared.frames) if self.has_pixels else 0))
         first = next(pixels, b"")
         yield _preamble(self.instance, self._uid)
-        yield image_set.block(prepared.native_head if self._native else prepared.stored_head)
+        yield image_set.block(self._head)
         yield self._pixel_head
         yield first
         yield from pixels
@@ -68,12 +69,18 @@ class Part10:
         return self.offer.transfer_syntax_uid or EXPLICIT_VR_LITTLE_ENDIAN
 
     @property
+    def _head(self) -> Slice:
+        """Where the data set before the pixels is: what is encoded again is described as native pixels are."""
+        prepared = self.instance.prepared
+        return prepared.stored_head if self.offer.form is Form.STORED else prepared.native_head
+
+    @property
     def _native(self) -> bool:
         return self.offer.form is Form.NATIVE
 
     @cached_property
     def _sizes(self) -> list[int]:
-        return self.frames.sizes(self.instance.frames, Form.STORED)
+        return self.frames.sizes(self.instance.frames, self.offer.form)
 
     @property
     def _pixel_head(self) -> bytes:

@@ -1,10 +1,12 @@
 """Which representation the client gets: what there is to offer, held against what it accepts (PS3.18 Section 8.7.8)."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ahi.jobs import Form
+from ahi.codecs import PixelFormat
+from ahi.jobs import Form, encoded_forms
+from ahi.prepared import PreparedInstance
 from dicomweb.accept import MediaRange, parse_accept
 from dicomweb.dicom_xml import DICOM_XML
 from dicomweb.errors import NotAcceptable
@@ -20,6 +22,9 @@ PNG = "image/png"
 _FILES = (DICOM, ZIP)
 _WRAPPINGS = {ZIP: (True, False), DICOM_XML: (False, True)}
 """Media types that come only alone, or only in multipart, whatever the resource."""
+
+_AS_STORED_FIRST = {Form.STORED: 0, Form.NATIVE: 1}
+"""What `transfer-syntax=*` prefers; what is stored as native pixels has no other stored form."""
 
 _LOST_PLUS = re.compile(r"(application/dicom) (json|xml)")  # an unescaped + in a query decodes to a blank
 
@@ -61,24 +66,39 @@ class Accept:
         text = ",".join(_LOST_PLUS.sub(r"\1+\2", value) for value in query)
         return cls(parse_accept(text) if text else (), parse_accept(header))
 
+    @property
+    def in_any_syntax(self) -> "Accept":
+        """The same media types, whatever transfer syntaxes were named."""
+        by_query, by_header = (
+            tuple(replace(media_range, transfer_syntax=None) for media_range in ranges)
+            for ranges in (self.by_query, self.by_header)
+        )
+        return Accept(by_query, by_header)
+
     def choose(self, offers: Sequence[Offer], *, single: bool, multipart: bool = True) -> Chosen:
         """The best offer; `single` and `multipart` say which wrappings the resource has. NotAcceptable if none fits."""
+        chosen = self.find(offers, single=single, multipart=multipart)
+        if chosen is None:
+            raise NotAcceptable(_refusal(offers, single, multipart))
+        return chosen
+
+    def find(self, offers: Sequence[Offer], *, single: bool, multipart: bool = True) -> Chosen | None:
+        """The best offer as `choose` gives it, or None."""
         for media_range in (*self.by_query, *self.by_header):
             for offer in _fitting(media_range, offers):
                 alone, wrapped = _WRAPPINGS.get(offer.media_type, (single, multipart))
                 if {True: wrapped, False: alone, None: True}[media_range.multipart]:
                     return Chosen(offer, media_range.multipart)
-        raise NotAcceptable(_refusal(offers, single, multipart))
+        return None
 
 
 def _fitting(media_range: MediaRange, offers: Sequence[Offer]) -> Iterator[Offer]:
     """The offers in a range, the one to prefer first."""
     wanted = media_range.transfer_syntax
     if wanted == "*":
-        # Viewers ask for octet-stream like this and mean a frame as it is stored, of whatever type that is. For Part 10
-        # the server chooses: Explicit VR Little Endian is what every client reads.
+        # Viewers ask for octet-stream like this and mean a frame as it is stored, of whatever type that is.
         fitting = [offer for offer in offers if media_range.covers(offer.media_type) or _any_frame(media_range, offer)]
-        yield from sorted(fitting, key=lambda offer: offer.form is Form.NATIVE and offer.media_type not in _FILES)
+        yield from sorted(fitting, key=lambda offer: _AS_STORED_FIRST.get(offer.form, len(_AS_STORED_FIRST)))
     elif wanted is None:
         yield from (offer for offer in offers if media_range.covers(offer.media_type))
         if media_range.media_type == OCTET_STREAM and not any(offer.form is Form.NATIVE for offer in offers):
@@ -104,19 +124,64 @@ def _refusal(offers: Sequence[Offer], single: bool, multipart: bool) -> str:
     return "not acceptable; offered: " + ", ".join(types)
 
 
-def frame_offers(transfer_syntax_uid: str) -> tuple[Offer, ...]:
-    """What a stored frame can be had as: native first where a decoder gives that, as stored last."""
+@dataclass(frozen=True)
+class Kind:
+    """What an instance can be had as depends on: thousands of instances are one kind or two."""
+
+    transfer_syntax_uid: str
+    has_frames: bool
+    pixels: PixelFormat | None
+
+    @classmethod
+    def of(cls, prepared: PreparedInstance) -> "Kind":
+        """The kind of an instance."""
+        return cls(prepared.transfer_syntax_uid, bool(prepared.frames), prepared.pixels)
+
+    @property
+    def frames(self) -> tuple[Offer, ...]:
+        """What its frames can be had as."""
+        return frame_offers(self.transfer_syntax_uid, self.pixels)
+
+    @property
+    def files(self) -> tuple[Offer, ...]:
+        """What a Part 10 object can be had as, by itself or in a ZIP file."""
+        return instance_offers(self.transfer_syntax_uid, self.has_frames, self.pixels)
+
+
+def agree(offers: Mapping[Kind, Sequence[Offer]], accept: Accept, *, single: bool) -> Mapping[Kind, Chosen]:
+    """A choice for each kind, part by part (PS3.18 Section 8.7.8).
+
+    Objects without frames know but one transfer syntax and come in that. So does an image that cannot be had in the
+    transfer syntax asked for, as long as another one can: a series is not refused for one slice. NotAcceptable where
+    no image can be had as asked.
+    """
+    images = [kind for kind in offers if kind.has_frames]
+    as_asked = {kind: accept.find(offers[kind], single=single) for kind in images}
+    if images and not any(as_asked.values()):
+        raise NotAcceptable(_refusal(offers[images[0]], single, multipart=True))
+    lenient = accept.in_any_syntax
+    return {kind: as_asked.get(kind) or lenient.choose(offers[kind], single=single) for kind in offers}
+
+
+def frame_offers(transfer_syntax_uid: str, pixels: PixelFormat | None = None) -> tuple[Offer, ...]:
+    """What a stored frame can be had as: native first where a decoder gives that, then as stored, then encoded again.
+
+    Without a description of its pixels it cannot be encoded again.
+    """
     stored = transfer_syntax(transfer_syntax_uid)
     native = Offer(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN)
+    forms = encoded_forms(transfer_syntax_uid, pixels)
+    encoded = (Offer(transfer_syntax(uid).media_type, uid, form) for uid, form in forms.items())
     if stored.native:
-        return (native,)
+        return (native, *encoded)
     as_stored = Offer(stored.media_type, stored.uid, Form.STORED)
-    return (as_stored,) if stored.video else (native, as_stored)
+    return (as_stored,) if stored.video else (native, as_stored, *encoded)
 
 
-def instance_offers(transfer_syntax_uid: str, has_frames: bool) -> tuple[Offer, ...]:
+def instance_offers(transfer_syntax_uid: str, has_frames: bool, pixels: PixelFormat | None = None) -> tuple[Offer, ...]:
     """What a Part 10 object can be had as, by itself or in a ZIP file."""
-    offers = frame_offers(transfer_syntax_uid) if has_frames else (Offer(DICOM, EXPLICIT_VR_LITTLE_ENDIAN),)
+    plain = (Offer(DICOM, EXPLICIT_VR_LITTLE_ENDIAN),)
+    offers = frame_offers(transfer_syntax_uid, pixels) if has_frames else plain
     return tuple(replace(offer, media_type=media_type) for media_type in _FILES for offer in offers)
 
 

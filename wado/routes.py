@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Response, request
 
+from ahi.ahead import Ahead, Asked
 from ahi.fetchers import Fetchers
 from ahi.jobs import FrameReference, compress
 from ahi.store import Encoded, Frames
@@ -21,7 +22,7 @@ from wado.locate import LocatedInstance, Locator
 from wado.metadata import encode_xml_metadata
 from wado.part10 import fetch_for
 from wado.rendered import Picture, render
-from wado.representation import METADATA_OFFERS, RENDERED_OFFERS, ZIP, Accept, Offer, bulk_offers, frame_offers
+from wado.representation import METADATA_OFFERS, RENDERED_OFFERS, ZIP, Accept, Kind, Offer, agree, bulk_offers
 from wado.target import Target, parse_frame_numbers
 
 _STUDY = "/studies/<study>"
@@ -54,6 +55,7 @@ class Retrieve:
     locator: Locator
     stored: Frames
     encoded: Encoded
+    ahead: Ahead
     fetchers: Fetchers
     public_root: Callable[[], str]
 
@@ -114,11 +116,13 @@ class Retrieve:
         references = [instance.frame(number) for number in numbers]
         locations = [f"{self.public_root()}{instance.path}/frames/{number}" for number in numbers]
         single = len(numbers) == 1
-        chosen = _accept().choose(frame_offers(instance.prepared.transfer_syntax_uid), single=single)
+        chosen = _accept().choose(Kind.of(instance.prepared).frames, single=single)
         offer = chosen.offer
         tag = entity_tag("frames", chosen, references, None if chosen.multipart is False else locations)
 
         def make() -> Response:
+            asked = Asked(instance.key, instance.image_set, instance.prepared, numbers[-1], offer.form)
+            self.ahead.note(asked, missed=not self.stored.has(references[-1], offer.form))
             if chosen.multipart is False:
                 return self._single_frame(references[0], offer, tag)
             return respond.multipart(encode_frames(references, locations, offer, self.stored), offer.media_type, tag)
@@ -141,14 +145,14 @@ class Retrieve:
             raise NotFound("there is no pixel data")
         accept, root = _accept(), self.public_root()
         single = len(located) == 1 and len(located[0].prepared.frames) == 1
-        stored_as = {one.prepared.transfer_syntax_uid for one in located}
-        chosen = {uid: accept.choose(frame_offers(uid), single=single) for uid in sorted(stored_as)}
-        first = chosen[located[0].prepared.transfer_syntax_uid]
-        tag = entity_tag("pixeldata", root, sorted(chosen.items()), [one.state for one in located])
+        kinds = [Kind.of(one.prepared) for one in located]
+        chosen = agree({kind: kind.frames for kind in dict.fromkeys(kinds)}, accept, single=single)
+        first = next(iter(chosen.values()))
+        offers = [chosen[kind].offer for kind in kinds]
+        tag = entity_tag("pixeldata", root, first, offers, [one.state for one in located])
 
         def parts() -> Iterator[Part]:
-            for one in located:
-                offer = chosen[one.prepared.transfer_syntax_uid].offer
+            for one, offer in zip(located, offers, strict=True):
                 locations = [f"{root}{one.path}/frames/{number + 1}" for number in range(len(one.prepared.frames))]
                 yield from encode_frames(one.frames, locations, offer, self.stored)
 

@@ -11,7 +11,9 @@ import pytest
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
-from ahi.fetchers import Fetchers, FetcherSockets, Workshop, serve
+from ahi.desk import Limits
+from ahi.fetcher import serve
+from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
 from dicomweb.errors import NotFound, UpstreamBusy
 
 
@@ -41,16 +43,17 @@ def _die_once(workshop: Workshop) -> str:
 class Pool:
     """Fetchers as the supervisor would fork them, without one."""
 
-    def __init__(self, root: Path, count: int) -> None:
+    def __init__(self, root: Path, count: int, limits: Limits = Limits()) -> None:  # noqa: B008 - a frozen value
         self._root = root
+        self._limits = limits
         self.sockets = FetcherSockets(count)
         self.pids = [self.fork(number) for number in range(count)]
 
     def fork(self, number: int) -> int:
         pid = os.fork()
         if pid == 0:
-            workshop = Workshop(AhiClient(region="us-east-1"), Cache(self._root, 10**6))
-            serve(self.sockets.listening[number], workshop)
+            workshop = Workshop(AhiClient(region="us-east-1"), Cache(self._root, 10**6), Checked(60))
+            serve(self.sockets.listening[number], workshop, self._limits)
         return pid
 
     def close(self) -> None:
@@ -132,3 +135,54 @@ def test_an_answer_that_came_can_be_abandoned_and_one_that_did_not(pool: Pool) -
 def test_without_fetchers_the_service_is_busy(tmp_path: Path) -> None:
     with pytest.raises(UpstreamBusy):
         Fetchers([str(tmp_path / "none")]).run("a", _process)
+
+
+def _mark(workshop: Workshop, name: str) -> list[str]:
+    """Slow; what was done before it, in order."""
+    time.sleep(0.05)
+    workshop.cache.put(f"marks/{time.monotonic_ns():020}-{name}", b"")
+    return _marks(workshop.cache)
+
+
+def _marks(cache: Cache) -> list[str]:
+    return [path.name.rpartition("-")[2] for path in sorted((cache.root / "marks").glob("[0-9]*"))]
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[Pool]:
+    """One fetcher of two threads that takes six questions more."""
+    pool = Pool(tmp_path, 1, Limits(threads=2, most_waiting=6))
+    yield pool
+    pool.close()
+
+
+def test_what_a_client_waits_for_overtakes_prefetches(narrow: Pool) -> None:
+    fetchers = Fetchers(narrow.sockets.paths)
+    fetchers.prefetch("series", _mark, [("a", (f"p{number}",)) for number in range(20)])
+    assert len(fetchers.run("a", _mark, "asked")) < 6
+    assert len(fetchers.run("a", _mark, "p19")) < 9  # what was to come last is asked for, and comes now
+
+
+def test_prefetched_jobs_are_done_without_anybody_waiting(narrow: Pool, tmp_path: Path) -> None:
+    Fetchers(narrow.sockets.paths).prefetch("series", _mark, [("a", ("p",))])
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "marks").exists() or _marks(Cache(tmp_path, 10**6)) != ["p"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_who_goes_away_takes_the_question_along(narrow: Pool) -> None:
+    fetchers = Fetchers(narrow.sockets.paths)
+    for pending in [fetchers.submit("a", _mark, f"left{number}") for number in range(5)]:
+        pending.abandon()
+    marks = fetchers.run("a", _mark, "stayed")
+    assert set(marks) <= {"left0", "left1", "stayed"}  # two had begun
+
+
+def test_a_fetcher_with_too_much_to_do_says_so_at_once(narrow: Pool) -> None:
+    fetchers = Fetchers(narrow.sockets.paths)
+    waiting = [fetchers.submit("a", _mark, str(number)) for number in range(8)]
+    with pytest.raises(UpstreamBusy) as busy:
+        fetchers.run("a", _mark, "one too many")
+    assert busy.value.retry_after_seconds > 0
+    assert all(pending.result() for pending in waiting)

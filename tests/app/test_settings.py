@@ -30,6 +30,7 @@ def test_an_empty_variable_is_not_set() -> None:
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is none of"),
         ({"DATASTORE_CLEAN_INDEX": "maybe"}, "DATASTORE_CLEAN_INDEX is neither true nor false"),
         ({"IMAGE_SET_FRESH_SECONDS": "-1"}, "IMAGE_SET_FRESH_SECONDS is not between"),
+        ({"AE_TITLES": "research"}, "AE_TITLES is not JSON"),
         ({"DATABASE_URL": "sqlite://"}, "AWS_DEFAULT_REGION is not set"),
         ({"DATABASE_URL": "x", "DB_SECRET_ARN": "y", "AWS_DEFAULT_REGION": "z"}, "both set"),
     ],
@@ -51,6 +52,9 @@ def _documented(setting: "Field[object]") -> str | None:
     return next((row[2].strip() for row in rows if row[1].strip() == f"`{variable(setting)}`"), None)
 
 
+MOST_PER_CORE = {"web_processes": "one per core, 8 at most", "frame_fetchers": "one per core, 16 at most"}
+
+
 def _stated(setting: "Field[object]") -> str:
     match setting.default:
         case None | ():
@@ -60,7 +64,7 @@ def _stated(setting: "Field[object]") -> str:
         case float():
             return f"{setting.default:g}"
         case _:
-            return "one per core" if setting.name == "frame_fetchers" else str(setting.default)
+            return MOST_PER_CORE.get(setting.name, str(setting.default))
 
 
 @pytest.mark.parametrize("setting", fields(Settings), ids=lambda setting: setting.name)

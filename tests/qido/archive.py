@@ -1,21 +1,20 @@
 """Small archives, written into an index as its own writer would: with its texts for "absent", and its padding."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
-from pathlib import Path
 from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Connection, Table, select
 
-from ahi.cache import Cache
 from ahi.described import Described
-from ahi.fetchers import Fetchers
-from ahi.store import ImageSets
+from ahi.image_set import ImageSetKey
+from ahi.store import LocatedImageSet
 from db import schema
 from db.engine import Database
+from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from qido import routes
@@ -27,11 +26,15 @@ ROOT = "http://proxy.example:8080/aetitle"
 
 @dataclass(frozen=True)
 class Series:
-    """One series: `uid`, columns of the table, and for each instance its columns."""
+    """One series: `uid`, columns of the table, for each instance its columns, and where there are image sets of it.
+
+    An instance with `datastore` among its columns is in the image set of its series there.
+    """
 
     uid: str
     columns: Mapping[str, Any] = field(default_factory=dict)
     instances: tuple[Mapping[str, Any], ...] = ()
+    datastores: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,17 @@ def _write_study(connection: Connection, study: Study) -> None:
         series_key = _insert(
             connection, schema.series, study_pkey=study_key, seriesinstanceuid=series.uid, **series.columns
         )
+        for datastore in series.datastores:
+            _image_set(connection, series_key, datastore)
         for columns in series.instances:
-            _insert(connection, schema.instance, series_pkey=series_key, imageset_pkey=1, **columns)
+            datastore, values = columns.get("datastore"), {k: v for k, v in columns.items() if k != "datastore"}
+            image_set_key = _image_set(connection, series_key, datastore) if datastore else 1
+            _insert(connection, schema.instance, series_pkey=series_key, imageset_pkey=image_set_key, **values)
+
+
+def _image_set(connection: Connection, series_key: int, datastore: str) -> int:
+    name = f"{series_key}-{datastore}"
+    return _key(connection, schema.imageset, series_pkey=series_key, datastoreid=datastore, imagesetid=name)
 
 
 def _key(connection: Connection, table: Table, **unique: Any) -> int:
@@ -79,13 +91,21 @@ def _insert(connection: Connection, table: Table, **columns: Any) -> int:
     return key
 
 
-def client(database: Database, max_results: int = 1000) -> FlaskClient:
-    """A client of a service that does nothing but search."""
-    fetchers, cache = Fetchers([]), Cache(Path("unused"), 0)  # these archives have no image sets
-    described = Described(ImageSets(fetchers, cache, fresh_seconds=60), fetchers)
+class _Gone(Described):
+    """What AHI tells of image sets that are in the index only: it no longer has them."""
+
+    def __init__(self) -> None:
+        """It asks nobody."""
+
+    def locate(self, _keys: Sequence[ImageSetKey]) -> Mapping[ImageSetKey, LocatedImageSet]:
+        return {}
+
+
+def client(database: Database, max_results: int = 1000, scope: Scope = EVERYTHING) -> FlaskClient:
+    """A client, who may see what is in `scope`, of a service that does nothing but search."""
     app = Flask(__name__, static_folder=None)
-    archive = Archive(database, described, 100, lambda: ROOT)
-    app.register_blueprint(routes.blueprint(archive, max_results), url_prefix="/aetitle")
+    archive = Archive(database, _Gone(), 100, lambda: ROOT)
+    app.register_blueprint(routes.blueprint(archive, lambda: scope, max_results), url_prefix="/aetitle")
     app.register_error_handler(ProxyError, respond.problem)
     return app.test_client()
 

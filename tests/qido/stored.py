@@ -14,14 +14,14 @@ from flask.testing import FlaskClient
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage
 
-from ahi.client import AhiClient
 from ahi.described import Described
-from ahi.fetchers import Fetchers
 from ahi.store import ImageSets
+from datastore.faults import Faults
 from datastore.importer import import_files
 from datastore.index import IndexFiller
 from datastore.storage import Storage
 from db.engine import Database
+from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from qido import routes
@@ -150,19 +150,22 @@ def index(storage: Storage, url: str, *, instances: bool) -> None:
 
 
 @contextmanager
-def fetched(storage: Storage, folder: Path) -> Iterator[tuple[ImageSets, Fetchers]]:
-    """The image sets of a storage, through fetchers and over HTTP."""
-    with served(storage) as url, pytest.MonkeyPatch.context() as environment:
+def fetched(
+    storage: Storage, folder: Path, faults: Faults | None = None, *, fresh_seconds: float = 600
+) -> Iterator[Described]:
+    """The image sets of a storage, through a fetcher and over HTTP."""
+    with served(storage, faults) as url, pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
         environment.setenv("AWS_ACCESS_KEY_ID", "test")
         environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        with fetching(AhiClient(region="us-east-1"), folder) as (fetchers, cache):
-            yield ImageSets(fetchers, cache, fresh_seconds=600), fetchers
+        with fetching(folder, fresh_seconds=fresh_seconds) as (fetchers, cache):
+            yield Described(ImageSets(fetchers, cache, fresh_seconds=fresh_seconds), fetchers)
 
 
-def searching(database: Database, described: Described, most: int = 100) -> FlaskClient:
-    """A client of a service that does nothing but search."""
+def searching(database: Database, described: Described, most: int = 100, scope: Scope = EVERYTHING) -> FlaskClient:
+    """A client, who may see what is in `scope`, of a service that does nothing but search."""
     app = Flask(__name__, static_folder=None)
-    app.register_blueprint(routes.blueprint(Archive(database, described, most, lambda: ROOT)), url_prefix="/aetitle")
+    archive = Archive(database, described, most, lambda: ROOT)
+    app.register_blueprint(routes.blueprint(archive, lambda: scope), url_prefix="/aetitle")
     app.register_error_handler(ProxyError, respond.problem)
     return app.test_client()

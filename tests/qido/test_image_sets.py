@@ -9,6 +9,8 @@ from flask.testing import FlaskClient
 from ahi.described import Described
 from datastore.storage import Storage
 from db.engine import Database
+from db.scope import Scope
+from qido.plan_filter import parse_filter
 from tests.qido.stored import ROOT, data_sets, fetched, index, searching, store
 
 
@@ -19,8 +21,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Storage:
 
 @pytest.fixture(scope="session")
 def described(stored: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Described]:
-    with fetched(stored, tmp_path_factory.mktemp("fetched")) as (image_sets, fetchers):
-        yield Described(image_sets, fetchers)
+    with fetched(stored, tmp_path_factory.mktemp("fetched")) as described:
+        yield described
 
 
 @pytest.fixture(scope="session")
@@ -331,3 +333,24 @@ def test_every_representation_has_what_was_filled(client: FlaskClient, accept: s
         resource = f"studies/1.2.1/instances?InstanceNumber=3&includefield={field}"
         text = client.get(f"/aetitle/{resource}", headers={"Accept": accept}).get_data(as_text=True)
         assert "SliceThickness" in text and "1.25" in text
+
+
+@pytest.mark.parametrize(
+    ("resource", "uids"),
+    [
+        ("studies?StudyInstanceUID=1.2.1&PatientAge=050Y", []),
+        ("studies/1.2.3/instances?SliceThickness=2.5", ["1.2.3.1.2"]),
+        ("instances?StudyInstanceUID=1.2.1&SliceThickness=2.5", []),
+        ("instances", ["1.2.3.1.1", "1.2.3.1.2"]),
+        ("studies/1.2.3/instances?includefield=all", ["1.2.3.1.1", "1.2.3.1.2"]),
+    ],
+)
+def test_what_is_out_of_scope_is_not_read_either(
+    with_rows: Database, without_rows: Database, described: Described, resource: str, uids: list[str]
+) -> None:
+    for index in (with_rows, without_rows):
+        limited = searching(index, described, scope=Scope(filters=(parse_filter("PatientID", ["P2"]),)))
+        assert [result["00080018"]["Value"][0] for result in results(limited, resource)] == uids
+        elsewhere = searching(index, described, scope=Scope(frozenset({"another data store"})))
+        assert elsewhere.get(f"/aetitle/{resource}").status_code == (404 if "/" in resource.partition("?")[0] else 200)
+        assert uids == [] or "/" in resource or results(elsewhere, resource) == []

@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 from dicomweb_client import DICOMwebClient
 
+from datastore.embedded import Embedded
 from tests.service.archive import Sample, write_samples
+from tests.service.clinic import Clinic, write_clinic
 from tests.service.process import ROOT, Service
+
+pytest.register_assert_rewrite("tests.service.answers", "tests.service.expected")
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +49,19 @@ def service(datastore_root: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 def client(service: Service) -> DICOMwebClient:
     """A real client of it."""
     return DICOMwebClient(service.root)
+
+
+@pytest.fixture(scope="session")
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Clinic:
+    """A small archive as viewers meet it."""
+    return write_clinic(tmp_path_factory.mktemp("clinic"))
+
+
+@pytest.fixture(scope="session")
+def clinic_service(clinic: Clinic, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that has it."""
+    root = tmp_path_factory.mktemp("clinic-store")
+    Embedded(root).fill([clinic.folder])
+    service = Service(tmp_path_factory.mktemp("clinic-service"), {"DATASTORE_ROOT": str(root)})
+    yield service
+    service.stop()

@@ -26,11 +26,12 @@ class Service:
         self.port = free_port()
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         own = {"HOST": "127.0.0.1", "PORT": str(self.port), "CACHE_ROOT": str(folder / "cache")}
+        self._environment = {**inherited, **own, **environment}
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "main.py")],
                 cwd=folder,
-                env={**inherited, **own, **environment},
+                env=self._environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -58,6 +59,11 @@ class Service:
         except OSError:
             return 0
 
+    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Another command of the program, run with the same settings."""
+        command = [sys.executable, str(ROOT / "main.py"), *arguments]
+        return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=60)
+
     def wait(self, condition: Callable[[], bool], seconds: float) -> None:
         """Until the condition holds; the log is in the failure when it does not."""
         deadline = time.monotonic() + seconds
@@ -68,6 +74,10 @@ class Service:
     def children(self) -> set[int]:
         """The processes below it that are alive."""
         return {pid for pid, parent in _processes() if parent == self.process.pid}
+
+    def named(self, beginning: str) -> list[int]:
+        """The processes below it whose name, as `ps` shows it, begins like that."""
+        return sorted(pid for pid in self.children() if _name(pid).startswith(beginning))
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal it and wait for its end; the exit status."""
@@ -82,6 +92,13 @@ def _processes() -> Iterator[tuple[int, int]]:
             state, parent = path.read_text().rpartition(")")[2].split()[:2]
             if state != "Z":
                 yield int(path.parent.name), int(parent)
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:  # it ended meanwhile
+        return ""
 
 
 def alive(pid: int) -> bool:

@@ -2,9 +2,6 @@
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,46 +15,12 @@ from sqlalchemy.engine import make_url
 
 from datastore.index import IndexFiller
 from datastore.storage import Storage
-from tests.servers import MariaDb, free_port
+from tests.servers import MariaDb
+from tests.service.ahi import Ahi
 from tests.service.archive import Sample
-from tests.service.process import ROOT, Service
+from tests.service.process import Service
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
-
-
-class Ahi:
-    """The data store as a server of its own, which can go and come back on the same port."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self.port = free_port()
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "main.py", "datastore", "--port", str(self.port)],
-            cwd=ROOT,
-            env={**os.environ, "DATASTORE_ROOT": str(self._root)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        assert self._process.stdout
-        assert self._process.stdout.readline().startswith(b"AWS_ENDPOINT_URL")
-
-    def stop(self) -> None:
-        self._process.terminate()
-        assert self._process.stdout
-        self._process.stdout.close()
-        self._process.wait(timeout=10)
-
-    def faults(self, text: str) -> None:
-        """Inject faults; none for an empty text."""
-        answer = requests.put(f"{self.url}/faults", json={"faults": text}, timeout=5)
-        answer.raise_for_status()
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,30 @@
 
 import pytest
 
+from ahi.codecs import HAS_OPENJPH, PixelFormat
 from dicomweb.errors import NotAcceptable
-from wado.representation import METADATA_OFFERS, RENDERED_OFFERS, Accept, frame_offers, instance_offers
+from wado.representation import (
+    METADATA_OFFERS,
+    RENDERED_OFFERS,
+    Accept,
+    Kind,
+    agree,
+    frame_offers,
+    instance_offers,
+)
 
 ELE = "1.2.840.10008.1.2.1"
 RPCL = "1.2.840.10008.1.2.4.202"
 J2K = "1.2.840.10008.1.2.4.90"
 JPEG = "1.2.840.10008.1.2.4.50"
 MP4 = "1.2.840.10008.1.2.4.102"
+HTJ2K = "1.2.840.10008.1.2.4.201"
+JPEG_LS = "1.2.840.10008.1.2.4.80"
+RLE = "1.2.840.10008.1.2.5"
+
+CT = PixelFormat(512, 512, 1, 16, 1, "MONOCHROME2")
+DOSE = PixelFormat(10, 10, 1, 32, 0, "MONOCHROME2")
+MASK = PixelFormat(10, 10, 1, 1, 0, "MONOCHROME2")
 
 NATIVE = f"application/octet-stream; transfer-syntax={ELE}"
 AS_STORED = f"image/jphc; transfer-syntax={RPCL}"
@@ -80,12 +96,12 @@ def test_a_video_is_sent_as_it_is() -> None:
     [
         (None, ELE, None),
         ('multipart/related; type="application/dicom"', ELE, True),
-        ('multipart/related;type="application/dicom";transfer-syntax=*', ELE, True),
-        ('multipart/related; type="application/dicom"; transfer-syntax=*;', ELE, True),
+        ('multipart/related;type="application/dicom";transfer-syntax=*', RPCL, True),
+        ('multipart/related; type="application/dicom"; transfer-syntax=*;', RPCL, True),
         (f'multipart/related; transfer-syntax={ELE}; type="application/dicom"', ELE, True),
         (f'multipart/related; type="application/dicom"; transfer-syntax={RPCL}', RPCL, True),
         ("application/dicom", ELE, False),
-        ("application/dicom; transfer-syntax=*", ELE, False),
+        ("application/dicom; transfer-syntax=*", RPCL, False),
     ],
 )
 def test_an_instance_is_explicit_little_endian_unless_asked_otherwise(
@@ -128,3 +144,86 @@ def test_metadata_is_dicom_json(query: tuple[str, ...], accept: str | None) -> N
 def test_a_picture_is_a_jpeg_unless_asked_otherwise(query: tuple[str, ...], accept: str | None, expected: str) -> None:
     chosen = Accept.from_request(query, accept).choose(RENDERED_OFFERS, single=True, multipart=False)
     assert chosen.offer.media_type == expected
+
+
+ENCODED = {HTJ2K, RPCL} if HAS_OPENJPH else set()
+
+
+@pytest.mark.parametrize(
+    ("stored", "pixels", "expected"),
+    [
+        pytest.param(RPCL, CT, {ELE, RPCL, HTJ2K, J2K, JPEG_LS, RLE}, id="16 bits"),
+        pytest.param(J2K, CT, {ELE, J2K, JPEG_LS, RLE} | ENCODED, id="16 bits in JPEG 2000"),
+        pytest.param(RPCL, DOSE, {ELE, RPCL, HTJ2K, RLE}, id="32 bits"),
+        pytest.param(ELE, MASK, {ELE}, id="one bit"),
+        pytest.param(JPEG, CT, {ELE, JPEG}, id="lossy"),
+        pytest.param(MP4, None, {MP4}, id="video"),
+        pytest.param(RPCL, None, {ELE, RPCL}, id="pixels that nobody describes"),
+    ],
+)
+def test_frames_are_encoded_again_where_nothing_is_lost(
+    stored: str, pixels: PixelFormat | None, expected: set[str]
+) -> None:
+    assert {offer.transfer_syntax_uid for offer in frame_offers(stored, pixels)} == expected
+
+
+@pytest.mark.parametrize(
+    ("accept", "syntax"),
+    [
+        (None, ELE),
+        ("*/*", ELE),
+        ("image/*", RPCL),
+        ("application/octet-stream; transfer-syntax=*", RPCL),
+        ("image/jphc", RPCL),
+        (f"image/jphc; transfer-syntax={HTJ2K}", HTJ2K),
+        ("image/jls", JPEG_LS),
+        ("image/x-jls", JPEG_LS),
+        ("image/dicom-rle", RLE),
+        ("image/jp2", J2K),
+        (f"image/jp2; transfer-syntax={J2K}", J2K),
+        (f"image/jls; q=0.5, image/dicom-rle; transfer-syntax={RLE}", RLE),
+    ],
+)
+def test_another_encoding_is_what_one_has_to_ask_for(accept: str | None, syntax: str) -> None:
+    chosen = Accept.from_request((), accept).choose(frame_offers(RPCL, CT), single=True)
+    assert chosen.offer.transfer_syntax_uid == syntax
+
+
+def test_binary_pixels_as_stored_are_native() -> None:
+    chosen = Accept.from_request((), "application/octet-stream; transfer-syntax=*").choose(
+        frame_offers(ELE, DOSE), single=True
+    )
+    assert chosen.offer.transfer_syntax_uid == ELE
+
+
+IMAGE = Kind(RPCL, True, CT)
+OTHER_IMAGE = Kind(JPEG, True, CT)
+FILM = Kind(MP4, True, None)
+REPORT = Kind(RPCL, False, None)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "syntax", "expected"),
+    [
+        pytest.param((IMAGE, REPORT), RPCL, (RPCL, ELE), id="images and a report"),
+        pytest.param((REPORT, IMAGE), RLE, (ELE, RLE), id="the report first"),
+        pytest.param((REPORT,), RPCL, (ELE,), id="a report alone"),
+        pytest.param((IMAGE, OTHER_IMAGE), RPCL, (RPCL, ELE), id="one image cannot"),
+        pytest.param((IMAGE, FILM), RLE, (RLE, MP4), id="a video cannot, and has no native form"),
+        pytest.param((IMAGE, OTHER_IMAGE, REPORT), "*", (RPCL, JPEG, ELE), id="as stored"),
+    ],
+)
+def test_each_part_has_a_transfer_syntax_of_its_own(
+    kinds: tuple[Kind, ...], syntax: str, expected: tuple[str, ...]
+) -> None:
+    """PS3.18 Section 8.7.8."""
+    accept = Accept.from_request((), f'multipart/related; type="application/dicom"; transfer-syntax={syntax}')
+    chosen = agree({kind: kind.files for kind in kinds}, accept, single=False)
+    assert tuple(chosen[kind].offer.transfer_syntax_uid for kind in kinds) == expected
+
+
+@pytest.mark.parametrize("kinds", [(OTHER_IMAGE,), (OTHER_IMAGE, REPORT), (FILM, OTHER_IMAGE)])
+def test_a_transfer_syntax_that_no_image_can_be_had_in_is_refused(kinds: tuple[Kind, ...]) -> None:
+    accept = Accept.from_request((), f'multipart/related; type="application/dicom"; transfer-syntax={RPCL}')
+    with pytest.raises(NotAcceptable):
+        agree({kind: kind.files for kind in kinds}, accept, single=False)

@@ -1,0 +1,44 @@
+# syntax=docker/dockerfile:1
+# The service as an image for amd64 and arm64, without compilers: every dependency comes as a wheel.
+#   docker build --tag ahi-dicomweb-proxy .
+#   docker run --read-only --tmpfs /tmp --publish 8080:8080 --env DB_SECRET_ARN=... --env AWS_DEFAULT_REGION=... \
+#       --volume dicomweb-cache:/var/cache/ahi-dicomweb-proxy ahi-dicomweb-proxy
+ARG PYTHON=3.13-slim-bookworm
+
+FROM python:${PYTHON} AS build
+WORKDIR /build
+COPY requirements.txt ./
+RUN python -m venv /opt/venv \
+    && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary=:all: --requirement requirements.txt \
+    && /opt/venv/bin/python -m compileall -q -j 0 /opt/venv/lib \
+    && /opt/venv/bin/pip uninstall --yes --disable-pip-version-check pip
+
+FROM python:${PYTHON}
+# A number and not a name: Kubernetes' runAsNonRoot looks at it. The folders are made here, with their owner, because a
+# volume takes both from the image.
+RUN groupadd --system --gid 10001 dicomweb \
+    && useradd --system --uid 10001 --gid dicomweb --no-create-home --shell /usr/sbin/nologin dicomweb \
+    && install --directory --owner dicomweb --group dicomweb --mode 0700 /var/cache/ahi-dicomweb-proxy
+COPY --from=build /opt/venv /opt/venv
+WORKDIR /opt/ahi-dicomweb-proxy
+COPY main.py ./
+COPY app ./app
+COPY qido ./qido
+COPY wado ./wado
+COPY ahi ./ahi
+COPY db ./db
+COPY dicomweb ./dicomweb
+COPY datastore ./datastore
+RUN ["/opt/venv/bin/python", "-m", "compileall", "-q", "."]
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    HOST=0.0.0.0 \
+    PORT=8080 \
+    CACHE_ROOT=/var/cache/ahi-dicomweb-proxy/cache \
+    DATASTORE_ROOT=/var/cache/ahi-dicomweb-proxy/data
+USER 10001:10001
+VOLUME ["/var/cache/ahi-dicomweb-proxy", "/tmp"]
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --start-interval=2s --retries=3 CMD ["python", "main.py", "probe"]
+CMD ["python", "main.py"]

@@ -1,0 +1,97 @@
+"""AE titles: the roots below which the service is found, and what of the archive each of them shows."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from db.scope import EVERYTHING, Scope
+from dicomweb.errors import BadRequest
+from qido.plan_filter import Filter, parse_filter
+
+DEFAULT = "aetitle"
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,15}\Z")  # what a path takes of PS3.5 Section 6.2, AE
+_DATASTORE_ID = re.compile(r"[0-9a-z]{32}\Z")
+_MEMBERS = {"datastores", "filter"}
+
+
+@dataclass(frozen=True)
+class AeTitle:
+    """A name in paths, and what is seen below it."""
+
+    name: str
+    scope: Scope
+
+
+@dataclass(frozen=True)
+class ServiceRoot:
+    """A path below which all resources are, and what is seen there."""
+
+    path: str
+    scope: Scope
+
+
+def parse_ae_titles(text: str) -> tuple[AeTitle, ...]:
+    """The AE titles of a JSON object, by name: `{"research": {"datastores": ["..."], "filter": {"Modality": "MR"}}}`.
+
+    Without `datastores` all are seen. Each value of `filter` is a text or a list of texts, any of which is to match; a
+    search takes the same texts. ValueError says in one line what is wrong.
+    """
+    try:
+        document = json.loads(text, object_pairs_hook=_each_once)
+    except json.JSONDecodeError:
+        raise ValueError("is not JSON") from None
+    if not isinstance(document, dict):
+        raise ValueError("is not a JSON object with a member for each AE title")
+    return tuple(_ae_title(name, members) for name, members in document.items())
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"has {twice!r} twice")
+    return dict(pairs)
+
+
+def _ae_title(name: str, members: Any) -> AeTitle:
+    if not _NAME.match(name):
+        raise ValueError(f"has a name that is not 1 to 16 letters, digits, `-`, `_`, and `.` but first: {name!r}")
+    if not isinstance(members, dict) or not members.keys() <= _MEMBERS:
+        raise ValueError(f"has other members than {' and '.join(sorted(_MEMBERS))} for {name}")
+    filters = members.get("filter", {})
+    if not isinstance(filters, dict):
+        raise ValueError(f"has a filter that is not an object of keywords and values for {name}")
+    datastore_ids = frozenset(_datastore_ids(name, members["datastores"])) if "datastores" in members else None
+    return AeTitle(name, Scope(datastore_ids, tuple(_filter(name, *pair) for pair in filters.items())))
+
+
+def _datastore_ids(name: str, value: Any) -> Sequence[str]:
+    texts = _texts(value)
+    if not texts or not all(map(_DATASTORE_ID.match, texts)):
+        raise ValueError(f"has datastores that are not IDs of 32 digits and lower-case letters for {name}")
+    return texts
+
+
+def _filter(name: str, keyword: str, value: Any) -> Filter:
+    try:
+        return parse_filter(keyword, _texts(value))
+    except BadRequest as error:
+        raise ValueError(f"has a filter that cannot be for {name}: {error}") from None
+
+
+def _texts(value: Any) -> Sequence[str]:
+    """A text, or a list of them; none for all else."""
+    texts = value if isinstance(value, list) else [value]
+    return texts if all(isinstance(text, str) for text in texts) else ()
+
+
+def service_roots(ae_titles: Sequence[AeTitle], *, dcm4chee_paths: bool) -> list[ServiceRoot]:
+    """The roots of all AE titles, that of the default, which shows everything unless it is redefined, first.
+
+    With `dcm4chee_paths` each AE title has another root, as dcm4chee has it.
+    """
+    by_name = {DEFAULT: EVERYTHING, **{title.name: title.scope for title in ae_titles}}
+    forms = ("/{}", "/dcm4chee-arc/aets/{}/rs") if dcm4chee_paths else ("/{}",)
+    return [ServiceRoot(form.format(name), scope) for form in forms for name, scope in by_name.items()]

@@ -1,0 +1,18 @@
+"""What the service tells who started it: sd_notify(3), a datagram on the socket that NOTIFY_SOCKET names."""
+
+import os
+import socket
+
+READY = "READY=1"
+STOPPING = "STOPPING=1"
+
+
+def notify(state: str) -> None:
+    """Tell systemd; nothing where nobody asked to be told."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):  # Linux' abstract namespace
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as end:
+        end.sendto(state.encode(), address)

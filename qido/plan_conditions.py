@@ -1,0 +1,174 @@
+"""From the conditions of a query to those of a statement. All that a client sent becomes a bound parameter."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, and_, exists, false, func, literal, not_, or_
+from sqlalchemy.sql import ColumnElement
+
+from db import schema
+from db.comparison import exactly, like, like_folded, may_begin_with, number
+from db.fuzzy import has_word_like
+from db.scope import Scope
+from qido.attributes import MODALITIES_IN_STUDY, MODALITY, Attribute, Matching
+from qido.conditions import AnyOf, Between, Condition, Empty, Equal, Fuzzy, Like, Match, Period
+from qido.names import EMPTY_ENDS, fuzzy_words, group_patterns, literal_start
+from qido.plan_tables import Truth, column_of
+
+
+def holds(condition: Condition, scope: Scope) -> Truth:
+    """Whether a row fulfils the condition, of what is in scope; its tables are those of its keys."""
+    match condition:
+        case AnyOf(attribute, matches) if attribute == MODALITIES_IN_STUDY:
+            return _some_series(matches, scope)
+        case AnyOf(attribute, matches):
+            return any_of(attribute, matches)
+        case Period(date, time, first, last):
+            return and_(*_period(column_of(date), column_of(time), first, last))
+
+
+def any_of(attribute: Attribute, matches: tuple[Match, ...]) -> Truth:
+    """Whether a row of the attribute's table fulfils one of `matches`."""
+    return _any_of(attribute, column_of(attribute), matches)
+
+
+def _some_series(matches: tuple[Match, ...], scope: Scope) -> Truth:
+    """ModalitiesInStudy: at least one series has a modality that matches (PS3.4 Section C.3.4); empty: none has one."""
+    sibling = schema.series.alias("sibling")
+    modality = sibling.c[MODALITY.column]
+    of_study = and_(sibling.c.study_pkey == schema.study.c.study_pkey, *scope.series_by(sibling.c.series_pkey))
+    wanted = tuple(match for match in matches if match != Empty())
+    found = exists().where(of_study, _any_of(MODALITY, modality, wanted)).correlate(schema.study)
+    if Empty() not in matches:
+        return found
+    return or_(found, ~exists().where(of_study, not_(is_empty(MODALITY, modality))).correlate(schema.study))
+
+
+def _period(day: Column[Any], clock: Column[Any], first: datetime | None, last: datetime | None) -> list[Truth]:
+    """An unknown time may be any time of its day: the index loses every time that has a fraction."""
+    found: list[Truth] = []
+    if first:
+        found += [
+            day >= first.date(),
+            or_(day > first.date(), clock >= first.time(), clock.is_(None)),
+        ]
+    if last:
+        found += [
+            day <= last.date(),
+            or_(day < last.date(), clock <= last.time(), clock.is_(None)),
+        ]
+    return found
+
+
+def _any_of(attribute: Attribute, column: ColumnElement[Any], matches: tuple[Match, ...]) -> Truth:
+    """Whether one of `matches` holds; `column` is the attribute's, or an alias of it."""
+    equal = [match.value for match in matches if isinstance(match, Equal)]
+    found = [_one_of(attribute, column, equal)] if equal else []
+    found += [_one(attribute, column, match) for match in matches if not isinstance(match, Equal)]
+    return or_(false(), *found)
+
+
+def _one_of(attribute: Attribute, column: ColumnElement[Any], values: list[Any]) -> Truth:
+    match attribute.matching:
+        case Matching.NUMBER:
+            return as_number(column).in_(values)
+        case Matching.NAME | Matching.DESCRIPTION:
+            return or_(*(_TEXT[attribute.matching](attribute, column, value) for value in values))
+        case _:
+            present = [value for value in values if value not in attribute.placeholders]
+            return identical(column, present) if present else false()
+
+
+def _one(attribute: Attribute, column: ColumnElement[Any], match: Match) -> Truth:
+    match match:
+        case Equal(value):
+            return _one_of(attribute, column, [value])
+        case Like(pattern):
+            return _TEXT[attribute.matching](attribute, column, pattern)
+        case Between(first, last):
+            return _between(attribute, column, first, last)
+        case Empty():
+            return is_empty(attribute, column)
+        case Fuzzy(value):
+            return or_(_name(attribute, column, value), _sounds_like(attribute, column, value))
+
+
+def _between(attribute: Attribute, column: ColumnElement[Any], first: Any, last: Any) -> Truth:
+    ends = ([column >= first] if first is not None else []) + ([column <= last] if last is not None else [])
+    if attribute.matching is Matching.DATE:
+        return and_(*ends)
+    over_midnight = first is not None and last is not None and first > last
+    return or_(column.is_(None), or_(*ends) if over_midnight else and_(*ends))
+
+
+def is_empty(attribute: Attribute, column: ColumnElement[Any]) -> Truth:
+    """Whether the index has no value, or one of the texts that mean "absent"."""
+    if attribute.matching in (Matching.DATE, Matching.TIME) or _is_integer(column):
+        return column.is_(None)
+    return or_(column.is_(None), bare(column).in_(sorted(attribute.placeholders)))
+
+
+def as_number(column: ColumnElement[Any]) -> ColumnElement[int]:
+    """The column as an integer, whatever its type."""
+    return column if _is_integer(column) else number(column)
+
+
+def _is_integer(column: ColumnElement[Any]) -> bool:
+    return column.type.python_type is int
+
+
+def identical(column: ColumnElement[str], values: Sequence[str]) -> Truth:
+    """One of `values` to the last character, but for blanks after it; an index of the column can find it."""
+    padded = [text for value in values for text in (value, f"{value} ")]  # PS3.5 Section 6.2: to an even length
+    return and_(column.in_(padded), bare(column).in_(values))
+
+
+def _text_exactly(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
+    begins = _begins(column, literal_start(pattern))
+    return and_(like(func.trim(column), pattern), *begins, _no_placeholder(attribute, column))
+
+
+def _text_folded(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
+    return and_(like_folded(func.trim(column), pattern), _no_placeholder(attribute, column))
+
+
+def _name(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
+    """Whether a component group of the name matches, or several in a row."""
+    patterns, start = group_patterns(pattern)
+    groups = literal("=") + func.trim(column) + literal("=")
+    for delimiters in EMPTY_ENDS:
+        groups = func.replace(groups, delimiters, "=")
+    found = or_(false(), *(like_folded(groups, wanted) for wanted in patterns))
+    indexed = isinstance(column, Column) and column.index  # else to narrow only means to trust the column's collation
+    return and_(found, *(_begins(column, start) if indexed else []), _no_placeholder(attribute, column))
+
+
+def _sounds_like(attribute: Attribute, column: ColumnElement[str], text: str) -> Truth:
+    """Whether the name has each word of `text`, in any group and order; wildcards count only at the ends of words."""
+    words = fuzzy_words(text)
+    if not words:
+        return false()
+    return and_(_no_placeholder(attribute, column), *(has_word_like(column, word) for word in words))
+
+
+def _begins(column: ColumnElement[str], start: str) -> list[Truth]:
+    return [may_begin_with(column, start)] if start else []
+
+
+def _no_placeholder(attribute: Attribute, column: ColumnElement[str]) -> Truth:
+    """Keeps a pattern from matching the texts that mean "absent"."""
+    return bare(column).not_in(sorted(attribute.placeholders))
+
+
+def bare(column: ColumnElement[str]) -> ColumnElement[str]:
+    """The stored text without blanks around it, for a comparison to the last character."""
+    return exactly(func.trim(column))
+
+
+_TEXT: dict[Matching, Callable[[Attribute, ColumnElement[str], str], Truth]] = {
+    Matching.CODE: _text_exactly,
+    Matching.ID: _text_exactly,
+    Matching.DESCRIPTION: _text_folded,
+    Matching.NAME: _name,
+}

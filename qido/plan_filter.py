@@ -1,0 +1,50 @@
+"""Matching keys that are fixed for whoever asks: parsed as those of a search, and met by all that is in scope."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Table
+
+from db import schema
+from db.scope import Truth
+from dicomweb.errors import BadRequest
+from qido.attributes import BY_TAG, MODALITIES_IN_STUDY, MODALITY, Attribute, Level, Matching, parse_path
+from qido.conditions import Match, parse_matches
+from qido.plan_conditions import any_of
+
+
+@dataclass(frozen=True)
+class Filter:
+    """`attribute` fulfils at least one of `matches`; a filter of a `db.scope.Scope`."""
+
+    attribute: Attribute
+    matches: tuple[Match, ...]
+
+    @property
+    def table(self) -> Table:
+        """Where the attribute is: that of ModalitiesInStudy is Modality."""
+        return schema.series if self.of_some_series else schema.metadata.tables[self.attribute.table]
+
+    @property
+    def of_some_series(self) -> bool:
+        """ModalitiesInStudy: at least one series has a modality that matches (PS3.4 Section C.3.4)."""
+        return self.attribute is MODALITIES_IN_STUDY
+
+    def truth(self) -> Truth:
+        """The condition on the columns of the table."""
+        return any_of(MODALITY if self.of_some_series else self.attribute, self.matches)
+
+
+def parse_filter(name: str, values: Sequence[str]) -> Filter:
+    """The filter of a keyword or tag, of which any of the `values` is to match, each as the key of a search.
+
+    BadRequest if the index has no such attribute of patients, studies or series, or if everything would match.
+    """
+    path = parse_path(name)
+    attribute = BY_TAG.get(path[0]) if path and len(path) == 1 else None
+    if attribute is None or attribute.matching is Matching.NONE or attribute.level is Level.INSTANCE:
+        raise BadRequest(f"{name} is not an attribute of patients, studies or series that can be matched")
+    found = [parse_matches(attribute, value) for value in values]
+    if not found or not all(found):
+        raise BadRequest(f"{name} has no text to match, or one that matches everything")
+    return Filter(attribute, tuple(match for matches in found for match in matches))

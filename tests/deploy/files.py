@@ -1,0 +1,71 @@
+"""The files that deploy the service, read as what they are."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cfnlint.decode.cfn_yaml import load
+
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "systemd" / "ahi-dicomweb-proxy.service"
+ENVIRONMENT_FILE = ROOT / "systemd" / "ahi-dicomweb-proxy.env"
+DOCKERFILE = ROOT / "Dockerfile"
+TEMPLATES = (ROOT / "ecr-cfn-template.yaml", ROOT / "ecs-cfn-template.yaml")
+POLICY = ROOT / "doc" / "iam-policy.json"
+README = ROOT / "README.md"
+
+
+def instructions() -> Iterator[tuple[str, str]]:
+    """Each instruction of the Dockerfile with its arguments, continued lines joined."""
+    text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE)
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.strip():
+            name, _, arguments = line.partition(" ")
+            yield name, " ".join(arguments.split())
+
+
+def resources() -> dict[str, Any]:
+    """The resources of the template of the service."""
+    return _template()["Resources"]
+
+
+def sizes() -> dict[str, dict[str, Any]]:
+    """What TaskSize stands for."""
+    return _template()["Mappings"]["Sizes"]
+
+
+def _template() -> Any:
+    return load(str(TEMPLATES[1]))
+
+
+def container() -> dict[str, Any]:
+    """The one container of a task."""
+    (only,) = resources()["TaskDefinition"]["Properties"]["ContainerDefinitions"]
+    return dict(only)
+
+
+def statements() -> dict[str, list[dict[str, Any]]]:
+    """The statements of each policy that the service runs under, by the file that has it."""
+    (policy,) = resources()["TaskRole"]["Properties"]["Policies"]
+    of_task = [one.get("Fn::If", [None, one])[1] for one in policy["PolicyDocument"]["Statement"]]
+    return {TEMPLATES[1].name: of_task, POLICY.name: json.loads(POLICY.read_text())["Statement"]}
+
+
+def variables() -> dict[str, set[str]]:
+    """The environment variables that each file sets."""
+    in_image = (word.partition("=")[0] for name, words in instructions() if name == "ENV" for word in words.split())
+    in_unit = (
+        word.partition("=")[0]
+        for line in UNIT.read_text().splitlines()
+        if line.startswith("Environment=")
+        for word in line.removeprefix("Environment=").split()
+    )
+    in_file = re.findall(r"^#?([A-Z_]+)=", ENVIRONMENT_FILE.read_text(), flags=re.MULTILINE)
+    return {
+        DOCKERFILE.name: set(in_image),
+        TEMPLATES[1].name: {one["Name"] for one in container()["Environment"]},
+        UNIT.name: set(in_unit),
+        ENVIRONMENT_FILE.name: set(in_file),
+    }

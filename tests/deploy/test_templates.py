@@ -1,0 +1,137 @@
+"""The CloudFormation templates: clean, consistent, and no more rights than the code uses."""
+
+import json
+from collections.abc import Callable, Iterator
+from inspect import getmembers, isfunction
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.handlers
+import pytest
+from cfnlint.api import lint_file
+from moto.server import ThreadedMotoServer
+
+from ahi.client import AhiClient
+from ahi.image_set import ImageSetKey
+from db.secret import index_url
+from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
+from tests.datastore_server import served
+from tests.deploy.files import POLICY, README, TEMPLATES, container, resources, sizes, statements
+
+PORT = 8080
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_a_template_is_clean(template: Path) -> None:
+    assert [str(match) for match in lint_file(template)] == []
+
+
+def test_one_port_from_the_load_balancer_to_the_task() -> None:
+    found = resources()
+
+    def properties(name: str) -> dict[str, Any]:
+        return dict(found[name]["Properties"])
+
+    assert properties("TargetGroup")["Port"] == PORT
+    assert [one["ContainerPort"] for one in container()["PortMappings"]] == [PORT]
+    assert [one["ContainerPort"] for one in properties("Service")["LoadBalancers"]] == [PORT]
+    assert {"Name": "PORT", "Value": str(PORT)} in container()["Environment"]
+    for rule in (*properties("TaskSecurityGroup")["SecurityGroupIngress"], properties("LoadBalancerToTasks")):
+        assert (rule["FromPort"], rule["ToPort"]) == (PORT, PORT)
+
+
+def test_the_listeners_and_the_security_group_agree() -> None:
+    found = resources()
+    listeners = {one["Properties"]["Port"] for one in found.values() if one["Type"].endswith("::Listener")}
+    open_ports = {one["FromPort"] for one in found["LoadBalancerSecurityGroup"]["Properties"]["SecurityGroupIngress"]}
+    assert listeners == open_ports == {80, 443}
+    (redirect,) = found["HttpListener"]["Properties"]["DefaultActions"]
+    assert redirect["Type"] == "redirect"
+
+
+def test_the_task_cannot_write_outside_its_volumes() -> None:
+    mounts = {one["ContainerPath"] for one in container()["MountPoints"]}
+    assert container()["ReadonlyRootFilesystem"] is True
+    assert mounts == {"/var/cache/ahi-dicomweb-proxy", "/tmp"}  # noqa: S108 - as the image has them
+
+
+def test_the_cache_fits_its_storage() -> None:
+    for size in sizes().values():
+        assert int(size["CacheMaxBytes"]) * 1.05 + 5 * 2**30 < int(size["StorageGiB"]) * 2**30
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The calls to AWS that are made from here on, as the actions of a policy."""
+    seen: set[str] = set()
+
+    def record(model: Any, **_: Any) -> None:
+        seen.add(f"{model.service_model.signing_name}:{model.name}")
+
+    handlers = [*botocore.handlers.BUILTIN_HANDLERS, ("before-call", record)]
+    monkeypatch.setattr(botocore.handlers, "BUILTIN_HANDLERS", handlers)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    return seen
+
+
+@pytest.fixture
+def secrets() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
+NEEDS_NO_RIGHT = {"medical-imaging:GetDatastore", "medical-imaging:ListDatastores"}
+"""What the health check asks: that it is denied is an answer as well."""
+
+FOR_THE_CHECK = {"medical-imaging:SearchImageSets"}
+"""What only an operator's comparison of index and data store needs."""
+
+
+def test_the_policies_allow_what_the_code_calls_and_no_more(
+    calls: set[str], secrets: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "frame"
+    path.write_bytes(b"stored bytes")
+    key = ImageSetKey(DATASTORE_ID, identifier(1))
+    arguments: dict[str, tuple[Any, ...]] = {
+        "image_set": (key,),
+        "image_set_metadata": (key, "1"),
+        "image_frame": (key, frame_id(1)),
+        "ping": (DATASTORE_ID,),
+    }
+    methods: dict[str, Callable[..., Any]] = dict(getmembers(AhiClient, isfunction))
+    assert arguments.keys() | {"close"} == {name for name in methods if not name.startswith("_")}
+    with served(Shelf(image_set(1), frames={frame_id(1): (path, "image/jph")})) as url:  # type: ignore[arg-type]
+        monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
+        client = AhiClient(region="us-east-1")
+        for name, values in arguments.items():
+            methods[name](client, *values)
+        client.close()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets)
+    members = json.dumps({name: "x" for name in ("host", "username", "password", "dbname")})
+    manager = boto3.client("secretsmanager", region_name="us-east-1")
+    arn = manager.create_secret(Name="index", SecretString=members)["ARN"]
+    calls.discard("secretsmanager:CreateSecret")  # the test's own
+    index_url(arn, region="us-east-1")
+    for allowed in statements().values():
+        actions = {action for one in allowed for action in _listed(one["Action"])} - {"kms:Decrypt"}
+        assert actions - FOR_THE_CHECK == calls - NEEDS_NO_RIGHT
+
+
+def test_no_policy_allows_everything() -> None:
+    for allowed in statements().values():
+        for one in allowed:
+            assert not [word for word in (*_listed(one["Action"]), *_listed(one["Resource"])) if word == "*"]
+            assert all("*" not in action for action in _listed(one["Action"]))
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list) else [value]
+
+
+def test_the_readme_shows_the_policy_as_it_is() -> None:
+    assert f"```json\n{POLICY.read_text()}```" in README.read_text()

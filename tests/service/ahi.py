@@ -1,0 +1,52 @@
+"""AWS HealthImaging as the service sees it: the local data store as a server of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import requests
+
+from tests.servers import free_port
+from tests.service.process import ROOT
+
+
+class Ahi:
+    """The data store as a server of its own, which can go and come back on the same port."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.port = free_port()
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "main.py", "datastore", "--port", str(self.port)],
+            cwd=ROOT,
+            env={**os.environ, "DATASTORE_ROOT": str(self._root)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert self._process.stdout
+        assert self._process.stdout.readline().startswith(b"AWS_ENDPOINT_URL")
+
+    def stop(self) -> None:
+        self._process.terminate()
+        assert self._process.stdout
+        self._process.stdout.close()
+        self._process.wait(timeout=10)
+
+    def calls(self) -> dict[str, int]:
+        """How many calls of each operation came since the last time that this was asked."""
+        counted: dict[str, int] = requests.get(f"{self.url}/calls", timeout=5).json()
+        requests.delete(f"{self.url}/calls", timeout=5).raise_for_status()
+        return counted
+
+    def faults(self, text: str) -> None:
+        """Inject faults; none for an empty text."""
+        answer = requests.put(f"{self.url}/faults", json={"faults": text}, timeout=5)
+        answer.raise_for_status()

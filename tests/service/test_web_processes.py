@@ -1,0 +1,97 @@
+"""Several web processes are one service: one port, one fetch for all of them, and none that is missed when it dies."""
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.service.ahi import Ahi
+from tests.service.archive import Sample
+from tests.service.process import Service
+
+WEB_PROCESSES = 3
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+ONE_FRAME = {"Accept": 'multipart/related; type="application/octet-stream"'}
+
+
+@pytest.fixture(scope="module")
+def ahi(datastore_root: Path) -> Iterator[Ahi]:
+    ahi = Ahi(datastore_root)
+    yield ahi
+    ahi.stop()
+
+
+@pytest.fixture
+def several(datastore_root: Path, ahi: Ahi, tmp_path: Path) -> Iterator[Service]:
+    """A service with an empty cache."""
+    environment = {
+        **CREDENTIALS,
+        "DATABASE_URL": f"sqlite:///{datastore_root / 'index.sqlite'}",
+        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
+        "WEB_PROCESSES": str(WEB_PROCESSES),
+    }
+    service = Service(tmp_path, environment)
+    yield service
+    assert service.stop() == 0
+
+
+def test_a_killed_web_process_is_replaced_and_the_others_answer_meanwhile(several: Service) -> None:
+    before = several.named("web")
+    assert len(before) == WEB_PROCESSES
+    os.kill(before[0], signal.SIGKILL)
+    assert [several.status("/studies?limit=1") for _ in range(20)] == [200] * 20
+    several.wait(lambda: len(several.named("web")) == WEB_PROCESSES, 10)
+    assert set(before[1:]) < set(several.named("web"))
+
+
+def test_every_web_process_takes_connections(several: Service) -> None:
+    before = {pid: _cpu_ticks(pid) for pid in several.named("web")}
+    with ThreadPoolExecutor(24) as threads:
+        list(threads.map(lambda _: several.status("/studies?limit=25"), range(240)))
+    assert all(_cpu_ticks(pid) > ticks for pid, ticks in before.items())
+
+
+def _cpu_ticks(pid: int) -> int:
+    """User time in hundredths of a second."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
+
+
+def test_what_fifty_ask_for_at_once_is_fetched_once(several: Service, ahi: Ahi, samples: dict[str, Sample]) -> None:
+    study, series, instance = samples["CT_small.dcm"].uids
+    url = f"{several.root}/studies/{study}/series/{series}/instances/{instance}/frames/1"
+    ahi.calls()
+    ahi.faults("*:latency=200ms")
+    with ThreadPoolExecutor(50) as threads:
+        answers = list(threads.map(lambda _: requests.get(url, headers=ONE_FRAME, timeout=30), range(50)))
+    ahi.faults("")
+    assert {(answer.status_code, answer.content) for answer in answers} == {(200, answers[0].content)}
+    assert ahi.calls() == {"GetImageSet": 1, "GetImageSetMetadata": 1, "GetImageFrame": 1}
+
+
+def test_a_study_opened_by_twenty_costs_as_much_as_by_one(
+    several: Service, ahi: Ahi, samples: dict[str, Sample]
+) -> None:
+    sample = samples["emri_small_jpeg_2k_lossless.dcm"]
+    frames = int(sample.read().NumberOfFrames)
+    ahi.calls()
+    ahi.faults("GetImageFrame:latency=50ms")
+
+    def open_study(viewer: int) -> set[int]:
+        study, series, instance = sample.uids
+        form = "*" if viewer % 2 else "1.2.840.10008.1.2.1"
+        accept = {"Accept": f'multipart/related; type="application/octet-stream"; transfer-syntax={form}'}
+        paths = [f"/series/{series}/instances/{instance}/frames/{number + 1}" for number in range(frames)]
+        urls = [f"{several.root}/studies/{study}{path}" for path in ("/metadata", *paths)]
+        with requests.Session() as session:
+            return {
+                session.get(url, headers=accept if "/frames/" in url else {}, timeout=30).status_code for url in urls
+            }
+
+    with ThreadPoolExecutor(20) as threads:
+        assert set().union(*threads.map(open_study, range(20))) == {200}
+    ahi.faults("")
+    assert ahi.calls() == {"GetImageSet": 1, "GetImageSetMetadata": 1, "GetImageFrame": frames}
