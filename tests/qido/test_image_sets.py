@@ -348,9 +348,9 @@ def test_every_representation_has_what_was_filled(client: FlaskClient, accept: s
 def test_what_is_out_of_scope_is_not_read_either(
     with_rows: Database, without_rows: Database, described: Described, resource: str, uids: list[str]
 ) -> None:
-    for index in (with_rows, without_rows):
-        limited = searching(index, described, scope=Scope(filters=(parse_filter("PatientID", ["P2"]),)))
+    for database in (with_rows, without_rows):
+        limited = searching(database, described, scope=Scope(filters=(parse_filter("PatientID", ["P2"]),)))
         assert [result["00080018"]["Value"][0] for result in results(limited, resource)] == uids
-        elsewhere = searching(index, described, scope=Scope(frozenset({"another data store"})))
+        elsewhere = searching(database, described, scope=Scope(frozenset({"another data store"})))
         assert elsewhere.get(f"/aetitle/{resource}").status_code == (404 if "/" in resource.partition("?")[0] else 200)
         assert uids == [] or "/" in resource or results(elsewhere, resource) == []
