@@ -15,7 +15,7 @@ from ahi.prepared import PreparedImageSet, PreparedInstance
 from ahi.store import ImageSets, LocatedImageSet
 from dicomweb.dicom_json import DataSet
 
-_HERE_BYTES = 2**18
+HERE_BYTES = 2**18
 """Of JSON text of one image set; what is longer is read by a fetcher. It takes some milliseconds."""
 
 ALL = ("",)
@@ -61,7 +61,7 @@ class Described:
     def _begin(
         self, located: LocatedImageSet, instances: list[PreparedInstance], prefixes: tuple[str, ...], public_root: str
     ) -> _Read:
-        if sum(instance.json[1] for instance in instances) <= _HERE_BYTES:
+        if sum(instance.json[1] for instance in instances) <= HERE_BYTES:
             return _read(located.prepared, instances, prefixes, public_root)
         uids = tuple(instance.sop_instance_uid for instance in instances)
         name = prepared_cache_name(located.key, located.properties.version)

@@ -30,5 +30,6 @@ def fetching(cache_root: Path, *, fresh_seconds: float) -> Iterator[tuple[Fetche
 
 
 def _serve(listening: socket, cache_root: Path, fresh_seconds: float) -> None:
-    workshop = Workshop(AhiClient(region="us-east-1"), Cache(cache_root, CACHE_MAX_BYTES), Checked(fresh_seconds))
+    client = AhiClient(region="us-east-1", deadline_seconds=3)
+    workshop = Workshop(client, Cache(cache_root, CACHE_MAX_BYTES), Checked(fresh_seconds))
     serve(listening, workshop, Limits())
