@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ahi.described import ALL, Described
 from ahi.image_set import ImageSetKey
-from ahi.merged import LocatedInstance, merged
+from ahi.merged import LocatedInstance, merged, preferred
 from ahi.store import LocatedImageSet
 from db.engine import Database
 from db.scope import Scope
@@ -42,8 +42,11 @@ class Series:
     beyond: frozenset[int] = frozenset()
 
     def first(self, key: int) -> LocatedInstance | None:
-        """The instance that speaks for a patient, study or series: the first one of its first series."""
-        return next((instance for sets in self.by_key.get(key, ()) for instance in merged(sets)), None)
+        """The instance that speaks for a patient, study or series: of its first series, as that image set has it which
+        the series shows before others.
+        """
+        shown = (one for sets in self.by_key.get(key, ()) for one in preferred(sets))
+        return next(((one, instance) for one in shown for instance in one.prepared.instances), None)
 
     def instances(self, key: int) -> list[LocatedInstance]:
         """All instances, series by series in display order."""

@@ -102,35 +102,25 @@ def parse_query(
     options = {name: value.strip() for name, value in pairs}  # of a name given twice, the last counts
     keys = [_Key(path, value) for name, value in pairs if name not in _OPTIONS and (path := parse_path(name))]
     creators = {key.path[0]: key.value.strip() for key in keys if is_creator(key.path)}
-    found = _split((key for key in keys if not is_creator(key.path)), level, creators)
-    ways = {
-        "empty_values": _boolean(options, "emptyvaluematching"),
-        "value_lists": _boolean(options, "multiplevaluematching"),
-        "fuzzy": _boolean(options, "fuzzymatching"),
-    }
-    matches, lacking_matches = _matches(found.known, **ways), _matches(found.lacking, **ways)
     included = [name.strip() for key, value in pairs if key == "includefield" for name in value.split(",")]
     study_uid = study_uid and parse_uid(study_uid, "the study in the path")
     series_uid = series_uid and parse_uid(series_uid, "the series in the path")
-    warnings = [KEY_UNSUPPORTED.format(name) for name in dict.fromkeys(title(key.path) for key in found.unsupported)]
-    if not study_uid and not _names_one(matches):
-        warnings += [KEY_UNBOUNDED.format(key.keyword) for key, wanted in lacking_matches.items() if wanted]
-        lacking_matches = {key: () for key, wanted in lacking_matches.items() if not wanted}
+    asked = _matching(keys, options, level, creators, within_study=study_uid is not None)
     highest = Level.SERIES if study_uid and not series_uid else Level.INSTANCE if series_uid else Level.PATIENT
     return Query(
         level,
         study_uid,
         series_uid,
-        _conditions(matches, MOMENTS),
-        _returned(level, highest, included, matches),
+        _conditions(asked.known, MOMENTS),
+        _returned(level, highest, included, asked.known),
         min(_unsigned(options, "limit", max_results), max_results),
         _unsigned(options, "offset", 0),
-        tuple(warnings),
+        asked.warnings,
         tuple(_parse_order(level, name.strip()) for name in options.get("orderby", "").split(",") if name.strip()),
         _boolean(options, "count"),
         scope,
-        _lacking(level, included, creators, lacking_matches),
-        _conditions(lacking_matches, LACKING_MOMENTS),
+        _lacking(level, included, creators, asked.lacking),
+        _conditions(asked.lacking, LACKING_MOMENTS),
         _is_everything(included),
         highest,
     )
@@ -149,6 +139,32 @@ def _parse_order(level: Level, text: str) -> Order:
     if attribute is None or attribute.level > level or not attribute.orders:
         raise BadRequest(f"orderby names what results of the level {level.name.lower()} cannot be ordered by")
     return Order(attribute, text.startswith("-"))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to match, of the attributes that the index has and of those that it lacks; and what is ignored."""
+
+    known: dict[Attribute, tuple[Match, ...]]
+    lacking: dict[Lacking, tuple[Match, ...]]
+    warnings: tuple[str, ...]
+
+
+def _matching(
+    keys: Iterable[_Key], options: dict[str, str], level: Level, creators: dict[str, str], *, within_study: bool
+) -> _Asked:
+    ways = {
+        "empty_values": _boolean(options, "emptyvaluematching"),
+        "value_lists": _boolean(options, "multiplevaluematching"),
+        "fuzzy": _boolean(options, "fuzzymatching"),
+    }
+    split = _split((key for key in keys if not is_creator(key.path)), level, creators)
+    known, lacking = _matches(split.known, **ways), _matches(split.lacking, **ways)
+    warnings = [KEY_UNSUPPORTED.format(name) for name in dict.fromkeys(title(key.path) for key in split.unsupported)]
+    if not within_study and not _names_one(known):
+        warnings += [KEY_UNBOUNDED.format(key.keyword) for key, wanted in lacking.items() if wanted]
+        lacking = {key: () for key, wanted in lacking.items() if not wanted}
+    return _Asked(known, lacking, tuple(warnings))
 
 
 @dataclass(frozen=True)

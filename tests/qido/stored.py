@@ -88,7 +88,8 @@ def _ct(number: int, **elements: Any) -> Dataset:
 
 def data_sets() -> list[Dataset]:
     """Three studies. The first: a CT series of four, and a report. The second: of the same patient, two MR images. The
-    third: one series, of which AHI makes two image sets, because its instances disagree about the series.
+    third: one series, of which AHI makes two image sets, because its instances disagree about the series; the
+    primary one has the instance that came first, which is the second one.
     """
     report = {
         **_JANE,
@@ -121,8 +122,8 @@ def data_sets() -> list[Dataset]:
         made(**report),
         _ct(1, **second, SOPInstanceUID="1.2.2.1.1"),
         _ct(2, **second, SOPInstanceUID="1.2.2.1.2"),
-        _ct(1, **third, SOPInstanceUID="1.2.3.1.1", SeriesDescription="one"),
-        _ct(2, **third, SOPInstanceUID="1.2.3.1.2", SeriesDescription="other"),
+        _ct(2, **third, SOPInstanceUID="1.2.3.1.2", OperatorsName="First^In"),
+        _ct(1, **third, SOPInstanceUID="1.2.3.1.1", OperatorsName="Late^Too"),
     ]
 
 

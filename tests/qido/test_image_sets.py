@@ -124,6 +124,11 @@ def warnings(client: FlaskClient, resource: str) -> list[str]:
             "7FE00010",
             {"vr": "OW", "BulkDataURI": f"{ROOT}/studies/1.2.1/series/1.2.1.1/instances/1.2.1.1.2/bulkdata/7FE00010"},
         ),
+        (
+            "series?StudyInstanceUID=1.2.3&OperatorsName=",
+            "00081070",
+            {"vr": "PN", "Value": [{"Alphabetic": "First^In"}]},
+        ),
         ("studies?StudyInstanceUID=1.2.1&includefield=all", "00101010", {"vr": "AS", "Value": ["050Y"]}),
         ("studies/1.2.1/series?Modality=CT&includefield=all", "00400244", {"vr": "DA", "Value": ["20240110"]}),
         ("studies/1.2.1/instances?InstanceNumber=3&includefield=all", "00180050", {"vr": "DS", "Value": [1.25]}),
@@ -204,6 +209,10 @@ ALL_OF_CT = {"1.2.1.1.1", "1.2.1.1.2", "1.2.1.1.3", "1.2.1.1.10"}
         ("studies/1.2.3/series/1.2.3.1/instances", {"1.2.3.1.1", "1.2.3.1.2"}),
         ("studies/1.2.3/instances?SliceThickness=2.5", {"1.2.3.1.2"}),
         ("studies/1.2.3/series?PatientAge=030Y", {"1.2.3.1"}),
+        ("studies/1.2.3/series?OperatorsName=first", set()),
+        ("studies/1.2.3/series?OperatorsName=first^in", {"1.2.3.1"}),
+        ("studies/1.2.3/series?OperatorsName=in,fir&fuzzymatching=true", {"1.2.3.1"}),
+        ("studies/1.2.3/instances?OperatorsName=LATE*", {"1.2.3.1.1"}),
         # what the index has, if it has rows
         ("studies/1.2.1/instances", ALL_OF_CT | {"1.2.1.2.1"}),
         ("studies/1.2.1/instances?Modality=SR", {"1.2.1.2.1"}),
