@@ -162,7 +162,11 @@ def _start_logging(level: str) -> None:
 
 
 def _embedded(settings: Settings) -> Embedded:
-    return Embedded(settings.datastore_root, clean_index=settings.datastore_clean_index)
+    return Embedded(
+        settings.datastore_root,
+        clean_index=settings.datastore_clean_index,
+        populate_instances=settings.datastore_populate_instances,
+    )
 
 
 if __name__ == "__main__":

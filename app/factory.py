@@ -12,6 +12,7 @@ import wado.uri.routes
 from ahi.ahead import Ahead, Budget
 from ahi.cache import Cache
 from ahi.counters import Tally
+from ahi.described import Described
 from ahi.fetchers import Fetchers
 from ahi.jobs import Form
 from ahi.store import Encoded, Frames, ImageSets
@@ -30,6 +31,7 @@ from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from dicomweb.public_root import PublicRoot
+from qido.image_sets import Archive
 from wado.locate import Locator
 from wado.representation import FileChoice
 
@@ -75,8 +77,9 @@ def create_app(
     add_access_log(app)
     add_cors(app, settings.cors_origins)
     add_gate(app, open_gate(settings), here, health.NAME)
+    archive = Archive(database, Described(image_sets, fetchers), settings.search_max_image_sets, public_root)
     blueprints = (
-        qido.routes.blueprint(database, public_root, scope, settings.max_results),
+        qido.routes.blueprint(archive, scope, settings.max_results),
         wado.metadata.routes.blueprint(metadata),
         wado.routes.blueprint(retrieve),
         wado.uri.routes.blueprint(uri_service),

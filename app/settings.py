@@ -171,10 +171,12 @@ class Settings:
     part10_unnamed: str = _setting(EXPLICIT_LE, _file_syntax)
     part10_any: str = _setting(STORED, _file_syntax)
     max_results: int = _setting(5000, _integer(1, 1_000_000))
+    search_max_image_sets: int = _setting(100, _integer(0, 100_000))
     log_level: str = _setting("INFO", _level)
     datastore_root: Path = _setting(Path("data"), Path)
     datastore_faults: str | None = _setting(None, str)
     datastore_clean_index: bool = _setting(False, _flag)
+    datastore_populate_instances: bool = _setting(True, _flag)
 
     @property
     def on_loopback(self) -> bool:

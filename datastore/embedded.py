@@ -19,10 +19,14 @@ from datastore.storage import Storage
 class Embedded:
     """What lies below one folder: image sets in `store`, the index in `index.sqlite`, the proxy's cache in `cache`."""
 
-    def __init__(self, root: Path, *, clean_index: bool = False) -> None:
-        """`clean_index` fills the index with clean values instead of those of the AWS index writer."""
+    def __init__(self, root: Path, *, clean_index: bool = False, populate_instances: bool = True) -> None:
+        """`clean_index` fills the index with clean values instead of those of the AWS index writer.
+
+        `populate_instances` is POPULATE_INSTANCE_LEVEL of that writer: without, the index knows of no instances.
+        """
         self._root = root.resolve()
         self._clean_index = clean_index
+        self._populate_instances = populate_instances
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @property
@@ -82,7 +86,7 @@ class Embedded:
         return Storage.open(self._root / "store")
 
     def _index(self) -> IndexFiller:
-        index = IndexFiller(self.index_url, quirks=not self._clean_index)
+        index = IndexFiller(self.index_url, quirks=not self._clean_index, populate_instances=self._populate_instances)
         index.create_schema()
         return index
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydicom import Dataset
 
-from datastore.names import INSTANCE, LEVELS, PATIENT, SERIES, STUDY
 from datastore.values import Context, Element, Json, JsonObject, elements, named
+from dicomweb.levels import INSTANCE, LEVELS, PATIENT, SERIES, STUDY
 
 SCHEMA_VERSION = "1.1"
 

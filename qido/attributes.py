@@ -29,6 +29,8 @@ class Matching(Enum):
     DATE = auto()  # ranges
     TIME = auto()  # ranges
     NUMBER = auto()  # as integers
+    DECIMAL = auto()  # as numbers; the index has none of these
+    MOMENT = auto()  # ranges of DT; nor of these
 
 
 class Presence(Enum):
@@ -71,6 +73,21 @@ class Attribute:
     def column(self) -> str:
         """Its column in its table: the index names columns so."""
         return self.keyword.lower()
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Where a data set has it."""
+        return (self.tag,)
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What the tags begin with of all that must be read to find it."""
+        return (self.tag,)
+
+    @property
+    def creator(self) -> None:
+        """It is not private."""
+        return None
 
     @property
     def orders(self) -> bool:

@@ -4,17 +4,23 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from typing import Generic, TypeVar
 
 from dicomweb.errors import BadRequest
 from dicomweb.uids import parse_uid
 from qido.attributes import Attribute, Matching
+from qido.lacking import Key, Lacking
+from qido.moments import parse_moments
 
 MAX_LENGTH = 200
 """Characters of one value; the longest that a matched VR allows is a PN of 3 x 64 and two `=`."""
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+A = TypeVar("A", bound=Key)
+
 _LARGEST_INTEGER = 2**31 - 1  # PS3.5 Section 6.2, IS
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}\Z")
+_DECIMAL = re.compile(r"[+-]?([0-9]{1,16}(\.[0-9]{0,16})?|\.[0-9]{1,16})([eE][+-]?[0-9]{1,3})?\Z")
 _DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})\Z")
 _TIME = re.compile(r"([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:\.([0-9]{1,6}))?)?)?\Z")
 
@@ -23,7 +29,7 @@ _TIME = re.compile(r"([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:\.([0-9]{1,6}))?)?)?
 class Equal:
     """Single value matching; also one of a list (PS3.4 Sections C.2.2.2.1, C.2.2.2.2)."""
 
-    value: str | int
+    value: str | int | float
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,8 @@ class Like:
 class Between:
     """Range matching, both ends inclusive; an open end is None (PS3.4 Section C.2.2.2.5).
 
-    A single date or time is the range of its precision: `10` is 10:00:00 to 10:59:59.999999.
+    A single date or time is the range of its precision: `10` is 10:00:00 to 10:59:59.999999. The ends for an attribute
+    of VR DT are of type datetime, with a time zone where the key has one.
     """
 
     first: date | time | None
@@ -60,28 +67,42 @@ Match = Equal | Like | Between | Empty | Fuzzy
 
 
 @dataclass(frozen=True)
-class AnyOf:
+class AnyOf(Generic[A]):
     """The attribute fulfils at least one of `matches`."""
 
-    attribute: Attribute
+    attribute: A
     matches: tuple[Match, ...]
+
+    @property
+    def keys(self) -> tuple[A, ...]:
+        """The attributes that it is on."""
+        return (self.attribute,)
 
 
 @dataclass(frozen=True)
-class Period:
+class Period(Generic[A]):
     """The instant that `date` and `time` make together is between two, inclusive; an open end is None."""
 
-    date: Attribute
-    time: Attribute
+    date: A
+    time: A
     first: datetime | None
     last: datetime | None
 
+    @property
+    def keys(self) -> tuple[A, ...]:
+        """The attributes that it is on; they are at the same place."""
+        return (self.date, self.time)
 
-Condition = AnyOf | Period
+
+Condition = AnyOf[Attribute] | Period[Attribute]
+"""What the index can tell."""
+
+LackingCondition = AnyOf[Lacking] | Period[Lacking]
+"""What only the image sets can tell."""
 
 
 def parse_matches(
-    attribute: Attribute, text: str, *, empty_values: bool = False, value_lists: bool = False, fuzzy: bool = False
+    attribute: Key, text: str, *, empty_values: bool = False, value_lists: bool = False, fuzzy: bool = False
 ) -> tuple[Match, ...]:
     """What `text` asks of `attribute`: any of the matches; none of them for universal matching.
 
@@ -103,27 +124,40 @@ def parse_matches(
     return tuple(_PARSERS[attribute.matching](attribute, value) for value in values)
 
 
-def _separated(attribute: Attribute, text: str, value_lists: bool) -> Sequence[str]:
+def _separated(attribute: Key, text: str, value_lists: bool) -> Sequence[str]:
     if attribute.matching in (Matching.UID, Matching.CODE):
         return re.split(r"[,\\]", text)
     return text.split("\\") if value_lists else (text,)
 
 
-def _parse_uid(attribute: Attribute, text: str) -> Match:
+def _parse_uid(attribute: Key, text: str) -> Match:
     return Equal(parse_uid(text, attribute.keyword))
 
 
-def _parse_text(_attribute: Attribute, text: str) -> Match:
+def _parse_text(_attribute: Key, text: str) -> Match:
     return Like(re.sub(r"\*+", "*", text)) if set(text) & {"*", "?"} else Equal(text)
 
 
-def _parse_number(attribute: Attribute, text: str) -> Match:
+def _parse_number(attribute: Key, text: str) -> Match:
     if not _INTEGER.match(text) or abs(int(text)) > _LARGEST_INTEGER:
         raise BadRequest(f"{attribute.keyword} is not an integer")
     return Equal(int(text))
 
 
-def _parse_dates(attribute: Attribute, text: str) -> Match:
+def _parse_decimal(attribute: Key, text: str) -> Match:
+    if not _DECIMAL.match(text):
+        raise BadRequest(f"{attribute.keyword} is not a number")
+    return Equal(float(text))
+
+
+def _parse_moments(attribute: Key, text: str) -> Match:
+    try:
+        return Between(*parse_moments(text))
+    except ValueError:
+        raise BadRequest(f"{attribute.keyword} is not a moment YYYYMMDDHHMMSS or a range of moments") from None
+
+
+def _parse_dates(attribute: Key, text: str) -> Match:
     first, last = _ends(attribute, text, "a date YYYYMMDD or a range of dates")
     return Between(
         _parse_date(attribute, first) if first else None,
@@ -131,7 +165,7 @@ def _parse_dates(attribute: Attribute, text: str) -> Match:
     )
 
 
-def _parse_times(attribute: Attribute, text: str) -> Match:
+def _parse_times(attribute: Key, text: str) -> Match:
     first, last = _ends(attribute, text, "a time HHMMSS or a range of times")
     return Between(
         _parse_time(attribute, first, "0") if first else None,
@@ -139,7 +173,7 @@ def _parse_times(attribute: Attribute, text: str) -> Match:
     )
 
 
-def _ends(attribute: Attribute, text: str, expected: str) -> tuple[str | None, str | None]:
+def _ends(attribute: Key, text: str, expected: str) -> tuple[str | None, str | None]:
     first, dash, last = (part.strip() for part in text.partition("-"))
     if not dash:
         return first, first
@@ -148,7 +182,7 @@ def _ends(attribute: Attribute, text: str, expected: str) -> tuple[str | None, s
     return first or None, last or None
 
 
-def _parse_date(attribute: Attribute, text: str) -> date:
+def _parse_date(attribute: Key, text: str) -> date:
     try:
         if found := _DATE.match(text):
             return date(*map(int, found.groups()))
@@ -157,7 +191,7 @@ def _parse_date(attribute: Attribute, text: str) -> date:
     raise BadRequest(f"{attribute.keyword} is not a date YYYYMMDD or a range of dates")
 
 
-def _parse_time(attribute: Attribute, text: str, filler: str) -> time:
+def _parse_time(attribute: Key, text: str, filler: str) -> time:
     """The first (`filler` 0) or last (9) microsecond of the time given; a leap second counts as the 59th."""
     if found := _TIME.match(text):
         hours, minutes, seconds, fraction = found.groups()
@@ -171,7 +205,7 @@ def _parse_time(attribute: Attribute, text: str, filler: str) -> time:
     raise BadRequest(f"{attribute.keyword} is not a time HHMMSS or a range of times")
 
 
-_PARSERS: dict[Matching, Callable[[Attribute, str], Match]] = {
+_PARSERS: dict[Matching, Callable[[Key, str], Match]] = {
     Matching.UID: _parse_uid,
     Matching.CODE: _parse_text,
     Matching.ID: _parse_text,
@@ -180,4 +214,6 @@ _PARSERS: dict[Matching, Callable[[Attribute, str], Match]] = {
     Matching.DATE: _parse_dates,
     Matching.TIME: _parse_times,
     Matching.NUMBER: _parse_number,
+    Matching.DECIMAL: _parse_decimal,
+    Matching.MOMENT: _parse_moments,
 }

@@ -3,8 +3,7 @@
 import ast
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from datetime import date, time
+from dataclasses import replace
 from typing import Any
 
 from db.engine import Database
@@ -24,8 +23,10 @@ from qido.attributes import (
     Attribute,
     Level,
 )
+from qido.image_sets import Archive, locate, with_lacking
 from qido.plan_tables import Statement
 from qido.query import Query
+from qido.result import Found, Result, Value
 
 COUNT_BOUND = 2_000
 """Results after a page are counted exactly up to this number, which stands for "as many or more"."""
@@ -33,52 +34,31 @@ COUNT_BOUND = 2_000
 FEW = 2_500
 """Fewer matches than this are gathered and put in order; where there are more, the newest studies soon have a page."""
 
-Value = str | int | date | time
 
-
-@dataclass(frozen=True)
-class Result:
-    """One patient, study, series or instance: the values of each attribute asked for, none if it is unknown.
-
-    `keys` are those of the index: its own and those above it, without that of an instance.
-    """
-
-    keys: Mapping[Level, int]
-    values: Mapping[Attribute, tuple[Value, ...]]
-
-
-@dataclass(frozen=True)
-class Found:
-    """A page of results in their order, how many more there are after it, and of how many it is, if that was asked."""
-
-    results: tuple[Result, ...]
-    additional: int
-    total: int | None = None
-
-
-def find(database: Database, query: Query, few: int = FEW) -> Found:
+def find(archive: Archive, query: Query, few: int = FEW) -> Found:
     """Search the index; NotFound if the study or series of the path does not exist. `few` changes the way only."""
-    return _gather(database, query, few) or _walk(database, query, few)
+    return _gather(archive, query, few) or _walk(archive, query, few)
 
 
-def _gather(database: Database, query: Query, few: int) -> Found | None:
+def _gather(archive: Archive, query: Query, few: int) -> Found | None:
     """All that matches, put in order; None if that is not `few`."""
     if plan.is_open(query) or query.offset >= few:
         return None
+    database = archive.database
     rows = database.rows(plan.gathered(query, few))
     if not rows:
-        _check_scope(database, query)
-        return Found((), 0, _count(database, query) if query.counted else None)
+        check_scope(database, query)
+        return Found((), 0, count(database, query) if query.counted else None)
     number = rows[0][1]
     if number >= few:
         return None
-    results = _page(database, query, [key for key, _ in rows])
+    results = _page(archive, query, [key for key, _ in rows])
     return Found(results, max(0, number - query.offset - query.limit), number if query.counted else None)
 
 
-def _walk(database: Database, query: Query, few: int) -> Found:
+def _walk(archive: Archive, query: Query, few: int) -> Found:
     """The page from the newest studies, or from all of them if these are not enough."""
-    keys: list[int] = []
+    database, keys = archive.database, list[int]()
     for newest in plan.windows(query):
         keys = [key for (key,) in database.rows(plan.among_newest(query, newest))]
         if len(keys) > query.limit:
@@ -86,9 +66,9 @@ def _walk(database: Database, query: Query, few: int) -> Found:
     else:
         keys = [key for (key,) in database.rows(plan.sorted_through(query))]
     if not keys:
-        _check_scope(database, query)
+        check_scope(database, query)
     additional = _additional(database, query, few) if len(keys) > query.limit else 0
-    return Found(_page(database, query, keys), additional, _count(database, query) if query.counted else None)
+    return Found(_page(archive, query, keys), additional, count(database, query) if query.counted else None)
 
 
 def _additional(database: Database, query: Query, few: int) -> int:
@@ -99,29 +79,25 @@ def _additional(database: Database, query: Query, few: int) -> int:
     return found
 
 
-def _page(database: Database, query: Query, keys: Sequence[int]) -> tuple[Result, ...]:
-    return tuple(_results(database, query, keys[: query.limit])) if query.limit and keys else ()
+def _page(archive: Archive, query: Query, keys: Sequence[int]) -> tuple[Result, ...]:
+    return tuple(results_of(archive, query, keys[: query.limit])) if query.limit and keys else ()
 
 
 def count(database: Database, query: Query) -> int:
-    """The number of results, whatever the page; NotFound if the study or series of the path does not exist."""
-    found = _count(database, query)
-    if not found:
-        _check_scope(database, query)
-    return found
-
-
-def _count(database: Database, query: Query) -> int:
+    """The number of results, whatever the page."""
     found: int = database.rows(plan.count(query))[0][0]
     return found
 
 
-def _check_scope(database: Database, query: Query) -> None:
+def check_scope(database: Database, query: Query) -> None:
+    """NotFound if the study or series of the path does not exist."""
     if query.study_uid and not database.rows(plan.scope(query)):
         raise NotFound("there is no such series in this study" if query.series_uid else "there is no such study")
 
 
-def _results(database: Database, query: Query, keys: Sequence[int]) -> list[Result]:
+def results_of(archive: Archive, query: Query, keys: Sequence[int]) -> list[Result]:
+    """The results with these keys, in their order."""
+    database = archive.database
     stored = tuple(attribute for attribute in query.returned if attribute not in _FROM_SERIES | _OF_PATIENTS)
     rows = {row[0]: _result(row, stored) for row in database.rows(plan_results.columns(query, stored, keys))}
     results = [rows[key] for key in keys if key in rows]  # one may have gone since the page was found
@@ -129,15 +105,15 @@ def _results(database: Database, query: Query, keys: Sequence[int]) -> list[Resu
         results = _with_series(database, query.scope, results, from_series)
     if STUDY_INSTANCES in query.returned:
         results = _with_count(
-            database, query.scope, results, STUDY_INSTANCES, plan_results.instances_of_studies, Level.STUDY
+            archive, query.scope, results, STUDY_INSTANCES, plan_results.instances_of_studies, Level.STUDY
         )
     if SERIES_INSTANCES in query.returned:
         results = _with_count(
-            database, query.scope, results, SERIES_INSTANCES, plan_results.instances_of_series, Level.SERIES
+            archive, query.scope, results, SERIES_INSTANCES, plan_results.instances_of_series, Level.SERIES
         )
     if of_patients := _OF_PATIENTS.intersection(query.returned):
-        results = _with_patient_counts(database, query.scope, results, of_patients)
-    return results
+        results = _with_patient_counts(archive, query.scope, results, of_patients)
+    return with_lacking(archive, query, results) if query.lacking or query.everything else results
 
 
 _FROM_SERIES = frozenset({MODALITIES_IN_STUDY, STUDY_SERIES})
@@ -172,35 +148,36 @@ def _with_series(database: Database, scope: Scope, results: Sequence[Result], wa
 
 
 def _with_patient_counts(
-    database: Database, scope: Scope, results: Sequence[Result], wanted: Set[Attribute]
+    archive: Archive, scope: Scope, results: Sequence[Result], wanted: Set[Attribute]
 ) -> list[Result]:
     """The results, with what belongs to their patients counted. Instances are unknown if those of one study are."""
+    database = archive.database
     patient_keys = {of.keys[Level.PATIENT] for of in results}
     studies: defaultdict[int, dict[int, int]] = defaultdict(dict)  # by patient: instances by study, 0 if unknown
     for patient_key, study_key, number in database.rows(plan_results.studies_of_patients(patient_keys, scope)):
         studies[patient_key][study_key] = number or 0
     study_keys = {study_key for of in studies.values() for study_key in of}
-    uncounted = {study_key for of in studies.values() for study_key, number in of.items() if not number}
+    uncounted = [study_key for of in studies.values() for study_key, number in of.items() if not number]
     series: defaultdict[int, int] = defaultdict(int)
     for study_key, _, number in database.rows(plan_results.series_of_studies(study_keys, scope)) if study_keys else ():
         series[study_key] += number
-    rows = database.rows(plan_results.instances_of_studies(uncounted, scope)) if uncounted else ()
-    instances: dict[int, int] = {study_key: number for study_key, number in rows}
+    instances, beyond = _counts(archive, scope, Level.STUDY, uncounted, plan_results.instances_of_studies)
 
-    def counted(key: int) -> Mapping[Attribute, tuple[Value, ...]]:
-        numbers = [number or instances.get(study_key, 0) for study_key, number in studies[key].items()]
+    def counted(result: Result) -> Result:
+        of = studies[result.keys[Level.PATIENT]]
+        numbers = [number or instances.get(study_key, 0) for study_key, number in of.items()]
         found: dict[Attribute, tuple[Value, ...]] = {
             PATIENT_STUDIES: (len(numbers),),
-            PATIENT_SERIES: (sum(series[study_key] for study_key in studies[key]),),
+            PATIENT_SERIES: (sum(series[study_key] for study_key in of),),
             PATIENT_INSTANCES: (sum(numbers),) if all(numbers) else (),
         }
-        return {attribute: found[attribute] for attribute in wanted}
+        return _with(result, {attribute: found[attribute] for attribute in wanted}, not beyond.isdisjoint(of))
 
-    return [_with(result, counted(result.keys[Level.PATIENT])) for result in results]
+    return list(map(counted, results))
 
 
 def _with_count(
-    database: Database,
+    archive: Archive,
     scope: Scope,
     results: Sequence[Result],
     attribute: Attribute,
@@ -208,15 +185,41 @@ def _with_count(
     level: Level,
 ) -> list[Result]:
     """The results, with the instances counted where the index has no count. None found is unknown, not 0."""
-    uncounted = {of.keys[level] for of in results if not of.values[attribute]}
+    uncounted = list(dict.fromkeys(of.keys[level] for of in results if not of.values[attribute]))
     if not uncounted:
         return list(results)
-    counts = {key: (number,) for key, number in database.rows(statement(uncounted, scope))}
-    return [_with(of, {attribute: of.values[attribute] or counts.get(of.keys[level], ())}) for of in results]
+    counts, beyond = _counts(archive, scope, level, uncounted, statement)
+
+    def counted(of: Result) -> Result:
+        number = counts.get(of.keys[level])
+        found = of.values[attribute] or ((number,) if number else ())
+        return _with(of, {attribute: found}, of.keys[level] in beyond)
+
+    return list(map(counted, results))
 
 
-def _with(result: Result, values: Mapping[Attribute, tuple[Value, ...]]) -> Result:
-    return replace(result, values={**result.values, **values})
+def _counts(
+    archive: Archive,
+    scope: Scope,
+    level: Level,
+    keys: Sequence[int],
+    statement: Callable[[Iterable[int], Scope], Statement],
+) -> tuple[dict[int, int], frozenset[int]]:
+    """How many instances the studies or series have, by the rows of the index, else by their image sets; and of which
+    these are too many.
+    """
+    if not keys:
+        return {}, frozenset()
+    counts: dict[int, int] = {key: number for key, number in archive.database.rows(statement(keys, scope))}
+    rest = [key for key in keys if key not in counts]
+    if not rest:
+        return counts, frozenset()
+    series = locate(archive, scope, level, rest, whole=True, most=archive.max_image_sets)
+    return counts | {key: len(series.instances(key)) for key in rest}, series.beyond
+
+
+def _with(result: Result, values: Mapping[Attribute, tuple[Value, ...]], curtailed: bool = False) -> Result:
+    return replace(result, values={**result.values, **values}, curtailed=result.curtailed or curtailed)
 
 
 def _values(attribute: Attribute, raw: Any) -> tuple[Value, ...]:

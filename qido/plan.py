@@ -23,7 +23,6 @@ from qido.conditions import Condition
 from qido.plan_conditions import (
     SIBLING,
     as_number,
-    attributes_of,
     bare,
     holds,
     identical,
@@ -34,6 +33,8 @@ from qido.plan_tables import TABLE, Statement, Truth, column_of, joined, key_of,
 from qido.query import Order, Query
 
 _WINDOWS = (2_000, 20_000)
+ALL_ROWS = 2**31 - 2
+"""The limit of a page that is the whole."""
 
 
 def is_open(query: Query) -> bool:
@@ -134,7 +135,7 @@ def _visible(query: Query) -> list[Truth]:
 
 
 def _tables_of(conditions: Iterable[Condition]) -> set[Table]:
-    return {table_of(attribute) for condition in conditions for attribute in attributes_of(condition)}
+    return {table_of(attribute) for condition in conditions for attribute in condition.keys}
 
 
 def _tables_of_order(query: Query) -> frozenset[Table]:

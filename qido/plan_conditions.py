@@ -1,9 +1,7 @@
 """From the conditions of a query to those of a statement. All that a client sent becomes a bound parameter."""
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import Column, and_, false, func, literal, not_, or_, select
@@ -15,14 +13,12 @@ from db.fuzzy import has_word_like
 from db.scope import Scope
 from qido.attributes import MODALITIES_IN_STUDY, MODALITY, Attribute, Matching
 from qido.conditions import AnyOf, Between, Condition, Empty, Equal, Fuzzy, Like, Match, Period
+from qido.names import EMPTY_ENDS, fuzzy_words, group_patterns, literal_start
 from qido.plan_tables import Truth, column_of
-
-_BETWEEN_WORDS = re.compile(r"[\s,^=-]+")
-_NAME_COMPONENTS = 5  # PS3.5 Section 6.2.1.1
 
 
 def holds(condition: Condition, scope: Scope) -> Truth:
-    """Whether a row fulfils the condition, of what is in scope; its tables are those of `attributes_of`."""
+    """Whether a row fulfils the condition, of what is in scope; its tables are those of its keys."""
     match condition:
         case AnyOf(attribute, matches) if attribute == MODALITIES_IN_STUDY:
             return _some_series(matches, scope)
@@ -35,15 +31,6 @@ def holds(condition: Condition, scope: Scope) -> Truth:
 def any_of(attribute: Attribute, matches: tuple[Match, ...]) -> Truth:
     """Whether a row of the attribute's table fulfils one of `matches`."""
     return _any_of(attribute, column_of(attribute), matches)
-
-
-def attributes_of(condition: Condition) -> tuple[Attribute, ...]:
-    """The attributes that a condition is about."""
-    match condition:
-        case AnyOf(attribute, _):
-            return (attribute,)
-        case Period(date, time, _, _):
-            return (date, time)
 
 
 SIBLING = schema.series.alias("sibling")
@@ -163,7 +150,7 @@ def identical(column: ColumnElement[str], values: Sequence[str]) -> Truth:
 
 
 def _text_exactly(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
-    begins = _begins(column, _literal_start(pattern))
+    begins = _begins(column, literal_start(pattern))
     return and_(like(func.trim(column), pattern), *begins, _no_placeholder(attribute, column))
 
 
@@ -172,48 +159,26 @@ def _text_folded(attribute: Attribute, column: ColumnElement[str], pattern: str)
 
 
 def _name(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
-    """Whether a component group of the name matches, or several in a row (PS3.4 Section C.2.2.2.1.3).
-
-    Empty components at the end of a group do not count. A pattern that begins with ASCII is looked for at the beginning
-    of the name only, where PS3.5 Section 6.2.1.2 has the alphabetic group: so an index can help.
-    """
-    patterns = list(islice(_with_fewer_components(pattern), _NAME_COMPONENTS))
-    start = _literal_start(patterns[-1]) if patterns else ""
-    anchor = "=" if start and start.isascii() else "*="
+    """Whether a component group of the name matches, or several in a row."""
+    patterns, start = group_patterns(pattern)
     groups = literal("=") + func.trim(column) + literal("=")
-    for delimiters in ("^^=", "^^=", "^="):
+    for delimiters in EMPTY_ENDS:
         groups = func.replace(groups, delimiters, "=")
-    found = or_(false(), *(like_folded(groups, f"{anchor}{wanted}=*") for wanted in patterns))
+    found = or_(false(), *(like_folded(groups, wanted) for wanted in patterns))
     indexed = isinstance(column, Column) and column.index  # else to narrow only means to trust the column's collation
-    begins = _begins(column, start.partition("=")[0]) if indexed and anchor == "=" else []
-    return and_(found, *begins, _no_placeholder(attribute, column))
+    return and_(found, *(_begins(column, start) if indexed else []), _no_placeholder(attribute, column))
 
 
 def _sounds_like(attribute: Attribute, column: ColumnElement[str], text: str) -> Truth:
     """Whether the name has each word of `text`, in any group and order; wildcards count only at the ends of words."""
-    words = {word for part in _BETWEEN_WORDS.split(text) if (word := part.strip("*"))}
-    if not words or any(set(word) & {"*", "?"} for word in words):
+    words = fuzzy_words(text)
+    if not words:
         return false()
-    return and_(_no_placeholder(attribute, column), *(has_word_like(column, word) for word in sorted(words)))
-
-
-def _with_fewer_components(pattern: str) -> Iterator[str]:
-    """The pattern, and what it is for names without its last components: `DOE^*` is also a DOE of no given name."""
-    pattern = pattern.rstrip("^")
-    while pattern:
-        yield pattern
-        if not pattern.endswith("^*"):
-            return
-        pattern = pattern.removesuffix("^*").rstrip("^")
+    return and_(_no_placeholder(attribute, column), *(has_word_like(column, word) for word in words))
 
 
 def _begins(column: ColumnElement[str], start: str) -> list[Truth]:
     return [may_begin_with(column, start)] if start else []
-
-
-def _literal_start(pattern: str) -> str:
-    """What comes before the first wildcard."""
-    return re.split(r"[*?]", pattern, maxsplit=1)[0]
 
 
 def _no_placeholder(attribute: Attribute, column: ColumnElement[str]) -> Truth:

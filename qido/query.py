@@ -1,7 +1,7 @@
 """From the parameters of a search to a frozen value (PS3.18 Section 8.3.4)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
@@ -12,6 +12,8 @@ from qido.attributes import (
     ATTRIBUTES,
     BY_TAG,
     MOMENTS,
+    SERIES_UID,
+    STUDY_UID,
     UIDS,
     Attribute,
     Level,
@@ -20,9 +22,11 @@ from qido.attributes import (
     parse_path,
     title,
 )
-from qido.conditions import AnyOf, Between, Condition, Match, Period, parse_matches
+from qido.conditions import A, AnyOf, Between, Condition, Equal, LackingCondition, Match, Period, parse_matches
+from qido.lacking import LACKING_MOMENTS, Lacking, find_lacking, is_creator
 
 KEY_UNSUPPORTED = "{} cannot be matched at this level. It has been ignored."
+KEY_UNBOUNDED = "{} can be matched within a study or a series only. It has been ignored."
 
 _BOOLEANS = {"true": True, "false": False, "": False}
 _UNSIGNED = re.compile(r"[0-9]+\Z")
@@ -44,6 +48,9 @@ class Query:
     `returned` is what results have, in the order of tags. `limit` is at most the maximum of the service. `order` comes
     before the usual order. `counted` asks for the number of all results, whatever the page. Nothing out of `scope` is
     found, or counted.
+
+    Of what the index lacks, `lacking` is what results have and `lacking_conditions` what they fulfil; `everything` asks
+    for all attributes of the levels from `highest` to that of the results.
     """
 
     level: Level
@@ -57,6 +64,16 @@ class Query:
     order: tuple[Order, ...] = ()
     counted: bool = False
     scope: Scope = EVERYTHING
+    lacking: tuple[Lacking, ...] = ()
+    lacking_conditions: tuple[LackingCondition, ...] = ()
+    everything: bool = False
+    highest: Level = Level.PATIENT
+
+    @property
+    def within_one(self) -> bool:
+        """Whether all results are within one study or series, which the path or a key names."""
+        wanted = {one.attribute: one.matches for one in self.conditions if isinstance(one, AnyOf)}
+        return self.study_uid is not None or _names_one(wanted)
 
 
 @dataclass(frozen=True)
@@ -65,11 +82,6 @@ class _Key:
 
     path: tuple[str, ...]
     value: str
-
-    @property
-    def attribute(self) -> Attribute | None:
-        """The attribute, if the index has it."""
-        return BY_TAG.get(self.path[0]) if len(self.path) == 1 else None
 
 
 def parse_query(
@@ -88,31 +100,29 @@ def parse_query(
     """
     pairs = tuple(parameters)
     options = {name: value.strip() for name, value in pairs}  # of a name given twice, the last counts
-    keys = tuple(_Key(path, value) for name, value in pairs if name not in _OPTIONS and (path := parse_path(name)))
-    matchable, unsupported = _split(keys, level)
-    matches = _matches(
-        matchable,
-        empty_values=_boolean(options, "emptyvaluematching"),
-        value_lists=_boolean(options, "multiplevaluematching"),
-        fuzzy=_boolean(options, "fuzzymatching"),
-    )
-    included = [name for key, value in pairs if key == "includefield" for name in value.split(",")]
-    warnings = [KEY_UNSUPPORTED.format(name) for name in dict.fromkeys(title(key.path) for key in unsupported)]
+    keys = [_Key(path, value) for name, value in pairs if name not in _OPTIONS and (path := parse_path(name))]
+    creators = {key.path[0]: key.value.strip() for key in keys if is_creator(key.path)}
+    included = [name.strip() for key, value in pairs if key == "includefield" for name in value.split(",")]
     study_uid = study_uid and parse_uid(study_uid, "the study in the path")
     series_uid = series_uid and parse_uid(series_uid, "the series in the path")
+    asked = _matching(keys, options, level, creators, within_study=study_uid is not None)
     highest = Level.SERIES if study_uid and not series_uid else Level.INSTANCE if series_uid else Level.PATIENT
     return Query(
         level,
         study_uid,
         series_uid,
-        _conditions(matches),
-        _returned(level, highest, included, matches),
+        _conditions(asked.known, MOMENTS),
+        _returned(level, highest, included, asked.known),
         min(_unsigned(options, "limit", max_results), max_results),
         _unsigned(options, "offset", 0),
-        tuple(warnings),
+        asked.warnings,
         tuple(_parse_order(level, name.strip()) for name in options.get("orderby", "").split(",") if name.strip()),
         _boolean(options, "count"),
         scope,
+        _lacking(level, included, creators, asked.lacking),
+        _conditions(asked.lacking, LACKING_MOMENTS),
+        _is_everything(included),
+        highest,
     )
 
 
@@ -131,23 +141,66 @@ def _parse_order(level: Level, text: str) -> Order:
     return Order(attribute, text.startswith("-"))
 
 
-def _split(keys: Iterable[_Key], level: Level) -> tuple[list[tuple[Attribute, str]], list[_Key]]:
-    """The keys that can be matched in results of `level`, and the others that ask for something."""
-    matchable, unsupported = [], []
+@dataclass(frozen=True)
+class _Asked:
+    """What is to match, of the attributes that the index has and of those that it lacks; and what is ignored."""
+
+    known: dict[Attribute, tuple[Match, ...]]
+    lacking: dict[Lacking, tuple[Match, ...]]
+    warnings: tuple[str, ...]
+
+
+def _matching(
+    keys: Iterable[_Key], options: dict[str, str], level: Level, creators: dict[str, str], *, within_study: bool
+) -> _Asked:
+    ways = {
+        "empty_values": _boolean(options, "emptyvaluematching"),
+        "value_lists": _boolean(options, "multiplevaluematching"),
+        "fuzzy": _boolean(options, "fuzzymatching"),
+    }
+    split = _split((key for key in keys if not is_creator(key.path)), level, creators)
+    known, lacking = _matches(split.known, **ways), _matches(split.lacking, **ways)
+    warnings = [KEY_UNSUPPORTED.format(name) for name in dict.fromkeys(title(key.path) for key in split.unsupported)]
+    if not within_study and not _names_one(known):
+        warnings += [KEY_UNBOUNDED.format(key.keyword) for key, wanted in lacking.items() if wanted]
+        lacking = {key: () for key, wanted in lacking.items() if not wanted}
+    return _Asked(known, lacking, tuple(warnings))
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Match keys: what the index has, what it lacks, and what cannot be matched in results of the level."""
+
+    known: list[tuple[Attribute, str]]
+    lacking: list[tuple[Lacking, str]]
+    unsupported: list[_Key]
+
+
+def _split(keys: Iterable[_Key], level: Level, creators: dict[str, str]) -> _Split:
+    found = _Split([], [], [])
     for key in keys:
-        attribute = key.attribute
-        if attribute and attribute.matching is not Matching.NONE and attribute.level <= level:
-            matchable.append((attribute, key.value))
+        lacking = find_lacking(key.path, creators)
+        known = BY_TAG.get(key.path[0]) if lacking is None else None
+        if lacking and lacking.matching is not Matching.NONE and lacking.level <= level:
+            found.lacking.append((lacking, key.value))
+        elif known and known.matching is not Matching.NONE and known.level <= level:
+            found.known.append((known, key.value))
         elif key.value.strip("* "):  # universal matching asks for nothing
-            unsupported.append(key)
-    return matchable, unsupported
+            found.unsupported.append(key)
+    return found
+
+
+def _names_one(matches: dict[Attribute, tuple[Match, ...]]) -> bool:
+    """Whether a key names one study or one series, so that few image sets come into question."""
+    wanted = (matches.get(uid, ()) for uid in (STUDY_UID, SERIES_UID))
+    return any(len(found) == 1 and isinstance(found[0], Equal) for found in wanted)
 
 
 def _matches(
-    keys: Iterable[tuple[Attribute, str]], *, empty_values: bool, value_lists: bool, fuzzy: bool
-) -> dict[Attribute, tuple[Match, ...]]:
+    keys: Iterable[tuple[A, str]], *, empty_values: bool, value_lists: bool, fuzzy: bool
+) -> dict[A, tuple[Match, ...]]:
     """What each attribute is to match; a key given several times means any of its values."""
-    found: dict[Attribute, tuple[Match, ...]] = {}
+    found: dict[A, tuple[Match, ...]] = {}
     for attribute, text in keys:
         matches = parse_matches(attribute, text, empty_values=empty_values, value_lists=value_lists, fuzzy=fuzzy)
         universal = not matches or found.get(attribute) == ()
@@ -155,18 +208,20 @@ def _matches(
     return found
 
 
-def _conditions(matches: dict[Attribute, tuple[Match, ...]]) -> tuple[Condition, ...]:
+def _conditions(
+    matches: dict[A, tuple[Match, ...]], moments: Iterable[tuple[A, A]]
+) -> tuple[AnyOf[A] | Period[A], ...]:
     """The conditions of a query: a range of dates and one of times become one of instants."""
     left = {attribute: found for attribute, found in matches.items() if found}
     periods = []
-    for day, clock in MOMENTS:
+    for day, clock in moments:
         if period := _period(day, left.get(day, ()), clock, left.get(clock, ())):
             del left[day], left[clock]
             periods.append(period)
     return (*periods, *(AnyOf(attribute, found) for attribute, found in left.items()))
 
 
-def _period(day: Attribute, days: tuple[Match, ...], clock: Attribute, times: tuple[Match, ...]) -> Period | None:
+def _period(day: A, days: tuple[Match, ...], clock: A, times: tuple[Match, ...]) -> Period[A] | None:
     """The combination of a range of dates and one of times, if there is one (PS3.4 Section C.2.2.2.5).
 
     An end of the times without one of the dates belongs to no instant: such ranges are matched each on its own.
@@ -188,15 +243,14 @@ def _instant(day: date | time | None, clock: date | time | None, otherwise: time
 
 
 def _returned(
-    level: Level, highest: Level, included: Iterable[str], matched: Iterable[Attribute]
+    level: Level, highest: Level, included: Sequence[str], matched: Iterable[Attribute]
 ) -> tuple[Attribute, ...]:
     """What PS3.18 Section 10.6.3.3 wants in a result, by tag: the attributes of the levels `highest` to `level`, the
     UIDs of all levels, the match keys, and what was asked for and is of no lower level.
     """
-    names = {name.strip() for name in included}
-    paths = [path for name in names if name.lower() != "all" and (path := parse_path(name))]
+    paths = _paths(included)
     asked = {BY_TAG[path[0]] for path in paths if len(path) == 1 and path[0] in BY_TAG} | {*matched, *UIDS}
-    everything = "all" in map(str.lower, names)
+    everything = _is_everything(included)
 
     def wanted(attribute: Attribute) -> bool:
         own = attribute.presence is Presence.OWN_LEVEL and attribute.level == level
@@ -205,6 +259,22 @@ def _returned(
 
     found = (attribute for attribute in ATTRIBUTES if attribute.level <= level and wanted(attribute))
     return tuple(sorted(found, key=lambda attribute: attribute.tag))
+
+
+def _lacking(
+    level: Level, included: Sequence[str], creators: dict[str, str], matched: Iterable[Lacking]
+) -> tuple[Lacking, ...]:
+    """What the index lacks of that which was asked for, and is of no lower level; by tag."""
+    asked = {found for path in _paths(included) if (found := find_lacking(path, creators))} | {*matched}
+    return tuple(sorted((one for one in asked if one.level <= level), key=lambda one: (one.path, one.creator or "")))
+
+
+def _is_everything(included: Sequence[str]) -> bool:
+    return "all" in map(str.lower, included)
+
+
+def _paths(included: Sequence[str]) -> list[tuple[str, ...]]:
+    return [path for name in included if name.lower() != "all" and (path := parse_path(name))]
 
 
 def _boolean(options: dict[str, str], name: str) -> bool:

@@ -1,6 +1,6 @@
 """Which representation of the results the client gets (PS3.18 Section 10.6.4)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -45,11 +45,17 @@ def choose(query: Sequence[str], header: str | None) -> str:
     raise NotAcceptable("not acceptable; offered: " + ", ".join(map(str, OFFERS)))
 
 
-def encode(media_type: str, data_sets: Iterable[DataSet], tags: Sequence[str]) -> tuple[str, Sequence[bytes]]:
-    """The Content-Type of the results in this media type, and their bytes, in pieces; `tags` are the columns of CSV."""
+def encode(
+    media_type: str, data_sets: Iterable[DataSet], tags: Callable[[Sequence[DataSet]], Sequence[str]]
+) -> tuple[str, Sequence[bytes]]:
+    """The Content-Type of the results in this media type, and their bytes, in pieces.
+
+    `tags` tells the columns of a table of data sets: its first line names them all.
+    """
     match media_type:
         case "text/csv":
-            return f"{CSV}; charset=utf-8", [encode_csv(data_sets, tags)]
+            rows = list(data_sets)
+            return f"{CSV}; charset=utf-8", [encode_csv(rows, tags(rows))]
         case "application/dicom+xml":
             parts = [_xml_part(data_set) for data_set in data_sets]
             tag = entity_tag(digest(chunk for part in parts for chunk in part.chunks()))

@@ -1,16 +1,18 @@
 """From what was found to the data sets of an answer (PS3.18 Section 10.6.3.3)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, time
 
 from dicomweb.dicom_json import DataSet, Element, element
 from qido.attributes import INSTANCE_UID, MODALITIES_IN_STUDY, SERIES_UID, STUDY_UID, Attribute, Level, Presence
-from qido.find import Found, Result, Value
 from qido.query import Query
+from qido.result import Found, Result, Value
 
 _CHARACTER_SET = ("00080005", element("CS", ["ISO_IR 192"]))
 _AVAILABILITY = ("00080056", element("CS", ["ONLINE"]))  # AHI brings an archived image set back by itself
 _RETRIEVE_URL = "00081190"
+
+CURTAILED = "{} results lack what only their image sets tell. Ask for fewer results at once."
 
 _PATH = ((Level.STUDY, "studies", STUDY_UID), (Level.SERIES, "series", SERIES_UID),
          (Level.INSTANCE, "instances", INSTANCE_UID))  # fmt: skip
@@ -24,10 +26,14 @@ def data_sets(query: Query, found: Found, root: str) -> Iterator[DataSet]:
     return (_data_set(query.level, result, root) for result in found.results)
 
 
-def tags(query: Query) -> list[str]:
-    """All attributes that a result can have, in ascending order; the same for each page of a search."""
+def tags(query: Query, found: Sequence[DataSet] = ()) -> list[str]:
+    """All attributes that a result can have, in ascending order; the same for each page of a search.
+
+    Which attributes all of them are is not known before: then they are those of `found`.
+    """
     of_level = set() if query.level is Level.PATIENT else {_RETRIEVE_URL, _AVAILABILITY[0]}
-    return sorted({attribute.tag for attribute in query.returned} | {_CHARACTER_SET[0]} | of_level)
+    known = {one.tag for one in query.returned} | {one.tag for one in query.lacking} | {_CHARACTER_SET[0]} | of_level
+    return sorted(known.union(*found) if query.everything else known)
 
 
 def location(data_set: DataSet) -> str:
@@ -39,12 +45,15 @@ def location(data_set: DataSet) -> str:
 def warnings(query: Query, found: Found) -> list[str]:
     """What the client should know about the answer (PS3.18 Section 8.3.4, 10.6.3.3.2)."""
     more = [f"There are {found.additional} additional results that can be requested"] if found.additional else []
-    return [*query.warnings, *more]
+    curtailed = sum(result.curtailed for result in found.results)
+    return [*query.warnings, *found.warnings, *([CURTAILED.format(curtailed)] if curtailed else []), *more]
 
 
 def _data_set(level: Level, result: Result, root: str) -> DataSet:
-    elements = {attribute.tag: _element(attribute, values) for attribute, values in result.values.items()
-                if values or attribute.presence is not Presence.IF_KNOWN}  # fmt: skip
+    elements = dict(result.described)
+    for attribute, values in result.values.items():
+        if values or (attribute.tag not in elements and attribute.presence is not Presence.IF_KNOWN):
+            elements[attribute.tag] = _element(attribute, values)
     elements.update([_CHARACTER_SET])
     if level is not Level.PATIENT:  # nothing retrieves a patient
         elements.update([_AVAILABILITY, (_RETRIEVE_URL, element("UR", [_url(level, result, root)]))])

@@ -2,19 +2,20 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, request
 
-from db.engine import Database
 from db.scope import Scope
 from dicomweb import respond
 from dicomweb.parameters import parse_parameters
 from qido.attributes import Level
-from qido.find import count, find
+from qido.image_sets import Archive
 from qido.query import Query, parse_query
 from qido.representation import JSON, choose, encode
 from qido.results import data_sets, tags, warnings
+from qido.search import count, search
 
 _RESOURCES = {  # PS3.18 Table 10.6.1-1, and patients, which are not of the standard; each with `/count` below it
     "/patients": Level.PATIENT,
@@ -27,12 +28,10 @@ _RESOURCES = {  # PS3.18 Table 10.6.1-1, and patients, which are not of the stan
 }
 
 
-def blueprint(
-    database: Database, public_root: Callable[[], str], scope: Callable[[], Scope], max_results: int = 1000
-) -> Blueprint:
-    """The search resources on `database`; `public_root` tells the URL of the service as the client sees it.
+def blueprint(archive: Archive, scope: Callable[[], Scope], max_results: int = 1000) -> Blueprint:
+    """The search resources on `archive`, of which the client may see what is in `scope`.
 
-    `scope` tells what the client may see. No answer has more than `max_results` results.
+    No answer has more than `max_results` results.
     """
     routes = Blueprint("qido", __name__)
 
@@ -40,20 +39,22 @@ def blueprint(
         parameters = parse_parameters(request.query_string)
         return parse_query(parameters, level, study, series, max_results=max_results, scope=scope())
 
-    def search(**target: Any) -> Response:
+    def find_results(**target: Any) -> Response:
         query = asked(**target)
-        found = find(database, query)
+        found = search(archive, query)
         accepted = [value for name, value in parse_parameters(request.query_string) if name == "accept"]
         media_type = choose(accepted, request.headers.get("Accept"))
-        content_type, body = encode(media_type, data_sets(query, found, public_root()), tags(query))
+        results = data_sets(query, found, archive.public_root())
+        content_type, body = encode(media_type, results, partial(tags, query))
         return respond.found(request.headers, body, content_type, warnings(query, found), found.total)
 
     def count_results(**target: Any) -> Response:
         query = asked(**target)
-        body = json.dumps({"count": count(database, query)}).encode()
-        return respond.found(request.headers, [body], JSON, query.warnings)
+        found = count(archive, query)
+        body = json.dumps({"count": found.number}).encode()
+        return respond.found(request.headers, [body], JSON, [*query.warnings, *found.warnings])
 
     for rule, level in _RESOURCES.items():
-        for path, view in ((rule, search), (f"{rule}/count", count_results)):
+        for path, view in ((rule, find_results), (f"{rule}/count", count_results)):
             routes.add_url_rule(path, endpoint=path, view_func=view, defaults={"level": level}, methods=["GET"])
     return routes

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {  # package: the packages of ours that it may import, itself aside
     "main": {"app", "datastore"},
     "app": {"qido", "wado", "ahi", "db", "dicomweb"},
-    "qido": {"db", "dicomweb"},
+    "qido": {"ahi", "db", "dicomweb"},
     "wado": {"ahi", "db", "dicomweb"},
     "ahi": {"dicomweb"},
     "db": {"dicomweb"},

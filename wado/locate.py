@@ -2,11 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 
 from ahi.image_set import ImageSetKey
 from ahi.jobs import FrameReference
+from ahi.merged import merged, preferred
 from ahi.prepared import FORMAT, BulkValue, PreparedImageSet, PreparedInstance
 from ahi.store import ImageSets, LocatedImageSet
 from db.engine import Database
@@ -85,7 +86,7 @@ class Locator:
         found = [
             _located(target, series, one, prepared)
             for series, sets in self._sets_by_series(target).items()
-            for one, prepared in _merged(sets)
+            for one, prepared in merged(sets)
         ]
         if not found:
             raise NotFound(f"no such {target.level}")
@@ -94,7 +95,7 @@ class Locator:
     def instance(self, target: Target) -> LocatedInstance:
         """The one instance of a target that names one; NotFound where there is none."""
         for series, sets in self._sets_by_series(target).items():
-            for one in _preferred(sets):
+            for one in preferred(sets):
                 prepared = one.prepared.by_uid.get(target.sop_instance_uid or "")
                 if prepared:
                     return _located(target, series, one, prepared)
@@ -124,23 +125,6 @@ class Locator:
 def _located(target: Target, series: str, one: LocatedImageSet, prepared: PreparedInstance) -> LocatedInstance:
     version = one.properties.version
     return LocatedInstance(target.study_instance_uid, series, one.key, version, one.prepared, prepared)
-
-
-def _preferred(sets: Iterable[LocatedImageSet]) -> list[LocatedImageSet]:
-    """The primary image set first, then the latest: what a series shows where several have the same instance."""
-    return sorted(sets, key=lambda one: (not one.properties.is_primary, -one.properties.updated_at))
-
-
-def _merged(sets: Sequence[LocatedImageSet]) -> Iterator[tuple[LocatedImageSet, PreparedInstance]]:
-    """Each instance once, in display order."""
-    chosen: dict[str, tuple[LocatedImageSet, PreparedInstance]] = {}
-    for one in _preferred(sets):
-        for prepared in one.prepared.instances:
-            chosen.setdefault(prepared.sop_instance_uid, (one, prepared))
-    if len(sets) == 1:
-        yield from chosen.values()
-        return
-    yield from sorted(chosen.values(), key=lambda pair: (pair[1].display_order, pair[1].sop_instance_uid))
 
 
 _Where = tuple[Scope, str, str | None]

@@ -19,9 +19,10 @@ from pydicom.uid import (
 from pydicom.valuerep import PersonName
 
 from datastore.metadata import DIALECTS, InstanceAttributes, Levels, document, encode, search_tags
-from datastore.names import LEVELS, PATIENT, SERIES, STUDY, keyword
+from datastore.names import keyword
 from datastore.samples import sample_files
 from datastore.scan import Unreadable, quiet, read
+from dicomweb.levels import LEVELS, PATIENT, SERIES, STUDY
 from tests.datastore.made import made, with_pixels
 
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]

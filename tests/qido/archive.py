@@ -1,6 +1,6 @@
 """Small archives, written into an index as its own writer would: with its texts for "absent", and its padding."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
 from typing import Any
@@ -9,12 +9,16 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Connection, Table, select
 
+from ahi.described import Described
+from ahi.image_set import ImageSetKey
+from ahi.store import LocatedImageSet
 from db import schema
 from db.engine import Database
 from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from qido import routes
+from qido.image_sets import Archive
 from tests.servers import engine_of
 
 ROOT = "http://proxy.example:8080/aetitle"
@@ -88,10 +92,21 @@ def _insert(connection: Connection, table: Table, **columns: Any) -> int:
     return key
 
 
+class _Gone(Described):
+    """What AHI tells of image sets that are in the index only: it no longer has them."""
+
+    def __init__(self) -> None:
+        """It asks nobody."""
+
+    def locate(self, _keys: Sequence[ImageSetKey]) -> Mapping[ImageSetKey, LocatedImageSet]:
+        return {}
+
+
 def client(database: Database, max_results: int = 1000, scope: Scope = EVERYTHING) -> FlaskClient:
     """A client, who may see what is in `scope`, of a service that does nothing but search."""
     app = Flask(__name__, static_folder=None)
-    app.register_blueprint(routes.blueprint(database, lambda: ROOT, lambda: scope, max_results), url_prefix="/aetitle")
+    archive = Archive(database, _Gone(), 100, lambda: ROOT)
+    app.register_blueprint(routes.blueprint(archive, lambda: scope, max_results), url_prefix="/aetitle")
     app.register_error_handler(ProxyError, respond.problem)
     return app.test_client()
 

@@ -282,6 +282,7 @@ def test_what_the_path_names_must_exist_and_belong_together(archive: FlaskClient
 
 
 UNSUPPORTED = "{} cannot be matched at this level. It has been ignored."
+UNBOUNDED = "{} can be matched within a study or a series only. It has been ignored."
 
 
 @pytest.mark.parametrize(
@@ -301,7 +302,7 @@ UNSUPPORTED = "{} cannot be matched at this level. It has been ignored."
         ("studies?NumberOfStudyRelatedSeries=2", [UNSUPPORTED.format("NumberOfStudyRelatedSeries")]),
         (
             "series?00400275.00400009=1",
-            [UNSUPPORTED.format("RequestAttributesSequence.ScheduledProcedureStepID")],
+            [UNBOUNDED.format("RequestAttributesSequence.ScheduledProcedureStepID")],
         ),
         ("studies?SliceThickness=&Modality=*", []),
         ("studies?Unheard=1&RequestAttributesSequence.Unheard=1", []),

@@ -13,6 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db.engine import Database
+from dicomweb.dicom_json import DataSet
+from qido.attributes import Level
+from qido.matching import fulfils
+from qido.query import parse_query
 from tests.qido.archive import Series, Study, client, image, write
 
 NAMES = (
@@ -203,6 +207,37 @@ def test_series_match_and_are_ordered_as_in_the_model(odd: FlaskClient, modaliti
     ]
     parameters = {"ModalitiesInStudy": ",".join(modalities), "SeriesNumber": number}
     assert found(odd, "series", parameters, "0020000E") == expected
+
+
+keys = st.one_of(
+    st.tuples(st.sampled_from(["PatientName", "PatientID", "StudyDescription", "StudyID"]), patterns),
+    st.tuples(st.just("ModalitiesInStudy"), st.sampled_from(["CT", "?R", "C*,SR", "None", "ct", '""'])),
+    st.tuples(st.just("StudyDate"), st.sampled_from(["20240101", "20240102-", "-20240101", "20240101-20240229"])),
+    st.tuples(st.just("StudyTime"), st.sampled_from(["10", "1030-", "-103014", "2200-10", "103015.000"])),
+)
+ways = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(["fuzzymatching", "emptyvaluematching", "multiplevaluematching"], st.just("true"))
+)
+
+
+@pytest.fixture(scope="module")
+def everything(odd: FlaskClient) -> list[DataSet]:
+    found: list[DataSet] = odd.get("/aetitle/studies?includefield=StudyDescription").get_json(force=True)
+    return found
+
+
+@settings(parent=always, max_examples=80)
+@given(parameters=st.lists(keys, max_size=3).map(dict), ways=ways)
+def test_data_sets_match_as_the_index_does(
+    odd: FlaskClient, everything: list[DataSet], parameters: dict[str, str], ways: dict[str, str]
+) -> None:
+    """The rules are written twice, in SQL and for data sets; but a time that the index lost matches there any range."""
+    asked = {**parameters, **ways}
+    conditions = parse_query(asked.items(), Level.STUDY, max_results=1000).conditions
+    timed = [one for one in everything if "StudyTime" not in parameters or "Value" in one["00080030"]]
+    expected = {one["0020000D"]["Value"][0] for one in timed if fulfils(one, conditions)}
+    known = {one["0020000D"]["Value"][0] for one in timed}
+    assert set(found(odd, "studies", asked, "0020000D")) & known == expected
 
 
 def _rank(at: time | None) -> float:

@@ -1,0 +1,131 @@
+"""What the image sets say of the results of a search, where the index has nothing to say."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ahi.described import ALL, Described
+from ahi.image_set import ImageSetKey
+from ahi.merged import LocatedInstance, merged, preferred
+from ahi.store import LocatedImageSet
+from db.engine import Database
+from db.scope import Scope
+from dicomweb.dicom_json import DataSet
+from qido import plan_image_sets
+from qido.attributes import INSTANCE_UID, Level
+from qido.lacking import Key, select_all, select_lacking
+from qido.query import Query
+from qido.result import Result
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What a search asks: the index, and the image sets that it names.
+
+    `max_image_sets` is how many are asked for one answer whose results may be anywhere; results within one study or
+    series have no such bound. `public_root` is the URL of the service for this client.
+    """
+
+    database: Database
+    described: Described
+    max_image_sets: int
+    public_root: Callable[[], str]
+
+
+@dataclass(frozen=True)
+class Series:
+    """The image sets of patients, studies or series by their keys, then by series, the first series first.
+
+    `beyond` are the keys of those for which there were too many.
+    """
+
+    by_key: Mapping[int, Sequence[Sequence[LocatedImageSet]]]
+    beyond: frozenset[int] = frozenset()
+
+    def first(self, key: int) -> LocatedInstance | None:
+        """The instance that speaks for a patient, study or series: of its first series, as that image set has it which
+        the series shows before others.
+        """
+        shown = (one for sets in self.by_key.get(key, ()) for one in preferred(sets))
+        return next(((one, instance) for one in shown for instance in one.prepared.instances), None)
+
+    def instances(self, key: int) -> list[LocatedInstance]:
+        """All instances, series by series in display order."""
+        return [instance for sets in self.by_key.get(key, ()) for instance in merged(sets)]
+
+
+def locate(
+    archive: Archive, scope: Scope, level: Level, keys: Sequence[int], *, whole: bool, most: int | None
+) -> Series:
+    """The image sets in scope of `keys`, which are of `level`: of all series, or of the first one that has any.
+
+    Not more than `most` are asked for, if that is a number: whose would be more has none.
+    """
+    wanted: dict[int, dict[int, list[ImageSetKey]]] = {key: {} for key in keys}
+    for key, series_key, *image_set in archive.database.rows(plan_image_sets.image_sets_of(level, keys, scope)):
+        if whole or not wanted[key] or series_key in wanted[key]:
+            wanted[key].setdefault(series_key, []).append(ImageSetKey(*image_set))
+    asked, beyond = _affordable(wanted, most)
+    located = archive.described.locate([one for key in asked for sets in wanted[key].values() for one in sets])
+    by_key = {
+        key: [found for sets in wanted[key].values() if (found := [located[one] for one in sets if one in located])]
+        for key in asked
+    }
+    return Series(by_key, beyond)
+
+
+def _affordable(
+    wanted: Mapping[int, Mapping[int, Sequence[ImageSetKey]]], most: int | None
+) -> tuple[list[int], frozenset[int]]:
+    """The keys whose image sets are `most` together, in their order, and the others."""
+    asked: list[int] = []
+    left = most
+    for key, series in wanted.items():
+        number = sum(map(len, series.values()))
+        if left is None or number <= left:
+            asked.append(key)
+            left = None if left is None else left - number
+    return asked, frozenset(wanted) - frozenset(asked)
+
+
+def with_lacking(archive: Archive, query: Query, results: Sequence[Result]) -> list[Result]:
+    """The results with what the index lacks of them, as far as that is not too much work."""
+    level = min(query.level, Level.SERIES)
+    keys = list(dict.fromkeys(result.keys[level] for result in results))
+    series = locate(archive, query.scope, level, keys, whole=False, most=archive.max_image_sets)
+    instances = _instances_of(query.level, results, series)
+    present = [instance for instance in instances if instance]
+    data_sets = iter(archive.described.read(present, prefixes(query), archive.public_root()))
+    return [
+        replace(
+            result,
+            described=selected(query, next(data_sets)) if instance else {},
+            curtailed=result.curtailed or result.keys[level] in series.beyond,
+        )
+        for result, instance in zip(results, instances, strict=True)
+    ]
+
+
+def _instances_of(level: Level, results: Sequence[Result], series: Series) -> list[LocatedInstance | None]:
+    """For each result the instance that speaks for it; None if its image sets are gone or too many."""
+    if level is not Level.INSTANCE:
+        return [series.first(result.keys[level]) for result in results]
+    by_uid = {one[1].sop_instance_uid: one for key in series.by_key for one in series.instances(key)}
+    return [by_uid.get(str(result.values[INSTANCE_UID][0])) for result in results]
+
+
+def prefixes(query: Query) -> tuple[str, ...]:
+    """What the tags begin with of all that results have, and the index lacks."""
+    return ALL if query.everything else prefixes_of(query.lacking)
+
+
+def prefixes_of(keys: Iterable[Key]) -> tuple[str, ...]:
+    """What the tags begin with of all that must be read to find these attributes."""
+    return tuple(sorted({prefix for key in keys for prefix in key.prefixes}))
+
+
+def selected(query: Query, data_set: DataSet) -> DataSet:
+    """Of a data set, what results have that the index lacks."""
+    found: DataSet = select_all(data_set, query.highest, query.level) if query.everything else {}
+    for lacking in query.lacking:
+        found |= select_lacking(data_set, lacking)
+    return found

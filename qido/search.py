@@ -1,0 +1,82 @@
+"""The ways of a search: in the index; then among the image sets of what it found; or among the image sets alone."""
+
+from dataclasses import dataclass, replace
+
+from qido import find, plan, plan_image_sets, unlisted
+from qido.attributes import Level
+from qido.image_sets import Archive, locate, prefixes_of
+from qido.matching import fulfils
+from qido.query import Query
+from qido.result import Found
+
+
+def search(archive: Archive, query: Query) -> Found:
+    """The page that `query` asks for; NotFound if the study or series of the path does not exist."""
+    if _is_unlisted(archive, query):
+        return unlisted.page(archive, query)
+    if not query.lacking_conditions:
+        return find.find(archive, query)
+    keys = _fulfilling(archive, query)
+    shown = keys[query.offset : query.offset + query.limit]
+    return Found(
+        tuple(find.results_of(archive, query, shown)) if shown else (),
+        max(0, len(keys) - query.offset - query.limit),
+        len(keys) if query.counted else None,
+    )
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many results there are; `warnings` say what was left out."""
+
+    number: int
+    warnings: tuple[str, ...] = ()
+
+
+def count(archive: Archive, query: Query) -> Count:
+    """The number of results, whatever the page; NotFound if the study or series of the path does not exist."""
+    if _is_unlisted(archive, query):
+        instances = unlisted.instances(archive, query)
+        return Count(len(instances.listed), instances.warnings)
+    if query.lacking_conditions:
+        return Count(len(_fulfilling(archive, query)))
+    number = find.count(archive.database, query)
+    if not number:
+        find.check_scope(archive.database, query)
+    return Count(number)
+
+
+def _is_unlisted(archive: Archive, query: Query) -> bool:
+    """Whether instances are asked for that the index cannot tell of: it has none of them, or lacks what they must have.
+
+    Where they may be anywhere, an index that has some instances is believed to have all.
+    """
+    if query.level is not Level.INSTANCE:
+        return False
+    if query.lacking_conditions:
+        return True
+    if not query.within_one:
+        return not archive.database.rows(plan_image_sets.any_instance())
+    series = unlisted.query_of_series(query, plan.ALL_ROWS)
+    return bool(archive.database.rows(plan_image_sets.unlisted(plan.sorted_through(series), query.scope)))
+
+
+def _fulfilling(archive: Archive, query: Query) -> list[int]:
+    """The keys of all patients, studies or series that fulfil all conditions, in their order.
+
+    There are few, because conditions on what the index lacks come with one study or series only.
+    """
+    candidates = plan.sorted_through(replace(query, limit=plan.ALL_ROWS, offset=0))
+    keys = [key for (key,) in archive.database.rows(candidates)]
+    if not keys:
+        find.check_scope(archive.database, query)
+        return []
+    series = locate(archive, query.scope, query.level, keys, whole=False, most=None)
+    present = [(key, instance) for key in keys if (instance := series.first(key))]
+    wanted = prefixes_of(key for condition in query.lacking_conditions for key in condition.keys)
+    data_sets = archive.described.read([instance for _, instance in present], wanted, archive.public_root())
+    return [
+        key
+        for (key, _), data_set in zip(present, data_sets, strict=True)
+        if fulfils(data_set, query.lacking_conditions)
+    ]

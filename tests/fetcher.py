@@ -1,0 +1,35 @@
+"""A fetcher of a test, in a process of its own as in the service."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from socket import socket
+
+from ahi.cache import Cache
+from ahi.client import AhiClient
+from ahi.desk import Limits
+from ahi.fetcher import serve
+from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
+
+CACHE_MAX_BYTES = 10**9
+
+
+@contextmanager
+def fetching(cache_root: Path, *, fresh_seconds: float) -> Iterator[tuple[Fetchers, Cache]]:
+    """The way to a fetcher that asks AHI where the environment says, and the cache that they share."""
+    sockets = FetcherSockets(1)
+    arguments = (sockets.listening[0], cache_root, fresh_seconds)
+    process = get_context("spawn").Process(target=_serve, args=arguments, daemon=True)  # this one has threads
+    process.start()
+    yield Fetchers(sockets.paths), Cache(cache_root, CACHE_MAX_BYTES)
+    process.terminate()
+    process.join()
+    process.close()
+    sockets.remove()
+
+
+def _serve(listening: socket, cache_root: Path, fresh_seconds: float) -> None:
+    client = AhiClient(region="us-east-1", deadline_seconds=3)
+    workshop = Workshop(client, Cache(cache_root, CACHE_MAX_BYTES), Checked(fresh_seconds))
+    serve(listening, workshop, Limits())
