@@ -1,13 +1,13 @@
 """Image sets and frames as the web process sees them: what is in the cache is used, the rest is had from fetchers."""
 
 import mmap
+import os
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers, Pending
@@ -15,10 +15,11 @@ from ahi.image_set import ImageSetKey, ImageSetProperties
 from ahi.jobs import Form, FrameReference, fetch_frame, ping, prepare_image_set, prepared_cache_name
 from ahi.prepared import PreparedImageSet, PreparedInstance
 from dicomweb.errors import NotFound, UpstreamBusy
+from dicomweb.file_piece import Chunk, FilePiece
 from dicomweb.transfer_syntax import transfer_syntax
 
 _AHEAD = 8  # frames asked for while an earlier one is being sent
-_CHUNK_BYTES = 2**20
+_PIECE_BYTES = 2**16  # a piece of a file keeps it open until it is sent, which pays from here on
 
 _Prepared = tuple[ImageSetProperties, float, bytes | None]
 
@@ -137,6 +138,18 @@ class Frames:
         """The bytes of one frame."""
         return next(self.each([reference], form))
 
+    def body(self, reference: FrameReference, form: Form) -> Chunk:
+        """The bytes of one frame; where they are many, as a piece of their file."""
+        file = self._cache.open(reference.cache_name(form))
+        if file is None:
+            return self.read(reference, form)
+        self._cache.count_use(hit=True)
+        length_bytes = os.fstat(file.fileno()).st_size
+        if length_bytes >= _PIECE_BYTES:
+            return FilePiece(file, 0, length_bytes)
+        with file:
+            return file.read()
+
     def each(self, references: Iterable[FrameReference], form: Form) -> Iterator[bytes]:
         """The bytes of the frames in their order; some later ones are already fetched while one is being used."""
         waiting: deque[tuple[FrameReference, Pending[bytes | None] | None]] = deque()
@@ -187,14 +200,14 @@ class Frames:
         path = self._cache.find(reference.cache_name(form))
         return path.stat().st_size if path else len(self.read(reference, form))
 
-    def chunks(self, reference: FrameReference, form: Form, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes of one frame, or video, from `start` to before `stop`, in pieces."""
-        name = reference.cache_name(form)
-        with self._cache.open(name) or BytesIO(self.read(reference, form)) as file:
-            file.seek(start)
-            while start < stop and (chunk := file.read(min(_CHUNK_BYTES, stop - start))):
-                start += len(chunk)
-                yield chunk
+    def chunks(self, reference: FrameReference, form: Form, start: int, stop: int) -> Iterator[Chunk]:
+        """The bytes of one frame, or video, from `start` to before `stop`."""
+        whole = self.body(reference, form)
+        if isinstance(whole, bytes):
+            yield whole[start:stop]
+        else:
+            piece = whole.cut(start, stop)
+            yield piece if len(piece) >= _PIECE_BYTES else bytes(piece)
 
     def _submit(self, reference: FrameReference, form: Form) -> Pending[bytes | None] | None:
         """None where it is in the cache already."""

@@ -15,6 +15,7 @@ from ahi.store import Encoded, Frames, ImageSets
 from app import health, prefetch
 from app.access_log import add_access_log
 from app.cors import add_cors
+from app.sending import with_pieces_read
 from app.settings import Settings
 from db.engine import Database
 from dicomweb import respond
@@ -45,6 +46,7 @@ def create_app(
     retrieve = wado.routes.Retrieve(locator, frames, encoded, ahead, fetchers, public_root)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
+    app.wsgi_app = with_pieces_read(app.wsgi_app)  # type: ignore[method-assign,assignment]  # as Flask documents it
     add_access_log(app)
     add_cors(app, settings.cors_origins)
     app.register_blueprint(qido.routes.blueprint(database, public_root, settings.max_results), url_prefix=PREFIX)

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from dicomweb.file_piece import Chunk
+
 
 @dataclass(frozen=True)
 class Part:
@@ -15,7 +17,7 @@ class Part:
     content_type: str
     content_location: str
     length_bytes: int
-    chunks: Callable[[], Iterable[bytes]]
+    chunks: Callable[[], Iterable[Chunk]]
 
     @property
     def head(self) -> bytes:
@@ -33,7 +35,7 @@ def boundary_of(tag: str) -> str:
     return f"dicomweb-{hashlib.sha256(tag.encode()).hexdigest()[:48]}"
 
 
-def encode_multipart(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
+def encode_multipart(parts: Iterable[Part], boundary: str) -> Iterator[Chunk]:
     """The body, from the first boundary (no preamble: some clients fail on one) to the closing one.
 
     A part is announced when its first bytes are there, so that what fails before them can still become a status.
@@ -41,7 +43,7 @@ def encode_multipart(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
     opening = b"--" + boundary.encode() + b"\r\n"
     for part in parts:
         chunks = iter(part.chunks())
-        first = next(chunks, b"")
+        first: Chunk = next(chunks, b"")
         yield opening + part.head
         yield first
         yield from chunks

@@ -14,7 +14,7 @@ Texts = tuple[tuple[str, bytes], ...]
 
 def encode_xml_metadata(workshop: Workshop, name: str, tag: str, squeezed: bool, texts: Texts) -> bytes:
     """The whole multipart body of the answer with this entity tag, with gzip if `squeezed`: a job for a fetcher."""
-    body = b"".join(encode_multipart(_parts(texts), boundary_of(tag)))
+    body = b"".join(map(bytes, encode_multipart(_parts(texts), boundary_of(tag))))
     if squeezed:
         body = gzip.compress(body, mtime=0)
     workshop.cache.put(name, body)
