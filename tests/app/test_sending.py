@@ -17,7 +17,7 @@ from waitress.server import create_server
 from app.sending import SendingChannel, with_pieces_read, with_pieces_sent
 from dicomweb.file_piece import FilePiece
 
-CONTENT = os.urandom(3_000_000)
+CONTENT = os.urandom(20_000_000)  # more than a socket takes for a client that does not read
 BODY = b"head" + CONTENT[100_000:] + b"tail"
 
 
@@ -84,7 +84,7 @@ def test_a_head_request_gets_none(url: str) -> None:
 def test_a_slow_client_gets_all_of_it(url: str) -> None:
     with requests.get(url, stream=True, timeout=10) as answer:
         chunks = []
-        for chunk in answer.iter_content(300_000):
+        for chunk in answer.iter_content(2_000_000):
             time.sleep(0.01)
             chunks.append(chunk)
     assert b"".join(chunks) == BODY
@@ -95,8 +95,9 @@ def test_files_are_closed_when_sent_and_when_the_client_goes(url: str, tmp_path:
     assert requests.get(url, timeout=10).content == BODY
     _wait(lambda: _open(file) == 0)
     host, port = url.removeprefix("http://").rstrip("/").split(":")
-    with socket.create_connection((host, int(port))) as client:
+    with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((host, int(port)))
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         _wait(lambda: _open(file) == 1)
     _wait(lambda: _open(file) == 0)
