@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from ahi.counters import Count, Tally
 
@@ -52,6 +52,7 @@ class Cache:
         Nothing is kept while the disk has less than `min_free_bytes` left and deleting does not help.
         """
         self.root = root
+        self._prefix = f"{root}/"
         self.tally = tally or Tally.alone()
         self._max_bytes = max_bytes
         self._min_free_bytes = min_free_bytes
@@ -60,26 +61,21 @@ class Cache:
 
     def find(self, name: str) -> Path | None:
         """The file of that name, noted as used, or None."""
-        path = self.root / name
-        try:
-            age_seconds = time.time() - path.stat().st_mtime
-            if age_seconds > _TOUCH_SECONDS:
-                os.utime(path)
-        except OSError:  # not there, or evicted this moment
-            return None
-        return path
+        return Path(self._prefix + name) if self._used(name) else None
 
     def has(self, name: str) -> bool:
         """Whether there is a file of that name; that is no use of it."""
-        return (self.root / name).exists()
+        return os.access(self._prefix + name, os.F_OK)
 
     def open(self, name: str) -> BinaryIO | None:
         """The file of that name, open for reading, or None; what is open stays readable when it is evicted."""
-        path = self.find(name)
         try:
-            return path.open("rb") if path else None
+            file = open(self._prefix + name, "rb", buffering=0)  # noqa: SIM115, PTH123 - the caller's; and often
         except FileNotFoundError:
             return None
+        if time.time() - os.fstat(file.fileno()).st_mtime > _TOUCH_SECONDS:
+            os.utime(file.fileno())
+        return cast(BinaryIO, file)
 
     def read(self, name: str) -> bytes | None:
         """The bytes of that name, or None."""
@@ -151,6 +147,15 @@ class Cache:
             kept.size_bytes += entry.size_bytes
             kept.oldest_used_at = min(kept.oldest_used_at, entry.used_at)
         return kinds
+
+    def _used(self, name: str) -> bool:
+        path = self._prefix + name
+        try:
+            if time.time() - os.stat(path).st_mtime > _TOUCH_SECONDS:  # noqa: PTH116 - often
+                os.utime(path)
+        except OSError:  # not there, or evicted this moment
+            return False
+        return True
 
     def _written_bytes(self) -> int:
         """What all processes have written since one of them looked at the size of the cache."""

@@ -1,13 +1,13 @@
 """Image sets and frames as the web process sees them: what is in the cache is used, the rest is had from fetchers."""
 
 import mmap
+import os
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers, Pending
@@ -15,10 +15,12 @@ from ahi.image_set import ImageSetKey, ImageSetProperties
 from ahi.jobs import Form, FrameReference, fetch_frame, ping, prepare_image_set, prepared_cache_name
 from ahi.prepared import PreparedImageSet, PreparedInstance
 from dicomweb.errors import NotFound, UpstreamBusy
+from dicomweb.file_piece import Chunk, FilePiece
 from dicomweb.transfer_syntax import transfer_syntax
 
+_INSTANCE_BYTES = 4096  # what one instance of an image set takes in memory, about
 _AHEAD = 8  # frames asked for while an earlier one is being sent
-_CHUNK_BYTES = 2**20
+_PIECE_BYTES = 2**16  # a piece of a file keeps it open until it is sent, which pays from here on
 
 _Prepared = tuple[ImageSetProperties, float, bytes | None]
 
@@ -56,8 +58,8 @@ class _Known:
 class ImageSets:
     """Prepared image sets by key. One that was looked at less than `fresh_seconds` ago is taken to be current."""
 
-    def __init__(self, fetchers: Fetchers, cache: Cache, *, fresh_seconds: float, max_bytes: int = 256 * 2**20) -> None:
-        """`max_bytes` bounds the files that are kept mapped."""
+    def __init__(self, fetchers: Fetchers, cache: Cache, *, fresh_seconds: float, max_bytes: int = 96 * 2**20) -> None:
+        """`max_bytes` bounds what is kept: the mapped files and what they say of their instances."""
         self._fetchers = fetchers
         self._cache = cache
         self._fresh_seconds = fresh_seconds
@@ -107,7 +109,7 @@ class ImageSets:
         if content is None:
             raise UpstreamBusy("the cache is too small for what is being read")
         located = LocatedImageSet(key, properties, PreparedImageSet.from_bytes(memoryview(content)))
-        self._keep(located, len(content), checked_at)
+        self._keep(located, len(content) + _INSTANCE_BYTES * len(located.prepared.instances), checked_at)
         return located
 
     def _mapped(self, key: ImageSetKey, properties: ImageSetProperties) -> mmap.mmap | None:
@@ -137,8 +139,20 @@ class Frames:
         """The bytes of one frame."""
         return next(self.each([reference], form))
 
+    def body(self, reference: FrameReference, form: Form) -> Chunk:
+        """The bytes of one frame; where they are many, as a piece of their file."""
+        kept = self._kept(reference, form)
+        if kept is None:
+            return next(self.bodies([reference], form))
+        self._cache.count_use(hit=True)
+        return kept
+
     def each(self, references: Iterable[FrameReference], form: Form) -> Iterator[bytes]:
         """The bytes of the frames in their order; some later ones are already fetched while one is being used."""
+        return map(bytes, self.bodies(references, form))
+
+    def bodies(self, references: Iterable[FrameReference], form: Form) -> Iterator[Chunk]:
+        """The same, where they are many as pieces of their files."""
         waiting: deque[tuple[FrameReference, Pending[bytes | None] | None]] = deque()
         ahead = iter(references)
         try:
@@ -204,14 +218,14 @@ class Frames:
         except FileNotFoundError:  # evicted this moment
             return None
 
-    def chunks(self, reference: FrameReference, form: Form, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes of one frame, or video, from `start` to before `stop`, in pieces."""
-        name = reference.cache_name(form)
-        with self._cache.open(name) or BytesIO(self.read(reference, form)) as file:
-            file.seek(start)
-            while start < stop and (chunk := file.read(min(_CHUNK_BYTES, stop - start))):
-                start += len(chunk)
-                yield chunk
+    def chunks(self, reference: FrameReference, form: Form, start: int, stop: int) -> Iterator[Chunk]:
+        """The bytes of one frame, or video, from `start` to before `stop`."""
+        whole = self.body(reference, form)
+        if isinstance(whole, bytes):
+            yield whole[start:stop]
+        else:
+            piece = whole.cut(start, stop)
+            yield piece if len(piece) >= _PIECE_BYTES else bytes(piece)
 
     def _submit(self, reference: FrameReference, form: Form) -> Pending[bytes | None] | None:
         """None where it is in the cache already."""
@@ -221,17 +235,24 @@ class Frames:
             return None
         return self._fetchers.submit(reference.frame.frame_id, fetch_frame, reference, form)
 
-    def _received(self, reference: FrameReference, form: Form, pending: Pending[bytes | None] | None) -> bytes:
-        name = reference.cache_name(form)
-        blob = pending.result() if pending else None
-        if blob is None:
-            blob = self._cache.read(name)
-        if blob is None:  # evicted between two moments
+    def _received(self, reference: FrameReference, form: Form, pending: Pending[bytes | None] | None) -> Chunk:
+        body = (pending.result() if pending else None) or self._kept(reference, form)
+        if body is None:  # evicted between two moments
             again = self._submit(reference, form)
-            blob = (again.result() if again else None) or self._cache.read(name)
-        if blob is None:
+            body = (again.result() if again else None) or self._kept(reference, form)
+        if body is None:
             raise UpstreamBusy("the cache is too small for what is being read")
-        return blob
+        return body
+
+    def _kept(self, reference: FrameReference, form: Form) -> Chunk | None:
+        file = self._cache.open(reference.cache_name(form))
+        if file is None:
+            return None
+        length_bytes = os.fstat(file.fileno()).st_size
+        if length_bytes >= _PIECE_BYTES:
+            return FilePiece(file, 0, length_bytes)
+        with file:
+            return file.read()
 
 
 class Encoded:

@@ -24,6 +24,7 @@ from app.auth.configure import open_gate
 from app.auth.gate import add_gate
 from app.cors import add_cors
 from app.forwarded import believe
+from app.sending import with_pieces_read
 from app.settings import EXPLICIT_LE, STORED, Settings
 from db.engine import Database
 from db.image_sets import find_image_sets
@@ -73,7 +74,7 @@ def create_app(
     uri_service = wado.uri.routes.UriService(locator, frames, fetchers)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
-    app.wsgi_app = believe(app.wsgi_app, settings.trusted_proxy)  # type: ignore[method-assign, assignment]
+    app.wsgi_app = believe(with_pieces_read(app.wsgi_app), settings.trusted_proxy)  # type: ignore[method-assign, assignment]
     add_access_log(app)
     add_cors(app, settings.cors_origins)
     add_gate(app, open_gate(settings), here, health.NAME)

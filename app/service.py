@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import resource
 import socket
 
 from sqlalchemy.engine import URL, make_url
@@ -29,6 +30,7 @@ from dicomweb.errors import UpstreamBusy
 log = logging.getLogger(__name__)
 
 _BACKLOG = 1024
+_MOST_FILES = 65_536  # connections, and files that are being sent
 _WARMER_MAPPED_BYTES = 16 * 2**20
 
 
@@ -73,6 +75,8 @@ def start(supervisor: Supervisor, settings: Settings, index: URL, listening: soc
     open_cache(settings)
     if not open_gate(settings).authenticators and not settings.on_loopback:
         log.warning("AUTH is none and HOST %s: whoever reaches the service sees all of it", settings.host)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most_files, _MOST_FILES), most_files))
     listening.listen(_BACKLOG)
     listening.setblocking(False)  # of several that wake for one connection, all but one find none
     sockets = FetcherSockets(settings.frame_fetchers + 1)

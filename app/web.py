@@ -14,17 +14,21 @@ from flask import Flask
 from waitress import wasyncore
 from waitress.server import create_server
 
+from app.sending import SendingChannel, with_pieces_sent
+
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 7.0
 _MAX_REQUEST_BYTES = 2**20
+_HELD_BYTES = 2**21  # of an answer that its client does not take yet, beyond one chunk
+_LARGEST_CHUNK_BYTES = 2**28  # below this nothing is written to a temporary file
 
 
 def serve(app: Flask, listening: socket.socket, *, threads: int) -> None:
     """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most."""
     channels: dict[int, Any] = {}
     server: Any = create_server(
-        app,
+        with_pieces_sent(app),
         map=channels,
         sockets=[listening],
         threads=threads,
@@ -32,7 +36,10 @@ def serve(app: Flask, listening: socket.socket, *, threads: int) -> None:
         max_request_body_size=_MAX_REQUEST_BYTES,
         ident=None,
         clear_untrusted_proxy_headers=False,  # app/forwarded.py knows whom to believe
+        outbuf_high_watermark=_HELD_BYTES,
+        outbuf_overflow=_LARGEST_CHUNK_BYTES,
     )
+    server.channel_class = SendingChannel
     stopping: list[bool] = []
 
     def stop(_number: int, _frame: Any) -> None:

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from dicomweb.file_piece import Chunk
+
 
 @dataclass(frozen=True)
 class Part:
@@ -15,7 +17,7 @@ class Part:
     content_type: str
     content_location: str
     length_bytes: int
-    chunks: Callable[[], Iterable[bytes]]
+    chunks: Callable[[], Iterable[Chunk]]
 
     @property
     def head(self) -> bytes:
@@ -38,7 +40,7 @@ def multipart_type(part_type: str, tag: str) -> str:
     return f'multipart/related; type="{part_type}"; boundary={boundary_of(tag)}'
 
 
-def encode_multipart(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
+def encode_multipart(parts: Iterable[Part], boundary: str) -> Iterator[Chunk]:
     """The body, from the first boundary (no preamble: some clients fail on one) to the closing one.
 
     A part is announced when its first bytes are there, so that what fails before them can still become a status.
@@ -46,7 +48,7 @@ def encode_multipart(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
     opening = b"--" + boundary.encode() + b"\r\n"
     for part in parts:
         chunks = iter(part.chunks())
-        first = next(chunks, b"")
+        first: Chunk = next(chunks, b"")
         yield opening + part.head
         yield first
         yield from chunks

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
+from typing import cast
 
 from flask import Response
 from werkzeug.datastructures import Headers
@@ -22,6 +23,7 @@ from dicomweb.errors import (
     UpstreamBusy,
     UpstreamFailed,
 )
+from dicomweb.file_piece import Chunk
 from dicomweb.multipart import Part, boundary_of, encode_multipart, multipart_length, multipart_type
 
 STATUS: Mapping[type[ProxyError], int] = {
@@ -145,7 +147,7 @@ def ranged(
     tag: str,
     content_type: str,
     length_bytes: int,
-    read: Callable[[int, int], Iterable[bytes]],
+    read: Callable[[int, int], Iterable[Chunk]],
 ) -> Response:
     """One representation, or the part of it that the Range header asks for: 206 (RFC 9110 Section 14).
 
@@ -167,7 +169,7 @@ def ranged_multipart(request: Headers, parts: Iterable[Part], part_type: str, ta
 
     For small bodies, one frame that is: all of it is in memory.
     """
-    body = b"".join(encode_multipart(parts, boundary_of(tag)))
+    body = b"".join(map(bytes, encode_multipart(parts, boundary_of(tag))))
     return ranged(request, tag, multipart_type(part_type, tag), len(body), lambda start, stop: [body[start:stop]])
 
 
@@ -184,26 +186,26 @@ def coded(body: bytes, content_type: str, coding: Coding) -> Response:
     return response
 
 
-def download(chunks: Iterator[bytes], content_type: str, name: str) -> Response:
+def download(chunks: Iterator[Chunk], content_type: str, name: str) -> Response:
     """One representation to be saved as a file, of unknown size; its first chunk is made before the status is sent."""
     response = Response(_begun(chunks), content_type=content_type)
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 
 
-def stream(chunks: Iterable[bytes], content_type: str, length_bytes: int) -> Response:
+def stream(chunks: Iterable[Chunk], content_type: str, length_bytes: int) -> Response:
     """One representation of known size whose bytes come in pieces; the first before the status is sent."""
     response = Response(_begun(iter(chunks)), content_type=content_type)
     response.content_length = length_bytes
     return response
 
 
-def _begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _begun(chunks: Iterator[Chunk]) -> Iterator[bytes]:
     """The same chunks, the first already made: an error in it still becomes a status."""
-    first = next(chunks, b"")
+    first: Chunk = next(chunks, b"")
 
-    def rest() -> Iterator[bytes]:
+    def rest() -> Iterator[Chunk]:
         yield first
         yield from chunks
 
-    return rest()
+    return cast(Iterator[bytes], rest())  # `app.sending` sees to pieces of files

@@ -58,8 +58,8 @@ def encode(
             return f"{CSV}; charset=utf-8", [encode_csv(rows, tags(rows))]
         case "application/dicom+xml":
             parts = [_xml_part(data_set) for data_set in data_sets]
-            tag = entity_tag(digest(chunk for part in parts for chunk in part.chunks()))
-            return multipart_type(DICOM_XML, tag), list(encode_multipart(parts, boundary_of(tag)))
+            tag = entity_tag(digest(bytes(chunk) for part in parts for chunk in part.chunks()))
+            return multipart_type(DICOM_XML, tag), list(map(bytes, encode_multipart(parts, boundary_of(tag))))
         case _:
             return media_type, list(encode_array(data_sets))
 

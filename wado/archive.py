@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 
+from dicomweb.file_piece import Chunk
 from wado.part10 import Part10
 
 _DRAIN_BYTES = 2**18
@@ -31,14 +32,14 @@ class _Sink:
         return drained
 
 
-def encode_zip(files: Sequence[Part10], fetch: Callable[[Part10], Iterator[bytes]]) -> Iterator[bytes]:
+def encode_zip(files: Sequence[Part10], fetch: Callable[[Part10], Iterator[Chunk]]) -> Iterator[bytes]:
     """The bytes of a ZIP file with one entry for each file; equal files give equal bytes."""
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
         for file in files:
             with archive.open(zipfile.ZipInfo(_name(file)), "w", force_zip64=True) as entry:
                 for chunk in file.chunks(fetch(file)):
-                    entry.write(chunk)
+                    entry.write(bytes(chunk))
                     if sink.held_bytes > _DRAIN_BYTES:
                         yield sink.drain()
     yield sink.drain()

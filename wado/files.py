@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ahi.store import Frames
+from dicomweb.file_piece import Chunk
 from dicomweb.multipart import Part
 from wado.locate import LocatedInstance
 from wado.part10 import Part10
@@ -21,14 +22,14 @@ def agree_on_files(
 
 
 def encode_parts(
-    files: Sequence[Part10], public_root: str, fetch: Callable[[Part10], Iterator[bytes]]
+    files: Sequence[Part10], public_root: str, fetch: Callable[[Part10], Iterator[Chunk]]
 ) -> Iterable[Part]:
     """A part for each file: a list where all sizes are known, else made one by one."""
     parts = (_part(file, public_root, fetch) for file in files)
     return list(parts) if all(file.sized for file in files) or len(files) == 1 else parts
 
 
-def _part(file: Part10, public_root: str, fetch: Callable[[Part10], Iterator[bytes]]) -> Part:
+def _part(file: Part10, public_root: str, fetch: Callable[[Part10], Iterator[Chunk]]) -> Part:
     location = public_root + file.instance.path
     content_type = replace(file.offer, media_type=DICOM).content_type
     return Part(content_type, location, file.length_bytes, lambda: file.chunks(fetch(file)))

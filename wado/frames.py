@@ -15,7 +15,7 @@ def encode_frames(
 ) -> list[Part]:
     """One part for each frame; `locations` are the URLs of the same frames."""
     if len(references) == 1:
-        body = frames.read(references[0], offer.form)
+        body = frames.body(references[0], offer.form)
         return [Part(offer.content_type, locations[0], len(body), lambda: [body])]
     sizes = _sizes(references, offer.form, frames)
     bodies = frames.each(references, offer.form)

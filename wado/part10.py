@@ -13,6 +13,7 @@ from ahi.jobs import Form
 from ahi.prepared import Slice
 from ahi.store import Frames
 from dicomweb.explicit_le import encode_element, encode_head
+from dicomweb.file_piece import Chunk
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 from wado.locate import LocatedInstance
 from wado.representation import Offer
@@ -52,11 +53,11 @@ class Part10:
         head, tail = self._head[1], prepared.tail[1]
         return len(_preamble(self.instance, self._uid)) + head + len(self._pixel_head) + self._pixel_bytes + tail
 
-    def chunks(self, fetched: Iterator[bytes]) -> Iterator[bytes]:
+    def chunks(self, fetched: Iterator[Chunk]) -> Iterator[Chunk]:
         """The file, begun when its first frame is there; its frames are the next ones of `fetched`."""
         prepared, image_set = self.instance.prepared, self.instance.image_set
         pixels = self._pixels(islice(fetched, len(prepared.frames) if self.has_pixels else 0))
-        first = next(pixels, b"")
+        first: Chunk = next(pixels, b"")
         yield _preamble(self.instance, self._uid)
         yield image_set.block(self._head)
         yield self._pixel_head
@@ -108,18 +109,18 @@ class Part10:
             return sum(8 + size + size % 2 for size in self._sizes) + len(_SEQUENCE_END)
         return _native_bytes(prepared.pixels, len(prepared.frames)) if prepared.pixels else 0
 
-    def _pixels(self, fetched: Iterator[bytes]) -> Iterator[bytes]:
+    def _pixels(self, fetched: Iterator[Chunk]) -> Iterator[Chunk]:
         if not self._native and self.has_pixels:
             return _encapsulated(fetched)
         return _native_pixels(fetched, self.instance.prepared.pixels, self._pixel_bytes)
 
 
-def fetch_for(files: Sequence[Part10], frames: Frames) -> Callable[[Part10], Iterator[bytes]]:
+def fetch_for(files: Sequence[Part10], frames: Frames) -> Callable[[Part10], Iterator[Chunk]]:
     """The frames of files that are encoded one after another: those of later files come while earlier ones are sent."""
 
-    def feed(form: Form) -> Iterator[bytes]:
+    def feed(form: Form) -> Iterator[Chunk]:
         alike = (file.instance.frames for file in files if file.offer.form is form and file.has_pixels)
-        return frames.each(chain.from_iterable(alike), form)
+        return frames.bodies(chain.from_iterable(alike), form)
 
     feeds = {form: feed(form) for form in Form}
     return lambda file: feeds[file.offer.form]
@@ -147,12 +148,12 @@ def _native_bytes(pixels: PixelFormat, frame_count: int) -> int:
     return size + size % 2
 
 
-def _native_pixels(frames: Iterable[bytes], pixels: PixelFormat | None, pixel_bytes: int) -> Iterator[bytes]:
+def _native_pixels(frames: Iterable[Chunk], pixels: PixelFormat | None, pixel_bytes: int) -> Iterator[Chunk]:
     if pixels is None:
         return
     bits = pixels.rows * pixels.columns * pixels.samples_per_pixel
     sent = 0
-    for chunk in _packed_bits(frames, bits) if pixels.bits_allocated == 1 and bits % 8 else frames:
+    for chunk in _packed_bits(map(bytes, frames), bits) if pixels.bits_allocated == 1 and bits % 8 else frames:
         sent += len(chunk)
         yield chunk
     yield bytes(pixel_bytes - sent)
@@ -187,9 +188,11 @@ def _offset_tables(sizes: Sequence[int], transfer_syntax_uid: str) -> tuple[byte
     return extended + encode_element("7FE00002", "OV", struct.pack(f"<{len(lengths)}Q", *lengths)), _ITEM + bytes(4)
 
 
-def _encapsulated(frames: Iterable[bytes]) -> Iterator[bytes]:
+def _encapsulated(frames: Iterable[Chunk]) -> Iterator[Chunk]:
     """One fragment for each frame (PS3.5 Annex A.4)."""
     for frame in frames:
         padded = len(frame) + len(frame) % 2
-        yield _ITEM + padded.to_bytes(4, "little") + frame + bytes(padded - len(frame))
+        yield _ITEM + padded.to_bytes(4, "little")
+        yield frame
+        yield bytes(padded - len(frame))
     yield _SEQUENCE_END

@@ -12,6 +12,7 @@ from ahi.store import Frames
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
 from dicomweb.errors import NotAcceptable, NotFound
+from dicomweb.file_piece import Chunk
 from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
 from wado.archive import encode_zip
@@ -100,12 +101,12 @@ class Retrieve:
         return _unless_known(tag, make, cache_control=respond.IMMUTABLE)
 
     def _single_frame(self, reference: FrameReference, offer: Offer, tag: str) -> Response:
-        def read(start: int, stop: int) -> Iterator[bytes]:
+        def read(start: int, stop: int) -> Iterator[Chunk]:
             return self.stored.chunks(reference, offer.form, start, stop)
 
         length_bytes = self.stored.size(reference, offer.form)
         response = respond.ranged(request.headers, tag, offer.content_type, length_bytes, read)
-        response.headers.update(resolution_header(offer, next(read(0, _MAIN_HEADER_BYTES), b"")))
+        response.headers.update(resolution_header(offer, bytes(next(read(0, _MAIN_HEADER_BYTES), b""))))
         return response
 
     def pixel_data(self, **path: str) -> Response:

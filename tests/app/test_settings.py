@@ -1,5 +1,6 @@
 """Settings are read once, refused with every problem at once, and documented."""
 
+import runpy
 from dataclasses import Field, fields
 from pathlib import Path
 
@@ -103,3 +104,13 @@ def test_a_cache_that_cannot_be_written_stops_the_start_in_one_line(tmp_path: Pa
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match="CACHE_ROOT .*Not a directory"):
         open_cache(Settings(cache_root=tmp_path / "file" / "cache"))
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4, 8, 16, 64])
+def test_the_table_of_defaults_by_cores_is_right(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+    there = runpy.run_path(str(DOCUMENT.parents[1] / "app" / "settings.py"), run_name="settings_there")["Settings"]()
+    web, fetchers = there.web_processes, there.frame_fetchers
+    row = [web, fetchers, fetchers * there.fetch_threads, web * there.db_pool_size + 1]
+    named = str(cores) if cores < 16 else "16 and more"
+    assert f"| {' | '.join([named, *map(str, row)])} |" in DOCUMENT.read_text()

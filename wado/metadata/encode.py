@@ -44,7 +44,7 @@ def _json(fields: Fields, texts: Texts) -> bytes:
 
 def _xml(manner: Manner, texts: Texts) -> bytes:
     parts = [_part(location, encode_xml(manner.fields.of(json.loads(text)))) for location, text in texts]
-    return b"".join(encode_multipart(parts, boundary_of(manner.tag)))
+    return b"".join(map(bytes, encode_multipart(parts, boundary_of(manner.tag))))
 
 
 def _part(location: str, document: bytes) -> Part:

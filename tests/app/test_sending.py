@@ -1,0 +1,103 @@
+"""Pieces of files arrive whole at any client, through any server, and leave no file open."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask import Flask, Response, request
+from waitress import wasyncore
+from waitress.server import create_server
+
+from app.sending import SendingChannel, with_pieces_read, with_pieces_sent
+from dicomweb.file_piece import FilePiece
+
+CONTENT = os.urandom(20_000_000)  # more than a socket takes for a client that does not read
+BODY = b"head" + CONTENT[100_000:] + b"tail"
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    """Answers with a piece between bytes; without a length for ?sized=no."""
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT)
+    app = Flask(__name__)
+
+    @app.get("/")
+    def piece() -> Response:
+        chunks: list[Any] = [b"head", FilePiece(path.open("rb"), 100_000, len(CONTENT)), b"tail"]
+        response = Response(iter(chunks), content_type="application/octet-stream")
+        if "sized" not in request.args:
+            response.content_length = len(BODY)
+        return response
+
+    app.wsgi_app = with_pieces_read(app.wsgi_app)  # type: ignore[method-assign,assignment]
+    return app
+
+
+@pytest.fixture
+def url(app: Flask) -> Iterator[str]:
+    channels: dict[int, Any] = {}
+    server: Any = create_server(with_pieces_sent(app), map=channels, listen="127.0.0.1:0", threads=4)
+    server.channel_class = SendingChannel
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield f"http://127.0.0.1:{server.effective_port}/"
+    server.trigger.pull_trigger(lambda: wasyncore.close_all(channels))
+    thread.join()
+    server.task_dispatcher.shutdown()
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _open(path: Path) -> int:
+    """How many descriptors of this process are of the file."""
+    links = [Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - names alone
+    return sum(link.exists() and link.resolve() == path for link in links)
+
+
+def test_any_other_server_gets_bytes(app: Flask) -> None:
+    assert app.test_client().get("/").data == BODY
+
+
+@pytest.mark.parametrize("query", ["", "?sized=no"])
+def test_the_kernel_sends_the_same_bytes(url: str, query: str) -> None:
+    with requests.Session() as session:
+        assert [session.get(url + query, timeout=10).content == BODY for _ in range(5)] == [True] * 5
+
+
+def test_a_head_request_gets_none(url: str) -> None:
+    answer = requests.head(url, timeout=10)
+    assert (answer.content, answer.headers["Content-Length"]) == (b"", str(len(BODY)))
+
+
+def test_a_slow_client_gets_all_of_it(url: str) -> None:
+    with requests.get(url, stream=True, timeout=10) as answer:
+        chunks = []
+        for chunk in answer.iter_content(2_000_000):
+            time.sleep(0.01)
+            chunks.append(chunk)
+    assert b"".join(chunks) == BODY
+
+
+def test_files_are_closed_when_sent_and_when_the_client_goes(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    assert requests.get(url, timeout=10).content == BODY
+    _wait(lambda: _open(file) == 0)
+    host, port = url.removeprefix("http://").rstrip("/").split(":")
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((host, int(port)))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        _wait(lambda: _open(file) == 1)
+    _wait(lambda: _open(file) == 0)
