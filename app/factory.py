@@ -6,6 +6,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 import qido.routes
+import wado.rendered.routes
 import wado.routes
 import wado.uri.routes
 from ahi.ahead import Ahead, Budget
@@ -71,6 +72,7 @@ def create_app(
     blueprints = (
         qido.routes.blueprint(database, public_root, scope, settings.max_results),
         wado.routes.blueprint(retrieve),
+        wado.rendered.routes.blueprint(wado.rendered.routes.Pictures(locator, fetchers, public_root)),
         wado.uri.routes.blueprint(wado.uri.routes.UriService(locator, frames, fetchers)),
         capabilities.blueprint(app, lambda: here().path, public_root),
         prefetch.blueprint(warmer_path, shown),
