@@ -56,7 +56,7 @@ def icc_profile(data_set: Dataset) -> bytes | None:
 def in_colour_space(image: Image.Image, source: bytes | None, wanted: str) -> tuple[Image.Image, bytes | None]:
     """The image as `iccprofile` wants it, and the profile to embed; BadRequest for a space that is not to be had.
 
-    `no` leaves pixels and file alone, `yes` embeds the image's own profile or that of sRGB, `srgb` converts to it first.
+    `no` leaves pixels and file alone, `yes` embeds the image's own profile or that of sRGB, `srgb` converts first.
     """
     if wanted == "no":
         return image, None

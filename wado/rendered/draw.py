@@ -111,9 +111,7 @@ def pixel_array(native: bytes, pixels: PixelFormat) -> npt.NDArray[Any]:
     return np.frombuffer(native, pixels.dtype).reshape(shape)
 
 
-def draw(
-    array: npt.NDArray[Any], data_set: Dataset, frame_number: int, rendering: Rendering = Rendering()
-) -> npt.NDArray[np.uint8]:
+def draw(array: npt.NDArray[Any], data_set: Dataset, frame_number: int, rendering: Rendering) -> npt.NDArray[np.uint8]:
     """8-bit grey of shape (rows, columns), or RGB of shape (rows, columns, 3), overlays burnt in.
 
     `data_set` has what the functional groups say of the frame; `frame_number` is from 1.

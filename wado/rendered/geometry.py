@@ -33,7 +33,7 @@ def source_box(region: Region, columns: int, rows: int) -> Box:
 
 
 def picture_size(box: Box, aspect: float, viewport: Viewport) -> tuple[int, int]:
-    """Columns and rows of the picture: the region, its pixels made square, scaled to fit the viewport if there is one."""
+    """Columns and rows of the picture: the region, its pixels made square, scaled to fit the viewport, if any."""
     width, height = box[2] - box[0], box[3] - box[1]
     if abs(aspect - 1) > _SQUARE:
         width, height = (width, height * aspect) if aspect > 1 else (width / aspect, height)
