@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
@@ -58,6 +58,23 @@ def decode(stored: bytes, transfer_syntax_uid: str, pixels: PixelFormat) -> byte
     if len(native) != pixels.frame_bytes:
         raise UpstreamFailed("a stored frame does not have the size that its metadata states")
     return native
+
+
+def decode_reduced(stored: bytes, pixels: PixelFormat, scale: float) -> tuple[bytes, PixelFormat] | None:
+    """An HTJ2K frame at the lowest resolution that has `scale` pixels for one of the frame, with its smaller layout.
+
+    None where only the full resolution has that many; UpstreamFailed where the bytes are not what they should be.
+    """
+    levels = next((segment[5] for marker, segment in _segments(stored) if marker == 0xFF52 and len(segment) > 5), 0)
+    skipped = next((level for level in range(levels, 0, -1) if 2**-level >= scale), 0)
+    if not skipped or not HAS_OPENJPH:
+        return None
+    try:
+        array = np.asarray(imagecodecs.htj2k_decode(stored, skipres=skipped, planar=False))
+    except (RuntimeError, ValueError) as error:
+        raise UpstreamFailed("a stored frame cannot be decoded") from error
+    smaller = replace(pixels, rows=array.shape[0], columns=array.shape[1])
+    return _native(array, smaller), smaller
 
 
 def _decode_array(stored: bytes, transfer_syntax_uid: str, pixels: PixelFormat) -> Pixels:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from ahi.codecs import PixelFormat, decode
+from ahi.codecs import PixelFormat, decode, decode_reduced
 from ahi.encoders import encodable, encode
 from ahi.fetchers import Workshop
 from ahi.image_set import Frame, ImageSet, ImageSetKey, ImageSetProperties, Instance
@@ -150,6 +150,20 @@ def native_frame(workshop: Workshop, reference: FrameReference) -> bytes:
         log.error("frame checksum wrong twice frame=%s", reference.frame.frame_id)
         raise UpstreamFailed("the pixels of a frame do not have the checksum that its metadata states")
     return native
+
+
+def reduced_frame(workshop: Workshop, reference: FrameReference, scale: float) -> tuple[bytes, PixelFormat] | None:
+    """Native pixels of a lower resolution that still has `scale` pixels for one of the frame, and their layout.
+
+    None where the whole frame is as good: there is no such resolution, or it has been decoded already. A part of a
+    frame has no checksum that could be verified.
+    """
+    media_type = transfer_syntax(reference.transfer_syntax_uid).media_type
+    if media_type != "image/jphc" or reference.pixels is None:
+        return None
+    if workshop.cache.has(reference.cache_name(Form.NATIVE)):
+        return None
+    return decode_reduced(_stored(workshop, reference), reference.pixels, scale)
 
 
 def _decoded(stored: bytes, reference: FrameReference, pixels: PixelFormat) -> tuple[bytes, bool]:

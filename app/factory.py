@@ -7,6 +7,7 @@ from werkzeug.exceptions import HTTPException
 
 import qido.routes
 import wado.metadata.routes
+import wado.rendered.routes
 import wado.routes
 import wado.uri.routes
 from ahi.ahead import Ahead, Budget
@@ -83,6 +84,7 @@ def create_app(
         qido.routes.blueprint(archive, scope, settings.max_results),
         wado.metadata.routes.blueprint(metadata),
         wado.routes.blueprint(retrieve),
+        wado.rendered.routes.blueprint(wado.rendered.routes.Pictures(locator, fetchers, public_root)),
         wado.uri.routes.blueprint(uri_service),
         capabilities.blueprint(app, lambda: here().path, public_root),
         prefetch.blueprint(warmer_path, shown),

@@ -18,6 +18,8 @@ ZIP = "application/zip"
 DICOM_JSON = "application/dicom+json"
 JPEG = "image/jpeg"
 PNG = "image/png"
+GIF = "image/gif"
+JP2 = "image/jp2"
 
 _FILES = (DICOM, ZIP)
 _WRAPPINGS = {ZIP: (True, False), DICOM_XML: (False, True)}
@@ -217,4 +219,5 @@ def bulk_offers(media_type: str | None) -> tuple[Offer, ...]:
 
 
 METADATA_OFFERS = (Offer(DICOM_JSON), Offer("application/json"), Offer(DICOM_XML))
-RENDERED_OFFERS = (Offer(JPEG), Offer(PNG))
+RENDERED_OFFERS = (Offer(JPEG), Offer(PNG), Offer(GIF), Offer(JP2))
+THUMBNAIL_OFFERS = (Offer(JPEG), Offer(PNG))

@@ -1,6 +1,6 @@
 """The resources of WADO-RS (PS3.18 Section 10.4). Each route: aim, locate, agree on a representation, answer."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, request
@@ -11,7 +11,7 @@ from ahi.jobs import FrameReference
 from ahi.store import Frames
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
-from dicomweb.errors import NotAcceptable, NotFound
+from dicomweb.errors import NotFound
 from dicomweb.file_piece import Chunk
 from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
@@ -19,10 +19,9 @@ from wado.archive import encode_zip
 from wado.bulk import agree_on_bulk, encode_bulk
 from wado.files import agree_on_files, encode_parts
 from wado.frames import all_frames, encode_frames, resolution_header
-from wado.locate import LocatedInstance, Locator
+from wado.locate import Locator
 from wado.part10 import fetch_for
-from wado.rendered import Picture, render
-from wado.representation import RENDERED_OFFERS, ZIP, Accept, FileChoice, Kind, Offer, agree, bulk_offers
+from wado.representation import ZIP, Accept, FileChoice, Kind, Offer, agree, bulk_offers
 from wado.target import LEVELS, Target, parse_frame_numbers
 
 _INSTANCE = LEVELS[-1]
@@ -35,13 +34,11 @@ def blueprint(retrieve: "Retrieve") -> Blueprint:
     bp = Blueprint("wado", __name__)
     for path in LEVELS:
         bp.add_url_rule(path, path, retrieve.instances)
-        bp.add_url_rule(f"{path}/rendered", f"{path}/rendered", retrieve.rendered)
         bp.add_url_rule(f"{path}/pixeldata", f"{path}/pixeldata", retrieve.pixel_data)
         bp.add_url_rule(f"{path}/bulkdata", f"{path}/bulkdata", retrieve.bulk_data)
     bp.add_url_rule(f"{_INSTANCE}/bulkdata/7FE00010", "pixel_data", retrieve.pixel_data)
     bp.add_url_rule(f"{_INSTANCE}/bulkdata/<path:tag_path>", "bulk_value", retrieve.bulk_value)
     bp.add_url_rule(f"{_INSTANCE}/frames/<frame_list>", "frames", retrieve.frames)
-    bp.add_url_rule(f"{_INSTANCE}/frames/<frame_list>/rendered", "rendered_frame", retrieve.rendered_frame)
     return bp
 
 
@@ -167,27 +164,6 @@ class Retrieve:
 
         return _unless_known(tag, make)
 
-    def rendered(self, **path: str) -> Response:
-        """A picture of the target: of an instance its first frame, else the middle one of its images."""
-        return self._picture(_representative(self.locator.instances(Target.from_path(**path))), 1)
-
-    def rendered_frame(self, frame_list: str, **path: str) -> Response:
-        """A picture of one frame."""
-        target, numbers = Target.from_path(**path), parse_frame_numbers(frame_list)
-        return self._picture(self.locator.instance(target), numbers[0])
-
-    def _picture(self, instance: LocatedInstance, frame_number: int) -> Response:
-        reference = instance.frame(frame_number)
-        offer = _accept().choose(RENDERED_OFFERS, single=True, multipart=False).offer
-        head = instance.image_set.block(instance.prepared.native_head)
-        picture = Picture(reference, frame_number, head, offer.media_type)
-
-        def make() -> Response:
-            body = self.fetchers.run(reference.frame.frame_id, render, picture)
-            return respond.single(body, offer.content_type)
-
-        return _unless_known(entity_tag("rendered", instance.state, frame_number, offer), make)
-
 
 def _unless_known(
     tag: str, make: Callable[[], Response], *, cache_control: str = respond.NO_CACHE, vary: str = "Accept"
@@ -198,10 +174,3 @@ def _unless_known(
 def _accept() -> Accept:
     parameters = parse_parameters(request.query_string)
     return Accept.from_request([value for name, value in parameters if name == "accept"], request.headers.get("Accept"))
-
-
-def _representative(instances: Sequence[LocatedInstance]) -> LocatedInstance:
-    images = [instance for instance in instances if instance.prepared.pixels]
-    if not images:
-        raise NotAcceptable("there is no image to draw")
-    return images[len(images) // 2]

@@ -13,7 +13,8 @@ from dicomweb.errors import BadRequest
 from dicomweb.parameters import parse_parameters
 from wado.locate import LocatedInstance, Locator
 from wado.part10 import Part10, fetch_for
-from wado.rendered import Picture, render
+from wado.rendered.draw import Picture, render
+from wado.rendered.parameters import parse_rendering
 from wado.representation import DICOM, Offer
 from wado.uri.offers import choose_offer, document_of
 from wado.uri.query import UriQuery
@@ -65,15 +66,17 @@ class UriService:
         return respond.stream(chunks, offer.content_type, file.length_bytes)
 
     def _picture(self, instance: LocatedInstance, frame_number: int, offer: Offer, rendering: Rendering) -> Response:
+        pixels = instance.prepared.pixels
+        asked = rendering.parameters(pixels.rows, pixels.columns) if pixels else {}
+        drawn, _ = parse_rendering(asked.items())
         reference = instance.frame(frame_number)
         head = instance.image_set.block(instance.prepared.native_head)
-        picture = Picture(reference, frame_number, head, offer.media_type)
+        picture = Picture((reference,), (frame_number,), head, offer.media_type, drawn)
         body = self.fetchers.run(reference.frame.frame_id, render, picture)
-        pixels = instance.prepared.pixels
-        ignored = rendering.parameters(pixels.rows, pixels.columns) if pixels else {}
         response = respond.single(body, offer.content_type)
-        for name in ignored:
-            response.headers.add("Warning", f'299 - "not applied: {name}"')
+        for name in asked:
+            if name == "presentationUID":
+                response.headers.add("Warning", f'299 - "not applied: {name}"')
         return response
 
 

@@ -1,0 +1,133 @@
+"""The job that draws: frames in, an encoded picture out. It runs in a fetcher; what it made is cached like frames."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydicom import Dataset
+
+from ahi.codecs import PixelFormat
+from ahi.fetchers import Workshop
+from ahi.jobs import FrameReference, native_frame, reduced_frame
+from dicomweb.errors import NotAcceptable
+from wado.rendered.annotate import annotate
+from wado.rendered.colour import icc_profile, in_colour_space, rgb
+from wado.rendered.encode import encode
+from wado.rendered.geometry import fitted, needed_scale, pixel_aspect
+from wado.rendered.grey import grey_levels
+from wado.rendered.groups import of_frame
+from wado.rendered.overlay import overlay_mask
+from wado.rendered.parameters import Rendering
+from wado.rendered.values import number, parse_head, quietly
+
+IMPLEMENTATION = "1"
+"""Part of the name of each picture: raise it when the same is drawn differently."""
+
+MOST_ANIMATED_FRAMES = 500
+_USUAL_FRAME_MS = 100.0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What to draw: frames of one instance with their numbers, several for an animation; the data set that says how (up
+    to PixelData, Explicit VR LE), as which media type.
+    """
+
+    frames: tuple[FrameReference, ...]
+    frame_numbers: tuple[int, ...]
+    head: bytes
+    media_type: str
+    rendering: Rendering = Rendering()
+
+    @property
+    def cache_name(self) -> str:
+        """Changes with everything that changes the picture."""
+        facts = repr((IMPLEMENTATION, self.frame_numbers, self.media_type, self.rendering)).encode() + self.head
+        frame_id = self.frames[0].frame.frame_id
+        return f"rendered/{frame_id[:2]}/{frame_id}.{hashlib.sha256(facts).hexdigest()[:32]}"
+
+
+def render(workshop: Workshop, picture: Picture) -> bytes:
+    """The encoded picture: a job for a fetcher."""
+    kept = workshop.cache.read(picture.cache_name)
+    if kept is not None:
+        return kept
+    with quietly():
+        encoded = _drawn(workshop, picture)
+    workshop.cache.put(picture.cache_name, encoded)
+    return encoded
+
+
+def _drawn(workshop: Workshop, picture: Picture) -> bytes:
+    data_set, rendering = _parsed(picture.head), picture.rendering
+    images = []
+    for reference, frame_number in zip(picture.frames, picture.frame_numbers, strict=True):
+        images.append(_frame(workshop, reference, of_frame(data_set, frame_number), frame_number, rendering))
+    profiled = [in_colour_space(image, icc_profile(data_set), rendering.icc_profile) for image in images]
+    pictures = [image for image, _ in profiled]
+    if rendering.annotation:
+        pictures = [annotate(image, data_set, rendering.annotation) for image in pictures]
+    return encode(pictures, picture.media_type, rendering.quality, profiled[0][1], frame_milliseconds(data_set))
+
+
+@lru_cache(maxsize=16)
+def _parsed(head: bytes) -> Dataset:
+    """Frames of one image are drawn one after another, and thousands of functional groups are parsed once."""
+    return parse_head(head)
+
+
+def _frame(
+    workshop: Workshop, reference: FrameReference, data_set: Dataset, frame_number: int, rendering: Rendering
+) -> Image.Image:
+    pixels = reference.pixels
+    if pixels is None:
+        raise NotAcceptable("the instance has no pixels to draw")
+    aspect = pixel_aspect(data_set)
+    scale = needed_scale(pixels.columns, pixels.rows, aspect, rendering.viewport)
+    reduced = reduced_frame(workshop, reference, scale) if scale < 1 and _may_be_reduced(data_set) else None
+    native, shape = reduced or (native_frame(workshop, reference), pixels)
+    image = Image.fromarray(draw(pixel_array(native, shape), data_set, frame_number, rendering))
+    return fitted(image, pixels.columns, pixels.rows, aspect, rendering.viewport)
+
+
+def _may_be_reduced(data_set: Dataset) -> bool:
+    """Whether neighbouring samples may be averaged: not palette indexes, nor samples with overlays, which are exact."""
+    palette = data_set.get("PhotometricInterpretation") == "PALETTE COLOR"
+    return not palette and not any((group, 0x0010) in data_set for group in range(0x6000, 0x601F, 2))
+
+
+def pixel_array(native: bytes, pixels: PixelFormat) -> npt.NDArray[Any]:
+    """Native bytes as an array of shape (rows, columns) or (rows, columns, samples)."""
+    shape: tuple[int, ...] = (pixels.rows, pixels.columns)
+    if pixels.samples_per_pixel > 1:
+        shape = (*shape, pixels.samples_per_pixel)
+    if pixels.bits_allocated == 1:
+        bits = np.unpackbits(np.frombuffer(native, np.uint8), bitorder="little")
+        return bits[: int(np.prod(shape))].reshape(shape)
+    return np.frombuffer(native, pixels.dtype).reshape(shape)
+
+
+def draw(array: npt.NDArray[Any], data_set: Dataset, frame_number: int, rendering: Rendering) -> npt.NDArray[np.uint8]:
+    """8-bit grey of shape (rows, columns), or RGB of shape (rows, columns, 3), overlays burnt in.
+
+    `data_set` has what the functional groups say of the frame; `frame_number` is from 1.
+    """
+    if array.ndim == 3 or data_set.get("PhotometricInterpretation") == "PALETTE COLOR":
+        drawn = rgb(array, data_set)
+    else:
+        drawn = grey_levels(array, data_set, rendering)
+    mask = overlay_mask(data_set, array, frame_number)
+    if mask is not None and mask.shape == drawn.shape[:2]:
+        drawn = np.where(mask if drawn.ndim == 2 else mask[..., None], np.uint8(255), drawn)
+    return drawn
+
+
+def frame_milliseconds(data_set: Dataset) -> float:
+    """For how long each frame of an animation is shown (PS3.3 Section C.7.6.5)."""
+    rate = number(data_set, "RecommendedDisplayFrameRate") or number(data_set, "CineRate")
+    milliseconds = 1000 / rate if rate and rate > 0 else number(data_set, "FrameTime") or _USUAL_FRAME_MS
+    return min(max(milliseconds, 20.0), 60_000.0)  # browsers slow down what is faster

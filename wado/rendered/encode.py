@@ -1,0 +1,57 @@
+"""Pictures in consumer formats."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from PIL import Image
+
+from dicomweb.errors import BadRequest
+from wado.representation import GIF, JP2, JPEG, PNG
+
+DEFAULT_QUALITY = 90
+
+
+@dataclass(frozen=True)
+class Format:
+    """What Pillow calls it, whether it loses something, and whether it can carry an ICC profile."""
+
+    name: str
+    lossy: bool = False
+    profile: bool = False
+
+
+FORMATS = {
+    JPEG: Format("JPEG", lossy=True, profile=True),
+    PNG: Format("PNG", profile=True),
+    GIF: Format("GIF"),
+    JP2: Format("JPEG2000", lossy=True),
+}
+
+
+def encode(
+    images: Sequence[Image.Image], media_type: str, quality: int | None, icc: bytes | None, frame_ms: float
+) -> bytes:
+    """One picture, or several as one animation, `frame_ms` milliseconds each.
+
+    BadRequest for a profile that the format cannot carry.
+    """
+    picture_format = FORMATS[media_type]
+    if icc and not picture_format.profile:
+        raise BadRequest(f"{media_type} cannot carry an ICC profile: ask for image/jpeg or image/png, or iccprofile=no")
+    options: dict[str, Any] = {"icc_profile": icc} if icc else {}
+    match picture_format.name:
+        case "JPEG":
+            options["quality"] = quality or DEFAULT_QUALITY
+        case "PNG":
+            options["compress_level"] = 1  # a third of the time for a tenth more bytes
+        case "JPEG2000":
+            options |= {"irreversible": quality is not None, "no_jp2": False}
+            if quality is not None:
+                options |= {"quality_mode": "dB", "quality_layers": [25 + quality / 4]}
+        case "GIF" if len(images) > 1:
+            options |= {"save_all": True, "append_images": images[1:], "duration": frame_ms, "loop": 0}
+    buffer = BytesIO()
+    images[0].save(buffer, picture_format.name, **options)
+    return buffer.getvalue()

@@ -1,0 +1,163 @@
+"""`/rendered` and `/thumbnail`. Each route: aim, locate, agree on a media type, have it drawn in a fetcher, answer."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from flask import Blueprint, Response, request
+
+from ahi.fetchers import Fetchers, Pending
+from dicomweb import respond
+from dicomweb.conditional import entity_tag
+from dicomweb.errors import NotAcceptable
+from dicomweb.multipart import Part
+from dicomweb.parameters import parse_parameters
+from wado.locate import LocatedInstance, Locator
+from wado.rendered.draw import IMPLEMENTATION, MOST_ANIMATED_FRAMES, Picture, render
+from wado.rendered.parameters import Rendering, parse_rendering, thumbnail
+from wado.representation import GIF, RENDERED_OFFERS, THUMBNAIL_OFFERS, Accept, Chosen
+from wado.target import Target, parse_frame_numbers
+
+_STUDY = "/studies/<study>"
+_SERIES = f"{_STUDY}/series/<series>"
+_INSTANCE = f"{_SERIES}/instances/<instance>"
+_FRAMES = f"{_INSTANCE}/frames/<frame_list>"
+
+_AHEAD = 4  # pictures that are being drawn while an earlier one is sent
+
+
+def blueprint(pictures: "Pictures") -> Blueprint:
+    """The rendered resources."""
+    bp = Blueprint("rendered", __name__)
+    for path in (_STUDY, _SERIES, _INSTANCE, _FRAMES):
+        bp.add_url_rule(f"{path}/rendered", f"{path}/rendered", pictures.rendered)
+        bp.add_url_rule(f"{path}/thumbnail", f"{path}/thumbnail", pictures.thumbnail)
+    return bp
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One frame of one instance; `number` from 1."""
+
+    instance: LocatedInstance
+    number: int
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The view functions, and what they use; `public_root` is the URL that this client knows the service by."""
+
+    locator: Locator
+    fetchers: Fetchers
+    public_root: Callable[[], str]
+
+    def rendered(self, frame_list: str | None = None, **path: str) -> Response:
+        """Pictures of the target: one that stands for it, or, in multipart or as an animation, all."""
+        target, numbers = Target.from_path(**path), parse_frame_numbers(frame_list) if frame_list else None
+        rendering, unknown = parse_rendering(parse_parameters(request.query_string))
+        located = self.locator.instances(target)
+        shots = _frames(located[0], numbers) if numbers else _all_frames(located)
+        chosen = _accept().choose(RENDERED_OFFERS, single=True)
+        answer = self._answer(shots, _standing_for(target, located, numbers), chosen, rendering)
+        return respond.warned(answer, [f"annotation {word} is not supported" for word in unknown])
+
+    def thumbnail(self, frame_list: str | None = None, **path: str) -> Response:
+        """One small picture that stands for the target."""
+        target, numbers = Target.from_path(**path), parse_frame_numbers(frame_list) if frame_list else None
+        rendering = thumbnail(parse_parameters(request.query_string))
+        located = self.locator.instances(target)
+        shots = _frames(located[0], numbers) if numbers else _all_frames(located)
+        chosen = _accept().choose(THUMBNAIL_OFFERS, single=True, multipart=False)
+        return self._answer(shots, 0 if numbers else _middle_of_largest(shots), chosen, rendering)
+
+    def _answer(self, shots: Sequence[Shot], index: int, chosen: Chosen, rendering: Rendering) -> Response:
+        """All pictures in multipart, or an animation, where that is what was agreed on; else the one of the index."""
+        media_type = chosen.offer.media_type
+        if not shots:
+            raise NotAcceptable("there is no image to draw")
+        one_instance = len({shot.instance.state for shot in shots}) == 1
+        if chosen.multipart:
+            drawn = [_picture([shot], media_type, rendering) for shot in shots]
+        elif media_type == GIF and one_instance and 1 < len(shots) <= MOST_ANIMATED_FRAMES:
+            drawn = [_picture(shots, media_type, rendering)]
+        else:
+            drawn = [_picture([shots[index]], media_type, rendering)]
+        states = [shot.instance.state for shot in shots] if len(drawn) > 1 else [shots[index].instance.state]
+        root = self.public_root()
+        facts = (chosen, rendering, root if chosen.multipart else None, [one.frame_numbers for one in drawn], states)
+        tag = entity_tag("rendered", IMPLEMENTATION, *facts)
+
+        def make() -> Response:
+            if not chosen.multipart:
+                (picture,) = drawn
+                return respond.single(self.fetchers.run(_route(picture), render, picture), media_type)
+            locations = [f"{root}{shot.instance.path}/frames/{shot.number}/rendered" for shot in shots]
+            return respond.multipart(self._parts(drawn, locations), media_type, tag)
+
+        return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
+
+    def _parts(self, pictures: Iterable[Picture], locations: Iterable[str]) -> Iterator[Part]:
+        waiting: deque[tuple[str, str, Pending[bytes]]] = deque()
+        try:
+            for picture, location in zip(pictures, locations, strict=True):
+                pending = self.fetchers.submit(_route(picture), render, picture)
+                waiting.append((picture.media_type, location, pending))
+                if len(waiting) > _AHEAD:
+                    yield _part(*waiting.popleft())
+            while waiting:
+                yield _part(*waiting.popleft())
+        finally:  # the client has gone
+            for _, _, pending in waiting:
+                pending.abandon()
+
+
+def _part(media_type: str, location: str, pending: Pending[bytes]) -> Part:
+    body = pending.result()
+    return Part(media_type, location, len(body), lambda: [body])
+
+
+def _route(picture: Picture) -> str:
+    """The fetcher that has, or will have, the frame."""
+    return picture.frames[0].frame.frame_id
+
+
+def _picture(shots: Sequence[Shot], media_type: str, rendering: Rendering) -> Picture:
+    instance = shots[0].instance
+    head = instance.image_set.block(instance.prepared.native_head)
+    references = tuple(instance.frame(shot.number) for shot in shots)
+    return Picture(references, tuple(shot.number for shot in shots), head, media_type, rendering)
+
+
+def _frames(instance: LocatedInstance, numbers: Sequence[int]) -> list[Shot]:
+    for number in numbers:
+        instance.frame(number)  # NotFound beyond the last
+    return [Shot(instance, number) for number in numbers]
+
+
+def _all_frames(instances: Iterable[LocatedInstance]) -> list[Shot]:
+    return [
+        Shot(instance, number + 1)
+        for instance in instances
+        if instance.prepared.pixels
+        for number in range(len(instance.prepared.frames))
+    ]
+
+
+def _standing_for(target: Target, located: Sequence[LocatedInstance], numbers: Sequence[int] | None) -> int:
+    """Which of all frames is the picture of the target: of an instance or of frames the first."""
+    return 0 if numbers or target.level == "instance" else _middle_of_largest(_all_frames(located))
+
+
+def _middle_of_largest(shots: Sequence[Shot]) -> int:
+    """The index of the middle frame of the series that has the most."""
+    if not shots:
+        return 0
+    counts = Counter(shot.instance.series_instance_uid for shot in shots)
+    largest = max(counts, key=lambda series: counts[series])
+    of_series = [index for index, shot in enumerate(shots) if shot.instance.series_instance_uid == largest]
+    return of_series[len(of_series) // 2]
+
+
+def _accept() -> Accept:
+    parameters = parse_parameters(request.query_string)
+    return Accept.from_request([value for name, value in parameters if name == "accept"], request.headers.get("Accept"))
