@@ -21,6 +21,7 @@ from wado.locate import LocatedInstance, Locator
 from wado.metadata import encode_xml_metadata
 from wado.part10 import fetch_for
 from wado.rendered import Picture, render
+from wado.rendered.objects import POLICIES, ObjectPicture, content_type, document, kind_of, render_object
 from wado.representation import METADATA_OFFERS, RENDERED_OFFERS, ZIP, Accept, Offer, bulk_offers, frame_offers
 from wado.target import Target, parse_frame_numbers
 
@@ -178,12 +179,32 @@ class Retrieve:
 
     def rendered(self, **path: str) -> Response:
         """A picture of the target: of an instance its first frame, else the middle one of its images."""
-        return self._picture(_representative(self.locator.instances(Target.from_path(**path))), 1)
+        representative = _representative(self.locator.instances(Target.from_path(**path)))
+        return self._picture(representative, 1) if representative.prepared.pixels else self._object(representative)
 
     def rendered_frame(self, frame_list: str, **path: str) -> Response:
         """A picture of one frame."""
         target, numbers = Target.from_path(**path), parse_frame_numbers(frame_list)
         return self._picture(self.locator.instance(target), numbers[0])
+
+    def _object(self, instance: LocatedInstance) -> Response:
+        """What is no image, as the document or the drawing that its kind has."""
+        kind, root = kind_of(instance.prepared.sop_class_uid), self.public_root()
+        if not kind.offers:
+            raise NotAcceptable("there is no image to draw")
+        media_type = _accept().choose(kind.offers, single=True, multipart=False).offer.media_type
+
+        def make() -> Response:
+            if kind.stored:
+                body = document(instance, media_type)
+            else:
+                picture = ObjectPicture(instance.image_set.block(instance.prepared.native_head), root, media_type)
+                body = self.fetchers.run(instance.prepared.sop_instance_uid, render_object, picture)
+            response = respond.single(body, content_type(media_type))
+            response.headers.update({"Content-Security-Policy": POLICIES[media_type]} if media_type in POLICIES else {})
+            return response
+
+        return _unless_known(entity_tag("rendered", root, instance.state, media_type), make)
 
     def _picture(self, instance: LocatedInstance, frame_number: int) -> Response:
         reference = instance.frame(frame_number)
@@ -211,6 +232,6 @@ def _accept() -> Accept:
 
 def _representative(instances: Sequence[LocatedInstance]) -> LocatedInstance:
     images = [instance for instance in instances if instance.prepared.pixels]
-    if not images:
-        raise NotAcceptable("there is no image to draw")
-    return images[len(images) // 2]
+    if images:
+        return images[len(images) // 2]
+    return next((one for one in instances if kind_of(one.prepared.sop_class_uid).offers), instances[0])

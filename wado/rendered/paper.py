@@ -13,15 +13,17 @@ Points = npt.NDArray[np.float64]
 _SVG_UNIT = 100  # path coordinates are whole hundredths of a millimetre
 _SUPERSAMPLED = 2
 _MAX_SIDE = 4096
+_FAINT = 0.25  # pixels
 
 
 @dataclass(frozen=True)
 class Line:
-    """A polyline, `width` mm wide."""
+    """A polyline, `width` mm wide; one that is only `ruled` is left out where it would blur a small picture."""
 
     points: Points
     colour: str
     width: float
+    ruled: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ def draw_raster(paper: Paper, width: int, height: int) -> Image.Image:
     sheet = Image.new("RGB", (size[0] * _SUPERSAMPLED, size[1] * _SUPERSAMPLED), "#fff")
     drawing = ImageDraw.Draw(sheet)
     for line in paper.lines:
+        if line.ruled and line.width * fine < _FAINT:
+            continue
         flat = (line.points * fine).ravel().tolist()
         drawing.line(flat, line.colour, max(1, round(line.width * fine)), joint="curve" if fine > 8 else None)
     for words in paper.words:

@@ -50,8 +50,8 @@ def _caption(group: Group, electrocardiogram: bool) -> str:
 def _grid(width: float, height: float) -> Iterator[Line]:
     """One long line for each family: down, a step to the right, up; the steps lie on the edge."""
     for step, colour, thick in _GRID:
-        yield Line(_serpentine(width, height, step), colour, thick)
-        yield Line(_serpentine(height, width, step)[:, ::-1], colour, thick)
+        yield Line(_serpentine(width, height, step), colour, thick, ruled=True)
+        yield Line(_serpentine(height, width, step)[:, ::-1], colour, thick, ruled=True)
 
 
 def _serpentine(along: float, across: float, step: float) -> Points:
