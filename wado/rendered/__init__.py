@@ -16,6 +16,7 @@ from ahi.codecs import PixelFormat
 from ahi.fetchers import Workshop
 from ahi.jobs import FrameReference, native_frame
 from dicomweb.errors import NotAcceptable
+from wado.rendered import segmentation
 
 Values = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
@@ -78,6 +79,8 @@ def draw(array: npt.NDArray[Any], data_set: Dataset, frame_number: int) -> Grey:
     photometric = data_set.get("PhotometricInterpretation", "MONOCHROME2")
     if photometric == "PALETTE COLOR":
         return _eight_bits(apply_color_lut(array, data_set), _palette_bits(data_set))
+    if data_set.get("SOPClassUID") in segmentation.SOP_CLASSES:
+        return segmentation.draw_segments(array, data_set, frame_number)
     if array.ndim == 3:
         if photometric.startswith("YBR"):
             array = convert_color_space(array, photometric, "RGB")
