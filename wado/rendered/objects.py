@@ -19,7 +19,7 @@ from wado.rendered.report_html import CONTENT_SECURITY_POLICY, encode_html
 from wado.rendered.report_text import encode_text
 from wado.rendered.strips import lay_out
 from wado.rendered.values import date_time, parse_head, quietly, text
-from wado.rendered.waveform import MAX_GROUPS, parse_waveforms
+from wado.rendered.waveform import MAX_GROUPS, parse_statements, parse_waveforms
 from wado.representation import JPEG, PNG, Offer
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -116,10 +116,13 @@ def _waveform(data_set: Dataset, most: int = MAX_GROUPS) -> Paper:
     groups = parse_waveforms(data_set)[:most]
     if not groups:
         raise NotAcceptable("the instance has no samples that can be drawn")
+    statements = parse_statements(data_set)
     with quietly():
         uid = UID(text(data_set, "SOPClassUID"))
         title = f"{uid.name.removesuffix(' Storage')}  {date_time(data_set, 'AcquisitionDateTime')}"
-        return lay_out(groups, electrocardiogram=uid.startswith(_ELECTROCARDIOGRAMS), title=title)
+        return lay_out(
+            groups, electrocardiogram=uid.startswith(_ELECTROCARDIOGRAMS), title=title, statements=statements
+        )
 
 
 def _encoded(image: Image.Image, form: str) -> bytes:

@@ -18,17 +18,22 @@ _LEFT, _MARGIN, _TITLE = 15.0, 5.0, 10.0
 _STRIP_MM = (15.0, 60.0)  # the least and the most that a strip is high
 _FITTED_MM = 20.0
 _LEAST_WIDTH = 120.0
+_STATEMENT_MM, _ROW_MM = 85.0, 4.0
 _GRID = ((1.0, "#f6d5d5", 0.1), (5.0, "#e8a5a5", 0.2))
 _INK = "#16181d"
 
 
-def lay_out(groups: Sequence[Group], *, electrocardiogram: bool, title: str) -> Paper:
-    """All groups below each other."""
+def lay_out(groups: Sequence[Group], *, electrocardiogram: bool, title: str, statements: Sequence[str] = ()) -> Paper:
+    """Statements in columns, and all groups below each other."""
     longest = max((min(group.seconds, MAX_SECONDS) for group in groups), default=0.0)
     width = max(_LEAST_WIDTH, float(np.ceil(_LEFT + longest * _MM_PER_SECOND + _MARGIN)))
     lines: list[Line] = []
+    per_row = int((width - _MARGIN) // _STATEMENT_MM) or 1
     words = [Words(_MARGIN, 6.5, 4.0, title)]
-    y = _TITLE
+    for index, statement in enumerate(statements):
+        row, column = divmod(index, per_row)
+        words.append(Words(_MARGIN + column * _STATEMENT_MM, _TITLE + 3.0 + row * _ROW_MM, 2.6, statement))
+    y = _TITLE + -(-len(statements) // per_row) * _ROW_MM
     for group in groups:
         words.append(Words(_MARGIN, y + 4.0, 3.0, _caption(group, electrocardiogram)))
         y += 6.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,9 @@ from wado.rendered.values import integer, item, items, meaning, number, quietly,
 
 MAX_GROUPS = 8
 MAX_CHANNELS = 64  # of all groups
+MAX_STATEMENTS = 36
+_MAX_ANNOTATIONS = 1000  # looked at
+_STATEMENT_LETTERS = 60
 _DTYPES = {"SB": "i1", "UB": "u1", "SS": "<i2", "US": "<u2", "SL": "<i4", "UL": "<u4"}  # PS3.3 Section C.10.9.1.5
 _MILLIVOLTS = {"uV": 1e-3, "mV": 1.0, "V": 1e3}
 
@@ -46,6 +50,22 @@ def parse_waveforms(data_set: Dataset) -> tuple[Group, ...]:
     """The groups that can be drawn, the first few of them; none where their samples are companded or missing."""
     with quietly():
         return tuple(_groups(data_set))
+
+
+def parse_statements(data_set: Dataset) -> tuple[str, ...]:
+    """What its annotations say and measure, the first of them; what only marks a moment is left out (PS3.3 C.10.10)."""
+    with quietly():
+        found = (_statement(one) for one in items(data_set, "WaveformAnnotationSequence", _MAX_ANNOTATIONS))
+        return tuple(islice((words for words in found if words), MAX_STATEMENTS))
+
+
+def _statement(one: Dataset) -> str:
+    said = text(one, "UnformattedTextValue") or meaning(one, "ConceptCodeSequence")
+    if not said and number(one, "NumericValue") is not None:
+        unit = text(item(one, "MeasurementUnitsCodeSequence"), "CodeValue")
+        said = f"{text(one, 'NumericValue')} {'' if unit == '1' else unit}"
+    concept = meaning(one, "ConceptNameCodeSequence")
+    return " ".join(f"{concept + ': ' if concept and said else ''}{said}".split())[:_STATEMENT_LETTERS]
 
 
 def _groups(data_set: Dataset) -> Iterator[Group]:

@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 from tests.wado.rendered.made import code, made, through
 from wado.rendered.paper import draw_raster, encode_svg
 from wado.rendered.strips import MAX_SECONDS, lay_out
-from wado.rendered.waveform import MAX_CHANNELS, MAX_GROUPS, parse_waveforms
+from wado.rendered.waveform import MAX_CHANNELS, MAX_GROUPS, MAX_STATEMENTS, parse_statements, parse_waveforms
 
 
 def channel(label: str = "Lead V1", unit: str = "uV", **attributes: object) -> Dataset:
@@ -112,6 +112,35 @@ def test_a_long_recording_is_cut_and_says_so() -> None:
     paper = lay_out([group], electrocardiogram=True, title="")
     assert paper.width < MAX_SECONDS * 25 + 30
     assert any("the first 30 s of 90 s" in one.text for one in paper.words)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "statement"),
+    [
+        pytest.param(made(UnformattedTextValue="SINUS\r\nRHYTHM"), "SINUS RHYTHM", id="free text"),
+        pytest.param(
+            made(
+                ConceptNameCodeSequence=[code("PR Interval")],
+                NumericValue="161",
+                MeasurementUnitsCodeSequence=[code("millisecond", "ms", "UCUM")],
+            ),
+            "PR Interval: 161 ms",
+            id="measurement",
+        ),
+        pytest.param(
+            made(ConceptNameCodeSequence=[code("Rhythm")], ConceptCodeSequence=[code("Sinus")]),
+            "Rhythm: Sinus",
+            id="code",
+        ),
+        pytest.param(made(ConceptNameCodeSequence=[code("P onset")], ReferencedSamplePositions=9), None, id="a moment"),
+    ],
+)
+def test_annotations_that_state_something_are_written_above(annotation: Dataset, statement: str | None) -> None:
+    statements = parse_statements(through(made(WaveformAnnotationSequence=[annotation] * 99)))
+    assert statements == (() if statement is None else (statement,) * MAX_STATEMENTS)
+    paper = lay_out([], electrocardiogram=True, title="", statements=statements)
+    assert len([one for one in paper.words if one.text == statement]) == len(statements)
+    assert all(one.y < paper.height for one in paper.words)
 
 
 HOSTILE = "</text><script>alert(1)</script>&"
