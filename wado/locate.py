@@ -16,7 +16,7 @@ from db.scope import Scope
 from dicomweb.errors import NotFound
 from wado.target import Target
 
-IMPLEMENTATION = "1"
+IMPLEMENTATION = "2"
 """Part of every entity tag: raise it when the same image sets are answered with other bytes."""
 
 

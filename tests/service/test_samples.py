@@ -14,7 +14,7 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.pixels import pixel_array
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing
-from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEGBaseline8Bit, SegmentationStorage
 
 from datastore.samples import sample_files
 from tests.service.archive import NOT_WRITTEN, Sample
@@ -51,6 +51,9 @@ def _expected(sample: Sample) -> np.ndarray | None:
         return None
     return _pixels(source)
 
+
+LIVER = (217, 130, 101)
+"""sRGB of the CIELab value (D50) that the segmentations among the samples recommend."""
 
 UNDECODABLE = {
     "JPEG-lossy.dcm": "12-bit JPEG that no decoder of pydicom takes",
@@ -165,6 +168,8 @@ def test_a_picture_shows_the_first_frame_in_the_images_own_window(sample: Sample
 
 def _picture(array: np.ndarray, source: Dataset) -> np.ndarray:
     """What pydicom makes of a frame, as 0 to 255."""
+    if source.SOPClassUID == SegmentationStorage:
+        return array[..., np.newaxis].astype(int) * LIVER
     if source.PhotometricInterpretation == "PALETTE COLOR":
         coloured = apply_color_lut(array, source)
         return coloured.astype(int) >> (coloured.dtype.itemsize * 8 - 8)

@@ -14,6 +14,7 @@ from ahi.codecs import PixelFormat
 from ahi.fetchers import Workshop
 from ahi.jobs import FrameReference, native_frame, reduced_frame
 from dicomweb.errors import NotAcceptable
+from wado.rendered import segmentation
 from wado.rendered.annotate import annotate
 from wado.rendered.colour import icc_profile, in_colour_space, rgb
 from wado.rendered.encode import encode
@@ -97,7 +98,8 @@ def _frame(
 def _may_be_reduced(data_set: Dataset) -> bool:
     """Whether neighbouring samples may be averaged: not palette indexes, nor samples with overlays, which are exact."""
     palette = data_set.get("PhotometricInterpretation") == "PALETTE COLOR"
-    return not palette and not any((group, 0x0010) in data_set for group in range(0x6000, 0x601F, 2))
+    labels = data_set.get("SOPClassUID") in segmentation.SOP_CLASSES
+    return not palette and not labels and not any((group, 0x0010) in data_set for group in range(0x6000, 0x601F, 2))
 
 
 def pixel_array(native: bytes, pixels: PixelFormat) -> npt.NDArray[Any]:
@@ -116,6 +118,8 @@ def draw(array: npt.NDArray[Any], data_set: Dataset, frame_number: int, renderin
 
     `data_set` has what the functional groups say of the frame; `frame_number` is from 1.
     """
+    if data_set.get("SOPClassUID") in segmentation.SOP_CLASSES:
+        return segmentation.draw_segments(array, data_set, frame_number)
     if array.ndim == 3 or data_set.get("PhotometricInterpretation") == "PALETTE COLOR":
         drawn = rgb(array, data_set)
     else:

@@ -14,6 +14,16 @@ from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
 from wado.locate import LocatedInstance, Locator
 from wado.rendered.draw import IMPLEMENTATION, MOST_ANIMATED_FRAMES, Picture, render
+from wado.rendered.objects import (
+    POLICIES,
+    ObjectPicture,
+    ObjectThumbnail,
+    content_type,
+    document,
+    kind_of,
+    render_object,
+    render_thumbnail,
+)
 from wado.rendered.parameters import Rendering, parse_rendering, thumbnail
 from wado.representation import GIF, RENDERED_OFFERS, THUMBNAIL_OFFERS, Accept, Chosen
 from wado.target import Target, parse_frame_numbers
@@ -57,6 +67,8 @@ class Pictures:
         rendering, unknown = parse_rendering(parse_parameters(request.query_string))
         located = self.locator.instances(target)
         shots = _frames(located[0], numbers) if numbers else _all_frames(located)
+        if not shots:
+            return self._object(located)
         chosen = _accept().choose(RENDERED_OFFERS, single=True)
         answer = self._answer(shots, _standing_for(target, located, numbers), chosen, rendering)
         return respond.warned(answer, [f"annotation {word} is not supported" for word in unknown])
@@ -68,13 +80,13 @@ class Pictures:
         located = self.locator.instances(target)
         shots = _frames(located[0], numbers) if numbers else _all_frames(located)
         chosen = _accept().choose(THUMBNAIL_OFFERS, single=True, multipart=False)
+        if not shots:
+            return self._icon(located[0], rendering, chosen.offer.media_type)
         return self._answer(shots, 0 if numbers else _middle_of_largest(shots), chosen, rendering)
 
     def _answer(self, shots: Sequence[Shot], index: int, chosen: Chosen, rendering: Rendering) -> Response:
         """All pictures in multipart, or an animation, where that is what was agreed on; else the one of the index."""
         media_type = chosen.offer.media_type
-        if not shots:
-            raise NotAcceptable("there is no image to draw")
         one_instance = len({shot.instance.state for shot in shots}) == 1
         if chosen.multipart:
             drawn = [_picture([shot], media_type, rendering) for shot in shots]
@@ -93,6 +105,39 @@ class Pictures:
                 return respond.single(self.fetchers.run(_route(picture), render, picture), media_type)
             locations = [f"{root}{shot.instance.path}/frames/{shot.number}/rendered" for shot in shots]
             return respond.multipart(self._parts(drawn, locations), media_type, tag)
+
+        return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
+
+    def _object(self, located: Sequence[LocatedInstance]) -> Response:
+        """What is no image, as the document or the drawing that its kind has: the first that has one."""
+        instance = next((one for one in located if kind_of(one.prepared.sop_class_uid).offers), located[0])
+        kind, root = kind_of(instance.prepared.sop_class_uid), self.public_root()
+        if not kind.offers:
+            raise NotAcceptable("there is no image to draw")
+        media_type = _accept().choose(kind.offers, single=True, multipart=False).offer.media_type
+
+        def make() -> Response:
+            if kind.stored:
+                body = document(instance, media_type)
+            else:
+                picture = ObjectPicture(_head(instance), root, media_type)
+                body = self.fetchers.run(instance.prepared.sop_instance_uid, render_object, picture)
+            response = respond.single(body, content_type(media_type))
+            response.headers.update({"Content-Security-Policy": POLICIES[media_type]} if media_type in POLICIES else {})
+            return response
+
+        tag = entity_tag("rendered", IMPLEMENTATION, root, instance.state, media_type)
+        return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
+
+    def _icon(self, instance: LocatedInstance, rendering: Rendering, media_type: str) -> Response:
+        sides = (rendering.viewport.columns, rendering.viewport.rows)
+        columns, rows = (side or min(filter(None, sides)) for side in sides)
+        wanted = ObjectThumbnail(_head(instance), columns, rows, media_type)
+        tag = entity_tag("icon", IMPLEMENTATION, instance.state, columns, rows, media_type)
+
+        def make() -> Response:
+            route = instance.prepared.sop_instance_uid
+            return respond.single(self.fetchers.run(route, render_thumbnail, wanted), media_type)
 
         return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
 
@@ -123,9 +168,13 @@ def _route(picture: Picture) -> str:
 
 def _picture(shots: Sequence[Shot], media_type: str, rendering: Rendering) -> Picture:
     instance = shots[0].instance
-    head = instance.image_set.block(instance.prepared.native_head)
     references = tuple(instance.frame(shot.number) for shot in shots)
-    return Picture(references, tuple(shot.number for shot in shots), head, media_type, rendering)
+    return Picture(references, tuple(shot.number for shot in shots), _head(instance), media_type, rendering)
+
+
+def _head(instance: LocatedInstance) -> bytes:
+    """Its data set up to the pixel data."""
+    return instance.image_set.block(instance.prepared.native_head)
 
 
 def _frames(instance: LocatedInstance, numbers: Sequence[int]) -> list[Shot]:

@@ -1,0 +1,164 @@
+"""What is no image is rendered as a client can read it: reports, documents, waveforms (PS3.18 Section 8.7.4)."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import requests
+from PIL import Image
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import (
+    BasicTextSRStorage,
+    EncapsulatedCDAStorage,
+    EncapsulatedPDFStorage,
+    ExplicitVRLittleEndian,
+    GrayscaleSoftcopyPresentationStateStorage,
+    generate_uid,
+)
+
+from tests.service.process import ROOT, Service
+from tests.wado.rendered.made import code, content, made
+
+PDF = b"%PDF-1.4 a document\n"
+CDA = b'<?xml version="1.0"?><ClinicalDocument xmlns="urn:hl7-org:v3"/>'
+SCRIPT = "<script>alert(1)</script>"
+
+
+def report() -> Dataset:
+    return made(
+        SOPClassUID=BasicTextSRStorage,
+        Modality="SR",
+        SpecificCharacterSet="ISO_IR 100",
+        PatientName="Müller^Jörg",
+        ConceptNameCodeSequence=[code("Chest Report")],
+        ContentSequence=[content("TEXT", "Finding", TextValue=f"Größe {SCRIPT}")],
+    )
+
+
+def objects() -> dict[str, Dataset]:
+    pdf = made(SOPClassUID=EncapsulatedPDFStorage, MIMETypeOfEncapsulatedDocument="application/pdf")
+    pdf.EncapsulatedDocument = PDF
+    cda = made(SOPClassUID=EncapsulatedCDAStorage, MIMETypeOfEncapsulatedDocument="text/XML")
+    cda.EncapsulatedDocument = CDA + b"\0" * (len(CDA) % 2)
+    return {
+        "report": report(),
+        "pdf": pdf,
+        "cda": cda,
+        "ecg": dcmread(get_testdata_file("waveform_ecg.dcm")),
+        "presentation": made(SOPClassUID=GrayscaleSoftcopyPresentationStateStorage, Modality="PR"),
+        "plan": dcmread(get_testdata_file("rtplan.dcm")),
+    }
+
+
+@pytest.fixture(scope="module")
+def studies() -> dict[str, Dataset]:
+    """The objects by name, each in a study of its own."""
+    made_objects = objects()
+    for data_set in made_objects.values():
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+            setattr(data_set, keyword, generate_uid())
+        data_set.PatientID = "1"
+    return made_objects
+
+
+@pytest.fixture(scope="module")
+def service(studies: dict[str, Dataset], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that holds them."""
+    folder, root = tmp_path_factory.mktemp("objects"), tmp_path_factory.mktemp("objects-store")
+    for name, data_set in studies.items():
+        _write(data_set, folder / f"{name}.dcm")
+    environment = {**os.environ, "DATASTORE_ROOT": str(root)}
+    subprocess.run([sys.executable, "main.py", "import", str(folder)], cwd=ROOT, env=environment, check=True)
+    service = Service(tmp_path_factory.mktemp("objects-service"), {"DATASTORE_ROOT": str(root)})
+    yield service
+    service.stop()
+
+
+def _write(data_set: Dataset, path: Path) -> None:
+    data_set.file_meta = FileMetaDataset()
+    data_set.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data_set.save_as(path, enforce_file_format=True)
+
+
+@pytest.fixture(scope="module")
+def get(service: Service, studies: dict[str, Dataset]):
+    """Asks for the rendered form of an object by its name."""
+
+    def ask(name: str, accept: str = "*/*", level: str = "instance", **headers: str) -> requests.Response:
+        data_set = studies[name]
+        path = f"{service.root}/studies/{data_set.StudyInstanceUID}"
+        if level != "study":
+            path += f"/series/{data_set.SeriesInstanceUID}"
+        if level == "instance":
+            path += f"/instances/{data_set.SOPInstanceUID}"
+        return requests.get(f"{path}/rendered", headers={"Accept": accept, **headers}, timeout=60)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("name", "accept", "media_type"),
+    [
+        ("report", "*/*", "text/html; charset=utf-8"),
+        ("report", "text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8"),
+        ("report", "text/plain", "text/plain; charset=utf-8"),
+        ("pdf", "*/*", "application/pdf"),
+        ("pdf", "application/pdf", "application/pdf"),
+        ("cda", "text/xml", "text/xml"),
+        ("ecg", "*/*", "image/svg+xml"),
+        ("ecg", "image/jpeg", "image/jpeg"),
+        ("ecg", "image/png", "image/png"),
+    ],
+)
+def test_an_object_comes_as_the_type_that_is_accepted(get, name: str, accept: str, media_type: str) -> None:
+    answer = get(name, accept)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, media_type), answer.text[:300]
+    assert get(name, accept, **{"If-None-Match": answer.headers["ETag"]}).status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("name", "accept"),
+    [
+        ("report", "image/jpeg"),
+        ("pdf", "text/html"),
+        ("ecg", "text/html"),
+        ("presentation", "*/*"),
+        ("plan", "*/*"),
+    ],
+)
+def test_what_an_object_cannot_be_rendered_as_is_406(get, name: str, accept: str) -> None:
+    assert get(name, accept).status_code == 406
+
+
+@pytest.mark.parametrize("level", ["study", "series"])
+def test_a_study_of_a_report_alone_is_rendered_as_the_report(get, level: str) -> None:
+    assert get("report", level=level).content == get("report").content
+
+
+def test_a_report_is_read_in_its_character_set_and_runs_nothing(get) -> None:
+    answer = get("report")
+    assert "Müller, Jörg" in answer.text and "Größe &lt;script&gt;" in answer.text
+    assert SCRIPT not in answer.text
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert f"Größe {SCRIPT}" in get("report", "text/plain").text
+
+
+def test_documents_are_what_was_encapsulated(get) -> None:
+    assert get("pdf").content == PDF
+    assert get("cda").content == CDA
+    assert "sandbox" in get("cda").headers["Content-Security-Policy"]
+
+
+def test_an_ecg_is_a_drawing_in_every_form(get) -> None:
+    tree = ElementTree.fromstring(get("ecg").content)  # noqa: S314 - our own
+    assert {"I", "aVR", "V6"} <= {element.text for element in tree.iter()}
+    for form in ("png", "jpeg"):
+        image = Image.open(BytesIO(get("ecg", f"image/{form}").content))
+        assert image.width > 1500 and image.height > 2000

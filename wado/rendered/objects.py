@@ -1,0 +1,166 @@
+"""What objects that are no images are rendered as (PS3.18 Section 8.7.4), and the icons that stand for them."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image
+from pydicom import Dataset
+from pydicom.uid import UID
+
+from ahi.fetchers import Workshop
+from dicomweb.errors import NotAcceptable, NotFound
+from wado.locate import LocatedInstance
+from wado.rendered.icon import draw_icon
+from wado.rendered.paper import Paper, draw_raster, encode_svg
+from wado.rendered.report import Report
+from wado.rendered.report_html import CONTENT_SECURITY_POLICY, encode_html
+from wado.rendered.report_text import encode_text
+from wado.rendered.strips import lay_out
+from wado.rendered.values import date_time, parse_head, quietly, text
+from wado.rendered.waveform import MAX_GROUPS, parse_statements, parse_waveforms
+from wado.representation import JPEG, PNG, Offer
+
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_ELECTROCARDIOGRAMS = tuple(f"{_STORAGE}{node}" for node in ("9.1.1", "9.1.2", "9.1.3", "9.1.4", "9.3.1"))
+_DOCUMENT = "00420011"
+_RASTER = (2200, 3200)  # pixels that a waveform fits into where nothing else is asked for
+_JPEG_QUALITY = 90
+
+_ALONE = "default-src 'none'; sandbox"
+POLICIES = {"text/html": CONTENT_SECURITY_POLICY, "text/xml": _ALONE, "image/svg+xml": _ALONE}
+"""The Content-Security-Policy of what a browser would otherwise let run, or fetch, things."""
+
+_TEXT_TYPES = frozenset({"text/html", "text/plain"})
+_PADDED = frozenset({"text/xml", "model/obj", "model/mtl"})  # a NUL would make these ill-formed
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is known of a family of SOP classes. `stored` are the types that are the encapsulated document itself."""
+
+    sign: str
+    media_types: tuple[str, ...] = ()
+    stored: bool = False
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """What it can be rendered as, the default first; nothing where it has an icon only."""
+        return tuple(Offer(media_type) for media_type in self.media_types)
+
+
+_REPORT = ("text/html", "text/plain")
+_KINDS: tuple[tuple[str, Kind], ...] = (  # the first whose node, or a node above, is the SOP class: PS3.4 Section B.5
+    ("88.59", Kind("key objects", _REPORT)),
+    ("88", Kind("report", _REPORT)),
+    ("104.1", Kind("document", ("application/pdf",), stored=True)),
+    ("104.2", Kind("document", ("text/xml",), stored=True)),
+    ("104.3", Kind("model", ("model/stl",), stored=True)),
+    ("104.4", Kind("model", ("model/obj",), stored=True)),
+    ("104.5", Kind("model", ("model/mtl",), stored=True)),
+    ("9", Kind("waveform", ("image/svg+xml", PNG, JPEG))),
+    ("11", Kind("presentation")),
+    ("481", Kind("radiotherapy")),
+    ("68", Kind("model")),
+)
+_OTHER = Kind("object")
+
+
+def kind_of(sop_class_uid: str) -> Kind:
+    """The kind of an object without pixel data."""
+    node = f"{sop_class_uid.removeprefix(_STORAGE)}."
+    return next((kind for family, kind in _KINDS if node.startswith(f"{family}.")), _OTHER)
+
+
+def content_type(media_type: str) -> str:
+    """What the bytes are labelled as."""
+    return f"{media_type}; charset=utf-8" if media_type in _TEXT_TYPES else media_type
+
+
+def document(instance: LocatedInstance, media_type: str) -> bytes:
+    """The encapsulated document, without the byte that makes its length even (PS3.3 Section C.24.2)."""
+    try:
+        body = instance.image_set.block(instance.bulk(_DOCUMENT).where)
+    except NotFound:
+        raise NotAcceptable("the instance holds no document") from None
+    return body.removesuffix(b"\0") if media_type in _PADDED else body
+
+
+@dataclass(frozen=True)
+class ObjectPicture:
+    """What to render: a data set (Explicit VR Little Endian), for whom (URLs are below `root`), as which media type."""
+
+    head: bytes
+    root: str
+    media_type: str
+
+    @property
+    def cache_name(self) -> str:
+        """Changes with everything that changes the bytes."""
+        digest = hashlib.sha256(repr((self.root, self.media_type)).encode() + self.head).hexdigest()
+        return f"rendered/{digest[:2]}/{digest}"
+
+
+def render_object(workshop: Workshop, picture: ObjectPicture) -> bytes:
+    """The rendered object: a job for a fetcher. NotAcceptable where there is nothing that can be drawn."""
+    kept = workshop.cache.read(picture.cache_name)
+    if kept is not None:
+        return kept
+    rendered = _ENCODERS[picture.media_type](parse_head(picture.head), picture.root)
+    workshop.cache.put(picture.cache_name, rendered)
+    return rendered
+
+
+def _waveform(data_set: Dataset, most: int = MAX_GROUPS) -> Paper:
+    groups = parse_waveforms(data_set)[:most]
+    if not groups:
+        raise NotAcceptable("the instance has no samples that can be drawn")
+    statements = parse_statements(data_set)
+    with quietly():
+        uid = UID(text(data_set, "SOPClassUID"))
+        title = f"{uid.name.removesuffix(' Storage')}  {date_time(data_set, 'AcquisitionDateTime')}"
+        return lay_out(
+            groups, electrocardiogram=uid.startswith(_ELECTROCARDIOGRAMS), title=title, statements=statements
+        )
+
+
+def _encoded(image: Image.Image, form: str) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, form, quality=_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+_ENCODERS: Mapping[str, Callable[[Dataset, str], bytes]] = {
+    "text/html": lambda data_set, root: encode_html(Report.from_data_set(data_set), root),
+    "text/plain": lambda data_set, root: encode_text(Report.from_data_set(data_set), root),
+    "image/svg+xml": lambda data_set, _: encode_svg(_waveform(data_set)),
+    PNG: lambda data_set, _: _encoded(draw_raster(_waveform(data_set), *_RASTER), "PNG"),
+    JPEG: lambda data_set, _: _encoded(draw_raster(_waveform(data_set), *_RASTER), "JPEG"),
+}
+
+
+@dataclass(frozen=True)
+class ObjectThumbnail:
+    """What stands for an object without pixel data, as columns and rows of an image of the media type."""
+
+    head: bytes
+    columns: int
+    rows: int
+    media_type: str
+
+
+def render_thumbnail(_workshop: Workshop, wanted: ObjectThumbnail) -> bytes:
+    """The encoded thumbnail: a job for a fetcher."""
+    form = {JPEG: "JPEG", PNG: "PNG"}[wanted.media_type]
+    return _encoded(thumbnail(wanted.head, wanted.columns, wanted.rows), form)
+
+
+def thumbnail(head: bytes, width: int, height: int) -> Image.Image:
+    """A picture that stands for an object without pixel data: a drawing of its waveform, else an icon."""
+    data_set = parse_head(head)
+    with quietly():
+        kind, modality = kind_of(text(data_set, "SOPClassUID")), text(data_set, "Modality")
+    if kind.sign == "waveform" and parse_waveforms(data_set):
+        return draw_raster(_waveform(data_set, 1), width, height)
+    return draw_icon(kind.sign, modality, width, height)
