@@ -104,7 +104,17 @@ def test_it_is_cached_as_wado_rs_is(service: Service, samples: dict[str, Sample]
     assert other.headers["ETag"] != first.headers["ETag"]
 
 
+def test_the_rendering_parameters_count(service: Service, samples: dict[str, Sample]) -> None:
+    """PS3.18 Section 9.4.1.2: window, size and quality."""
+    plain = _get(service, samples[CT], contentType="image/png")
+    asked = {"windowCenter": "40", "windowWidth": "400", "rows": "64", "columns": "64"}
+    drawn = _get(service, samples[CT], contentType="image/png", **asked)
+    assert (drawn.status_code, "Warning" in drawn.headers) == (200, False)
+    assert Image.open(BytesIO(drawn.content)).size == (64, 64)
+    assert Image.open(BytesIO(plain.content)).size == (128, 128)
+
+
 def test_what_is_not_applied_is_told(service: Service, samples: dict[str, Sample]) -> None:
-    answer = _get(service, samples[CT], windowCenter="40", windowWidth="400", rows="64", columns="64")
+    answer = _get(service, samples[CT], presentationUID="1.2.3", presentationSeriesUID="1.2")
     assert answer.status_code == 200
-    assert answer.headers["Warning"] == '299 - "not applied: window", 299 - "not applied: viewport"'
+    assert answer.headers["Warning"] == '299 - "not applied: presentationUID"'

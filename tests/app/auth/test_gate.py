@@ -19,14 +19,21 @@ from app.factory import create_app
 from app.settings import Settings, SettingsError
 from db.engine import Database
 from tests.app.auth.provider import AUDIENCE, Provider, provided
-from tests.qido.archive import Series, Study, write
+from tests.qido.archive import Series, Study, image, write
 from tests.servers import Sqlite
 
 OPEN = {"health", "live"}
 A, B = "a" * 32, "b" * 32
+
+
+def _series(uid: str, modality: str, institution: str, datastore: str) -> Series:
+    columns = {"modality": modality, "institutionname": institution}
+    return Series(uid, columns, (image(f"{uid}.1", 1, datastore=datastore),), (datastore,))
+
+
 STUDIES = (
-    Study("1.1", series=(Series("1.1.1", {"modality": "CT", "institutionname": "North"}, datastores=(A,)),)),
-    Study("1.2", series=(Series("1.2.1", {"modality": "MR", "institutionname": "South"}, datastores=(B,)),)),
+    Study("1.1", series=(_series("1.1.1", "CT", "North", A),)),
+    Study("1.2", series=(_series("1.2.1", "MR", "South", B),)),
 )
 SECRET = "s" * 32
 
