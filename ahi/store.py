@@ -6,11 +6,11 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers, Pending
+from ahi.gone import Gone
 from ahi.image_set import ImageSetKey, ImageSetProperties
 from ahi.jobs import Form, FrameReference, fetch_frame, ping, prepare_image_set, prepared_cache_name
 from ahi.prepared import PreparedImageSet, PreparedInstance
@@ -62,6 +62,7 @@ class ImageSets:
         """`max_bytes` bounds what is kept: the mapped files and what they say of their instances."""
         self._fetchers = fetchers
         self._cache = cache
+        self._gone = Gone(cache)
         self._fresh_seconds = fresh_seconds
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
@@ -76,8 +77,12 @@ class ImageSets:
             self._cache.count_use(hit=key in fresh)
         try:
             for key in list(pending):
-                with suppress(NotFound):  # deleted behind the index
+                try:
                     fresh[key] = self._received(key, pending[key].result())
+                except NotFound:  # deleted behind the index
+                    self._gone.note(key)
+                else:
+                    self._gone.forget(key)
                 del pending[key]
         finally:
             for waiting in pending.values():

@@ -15,6 +15,7 @@ from ahi.cache import Cache
 from ahi.counters import Tally
 from ahi.described import Described
 from ahi.fetchers import Fetchers
+from ahi.gone import Gone
 from ahi.jobs import Form
 from ahi.store import Encoded, Frames, ImageSets
 from app import ae_titles, capabilities, health, prefetch
@@ -25,6 +26,7 @@ from app.auth.configure import open_gate
 from app.auth.gate import add_gate
 from app.cors import add_cors
 from app.forwarded import believe
+from app.hiding import Hiding
 from app.sending import with_pieces_read
 from app.settings import EXPLICIT_LE, STORED, Settings
 from db.engine import Database
@@ -64,6 +66,12 @@ def create_app(
         scope: Scope = g.scope
         return scope
 
+    hiding = Hiding(database, Gone(cache))
+
+    def searched() -> Scope:
+        """What a search shows; retrieval asks AHI itself, and may find that something is there after all."""
+        return scope() & hiding.scope()
+
     def shown(study: str, series: str | None) -> bool:
         return scope() == EVERYTHING or bool(find_image_sets(database, scope(), study, series))
 
@@ -81,7 +89,7 @@ def create_app(
     add_gate(app, open_gate(settings), here, health.NAME)
     archive = Archive(database, Described(image_sets, fetchers), settings.search_max_image_sets, public_root)
     blueprints = (
-        qido.routes.blueprint(archive, scope, settings.max_results),
+        qido.routes.blueprint(archive, searched, settings.max_results),
         wado.metadata.routes.blueprint(metadata),
         wado.routes.blueprint(retrieve),
         wado.rendered.routes.blueprint(wado.rendered.routes.Pictures(locator, fetchers, public_root)),

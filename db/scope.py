@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from sqlalchemy import Column, Table, select
 from sqlalchemy.sql import ColumnElement
 
+from db.hidden import NOTHING, Hidden
 from db.schema import imageset, instance, issuer, patient, series, study
 
 Truth = ColumnElement[bool]
@@ -44,50 +45,66 @@ class Scope:
 
     datastore_ids: frozenset[str] | None = None
     filters: tuple[Filter, ...] = ()
+    hidden: Hidden = NOTHING
 
     def __and__(self, other: "Scope") -> "Scope":
         known = [ids for ids in (self.datastore_ids, other.datastore_ids) if ids is not None]
         ids = frozenset.intersection(*known) if known else None
-        return Scope(ids, tuple(dict.fromkeys((*self.filters, *other.filters))))
+        return Scope(ids, tuple(dict.fromkeys((*self.filters, *other.filters))), self.hidden | other.hidden)
 
     @property
     def hides_parts(self) -> bool:
         """Whether a study in scope may have series or instances that are out of it."""
-        return bool(self._shown_series())
+        return bool(self._shown_series() or self.hidden.image_sets)
 
     def image_sets(self) -> list[Truth]:
-        """Of image sets by their data store alone."""
-        return [] if self.datastore_ids is None else [imageset.c.datastoreid.in_(sorted(self.datastore_ids))]
+        """Of image sets, whatever their series is."""
+        return [*self._of_datastores(), *_not_in(imageset.c.imageset_pkey, self.hidden.image_sets)]
 
     def instances(self) -> list[Truth]:
         """Of instances; that of their image set is also one of their series, which needs no look of its own."""
-        by_image_set = _among(instance.c.imageset_pkey, imageset.c.imageset_pkey, self.image_sets())
-        return [*by_image_set, *_among(instance.c.series_pkey, series.c.series_pkey, self.series_with_image_set())]
+        by_image_set = _among(instance.c.imageset_pkey, imageset.c.imageset_pkey, self._of_datastores())
+        of_series = [*self._own(series), *self._by_study()]
+        by_series = _among(instance.c.series_pkey, series.c.series_pkey, of_series)
+        return [*by_image_set, *by_series, *_not_in(instance.c.imageset_pkey, self.hidden.image_sets)]
 
     def series(self) -> list[Truth]:
         """Of series."""
-        by_study = _among(series.c.study_pkey, study.c.study_pkey, self._shown_studies())
-        return [*self._shown_series(), *by_study]
+        return [*self._limited_series(), *_not_in(series.c.series_pkey, self.hidden.series)]
 
     def series_with_image_set(self) -> list[Truth]:
         """Of series that are known to have an image set in scope."""
-        return [*self._own(series), *_among(series.c.study_pkey, study.c.study_pkey, self._shown_studies())]
+        hidden = _not_in(series.c.series_pkey, self.hidden.series)
+        return [*self._own(series), *self._by_study(), *hidden]
 
     def series_by(self, key: ColumnElement[int]) -> list[Truth]:
         """Of rows of any table, or an alias, that have the `key` of a series."""
-        return _among(key, series.c.series_pkey, self.series())
+        return [*_among(key, series.c.series_pkey, self._limited_series()), *_not_in(key, self.hidden.series)]
 
     def studies(self) -> list[Truth]:
         """Of studies."""
-        return [*self._shown_studies(), *_among(study.c.study_pkey, series.c.study_pkey, self._shown_series())]
+        return [*self._limited_studies(), *_not_in(study.c.study_pkey, self.hidden.studies)]
 
     def patients(self) -> list[Truth]:
         """Of patients."""
-        return [*self._shown_patients(), *_among(patient.c.patient_pkey, study.c.patient_pkey, self.studies())]
+        by_study = _among(patient.c.patient_pkey, study.c.patient_pkey, self._limited_studies())
+        return [*self._shown_patients(), *by_study, *_not_in(patient.c.patient_pkey, self.hidden.patients)]
+
+    def _of_datastores(self) -> list[Truth]:
+        return [] if self.datastore_ids is None else [imageset.c.datastoreid.in_(sorted(self.datastore_ids))]
+
+    def _limited_series(self) -> list[Truth]:
+        return [*self._shown_series(), *self._by_study()]
+
+    def _limited_studies(self) -> list[Truth]:
+        return [*self._shown_studies(), *_among(study.c.study_pkey, series.c.study_pkey, self._shown_series())]
+
+    def _by_study(self) -> list[Truth]:
+        return _among(series.c.study_pkey, study.c.study_pkey, self._shown_studies())
 
     def _shown_series(self) -> list[Truth]:
         """Of series, whatever their study is."""
-        return [*self._own(series), *_among(series.c.series_pkey, imageset.c.series_pkey, self.image_sets())]
+        return [*self._own(series), *_among(series.c.series_pkey, imageset.c.series_pkey, self._of_datastores())]
 
     def _shown_studies(self) -> list[Truth]:
         """Of studies that may have no series in scope."""
@@ -109,6 +126,10 @@ class Scope:
 
 EVERYTHING = Scope()
 """Hides nothing."""
+
+
+def _not_in(column: ColumnElement[int], keys: frozenset[int]) -> list[Truth]:
+    return [column.not_in(sorted(keys))] if keys else []
 
 
 def _among(column: ColumnElement[int], key: Column[Any], conditions: Sequence[Truth]) -> list[Truth]:

@@ -93,6 +93,7 @@ def test_what_was_deleted_is_gone_in_the_same_time_and_the_rest_stays(service: S
     """AHI's index writer leaves deleted image sets in the index."""
     deleted, kept = _url(service, DELETED, 1), _url(service, KEPT, 2)
     assert _get(f"{deleted}/frames/1").status_code == 200
+    assert _listed(service) == {KEPT, DELETED}
     archive.delete(DELETED)
     time.sleep(FRESH_SECONDS + 0.1)
     for path in ("/frames/1", "/metadata", "", "/pixeldata", "/rendered"):
@@ -102,3 +103,11 @@ def test_what_was_deleted_is_gone_in_the_same_time_and_the_rest_stays(service: S
     assert _get(f"{kept}/frames/1").status_code == 200
     study = requests.get(f"{service.root}/studies/{STUDY}/metadata", timeout=30).json()
     assert {element["0020000E"]["Value"][0] for element in study} == {KEPT}
+    assert _listed(service) == {KEPT}
+    (found,) = requests.get(f"{service.root}/studies", timeout=30).json()
+    assert (found["00201206"]["Value"], found["00201208"]["Value"]) == ([1], [2])
+
+
+def _listed(service: Service) -> set[str]:
+    answer = requests.get(f"{service.root}/studies/{STUDY}/series", timeout=30)
+    return {element["0020000E"]["Value"][0] for element in answer.json()}

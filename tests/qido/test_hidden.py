@@ -1,0 +1,101 @@
+"""What hangs on image sets that AHI has no more is not found, and not counted, on any database."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from ahi.cache import Cache
+from ahi.gone import Gone
+from ahi.image_set import ImageSetKey
+from app.hiding import Hiding
+from db.engine import Database
+from db.hidden import NOTHING, find_hidden
+from db.scope import EVERYTHING, Scope
+from tests.qido.archive import Series, Study, client, image, write
+
+A, B = "a", "b"
+PATIENT, OTHER = {"patientid": "P1"}, {"patientid": "P2"}
+
+
+def _series(uid: str, *datastores: str) -> Series:
+    return Series(
+        uid, {"modality": "CT"}, tuple(image(f"{uid}.{of}", 1, datastore=of) for of in datastores), datastores
+    )
+
+
+STUDIES = (
+    Study("1.1", PATIENT, series=(_series("1.1.1", A), _series("1.1.2", A, B))),
+    Study("1.2", PATIENT, series=(_series("1.2.1", A),)),
+    Study("1.3", OTHER, series=(_series("1.3.1", A),)),
+)
+KEYS = {"1.1.1": 1, "1.1.2": 2, "1.2.1": 3, "1.3.1": 4}
+
+
+def _image_set(series: str, datastore: str = A) -> str:
+    return f"{KEYS[series]}-{datastore}"
+
+
+@pytest.fixture(scope="module")
+def database(new_index: Callable[[], str]) -> Iterator[Database]:
+    url = new_index()
+    write(url, STUDIES)
+    database = Database(url)
+    yield database
+    database.close()
+
+
+def _found(searched: FlaskClient, path: str, tag: str) -> list[str]:
+    answer = searched.get(f"/aetitle{path}").get_json(force=True)
+    return sorted(one[tag]["Value"][0] for one in answer)
+
+
+@pytest.mark.parametrize(
+    ("gone", "patients", "studies", "series"),
+    [
+        ([], ["P1", "P2"], ["1.1", "1.2", "1.3"], ["1.1.1", "1.1.2", "1.2.1", "1.3.1"]),
+        ([_image_set("1.1.1")], ["P1", "P2"], ["1.1", "1.2", "1.3"], ["1.1.2", "1.2.1", "1.3.1"]),
+        ([_image_set("1.1.2")], ["P1", "P2"], ["1.1", "1.2", "1.3"], ["1.1.1", "1.1.2", "1.2.1", "1.3.1"]),
+        ([_image_set("1.2.1")], ["P1", "P2"], ["1.1", "1.3"], ["1.1.1", "1.1.2", "1.3.1"]),
+        ([_image_set("1.3.1")], ["P1"], ["1.1", "1.2"], ["1.1.1", "1.1.2", "1.2.1"]),
+        (["unknown"], ["P1", "P2"], ["1.1", "1.2", "1.3"], ["1.1.1", "1.1.2", "1.2.1", "1.3.1"]),
+    ],
+)
+def test_what_is_gone_is_found_at_no_level(
+    database: Database, gone: list[str], patients: list[str], studies: list[str], series: list[str]
+) -> None:
+    searched = client(database, scope=Scope(hidden=find_hidden(database, gone)))
+    assert _found(searched, "/patients", "00100020") == patients
+    assert _found(searched, "/studies", "0020000D") == studies
+    assert _found(searched, "/series", "0020000E") == series
+    for path, found in (("patients", patients), ("studies", studies), ("series", series)):
+        assert searched.get(f"/aetitle/{path}/count").get_json()["count"] == len(found)
+    for study in ("1.1", "1.2", "1.3"):
+        status = searched.get(f"/aetitle/studies/{study}/series").status_code
+        assert status == (200 if study in studies else 404)
+
+
+def test_instances_are_counted_without_those_that_are_gone(database: Database) -> None:
+    gone = find_hidden(database, [_image_set("1.1.2", B), _image_set("1.1.1")])
+    searched = client(database, scope=Scope(hidden=gone))
+    (study,) = searched.get("/aetitle/studies?StudyInstanceUID=1.1").get_json(force=True)
+    assert (study["00201206"]["Value"], study["00201208"]["Value"]) == ([1], [1])
+    assert _found(searched, "/studies/1.1/instances", "00080018") == [f"1.1.2.{A}"]
+
+
+def test_nothing_is_looked_up_while_nothing_is_gone(tmp_path: Path) -> None:
+    assert Hiding(Database("sqlite:////nowhere/index"), Gone(Cache(tmp_path, 2**20))).scope() == EVERYTHING
+
+
+def test_what_is_noted_is_known_to_all_processes_until_it_is_there_again(database: Database, tmp_path: Path) -> None:
+    ours, theirs = (Gone(Cache(tmp_path, 2**20)) for _ in range(2))
+    hiding, key = Hiding(database, theirs), ImageSetKey(A, "f" * 32)
+    assert theirs.image_set_ids() == frozenset()
+    ours.note(key)
+    ours.note(key)
+    assert theirs.image_set_ids() == {key.image_set_id}
+    assert hiding.scope() == Scope(hidden=NOTHING)
+    ours.forget(key)
+    assert theirs.image_set_ids() == frozenset()
+    assert hiding.scope() == EVERYTHING
