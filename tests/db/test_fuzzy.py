@@ -30,7 +30,7 @@ def test_a_word_is_found_by_its_beginning_or_its_sound(wanted: str, stored: str)
 
 @pytest.mark.parametrize("word", ["m" * 200, "ma" * 100, "am" * 100, "bcd" * 60, "(" * 200, "山" * 200, "ß" * 200])
 def test_no_word_makes_a_search_long(word: str) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     for name in (word[:64], "ma" * 32, "m" * 64, f"{'am' * 30}b", "bcd" * 21):
         re.search(word_pattern(word), name)
-    assert time.monotonic() - started < 0.5
+    assert time.thread_time() - started < 0.5

@@ -114,7 +114,7 @@ def test_the_policies_allow_what_the_code_calls_and_no_more(
     monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets)
     members = json.dumps({name: "x" for name in ("host", "username", "password", "dbname")})
     manager = boto3.client("secretsmanager", region_name="us-east-1")
-    arn = manager.create_secret(Name="index", SecretString=members)["ARN"]
+    arn = manager.create_secret(Name="policy", SecretString=members)["ARN"]
     calls.discard("secretsmanager:CreateSecret")  # the test's own
     index_url(arn, region="us-east-1")
     for allowed in statements().values():

@@ -102,11 +102,15 @@ class _Gone(Described):
         return {}
 
 
+def index_alone(database: Database) -> Archive:
+    """An archive of which there is nothing but the index."""
+    return Archive(database, _Gone(), 100, lambda: ROOT)
+
+
 def client(database: Database, max_results: int = 1000, scope: Scope = EVERYTHING) -> FlaskClient:
     """A client, who may see what is in `scope`, of a service that does nothing but search."""
     app = Flask(__name__, static_folder=None)
-    archive = Archive(database, _Gone(), 100, lambda: ROOT)
-    app.register_blueprint(routes.blueprint(archive, lambda: scope, max_results), url_prefix="/aetitle")
+    app.register_blueprint(routes.blueprint(index_alone(database), lambda: scope, max_results), url_prefix="/aetitle")
     app.register_error_handler(ProxyError, respond.problem)
     return app.test_client()
 

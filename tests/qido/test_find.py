@@ -11,7 +11,7 @@ from dicomweb.errors import NotFound
 from qido import find, plan
 from qido.attributes import Level
 from qido.query import Query, parse_query
-from tests.qido.archive import Series, Study, image, write
+from tests.qido.archive import Series, Study, image, index_alone, write
 
 DAY = date(2024, 1, 1)
 MODALITIES = ("CT", "MR", "CT ", "None", None, "SR", "OPT")
@@ -78,16 +78,17 @@ def test_whichever_way_the_page_is_the_same(
 ) -> None:
     monkeypatch.setattr(plan, "_WINDOWS", (10, 30))
     query = asked(level, f"{text}&{page}")
-    assert find.find(database, query, few=1) == find.find(database, query, few=10_000)
+    assert find.find(index_alone(database), query, few=1) == find.find(index_alone(database), query, few=10_000)
 
 
 @pytest.mark.parametrize("few", [1, 10_000])
 @pytest.mark.parametrize("level", list(Level))
 def test_pages_are_the_whole_without_repeats(database: Database, level: Level, few: int) -> None:
     narrowed = "PatientName=DOE*"
-    whole = find.find(database, asked(level, narrowed), few).results
+    whole = find.find(index_alone(database), asked(level, narrowed), few).results
     pages = [
-        find.find(database, asked(level, f"{narrowed}&limit=4&offset={at}"), few) for at in range(0, len(whole), 4)
+        find.find(index_alone(database), asked(level, f"{narrowed}&limit=4&offset={at}"), few)
+        for at in range(0, len(whole), 4)
     ]
     assert [result for page in pages for result in page.results] == list(whole)
     assert [page.additional for page in pages] == [max(0, len(whole) - at - 4) for at in range(0, len(whole), 4)]
@@ -97,11 +98,11 @@ def test_pages_are_the_whole_without_repeats(database: Database, level: Level, f
 def test_below_a_study_that_is_not_there_nothing_is_found(database: Database, few: int) -> None:
     for offset in (0, 5):
         with pytest.raises(NotFound):
-            find.find(database, asked(Level.SERIES, f"Modality=CT&offset={offset}", "9.9.9"), few)
+            find.find(index_alone(database), asked(Level.SERIES, f"Modality=CT&offset={offset}", "9.9.9"), few)
 
 
 def test_what_was_too_much_to_gather_is_not_counted_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are more results than the bound: so much is known from the first statement."""
     monkeypatch.setattr(find, "COUNT_BOUND", 10)
     query = asked(Level.STUDY, "PatientName=DOE*&limit=5")
-    assert find.find(database, query, few=15).additional == 10
+    assert find.find(index_alone(database), query, few=15).additional == 10
