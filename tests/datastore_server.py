@@ -1,7 +1,7 @@
 """The local data store, served from a thread of the test run."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Thread
 
 from waitress import wasyncore
@@ -19,6 +19,7 @@ def served(storage: Storage, faults: Faults | None = None, *, signature_needed: 
         thread = Thread(target=server.run)
         thread.start()
         yield f"http://127.0.0.1:{server.effective_port}"
-        server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))  # in its loop, which then has none left
+        with suppress(OSError):  # an awake loop may have closed its trigger before this wakes it
+            server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))  # in its loop, which has none left
         thread.join()
         server.task_dispatcher.shutdown()
