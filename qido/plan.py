@@ -28,6 +28,7 @@ from qido.plan_conditions import (
     identical,
     is_empty,
     of_siblings,
+    of_study,
 )
 from qido.plan_tables import TABLE, Statement, Truth, column_of, joined, key_of, table_of
 from qido.query import Order, Query
@@ -48,7 +49,7 @@ def gathered(query: Query, at_most: int) -> Statement:
     The limit within keeps the database from having the order in mind when it looks for the matches.
     """
     base = TABLE[query.level]
-    found = _found(query).limit(at_most).subquery("found")
+    found = _found(query, at_most).limit(at_most).subquery("found")
     tables = joined(base, _tables_of_order(query)).join(found, key_of(base) == found.c[0])
     return _page(query, select(key_of(base), func.count().over()).select_from(tables))
 
@@ -104,12 +105,29 @@ def _page(query: Query, statement: Statement) -> Statement:
     return statement.order_by(*_order(query)).limit(query.limit + 1).offset(query.offset)
 
 
-def _found(query: Query) -> Statement:
-    """The keys of all that matches, each once, said so that the database may begin wherever it likes."""
-    of_series = [truth for one in query.conditions if (truth := of_siblings(one, query.scope)) is not None]
-    rest = [condition for condition in query.conditions if of_siblings(condition, query.scope) is None]
-    statement = _matching(query, rest, {schema.study} if of_series else set())
-    return statement.join(SIBLING, and_(*of_series)).distinct() if of_series else statement
+def _found(query: Query, at_most: int | None = None) -> Statement:
+    """The keys of all that matches, or of so many, each once, said so that the database may begin wherever it likes."""
+    of_series = [truth for one in query.conditions if (truth := of_siblings(one)) is not None]
+    rest = [condition for condition in query.conditions if of_siblings(condition) is None]
+    if not of_series:
+        return _matching(query, rest)
+    if not rest and not query.study_uid and query.scope == EVERYTHING and query.level <= Level.SERIES:
+        return _of_studies_with(query.level, and_(*of_series), at_most)
+    statement = _matching(query, rest, {schema.study})
+    return statement.join(SIBLING, and_(of_study(query.scope), *of_series)).distinct()
+
+
+def _of_studies_with(level: Level, of_series: Truth, at_most: int | None) -> Statement:
+    """The keys of the studies that have such a series, or of their series: so many at most, if that is said.
+
+    The studies are gathered from the series alone: MariaDB would go through all studies and look for the series of
+    each, were it allowed to. Each study has a series at least, so that as many studies are enough for as many series.
+    """
+    studies = select(SIBLING.c.study_pkey).where(of_series).distinct().limit(at_most)
+    if level is Level.STUDY:
+        return studies
+    of = studies.subquery("of")
+    return select(key_of(schema.series)).join(of, schema.series.c.study_pkey == of.c.study_pkey)
 
 
 def _matching(query: Query, conditions: Sequence[Condition], tables: Set[Table] = frozenset()) -> Statement:

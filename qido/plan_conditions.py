@@ -37,18 +37,19 @@ SIBLING = schema.series.alias("sibling")
 """Any series of the study of a row."""
 
 
-def _of_study(scope: Scope) -> Truth:
+def of_study(scope: Scope) -> Truth:
+    """That `SIBLING` is a series in scope of the study of a row."""
     return and_(SIBLING.c.study_pkey == schema.study.c.study_pkey, *scope.series_by(SIBLING.c.series_pkey))
 
 
-def of_siblings(condition: Condition, scope: Scope) -> Truth | None:
-    """ModalitiesInStudy as what it asks of a sibling, for a statement that joins `SIBLING`; None for all else.
+def of_siblings(condition: Condition) -> Truth | None:
+    """ModalitiesInStudy as what it asks of `SIBLING`, for a statement that joins it by `of_study`; None for all else.
 
     A database sees through a join, and begins with the series if few have the modality.
     """
     match condition:
         case AnyOf(attribute, matches) if attribute == MODALITIES_IN_STUDY and Empty() not in matches:
-            return and_(_of_study(scope), _any_of(MODALITY, SIBLING.c[MODALITY.column], matches))
+            return _any_of(MODALITY, SIBLING.c[MODALITY.column], matches)
     return None
 
 
@@ -66,7 +67,7 @@ def _has_sibling(condition: Truth, scope: Scope) -> Truth:
 
     The limit makes MySQL look for each study when it comes to it: what EXISTS asks it collects for the whole archive.
     """
-    found = select(literal(1)).select_from(SIBLING).where(_of_study(scope), condition).limit(1)
+    found = select(literal(1)).select_from(SIBLING).where(of_study(scope), condition).limit(1)
     return found.correlate(schema.study).scalar_subquery().is_not(None)
 
 

@@ -37,8 +37,9 @@ def test_matches_are_looked_for_in_no_table_that_is_not_needed() -> None:
     assert "JOIN" not in str(plan.sorted_through(query))
     query = parse_query([("PatientID", "P1")], Level.STUDY, max_results=10)
     assert str(plan.sorted_through(query)).count("JOIN") == 1
-    query = parse_query([("ModalitiesInStudy", "CT")], Level.SERIES, max_results=10)
-    assert str(plan.additional(query, 5)).count("JOIN") == 2
+    for level, joins in ((Level.STUDY, 0), (Level.SERIES, 1), (Level.INSTANCE, 3)):
+        query = parse_query([("ModalitiesInStudy", "CT")], level, max_results=10)
+        assert str(plan.additional(query, 5)).count("JOIN") == joins
 
 
 @pytest.mark.parametrize(
