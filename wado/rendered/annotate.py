@@ -1,5 +1,6 @@
 """Text in the corners of a picture (PS3.18 Section 8.3.5.1.1): who it is of, and how it was made."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 
 from PIL import Image, ImageDraw, ImageFont
@@ -9,6 +10,7 @@ from wado.rendered.values import date, name, number, text, time
 
 _LEAST_FONT, _MOST_FONT = 9, 28  # pixels; smaller cannot be read
 _MARGIN = 4
+_MOST_LETTERS = 200  # of a line; more do not fit any picture
 
 
 def annotate(image: Image.Image, data_set: Dataset, annotation: tuple[str, ...]) -> Image.Image:
@@ -33,11 +35,11 @@ def _white(image: Image.Image) -> int | tuple[int, int, int]:
 
 def _cut(line: str, drawing: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> str:
     """As much of the line as fits, with an ellipsis where some is missing."""
+    line = " ".join(line[:_MOST_LETTERS].split())
     if drawing.textlength(line, font) <= room:
         return line
-    while line and drawing.textlength(line + "…", font) > room:
-        line = line[:-1]
-    return line + "…"
+    widths = [drawing.textlength(line[:count] + "…", font) for count in range(len(line))]
+    return line[: max(0, bisect_right(widths, room) - 1)] + "…"
 
 
 def _patient(data_set: Dataset) -> Iterator[str]:

@@ -7,21 +7,28 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 from pydicom import Dataset
-from pydicom.pixels.processing import apply_color_lut
 
-from dicomweb.errors import BadRequest
+from dicomweb.errors import BadRequest, NotAcceptable
 from wado.rendered.grey import Stored
-from wado.rendered.values import value
+from wado.rendered.tables import Lut
+from wado.rendered.values import item, text, value
 
 Samples = npt.NDArray[Any]
 Rgb = npt.NDArray[np.uint8]
 
+_MOST_PROFILE_BYTES = 2**23  # what a JPEG file has room for, and more than any display profile
+
 
 def rgb(samples: Samples, data_set: Dataset) -> Rgb:
-    """RGB of shape (rows, columns, 3) for palette indexes (rows, columns), or for RGB or YBR (rows, columns, 3)."""
-    photometric = str(value(data_set, "PhotometricInterpretation") or "RGB")
+    """RGB of shape (rows, columns, 3) for palette indexes (rows, columns), or for RGB or YBR (rows, columns, 3).
+
+    NotAcceptable for what has no colours: an unusable palette, or another number of samples.
+    """
+    photometric = text(data_set, "PhotometricInterpretation")
     if samples.ndim == 2:
         return _by_palette(samples, data_set)
+    if samples.shape[2] != 3:
+        raise NotAcceptable(f"pixels of {samples.shape[2]} samples cannot be drawn")
     stored = Stored.of(data_set, samples)
     eight = samples if stored.bits == samples.dtype.itemsize * 8 == 8 else _to_eight_bits(samples, stored)
     if photometric.startswith("YBR"):  # the transformation of JFIF is that of YBR_FULL
@@ -30,27 +37,34 @@ def rgb(samples: Samples, data_set: Dataset) -> Rgb:
 
 
 def _to_eight_bits(samples: Samples, stored: Stored) -> Rgb:
-    bits = stored.bits_of(samples)
-    return (bits >> (stored.bits - 8) if stored.bits >= 8 else bits * 255 // (2**stored.bits - 1)).astype(np.uint8)
+    return _eight_bits(stored.bits_of(samples), stored.bits)
+
+
+def _eight_bits(unsigned: Samples, bits: int) -> Rgb:
+    """Numbers of so many bits as numbers of 8."""
+    eight: Rgb = (unsigned >> (bits - 8) if bits >= 8 else unsigned.astype(int) * 255 // (2**bits - 1)).astype(np.uint8)
+    return eight
 
 
 def _by_palette(samples: Samples, data_set: Dataset) -> Rgb:
-    """Each index is looked up in a table that is computed once for all indexes; segmented tables are expanded."""
+    """Each index is looked up in a table that is computed once for all indexes."""
     stored = Stored.of(data_set, samples)
-    indexes = stored.all_values.astype(samples.dtype)
-    table = apply_color_lut(indexes.reshape(1, -1), data_set)[0, :, :3]
-    bits = table.dtype.itemsize * 8
-    eight = (table >> (bits - 8)).astype(np.uint8)
+    if stored.bits > 16:
+        raise NotAcceptable("an index of more than 16 bits has no colour")
+    tables = [Lut.of_palette(data_set, colour) for colour in ("Red", "Green", "Blue")]
+    found = [table for table in tables if table]
+    if len(found) < len(tables):
+        raise NotAcceptable("the palette of the image cannot be read")
+    most = max(int(table.entries.max()) for table in found)
+    bits = 8 if most < 256 else max(table.bits for table in found)  # 8 bits may be said to be 16
+    eight = np.stack([_eight_bits(table.of(stored.all_values), bits) for table in found], axis=-1)
     return np.ascontiguousarray(eight[stored.bits_of(samples)])
 
 
 def icc_profile(data_set: Dataset) -> bytes | None:
     """The profile of the image, or of its first optical path."""
-    profile = value(data_set, "ICCProfile")
-    paths = value(data_set, "OpticalPathSequence")
-    if profile is None and paths:
-        profile = value(paths[0], "ICCProfile")
-    return bytes(profile) if isinstance(profile, bytes) and profile else None
+    profile = value(data_set, "ICCProfile") or value(item(data_set, "OpticalPathSequence"), "ICCProfile")
+    return profile if isinstance(profile, bytes) and len(profile) <= _MOST_PROFILE_BYTES else None
 
 
 def in_colour_space(image: Image.Image, source: bytes | None, wanted: str) -> tuple[Image.Image, bytes | None]:
@@ -60,12 +74,14 @@ def in_colour_space(image: Image.Image, source: bytes | None, wanted: str) -> tu
     """
     if wanted == "no":
         return image, None
+    if wanted not in ("yes", "srgb"):
+        raise BadRequest(f"iccprofile {wanted} is not to be had here: no, yes and srgb are")
     target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    if image.mode == "L":  # the profiles are of colours; a grey file must not carry one
+        return image.convert("RGB"), target.tobytes()
     if wanted == "yes":
         return image, source or target.tobytes()
-    if wanted != "srgb":
-        raise BadRequest(f"iccprofile {wanted} is not to be had here: no, yes and srgb are")
-    if source and image.mode == "RGB":
+    if source:
         try:
             own = ImageCms.ImageCmsProfile(BytesIO(source))
             converted = ImageCms.profileToProfile(image, own, target)

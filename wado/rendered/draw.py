@@ -23,7 +23,7 @@ from wado.rendered.grey import grey_levels
 from wado.rendered.groups import of_frame
 from wado.rendered.overlay import overlay_mask
 from wado.rendered.parameters import Rendering
-from wado.rendered.values import number, parse_head, quietly
+from wado.rendered.values import number, parse_head, quietly, text
 
 IMPLEMENTATION = "1"
 """Part of the name of each picture: raise it when the same is drawn differently."""
@@ -97,8 +97,8 @@ def _frame(
 
 def _may_be_reduced(data_set: Dataset) -> bool:
     """Whether neighbouring samples may be averaged: not palette indexes, nor samples with overlays, which are exact."""
-    palette = data_set.get("PhotometricInterpretation") == "PALETTE COLOR"
-    labels = data_set.get("SOPClassUID") in segmentation.SOP_CLASSES
+    palette = text(data_set, "PhotometricInterpretation") == "PALETTE COLOR"
+    labels = text(data_set, "SOPClassUID") in segmentation.SOP_CLASSES
     return not palette and not labels and not any((group, 0x0010) in data_set for group in range(0x6000, 0x601F, 2))
 
 
@@ -118,9 +118,9 @@ def draw(array: npt.NDArray[Any], data_set: Dataset, frame_number: int, renderin
 
     `data_set` has what the functional groups say of the frame; `frame_number` is from 1.
     """
-    if data_set.get("SOPClassUID") in segmentation.SOP_CLASSES:
+    if text(data_set, "SOPClassUID") in segmentation.SOP_CLASSES:
         return segmentation.draw_segments(array, data_set, frame_number)
-    if array.ndim == 3 or data_set.get("PhotometricInterpretation") == "PALETTE COLOR":
+    if array.ndim == 3 or text(data_set, "PhotometricInterpretation") == "PALETTE COLOR":
         drawn = rgb(array, data_set)
     else:
         drawn = grey_levels(array, data_set, rendering)

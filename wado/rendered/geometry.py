@@ -9,6 +9,7 @@ from wado.rendered.values import numbers
 
 _SQUARE = 0.005  # an aspect ratio that differs by less is drawn as it is
 _MOST_ASPECT = 32.0  # beyond it, a data set is wrong rather than its pixels oblong
+_LEAST_SIDE = 0.01  # of a source region, in pixels
 
 Box = tuple[float, float, float, float]
 
@@ -27,7 +28,7 @@ def source_box(region: Region, columns: int, rows: int) -> Box:
     """Left, upper, right and lower edge of the region inside the image; BadRequest where none of it is."""
     right = columns if region.width is None else min(region.x + region.width, columns)
     lower = rows if region.height is None else min(region.y + region.height, rows)
-    if region.x >= right or region.y >= lower:
+    if right - region.x < _LEAST_SIDE or lower - region.y < _LEAST_SIDE:
         raise BadRequest("viewport has a source region outside the image")
     return region.x, region.y, right, lower
 
@@ -55,7 +56,12 @@ def fitted(image: Image.Image, columns: int, rows: int, aspect: float, viewport:
     box = source_box(viewport.region, columns, rows)
     size = picture_size(box, aspect, viewport)
     x_scale, y_scale = image.width / columns, image.height / rows
-    inside = (box[0] * x_scale, box[1] * y_scale, box[2] * x_scale, box[3] * y_scale)
+    inside = (
+        box[0] * x_scale,
+        box[1] * y_scale,
+        min(box[2] * x_scale, image.width),
+        min(box[3] * y_scale, image.height),
+    )
     if (inside[2] - inside[0], inside[3] - inside[1]) != size or inside[0] % 1 or inside[1] % 1:
         image = image.resize(size, Image.Resampling.LANCZOS, inside, reducing_gap=3.0)
     elif inside != (0, 0, image.width, image.height):

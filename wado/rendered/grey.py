@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
-from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
 from wado.rendered.parameters import Rendering, Window
-from wado.rendered.values import numbers, text, value
+from wado.rendered.tables import Lut
+from wado.rendered.values import integer, item, items, number, numbers, text, value
 
 Values = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
@@ -34,9 +34,9 @@ class Stored:
     def of(cls, data_set: Dataset, samples: Samples) -> "Stored":
         """As the data set says, as far as the type of the samples has room for it."""
         room = samples.dtype.itemsize * 8
-        bits = min(max(int(value(data_set, "BitsStored") or room), 1), room)
-        high_bit = min(max(int(value(data_set, "HighBit") or bits - 1), bits - 1), room - 1)
-        return cls(bits, high_bit, value(data_set, "PixelRepresentation") == 1)
+        bits = min(max(integer(data_set, "BitsStored") or room, 1), room)
+        high_bit = min(max(integer(data_set, "HighBit"), bits - 1), room - 1)
+        return cls(bits, high_bit, is_signed(data_set))
 
     @property
     def all_values(self) -> npt.NDArray[np.int64]:
@@ -49,6 +49,11 @@ class Stored:
         unsigned = samples.view(f"<u{samples.dtype.itemsize}")
         places: Samples = (unsigned >> (self.high_bit + 1 - self.bits)) & (2**self.bits - 1)
         return places
+
+
+def is_signed(data_set: Dataset) -> bool:
+    """Whether stored values are in two's complement."""
+    return integer(data_set, "PixelRepresentation") == 1
 
 
 def grey_levels(samples: Samples, data_set: Dataset, rendering: Rendering) -> Grey:
@@ -69,8 +74,12 @@ def grey_levels(samples: Samples, data_set: Dataset, rendering: Rendering) -> Gr
 
 
 def _modality(values: Samples, data_set: Dataset) -> Values:
-    transformed: Values = np.asarray(apply_modality_lut(values, data_set), np.float64)
-    return transformed
+    """Modality values of stored ones, by table or by slope and intercept (PS3.3 Section C.11.1)."""
+    table = Lut.from_item(item(data_set, "ModalityLUTSequence"), signed=is_signed(data_set))
+    if table:
+        return table.of(values).astype(np.float64)
+    slope, intercept = number(data_set, "RescaleSlope"), number(data_set, "RescaleIntercept") or 0.0
+    return values.astype(np.float64) * (1.0 if slope is None else slope) + intercept
 
 
 def _levels(
@@ -87,19 +96,18 @@ def _levels(
     elif isinstance(own, Window):
         levels = windowed(values, own)
     elif own is not None:
-        levels = _looked_up(values, own)
+        levels = _stretched(own.of(values).astype(np.float64), 0, 2**own.bits - 1)
     else:
         levels = _stretched(values, *automatic_range(values, stored, data_set, present))
     return 255 - levels if _is_inverted(data_set) else levels
 
 
-def _own_transformation(data_set: Dataset, rendering: Rendering) -> Window | Dataset | None:
+def _own_transformation(data_set: Dataset, rendering: Rendering) -> Window | Lut | None:
     """The VOI LUT or window of the image that is asked for, the first if none is; a VOI LUT comes before a window."""
-    tables = value(data_set, "VOILUTSequence") or []
+    signed = is_signed(data_set)
+    tables = list(filter(None, (Lut.from_item(one, signed=signed) for one in items(data_set, "VOILUTSequence", 1000))))
     if rendering.window_index < len(tables):
-        chosen = Dataset()
-        chosen.VOILUTSequence = [tables[rendering.window_index]]
-        return chosen
+        return tables[rendering.window_index]
     windows = own_windows(data_set)
     return windows[min(rendering.window_index, len(windows) - 1)] if windows else None
 
@@ -116,19 +124,14 @@ def windowed(values: Values, window: Window) -> Grey:
     """A window over modality values (PS3.3 Section C.11.2.1.2.1, C.11.2.1.3)."""
     match window.function:
         case "SIGMOID":
-            with np.errstate(over="ignore"):
-                return np.rint(255 / (1 + np.exp(-4 * (values - window.center) / window.width))).astype(np.uint8)
+            steepness = -4 * (np.nan_to_num(values) - window.center) / window.width
+            levels: Grey = np.rint(255 / (1 + np.exp(steepness.clip(-700, 700)))).astype(np.uint8)
+            return levels
         case "LINEAR_EXACT":
             return _stretched(values, window.center - window.width / 2, window.center + window.width / 2)
         case _:
             half = (window.width - 1) / 2
             return _stretched(values, window.center - 0.5 - half, window.center - 0.5 + half)
-
-
-def _looked_up(values: Values, own: Dataset) -> Grey:
-    bits = int(own.VOILUTSequence[0].LUTDescriptor[2])
-    looked_up = np.asarray(apply_voi(np.rint(values).astype(np.int64), own), np.float64)
-    return _stretched(looked_up, 0, 2**bits - 1)
 
 
 def automatic_range(
@@ -139,10 +142,10 @@ def automatic_range(
     All that 8 bits can be for unsigned samples of 8 bits or fewer without a modality LUT, as pictures of other sources
     are; else from the least to the greatest value that occurs, without padding (PS3.3 Section C.7.5.1.1.2).
     """
-    bits = int(value(data_set, "BitsStored") or 16)
-    plain = value(data_set, "ModalityLUTSequence") is None and (value(data_set, "RescaleSlope") or 1) == 1
-    if bits <= 8 and value(data_set, "PixelRepresentation") != 1 and plain and stored.dtype.kind != "f":
-        intercept = float(value(data_set, "RescaleIntercept") or 0)
+    bits = integer(data_set, "BitsStored") or 16
+    plain = value(data_set, "ModalityLUTSequence") is None and number(data_set, "RescaleSlope") in (None, 1)
+    if 1 <= bits <= 8 and plain and stored.dtype.kind != "f" and not is_signed(data_set):
+        intercept = number(data_set, "RescaleIntercept") or 0.0
         return intercept, intercept + 2**bits - 1
     shown = np.isfinite(values) if present is None else present & np.isfinite(values)
     inside = shown & ~_padding(stored, data_set)
@@ -164,8 +167,9 @@ def _stretched(values: Values, lowest: float, highest: float) -> Grey:
     """Black up to `lowest`, white from `highest`; what is no number is black."""
     if highest <= lowest:
         return np.where(values > lowest, 255, 0).astype(np.uint8)
-    scaled = (np.nan_to_num(values, nan=lowest) - lowest).clip(0, highest - lowest) * (255 / (highest - lowest))
-    return np.rint(scaled).astype(np.uint8)
+    inside = np.nan_to_num(values, nan=lowest).clip(lowest, highest)
+    half = highest / 2 - lowest / 2  # the whole may be more than a double can hold
+    return np.rint((inside / 2 - lowest / 2) / half * 255).astype(np.uint8)
 
 
 def _is_inverted(data_set: Dataset) -> bool:

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from wado.rendered.values import integer, numbers, value
+
 Mask = npt.NDArray[np.bool_]
 
 _GROUPS = range(0x6000, 0x601F, 2)
@@ -30,13 +32,14 @@ def _plane(data_set: Dataset, group: int, samples: npt.NDArray[Any], frame_numbe
     rows, columns = (_integer(data_set, group, element) for element in (_ROWS, _COLUMNS))
     if rows <= 0 or columns <= 0:
         return None
-    data = data_set.get((group, _DATA))
-    if data is not None and isinstance(data.value, bytes):
-        bits = _bits(data.value, rows * columns, frame_number - _integer(data_set, group, _FIRST_FRAME, 1),
+    data = value(data_set, (group, _DATA))
+    if isinstance(data, bytes):
+        bits = _bits(data, rows * columns, frame_number - _integer(data_set, group, _FIRST_FRAME, 1),
                      _integer(data_set, group, _FRAMES, 1))  # fmt: skip
         return None if bits is None else _placed(bits.reshape(rows, columns), data_set, group, samples.shape[:2])
     position = _integer(data_set, group, _BIT_POSITION)
-    if data is None and position > 0 and _integer(data_set, group, _BITS_ALLOCATED) > 1 and samples.ndim == 2:
+    inside = 0 < position < samples.dtype.itemsize * 8 and samples.ndim == 2
+    if data is None and inside and _integer(data_set, group, _BITS_ALLOCATED) > 1:
         unsigned = samples.view(f"<u{samples.dtype.itemsize}")
         return (unsigned >> position & 1).astype(bool)
     return None
@@ -54,10 +57,8 @@ def _bits(data: bytes, count: int, index: int, frames: int) -> Mask | None:
 
 def _placed(plane: Mask, data_set: Dataset, group: int, shape: tuple[int, ...]) -> Mask:
     """The plane at its origin, row and column from 1, as far as it is inside the image."""
-    origin = data_set.get((group, _ORIGIN))
-    top, left = (
-        (int(number) - 1 for number in origin.value) if origin is not None and _is_pair(origin.value) else (0, 0)
-    )
+    origin = numbers(data_set, (group, _ORIGIN))
+    top, left = (int(number) - 1 for number in origin) if len(origin) == 2 else (0, 0)
     placed = np.zeros(shape, bool)
     inside = plane[max(0, -top) : shape[0] - top if top < shape[0] else 0,
                    max(0, -left) : shape[1] - left if left < shape[1] else 0]  # fmt: skip
@@ -66,17 +67,5 @@ def _placed(plane: Mask, data_set: Dataset, group: int, shape: tuple[int, ...]) 
     return placed
 
 
-def _is_pair(found: Any) -> bool:
-    return hasattr(found, "__len__") and not isinstance(found, str | bytes) and len(found) == 2
-
-
 def _integer(data_set: Dataset, group: int, element: int, default: int = 0) -> int:
-    found = data_set.get((group, element))
-    return _first(found.value, default) if found is not None else default
-
-
-def _first(found: Any, default: int) -> int:
-    try:
-        return int(found)
-    except (TypeError, ValueError):
-        return default
+    return integer(data_set, (group, element), default)

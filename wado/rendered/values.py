@@ -8,12 +8,16 @@ from io import BytesIO
 from itertools import islice
 from typing import Any
 
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
 _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError, struct.error)
+
+
+Attribute = str | tuple[int, int]
+"""A keyword, or group and element."""
 
 
 def parse_head(head: bytes) -> Dataset:
@@ -29,16 +33,17 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def value(data_set: Dataset, keyword: str) -> Any:
+def value(data_set: Dataset, keyword: Attribute) -> Any:
     """The value as pydicom has it; None where it is absent, empty or unreadable."""
     try:
         found = data_set.get(keyword)
+        found = found.value if isinstance(found, DataElement) else found
     except _UNREADABLE:
         return None
     return None if found is None or found == "" else found
 
 
-def values(data_set: Dataset, keyword: str) -> list[Any]:
+def values(data_set: Dataset, keyword: Attribute) -> list[Any]:
     """All values of an attribute."""
     found = value(data_set, keyword)
     return [] if found is None else list(found) if isinstance(found, MultiValue | list | tuple) else [found]
@@ -102,7 +107,7 @@ def _clock(words: str) -> str:
     return f"{seconds}{point}{fraction}" if fraction.strip("0") else seconds
 
 
-def numbers(data_set: Dataset, keyword: str) -> tuple[float, ...]:
+def numbers(data_set: Dataset, keyword: Attribute) -> tuple[float, ...]:
     """The finite numbers of an attribute; none at all where one of them is no number."""
     try:
         found = tuple(float(one) for one in values(data_set, keyword))
@@ -111,12 +116,12 @@ def numbers(data_set: Dataset, keyword: str) -> tuple[float, ...]:
     return found if all(abs(one) < float("inf") for one in found) else ()
 
 
-def number(data_set: Dataset, keyword: str) -> float | None:
+def number(data_set: Dataset, keyword: Attribute) -> float | None:
     """The first number of an attribute."""
     return next(iter(numbers(data_set, keyword)), None)
 
 
-def integer(data_set: Dataset, keyword: str, default: int = 0) -> int:
+def integer(data_set: Dataset, keyword: Attribute, default: int = 0) -> int:
     """The first number, whole."""
     found = number(data_set, keyword)
     return default if found is None else int(found)
