@@ -109,6 +109,12 @@ def _level(text: str) -> str:
     return text.upper()
 
 
+def _log_format(text: str) -> str:
+    if text not in ("text", "json"):
+        raise ValueError("is neither text nor json")
+    return text
+
+
 def _setting(default: T, parse: Callable[[str], T]) -> T:
     value: T = field(default=default, metadata={"parse": parse})
     return value
@@ -160,6 +166,7 @@ class Settings:
     image_set_fresh_seconds: float = _setting(60.0, _seconds)
     max_results: int = _setting(5000, _integer(1, 1_000_000))
     log_level: str = _setting("INFO", _level)
+    log_format: str = _setting("text", _log_format)
     datastore_root: Path = _setting(Path("data"), Path)
     datastore_faults: str | None = _setting(None, str)
     datastore_clean_index: bool = _setting(False, _flag)
