@@ -12,6 +12,8 @@ from functools import cache
 
 from flask import Flask, Response, current_app, g, request
 
+from app.request_counts import OTHER, ProcessCounts
+
 log = logging.getLogger("access")
 
 REQUEST_ID = "X-Request-ID"
@@ -22,8 +24,8 @@ _LOGGED = re.compile(r"[0-9.,]*|[0-9A-Fa-f]{8}")
 _HIDDEN = "***"
 
 
-def add_access_log(app: Flask) -> None:
-    """Give each request an ID, each answer its time, and log it when its last byte has been handed over."""
+def add_access_log(app: Flask, counts: ProcessCounts | None = None) -> None:
+    """Give each request an ID, each answer its time; log and count it when its last byte has been handed over."""
 
     @app.before_request
     def begin() -> None:
@@ -32,11 +34,11 @@ def add_access_log(app: Flask) -> None:
 
     @app.after_request
     def end(response: Response) -> Response:
-        started = g.started
+        started, resource, status = g.started, _resource(), response.status_code
         fields = {
             "method": request.method,
             "path": logged_path(),
-            "status": response.status_code,
+            "status": status,
             "bytes": response.content_length,
             "ms": 0.0,
             "from": request.remote_addr,
@@ -45,6 +47,8 @@ def add_access_log(app: Flask) -> None:
         }
 
         def write() -> None:
+            if counts:
+                counts.add(resource, status, time.monotonic() - started)
             log.info("request", extra={"fields": {**fields, "ms": _ms_since(started)}})
 
         response.headers[REQUEST_ID] = g.request_id
@@ -57,6 +61,14 @@ def logged_path() -> str:
     """The path of the request, as far as it may be logged."""
     known = _words(current_app._get_current_object())  # type: ignore[attr-defined]
     return "/".join(part if part in known or _LOGGED.fullmatch(part) else _HIDDEN for part in request.path.split("/"))
+
+
+def _resource() -> str:
+    """The route of the request below its service root, `/studies/<study>/series`; the same for all roots."""
+    if request.url_rule is None:
+        return OTHER
+    root = g.root_rule if "root_rule" in g else ""
+    return request.url_rule.rule.removeprefix(root) or "/"
 
 
 @cache

@@ -20,6 +20,7 @@ from app.auth import links
 from app.auth.configure import open_gate
 from app.auth.gate import add_gate
 from app.cors import add_cors
+from app.request_counts import ProcessCounts
 from app.settings import Settings
 from db.engine import Database
 from db.image_sets import find_image_sets
@@ -35,11 +36,16 @@ PREFIX = f"/{ae_titles.DEFAULT}"
 
 
 def create_app(
-    settings: Settings, database: Database, fetchers: Fetchers, tally: Tally | None = None, warmer_path: str = ""
+    settings: Settings,
+    database: Database,
+    fetchers: Fetchers,
+    tally: Tally | None = None,
+    warmer_path: str = "",
+    counts: ProcessCounts | None = None,
 ) -> Flask:
     """The service below `/aetitle`, and below the roots of all other AE titles.
 
-    `tally` is what this process counts in; at `warmer_path` the warmer listens.
+    `tally` and `counts` are what this process counts in; at `warmer_path` the warmer listens.
     """
     cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
     image_sets = ImageSets(fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds)
@@ -65,7 +71,7 @@ def create_app(
     retrieve = wado.routes.Retrieve(locator, frames, encoded, ahead, fetchers, public_root)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
-    add_access_log(app)
+    add_access_log(app, counts)
     add_cors(app, settings.cors_origins)
     add_gate(app, open_gate(settings), here, health.NAME)
     blueprints = (

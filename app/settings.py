@@ -165,6 +165,8 @@ class Settings:
     cache_min_free_bytes: int = _setting(512 * 2**20, _integer(0, 2**60))
     image_set_fresh_seconds: float = _setting(60.0, _seconds)
     max_results: int = _setting(5000, _integer(1, 1_000_000))
+    metrics_port: int | None = _setting(None, _integer(1, 65_535))
+    metrics_host: str = _setting("127.0.0.1", str)
     log_level: str = _setting("INFO", _level)
     log_format: str = _setting("text", _log_format)
     datastore_root: Path = _setting(Path("data"), Path)

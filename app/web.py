@@ -8,9 +8,9 @@ import logging
 import signal
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
-from flask import Flask
 from waitress import wasyncore
 from waitress.server import create_server
 
@@ -20,7 +20,7 @@ DRAIN_SECONDS = 7.0
 _MAX_REQUEST_BYTES = 2**20
 
 
-def serve(app: Flask, listening: socket.socket, *, threads: int, trusted_proxy: str | None) -> None:
+def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int, trusted_proxy: str | None) -> None:
     """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most."""
     channels: dict[int, Any] = {}
     proxy: dict[str, Any] = {"clear_untrusted_proxy_headers": False}

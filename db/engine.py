@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,6 +60,11 @@ class Database:
             cursor.execute(statement.format(seconds=seconds, milliseconds=int(seconds * 1000)))
         cursor.close()
         connection.commit()  # or PostgreSQL forgets all of it when the first transaction is rolled back
+
+    def tell_use(self, tell: Callable[[int], None]) -> None:
+        """Have `tell` called with 1 whenever a connection is taken from the pool, with -1 when it is given back."""
+        event.listen(self._engine, "checkout", lambda *_: tell(1))
+        event.listen(self._engine, "checkin", lambda *_: tell(-1))
 
     def rows(self, statement: Executable) -> Sequence[Row[Any]]:
         """All rows of a statement; UpstreamBusy when the index does not answer, UpstreamFailed when it refuses.
