@@ -9,7 +9,6 @@ python main.py cache            show what the cache holds; --empty empties it, w
 """
 
 import argparse
-import logging
 import os
 import socket
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from app import service
 from app.auth.commands import make_link, make_token
 from app.cache import describe_cache
+from app.logs import start_logging
 from app.notify import READY, STOPPING, notify
 from app.probe import probe
 from app.settings import Settings, SettingsError
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = Settings.from_env(os.environ)
-        _start_logging(settings.log_level)
+        start_logging(settings.log_level, settings.log_format)
         if options.command == "import":
             return import_files(settings, options.paths)
         if options.command == "cache":
@@ -152,13 +152,6 @@ WELCOME = """
   Weasis     Preferences > DICOM nodes > DICOMweb: the URL above
   OHIF       qidoRoot and wadoRoot: the URL above (README.md has the whole configuration)
 """
-
-
-def _start_logging(level: str) -> None:
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("botocore").setLevel(logging.WARNING)  # tells of credentials at each client
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # warns whenever one request waits for a thread
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # tells of every decoder that declines a file
 
 
 def _embedded(settings: Settings) -> Embedded:

@@ -30,10 +30,11 @@ class Count(Enum):
     JOBS_QUEUED = "now: jobs that clients wait for and that wait for a thread"
     JOBS_RUNNING = "now: jobs that run"
     PREFETCHES = "jobs that were begun without anybody asking"
+    INDEX_CONNECTIONS_IN_USE = "now: connections to the index that are in use"
 
 
 _PLACE = {count: place for place, count in enumerate(Count)}
-_NOW = (Count.JOBS_QUEUED, Count.JOBS_RUNNING)
+_NOW = (Count.JOBS_QUEUED, Count.JOBS_RUNNING, Count.INDEX_CONNECTIONS_IN_USE)
 
 
 class Counters:

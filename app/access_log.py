@@ -1,41 +1,86 @@
-"""One line for each request: path, status, size, time. Never the query: its values are patient data."""
+"""One line for each request, with an ID that the client may choose: path, user, status, size, time.
+
+Never the query, whose values are patient data, and of the path only what is a word of ours or looks like a UID, a tag
+or a list of frames: what somebody typed there instead may be a name, and the token of a share link is a key.
+"""
 
 import logging
 import re
 import time
+import uuid
+from functools import cache
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
+
+from app.request_counts import OTHER, ProcessCounts
 
 log = logging.getLogger("access")
 
-_LINK = re.compile(r"(/link/)[^/]+")
+REQUEST_ID = "X-Request-ID"
+SERVER_TIMING = "Server-Timing"
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:=+/@-]{1,128}")
+_LOGGED = re.compile(r"[0-9.,]*|[0-9A-Fa-f]{8}")
+_HIDDEN = "***"
 
 
-def add_access_log(app: Flask) -> None:
-    """Log each request when its last byte has been handed over."""
+def add_access_log(app: Flask, counts: ProcessCounts | None = None) -> None:
+    """Give each request an ID, each answer its time; log and count it when its last byte has been handed over."""
 
     @app.before_request
     def begin() -> None:
         g.started = time.monotonic()
+        g.request_id = _request_id(request.headers.get(REQUEST_ID, ""))
 
     @app.after_request
     def end(response: Response) -> Response:
-        started, method, path, remote = (
-            g.get("started", time.monotonic()),
-            request.method,
-            logged_path(),
-            request.remote_addr,
-        )
-        status, length = response.status_code, response.content_length
+        started, resource, status = g.started, _resource(), response.status_code
+        fields = {
+            "method": request.method,
+            "path": logged_path(),
+            "status": status,
+            "bytes": response.content_length,
+            "ms": 0.0,
+            "from": request.remote_addr,
+            "user": g.principal.name if "principal" in g else None,
+            "request": g.request_id,
+        }
 
         def write() -> None:
-            ms = (time.monotonic() - started) * 1000
-            log.info("%s %s status=%d bytes=%s ms=%.1f from=%s", method, path, status, length, ms, remote)
+            if counts:
+                counts.add(resource, status, time.monotonic() - started)
+            log.info("request", extra={"fields": {**fields, "ms": _ms_since(started)}})
 
+        response.headers[REQUEST_ID] = g.request_id
+        response.headers[SERVER_TIMING] = f"total;dur={_ms_since(started)}"
         response.call_on_close(write)
         return response
 
 
 def logged_path() -> str:
-    """The path of the request, without the token of a share link."""
-    return _LINK.sub(r"\1***", request.path)
+    """The path of the request, as far as it may be logged."""
+    known = _words(current_app._get_current_object())  # type: ignore[attr-defined]
+    return "/".join(part if part in known or _LOGGED.fullmatch(part) else _HIDDEN for part in request.path.split("/"))
+
+
+def _resource() -> str:
+    """The route of the request below its service root, `/studies/<study>/series`; the same for all roots."""
+    if request.url_rule is None:
+        return OTHER
+    root = g.root_rule if "root_rule" in g else ""
+    return request.url_rule.rule.removeprefix(root) or "/"
+
+
+@cache
+def _words(app: Flask) -> frozenset[str]:
+    """The words of which the paths of all routes are made."""
+    return frozenset(part for rule in app.url_map.iter_rules() for part in rule.rule.split("/") if "<" not in part)
+
+
+def _request_id(asked: str) -> str:
+    """The client's own, if it is one word without surprises, else a new one."""
+    return asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+
+
+def _ms_since(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 1)

@@ -10,7 +10,7 @@ from app.settings import LOOPBACK
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 _EXPOSED = (
     "Content-Type, Content-Length, Content-Range, Content-Location, Accept-Ranges, ETag, Resolution-Ends, Retry-After, "
-    "Warning, X-Total-Count"
+    "Server-Timing, Warning, X-Request-ID, X-Total-Count"
 )
 _METHODS = "GET, HEAD, OPTIONS"
 _MAX_AGE_SECONDS = 7200  # what browsers cap it at

@@ -27,6 +27,7 @@ from app.auth.gate import add_gate
 from app.cors import add_cors
 from app.forwarded import believe
 from app.hiding import Hiding
+from app.request_counts import ProcessCounts
 from app.sending import with_pieces_read
 from app.settings import EXPLICIT_LE, STORED, Settings
 from db.engine import Database
@@ -45,11 +46,16 @@ PREFIX = f"/{ae_titles.DEFAULT}"
 
 
 def create_app(
-    settings: Settings, database: Database, fetchers: Fetchers, tally: Tally | None = None, warmer_path: str = ""
+    settings: Settings,
+    database: Database,
+    fetchers: Fetchers,
+    tally: Tally | None = None,
+    warmer_path: str = "",
+    counts: ProcessCounts | None = None,
 ) -> Flask:
     """The service below `/aetitle`, and below the roots of all other AE titles.
 
-    `tally` is what this process counts in; at `warmer_path` the warmer listens.
+    `tally` and `counts` are what this process counts in; at `warmer_path` the warmer listens.
     """
     cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
     image_sets = ImageSets(fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds)
@@ -84,7 +90,7 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
     app.wsgi_app = believe(with_pieces_read(app.wsgi_app), settings.trusted_proxy)  # type: ignore[method-assign, assignment]
-    add_access_log(app)
+    add_access_log(app, counts)
     add_cors(app, settings.cors_origins)
     add_gate(app, open_gate(settings), here, health.NAME)
     archive = Archive(database, Described(image_sets, fetchers), settings.search_max_image_sets, public_root)

@@ -11,14 +11,15 @@ from sqlalchemy.exc import ArgumentError
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
-from ahi.counters import Counters
+from ahi.counters import Count, Counters, Tally
 from ahi.desk import Limits, Urgency
 from ahi.fetcher import serve as serve_fetcher
 from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
 from ahi.store import Frames, ImageSets
-from app import web
+from app import metrics, web
 from app.auth.configure import open_gate
 from app.factory import create_app
+from app.request_counts import RequestCounts
 from app.settings import Settings, SettingsError
 from app.supervisor import Child, Supervisor
 from app.warmer import Warmer
@@ -44,6 +45,17 @@ def bind(settings: Settings) -> socket.socket:
     except OSError as error:
         raise SettingsError(f"HOST {settings.host}, PORT {settings.port}: {error.strerror}") from error
     return listening
+
+
+def bind_metrics(settings: Settings) -> socket.socket | None:
+    """The socket that Prometheus asks, None where it is not to; SettingsError when the address is taken or not ours."""
+    if settings.metrics_port is None:
+        return None
+    try:
+        return metrics.listen(settings.metrics_host, settings.metrics_port)
+    except OSError as error:
+        where = f"METRICS_HOST {settings.metrics_host}, METRICS_PORT {settings.metrics_port}"
+        raise SettingsError(f"{where}: {error.strerror}") from error
 
 
 def open_cache(settings: Settings) -> Cache:
@@ -79,15 +91,19 @@ def start(supervisor: Supervisor, settings: Settings, index: URL, listening: soc
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most_files, _MOST_FILES), most_files))
     listening.listen(_BACKLOG)
     listening.setblocking(False)  # of several that wake for one connection, all but one find none
+    metrics_socket = bind_metrics(settings)
     sockets = FetcherSockets(settings.frame_fetchers + 1)
     counters = Counters(settings.frame_fetchers + settings.web_processes + 1)
+    requests = RequestCounts(settings.web_processes)
     *fetcher_sockets, warmer_socket = sockets.listening
     for number, fetcher_socket in enumerate(fetcher_sockets):
         log.info("[Startup] - Forking FrameFetcher FF%d", number)
         supervisor.start(_fetcher(number, fetcher_socket, settings, counters))
     for number in range(settings.web_processes):
-        supervisor.start(_web(number, listening, sockets.paths, settings, counters, index))
+        supervisor.start(_web(number, listening, sockets.paths, settings, counters, requests, index))
     supervisor.start(_warmer(warmer_socket, sockets.paths, settings, counters, index))
+    if metrics_socket:
+        supervisor.start(_metrics(metrics_socket, settings, counters, requests))
     log.info("QIDO/WADO-RS service started.")
     return sockets
 
@@ -114,12 +130,14 @@ def _web(
     paths: list[str],
     settings: Settings,
     counters: Counters,
+    requests: RequestCounts,
     index: URL,
 ) -> Child:
     def run() -> None:
         *fetcher_paths, warmer_path = paths
         tally = counters.tally(settings.frame_fetchers + number)
-        app = create_app(settings, _database(settings, index), Fetchers(fetcher_paths), tally, warmer_path)
+        database, counts = _database(settings, index, tally), requests.of_process(number)
+        app = create_app(settings, database, Fetchers(fetcher_paths), tally, warmer_path, counts)
         web.serve(app, listening, threads=settings.web_threads)
 
     return Child(f"web{number}", run, drains_seconds=web.DRAIN_SECONDS + 1)
@@ -131,7 +149,7 @@ def _warmer(
     def run() -> None:
         tally = counters.tally(settings.frame_fetchers + settings.web_processes)
         cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
-        fetchers, database = Fetchers(paths[:-1], Urgency.BACKGROUND), _database(settings, index, most=1)
+        fetchers, database = Fetchers(paths[:-1], Urgency.BACKGROUND), _database(settings, index, tally, most=1)
         image_sets = ImageSets(
             fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds, max_bytes=_WARMER_MAPPED_BYTES
         )
@@ -140,9 +158,20 @@ def _warmer(
     return Child("warmer", run)
 
 
-def _database(settings: Settings, index: URL, most: int | None = None) -> Database:
-    return Database(
+def _metrics(listening: socket.socket, settings: Settings, counters: Counters, requests: RequestCounts) -> Child:
+    def run() -> None:
+        connections = settings.web_processes * settings.db_pool_size + 1  # one is the warmer's
+        application = metrics.metrics_application(counters, requests, connections)
+        web.serve(application, listening, threads=1)
+
+    return Child("metrics", run)
+
+
+def _database(settings: Settings, index: URL, tally: Tally, most: int | None = None) -> Database:
+    database = Database(
         index,
         pool_size=most or settings.db_pool_size,
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
     )
+    database.tell_use(lambda change: tally.add(Count.INDEX_CONNECTIONS_IN_USE, change))
+    return database

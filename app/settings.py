@@ -119,6 +119,12 @@ def _level(text: str) -> str:
     return text.upper()
 
 
+def _log_format(text: str) -> str:
+    if text not in ("text", "json"):
+        raise ValueError("is neither text nor json")
+    return text
+
+
 def _setting(default: T, parse: Callable[[str], T]) -> T:
     value: T = field(default=default, metadata={"parse": parse})
     return value
@@ -172,7 +178,10 @@ class Settings:
     part10_any: str = _setting(STORED, _file_syntax)
     max_results: int = _setting(5000, _integer(1, 1_000_000))
     search_max_image_sets: int = _setting(100, _integer(0, 100_000))
+    metrics_port: int | None = _setting(None, _integer(1, 65_535))
+    metrics_host: str = _setting("127.0.0.1", str)
     log_level: str = _setting("INFO", _level)
+    log_format: str = _setting("text", _log_format)
     datastore_root: Path = _setting(Path("data"), Path)
     datastore_faults: str | None = _setting(None, str)
     datastore_clean_index: bool = _setting(False, _flag)

@@ -8,9 +8,9 @@ import logging
 import signal
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
-from flask import Flask
 from waitress import wasyncore
 from waitress.server import create_server
 
@@ -24,7 +24,7 @@ _HELD_BYTES = 2**21  # of an answer that its client does not take yet, beyond on
 _LARGEST_CHUNK_BYTES = 2**28  # below this nothing is written to a temporary file
 
 
-def serve(app: Flask, listening: socket.socket, *, threads: int) -> None:
+def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int) -> None:
     """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most."""
     channels: dict[int, Any] = {}
     server: Any = create_server(

@@ -73,6 +73,11 @@ class Database:
         deadline = time.monotonic() + self._statement_timeout_seconds
         cursor.connection.set_progress_handler(lambda: time.monotonic() > deadline, _SQLITE_STEPS)
 
+    def tell_use(self, tell: Callable[[int], None]) -> None:
+        """Have `tell` called with 1 whenever a connection is taken from the pool, with -1 when it is given back."""
+        event.listen(self._engine, "checkout", lambda *_: tell(1))
+        event.listen(self._engine, "checkin", lambda *_: tell(-1))
+
     def rows(self, statement: Executable) -> Sequence[Row[Any]]:
         """All rows of a statement; UpstreamBusy when the index does not answer, UpstreamFailed when it refuses.
 

@@ -86,6 +86,7 @@ DISTRIBUTION = {
     "backports": "backports.zstd",
     "jwt": "pyjwt",
     "openjpeg": "pylibjpeg-openjpeg",
+    "prometheus_client": "prometheus-client",
     "rle": "pylibjpeg-rle",
 }
 LOADED_BY_NAME = {

@@ -69,6 +69,7 @@ def add_gate(app: Flask, gate: Gate, here: Callable[[], ServiceRoot], open_bluep
         if request.blueprint is None:
             return  # no such resource, or no such method
         token = (request.view_args or {}).pop("link", None)
+        g.root_rule = here().path
         g.root = replace(here(), path=here().path.replace("<link>", token or ""))
         if blueprint_name(request.blueprint) == open_blueprint:
             return  # it tells nothing of patients

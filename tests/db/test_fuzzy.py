@@ -33,4 +33,4 @@ def test_no_word_makes_a_search_long(word: str) -> None:
     started = time.thread_time()
     for name in (word[:64], "ma" * 32, "m" * 64, f"{'am' * 30}b", "bcd" * 21):
         re.search(word_pattern(word), name)
-    assert time.thread_time() - started < 0.5
+    assert time.thread_time() - started < 5  # what backtracks takes for ever

@@ -1,0 +1,58 @@
+"""How log lines look: text for people, JSON for machines. Each tells of which request it is, where there is one."""
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from flask import g, has_request_context
+
+
+def start_logging(level: str, form: str) -> None:
+    """Log to standard error, as `text` or as `json`."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines() if form == "json" else TextLines())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # tells of credentials at each client
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # warns whenever one request waits for a thread
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # tells of every decoder that declines a file
+
+
+class TextLines(logging.Formatter):
+    """One line of text; fields of a record follow its message as `name=value`."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - a name of the standard library
+        """The line without what `format` adds of an exception."""
+        told = " ".join(f"{name}={_word(value)}" for name, value in _fields(record).items())
+        return f"{super().formatMessage(record)} {told}".rstrip()
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object in a line: `time` (UTC), `level`, `logger`, `message`, the record's fields, `exception`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        time = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+        line = {"time": time, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
+        line |= _fields(record)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
+    fields: Mapping[str, Any] = getattr(record, "fields", {})
+    if "request" not in fields and has_request_context() and "request_id" in g:
+        return {**fields, "request": g.request_id}
+    return fields
+
+
+def _word(value: Any) -> str:
+    """A value that cannot be taken for the next field, or for the next line."""
+    text = "-" if value is None else str(value)
+    plain = text.isascii() and text.isprintable() and not set(text) & set(' "=')
+    return text if text and plain else json.dumps(text)

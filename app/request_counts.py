@@ -1,0 +1,111 @@
+"""How many requests each resource has answered, how, and how fast, in memory that all web processes share.
+
+Made before the fork. Each process writes rows of its own, one for each resource that it meets, whose name is in the
+row; the process that replaces it finds them and goes on. Whoever wants to know adds up the rows of a name.
+"""
+
+import bisect
+import mmap
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper ends of the buckets of durations; there is one more for all that took longer."""
+
+STATUSES = (200, 204, 206, 304, 400, 401, 403, 404, 405, 406, 413, 416, 429, 500, 502, 503)
+"""What the service answers; any other status is counted as 0."""
+
+OTHER = "other"
+"""The resource of requests that fit none, and of those for which no row is left."""
+
+_RESOURCES = 128
+_NAME_BYTES = 128
+_WORD_BYTES = 8
+_BUCKETS = len(BUCKETS_SECONDS) + 1
+_WORDS = _BUCKETS + 1 + len(STATUSES) + 1  # after the buckets the sum of durations, then statuses, then any other
+_ROW_BYTES = _NAME_BYTES + _WORDS * _WORD_BYTES
+
+
+@dataclass(frozen=True)
+class Requests:
+    """The requests for one resource: how many had each status (0: any other) and fell into each bucket; their time."""
+
+    resource: str
+    by_status: dict[int, int]
+    by_bucket: tuple[int, ...]
+    total_seconds: float
+
+
+class RequestCounts:
+    """The counts of a number of processes."""
+
+    def __init__(self, processes: int) -> None:
+        self._memory = mmap.mmap(-1, max(1, processes) * _RESOURCES * _ROW_BYTES)
+
+    def of_process(self, process: int) -> "ProcessCounts":
+        """What one process counts in, from 0; to be called in it."""
+        size = _RESOURCES * _ROW_BYTES
+        return ProcessCounts([_Row(self._memory, process * size + at) for at in range(0, size, _ROW_BYTES)])
+
+    def totals(self) -> list[Requests]:
+        """The sums over all processes, by resource."""
+        found: dict[str, list[int]] = {}
+        for start in range(0, len(self._memory), _ROW_BYTES):
+            row = _Row(self._memory, start)
+            if row.name:
+                sums = found.setdefault(row.name, [0] * _WORDS)
+                found[row.name] = [one + other for one, other in zip(sums, row.words, strict=True)]
+        return [_requests(name, words) for name, words in sorted(found.items())]
+
+
+class ProcessCounts:
+    """What one process counts. Safe to share between its threads."""
+
+    def __init__(self, rows: "list[_Row]") -> None:
+        self._lock = threading.Lock()
+        self._rows = {row.name: row for row in rows if row.name}
+        self._free: Iterator[_Row] = iter([row for row in rows if not row.name])
+        self._other = self._row(OTHER)
+
+    def add(self, resource: str, status: int, seconds: float) -> None:
+        """Count one request that took so long, to the last byte."""
+        with self._lock:
+            row = self._row(resource)
+            row.words[bisect.bisect_left(BUCKETS_SECONDS, seconds)] += 1
+            row.words[_BUCKETS] += int(seconds * 1e6)
+            place = STATUSES.index(status) if status in STATUSES else len(STATUSES)
+            row.words[_BUCKETS + 1 + place] += 1
+
+    def _row(self, resource: str) -> "_Row":
+        if resource not in self._rows:
+            row = next(self._free, None)
+            if row is None:
+                return self._other
+            row.name = resource
+            self._rows[resource] = row
+        return self._rows[resource]
+
+
+class _Row:
+    """A name and the words of one resource, somewhere in the memory."""
+
+    def __init__(self, memory: mmap.mmap, start: int) -> None:
+        view = memoryview(memory)
+        self._name = view[start : start + _NAME_BYTES]
+        self.words = view[start + _NAME_BYTES : start + _ROW_BYTES].cast("Q")
+
+    @property
+    def name(self) -> str:
+        return bytes(self._name).rstrip(b"\0").decode("ascii", "replace")
+
+    @name.setter
+    def name(self, name: str) -> None:
+        encoded = name.encode("ascii", "replace")[:_NAME_BYTES]
+        self._name[:] = encoded.ljust(_NAME_BYTES, b"\0")
+
+
+def _requests(name: str, words: list[int]) -> Requests:
+    statuses = zip((*STATUSES, 0), words[_BUCKETS + 1 :], strict=True)
+    by_status = {status: number for status, number in statuses if number}
+    return Requests(name, by_status, tuple(words[:_BUCKETS]), words[_BUCKETS] / 1e6)

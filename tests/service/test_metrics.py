@@ -1,0 +1,80 @@
+"""What Prometheus is told: the sums of all processes, in its own format, with nothing of patients."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.servers import free_port
+from tests.service.archive import Sample
+from tests.service.process import Service
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def measured(datastore_root: Path, tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Service]:
+    environment = {"DATASTORE_ROOT": str(datastore_root), "WEB_PROCESSES": "2", "METRICS_PORT": str(port)}
+    service = Service(tmp_path_factory.mktemp("measured"), {**environment, "FRAME_FETCHERS": "2"})
+    yield service
+    assert service.stop() == 0
+
+
+def told(port: int) -> Samples:
+    text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    return {
+        (sample.name.removeprefix("dicomweb_proxy_"), frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def of(found: Samples, name: str, **labels: str) -> float:
+    return found.get((name, frozenset(labels.items())), 0)
+
+
+def test_requests_are_counted_by_resource_and_status(measured: Service, port: int) -> None:
+    before = told(port)
+    for _ in range(20):
+        assert measured.status("/studies?PatientName=DOE*&limit=1") == 200
+    assert measured.status("/studies/1.2.3/metadata") == 404
+    after = told(port)
+
+    def grown(name: str, **labels: str) -> float:
+        return of(after, name, **labels) - of(before, name, **labels)
+
+    assert grown("requests_total", resource="/studies", status="200") == 20
+    assert grown("requests_total", resource="/studies/<study>/metadata", status="404") == 1
+    assert grown("request_seconds_count", resource="/studies") == 20
+    assert grown("request_seconds_bucket", resource="/studies", le="+Inf") == 20
+    assert 0 < grown("request_seconds_sum", resource="/studies") < 20
+    assert not [labels for _, labels in after if "DOE" in str(labels) or "1.2.3" in str(labels)]
+
+
+def test_what_fetchers_do_is_in_it(measured: Service, port: int, samples: dict[str, Sample]) -> None:
+    study, series, instance = samples["CT_small.dcm"].uids
+    assert measured.status(f"/studies/{study}/series/{series}/instances/{instance}/frames/1") == 200
+    found = told(port)
+    assert of(found, "ahi_calls_total", operation="GetImageFrame") >= 1
+    assert of(found, "cache_misses_total") >= 1
+    assert of(found, "cache_written_bytes_total") > 0
+    assert of(found, "jobs_done_total") >= 1
+    assert (of(found, "jobs_queued"), of(found, "index_connections_in_use")) == (0, 0)
+    assert of(found, "index_connections_max") == 2 * 8 + 1
+
+
+def test_the_service_itself_does_not_tell(measured: Service) -> None:
+    assert measured.status("/metrics") == 404
+
+
+def test_a_port_that_is_taken_stops_the_start_in_one_line(measured: Service, port: int, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError):
+        Service(tmp_path, {"DATASTORE_ROOT": str(tmp_path / "store"), "METRICS_PORT": str(port)})
+    assert (tmp_path / "log").read_text().splitlines()[-1].startswith(f"METRICS_HOST 127.0.0.1, METRICS_PORT {port}:")
