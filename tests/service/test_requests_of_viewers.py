@@ -91,6 +91,15 @@ WEASIS: list[Line] = [
     ),
     ("thumbnail, which", "{ct_series}/instances?includefield=00080018&limit=1&offset=2", "", rows(1, "00080018")),
     ("thumbnail, rendered", "{ct}/rendered?viewport=256%2C256", "image/jpeg", picture("image/jpeg")),
+    ("thumbnail, series", "{ct_series}/thumbnail?viewport=256%2C256", "image/jpeg", picture("image/jpeg")),
+    ("thumbnail, instance", "{ct}/thumbnail?viewport=256%2C256", "image/jpeg", picture("image/jpeg")),
+    (
+        "thumbnail, WADO-URI",
+        "/wado?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}&contentType=image/jpeg"
+        "&imageQuality=75&rows=256&columns=256",
+        "",
+        picture("image/jpeg"),
+    ),
 ]
 
 _QUOTED = 'multipart/related; type="application/octet-stream"; transfer-syntax="*"'
@@ -142,6 +151,12 @@ OHIF: list[Line] = [
     ("frame, acceptHeader", "{ct}/frames/1", _AS_HTJ2K, frames(STORED if KEPT_AS == HTJ2K else NATIVE, 1)),
     ("frame of a cine loop", "{slide}/frames/30", _BARE, frames(JPEG, 30, of="slide")),
     ("thumbnail, wadors", "{middle_ct}/frames/1", _BARE, frames(STORED, 1, of="middle_ct")),
+    (
+        "thumbnail, thumbnailRendering",
+        "{ct}/thumbnail?accept=image%2Fjpeg",
+        'multipart/related; type="application/octet-stream"',
+        picture("image/jpeg"),
+    ),
     ("document", "{document}/bulkdata/00420011", _AS_PDF, document),
     ("segmentation", "{segmentation}", 'multipart/related; type="application/dicom"', files(1)),
 ]
