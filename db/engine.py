@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Executable, Row, create_engine, event, inspect, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, NoSuchTableError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
@@ -95,6 +95,24 @@ class Database:
             unique: list[Any] = [found["column_names"] for found in inspector.get_unique_constraints(table)]
             found: list[Any] = [found["column_names"] for found in inspector.get_indexes(table)]
         return [tuple(name for name in names if name) for names in (*unique, *found)]
+
+    def columns(self, table: str) -> frozenset[str]:
+        """The names of the columns of a table, none where there is no such table; errors are those of `rows`."""
+        with _translated(), self._engine.connect() as connection:
+            try:
+                return frozenset(column["name"].lower() for column in inspect(connection).get_columns(table))
+            except NoSuchTableError:
+                return frozenset()
+
+    @property
+    def kind(self) -> str:
+        """`mysql`, `postgresql` or `sqlite`."""
+        return self._engine.dialect.name
+
+    @property
+    def host(self) -> str | None:
+        """Where it is; None for a file."""
+        return self._url.host
 
     def ping(self) -> None:
         """Nothing if the index answers, else UpstreamBusy."""
