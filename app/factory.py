@@ -21,6 +21,7 @@ from app.auth.configure import open_gate
 from app.auth.gate import add_gate
 from app.cors import add_cors
 from app.request_counts import ProcessCounts
+from app.security_headers import add_security_headers
 from app.settings import Settings
 from db.engine import Database
 from db.image_sets import find_image_sets
@@ -72,6 +73,7 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
     add_access_log(app, counts)
+    add_security_headers(app, settings.public_url)
     add_cors(app, settings.cors_origins)
     add_gate(app, open_gate(settings), here, health.NAME)
     blueprints = (

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 7.0
 _MAX_REQUEST_BYTES = 2**20
+_MAX_HEAD_BYTES = 32 * 2**10  # URL and headers; a search for a thousand UIDs fits
+_SILENT_SECONDS = 60  # a connection on which nothing moves is closed after that
 
 
 def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int, trusted_proxy: str | None) -> None:
@@ -34,6 +36,8 @@ def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int, tr
         threads=threads,
         connection_limit=1000,
         max_request_body_size=_MAX_REQUEST_BYTES,
+        max_request_header_size=_MAX_HEAD_BYTES,
+        channel_timeout=_SILENT_SECONDS,
         ident=None,
         **proxy,
     )
