@@ -3,6 +3,7 @@
 python main.py                  serve (DB_SECRET_ARN or DATABASE_URL name the index; without, the embedded default)
 python main.py import PATH...   import DICOM files into the embedded data store
 python main.py probe            ask the running service of these settings whether it lives
+python main.py check            look at settings, database, AHI, cache and clock, and say what to do; --json
 python main.py token NAME       make a static token
 python main.py link STUDY       make a URL that shows one study for some hours
 python main.py cache            show what the cache holds; --empty empties it, while the service runs or not
@@ -18,6 +19,7 @@ from pathlib import Path
 from app import service
 from app.auth.commands import make_link, make_token
 from app.cache import describe_cache
+from app.check import check_all, describe, failed
 from app.logs import start_logging
 from app.notify import READY, STOPPING, notify
 from app.probe import probe
@@ -38,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     alone = commands.add_parser("datastore", help="serve the embedded data store alone, on loopback")
     alone.add_argument("--port", type=int, default=9000)
     commands.add_parser("probe", help="ask the running service of these settings whether it lives")
+    checking = commands.add_parser("check", help="look at settings, database, AHI, cache and clock")
+    checking.add_argument("--json", action="store_true", help="print what was found as JSON")
     token = commands.add_parser("token", help="make a static token")
     token.add_argument("name")
     token.add_argument("--groups", default="", help="separated by commas")
@@ -56,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return serve_datastore(settings, options.port)
         if options.command == "probe":
             return say(probe(settings))
+        if options.command == "check":
+            return check(settings, as_json=options.json)
         if options.command == "token":
             return show(make_token(options.name, options.groups))
         if options.command == "link":
@@ -100,6 +106,17 @@ def show_cache(settings: Settings, *, empty: bool) -> int:
         cache.empty()
     print("\n".join(describe_cache(cache, settings)))
     return 0
+
+
+def check(settings: Settings, *, as_json: bool) -> int:
+    """Print what is well and what is not; 1 if something keeps the service from its work."""
+    if settings.embedded:
+        raise SettingsError(
+            "check looks at a database and AHI, but none is set: the embedded data store needs no check"
+        )
+    findings = check_all(settings)
+    show(describe(findings, as_json=as_json))
+    return int(failed(findings))
 
 
 def serve_datastore(settings: Settings, port: int) -> int:

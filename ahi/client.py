@@ -5,6 +5,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
@@ -127,19 +128,26 @@ class AhiClient:
 
         return self._retried("GetImageFrame", call)
 
-    def ping(self, datastore_id: str | None) -> None:
-        """Nothing if AHI answers us, else UpstreamBusy or UpstreamFailed. Not retried."""
+    def ping(self, datastore_id: str | None) -> float | None:
+        """AHI's clock (seconds since 1970, if it says) if it answers us, else UpstreamBusy or UpstreamFailed.
+
+        Not retried.
+        """
+        answer: Any
         try:
             if datastore_id:
-                self._client.get_datastore(datastoreId=datastore_id)
+                answer = self._client.get_datastore(datastoreId=datastore_id)
             else:
-                self._client.list_datastores(maxResults=1)
+                answer = self._client.list_datastores(maxResults=1)
         except ClientError as error:
+            answer = error.response
             code = error.response["Error"]["Code"]
             if code != "AccessDeniedException":  # it knows us; reading image sets needs no right to this call
                 raise _translated("GetDatastore", error) from error
         except BotoCoreError as error:
             raise _translated("GetDatastore", error) from error
+        date = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
+        return parsedate_to_datetime(date).timestamp() if date else None
 
     def close(self) -> None:
         """Give up all connections."""

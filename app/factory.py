@@ -28,6 +28,7 @@ from app.cors import add_cors
 from app.forwarded import believe
 from app.hiding import Hiding
 from app.request_counts import ProcessCounts
+from app.security_headers import add_security_headers
 from app.sending import with_pieces_read
 from app.settings import EXPLICIT_LE, STORED, Settings
 from db.engine import Database
@@ -91,6 +92,7 @@ def create_app(
     app.url_map.merge_slashes = False
     app.wsgi_app = believe(with_pieces_read(app.wsgi_app), settings.trusted_proxy)  # type: ignore[method-assign, assignment]
     add_access_log(app, counts)
+    add_security_headers(app, settings.public_url)
     add_cors(app, settings.cors_origins)
     add_gate(app, open_gate(settings), here, health.NAME)
     archive = Archive(database, Described(image_sets, fetchers), settings.search_max_image_sets, public_root)

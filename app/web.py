@@ -22,6 +22,8 @@ DRAIN_SECONDS = 7.0
 _MAX_REQUEST_BYTES = 2**20
 _HELD_BYTES = 2**21  # of an answer that its client does not take yet, beyond one chunk
 _LARGEST_CHUNK_BYTES = 2**28  # below this nothing is written to a temporary file
+_MAX_HEAD_BYTES = 32 * 2**10  # URL and headers; a search for a thousand UIDs fits
+_SILENT_SECONDS = 60  # a connection on which nothing moves is closed after that
 
 
 def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int) -> None:
@@ -34,6 +36,8 @@ def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int) ->
         threads=threads,
         connection_limit=1000,
         max_request_body_size=_MAX_REQUEST_BYTES,
+        max_request_header_size=_MAX_HEAD_BYTES,
+        channel_timeout=_SILENT_SECONDS,
         ident=None,
         clear_untrusted_proxy_headers=False,  # app/forwarded.py knows whom to believe
         outbuf_high_watermark=_HELD_BYTES,

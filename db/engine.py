@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Executable, Row, create_engine, event, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, NoSuchTableError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
@@ -104,6 +104,24 @@ class Database:
         """What `at` finds out on a connection; errors are those of `rows`."""
         with _translated(self._statement_timeout_seconds), self._engine.connect() as connection:
             return at(connection)
+
+    def columns(self, table: str) -> frozenset[str]:
+        """The names of the columns of a table, none where there is no such table; errors are those of `rows`."""
+        with _translated(), self._engine.connect() as connection:
+            try:
+                return frozenset(column["name"].lower() for column in inspect(connection).get_columns(table))
+            except NoSuchTableError:
+                return frozenset()
+
+    @property
+    def kind(self) -> str:
+        """`mysql`, `postgresql` or `sqlite`."""
+        return self._engine.dialect.name
+
+    @property
+    def host(self) -> str | None:
+        """Where it is; None for a file."""
+        return self._url.host
 
     def ping(self) -> None:
         """Nothing if the index answers, else UpstreamBusy."""

@@ -1,0 +1,187 @@
+"""`python main.py check`: whether all that the service needs is as it should be, and what to do where it is not."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+
+from ahi.client import AhiClient
+from ahi.image_set import ImageSetKey
+from app.auth.configure import open_gate
+from app.service import find_index, open_cache
+from app.settings import Settings, SettingsError
+from db import inspection
+from db.engine import Database
+from db.indexes import missing_indexes
+from db.inspection import SampleFrame
+from dicomweb.errors import NotFound, ProxyError
+from dicomweb.hosts import is_loopback
+
+_SAMPLE = 20
+_SKEW_SECONDS = 60
+"""AWS refuses signatures whose time is five minutes off."""
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found: `level` is OK, WARNING or ERROR; `advice` says what to do, "" where all is well."""
+
+    what: str
+    level: str
+    told: str
+    advice: str = ""
+
+
+def check_all(settings: Settings) -> list[Finding]:
+    """All findings, in the order in which an operator would look for a cause."""
+    findings = [*_settings(settings), *_cache(settings)]
+    try:
+        database = Database(find_index(settings), pool_size=1)
+    except SettingsError as error:
+        return [*findings, Finding("secret", ERROR, str(error), "correct the setting, or the rights to the secret")]
+    try:
+        findings += _guarded("database", "check host, port, user, security group", lambda: _database(database))
+        findings += _guarded("AHI", "check region, network, credentials, IAM policy", lambda: _ahi(settings, database))
+    finally:
+        database.close()
+    return findings
+
+
+def failed(findings: Sequence[Finding]) -> bool:
+    """Whether the service cannot do its work."""
+    return any(finding.level == ERROR for finding in findings)
+
+
+def describe(findings: Sequence[Finding], *, as_json: bool) -> Iterator[str]:
+    """The lines of a table, or one JSON list."""
+    if as_json:
+        yield json.dumps([asdict(finding) for finding in findings], indent=2)
+        return
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        yield f"{finding.level:<8} {finding.what:<{width}}  {finding.told}"
+        if finding.advice:
+            yield f"{'':<8} {'':<{width}}  -> {finding.advice}"
+
+
+def _guarded(what: str, advice: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What `look` finds until it cannot look any further."""
+    try:
+        yield from look()
+    except ProxyError as error:
+        yield Finding(what, ERROR, str(error), advice)
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    try:
+        gate = open_gate(settings)
+    except SettingsError as error:
+        yield Finding("settings", ERROR, str(error), "correct the setting")
+        return
+    if not gate.authenticators and not settings.on_loopback:
+        told = "AUTH is none: whoever reaches the service sees all of it"
+        yield Finding("settings", WARNING, told, "set AUTH, or let only trusted hosts reach the port")
+    else:
+        yield Finding("settings", OK, "readable and complete")
+
+
+def _cache(settings: Settings) -> Iterator[Finding]:
+    try:
+        open_cache(settings)
+    except SettingsError as error:
+        yield Finding("cache", ERROR, str(error), "let the user of the service write there")
+        return
+    free, needed = shutil.disk_usage(settings.cache_root).free, settings.cache_min_free_bytes
+    if free < needed:
+        told = f"{free} bytes are free, fewer than CACHE_MIN_FREE_BYTES"
+        yield Finding("cache", WARNING, told, "make room: nothing is cached now")
+    elif free < settings.cache_max_bytes:
+        told = f"{free} bytes are free, fewer than CACHE_MAX_BYTES, unless the cache already holds the rest"
+        yield Finding("cache", WARNING, told, "a larger disk, or a smaller CACHE_MAX_BYTES")
+    else:
+        yield Finding("cache", OK, f"writable, {free} bytes free")
+
+
+def _database(database: Database) -> Iterator[Finding]:
+    yield Finding("database", OK, f"{database.kind} {inspection.version(database)}")
+    if inspection.encrypted(database) or is_loopback(database.host):
+        yield Finding("database TLS", OK, "encrypted, or on this machine")
+    else:
+        yield Finding("database TLS", WARNING, "the connection is not encrypted", "require TLS for the user")
+    writing = inspection.rights_to_write(database)
+    if writing:
+        told = f"the user may also {', '.join(writing)}"
+        yield Finding("database grants", WARNING, told, "use a user with SELECT only; README.md has the statements")
+    else:
+        yield Finding("database grants", OK, "the user can only read")
+    lacking = inspection.missing_columns(database)
+    for table, columns in lacking.items():
+        yield Finding("schema", ERROR, f"{table} lacks {', '.join(columns)}", "bring the index project up to date")
+    if not lacking:
+        yield Finding("schema", OK, "complete")
+        for index in missing_indexes(database):
+            advice = f"{index.create(database.kind)};"
+            yield Finding("index", WARNING, f"no {index.name}, which makes quick: {index.buys}", advice)
+
+
+def _ahi(settings: Settings, database: Database) -> Iterator[Finding]:
+    counts = inspection.image_sets_by_datastore(database)
+    client = AhiClient(region=settings.aws_default_region or "", deadline_seconds=settings.ahi_deadline_seconds)
+    try:
+        before = time.time()
+        now = client.ping(next(iter(counts), None))
+        yield Finding("AHI", OK, f"answers in {(time.time() - before) * 1000:.0f} ms")
+        yield from _clock(now, (before + time.time()) / 2)
+        if not counts:
+            yield Finding("data stores", WARNING, "the index is empty", "import into it, or check its name")
+        for datastore_id, number in counts.items():
+            told = f"{datastore_id} has {number} image sets in the index"
+            yield Finding("data store", OK, told)
+            yield from _operations(client, inspection.sample_of(database, datastore_id, _SAMPLE))
+    finally:
+        client.close()
+
+
+def _clock(theirs: float | None, ours: float) -> Iterator[Finding]:
+    if theirs is None:
+        return
+    skew = ours - theirs
+    if abs(skew) > _SKEW_SECONDS:
+        yield Finding("clock", ERROR, f"{skew:+.0f} s against AWS", "synchronise it (chrony); AWS refuses signatures")
+    else:
+        yield Finding("clock", OK, f"within {_SKEW_SECONDS} s of AWS")
+
+
+def _operations(client: AhiClient, sample: Sequence[SampleFrame]) -> Iterator[Finding]:
+    """Each operation is tried on image sets that are there; those that are not are told."""
+    gone, tried = [], False
+    for one in sample:
+        key = ImageSetKey(one.row.datastore_id, one.row.image_set_id)
+        try:
+            properties = client.image_set(key)
+        except NotFound:
+            gone.append(key.image_set_id)
+            continue
+        if not tried:
+            tried = True
+            yield _timed("GetImageSetMetadata", partial(client.image_set_metadata, key, properties.version))
+            if one.frame_id:
+                yield _timed("GetImageFrame", partial(client.image_frame, key, one.frame_id))
+    if gone:
+        told = f"AHI no longer has {len(gone)} of {len(sample)}: {', '.join(gone)}"
+        yield Finding("image sets", WARNING, told, "remove them from the index; they are not shown")
+    elif sample:
+        yield Finding("image sets", OK, f"AHI has the newest {len(sample)}; GetImageSet is allowed")
+
+
+def _timed(operation: str, call: Callable[[], object]) -> Finding:
+    before = time.monotonic()
+    try:
+        call()
+    except ProxyError as error:
+        return Finding(operation, ERROR, str(error), "allow it in the IAM policy; doc/iam-policy.json has all")
+    return Finding(operation, OK, f"allowed, {(time.monotonic() - before) * 1000:.0f} ms")

@@ -1,0 +1,35 @@
+"""What browsers are told, so that no answer is taken for something else than it is, and none leads elsewhere."""
+
+from collections.abc import Mapping
+
+from flask import Flask, Response
+
+_ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",  # URLs hold UIDs, searches, and tokens of share links
+}
+
+_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_WITHOUT_POLICY = "application/pdf"  # what a browser shows it with is a page of its own, with styles and scripts
+
+_YEAR_SECONDS = 31_536_000
+
+
+def add_security_headers(app: Flask, public_url: str | None) -> None:
+    """Add the headers; an answer that has one of them keeps its own. HSTS where the service is known to be HTTPS."""
+    headers = security_headers(public_url)
+
+    @app.after_request
+    def mark(response: Response) -> Response:
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
+        if response.mimetype != _WITHOUT_POLICY:
+            response.headers.setdefault("Content-Security-Policy", _POLICY)
+        return response
+
+
+def security_headers(public_url: str | None) -> Mapping[str, str]:
+    """The headers of a service that clients reach under this URL."""
+    if public_url and public_url.lower().startswith("https:"):
+        return {**_ALWAYS, "Strict-Transport-Security": f"max-age={_YEAR_SECONDS}"}
+    return _ALWAYS

@@ -1,0 +1,95 @@
+"""What an operator wants to know of the metadata index before it is put to use."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, text
+
+from db.engine import Database
+from db.image_sets import ImageSetRow
+from db.schema import frame, imageset, metadata, series
+
+_VERSION = {"mysql": "SELECT VERSION()", "postgresql": "SHOW server_version", "sqlite": "SELECT sqlite_version()"}
+
+_CIPHER = {  # a row whose last value is empty or false where the connection is not encrypted
+    "mysql": "SHOW SESSION STATUS LIKE 'Ssl_cipher'",
+    "postgresql": "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+}
+
+_READING = {"USAGE", "SELECT", "SHOW VIEW", "SHOW DATABASES", "PROCESS", "REPLICATION CLIENT", "BINLOG MONITOR"}
+_WRITING = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
+
+
+@dataclass(frozen=True)
+class SampleFrame:
+    """An image set that the index knows, and one of its frames, if it lists any."""
+
+    row: ImageSetRow
+    frame_id: str | None
+
+
+def version(database: Database) -> str:
+    """What the server calls its version."""
+    return str(database.rows(text(_VERSION[database.kind]))[0][0])
+
+
+def encrypted(database: Database) -> bool:
+    """Whether the connection is; a file needs no connection and counts as encrypted."""
+    if database.kind not in _CIPHER:
+        return True
+    rows = database.rows(text(_CIPHER[database.kind]))
+    return bool(rows and rows[0][-1])
+
+
+def rights_to_write(database: Database) -> list[str]:
+    """What the user may do to the index besides reading it; nothing for a file, which is opened read-only."""
+    match database.kind:
+        case "mysql":
+            grants = [str(row[0]) for row in database.rows(text("SHOW GRANTS"))]
+            return sorted({right for grant in grants for right in _rights(grant)} - _READING)
+        case "postgresql":
+            tables = database.rows(
+                text(
+                    "SELECT DISTINCT privilege FROM unnest(cast(:privileges AS text[])) AS privilege, pg_tables "
+                    "WHERE schemaname = ANY (current_schemas(false)) AND tablename = ANY (cast(:tables AS text[])) "
+                    "AND has_table_privilege(format('%I.%I', schemaname, tablename), privilege)"
+                ).bindparams(privileges=list(_WRITING), tables=list(metadata.tables))
+            )
+            return sorted(str(row[0]) for row in tables)
+        case _:
+            return []
+
+
+def _rights(grant: str) -> list[str]:
+    """`GRANT SELECT, INSERT (a, b) ON ...` is SELECT and INSERT."""
+    found = re.match(r"GRANT (.+?) ON ", grant)
+    names = re.sub(r"\([^)]*\)", "", found[1]).split(",") if found else []
+    return [name.strip() for name in names]
+
+
+def missing_columns(database: Database) -> Mapping[str, Sequence[str]]:
+    """For each table that is not as the proxy reads it, the columns that it lacks."""
+    wanted = {name: frozenset(table.columns.keys()) - database.columns(name) for name, table in metadata.tables.items()}
+    return {name: sorted(columns) for name, columns in wanted.items() if columns}
+
+
+def image_sets_by_datastore(database: Database) -> Mapping[str, int]:
+    """How many image sets the index has of each data store."""
+    statement = select(imageset.c.datastoreid, func.count()).group_by(imageset.c.datastoreid)
+    return {str(row[0]): int(row[1]) for row in database.rows(statement)}
+
+
+def sample_of(database: Database, datastore_id: str, most: int) -> list[SampleFrame]:
+    """The newest image sets of a data store."""
+    a_frame = (
+        select(frame.c.frameid).where(frame.c.imageset_pkey == imageset.c.imageset_pkey).limit(1).scalar_subquery()
+    )
+    statement = (
+        select(series.c.seriesinstanceuid, imageset.c.datastoreid, imageset.c.imagesetid, a_frame)
+        .join(series, series.c.series_pkey == imageset.c.series_pkey)
+        .where(imageset.c.datastoreid == datastore_id)
+        .order_by(imageset.c.imageset_pkey.desc())
+        .limit(most)
+    )
+    return [SampleFrame(ImageSetRow(*row[:3]), row[3]) for row in database.rows(statement)]

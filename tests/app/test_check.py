@@ -1,0 +1,151 @@
+"""`main.py check`: what is well is told so, what is not with what to do; on every database, against the data store."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+from sqlalchemy import insert
+from sqlalchemy.engine import make_url
+
+import main
+from app.check import ERROR, OK, WARNING, Finding, check_all, describe, failed
+from app.settings import Settings
+from db.indexes import WANTED
+from db.schema import frame, imageset, instance, issuer, patient, series, study
+from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
+from tests.datastore_server import served
+from tests.servers import MariaDb, Sqlite, engine_of
+
+
+def fill(url: str) -> None:
+    """Two image sets, of which the data store has the first."""
+    rows = (
+        (issuer, {"issuer_pkey": 1, "issuerofpatientid": "H"}),
+        (patient, {"patient_pkey": 1, "issuer_pkey": 1, "patientid": "PAT-4711", "patientname": "DOE^JANE"}),
+        (study, {"study_pkey": 1, "patient_pkey": 1, "studyinstanceuid": "1.1"}),
+        (series, {"series_pkey": 1, "study_pkey": 1, "seriesinstanceuid": "1.1.1"}),
+        (imageset, {"imageset_pkey": 1, "series_pkey": 1, "imagesetid": identifier(1), "datastoreid": DATASTORE_ID}),
+        (imageset, {"imageset_pkey": 2, "series_pkey": 1, "imagesetid": identifier(2), "datastoreid": DATASTORE_ID}),
+        (instance, {"instance_pkey": 1, "series_pkey": 1, "sopinstanceuid": "1.1.1.1", "sopclassuid": "1.2",
+                    "imageset_pkey": 1}),
+        (frame, {"frame_pkey": 1, "instance_pkey": 1, "imageset_pkey": 1, "framenumber": 1, "frameid": frame_id(1)}),
+    )  # fmt: skip
+    with engine_of(url) as engine, engine.begin() as connection:
+        for table, values in rows:
+            connection.execute(insert(table).values(**values))
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+
+
+@pytest.fixture
+def ahi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    path = tmp_path / "frame"
+    path.write_bytes(b"stored bytes")
+    with served(Shelf(image_set(1), frames={frame_id(1): (path, "image/jph")})) as url:  # type: ignore[arg-type]
+        monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
+        yield
+
+
+def settings_of(url: str, tmp_path: Path, **more: object) -> Settings:
+    known = {"database_url": url, "aws_default_region": "us-east-1", "cache_root": tmp_path / "cache"}
+    bounds = {"cache_max_bytes": 2**20, "cache_min_free_bytes": 0, "host": "127.0.0.1", "ahi_deadline_seconds": 2.0}
+    return Settings(**{**known, **bounds, **more})  # type: ignore[arg-type]
+
+
+def levels(findings: list[Finding]) -> dict[str, str]:
+    return {finding.what: finding.level for finding in findings}
+
+
+@pytest.mark.usefixtures("ahi")
+def test_what_is_well_and_what_is_not(index_url: str, tmp_path: Path) -> None:
+    fill(index_url)
+    findings = check_all(settings_of(index_url, tmp_path))
+    assert not failed(findings), findings
+    grants = OK if index_url.startswith("sqlite") else WARNING
+    assert levels(findings) == {
+        "settings": OK, "cache": OK, "database": OK, "database TLS": OK, "database grants": grants, "schema": OK,
+        "index": WARNING, "AHI": OK, "clock": OK, "data store": OK, "GetImageSetMetadata": OK, "GetImageFrame": OK,
+        "image sets": WARNING,
+    }  # fmt: skip
+    (gone,) = (finding.told for finding in findings if finding.what == "image sets")
+    assert gone == f"AHI no longer has 1 of 2: {identifier(2)}"
+    wanted = [finding.advice for finding in findings if finding.what == "index"]
+    assert len(wanted) == len(WANTED)
+    assert all(advice.startswith("CREATE INDEX") for advice in wanted)
+    text = "\n".join(describe(findings, as_json=False))
+    assert "DOE" not in text
+    assert "PAT-4711" not in text
+
+
+@pytest.mark.usefixtures("ahi")
+def test_every_finding_that_is_not_well_says_what_to_do(index_url: str, tmp_path: Path) -> None:
+    findings = check_all(settings_of(index_url, tmp_path, host="0.0.0.0"))  # noqa: S104 - not bound
+    assert levels(findings)["settings"] == WARNING
+    assert levels(findings)["data stores"] == WARNING
+    assert all((finding.level == OK) == (not finding.advice) for finding in findings)
+
+
+@pytest.mark.usefixtures("ahi")
+def test_a_user_who_can_only_read_is_well(mariadb: MariaDb, tmp_path: Path) -> None:
+    writer, reader = mariadb.new_reader()
+    fill(writer)
+    by_user = [check_all(settings_of(url, tmp_path)) for url in (writer, reader)]
+    assert [levels(findings)["database grants"] for findings in by_user] == [WARNING, OK]
+
+
+@pytest.mark.usefixtures("ahi")
+def test_a_column_that_is_missing_is_an_error(index_url: str, tmp_path: Path) -> None:
+    with engine_of(index_url) as engine, engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE conflict DROP COLUMN conflict_type")
+    findings = check_all(settings_of(index_url, tmp_path))
+    assert [finding.told for finding in findings if finding.level == ERROR] == ["conflict lacks conflict_type"]
+    assert failed(findings)
+
+
+def test_what_is_down_is_an_error(sqlite: Sqlite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", "http://127.0.0.1:9")
+    url = sqlite.new_index()
+    assert levels(check_all(settings_of(url, tmp_path)))["AHI"] == ERROR
+    nowhere = "mysql+pymysql://reader:x@127.0.0.1:9/index"
+    assert levels(check_all(settings_of(nowhere, tmp_path)))["database"] == ERROR
+
+
+@pytest.mark.usefixtures("ahi")
+def test_the_secret_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mariadb: MariaDb) -> None:
+    _, reader = mariadb.new_reader()
+    url = make_url(reader)
+    members = {"host": url.host, "port": url.port, "username": url.username, "password": url.password}
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://{}:{}".format(*server.get_host_and_port()))
+        manager = boto3.client("secretsmanager", region_name="us-east-1")
+        text = json.dumps({**members, "dbname": url.database})
+        arn = manager.create_secret(Name="index", SecretString=text)["ARN"]
+        found = levels(check_all(settings_of("", tmp_path, database_url=None, db_secret_arn=arn)))
+        assert (found["database"], found["database grants"]) == (OK, OK)
+        found = levels(check_all(settings_of("", tmp_path, database_url=None, db_secret_arn=f"{arn}x")))
+        assert found["secret"] == ERROR
+    finally:
+        server.stop()
+
+
+@pytest.mark.usefixtures("ahi")
+def test_the_command_prints_a_table_or_json(
+    sqlite: Sqlite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environ = {"DATABASE_URL": sqlite.new_index(), "AWS_DEFAULT_REGION": "us-east-1", "CACHE_ROOT": str(tmp_path)}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    run: Callable[[list[str]], int] = main.main
+    assert run(["check"]) == 0
+    assert "ok       clock" in capsys.readouterr().out
+    assert run(["check", "--json"]) == 0
+    assert {"what", "level", "told", "advice"} == set(json.loads(capsys.readouterr().out)[0])
