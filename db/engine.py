@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Executable, Row, create_engine, event, select
+from sqlalchemy import Connection, Executable, Row, create_engine, event, inspect, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, NoSuchTableError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -107,7 +107,7 @@ class Database:
 
     def columns(self, table: str) -> frozenset[str]:
         """The names of the columns of a table, none where there is no such table; errors are those of `rows`."""
-        with _translated(), self._engine.connect() as connection:
+        with _translated(self._statement_timeout_seconds), self._engine.connect() as connection:
             try:
                 return frozenset(column["name"].lower() for column in inspect(connection).get_columns(table))
             except NoSuchTableError:
