@@ -19,6 +19,7 @@ Pixels = npt.NDArray[Any]
 HAS_OPENJPH = bool(getattr(getattr(imagecodecs, "HTJ2K", None), "available", False))
 """Whether HTJ2K can be encoded; the builds of imagecodecs for Python 3.10 cannot."""
 
+_SIZ_COMPONENTS = 40  # where the number of components is: SIZ follows SOC, and has this at a fixed place
 _J2K_START = b"\xff\x4f\xff\x51"
 
 
@@ -70,11 +71,29 @@ def decode_reduced(stored: bytes, pixels: PixelFormat, scale: float) -> tuple[by
     if not skipped or not HAS_OPENJPH:
         return None
     try:
-        array = np.asarray(imagecodecs.htj2k_decode(stored, skipres=skipped, planar=False))
-    except (RuntimeError, ValueError) as error:
+        array = _at_resolution(stored, skipped)
+    except (RuntimeError, ValueError, IndexError) as error:
         raise UpstreamFailed("a stored frame cannot be decoded") from error
     smaller = replace(pixels, rows=array.shape[0], columns=array.shape[1])
     return _native(array, smaller), smaller
+
+
+def _at_resolution(stored: bytes, skipped: int) -> Pixels:
+    """An HTJ2K frame without so many resolutions, its samples within the range of their bits.
+
+    The samples of a lower resolution swing beyond that range where edges are sharp, and the decoder would let them wrap
+    around. So the codestream is said to have signed samples of 24 bits (ISO/IEC 15444-1 Section A.5.1), and we do what
+    the decoder then leaves undone: the level shift of unsigned samples, and the clipping.
+    """
+    wide = bytearray(stored)
+    components = int.from_bytes(stored[_SIZ_COMPONENTS : _SIZ_COMPONENTS + 2], "big")
+    ssiz = stored[_SIZ_COMPONENTS + 2]
+    wide[_SIZ_COMPONENTS + 2 : _SIZ_COMPONENTS + 2 + 3 * components : 3] = bytes([0x80 | 23]) * components
+    bits, signed = (ssiz & 0x7F) + 1, bool(ssiz & 0x80)
+    array = np.asarray(imagecodecs.htj2k_decode(bytes(wide), skipres=skipped, planar=False)).astype(np.int64)
+    half = 1 << (bits - 1)
+    clipped: Pixels = array.clip(-half, half - 1) if signed else (array + half).clip(0, 2 * half - 1)
+    return clipped.astype(f"<{'i' if signed else 'u'}{1 if bits <= 8 else 2 if bits <= 16 else 4}")
 
 
 def _decode_array(stored: bytes, transfer_syntax_uid: str, pixels: PixelFormat) -> Pixels:

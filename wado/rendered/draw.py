@@ -19,7 +19,7 @@ from wado.rendered.annotate import annotate
 from wado.rendered.colour import icc_profile, in_colour_space, rgb
 from wado.rendered.encode import encode
 from wado.rendered.geometry import fitted, needed_scale, pixel_aspect
-from wado.rendered.grey import grey_levels
+from wado.rendered.grey import Stored, grey_levels
 from wado.rendered.groups import of_frame
 from wado.rendered.overlay import overlay_mask
 from wado.rendered.parameters import Rendering
@@ -91,7 +91,9 @@ def _frame(
     scale = needed_scale(pixels.columns, pixels.rows, aspect, rendering.viewport)
     reduced = reduced_frame(workshop, reference, scale) if scale < 1 and _may_be_reduced(data_set) else None
     native, shape = reduced or (native_frame(workshop, reference), pixels)
-    image = Image.fromarray(draw(pixel_array(native, shape), data_set, frame_number, rendering))
+    samples = pixel_array(native, shape)
+    samples = within_bits(samples, Stored.of(data_set, samples)) if reduced else samples
+    image = Image.fromarray(draw(samples, data_set, frame_number, rendering))
     return fitted(image, pixels.columns, pixels.rows, aspect, rendering.viewport)
 
 
@@ -111,6 +113,13 @@ def pixel_array(native: bytes, pixels: PixelFormat) -> npt.NDArray[Any]:
         bits = np.unpackbits(np.frombuffer(native, np.uint8), bitorder="little")
         return bits[: int(np.prod(shape))].reshape(shape)
     return np.frombuffer(native, pixels.dtype).reshape(shape)
+
+
+def within_bits(samples: npt.NDArray[Any], stored: Stored) -> npt.NDArray[Any]:
+    """Samples of a lower resolution within the range of the bits that are stored, which they may have swung beyond."""
+    half = 2 ** (stored.bits - 1)
+    low, high = (-half, half - 1) if stored.signed else (0, 2 * half - 1)
+    return samples if stored.high_bit != stored.bits - 1 else samples.clip(low, high)
 
 
 def draw(array: npt.NDArray[Any], data_set: Dataset, frame_number: int, rendering: Rendering) -> npt.NDArray[np.uint8]:
