@@ -25,7 +25,7 @@ from wado.rendered.overlay import overlay_mask
 from wado.rendered.parameters import Rendering
 from wado.rendered.values import number, parse_head, quietly, text
 
-IMPLEMENTATION = "1"
+IMPLEMENTATION = "2"
 """Part of the name of each picture: raise it when the same is drawn differently."""
 
 MOST_ANIMATED_FRAMES = 500
