@@ -7,7 +7,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 
@@ -16,7 +16,7 @@ def made(syntax: str = ExplicitVRLittleEndian, **elements: Any) -> Dataset:
     """A secondary capture of no pixels; `elements` by keyword replace or add to it, None takes one out."""
     data_set = Dataset()
     data_set.file_meta = FileMetaDataset()
-    data_set.file_meta.TransferSyntaxUID = syntax
+    data_set.file_meta.TransferSyntaxUID = UID(syntax)
     start = {
         "SOPClassUID": SecondaryCaptureImageStorage,
         "SOPInstanceUID": "1.2.3.1.1.1",
@@ -31,8 +31,8 @@ def made(syntax: str = ExplicitVRLittleEndian, **elements: Any) -> Dataset:
     for keyword, value in {**start, **elements}.items():
         if value is not None:
             setattr(data_set, keyword, value)
-    data_set.file_meta.MediaStorageSOPClassUID = start["SOPClassUID"]
-    data_set.file_meta.MediaStorageSOPInstanceUID = start["SOPInstanceUID"]
+    data_set.file_meta.MediaStorageSOPClassUID = UID(start["SOPClassUID"])
+    data_set.file_meta.MediaStorageSOPInstanceUID = UID(start["SOPInstanceUID"])
     return data_set
 
 
