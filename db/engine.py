@@ -74,9 +74,21 @@ class Database:
         cursor.connection.set_progress_handler(lambda: time.monotonic() > deadline, _SQLITE_STEPS)
 
     def tell_use(self, tell: Callable[[int], None]) -> None:
-        """Have `tell` called with 1 whenever a connection is taken from the pool, with -1 when it is given back."""
-        event.listen(self._engine, "checkout", lambda *_: tell(1))
-        event.listen(self._engine, "checkin", lambda *_: tell(-1))
+        """Have `tell` called with 1 whenever a connection is taken from the pool, with -1 when it is given back.
+
+        One that could not be made is given back without having been taken.
+        """
+
+        def taken(_connection: Any, record: Any, _proxy: Any) -> None:
+            record.record_info["taken"] = True
+            tell(1)
+
+        def given_back(_connection: Any, record: Any) -> None:
+            if record.record_info.pop("taken", False):
+                tell(-1)
+
+        event.listen(self._engine, "checkout", taken)
+        event.listen(self._engine, "checkin", given_back)
 
     def rows(self, statement: Executable) -> Sequence[Row[Any]]:
         """All rows of a statement; UpstreamBusy when the index does not answer, UpstreamFailed when it refuses.

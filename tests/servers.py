@@ -29,7 +29,7 @@ START_SECONDS = 30
 PASSWORD = "p@ss/w:rd% ?"  # noqa: S105 - a test's; every character that a URL would take amiss
 
 _SUPERVISOR = """
-trap 'kill -TERM "$server"' TERM
+trap 'kill -"$STOP" "$server"' TERM
 "$@" & server=$!
 until wait "$server"; [ "$?" -le 128 ] || ! kill -0 "$server" 2>/dev/null; do :; done
 [ -e "$FOLDER/keep" ] || rm -rf "$FOLDER"
@@ -40,13 +40,15 @@ until wait "$server"; [ "$?" -le 128 ] || ! kill -0 "$server" 2>/dev/null; do :;
 class Process:
     """A server under its supervisor, and the folder that goes with it."""
 
-    def __init__(self, folder: Path, command: Sequence[str], answers: Callable[[], object]) -> None:
+    def __init__(
+        self, folder: Path, command: Sequence[str], answers: Callable[[], object], stop_signal: str = "TERM"
+    ) -> None:
         """Start `command` and wait until `answers` raises nothing; what it logged is in the error if it never does."""
         self._log = folder / "server.log"
         with self._log.open("wb") as log:
             self._supervisor = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", "sh", "-c", _SUPERVISOR, "supervisor", *command],
-                env={**os.environ, "FOLDER": str(folder)},
+                env={**os.environ, "FOLDER": str(folder), "STOP": stop_signal},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -204,7 +206,7 @@ class PostgreSql:
         )
         fast = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "jit=off"]
         listen = ["-h", "127.0.0.1", "-p", str(self._port), "-k", str(folder)]
-        self._process = Process(folder, [*user, postgres, *data, *listen, *fast], self.execute)
+        self._process = Process(folder, [*user, postgres, *data, *listen, *fast], self.execute, "INT")  # ends sessions
 
     def execute(self, *statements: str) -> None:
         """Run statements as the administrator."""

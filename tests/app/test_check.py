@@ -128,7 +128,7 @@ def test_the_secret_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mar
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://{}:{}".format(*server.get_host_and_port()))
         manager = boto3.client("secretsmanager", region_name="us-east-1")
         text = json.dumps({**members, "dbname": url.database})
-        arn = manager.create_secret(Name="index", SecretString=text)["ARN"]
+        arn = manager.create_secret(Name="checked", SecretString=text)["ARN"]
         found = levels(check_all(settings_of("", tmp_path, database_url=None, db_secret_arn=arn)))
         assert (found["database"], found["database grants"]) == (OK, OK)
         found = levels(check_all(settings_of("", tmp_path, database_url=None, db_secret_arn=f"{arn}x")))

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from db.engine import Database
 from db.schema import issuer
 from dicomweb.errors import ProxyError, UpstreamBusy, UpstreamFailed
-from tests.servers import MariaDb, PostgreSql, engine_of, free_port
+from tests.servers import MariaDb, PostgreSql, Sqlite, engine_of, free_port
 
 SECRET_VALUE = "ROE^RICHARD"  # noqa: S105 - a patient, who must not be in a log
 
@@ -199,3 +199,25 @@ def test_many_that_take_too_long_leave_no_place_taken(url: str, open_database: O
         assert all("narrow the search" in text for text in threads.map(told, range(4)))
         time.sleep(0.4)  # the deadlines of the connections have passed
         assert list(threads.map(lambda _: len(database.rows(select(issuer))), range(8))) == [1] * 8
+
+
+def test_connections_that_could_not_be_made_are_not_given_back() -> None:
+    """A count of those in use that fell below nothing would be an error of its own."""
+    told: list[int] = []
+    database = Database(f"mysql+pymysql://u:p@127.0.0.1:{free_port()}/d")
+    database.tell_use(told.append)
+    for _ in range(3):
+        with pytest.raises(UpstreamBusy):
+            database.ping()
+    assert told == []
+    database.close()
+
+
+def test_connections_in_use_are_told(sqlite: Sqlite) -> None:
+    told: list[int] = []
+    database = Database(sqlite.new_index())
+    database.tell_use(told.append)
+    database.ping()
+    database.ping()
+    assert told == [1, -1, 1, -1]
+    database.close()
