@@ -121,6 +121,12 @@ class _Number(FunctionElement[int]):
     name = "number"
 
 
+class _Listed(FunctionElement[str]):
+    type = String()
+    inherit_cache = True
+    name = "listed"
+
+
 class _NewestFirst(FunctionElement[Any]):
     inherit_cache = True
     name = "newest_first"
@@ -156,6 +162,11 @@ def may_begin_with(text: ColumnElement[str], prefix: str) -> ColumnElement[bool]
 def number(text: ColumnElement[str]) -> ColumnElement[int]:
     """The integer that `text` spells (VR IS: a sign, zeros and blanks around it are of no account), else NULL."""
     return _Number(text)
+
+
+def listed(text: ColumnElement[str]) -> ColumnElement[str]:
+    r"""The texts of all rows of a group, in no order, with `\` between them; NULL if there is none."""
+    return _Listed(text)
 
 
 def newest_first(moment: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -236,6 +247,21 @@ def _number_in_mysql(element: _Number, compiler: SQLCompiler, **options: Any) ->
 def _number_in_postgresql(element: _Number, compiler: SQLCompiler, **options: Any) -> str:
     (text,) = _operands(element, compiler, **options)
     return f"CASE WHEN trim({text}) ~ '^[+-]?[0-9]+$' THEN CAST(trim({text}) AS BIGINT) END"
+
+
+@compiles(_Listed, "mysql", "mariadb")
+def _listed_in_mysql(element: _Listed, compiler: SQLCompiler, **options: Any) -> str:
+    return f"GROUP_CONCAT({_operands(element, compiler, **options)[0]} SEPARATOR 0x5C)"
+
+
+@compiles(_Listed, "sqlite")
+def _listed_in_sqlite(element: _Listed, compiler: SQLCompiler, **options: Any) -> str:
+    return f"group_concat({_operands(element, compiler, **options)[0]}, char(92))"
+
+
+@compiles(_Listed, "postgresql")
+def _listed_in_postgresql(element: _Listed, compiler: SQLCompiler, **options: Any) -> str:
+    return f"string_agg({_operands(element, compiler, **options)[0]}, chr(92))"
 
 
 @compiles(_NewestFirst)

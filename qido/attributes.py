@@ -50,10 +50,11 @@ _LEVELS = {
     "instance": Level.INSTANCE,
 }
 
-_PLACEHOLDERS = {"PatientID": {"NO_PID"}, "IssuerOfPatientID": {"DEFAULT_DOMAIN"}}
+_ABSENT = frozenset({"", "None"})
+_PLACEHOLDERS = {"PatientID": _ABSENT | {"NO_PID"}, "IssuerOfPatientID": _ABSENT | {"DEFAULT_DOMAIN"}}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # there is one of each, in ATTRIBUTES; all its fields would be slow to hash
 class Attribute:
     """One attribute, and the table of the index that has it."""
 
@@ -97,7 +98,7 @@ class Attribute:
     @property
     def placeholders(self) -> frozenset[str]:
         """The texts with which the index says "absent"; they never match and never appear."""
-        return frozenset({"", "None"} | _PLACEHOLDERS.get(self.keyword, set()))
+        return _PLACEHOLDERS.get(self.keyword, _ABSENT)
 
 
 _A, _K, _O, _R = Presence.ALWAYS, Presence.IF_KNOWN, Presence.OWN_LEVEL, Presence.ON_REQUEST

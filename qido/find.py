@@ -2,14 +2,14 @@
 
 import ast
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
 from db.engine import Database
 from db.scope import Scope
 from dicomweb.errors import NotFound
-from qido import plan, plan_results
+from qido import plan, plan_once, plan_results
 from qido.attributes import (
     MODALITIES_IN_STUDY,
     MODALITY,
@@ -45,14 +45,14 @@ def _gather(archive: Archive, query: Query, few: int) -> Found | None:
     if plan.is_open(query) or query.offset >= few:
         return None
     database = archive.database
-    rows = database.rows(plan.gathered(query, few))
+    rows = database.rows(*plan_once.gathered(query, few))
     if not rows:
         check_scope(database, query)
         return Found((), 0, count(database, query) if query.counted else None)
-    number = rows[0][1]
+    number = rows[0][0]
     if number >= few:
         return None
-    results = _page(archive, query, [key for key, _ in rows])
+    results = tuple(_results(archive, query, [row[1:] for row in rows[: query.limit]]))
     return Found(results, max(0, number - query.offset - query.limit), number if query.counted else None)
 
 
@@ -97,12 +97,18 @@ def check_scope(database: Database, query: Query) -> None:
 
 def results_of(archive: Archive, query: Query, keys: Sequence[int]) -> list[Result]:
     """The results with these keys, in their order."""
-    database = archive.database
-    stored = tuple(attribute for attribute in query.returned if attribute not in _FROM_SERIES | _OF_PATIENTS)
-    rows = {row[0]: _result(row, stored) for row in database.rows(plan_results.columns(query, stored, keys))}
-    results = [rows[key] for key in keys if key in rows]  # one may have gone since the page was found
-    if from_series := _FROM_SERIES.intersection(query.returned):
-        results = _with_series(database, query.scope, results, from_series)
+    rows = {row[0]: row for row in archive.database.rows(plan_once.columns(query), {"keys": keys})}
+    return _results(archive, query, [rows[key] for key in keys if key in rows])  # one may have gone meanwhile
+
+
+def _results(archive: Archive, query: Query, rows: Sequence[Sequence[Any]]) -> list[Result]:
+    """The results with these rows of `plan_results.columns`."""
+    if not rows:
+        return []
+    stored = plan_results.stored(query)
+    results = [_result(row, stored) for row in rows]
+    if from_series := plan_results.FROM_SERIES.intersection(query.returned).difference(stored):
+        results = _with_series(archive.database, query.scope, results, from_series)
     if STUDY_INSTANCES in query.returned:
         results = _with_count(
             archive, query.scope, results, STUDY_INSTANCES, plan_results.instances_of_studies, Level.STUDY
@@ -111,30 +117,32 @@ def results_of(archive: Archive, query: Query, keys: Sequence[int]) -> list[Resu
         results = _with_count(
             archive, query.scope, results, SERIES_INSTANCES, plan_results.instances_of_series, Level.SERIES
         )
-    if of_patients := _OF_PATIENTS.intersection(query.returned):
+    if of_patients := plan_results.OF_PATIENTS.intersection(query.returned):
         results = _with_patient_counts(archive, query.scope, results, of_patients)
     return with_lacking(archive, query, results) if query.lacking or query.everything else results
 
 
-_FROM_SERIES = frozenset({MODALITIES_IN_STUDY, STUDY_SERIES})
-"""What is gathered from the series of a study, so that it is right whatever the index says."""
-
-_OF_PATIENTS = frozenset({PATIENT_STUDIES, PATIENT_SERIES, PATIENT_INSTANCES})
-"""What is gathered from the studies of a patient: the index has no column for it."""
-
-
 def _result(row: Sequence[Any], stored: Sequence[Attribute]) -> Result:
     keys, raw_values = row[1 : len(row) - len(stored)], row[len(row) - len(stored) :]
-    values = {attribute: _values(attribute, raw) for attribute, raw in zip(stored, raw_values, strict=True)}
+    values = {attribute: _stored(attribute, raw) for attribute, raw in zip(stored, raw_values, strict=True)}
     return Result(dict(zip(plan_results.KEYED, keys, strict=False)), values)
+
+
+def _stored(attribute: Attribute, raw: Any) -> tuple[Value, ...]:
+    return tuple(sorted(_modalities(raw))) if attribute is MODALITIES_IN_STUDY else _values(attribute, raw)
+
+
+def _modalities(texts: str | None) -> set[str]:
+    """Those of several series, or of one, with backslashes between them."""
+    return {str(value) for text in (texts or "").split("\\") for value in _values(MODALITY, text)}
 
 
 def _with_series(database: Database, scope: Scope, results: Sequence[Result], wanted: Set[Attribute]) -> list[Result]:
     modalities: defaultdict[int, set[str]] = defaultdict(set)
     counts: defaultdict[int, int] = defaultdict(int)
-    study_keys = {of.keys[Level.STUDY] for of in results}
-    for study_key, modality, number in database.rows(plan_results.series_of_studies(study_keys, scope)):
-        modalities[study_key].update(map(str, _values(MODALITY, modality)))
+    study_keys = list({of.keys[Level.STUDY] for of in results})
+    for study_key, modality, number in database.rows(plan_results.series_of_studies(scope), {"keys": study_keys}):
+        modalities[study_key].update(_modalities(modality))
         counts[study_key] += number
 
     def gathered(key: int) -> Mapping[Attribute, tuple[Value, ...]]:
@@ -152,14 +160,16 @@ def _with_patient_counts(
 ) -> list[Result]:
     """The results, with what belongs to their patients counted. Instances are unknown if those of one study are."""
     database = archive.database
-    patient_keys = {of.keys[Level.PATIENT] for of in results}
+    patient_keys = list({of.keys[Level.PATIENT] for of in results})
     studies: defaultdict[int, dict[int, int]] = defaultdict(dict)  # by patient: instances by study, 0 if unknown
-    for patient_key, study_key, number in database.rows(plan_results.studies_of_patients(patient_keys, scope)):
+    studies_of = plan_results.studies_of_patients(scope)
+    for patient_key, study_key, number in database.rows(studies_of, {"keys": patient_keys}):
         studies[patient_key][study_key] = number or 0
-    study_keys = {study_key for of in studies.values() for study_key in of}
+    study_keys = [study_key for of in studies.values() for study_key in of]
     uncounted = [study_key for of in studies.values() for study_key, number in of.items() if not number]
     series: defaultdict[int, int] = defaultdict(int)
-    for study_key, _, number in database.rows(plan_results.series_of_studies(study_keys, scope)) if study_keys else ():
+    series_of = plan_results.series_of_studies(scope)
+    for study_key, _, number in database.rows(series_of, {"keys": study_keys}) if study_keys else ():
         series[study_key] += number
     instances, beyond = _counts(archive, scope, Level.STUDY, uncounted, plan_results.instances_of_studies)
 
@@ -181,7 +191,7 @@ def _with_count(
     scope: Scope,
     results: Sequence[Result],
     attribute: Attribute,
-    statement: Callable[[Iterable[int], Scope], Statement],
+    statement: Callable[[Scope], Statement],
     level: Level,
 ) -> list[Result]:
     """The results, with the instances counted where the index has no count. None found is unknown, not 0."""
@@ -203,14 +213,14 @@ def _counts(
     scope: Scope,
     level: Level,
     keys: Sequence[int],
-    statement: Callable[[Iterable[int], Scope], Statement],
+    statement: Callable[[Scope], Statement],
 ) -> tuple[dict[int, int], frozenset[int]]:
     """How many instances the studies or series have, by the rows of the index, else by their image sets; and of which
     these are too many.
     """
     if not keys:
         return {}, frozenset()
-    counts: dict[int, int] = {key: number for key, number in archive.database.rows(statement(keys, scope))}
+    counts: dict[int, int] = {key: number for key, number in archive.database.rows(statement(scope), {"keys": keys})}
     rest = [key for key in keys if key not in counts]
     if not rest:
         return counts, frozenset()

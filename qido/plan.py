@@ -1,7 +1,7 @@
 """From a query to the statements that find its results. Nothing here touches the database.
 
 A page is found first, as keys, with no more tables than the conditions and the order need; what its results hold is
-then fetched for these keys only, by `qido.plan_results`. Each statement says what its rows are.
+then fetched for these keys only, as `qido.plan_results` says. Each statement says what its rows are.
 
 There are two ways to a page. What matches is `gathered` and then put in order: right for what is rare, and hopeless for
 half a million studies. Or only the newest studies are looked at (`among_newest`), and more of them if the page is not
@@ -18,6 +18,7 @@ from sqlalchemy.sql import ColumnElement
 from db import schema
 from db.comparison import newest_first, number
 from db.scope import EVERYTHING, Scope
+from qido import plan_results
 from qido.attributes import SERIES_UID, STUDY_UID, Attribute, Level, Matching
 from qido.conditions import Condition
 from qido.plan_conditions import (
@@ -44,14 +45,19 @@ def is_open(query: Query) -> bool:
 
 
 def gathered(query: Query, at_most: int) -> Statement:
-    """Rows of key and number of matches: the page in its order, if there are fewer matches than `at_most`.
+    """Rows of the number of matches, then as of `plan_results.columns`: the page in its order, if there are fewer
+    matches than `at_most`.
 
-    The limit within keeps the database from having the order in mind when it looks for the matches.
+    The limit within keeps the database from having the order in mind when it looks for the matches, and the page within
+    keeps it from fetching more than that of what the results hold.
     """
     base = TABLE[query.level]
     found = _found(query, at_most).limit(at_most).subquery("found")
     tables = joined(base, _tables_of_order(query)).join(found, key_of(base) == found.c[0])
-    return _page(query, select(key_of(base), func.count().over()).select_from(tables))
+    page = _page(query, select(key_of(base), func.count().over()).select_from(tables)).subquery("page")
+    key, number_of_matches = page.c
+    held = joined(base, _tables_of_order(query) | plan_results.tables(query)).join(page, key_of(base) == key)
+    return select(number_of_matches, *plan_results.selected(query)).select_from(held).order_by(*_order(query))
 
 
 def windows(query: Query) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, and_, false, func, literal, not_, or_, select
+from sqlalchemy import Column, String, and_, bindparam, false, func, literal, not_, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from db import schema
@@ -144,10 +144,27 @@ def _is_integer(column: ColumnElement[Any]) -> bool:
     return column.type.python_type is int
 
 
+class Slot(str):
+    """The name of a parameter for a text that is looked for by `identical`, in place of the text."""
+
+    def parameters(self, text: str) -> dict[str, str]:
+        """The values of the parameters that a statement has for it."""
+        return {self: text, f"{self}_padded": f"{text} "}
+
+
 def identical(column: ColumnElement[str], values: Sequence[str]) -> Truth:
     """One of `values` to the last character, but for blanks after it; an index of the column can find it."""
-    padded = [text for value in values for text in (value, f"{value} ")]  # PS3.5 Section 6.2: to an even length
-    return and_(column.in_(padded), bare(column).in_(values))
+    padded = [text for value in values for text in _padded(value)]
+    return and_(column.in_(padded), bare(column).in_([_padded(value)[0] for value in values]))
+
+
+def _padded(value: str) -> tuple[Any, Any]:
+    """The text itself, and to an even length (PS3.5 Section 6.2)."""
+    if isinstance(value, Slot):
+        names = value.parameters("")
+        text, padded = (bindparam(name, type_=String()) for name in names)
+        return text, padded
+    return value, f"{value} "
 
 
 def _text_exactly(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:

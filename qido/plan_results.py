@@ -1,61 +1,119 @@
-"""The statements that fetch what the results of a page hold, for the keys of that page only.
+"""The statements that fetch what the results of a page hold, for that page only.
 
-Each statement says what its rows are.
+Each statement says what its rows are. It is made once: what differs from page to page is its parameter `keys`.
 """
 
-from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import func, null, select
+from sqlalchemy import BigInteger, Table, bindparam, func, null, select
+from sqlalchemy.sql import ColumnElement
 
 from db import schema
+from db.comparison import listed
 from db.scope import Scope
-from qido.attributes import RELATED_INSTANCES, Attribute, Level
+from qido.attributes import (
+    MODALITIES_IN_STUDY,
+    PATIENT_INSTANCES,
+    PATIENT_SERIES,
+    PATIENT_STUDIES,
+    RELATED_INSTANCES,
+    STUDY_SERIES,
+    Attribute,
+    Level,
+)
 from qido.plan_tables import TABLE, Statement, column_of, joined, key_of, table_of
 from qido.query import Query
+
+KEYS = bindparam("keys", expanding=True, type_=BigInteger())
+"""The keys of what the page has; of which table, each statement says."""
 
 KEYED = (Level.PATIENT, Level.STUDY, Level.SERIES)
 """The levels whose keys come with each result: counts are gathered by them."""
 
 
-def columns(query: Query, attributes: Sequence[Attribute], keys: Iterable[int]) -> Statement:
-    """For each key its row: key, then the keys of `KEYED` down to the level of the query, then the attributes.
+_KEPT = 64  # statements for different scopes
 
-    The numbers of instances that the index has are of all data stores, and NULL where some may not be seen.
+FROM_SERIES = frozenset({MODALITIES_IN_STUDY, STUDY_SERIES})
+"""What is gathered from the series of a study, so that it is right whatever the index says."""
+
+OF_PATIENTS = frozenset({PATIENT_STUDIES, PATIENT_SERIES, PATIENT_INSTANCES})
+"""What is gathered from the studies of a patient: the index has no column for it."""
+
+
+def stored(query: Query) -> tuple[Attribute, ...]:
+    """The attributes of the results that `columns` has.
+
+    Studies come with what is gathered from their series, unless some series may not be seen: what may be seen is then
+    found out for all studies of a page at once. Lower levels have one study many times.
+    """
+    with_series = query.level is Level.STUDY and not query.scope.hides_parts
+    elsewhere = OF_PATIENTS if with_series else OF_PATIENTS | FROM_SERIES
+    return tuple(attribute for attribute in query.returned if attribute not in elsewhere)
+
+
+def columns(query: Query) -> Statement:
+    """For each key its row: key, then the keys of `KEYED` down to the level of the query, then `stored`.
+
+    The numbers of instances that the index has are of all data stores, and NULL where some may not be seen. The
+    modalities of a study are a text, with a backslash between those of two series.
     """
     base = TABLE[query.level]
+    return select(*selected(query)).select_from(joined(base, tables(query))).where(key_of(base).in_(KEYS))
+
+
+def selected(query: Query) -> list[ColumnElement[Any]]:
+    """What a row of `columns` has."""
     of_patient = key_of(schema.patient) if query.level is Level.PATIENT else schema.study.c.patient_pkey
     keyed = (of_patient, key_of(schema.study), key_of(schema.series))[: query.level + 1]
-    tables = {column.table for column in keyed} | {table_of(attribute) for attribute in attributes}
-    hidden = RELATED_INSTANCES if query.scope.hides_parts else frozenset()
-    values = (null() if attribute in hidden else column_of(attribute) for attribute in attributes)
-    selected = (column.label(None) for column in (key_of(base), *keyed, *values))
-    return select(*selected).select_from(joined(base, tables)).where(key_of(base).in_(keys))
+    values = (_value(query, attribute) for attribute in stored(query))
+    return [column.label(None) for column in (key_of(TABLE[query.level]), *keyed, *values)]
 
 
-def studies_of_patients(patient_keys: Iterable[int], scope: Scope) -> Statement:
-    """Rows of patient key, study key, and the number of instances that the index gives for the study, as `columns`."""
+def tables(query: Query) -> set[Table]:
+    """The tables of `selected`."""
+    of_patient = schema.patient if query.level is Level.PATIENT else schema.study
+    return {of_patient, TABLE[query.level]} | {table_of(attribute) for attribute in stored(query)}
+
+
+def _value(query: Query, attribute: Attribute) -> ColumnElement[Any]:
+    if attribute in RELATED_INSTANCES and query.scope.hides_parts:
+        return null()
+    if attribute in FROM_SERIES:
+        of_series = listed(schema.series.c.modality) if attribute is MODALITIES_IN_STUDY else func.count()
+        of_study = select(of_series).where(schema.series.c.study_pkey == schema.study.c.study_pkey)
+        return of_study.select_from(schema.series).correlate(schema.study).scalar_subquery()
+    return column_of(attribute)
+
+
+@lru_cache(_KEPT)
+def studies_of_patients(scope: Scope) -> Statement:
+    """For keys of patients rows of patient key, study key, and the instances of the study, as in `columns`."""
     table = schema.study.c
     instances = null() if scope.hides_parts else table.numberofstudyrelatedinstances
     selected = (table.patient_pkey, table.study_pkey, instances)
-    return select(*selected).where(table.patient_pkey.in_(patient_keys), *scope.studies())
+    return select(*selected).where(table.patient_pkey.in_(KEYS), *scope.studies())
 
 
-def series_of_studies(study_keys: Iterable[int], scope: Scope) -> Statement:
-    """Rows of study key, modality, and the number of series that have it."""
+@lru_cache(_KEPT)
+def series_of_studies(scope: Scope) -> Statement:
+    """For keys of studies rows of study key, modality, and the number of series that have it."""
     table = schema.series.c
     grouped = (table.study_pkey, table.modality)
-    return select(*grouped, func.count()).where(table.study_pkey.in_(study_keys), *scope.series()).group_by(*grouped)
+    return select(*grouped, func.count()).where(table.study_pkey.in_(KEYS), *scope.series()).group_by(*grouped)
 
 
-def instances_of_studies(study_keys: Iterable[int], scope: Scope) -> Statement:
-    """Rows of study key and number of instances; no row for a study of which the index has none."""
+@lru_cache(_KEPT)
+def instances_of_studies(scope: Scope) -> Statement:
+    """For keys of studies rows of study key and number of instances; no row for a study of which the index has none."""
     joined = schema.series.join(schema.instance)
     key = schema.series.c.study_pkey
     counted = select(key, func.count()).select_from(joined)
-    return counted.where(key.in_(study_keys), *scope.instances()).group_by(key)
+    return counted.where(key.in_(KEYS), *scope.instances()).group_by(key)
 
 
-def instances_of_series(series_keys: Iterable[int], scope: Scope) -> Statement:
-    """Rows of series key and number of instances; no row for a series of which the index has none."""
+@lru_cache(_KEPT)
+def instances_of_series(scope: Scope) -> Statement:
+    """For keys of series rows of series key and number of instances; no row where the index has none."""
     key = schema.instance.c.series_pkey
-    return select(key, func.count()).where(key.in_(series_keys), *scope.instances()).group_by(key)
+    return select(key, func.count()).where(key.in_(KEYS), *scope.instances()).group_by(key)

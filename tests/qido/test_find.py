@@ -9,12 +9,12 @@ import pytest
 from db.engine import Database
 from dicomweb.errors import NotFound
 from qido import find, plan
-from qido.attributes import Level
+from qido.attributes import MODALITIES_IN_STUDY, STUDY_SERIES, STUDY_UID, Level
 from qido.query import Query, parse_query
 from tests.qido.archive import Series, Study, image, index_alone, write
 
 DAY = date(2024, 1, 1)
-MODALITIES = ("CT", "MR", "CT ", "None", None, "SR", "OPT")
+MODALITIES = ("CT", "MR", "CT ", "None", None, "SR", "OPT", "SR\\PR")
 
 ARCHIVE = [
     Study(
@@ -28,7 +28,7 @@ ARCHIVE = [
         tuple(
             Series(
                 f"1.{n}.{m}",
-                {"modality": MODALITIES[n * m % 7], "seriesnumber": str(9 - m)},
+                {"modality": MODALITIES[n * m % len(MODALITIES)], "seriesnumber": str(9 - m)},
                 tuple(image(f"1.{n}.{m}.{k}", 4 - k, rows=512 if k else 256) for k in range(1 + n % 3)),
             )
             for m in range(n % 5)
@@ -99,6 +99,20 @@ def test_below_a_study_that_is_not_there_nothing_is_found(database: Database, fe
     for offset in (0, 5):
         with pytest.raises(NotFound):
             find.find(index_alone(database), asked(Level.SERIES, f"Modality=CT&offset={offset}", "9.9.9"), few)
+
+
+@pytest.mark.parametrize("few", [1, 10_000])
+def test_a_study_has_the_modalities_of_its_series_whatever_the_level(database: Database, few: int) -> None:
+    """Studies come with them, those of lower levels are gathered afterwards."""
+
+    def modalities(level: Level) -> dict[object, object]:
+        query = asked(level, "PatientName=DOE*&includefield=ModalitiesInStudy,NumberOfStudyRelatedSeries")
+        found = [result.values for result in find.find(index_alone(database), query, few).results]
+        return {values[STUDY_UID]: (values[MODALITIES_IN_STUDY], values[STUDY_SERIES]) for values in found}
+
+    of_studies = modalities(Level.STUDY)
+    assert modalities(Level.SERIES) == {uid: found for uid, found in of_studies.items() if found[1] != (0,)}
+    assert {("CT", "OPT", "PR", "SR"), ()} < {found for found, _ in of_studies.values()}
 
 
 def test_what_was_too_much_to_gather_is_not_counted_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,73 @@
+"""Statements that are made once for all queries of one shape: only texts of UIDs, IDs and codes differ.
+
+To make a small statement takes longer than to run it. A shape has a `Slot` for each of these texts, so that nothing a
+client wrote is kept.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+
+from qido import plan, plan_results
+from qido.attributes import Matching
+from qido.conditions import AnyOf, Condition, Equal
+from qido.plan_conditions import Slot
+from qido.plan_tables import Statement
+from qido.query import Query
+
+_KEPT = 256  # statements; that of a page is one
+_EXACT = frozenset({Matching.UID, Matching.CODE, Matching.ID})
+
+_Filled = Callable[[str], Slot]
+
+
+def gathered(query: Query, at_most: int) -> tuple[Statement, Mapping[str, str]]:
+    """As `qido.plan.gathered`, and the values of its parameters."""
+    if not all(map(_is_exact, query.conditions)):
+        return plan.gathered(query, at_most), {}
+    parameters: dict[str, str] = {}
+
+    def slot(text: str) -> Slot:
+        slot = Slot(f"text{len(parameters)}")
+        parameters.update(slot.parameters(text))
+        return slot
+
+    return _gathered(_shape(query, slot), at_most), parameters
+
+
+def columns(query: Query) -> Statement:
+    """As `qido.plan_results.columns`."""
+    return _columns(replace(_without_words(query), conditions=(), study_uid=None, series_uid=None, limit=0, offset=0))
+
+
+_gathered = lru_cache(_KEPT)(plan.gathered)
+_columns = lru_cache(_KEPT)(plan_results.columns)
+
+
+def _is_exact(condition: Condition) -> bool:
+    """Whether texts are looked for that are not those for "absent", to the last character."""
+    match condition:
+        case AnyOf(attribute, matches) if attribute.matching in _EXACT:
+            return all(isinstance(of, Equal) and of.value not in attribute.placeholders for of in matches)
+    return False
+
+
+def _shape(query: Query, slot: _Filled) -> Query:
+    return replace(
+        _without_words(query),
+        study_uid=query.study_uid and slot(query.study_uid),
+        series_uid=query.series_uid and slot(query.series_uid),
+        conditions=tuple(_with_slots(condition, slot) for condition in query.conditions),
+    )
+
+
+def _with_slots(condition: Condition, slot: _Filled) -> Condition:
+    match condition:
+        case AnyOf(attribute, matches):
+            return AnyOf(attribute, tuple(Equal(slot(str(of.value))) for of in matches if isinstance(of, Equal)))
+    return condition
+
+
+def _without_words(query: Query) -> Query:
+    """The query without what no statement says."""
+    return replace(query, warnings=(), lacking=(), lacking_conditions=(), counted=False, everything=False)

@@ -1,0 +1,65 @@
+"""Statements are made once for a shape, which holds nothing that a client wrote."""
+
+from urllib.parse import parse_qsl
+
+import pytest
+from sqlalchemy.dialects import mysql
+
+from qido import plan, plan_once, plan_results
+from qido.attributes import Level
+from qido.query import Query, parse_query
+
+
+def query(text: str, level: Level = Level.STUDY, study: str | None = None) -> Query:
+    return parse_query(parse_qsl(text, keep_blank_values=True), level, study, max_results=100)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(query("PatientID=P1"), query("PatientID=P2"), id="ID"),
+        pytest.param(query("StudyInstanceUID=1.2,1.3"), query("StudyInstanceUID=1.4,1.5"), id="UID list"),
+        pytest.param(query("ModalitiesInStudy=CT"), query("ModalitiesInStudy=MR"), id="code"),
+        pytest.param(query("", Level.SERIES, "1.2"), query("", Level.SERIES, "1.3"), id="path"),
+        pytest.param(query("PatientID=P1&what=1"), query("PatientID=P2&x=2&00091002=X"), id="warnings"),
+    ],
+)
+def test_queries_of_one_shape_have_one_statement(one: Query, other: Query) -> None:
+    (statement, values), (again, others) = plan_once.gathered(one, 9), plan_once.gathered(other, 9)
+    assert statement is again
+    assert values.keys() == others.keys()
+    assert values != others
+    assert plan_once.columns(one) is plan_once.columns(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param("PatientID=P1", "AccessionNumber=P1", id="attribute"),
+        pytest.param("StudyInstanceUID=1.2", "StudyInstanceUID=1.2,1.3", id="number of values"),
+        pytest.param("PatientID=P1", "PatientID=P1&limit=7", id="page"),
+        pytest.param("PatientID=P1", "PatientID=P1&orderby=StudyID", id="order"),
+        pytest.param("PatientID=P1", "PatientID=P*", id="pattern"),
+        pytest.param("PatientID=P1", "PatientID=NO_PID", id="text for absent"),
+        pytest.param("PatientID=P1", "PatientID=P1&StudyDate=20240101", id="date"),
+    ],
+)
+def test_queries_of_different_shapes_have_different_statements(one: str, other: str) -> None:
+    assert plan_once.gathered(query(one), 9)[0] is not plan_once.gathered(query(other), 9)[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["PatientID=quux", "StudyInstanceUID=8.7.6,8.7.5&AccessionNumber=qu'ux", "PatientID=None"]
+)
+def test_a_statement_made_once_is_that_of_the_query(text: str) -> None:
+    statement, values = plan_once.gathered(query(text), 9)
+    made = statement.compile(dialect=mysql.dialect(), compile_kwargs={"render_postcompile": True})
+    usual = plan.gathered(query(text), 9).compile(dialect=mysql.dialect(), compile_kwargs={"render_postcompile": True})
+    assert {*made.construct_params(values).values()} == {*usual.params.values()}
+    assert not any("qu" in str(value) or "8.7" in str(value) for value in made.params.values())
+
+
+def test_columns_are_those_of_the_level_and_of_what_is_asked_for() -> None:
+    assert plan_once.columns(query("PatientID=P1")) is not plan_once.columns(query("PatientID=P1&StudyDescription=a"))
+    asked = query("PatientID=P1", Level.SERIES)
+    assert str(plan_once.columns(asked)) == str(plan_results.columns(asked))
