@@ -42,14 +42,19 @@ _MODALITIES = (
 """A modality, and of how many of the studies that are left one has it; all others are CT."""
 
 _SERIES_OF_STUDY = (1, 1, 2, 2, 2, 3, 3, 4, 5, 7)  # 3 on average
-_INSTANCES_OF_SERIES = (1, 1, 1, 1, 1, 2, 2, 3, 3, 5)  # 2 on average
+_INSTANCES_OF_SERIES = (1, 1, 1, 1, 1, 2, 2, 3, 3, 5)  # 2 on average, or as many times that as `Size` says
 
 
 @dataclass(frozen=True)
 class Size:
-    """How many rows there are to be: `studies`, and the others in proportion."""
+    """How many rows there are to be: `studies`, and the others in proportion.
+
+    A million studies have 6 instances each, so that they are made in minutes; `instances` times as many make them as
+    long as those of a scanner.
+    """
 
     studies: int
+    instances: int = 1
 
     @property
     def patients(self) -> int:
@@ -84,8 +89,9 @@ def _number_of_series(study: str) -> str:
     return _one_of(_SERIES_OF_STUDY, _hash(study, 30))
 
 
-def _number_of_instances(study: str, series_number: str) -> str:
-    return _one_of(_INSTANCES_OF_SERIES, f"{_hash(study, 31)} + {series_number}")
+def _number_of_instances(size: Size, study: str, series_number: str) -> str:
+    of_series = tuple(number * size.instances for number in _INSTANCES_OF_SERIES)
+    return _one_of(of_series, f"{_hash(study, 31)} + {series_number}")
 
 
 def _statements(size: Size) -> Iterator[tuple[str, str]]:
@@ -104,7 +110,7 @@ def _statements(size: Size) -> Iterator[tuple[str, str]]:
             {_one_of(("F", "M", "F", "M", "F", "M", "O", "None"), _hash("seq", 7))}
         FROM seq_1_to_{size.patients}""",
     )
-    instances = f"(SELECT SUM({_number_of_instances('study.seq', 'of.seq')}) FROM seq_1_to_7 of"
+    instances = f"(SELECT SUM({_number_of_instances(size, 'study.seq', 'of.seq')}) FROM seq_1_to_7 of"
     yield (
         "studies",
         f"""
@@ -138,7 +144,7 @@ def _statements(size: Size) -> Iterator[tuple[str, str]]:
             {_one_of(("General Hospital", "Clinic of the North", "None"), _hash("study.seq", 26))},
             {_one_of(_BODY_PARTS, _hash("study.seq", 27))}, CONCAT('STATION', study.seq MOD 40),
             {_one_of(("ACME", "Initech", "None"), _hash("study.seq", 28))}, 'None', NULL,
-            IF({_hash("study.seq", 20)} MOD 20 = 0, 0, {_number_of_instances("study.seq", "of.seq")})
+            IF({_hash("study.seq", 20)} MOD 20 = 0, 0, {_number_of_instances(size, "study.seq", "of.seq")})
         FROM seq_1_to_{size.studies} study JOIN seq_1_to_7 of ON of.seq <= {_number_of_series("study.seq")}""",
     )
     yield (
@@ -149,7 +155,7 @@ def _statements(size: Size) -> Iterator[tuple[str, str]]:
             IF(study_pkey MOD 10, '{DATA_STORES[0]}', '{DATA_STORES[1]}')
         FROM series""",
     )
-    number = f"(1 + {_hash('study_pkey', 31)} + SUBSTRING_INDEX(seriesinstanceuid, '.', -1) - 1)"
+    number_of_instances = _number_of_instances(size, "study_pkey", "SUBSTRING_INDEX(seriesinstanceuid, '.', -1)")
     yield (
         "instances",
         f"""
@@ -161,8 +167,8 @@ def _statements(size: Size) -> Iterator[tuple[str, str]]:
             '[''ORIGINAL'', ''PRIMARY'']', of.seq, '{_FIRST_DAY}' + INTERVAL study_pkey MOD {_DAYS} DAY,
             'MONOCHROME2', IF(study_pkey MOD 30, NULL, 20), 512, 512, 16, 12, 11, 0, '[''40'']', '[''400'']',
             series_pkey
-        FROM series JOIN seq_1_to_5 of
-            ON of.seq <= {_one_of(_INSTANCES_OF_SERIES, number)}""",
+        FROM series JOIN seq_1_to_{max(_INSTANCES_OF_SERIES) * size.instances} of
+            ON of.seq <= {number_of_instances}""",
     )
 
 
@@ -182,14 +188,20 @@ def generate(server: MariaDb, size: Size, tell: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def index_server(studies: int, cache: Path | None, tell: Callable[[str], None]) -> Iterator[MariaDb]:
-    """A MariaDB with the index; what is in `cache`, if it was made there before, is used again."""
-    size = Size(studies)
-    memory = f"{max(64, studies * 9 // 2000)}M"
-    kept = cache / f"mariadb-{studies}" if cache else None
+def index_server(
+    studies: int, cache: Path | None, tell: Callable[[str], None], *, instances: int = 1
+) -> Iterator[MariaDb]:
+    """A MariaDB with the index; what is in `cache`, if it was made there before, is used again.
+
+    `instances` is as in `Size`.
+    """
+    size = Size(studies, instances)
+    rows = studies * instances
+    memory = f"{max(64, rows * 9 // 2000)}M"
+    kept = cache / (f"mariadb-{studies}" if instances == 1 else f"mariadb-{studies}-{instances}") if cache else None
     if kept:
         kept.mkdir(parents=True, exist_ok=True)
-    server = MariaDb(kept, memory=memory, log=f"{max(16, studies // 1000)}M")
+    server = MariaDb(kept, memory=memory, log=f"{max(16, rows // 1000)}M")
     try:
         made = kept / "made" if kept else None
         if made is None or not made.exists():

@@ -7,18 +7,19 @@ import argparse
 import re
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 
-from bench.index import DATABASE, index_server
+from bench.index import DATA_STORES, DATABASE, index_server
 from bench.plans import Statement, recorded, summary
 from bench.table import markdown
 from db.engine import Database
 from db.indexes import WANTED, create_statements, missing_indexes
+from db.scope import EVERYTHING, Scope
 from tests.qido.archive import client
 from tests.servers import MariaDb, engine_of
 
@@ -33,7 +34,10 @@ class Case:
     name: str
     aim_ms: float
     path: str
+    scope: Scope = EVERYTHING
 
+
+_MOST, _FEW = (Scope(frozenset({name})) for name in DATA_STORES)  # data stores with 9 and 1 of 10 studies
 
 CASES = (
     Case("PatientID", 5, "/studies?PatientID={patient_id}"),
@@ -57,6 +61,10 @@ CASES = (
     Case("patients, first page", 50, "/patients?limit=25"),
     Case("series, first page", 50, "/series?limit=25"),
     Case("instances, first page", 50, "/instances?limit=25"),
+    Case("first page of a data store", 0, "/studies?limit=25", _MOST),
+    Case("first page of a smaller one", 0, "/studies?limit=25", _FEW),
+    Case("PatientID in a data store", 0, "/studies?PatientID={patient_id}", _MOST),
+    Case("a modality in a data store", 0, "/studies?ModalitiesInStudy=MR&limit=25", _MOST),
     Case("a word that no description has", 0, "/studies?StudyDescription=*zebra*&limit=25"),
 )
 
@@ -94,12 +102,11 @@ def measure(http: FlaskClient, path: str, repeat: int) -> Measured:
     return Measured(statistics.median(times), len(first.get_json()), tuple(statements))
 
 
-def measure_all(url: str, paths: Sequence[str], repeat: int) -> list[Measured]:
-    """All searches on the index at `url`."""
+def measure_all(url: str, known: Mapping[str, str], repeat: int) -> list[Measured]:
+    """All searches on the index at `url`; `known` are values of it."""
     database = Database(url, statement_timeout_seconds=_PATIENCE_SECONDS)
     try:
-        http = client(database)
-        return [measure(http, path, repeat) for path in paths]
+        return [measure(client(database, scope=case.scope), case.path.format(**known), repeat) for case in CASES]
     finally:
         database.close()
 
@@ -128,12 +135,11 @@ def compare(server: MariaDb, repeat: int) -> Iterator[str]:
     url = server.url(DATABASE)
     with engine_of(url) as engine:
         known = facts(engine)
-        paths = [case.path.format(**known) for case in CASES]
         found: list[list[Measured]] = []
         plans: list[list[str]] = []
         for present in (False, True):
             set_indexes(server, present)
-            found.append(measure_all(url, paths, repeat))
+            found.append(measure_all(url, known, repeat))
             plans.append([_plan(engine, measured) for measured in found[-1]])
     times = [
         (case.name, case.aim_ms or "-", before.milliseconds, after.milliseconds, after.results, len(after.statements))

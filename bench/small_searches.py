@@ -1,6 +1,6 @@
 """How many small searches are answered in a second: study by PatientID, beside Orthanc's plugin, on the same data.
 
-python -m bench.small_searches [--studies 300] [--seconds 10]
+python -m bench.small_searches [--studies 300] [--instances 1] [--seconds 10]
 """
 
 import argparse
@@ -45,9 +45,9 @@ def running_service(index_url: str) -> Iterator[str]:
             service.stop()
 
 
-def compare(studies: int, seconds: float) -> list[tuple[str, int, Rate, Rate]]:
-    """For each number of connections: the rates of the service and of Orthanc."""
-    with index_server(studies, None, print) as server, engine_of(server.url(DATABASE)) as engine:
+def compare(studies: int, instances: int, seconds: float) -> list[tuple[str, int, Rate, Rate]]:
+    """For each number of connections: the rates of the service and of Orthanc. Studies have 6 times `instances`."""
+    with index_server(studies, None, print, instances=instances) as server, engine_of(server.url(DATABASE)) as engine:
         server.execute(f"USE {DATABASE}", *create_statements("mysql"))
         with engine.connect() as connection:
             ids = connection.scalars(select(patient.c.patientid).where(patient.c.patientid != "NO_PID").limit(_PATHS))
@@ -70,12 +70,13 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=300)
+    parser.add_argument("--instances", type=int, default=1, help="times 6 in each study, on average")
     parser.add_argument("--seconds", type=float, default=10)
     options = parser.parse_args()
     rows = [
         (name, connections, ours.per_second, theirs.per_second, ours.per_second / theirs.per_second,
          ours.median_ms, theirs.median_ms, ours.bad + theirs.bad)
-        for name, connections, ours, theirs in compare(options.studies, options.seconds)
+        for name, connections, ours, theirs in compare(options.studies, options.instances, options.seconds)
     ]  # fmt: skip
     print(
         markdown(("search", "connections", "service /s", "Orthanc /s", "ratio", "p50 ms", "Orthanc p50", "bad"), rows)

@@ -43,6 +43,7 @@ WANTED = (
         newest_first=True,
     ),
     IndexWanted("series_modality", "series", ("modality", "study_pkey"), "ModalitiesInStudy and Modality"),
+    IndexWanted("series_of_study", "series", ("study_pkey", "modality"), "ModalitiesInStudy together with another key"),
     IndexWanted("imageset_series", "imageset", ("series_pkey",), "every retrieval; the data stores of `AE_TITLES`"),
 )
 

@@ -6,7 +6,7 @@ instance is in scope if its series and its image set are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sqlalchemy import Column, Table, select
@@ -57,13 +57,27 @@ class Scope:
         """Whether a study in scope may have series or instances that are out of it."""
         return bool(self._shown_series() or self.hidden.image_sets)
 
+    @property
+    def beyond_datastores(self) -> "Scope | None":
+        """The scope without its data stores: what is in it and has an image set in one of them is in scope.
+
+        None if it has none, or if more is asked of what has the image set.
+        """
+        if self.datastore_ids is None or any(one.table is series for one in self.filters):
+            return None
+        return replace(self, datastore_ids=None)
+
+    def in_datastores(self) -> list[Truth]:
+        """Of image sets, hidden ones too."""
+        return [] if self.datastore_ids is None else [imageset.c.datastoreid.in_(sorted(self.datastore_ids))]
+
     def image_sets(self) -> list[Truth]:
         """Of image sets, whatever their series is."""
-        return [*self._of_datastores(), *_not_in(imageset.c.imageset_pkey, self.hidden.image_sets)]
+        return [*self.in_datastores(), *_not_in(imageset.c.imageset_pkey, self.hidden.image_sets)]
 
     def instances(self) -> list[Truth]:
         """Of instances; that of their image set is also one of their series, which needs no look of its own."""
-        by_image_set = _among(instance.c.imageset_pkey, imageset.c.imageset_pkey, self._of_datastores())
+        by_image_set = _among(instance.c.imageset_pkey, imageset.c.imageset_pkey, self.in_datastores())
         of_series = [*self._own(series), *self._by_study()]
         by_series = _among(instance.c.series_pkey, series.c.series_pkey, of_series)
         return [*by_image_set, *by_series, *_not_in(instance.c.imageset_pkey, self.hidden.image_sets)]
@@ -90,9 +104,6 @@ class Scope:
         by_study = _among(patient.c.patient_pkey, study.c.patient_pkey, self._limited_studies())
         return [*self._shown_patients(), *by_study, *_not_in(patient.c.patient_pkey, self.hidden.patients)]
 
-    def _of_datastores(self) -> list[Truth]:
-        return [] if self.datastore_ids is None else [imageset.c.datastoreid.in_(sorted(self.datastore_ids))]
-
     def _limited_series(self) -> list[Truth]:
         return [*self._shown_series(), *self._by_study()]
 
@@ -104,7 +115,7 @@ class Scope:
 
     def _shown_series(self) -> list[Truth]:
         """Of series, whatever their study is."""
-        return [*self._own(series), *_among(series.c.series_pkey, imageset.c.series_pkey, self._of_datastores())]
+        return [*self._own(series), *_among(series.c.series_pkey, imageset.c.series_pkey, self.in_datastores())]
 
     def _shown_studies(self) -> list[Truth]:
         """Of studies that may have no series in scope."""

@@ -34,7 +34,7 @@ from qido.plan_conditions import (
 from qido.plan_tables import TABLE, Statement, Truth, column_of, joined, key_of, table_of
 from qido.query import Order, Query
 
-_WINDOWS = (2_000, 20_000)
+_WINDOWS = (200, 2_000, 20_000)
 ALL_ROWS = 2**31 - 2
 """The limit of a page that is the whole."""
 
@@ -75,7 +75,7 @@ def among_newest(query: Query, newest: int) -> Statement:
     found = select(key_of(schema.study)).order_by(*_usual_order(Level.STUDY)).limit(newest).subquery("newest")
     tables = joined(TABLE[query.level], {*_tables_of(query.conditions), schema.study})
     statement = select(key_of(TABLE[query.level])).select_from(tables.join(found, key_of(schema.study) == found.c[0]))
-    return _page(query, statement.where(*_hold(query.conditions, query.scope), *_visible(query)))
+    return _page(query, statement.where(*_hold(query.conditions, query.scope), *_visible(query.level, query.scope)))
 
 
 def sorted_through(query: Query) -> Statement:
@@ -115,6 +115,9 @@ def _found(query: Query, at_most: int | None = None) -> Statement:
     """The keys of all that matches, or of so many, each once, said so that the database may begin wherever it likes."""
     of_series = [truth for one in query.conditions if (truth := of_siblings(one)) is not None]
     rest = [condition for condition in query.conditions if of_siblings(condition) is None]
+    beyond_datastores = query.scope.beyond_datastores
+    if beyond_datastores and (query.level <= Level.STUDY or not of_series):
+        return _with_image_set(query, rest, of_series, beyond_datastores)
     if not of_series:
         return _matching(query, rest)
     if not rest and not query.study_uid and query.scope == EVERYTHING and query.level <= Level.SERIES:
@@ -136,26 +139,54 @@ def _of_studies_with(level: Level, of_series: Truth, at_most: int | None) -> Sta
     return select(key_of(schema.series)).join(of, schema.series.c.study_pkey == of.c.study_pkey)
 
 
-def _matching(query: Query, conditions: Sequence[Condition], tables: Set[Table] = frozenset()) -> Statement:
-    """The keys of what is below the path and fulfils the conditions; `tables` are joined too."""
+def _with_image_set(
+    query: Query, conditions: Sequence[Condition], of_series: Sequence[Truth], visible: Scope
+) -> Statement:
+    """The keys of all that matches, each once, of what has an image set in the data stores of the scope.
+
+    The image sets are joined, so that the database may begin with them, and stop when it has enough. Of a list of all
+    that is in a data store MariaDB first makes a table, for 15 s if it is most of a million studies.
+    """
+    statement = _matching(query, conditions, visible=visible)
+    match query.level:
+        case Level.PATIENT | Level.STUDY:
+            if query.level is Level.PATIENT:
+                statement = statement.join(schema.study)
+            statement = statement.join(SIBLING, and_(SIBLING.c.study_pkey == schema.study.c.study_pkey, *of_series))
+            statement = statement.join(schema.imageset, schema.imageset.c.series_pkey == SIBLING.c.series_pkey)
+        case Level.SERIES:
+            statement = statement.join(schema.imageset, schema.imageset.c.series_pkey == key_of(schema.series))
+        case Level.INSTANCE:
+            statement = statement.join(schema.imageset, key_of(schema.imageset) == schema.instance.c.imageset_pkey)
+    return statement.where(*query.scope.in_datastores()).distinct()
+
+
+def _matching(
+    query: Query, conditions: Sequence[Condition], tables: Set[Table] = frozenset(), visible: Scope | None = None
+) -> Statement:
+    """The keys of what is below the path and fulfils the conditions; `tables` are joined too.
+
+    All of the scope is visible, unless `visible` says what is.
+    """
     base = TABLE[query.level]
     needed = {*tables, *_tables_of(conditions), *(table_of(attribute) for attribute, _ in _uids(query))}
     found = select(key_of(base)).select_from(joined(base, needed))
-    return found.where(*_scope(query), *_hold(conditions, query.scope), *_visible(query))
+    shown = _visible(query.level, visible or query.scope)
+    return found.where(*_scope(query), *_hold(conditions, query.scope), *shown)
 
 
 def _hold(conditions: Iterable[Condition], scope: Scope) -> list[Truth]:
     return [holds(condition, scope) for condition in conditions]
 
 
-def _visible(query: Query) -> list[Truth]:
+def _visible(level: Level, scope: Scope) -> list[Truth]:
     by_level = {
-        Level.PATIENT: query.scope.patients,
-        Level.STUDY: query.scope.studies,
-        Level.SERIES: query.scope.series,
-        Level.INSTANCE: query.scope.instances,
+        Level.PATIENT: scope.patients,
+        Level.STUDY: scope.studies,
+        Level.SERIES: scope.series,
+        Level.INSTANCE: scope.instances,
     }
-    return by_level[query.level]()
+    return by_level[level]()
 
 
 def _tables_of(conditions: Iterable[Condition]) -> set[Table]:
