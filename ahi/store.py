@@ -34,6 +34,15 @@ class LocatedImageSet:
     prepared: PreparedImageSet
 
 
+def mapped(cache: Cache, key: ImageSetKey, version: str) -> mmap.mmap | None:
+    """The prepared form of a version as the cache has it, or None."""
+    file = cache.open(prepared_cache_name(key, version))
+    if file is None:
+        return None
+    with file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
 def reference_to(key: ImageSetKey, instance: PreparedInstance, frame_number: int) -> FrameReference:
     """What is needed to fetch a frame of an instance, counted from 1."""
     return FrameReference(key, instance.frames[frame_number - 1], instance.transfer_syntax_uid, instance.pixels)
@@ -107,22 +116,15 @@ class ImageSets:
         if known and known.located.properties == properties:
             self._keep(known.located, known.size_bytes, checked_at)
             return known.located
-        content: bytes | mmap.mmap | None = blob or self._mapped(key, properties)
+        content = blob or mapped(self._cache, key, properties.version)
         if content is None:  # evicted between two moments
             properties, checked_at, blob = self._submit(key).result()
-            content = blob or self._mapped(key, properties)
+            content = blob or mapped(self._cache, key, properties.version)
         if content is None:
             raise UpstreamBusy("the cache is too small for what is being read")
         located = LocatedImageSet(key, properties, PreparedImageSet.from_bytes(memoryview(content)))
         self._keep(located, len(content) + _INSTANCE_BYTES * len(located.prepared.instances), checked_at)
         return located
-
-    def _mapped(self, key: ImageSetKey, properties: ImageSetProperties) -> mmap.mmap | None:
-        file = self._cache.open(prepared_cache_name(key, properties.version))
-        if file is None:
-            return None
-        with file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def _keep(self, located: LocatedImageSet, size_bytes: int, checked_at: float) -> None:
         with self._lock:

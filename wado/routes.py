@@ -77,7 +77,7 @@ class Retrieve:
     def frames(self, frame_list: str, **path: str) -> Response:
         """Frames, stored or native."""
         target, numbers = Target.from_path(**path), parse_frame_numbers(frame_list)
-        instance = self.locator.instance(target)
+        instance = self.locator.instance_with_frames(target, numbers)
         references = [instance.frame(number) for number in numbers]
         locations = [f"{self.public_root()}{instance.path}/frames/{number}" for number in numbers]
         single = len(numbers) == 1
@@ -108,7 +108,12 @@ class Retrieve:
 
     def pixel_data(self, **path: str) -> Response:
         """The pixel data of all instances, a part for each frame; a single part where there is one frame."""
-        located = [one for one in self.locator.instances(Target.from_path(**path)) if one.prepared.frames]
+        target = Target.from_path(**path)
+        if target.level == "instance":
+            located = [self.locator.instance_with_frames(target, [1])]
+        else:
+            located = self.locator.instances(target)
+        located = [one for one in located if one.prepared.frames]
         if not located:
             raise NotFound("there is no pixel data")
         accept, root = _accept(), self.public_root()
@@ -149,7 +154,9 @@ class Retrieve:
 
     def bulk_value(self, tag_path: str, **path: str) -> Response:
         """One value that the metadata points to."""
-        instance = self.locator.instance(Target.from_path(**path))
+        instance = self.locator.instance_with(
+            Target.from_path(**path), lambda one: one.bulk_value(tag_path) is not None
+        )
         value = instance.bulk(tag_path)
         chosen = _accept().choose(bulk_offers(value.media_type), single=True)
         location = f"{self.public_root()}{instance.path}/bulkdata/{value.path}"
