@@ -201,13 +201,13 @@ class Frames:
 
     def sizes(self, references: Sequence[FrameReference], form: Form) -> list[int]:
         """How many bytes each frame has; they are in the cache then."""
-        return [len(frame) for frame in self.each(references, form)]
+        return [len(frame) for frame in self.bodies(references, form)]
 
     def known_sizes(self, references: Sequence[FrameReference], form: Form) -> list[int] | None:
         """How many bytes each frame has, if all of them are in the cache; nothing is fetched."""
         sizes = []
         for reference in references:
-            size_bytes = self._known_size(reference, form)
+            size_bytes = self.known_size(reference, form)
             if size_bytes is None:
                 return None
             sizes.append(size_bytes)
@@ -215,10 +215,11 @@ class Frames:
 
     def size(self, reference: FrameReference, form: Form) -> int:
         """How many bytes one frame has; it is in the cache then."""
-        known = self._known_size(reference, form)
+        known = self.known_size(reference, form)
         return len(self.read(reference, form)) if known is None else known
 
-    def _known_size(self, reference: FrameReference, form: Form) -> int | None:
+    def known_size(self, reference: FrameReference, form: Form) -> int | None:
+        """How many bytes one frame has, if it is in the cache; nothing is fetched."""
         path = self._cache.find(reference.cache_name(form))
         try:
             return path.stat().st_size if path else None
