@@ -99,11 +99,14 @@ class AhiClient:
 
         return self._retried("GetImageSetMetadata", call)
 
-    def image_set(self, key: ImageSetKey) -> ImageSetProperties:
-        """The properties of the latest version."""
+    def image_set(self, key: ImageSetKey, version: str | None = None) -> ImageSetProperties:
+        """The properties of one version, by default the latest."""
+        chosen = {"versionId": version} if version else {}
 
         def call() -> ImageSetProperties:
-            answer: Any = self._client.get_image_set(datastoreId=key.datastore_id, imageSetId=key.image_set_id)
+            answer: Any = self._client.get_image_set(
+                datastoreId=key.datastore_id, imageSetId=key.image_set_id, **chosen
+            )
             if answer.get("imageSetState") == "DELETED":
                 raise NotFound("the image set was deleted")
             updated_at = answer.get("updatedAt")

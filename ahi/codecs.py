@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from rle.utils import decode_pixel_data
 
+from ahi.openjph import decode_htj2k
 from dicomweb.errors import NotAcceptable, UpstreamFailed
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE, JPEG_XL, transfer_syntax
 
@@ -90,7 +91,7 @@ def _at_resolution(stored: bytes, skipped: int) -> Pixels:
     ssiz = stored[_SIZ_COMPONENTS + 2]
     wide[_SIZ_COMPONENTS + 2 : _SIZ_COMPONENTS + 2 + 3 * components : 3] = bytes([0x80 | 23]) * components
     bits, signed = (ssiz & 0x7F) + 1, bool(ssiz & 0x80)
-    array = np.asarray(imagecodecs.htj2k_decode(bytes(wide), skipres=skipped, planar=False)).astype(np.int64)
+    array = decode_htj2k(bytes(wide), skipped=skipped).astype(np.int64)
     half = 1 << (bits - 1)
     clipped: Pixels = array.clip(-half, half - 1) if signed else (array + half).clip(0, 2 * half - 1)
     return clipped.astype(f"<{'i' if signed else 'u'}{1 if bits <= 8 else 2 if bits <= 16 else 4}")
@@ -113,7 +114,7 @@ def _native(array: Pixels, pixels: PixelFormat) -> bytes:
 
 def _decode_htj2k(stored: bytes, pixels: PixelFormat) -> Pixels:
     if HAS_OPENJPH:
-        return np.asarray(imagecodecs.htj2k_decode(stored, planar=False))  # else planes, where colours were not mixed
+        return decode_htj2k(stored)
     return _decode_openjpeg(stored, pixels)
 
 

@@ -25,7 +25,7 @@ class ImageSetKey:
 
 @dataclass(frozen=True)
 class ImageSetProperties:
-    """What GetImageSet tells of the latest version; `updated_at` in seconds since 1970."""
+    """What GetImageSet tells of a version; `updated_at`, when it became the latest, in seconds since 1970."""
 
     version: str
     is_primary: bool

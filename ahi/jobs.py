@@ -90,24 +90,33 @@ def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetPro
     NotFound when AHI no longer has it.
     """
     properties, checked_at = _checked(workshop, key)
-    name = prepared_cache_name(key, properties.version)
+    return properties, checked_at, _prepared(workshop, key, properties.version)
+
+
+def prepare_version(workshop: Workshop, key: ImageSetKey, version: str) -> tuple[ImageSetProperties, bytes | None]:
+    """An earlier version of an image set, prepared. NotFound when AHI no longer has it."""
+    return workshop.client.image_set(key, version), _prepared(workshop, key, version)
+
+
+def _prepared(workshop: Workshop, key: ImageSetKey, version: str) -> bytes | None:
+    name = prepared_cache_name(key, version)
     if workshop.cache.find(name):
-        return properties, checked_at, None
+        return None
 
     def first_frame(instance: Instance) -> bytes:
         uid = instance.stored_transfer_syntax_uid
         return _stored(workshop, FrameReference(key, instance.frames[0], uid, None))
 
-    image_set = ImageSet.from_metadata(workshop.client.image_set_metadata(key, properties.version))
+    image_set = ImageSet.from_metadata(workshop.client.image_set_metadata(key, version))
     blob = encode_prepared(image_set, first_frame)
     kept = workshop.cache.put(name, blob)
     log.info(
         "image set prepared image_set=%s version=%s instances=%d",
         key.image_set_id,
-        properties.version,
+        version,
         len(image_set.instances),
     )
-    return properties, checked_at, None if kept else blob
+    return None if kept else blob
 
 
 def _checked(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, float]:

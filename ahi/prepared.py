@@ -75,6 +75,10 @@ class PreparedInstance:
     tail: Slice
     bulk: tuple[BulkValue, ...]
 
+    def bulk_value(self, path: str) -> BulkValue | None:
+        """The bulk value at a path of tags, in either case."""
+        return next((value for value in self.bulk if value.path == path.upper()), None)
+
 
 @dataclass(frozen=True)
 class PreparedImageSet:

@@ -34,6 +34,15 @@ class LocatedImageSet:
     prepared: PreparedImageSet
 
 
+def mapped(cache: Cache, key: ImageSetKey, version: str) -> mmap.mmap | None:
+    """The prepared form of a version as the cache has it, or None."""
+    file = cache.open(prepared_cache_name(key, version))
+    if file is None:
+        return None
+    with file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
 def reference_to(key: ImageSetKey, instance: PreparedInstance, frame_number: int) -> FrameReference:
     """What is needed to fetch a frame of an instance, counted from 1."""
     return FrameReference(key, instance.frames[frame_number - 1], instance.transfer_syntax_uid, instance.pixels)
@@ -107,22 +116,15 @@ class ImageSets:
         if known and known.located.properties == properties:
             self._keep(known.located, known.size_bytes, checked_at)
             return known.located
-        content: bytes | mmap.mmap | None = blob or self._mapped(key, properties)
+        content = blob or mapped(self._cache, key, properties.version)
         if content is None:  # evicted between two moments
             properties, checked_at, blob = self._submit(key).result()
-            content = blob or self._mapped(key, properties)
+            content = blob or mapped(self._cache, key, properties.version)
         if content is None:
             raise UpstreamBusy("the cache is too small for what is being read")
         located = LocatedImageSet(key, properties, PreparedImageSet.from_bytes(memoryview(content)))
         self._keep(located, len(content) + _INSTANCE_BYTES * len(located.prepared.instances), checked_at)
         return located
-
-    def _mapped(self, key: ImageSetKey, properties: ImageSetProperties) -> mmap.mmap | None:
-        file = self._cache.open(prepared_cache_name(key, properties.version))
-        if file is None:
-            return None
-        with file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def _keep(self, located: LocatedImageSet, size_bytes: int, checked_at: float) -> None:
         with self._lock:
@@ -199,13 +201,13 @@ class Frames:
 
     def sizes(self, references: Sequence[FrameReference], form: Form) -> list[int]:
         """How many bytes each frame has; they are in the cache then."""
-        return [len(frame) for frame in self.each(references, form)]
+        return [len(frame) for frame in self.bodies(references, form)]
 
     def known_sizes(self, references: Sequence[FrameReference], form: Form) -> list[int] | None:
         """How many bytes each frame has, if all of them are in the cache; nothing is fetched."""
         sizes = []
         for reference in references:
-            size_bytes = self._known_size(reference, form)
+            size_bytes = self.known_size(reference, form)
             if size_bytes is None:
                 return None
             sizes.append(size_bytes)
@@ -213,10 +215,11 @@ class Frames:
 
     def size(self, reference: FrameReference, form: Form) -> int:
         """How many bytes one frame has; it is in the cache then."""
-        known = self._known_size(reference, form)
+        known = self.known_size(reference, form)
         return len(self.read(reference, form)) if known is None else known
 
-    def _known_size(self, reference: FrameReference, form: Form) -> int | None:
+    def known_size(self, reference: FrameReference, form: Form) -> int | None:
+        """How many bytes one frame has, if it is in the cache; nothing is fetched."""
         path = self._cache.find(reference.cache_name(form))
         try:
             return path.stat().st_size if path else None

@@ -14,6 +14,7 @@ from ahi.ahead import Ahead, Budget
 from ahi.cache import Cache
 from ahi.counters import Tally
 from ahi.described import Described
+from ahi.earlier import EarlierVersions
 from ahi.fetchers import Fetchers
 from ahi.gone import Gone
 from ahi.jobs import Form
@@ -82,7 +83,8 @@ def create_app(
     def shown(study: str, series: str | None) -> bool:
         return scope() == EVERYTHING or bool(find_image_sets(database, scope(), study, series))
 
-    locator, encoded = Locator(database, image_sets, scope), Encoded(cache)
+    earlier = EarlierVersions(fetchers, cache, seconds=settings.image_set_old_seconds)
+    locator, encoded = Locator(database, image_sets, earlier, scope), Encoded(cache)
     budget = Budget(settings.prefetch_frames, min(settings.prefetch_max_bytes, settings.cache_max_bytes // 8))
     ahead = Ahead(fetchers, cache, budget)
     retrieve = wado.routes.Retrieve(locator, frames, ahead, fetchers, public_root, file_choice(settings))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
+from waitress.task import WSGITask
 from werkzeug.wsgi import ClosingIterator
 
 from dicomweb.file_piece import Chunk, FilePiece
@@ -90,8 +91,21 @@ class _FileBuffer(ReadOnlyFileBasedBuffer):
         self.remain = 0
 
 
+class _Task(WSGITask):
+    """The answer to HEAD has no body, so that it has no last chunk either (RFC 9112 Section 6.3)."""
+
+    def build_response_header(self) -> Any:
+        head = super().build_response_header()
+        request: Any = self.request
+        if request.command == "HEAD":
+            self.chunked_response = False
+        return head
+
+
 class SendingChannel(HTTPChannel):
     """A connection that sends spans of files as well as bytes."""
+
+    task_class = _Task
 
     def send(self, data: Any, do_close: bool = True) -> int:
         """How many bytes the socket took; an error other than that the client is gone is the caller's."""

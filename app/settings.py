@@ -174,6 +174,7 @@ class Settings:
     cache_max_bytes: int = _setting(10 * 2**30, _integer(2**20, 2**60))
     cache_min_free_bytes: int = _setting(512 * 2**20, _integer(0, 2**60))
     image_set_fresh_seconds: float = _setting(60.0, _seconds)
+    image_set_old_seconds: int = _setting(3600, _integer(0, 86_400))
     part10_unnamed: str = _setting(EXPLICIT_LE, _file_syntax)
     part10_any: str = _setting(STORED, _file_syntax)
     max_results: int = _setting(5000, _integer(1, 1_000_000))

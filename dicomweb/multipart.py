@@ -9,7 +9,7 @@ from dicomweb.file_piece import Chunk
 
 @dataclass(frozen=True)
 class Part:
-    """One part; a `content_location` of "" is none.
+    """One part; a `content_location` of "" is none, a `content_range` of "" that the part is whole.
 
     The bytes are made when their turn comes; how many there will be is known before.
     """
@@ -18,12 +18,18 @@ class Part:
     content_location: str
     length_bytes: int
     chunks: Callable[[], Iterable[Chunk]]
+    content_range: str = ""
 
     @property
     def head(self) -> bytes:
         """The header block; clients find `Content-Type:` in its first line and expect it spelt like this."""
-        location = f"Content-Location: {self.content_location}\r\n" if self.content_location else ""
-        return (f"Content-Type: {self.content_type}\r\nContent-Length: {self.length_bytes}\r\n{location}\r\n").encode()
+        fields = {
+            "Content-Type": self.content_type,
+            "Content-Length": self.length_bytes,
+            "Content-Range": self.content_range,
+            "Content-Location": self.content_location,
+        }
+        return "".join([*(f"{name}: {value}\r\n" for name, value in fields.items() if value != ""), "\r\n"]).encode()
 
 
 def boundary_of(tag: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import cast
@@ -137,7 +138,7 @@ def unless_known(request: Headers, tag: str, cache_control: str, vary: str, make
     """
     response = Response(status=304) if is_known(request.get("If-None-Match"), tag) else make()
     response.headers["ETag"] = tag
-    response.headers["Cache-Control"] = cache_control
+    response.headers.setdefault("Cache-Control", cache_control)
     response.vary.update(vary.split(", "))
     return response
 
@@ -173,6 +174,24 @@ def ranged_multipart(request: Headers, parts: Iterable[Part], part_type: str, ta
     return ranged(request, tag, multipart_type(part_type, tag), len(body), lambda start, stop: [body[start:stop]])
 
 
+def multipart_of_range(
+    request: Headers, make: Callable[[int, int], Part], length_bytes: int, part_type: str, tag: str
+) -> Response:
+    """`multipart/related` of one bulk value, or of those of its bytes that the Range header asks for.
+
+    `make` gives the part that has the value from a start to before a stop. The range counts bytes of the value (PS3.18
+    2016b Section 6.5.5.2.1), not of the body: its Content-Range is in the head of the part, and caches may not keep it.
+    """
+    asked = parse_range(request.get("Range"), request.get("If-Range"), tag, length_bytes)
+    if asked is None:
+        return multipart([make(0, length_bytes)], part_type, tag)
+    part = replace(make(asked.start, asked.stop), content_range=asked.content_range)
+    response = multipart([part], part_type, tag)
+    response.status_code = 206
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 def single(body: bytes, content_type: str) -> Response:
     """One representation, not wrapped."""
     return Response(body, content_type=content_type)
@@ -186,9 +205,14 @@ def coded(body: bytes, content_type: str, coding: Coding) -> Response:
     return response
 
 
-def download(chunks: Iterator[Chunk], content_type: str, name: str) -> Response:
-    """One representation to be saved as a file, of unknown size; its first chunk is made before the status is sent."""
+def download(chunks: Iterator[Chunk], content_type: str, name: str, length_bytes: int | None) -> Response:
+    """One representation to be saved as a file; its first chunk is made before the status is sent.
+
+    `length_bytes` is None where the size is not known.
+    """
     response = Response(_begun(chunks), content_type=content_type)
+    if length_bytes is not None:
+        response.content_length = length_bytes
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response
 

@@ -45,6 +45,23 @@ def encode_zip(files: Sequence[Part10], fetch: Callable[[Part10], Iterator[Chunk
     yield sink.drain()
 
 
+def zip_length(files: Sequence[Part10]) -> int | None:
+    """The size in bytes of what `encode_zip` gives; None where the size of a file is not known without its frames.
+
+    The fixed sizes are those of APPNOTE 4.3 and 4.5.3: every entry has its sizes behind it, in 64 bits.
+    """
+    if not all(file.sized for file in files):
+        return None
+    end = directory = 0
+    for file in files:
+        name_bytes, size = len(_name(file)), file.length_bytes
+        large = 2 * (size > zipfile.ZIP64_LIMIT) + (end > zipfile.ZIP64_LIMIT)
+        directory += 46 + name_bytes + (4 + 8 * large if large else 0)
+        end += 30 + name_bytes + 20 + size + 24
+    many = len(files) > zipfile.ZIP_FILECOUNT_LIMIT or max(end, directory) > zipfile.ZIP64_LIMIT
+    return end + directory + (56 + 20 if many else 0) + 22
+
+
 def _name(file: Part10) -> str:
     """Folder and file; what is no character of a UID has no place in a path."""
     uids = (file.instance.series_instance_uid, file.instance.prepared.sop_instance_uid)

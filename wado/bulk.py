@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain, islice
 
 from ahi.prepared import BulkValue
 from ahi.store import Frames
 from dicomweb.multipart import Part
-from wado.frames import all_frames
+from wado.frames import encode_frames, frames_of
 from wado.locate import LocatedInstance
 from wado.representation import Accept, Kind, Offer, agree, bulk_offers
 
@@ -32,13 +33,25 @@ def agree_on_bulk(located: Sequence[LocatedInstance], accept: Accept) -> Offers:
     return offers
 
 
-def encode_bulk(located: Sequence[LocatedInstance], offers: Offers, root: str, frames: Frames) -> Iterator[Part]:
-    """The parts, instance by instance; made when their turn comes. `root` is the public one."""
-    for one in located:
-        for value in one.prepared.bulk:
-            yield _part(one, value, offers[value.media_type], root)
-        if one.prepared.frames:
-            yield from all_frames(one, offers[Kind.of(one.prepared)], root, frames)
+def encode_bulk(
+    located: Sequence[LocatedInstance], offers: Offers, root: str, frames: Frames
+) -> Sequence[Part] | Iterator[Part]:
+    """The parts, instance by instance: a sequence where all sizes are known, else made when their turn comes.
+
+    `root` is the public one.
+    """
+    images = [(one, offers[Kind.of(one.prepared)]) for one in located if one.prepared.frames]
+    pixels = encode_frames(frames_of(images), root, frames)
+    of_frames = iter(pixels)
+    parts = (
+        part
+        for one in located
+        for part in chain(
+            (_part(one, value, offers[value.media_type], root) for value in one.prepared.bulk),
+            islice(of_frames, len(one.prepared.frames)),
+        )
+    )
+    return list(parts) if isinstance(pixels, Sequence) else parts
 
 
 def _part(instance: LocatedInstance, value: BulkValue, offer: Offer, root: str) -> Part:

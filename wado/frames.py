@@ -1,35 +1,60 @@
 """Frames as parts (PS3.18 Section 10.4.1.1.6): in the order asked for, each labelled with what its bytes are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from ahi.codecs import resolution_ends
 from ahi.jobs import Form, FrameReference
 from ahi.store import Frames
+from dicomweb.file_piece import Chunk
 from dicomweb.multipart import Part
 from wado.locate import LocatedInstance
 from wado.representation import Offer
 
+_WAITED_FOR = 16
+"""Frames as stored that are all had before the first is sent, so that the answer can say how long it is."""
 
-def encode_frames(
-    references: Sequence[FrameReference], locations: Sequence[str], offer: Offer, frames: Frames
-) -> list[Part]:
-    """One part for each frame; `locations` are the URLs of the same frames."""
-    if len(references) == 1:
-        body = frames.body(references[0], offer.form)
-        return [Part(offer.content_type, locations[0], len(body), lambda: [body])]
-    sizes = _sizes(references, offer.form, frames)
-    bodies = frames.each(references, offer.form)
+_MOST_SIZED = 10_000
+"""Frames whose sizes are added up beforehand; for more it would cost memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentFrame:
+    """One frame, `number` from 1, and what it is sent as."""
+
+    instance: LocatedInstance
+    number: int
+    offer: Offer
+
+    @property
+    def reference(self) -> FrameReference:
+        """What is needed to fetch it."""
+        return self.instance.frame(self.number)
+
+
+def frames_of(offered: Iterable[tuple[LocatedInstance, Offer]]) -> list[SentFrame]:
+    """All frames of the instances."""
     return [
-        Part(offer.content_type, location, size, lambda: [next(bodies)])
-        for location, size in zip(locations, sizes, strict=True)
+        SentFrame(one, number, offer) for one, offer in offered for number in range(1, len(one.prepared.frames) + 1)
     ]
 
 
-def all_frames(instance: LocatedInstance, offer: Offer, public_root: str, frames: Frames) -> list[Part]:
-    """A part for each frame of an instance."""
-    count = len(instance.prepared.frames)
-    locations = [f"{public_root}{instance.path}/frames/{number}" for number in range(1, count + 1)]
-    return encode_frames(instance.frames, locations, offer, frames)
+def encode_frames(sent: Sequence[SentFrame], public_root: str, frames: Frames) -> Sequence[Part] | Iterator[Part]:
+    """One part for each frame: a sequence where all sizes are known, else made one by one as the frames come.
+
+    Later frames are fetched while earlier ones are sent.
+    """
+    feeds = {form: frames.bodies(_references(sent, form), form) for form in Form}
+    sizes = _sizes(sent, frames)
+    if sizes is None:
+        return (_part(one, public_root, len(body := next(feeds[one.offer.form])), [body]) for one in sent)
+    return [_part(one, public_root, size, feeds[one.offer.form]) for one, size in zip(sent, sizes, strict=True)]
+
+
+def _part(one: SentFrame, public_root: str, length_bytes: int, bodies: Iterable[Chunk]) -> Part:
+    """The part whose body is the next one of `bodies`."""
+    location = f"{public_root}{one.instance.path}/frames/{one.number}"
+    return Part(one.offer.content_type, location, length_bytes, lambda: [next(iter(bodies))])
 
 
 def resolution_header(offer: Offer, beginning: bytes) -> Mapping[str, str]:
@@ -43,9 +68,30 @@ def resolution_header(offer: Offer, beginning: bytes) -> Mapping[str, str]:
     return {"Resolution-Ends": ends} if ends else {}
 
 
-def _sizes(references: Sequence[FrameReference], form: Form, frames: Frames) -> list[int]:
-    """Native frames have the size that the metadata states; stored ones must be had to know."""
-    pixels = references[0].pixels
-    if form is Form.NATIVE and pixels:
-        return [pixels.frame_bytes] * len(references)
-    return frames.sizes(references, form)
+def _references(sent: Sequence[SentFrame], form: Form) -> Iterator[FrameReference]:
+    return (one.reference for one in sent if one.offer.form is form)
+
+
+def _sizes(sent: Sequence[SentFrame], frames: Frames) -> list[int] | None:
+    """How many bytes each frame has, unless it takes too long to know: a few are had for that."""
+    if len(sent) > _MOST_SIZED:
+        return None
+    sizes = _known_sizes(sent, frames)
+    if sizes is None and 1 < len(sent) <= _WAITED_FOR:
+        for form in Form:
+            frames.fetch(_references(sent, form), form)
+        sizes = _known_sizes(sent, frames)
+    return sizes
+
+
+def _known_sizes(sent: Sequence[SentFrame], frames: Frames) -> list[int] | None:
+    """The sizes if all are known: of native frames the metadata states it, others are in the cache."""
+    sizes = []
+    for one in sent:
+        pixels = one.instance.prepared.pixels
+        stated = pixels.frame_bytes if pixels and one.offer.form is Form.NATIVE else None
+        size = stated or frames.known_size(one.reference, one.offer.form)
+        if size is None:
+            return None
+        sizes.append(size)
+    return sizes

@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
+from ahi.earlier import EarlierVersions
 from ahi.image_set import ImageSetKey
 from ahi.jobs import FrameReference
 from ahi.merged import merged, preferred
@@ -54,10 +55,10 @@ class LocatedInstance:
 
     def bulk(self, path: str) -> BulkValue:
         """The bulk value at a path of tags; NotFound where there is none, or where the metadata holds it itself."""
-        for value in self.prepared.bulk:
-            if value.path == path.upper():
-                return value
-        raise NotFound("no such bulk value")
+        value = self.prepared.bulk_value(path)
+        if value is None:
+            raise NotFound("no such bulk value")
+        return value
 
     @property
     def frames(self) -> list[FrameReference]:
@@ -72,11 +73,18 @@ class Locator:
     """
 
     def __init__(
-        self, database: Database, image_sets: ImageSets, scope: Callable[[], Scope], *, index_seconds: float = 2.0
+        self,
+        database: Database,
+        image_sets: ImageSets,
+        earlier: EarlierVersions,
+        scope: Callable[[], Scope],
+        *,
+        index_seconds: float = 2.0,
     ) -> None:
         self._database = database
-        self._scope = scope
         self._image_sets = image_sets
+        self._earlier = earlier
+        self._scope = scope
         self._rows = _Brief(index_seconds)
 
     def instances(self, target: Target) -> list[LocatedInstance]:
@@ -94,12 +102,35 @@ class Locator:
 
     def instance(self, target: Target) -> LocatedInstance:
         """The one instance of a target that names one; NotFound where there is none."""
-        for series, sets in self._sets_by_series(target).items():
-            for one in preferred(sets):
-                prepared = one.prepared.by_uid.get(target.sop_instance_uid or "")
-                if prepared:
-                    return _located(target, series, one, prepared)
-        raise NotFound("no such instance")
+        found = _instance(target, self._sets_by_series(target))
+        if found is None:
+            raise NotFound("no such instance")
+        return found
+
+    def instance_with(self, target: Target, has: Callable[[PreparedInstance], bool]) -> LocatedInstance:
+        """The one instance of a target, for what metadata leads to: frames and bulk values.
+
+        As it was in an earlier version of a short while ago if it lacks now what is asked for, and had it then: whoever
+        holds the metadata of that version finds what it speaks of. NotFound where there is no such instance at all.
+        """
+        by_series = self._sets_by_series(target)
+        now = _instance(target, by_series)
+        if now and has(now.prepared):
+            return now
+        then = (
+            _instance(target, {series: [version]})
+            for series, sets in by_series.items()
+            for one in preferred(sets)
+            for version in self._earlier.of(one)
+        )
+        found = next((one for one in then if one and has(one.prepared)), now)
+        if found is None:
+            raise NotFound("no such instance")
+        return found
+
+    def instance_with_frames(self, target: Target, frame_numbers: Sequence[int]) -> LocatedInstance:
+        """The same for frames, counted from 1."""
+        return self.instance_with(target, lambda prepared: len(prepared.frames) >= max(frame_numbers))
 
     def _sets_by_series(self, target: Target) -> dict[str, list[LocatedImageSet]]:
         rows = self._rows_of(target)
@@ -120,6 +151,16 @@ class Locator:
                 raise NotFound(f"no such {'series' if target.series_instance_uid else 'study'}")
             self._rows.put(where, rows)
         return rows
+
+
+def _instance(target: Target, by_series: Mapping[str, Sequence[LocatedImageSet]]) -> LocatedInstance | None:
+    """The instance of a target in the image sets of its series."""
+    for series, sets in by_series.items():
+        for one in preferred(sets):
+            prepared = one.prepared.by_uid.get(target.sop_instance_uid or "")
+            if prepared:
+                return _located(target, series, one, prepared)
+    return None
 
 
 def _located(target: Target, series: str, one: LocatedImageSet, prepared: PreparedInstance) -> LocatedInstance:

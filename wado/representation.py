@@ -76,10 +76,22 @@ class Accept:
     files: FileChoice = FileChoice()
 
     @classmethod
-    def from_request(cls, query: Sequence[str], header: str | None) -> "Accept":
-        """From the values of the `accept` parameter and of the Accept header."""
+    def from_request(cls, query: Sequence[str], header: str | None, transfer_syntax: str | None = None) -> "Accept":
+        """From the values of the `accept` parameter and of the Accept header.
+
+        `transfer_syntax` is the query parameter, for what `accept` parameters name without one (PS3.18 Section 8.7.8).
+        """
         text = ",".join(_LOST_PLUS.sub(r"\1+\2", value) for value in query)
-        return cls(parse_accept(text) if text else (), parse_accept(header))
+        ranges = parse_accept(text) if text else ()
+        by_query = (replace(each, transfer_syntax=each.transfer_syntax or transfer_syntax or None) for each in ranges)
+        return cls(tuple(by_query), parse_accept(header))
+
+    @property
+    def means_bulk_data(self) -> bool:
+        """Whether it is octet-stream in multipart, and no DICOM object: asked of objects that means their bulk data."""
+        ranges = (*self.by_query, *self.by_header)
+        octets = any(each.multipart and each.media_type == OCTET_STREAM for each in ranges)
+        return octets and not any(each.covers(media_type) for each in ranges for media_type in _FILES)
 
     @property
     def in_any_syntax(self) -> "Accept":

@@ -1,6 +1,6 @@
 """The resources of WADO-RS (PS3.18 Section 10.4). Each route: aim, locate, agree on a representation, answer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, request
@@ -15,13 +15,13 @@ from dicomweb.errors import NotFound
 from dicomweb.file_piece import Chunk
 from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
-from wado.archive import encode_zip
+from wado.archive import encode_zip, zip_length
 from wado.bulk import agree_on_bulk, encode_bulk
 from wado.files import agree_on_files, encode_parts
-from wado.frames import all_frames, encode_frames, resolution_header
-from wado.locate import Locator
+from wado.frames import SentFrame, encode_frames, frames_of, resolution_header
+from wado.locate import LocatedInstance, Locator
 from wado.part10 import fetch_for
-from wado.representation import ZIP, Accept, FileChoice, Kind, Offer, agree, bulk_offers
+from wado.representation import ZIP, Accept, Chosen, FileChoice, Kind, Offer, agree, bulk_offers
 from wado.target import LEVELS, Target, parse_frame_numbers
 
 _INSTANCE = LEVELS[-1]
@@ -54,10 +54,12 @@ class Retrieve:
     file_choice: FileChoice
 
     def instances(self, **path: str) -> Response:
-        """Part 10 objects."""
+        """Part 10 objects; or their bulk data, where that is what the client takes (PS3.18 Section B.10)."""
         target = Target.from_path(**path)
         located = self.locator.instances(target)
         single, accept = target.level == "instance", replace(_accept(), files=self.file_choice)
+        if accept.means_bulk_data:
+            return self._all_bulk(located, accept)
         files, chosen = agree_on_files(located, accept, self.stored, single=single)
         root, media_type = self.public_root(), chosen.offer.media_type
         offers = [file.offer for file in files]
@@ -66,7 +68,7 @@ class Retrieve:
         def make() -> Response:
             fetch = fetch_for(files, self.stored)
             if media_type == ZIP:
-                return respond.download(encode_zip(files, fetch), ZIP, f"{target.uid}.zip")
+                return respond.download(encode_zip(files, fetch), ZIP, f"{target.uid}.zip", zip_length(files))
             if single and chosen.multipart is False:
                 chunks = files[0].chunks(fetch(files[0]))
                 return respond.stream(chunks, chosen.offer.content_type, files[0].length_bytes)
@@ -77,25 +79,30 @@ class Retrieve:
     def frames(self, frame_list: str, **path: str) -> Response:
         """Frames, stored or native."""
         target, numbers = Target.from_path(**path), parse_frame_numbers(frame_list)
-        instance = self.locator.instance(target)
+        instance = self.locator.instance_with_frames(target, numbers)
         references = [instance.frame(number) for number in numbers]
-        locations = [f"{self.public_root()}{instance.path}/frames/{number}" for number in numbers]
-        single = len(numbers) == 1
+        single, root = len(numbers) == 1, self.public_root()
         chosen = _accept().choose(Kind.of(instance.prepared).frames, single=single)
-        offer = chosen.offer
-        tag = entity_tag("frames", chosen, references, None if chosen.multipart is False else locations)
+        sent = [SentFrame(instance, number, chosen.offer) for number in numbers]
+        locations = None if chosen.multipart is False else (root, instance.path, numbers)
+        tag = entity_tag("frames", chosen, references, locations)
 
         def make() -> Response:
-            asked = Asked(instance.key, instance.image_set, instance.prepared, numbers[-1], offer.form)
-            self.ahead.note(asked, missed=not self.stored.has(references[-1], offer.form))
-            if chosen.multipart is False:
-                return self._single_frame(references[0], offer, tag)
-            parts = encode_frames(references, locations, offer, self.stored)
-            if single:  # viewers load a frame bit by bit, and ask for multipart all the same
-                return respond.ranged_multipart(request.headers, parts, offer.media_type, tag)
-            return respond.multipart(parts, offer.media_type, tag)
+            asked = Asked(instance.key, instance.image_set, instance.prepared, numbers[-1], chosen.offer.form)
+            self.ahead.note(asked, missed=not self.stored.has(references[-1], chosen.offer.form))
+            return self._frames(sent, chosen, tag)
 
         return _unless_known(tag, make, cache_control=respond.IMMUTABLE)
+
+    def _frames(self, sent: Sequence[SentFrame], chosen: Chosen, tag: str) -> Response:
+        """The frames in the wrapping agreed on; `chosen` speaks for all of them."""
+        media_type = chosen.offer.media_type
+        if chosen.multipart is False:
+            return self._single_frame(sent[0].reference, chosen.offer, tag)
+        parts = encode_frames(sent, self.public_root(), self.stored)
+        if len(sent) == 1:  # viewers load a frame bit by bit, and ask for multipart all the same
+            return respond.ranged_multipart(request.headers, parts, media_type, tag)
+        return respond.multipart(parts, media_type, tag)
 
     def _single_frame(self, reference: FrameReference, offer: Offer, tag: str) -> Response:
         def read(start: int, stop: int) -> Iterator[Chunk]:
@@ -108,37 +115,33 @@ class Retrieve:
 
     def pixel_data(self, **path: str) -> Response:
         """The pixel data of all instances, a part for each frame; a single part where there is one frame."""
-        located = [one for one in self.locator.instances(Target.from_path(**path)) if one.prepared.frames]
+        target = Target.from_path(**path)
+        if target.level == "instance":
+            located = [self.locator.instance_with_frames(target, [1])]
+        else:
+            located = self.locator.instances(target)
+        located = [one for one in located if one.prepared.frames]
         if not located:
             raise NotFound("there is no pixel data")
-        accept, root = _accept(), self.public_root()
         single = len(located) == 1 and len(located[0].prepared.frames) == 1
         kinds = [Kind.of(one.prepared) for one in located]
-        chosen = agree({kind: kind.frames for kind in dict.fromkeys(kinds)}, accept, single=single)
+        chosen = agree({kind: kind.frames for kind in dict.fromkeys(kinds)}, _accept(), single=single)
         first = next(iter(chosen.values()))
         offers = [chosen[kind].offer for kind in kinds]
-        tag = entity_tag("pixeldata", root, first, offers, [one.state for one in located])
-
-        def make() -> Response:
-            if single and first.multipart is False:
-                return self._single_frame(located[0].frame(1), first.offer, tag)
-            parts = (
-                part
-                for one, offer in zip(located, offers, strict=True)
-                for part in all_frames(one, offer, root, self.stored)
-            )
-            return respond.multipart(parts, first.offer.media_type, tag)
-
-        return _unless_known(tag, make)
+        tag = entity_tag("pixeldata", self.public_root(), first, offers, [one.state for one in located])
+        sent = frames_of(zip(located, offers, strict=True))
+        return _unless_known(tag, lambda: self._frames(sent, first, tag))
 
     def bulk_data(self, **path: str) -> Response:
         """Every value that the metadata points to, a part for each, and pixel data a part for each frame."""
-        located = self.locator.instances(Target.from_path(**path))
+        return self._all_bulk(self.locator.instances(Target.from_path(**path)), _accept())
+
+    def _all_bulk(self, located: Sequence[LocatedInstance], accept: Accept) -> Response:
         located = [one for one in located if one.prepared.frames or one.prepared.bulk]
         if not located:
             raise NotFound("there is no bulk data")
         root = self.public_root()
-        offers = agree_on_bulk(located, _accept())
+        offers = agree_on_bulk(located, accept)
         tag = entity_tag("bulkdata", root, sorted(offers.items(), key=repr), [one.state for one in located])
 
         def make() -> Response:
@@ -149,7 +152,9 @@ class Retrieve:
 
     def bulk_value(self, tag_path: str, **path: str) -> Response:
         """One value that the metadata points to."""
-        instance = self.locator.instance(Target.from_path(**path))
+        instance = self.locator.instance_with(
+            Target.from_path(**path), lambda one: one.bulk_value(tag_path) is not None
+        )
         value = instance.bulk(tag_path)
         chosen = _accept().choose(bulk_offers(value.media_type), single=True)
         location = f"{self.public_root()}{instance.path}/bulkdata/{value.path}"
@@ -157,9 +162,13 @@ class Retrieve:
 
         def make() -> Response:
             content_type, body = chosen.offer.content_type, instance.image_set.block(value.where)
+
+            def part(start: int, stop: int) -> Part:
+                return Part(content_type, location, stop - start, lambda: [body[start:stop]])
+
             if chosen.multipart:
-                parts = [Part(content_type, location, len(body), lambda: [body])]
-                return respond.multipart(parts, chosen.offer.media_type, tag)
+                media_type = chosen.offer.media_type
+                return respond.multipart_of_range(request.headers, part, len(body), media_type, tag)
             return respond.ranged(request.headers, tag, content_type, len(body), lambda start, stop: [body[start:stop]])
 
         return _unless_known(tag, make)
@@ -173,4 +182,6 @@ def _unless_known(
 
 def _accept() -> Accept:
     parameters = parse_parameters(request.query_string)
-    return Accept.from_request([value for name, value in parameters if name == "accept"], request.headers.get("Accept"))
+    accepted = [value for name, value in parameters if name == "accept"]
+    syntax = next((value for name, value in parameters if name == "transfer-syntax"), None)
+    return Accept.from_request(accepted, request.headers.get("Accept"), syntax)

@@ -1,6 +1,7 @@
 """Stored frames of every kind decode to the native pixels that pydicom gives."""
 
 import struct
+from contextlib import suppress
 
 import imagecodecs
 import numpy as np
@@ -49,6 +50,16 @@ def test_native_bytes_pass_and_their_size_is_checked() -> None:
 def test_bytes_that_are_no_image_are_the_upstreams_failure(uid: str) -> None:
     with pytest.raises(UpstreamFailed):
         decode(b"not an image", uid, GREY)
+
+
+def test_a_damaged_codestream_is_found_wherever_the_decoder_trips_over_it() -> None:
+    """What it finds behind the main header gets lost in imagecodecs: it would be an image of any memory."""
+    stored = imagecodecs.htj2k_encode(_array("<u2", (64, 48)), reversible=True, tlm=True, tilepart=1)
+    body = stored.index(b"\xff\x90")
+    for position in range(body, body + 400):
+        damaged = stored[:position] + bytes([stored[position] ^ 0xFF]) + stored[position + 1 :]
+        with suppress(UpstreamFailed):
+            assert len(decode(damaged, "1.2.840.10008.1.2.4.202", GREY)) == GREY.frame_bytes
 
 
 def test_a_video_has_no_native_frames() -> None:

@@ -81,6 +81,17 @@ def test_a_head_request_gets_none(url: str) -> None:
     assert (answer.content, answer.headers["Content-Length"]) == (b"", str(len(BODY)))
 
 
+def test_a_head_request_gets_none_where_the_size_is_not_known_either(url: str) -> None:
+    """Not even a last chunk, which a client would take for the beginning of the next answer."""
+    host, port = url.removeprefix("http://").rstrip("/").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(b"HEAD /?sized=no HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\n")
+    assert answer.count(b"\r\n\r\n") == 1
+
+
 def test_a_slow_client_gets_all_of_it(url: str) -> None:
     with requests.get(url, stream=True, timeout=10) as answer:
         chunks = []

@@ -17,6 +17,7 @@ from dicomweb.multipart import boundary_of
 from tests.service.process import Service
 
 PDF = b"%PDF-1.4 " + bytes(range(256)) * 4
+PADDED = PDF + b"\0" * (len(PDF) % 2)
 LONG = bytes(range(251)) * (BULK_BYTES // 251 + 1)
 SHORT = bytes(range(100))
 TEXT = "Gr\u00fc\u00dfe\\" * (BULK_BYTES // 7)
@@ -115,6 +116,33 @@ def test_a_document_comes_as_multipart_as_viewers_ask_for_it(document: str) -> N
     assert PDF in answer.content
 
 
+@pytest.mark.parametrize(
+    ("asked", "content_range", "expected"),
+    [
+        ("bytes=0-9", "bytes 0-9", PADDED[:10]),
+        ("bytes=9-", "bytes 9-", PADDED[9:]),
+        ("bytes=-7", "bytes ", PADDED[-7:]),
+    ],
+)
+def test_a_range_of_a_bulk_value_in_multipart_counts_its_own_bytes(
+    document: str, asked: str, content_range: str, expected: bytes
+) -> None:
+    """PS3.18 2016b Section 6.5.5.2.1; a cache would take the Content-Range of an answer for that of its body."""
+    answer = _get(f"{document}/bulkdata/00420011", 'multipart/related; type="*/*"', Range=asked)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (206, "no-store")
+    assert "Content-Range" not in answer.headers
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+    head = answer.content.partition(b"\r\n\r\n")[0]
+    assert f"\r\nContent-Range: {content_range}".encode() in head
+    assert f"/{len(PADDED)}\r\n".encode() in head
+    ((_, location, body),) = _parts(answer)
+    assert (location, body) == (f"{document}/bulkdata/00420011", expected)
+    beyond = _get(f"{document}/bulkdata/00420011", 'multipart/related; type="*/*"', Range="bytes=99999-")
+    assert beyond.status_code == 416
+    whole = _get(f"{document}/bulkdata/00420011", 'multipart/related; type="*/*"', Range="bytes=0-9,20-29")
+    assert (whole.status_code, _parts(whole)[0][2][: len(PDF)]) == (200, PDF)
+
+
 def test_pixel_data_is_a_part_for_each_frame_wherever_it_is_asked_for(service: Service, image: str) -> None:
     metadata = requests.get(f"{image}/metadata", timeout=30).json()[0]
     uri = metadata["7FE00010"]["BulkDataURI"]
@@ -126,6 +154,7 @@ def test_pixel_data_is_a_part_for_each_frame_wherever_it_is_asked_for(service: S
         for number, frame in enumerate(FRAMES, 1):
             head = f"Content-Location: {image}/frames/{number}\r\n\r\n".encode()
             assert head + frame.tobytes() in answer.content
+        assert int(answer.headers["Content-Length"]) == len(answer.content)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +212,9 @@ def test_all_bulk_values_come_at_each_level(image: str, document: str) -> None:
         answer = _get(f"{url}/bulkdata", accept)
         assert answer.status_code == 200
         assert sorted(_parts(answer)) == sorted(expected)
+        assert int(answer.headers["Content-Length"]) == len(answer.content)
+        of_object = _get(url, accept)  # PS3.18 Section B.10
+        assert (of_object.status_code, of_object.content) == (200, answer.content)
     for content_type, location, body in of_image[:2]:
         alone = _get(location, "*/*")
         assert (alone.headers["Content-Type"], alone.content) == (content_type, body)

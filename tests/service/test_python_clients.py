@@ -62,6 +62,7 @@ def test_bulk_data_is_found_by_its_uri(client: DICOMwebClient, clinic: Clinic) -
     uri = metadata["00420011"]["BulkDataURI"]
     (whole,) = client.retrieve_bulkdata(uri)
     assert whole[: len(PDF)] == PDF
+    assert client.retrieve_bulkdata(uri, byte_range=(0, 99)) == [whole[:100]]
     assert list(client.iter_bulkdata(uri, media_types=("application/octet-stream",))) == [whole]
 
 

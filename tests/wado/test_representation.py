@@ -83,6 +83,24 @@ def test_the_accept_parameter_comes_before_the_header() -> None:
     assert choose_frame("application/octet-stream", query=("image/png",)) == NATIVE
 
 
+@pytest.mark.parametrize(
+    ("query", "header", "syntax", "expected"),
+    [
+        pytest.param(("application/dicom",), None, RPCL, RPCL, id="named"),
+        pytest.param(("application/dicom",), None, "*", RPCL, id="any"),
+        pytest.param((f"application/dicom; transfer-syntax={ELE}",), None, RPCL, ELE, id="the type's own comes first"),
+        pytest.param((), "application/dicom", RPCL, ELE, id="not for the header"),
+        pytest.param(("application/dicom",), None, "", ELE, id="empty"),
+    ],
+)
+def test_a_transfer_syntax_in_the_query_is_for_the_types_in_the_query(
+    query: tuple[str, ...], header: str | None, syntax: str, expected: str
+) -> None:
+    """PS3.18 Section 8.7.8."""
+    accept = Accept.from_request(query, header, syntax)
+    assert accept.choose(instance_offers(RPCL, has_frames=True), single=True).offer.transfer_syntax_uid == expected
+
+
 def test_a_single_part_is_for_a_single_frame() -> None:
     with pytest.raises(NotAcceptable):
         choose_frame("application/octet-stream", single=False)

@@ -65,7 +65,7 @@ class Pictures:
         """Pictures of the target: one that stands for it, or, in multipart or as an animation, all."""
         target, numbers = Target.from_path(**path), parse_frame_numbers(frame_list) if frame_list else None
         rendering, unknown = parse_rendering(parse_parameters(request.query_string))
-        located = self.locator.instances(target)
+        located = self._located(target, numbers)
         shots = _frames(located[0], numbers) if numbers else _all_frames(located)
         if not shots:
             return self._object(located)
@@ -77,12 +77,16 @@ class Pictures:
         """One small picture that stands for the target."""
         target, numbers = Target.from_path(**path), parse_frame_numbers(frame_list) if frame_list else None
         rendering = thumbnail(parse_parameters(request.query_string))
-        located = self.locator.instances(target)
+        located = self._located(target, numbers)
         shots = _frames(located[0], numbers) if numbers else _all_frames(located)
         chosen = _accept().choose(THUMBNAIL_OFFERS, single=True, multipart=False)
         if not shots:
             return self._icon(located[0], rendering, chosen.offer.media_type)
         return self._answer(shots, 0 if numbers else _middle_of_largest(shots), chosen, rendering)
+
+    def _located(self, target: Target, numbers: Sequence[int] | None) -> list[LocatedInstance]:
+        """The instances of the target; the one that has the frames, where these are named."""
+        return [self.locator.instance_with_frames(target, numbers)] if numbers else self.locator.instances(target)
 
     def _answer(self, shots: Sequence[Shot], index: int, chosen: Chosen, rendering: Rendering) -> Response:
         """All pictures in multipart, or an animation, where that is what was agreed on; else the one of the index."""

@@ -1,0 +1,58 @@
+"""Versions of image sets that were replaced a short while ago: who holds their metadata still asks for their frames."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from ahi.cache import Cache
+from ahi.fetchers import Fetchers
+from ahi.image_set import ImageSetKey
+from ahi.jobs import prepare_version
+from ahi.prepared import PreparedImageSet
+from ahi.store import LocatedImageSet, mapped
+from dicomweb.errors import NotFound, UpstreamBusy
+
+_MOST_VERSIONS = 8  # looked at for one image set: each may cost two calls of AHI, once
+_MOST_KEPT = 32
+
+
+class EarlierVersions:
+    """The versions that were the latest one less than `seconds` ago; 0 for none."""
+
+    def __init__(self, fetchers: Fetchers, cache: Cache, *, seconds: float) -> None:
+        self._fetchers = fetchers
+        self._cache = cache
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[ImageSetKey, str], LocatedImageSet] = OrderedDict()
+
+    def of(self, latest: LocatedImageSet) -> Iterator[LocatedImageSet]:
+        """Those of an image set, latest first, 8 at most. AHI counts versions from 1."""
+        one = latest
+        for _ in range(_MOST_VERSIONS):
+            version = one.properties.version
+            recent = time.time() - one.properties.updated_at < self._seconds
+            if not (recent and version.isdecimal() and int(version) > 1):
+                return
+            try:
+                one = self._version(latest.key, str(int(version) - 1))
+            except NotFound:
+                return
+            yield one
+
+    def _version(self, key: ImageSetKey, version: str) -> LocatedImageSet:
+        with self._lock:
+            kept = self._kept.get((key, version))
+        if kept:
+            return kept
+        properties, blob = self._fetchers.run(key.image_set_id, prepare_version, key, version)
+        content = blob or mapped(self._cache, key, version)
+        if content is None:
+            raise UpstreamBusy("the cache is too small for what is being read")
+        located = LocatedImageSet(key, properties, PreparedImageSet.from_bytes(memoryview(content)))
+        with self._lock:
+            self._kept[key, version] = located
+            while len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
+        return located
