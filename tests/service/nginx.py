@@ -72,6 +72,8 @@ class Nginx:
         understood = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
         assert understood.returncode == 0, understood.stderr
         self._process = Process(self._folder, command, self._answers)
+        for name in ("body", "proxy"):  # what is to be written to a file from here on is an error
+            (self._folder / name).rmdir()
 
     def _answers(self) -> None:
         socket.create_connection(("127.0.0.1", self.port)).close()
@@ -90,11 +92,6 @@ class Nginx:
     def logged(self) -> str:
         """All that it wrote to any log."""
         return "".join(path.read_text() for path in self._folder.glob("*.log"))
-
-    @property
-    def on_disk(self) -> list[Path]:
-        """Bodies that it wrote to files."""
-        return [path for name in ("body", "proxy") for path in (self._folder / name).rglob("*") if path.is_file()]
 
     def close(self) -> None:
         """End it and remove its folder."""
