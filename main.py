@@ -23,7 +23,7 @@ from app.check import check_all, describe, failed
 from app.logs import start_logging
 from app.notify import READY, STOPPING, notify
 from app.probe import probe
-from app.settings import Settings, SettingsError
+from app.settings import NotNowError, Settings, SettingsError
 from app.supervisor import Child, Supervisor
 from datastore.embedded import Embedded
 
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return serve(settings)
     except SettingsError as error:
         print(error, file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, NotNowError) else 2
 
 
 def say(problem: str | None) -> int:

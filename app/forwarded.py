@@ -1,7 +1,11 @@
 """What reverse proxies say of the request that the client made: `Forwarded` (RFC 7239) and `X-Forwarded-*`.
 
 Only a proxy that is trusted is believed, and of a list of proxies only the part that trusted ones have written: the
-last entries, from the peer on for as long as they name a trusted address. What is ill-formed is as if it were not said.
+last entries, from the peer on for as long as they name a trusted address. Where whoever connects is trusted, that is
+the peer alone. What is ill-formed is as if it were not said.
+
+Where both kinds of headers are, X-Forwarded-For decides: nearly every proxy writes that one, and hands on a `Forwarded`
+that its client made up.
 """
 
 import re
@@ -58,11 +62,14 @@ def believe(app: Wsgi, trusted: Sequence[Network]) -> Wsgi:
 
 
 def _changes(environ: Mapping[str, Any], trusted: Sequence[Network]) -> dict[str, str]:
-    hops = _standard_hops(environ) or _usual_hops(environ)
+    hops = (
+        _usual_hops(environ) if "HTTP_X_FORWARDED_FOR" in environ else _standard_hops(environ) or _usual_hops(environ)
+    )
+    further = [network for network in trusted if network.prefixlen]
     believed: list[_Hop] = []  # the nearest first
     for hop in reversed(hops):
         believed.append(hop)
-        if not _is_trusted(hop.client, trusted):
+        if not _is_trusted(hop.client, further):
             break
     changes = {}
     if client := _first(hop.client for hop in reversed(believed) if _address(hop.client)):

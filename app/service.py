@@ -20,7 +20,7 @@ from app import metrics, web
 from app.auth.configure import open_gate
 from app.factory import create_app
 from app.request_counts import RequestCounts
-from app.settings import Settings, SettingsError
+from app.settings import NotNowError, Settings, SettingsError
 from app.supervisor import Child, Supervisor
 from app.warmer import Warmer
 from app.warmer import serve as serve_warmer
@@ -71,7 +71,10 @@ def open_cache(settings: Settings) -> Cache:
 
 
 def find_index(settings: Settings) -> URL:
-    """Where the metadata index is: named directly, or in the secret; SettingsError when that cannot be told."""
+    """Where the metadata index is: named directly, or in the secret; SettingsError when that cannot be told.
+
+    NotNowError where Secrets Manager does not tell: it may be away, or a right or the credentials of a role come later.
+    """
     try:
         if settings.database_url:
             return make_url(settings.database_url)
@@ -79,7 +82,7 @@ def find_index(settings: Settings) -> URL:
     except ArgumentError as error:
         raise SettingsError("DATABASE_URL is not a database URL") from error
     except (SecretError, UpstreamBusy) as error:
-        raise SettingsError(f"DB_SECRET_ARN: {error}") from error
+        raise NotNowError(f"DB_SECRET_ARN: {error}") from error
 
 
 def start(supervisor: Supervisor, settings: Settings, index: URL, listening: socket.socket) -> FetcherSockets:

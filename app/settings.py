@@ -20,6 +20,10 @@ class SettingsError(ValueError):
     """One or more settings are wrong; the text has a line for each."""
 
 
+class NotNowError(SettingsError):
+    """What a setting names cannot be used; the setting may be right, and the next try may succeed."""
+
+
 def _integer(lowest: int, highest: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         try:

@@ -39,6 +39,11 @@ X = "X-Forwarded-"
         ({"Forwarded": "for=192.0.2.1;host=d.example, for=10.0.0.2;host=inner"}, "http://d.example", "192.0.2.1"),
         ({"Forwarded": "for=192.0.2.1, for=10.0.0.2;host=inner;proto=https"}, "https://inner", "192.0.2.1"),
         ({"Forwarded": "host=d.example", f"{X}Host": "other"}, "http://d.example", "10.0.0.1"),
+        (
+            {"Forwarded": "for=6.6.6.6;host=evil", f"{X}For": "192.0.2.1", f"{X}Proto": "https"},
+            "https://node:8080",
+            "192.0.2.1",
+        ),
         ({"Forwarded": 'host="d.ex\\ample"'}, "http://d.example", "10.0.0.1"),
         ({"Forwarded": 'host="a,b;c", host=d.example'}, "http://d.example", "10.0.0.1"),
         ({f"{X}For": "192.0.2.1", f"{X}Proto": "https", f"{X}Host": "d.example"}, "https://d.example", "192.0.2.1"),
@@ -80,6 +85,12 @@ def test_nobody_else_is(peer: str) -> None:
 )
 def test_who_is_trusted_is_named(trusted: str, peer: str) -> None:
     assert seen(peer, {f"{X}Host": "d.example"}, trusted)[0] == "http://d.example"
+
+
+@pytest.mark.parametrize(("trusted", "client"), [("*", "192.0.2.1"), ("*, 192.0.2.0/24", "6.6.6.6")])
+def test_of_whoever_connects_only_its_own_word_counts(trusted: str, client: str) -> None:
+    """A load balancer adds the address of its client behind what that client sent."""
+    assert seen("10.0.0.1", {f"{X}For": "6.6.6.6, 192.0.2.1", f"{X}Proto": "https"}, trusted)[1] == client
 
 
 @pytest.mark.parametrize("text", ["proxy.example", "10.0.0.0/33", "10.0.0.1 10.0.0.2", "**"])

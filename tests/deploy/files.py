@@ -28,22 +28,19 @@ def instructions() -> Iterator[tuple[str, str]]:
 
 def resources() -> dict[str, Any]:
     """The resources of the template of the service."""
-    return _template()["Resources"]
-
-
-def sizes() -> dict[str, dict[str, Any]]:
-    """What TaskSize stands for."""
-    return _template()["Mappings"]["Sizes"]
-
-
-def _template() -> Any:
-    return load(str(TEMPLATES[1]))
+    return load(str(TEMPLATES[1]))["Resources"]
 
 
 def container() -> dict[str, Any]:
     """The one container of a task."""
     (only,) = resources()["TaskDefinition"]["Properties"]["ContainerDefinitions"]
     return dict(only)
+
+
+def secrets() -> list[dict[str, Any]]:
+    """What ECS takes from secrets for the container, where the parameters name them."""
+    _, given, _ = container()["Secrets"]["Fn::If"]
+    return list(given)
 
 
 def statements() -> dict[str, list[dict[str, Any]]]:
@@ -65,7 +62,7 @@ def variables() -> dict[str, set[str]]:
     in_file = re.findall(r"^#?([A-Z_]+)=", ENVIRONMENT_FILE.read_text(), flags=re.MULTILINE)
     return {
         DOCKERFILE.name: set(in_image),
-        TEMPLATES[1].name: {one["Name"] for one in container()["Environment"]},
+        TEMPLATES[1].name: {one["Name"] for one in (*container()["Environment"], *secrets())},
         UNIT.name: set(in_unit),
         ENVIRONMENT_FILE.name: set(in_file),
     }

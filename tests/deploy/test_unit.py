@@ -1,13 +1,16 @@
 """The systemd unit: understood, hardened, and told when the service is ready."""
 
 import os
+import re
+import shlex
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.files import UNIT
+from tests.deploy.files import ROOT, UNIT
 from tests.service.process import Service
 
 EXPOSURE_AT_MOST = 15  # tenths of 10, which is a unit without any protection
@@ -27,6 +30,16 @@ def test_the_unit_is_hardened() -> None:
     assert found.returncode == 0, found.stdout
 
 
+def test_the_command_for_operators_runs_as_the_service_does() -> None:
+    unit = dict(line.split("=", 1) for line in UNIT.read_text().splitlines() if re.match("[A-Z][A-Za-z]+=", line))
+    words = shlex.split((UNIT.parent / "dicomweb").read_text().partition("exec ")[2])
+    given = dict(word.removeprefix("--property=").split("=", 1) for word in words if word.startswith("--property="))
+    assert given.pop("User") == UNIT.stem  # what systemd calls a dynamic user without a name
+    assert given == {name: unit[name] for name in given}
+    assert {"CacheDirectory", "DynamicUser", "Environment", "EnvironmentFile", "WorkingDirectory"} <= given.keys()
+    assert words[-3:] == [*unit["ExecStart"].split(), "$@"]
+
+
 @pytest.mark.parametrize("abstract", [False, True])
 def test_the_service_tells_when_it_is_ready_and_when_it_stops(tmp_path: Path, *, abstract: bool) -> None:
     name = f"@notify-{os.getpid()}" if abstract else str(tmp_path / "notify")
@@ -40,3 +53,27 @@ def test_the_service_tells_when_it_is_ready_and_when_it_stops(tmp_path: Path, *,
         assert service.stop() == 0
         assert told.recv(100) == b"STOPPING=1"
         assert service.command("probe").returncode == 1
+
+
+NOBODY = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:9", "AWS_EC2_METADATA_DISABLED": "true"}
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+SECRET = {"DB_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:1:secret:index", "HOME": "/nowhere", **NOBODY}
+
+
+@pytest.mark.parametrize(
+    ("environment", "tried_again"),
+    [
+        pytest.param({"PORT": "none"}, False, id="a wrong setting"),
+        pytest.param({**SECRET, **KEYS}, True, id="Secrets Manager does not answer"),
+        pytest.param({**SECRET, "AWS_DEFAULT_REGION": "us-east-1"}, True, id="the role is not there yet"),
+    ],
+)
+def test_a_start_that_fails_is_tried_again_where_that_may_help(
+    tmp_path: Path, environment: dict[str, str], *, tried_again: bool
+) -> None:
+    command = [sys.executable, ROOT / "main.py"]
+    ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    (gives_up_at,) = re.findall(r"^RestartPreventExitStatus=(\d+)$", UNIT.read_text(), flags=re.MULTILINE)
+    assert (ended.returncode != int(gives_up_at)) is tried_again
+    assert len(ended.stderr.splitlines()) == 1
+    assert "StartLimitIntervalSec=0" in UNIT.read_text().splitlines()

@@ -58,10 +58,16 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Clinic:
 
 
 @pytest.fixture(scope="session")
-def clinic_service(clinic: Clinic, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that has it."""
+def clinic_root(clinic: Clinic, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An embedded data store that holds it."""
     root = tmp_path_factory.mktemp("clinic-store")
     Embedded(root).fill([clinic.folder])
-    service = Service(tmp_path_factory.mktemp("clinic-service"), {"DATASTORE_ROOT": str(root)})
+    return root
+
+
+@pytest.fixture(scope="session")
+def clinic_service(clinic_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that has it."""
+    service = Service(tmp_path_factory.mktemp("clinic-service"), {"DATASTORE_ROOT": str(clinic_root)})
     yield service
     service.stop()

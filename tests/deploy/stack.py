@@ -1,0 +1,98 @@
+"""A template with its parameters put in: every function resolved, every resource whose condition holds."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cfnlint.decode.cfn_yaml import load
+
+_PSEUDO = {
+    "AWS::AccountId": "111122223333",
+    "AWS::Partition": "aws",
+    "AWS::Region": "us-east-1",
+    "AWS::StackName": "dicomweb",
+    "AWS::URLSuffix": "amazonaws.com",
+}
+_NO_VALUE = object()
+
+
+class Stack:
+    """What CloudFormation would make; a reference to a resource is `<its name>`, to its attribute `<its name.it>`."""
+
+    def __init__(self, template: Path, parameters: Mapping[str, str]) -> None:
+        document: Any = load(str(template))
+        known = document["Parameters"]
+        assert parameters.keys() <= known.keys()
+        values = {name: str(parameters.get(name, one.get("Default"))) for name, one in known.items()}
+        self._values = {name: _typed(known[name]["Type"], text) for name, text in values.items()} | _PSEUDO
+        self._mappings = document.get("Mappings", {})
+        self._conditions = document.get("Conditions", {})
+        self._resources = document["Resources"].keys()
+        self.resources: dict[str, Any] = {
+            name: self._resolved(one["Properties"])
+            for name, one in document["Resources"].items()
+            if "Condition" not in one or self._holds(one["Condition"])
+        }
+
+    def _holds(self, condition: str) -> bool:
+        return bool(self._resolved(self._conditions[condition]))
+
+    def _resolved(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [value for value in map(self._resolved, node) if value is not _NO_VALUE]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1 and next(iter(node)) in self._functions:
+            ((name, argument),) = node.items()
+            return self._functions[name](self, argument)
+        pairs = {name: self._resolved(value) for name, value in node.items()}
+        return {name: value for name, value in pairs.items() if value is not _NO_VALUE}
+
+    def _reference(self, name: str) -> Any:
+        if name == "AWS::NoValue":
+            return _NO_VALUE
+        return f"<{name}>" if name in self._resources else self._values[name]
+
+    def _substituted(self, argument: Any) -> str:
+        text, own = argument if isinstance(argument, list) else (argument, {})
+        known = {name: self._resolved(value) for name, value in own.items()}
+
+        def value(found: "re.Match[str]") -> str:
+            name = found[1]
+            if name.partition(".")[0] in self._resources:
+                return f"<{name}>"
+            return str(known[name] if name in known else self._reference(name))
+
+        return re.sub(r"\$\{([^}]+)\}", value, text)
+
+    def _chosen(self, argument: Any) -> Any:
+        condition, then, otherwise = argument
+        return self._resolved(then if self._holds(condition) else otherwise)
+
+    def _found(self, argument: Any) -> Any:
+        name, first, second = argument
+        return self._mappings[name][self._resolved(first)][self._resolved(second)]
+
+    def _joined(self, argument: Any) -> str:
+        return str(argument[0]).join(self._resolved(argument[1]))
+
+    def _equal(self, argument: Any) -> bool:
+        first, second = self._resolved(argument)
+        return bool(first == second)
+
+    _functions: Mapping[str, Callable[["Stack", Any], Any]] = {
+        "Ref": _reference,
+        "Fn::GetAtt": lambda _, argument: f"<{'.'.join(argument)}>",
+        "Fn::Sub": _substituted,
+        "Fn::If": _chosen,
+        "Fn::FindInMap": _found,
+        "Fn::Join": _joined,
+        "Fn::Split": lambda self, argument: self._resolved(argument[1]).split(argument[0]),
+        "Fn::Equals": _equal,
+        "Fn::Not": lambda self, argument: not self._resolved(argument[0]),
+    }
+
+
+def _typed(kind: str, text: str) -> Any:
+    return text.split(",") if "List" in kind else text
