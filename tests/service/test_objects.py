@@ -103,6 +103,19 @@ def get(service: Service, studies: dict[str, Dataset]):
     return ask
 
 
+@pytest.fixture(scope="module")
+def by_uri(service: Service, studies: dict[str, Dataset]):
+    """Asks the URI service for an object by its name."""
+
+    def ask(name: str, headers: dict[str, str] | None = None, **parameters: str) -> requests.Response:
+        names = {"studyUID": "StudyInstanceUID", "seriesUID": "SeriesInstanceUID", "objectUID": "SOPInstanceUID"}
+        uids = {name_: str(studies[name][keyword].value) for name_, keyword in names.items()}
+        query = {"requestType": "WADO", **uids, **parameters}
+        return requests.get(f"{service.root}/wado", query, headers=headers or {}, timeout=60)
+
+    return ask
+
+
 @pytest.mark.parametrize(
     ("name", "accept", "media_type"),
     [
@@ -148,6 +161,62 @@ def test_a_report_is_read_in_its_character_set_and_runs_nothing(get) -> None:
     assert SCRIPT not in answer.text
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
     assert f"Größe {SCRIPT}" in get("report", "text/plain").text
+
+
+@pytest.mark.parametrize(
+    ("content_type", "answered"),
+    [
+        ("", "text/html; charset=utf-8"),
+        ("text/html", "text/html; charset=utf-8"),
+        ("image/jpeg,text/plain", "text/plain; charset=utf-8"),
+        ("application/dicom", "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"),
+    ],
+)
+def test_the_uri_service_has_the_same_reports(get, by_uri, content_type: str, answered: str) -> None:
+    answer = by_uri("report", contentType=content_type)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, answered)
+    if content_type != "application/dicom":
+        same = get("report", answered.partition(";")[0])
+        assert answer.content == same.content
+        assert answer.headers.get("Content-Security-Policy") == same.headers.get("Content-Security-Policy")
+    known = by_uri("report", {"If-None-Match": answer.headers["ETag"]}, contentType=content_type)
+    assert known.status_code == 304
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "answered"),
+    [
+        ("pdf", "application/pdf", "application/pdf"),
+        ("cda", "text/xml", "text/xml"),
+        ("ecg", "image/svg+xml", "image/svg+xml"),
+        ("ecg", "image/png", "image/png"),
+        ("ecg", "", "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"),
+        ("plan", "", "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"),
+    ],
+)
+def test_the_uri_service_has_what_else_is_rendered(by_uri, name: str, content_type: str, answered: str) -> None:
+    answer = by_uri(name, contentType=content_type)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, answered)
+    policy = answer.headers.get("Content-Security-Policy", "")
+    assert ("sandbox" in policy) == (content_type in ("text/xml", "image/svg+xml"))
+
+
+@pytest.mark.parametrize("name", ["pdf", "plan", "report"])
+def test_what_the_uri_service_cannot_render_is_406(by_uri, name: str) -> None:
+    assert by_uri(name, contentType="image/jpeg").status_code == 406
+
+
+def test_text_comes_in_the_charset_that_is_named(get, by_uri, service: Service, studies: dict[str, Dataset]) -> None:
+    latin = by_uri("report", contentType="text/plain", charset="ISO_IR 100")
+    assert latin.headers["Content-Type"] == "text/plain; charset=iso-8859-1"
+    assert latin.content.decode("iso-8859-1") == get("report", "text/plain").text
+    assert by_uri("report", contentType="text/plain", charset="us-ascii").status_code == 406
+    assert by_uri("report", contentType="text/plain", charset="klingon").status_code == 406
+    assert by_uri("report", contentType="application/dicom", charset="klingon").status_code == 200
+    study = f"{service.root}/studies/{studies['report'].StudyInstanceUID}"
+    same = requests.get(f"{study}/rendered?charset=ISO_IR%20100", headers={"Accept": "text/plain"}, timeout=60)
+    assert same.content == latin.content
+    assert latin.headers["ETag"] != by_uri("report", contentType="text/plain").headers["ETag"]
 
 
 def test_documents_are_what_was_encapsulated(get) -> None:

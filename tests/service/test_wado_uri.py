@@ -28,9 +28,9 @@ def _get(
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [(CT, "image/jpeg"), (MULTI_FRAME, "application/dicom"), (REPORT, "application/dicom")],
+    [(CT, "image/jpeg"), (MULTI_FRAME, "application/dicom"), (REPORT, "text/html")],
 )
-def test_an_image_is_a_picture_by_default_and_all_else_an_object(
+def test_an_image_is_a_picture_by_default_a_report_a_page_and_all_else_an_object(
     service: Service, samples: dict[str, Sample], name: str, expected: str
 ) -> None:
     answer = _get(service, samples[name])

@@ -32,7 +32,6 @@ _ALONE = "default-src 'none'; sandbox"
 POLICIES = {"text/html": CONTENT_SECURITY_POLICY, "text/xml": _ALONE, "image/svg+xml": _ALONE}
 """The Content-Security-Policy of what a browser would otherwise let run, or fetch, things."""
 
-_TEXT_TYPES = frozenset({"text/html", "text/plain"})
 _PADDED = frozenset({"text/xml", "model/obj", "model/mtl"})  # a NUL would make these ill-formed
 
 
@@ -71,11 +70,6 @@ def kind_of(sop_class_uid: str) -> Kind:
     """The kind of an object without pixel data."""
     node = f"{sop_class_uid.removeprefix(_STORAGE)}."
     return next((kind for family, kind in _KINDS if node.startswith(f"{family}.")), _OTHER)
-
-
-def content_type(media_type: str) -> str:
-    """What the bytes are labelled as."""
-    return f"{media_type}; charset=utf-8" if media_type in _TEXT_TYPES else media_type
 
 
 def document(instance: LocatedInstance, media_type: str) -> bytes:

@@ -13,12 +13,12 @@ from dicomweb.errors import NotAcceptable
 from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
 from wado.locate import LocatedInstance, Locator
+from wado.rendered.charset import Charsets
 from wado.rendered.draw import IMPLEMENTATION, MOST_ANIMATED_FRAMES, Picture, render
 from wado.rendered.objects import (
     POLICIES,
     ObjectPicture,
     ObjectThumbnail,
-    content_type,
     document,
     kind_of,
     render_object,
@@ -119,6 +119,7 @@ class Pictures:
         if not kind.offers:
             raise NotAcceptable("there is no image to draw")
         media_type = _accept().choose(kind.offers, single=True, multipart=False).offer.media_type
+        charsets = Charsets.from_parameter(request.args.get("charset"))
 
         def make() -> Response:
             if kind.stored:
@@ -126,11 +127,11 @@ class Pictures:
             else:
                 picture = ObjectPicture(_head(instance), root, media_type)
                 body = self.fetchers.run(instance.prepared.sop_instance_uid, render_object, picture)
-            response = respond.single(body, content_type(media_type))
+            response = respond.single(*charsets.labelled(body, media_type))
             response.headers.update({"Content-Security-Policy": POLICIES[media_type]} if media_type in POLICIES else {})
             return response
 
-        tag = entity_tag("rendered", IMPLEMENTATION, root, instance.state, media_type)
+        tag = entity_tag("rendered", IMPLEMENTATION, root, instance.state, media_type, charsets)
         return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
 
     def _icon(self, instance: LocatedInstance, rendering: Rendering, media_type: str) -> Response:

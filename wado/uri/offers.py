@@ -2,26 +2,38 @@
 
 from ahi.prepared import BulkValue, PreparedInstance
 from dicomweb.transfer_syntax import transfer_syntax
+from wado.rendered.objects import kind_of
 from wado.representation import DICOM, RENDERED_OFFERS, Accept, Kind, Offer
 
 _DOCUMENT = "00420011"
 
 
 def choose_offer(prepared: PreparedInstance, accept: Accept, frame_number: int | None) -> Offer:
-    """A picture by default of one frame, the DICOM object of all else; NotAcceptable if the client takes neither.
+    """By default a picture of one frame, a page of a report, and of all else the DICOM object.
 
-    An object without pixel data comes as Explicit VR Little Endian whatever transfer syntax is named.
+    NotAcceptable if the client takes none. An object without pixel data comes as Explicit VR Little Endian whatever
+    transfer syntax is named.
     """
     kind = Kind.of(prepared)
     files = tuple(offer for offer in kind.files if offer.media_type == DICOM)
-    video = transfer_syntax(prepared.transfer_syntax_uid).video
-    pictures = RENDERED_OFFERS if prepared.frames and prepared.pixels and not video else ()
-    one_frame = len(prepared.frames) == 1 or frame_number is not None
-    document = document_of(prepared)
-    natural = (Offer(document.media_type),) if document and document.media_type else ()
-    offers = (*pictures, *files) if one_frame else (*files, *pictures)
+    rendered = _rendered(prepared)
+    is_text = any(offer.media_type == "text/plain" for offer in rendered)
+    one_frame = len(prepared.frames) == 1 or (kind.has_frames and frame_number is not None)
+    offers = (*rendered, *files) if one_frame or is_text else (*files, *rendered)
     taken = accept if kind.has_frames else accept.in_any_syntax
-    return taken.choose((*offers, *natural), single=True, multipart=False).offer
+    return taken.choose(offers, single=True, multipart=False).offer
+
+
+def _rendered(prepared: PreparedInstance) -> tuple[Offer, ...]:
+    """Pictures of an image, the document that is encapsulated, or what else the object can be rendered as."""
+    if prepared.frames:
+        video = transfer_syntax(prepared.transfer_syntax_uid).video
+        return RENDERED_OFFERS if prepared.pixels and not video else ()
+    document = document_of(prepared)
+    if document:
+        return (Offer(document.media_type),) if document.media_type else ()
+    kind = kind_of(prepared.sop_class_uid)
+    return () if kind.stored else kind.offers
 
 
 def document_of(prepared: PreparedInstance) -> BulkValue | None:

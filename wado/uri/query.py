@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from dicomweb.accept import ANYTHING, MediaRange, parse_accept
 from dicomweb.errors import BadRequest
 from dicomweb.uids import parse_uid
+from wado.rendered.charset import Charsets
 from wado.representation import DICOM, Accept
 from wado.target import Target, parse_frame_numbers
 from wado.uri.rendering import Rendering
@@ -23,6 +24,7 @@ class UriQuery:
     transfer_syntax: str | None
     frame_number: int | None
     rendering: Rendering
+    charsets: Charsets
 
     @classmethod
     def from_parameters(cls, parameters: Iterable[tuple[str, str]]) -> "UriQuery":
@@ -42,6 +44,7 @@ class UriQuery:
             _transfer_syntax(values.get("transferSyntax")),
             _frame_number(values.get("frameNumber")),
             Rendering.from_values(values),
+            Charsets.from_parameter(values.get("charset")),
         )
 
     def accept(self, header: str | None) -> Accept:

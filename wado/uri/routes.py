@@ -13,7 +13,9 @@ from dicomweb.errors import BadRequest
 from dicomweb.parameters import parse_parameters
 from wado.locate import LocatedInstance, Locator
 from wado.part10 import Part10, fetch_for
+from wado.rendered.charset import Charsets
 from wado.rendered.draw import Picture, render
+from wado.rendered.objects import POLICIES, ObjectPicture, render_object
 from wado.rendered.parameters import parse_rendering
 from wado.representation import DICOM, Offer
 from wado.uri.offers import choose_offer, document_of
@@ -30,20 +32,24 @@ def blueprint(service: "UriService") -> Blueprint:
 
 @dataclass(frozen=True)
 class UriService:
-    """The view function, and what it uses."""
+    """The view function, and what it uses; `public_root` is the URL that this client knows the service by."""
 
     locator: Locator
     stored: Frames
     fetchers: Fetchers
+    public_root: Callable[[], str]
 
     def retrieve(self) -> Response:
-        """An object, its document, or a picture of one of its frames."""
+        """An object, its document, the report that it is, or a picture of one of its frames."""
         query = UriQuery.from_parameters(parse_parameters(request.query_string))
         instance = self.locator.instance(query.target)
         offer = choose_offer(instance.prepared, query.accept(request.headers.get("Accept")), query.frame_number)
         make, facts = self._maker(instance, offer, query)
         tag = entity_tag("uri", offer, instance.state, facts)
-        return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", lambda: make(tag))
+        response = respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", lambda: make(tag))
+        if offer.media_type in POLICIES:
+            response.headers["Content-Security-Policy"] = POLICIES[offer.media_type]
+        return response
 
     def _maker(
         self, instance: LocatedInstance, offer: Offer, query: UriQuery
@@ -55,6 +61,9 @@ class UriService:
         if document and offer.media_type == document.media_type:
             body = instance.image_set.block(document.where)
             return lambda tag: _ranged(body, offer, tag), None
+        if not instance.prepared.frames:
+            picture = ObjectPicture(_head(instance), self.public_root(), offer.media_type)
+            return lambda _tag: self._object(instance, picture, query.charsets), (picture.root, query.charsets)
         number, count = query.frame_number or 1, len(instance.prepared.frames)
         if number > count:
             raise BadRequest(f"frameNumber is beyond the last of {count} frames")
@@ -65,19 +74,27 @@ class UriService:
         chunks = file.chunks(fetch_for([file], self.stored)(file))
         return respond.stream(chunks, offer.content_type, file.length_bytes)
 
+    def _object(self, instance: LocatedInstance, picture: ObjectPicture, charsets: Charsets) -> Response:
+        body = self.fetchers.run(instance.prepared.sop_instance_uid, render_object, picture)
+        return respond.single(*charsets.labelled(body, picture.media_type))
+
     def _picture(self, instance: LocatedInstance, frame_number: int, offer: Offer, rendering: Rendering) -> Response:
         pixels = instance.prepared.pixels
         asked = rendering.parameters(pixels.rows, pixels.columns) if pixels else {}
         drawn, _ = parse_rendering(asked.items())
         reference = instance.frame(frame_number)
-        head = instance.image_set.block(instance.prepared.native_head)
-        picture = Picture((reference,), (frame_number,), head, offer.media_type, drawn)
+        picture = Picture((reference,), (frame_number,), _head(instance), offer.media_type, drawn)
         body = self.fetchers.run(reference.frame.frame_id, render, picture)
         response = respond.single(body, offer.content_type)
         for name in asked:
             if name == "presentationUID":
                 response.headers.add("Warning", f'299 - "not applied: {name}"')
         return response
+
+
+def _head(instance: LocatedInstance) -> bytes:
+    """Its data set up to the pixel data."""
+    return instance.image_set.block(instance.prepared.native_head)
 
 
 def _ranged(body: bytes, offer: Offer, tag: str) -> Response:

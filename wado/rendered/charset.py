@@ -1,0 +1,84 @@
+"""The character set of what is rendered as text (PS3.18 Section 8.3.2): `charset` names what the client reads."""
+
+from dataclasses import dataclass
+
+from dicomweb.errors import NotAcceptable
+
+_TERMS = {  # IANA name: the Python codec, and the Defined Term of PS3.3 Section C.12.1.1.2
+    "utf-8": ("utf_8", "ISO_IR 192"),
+    "us-ascii": ("ascii", "ISO_IR 6"),
+    "iso-8859-1": ("iso8859_1", "ISO_IR 100"),
+    "iso-8859-2": ("iso8859_2", "ISO_IR 101"),
+    "iso-8859-3": ("iso8859_3", "ISO_IR 109"),
+    "iso-8859-4": ("iso8859_4", "ISO_IR 110"),
+    "iso-8859-5": ("iso8859_5", "ISO_IR 144"),
+    "iso-8859-6": ("iso8859_6", "ISO_IR 127"),
+    "iso-8859-7": ("iso8859_7", "ISO_IR 126"),
+    "iso-8859-8": ("iso8859_8", "ISO_IR 138"),
+    "iso-8859-9": ("iso8859_9", "ISO_IR 148"),
+    "iso-8859-15": ("iso8859_15", "ISO_IR 203"),
+    "tis-620": ("tis_620", "ISO_IR 166"),
+    "gb18030": ("gb18030", "GB18030"),
+    "gbk": ("gbk", "GBK"),
+    "shift_jis": ("shift_jis", "ISO_IR 13"),
+}
+_NAMES = {key: name for name, (_, term) in _TERMS.items() for key in (name, term.lower())} | {"utf8": "utf-8"}
+_UTF_8 = "utf-8"
+_HTML, _PLAIN = "text/html", "text/plain"
+_META = '<meta charset="utf-8">'
+
+
+@dataclass(frozen=True)
+class Charsets:
+    """IANA names of character sets, best first: what we know of those that the client named."""
+
+    names: tuple[str, ...] = (_UTF_8,)
+
+    @classmethod
+    def from_parameter(cls, text: str | None) -> "Charsets":
+        """From a list of IANA names or DICOM terms, with or without q values."""
+        entries = [entry.split(";") for entry in (text or "*").lower().split(",")]
+        weighed = [(_quality(parameters), name.strip()) for name, *parameters in entries]
+        best_first = [name for quality, name in sorted(weighed, key=lambda one: -one[0]) if quality > 0]
+        names = [_UTF_8 if name == "*" else _NAMES.get(name) for name in best_first]
+        return cls(tuple(dict.fromkeys(name for name in names if name)))
+
+    def labelled(self, body: bytes, media_type: str) -> tuple[bytes, str]:
+        """Rendered text, which is UTF-8, in the first of the character sets that has all of it, and its Content-Type.
+
+        HTML goes into each of them, by character references. What is no rendered text stays as it is. NotAcceptable
+        where no name was known, or where none of them has all characters.
+        """
+        if media_type not in (_HTML, _PLAIN):
+            return body, media_type
+        for name in self.names:
+            encoded = _encoded(body, media_type, name)
+            if encoded is not None:
+                return encoded, f"{media_type}; charset={name}"
+        if not self.names:
+            raise NotAcceptable(f"the charset is not offered; offered: {', '.join(_TERMS)}")
+        raise NotAcceptable("the text has characters that the charset lacks; utf-8 has all")
+
+
+def _encoded(body: bytes, media_type: str, name: str) -> bytes | None:
+    """None where the character set lacks a character of plain text."""
+    if name == _UTF_8:
+        return body
+    codec, text = _TERMS[name][0], body.decode()
+    if media_type == _HTML:
+        return text.replace(_META, f'<meta charset="{name}">', 1).encode(codec, "xmlcharrefreplace")
+    try:
+        return text.encode(codec)
+    except UnicodeEncodeError:
+        return None
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, number = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(number)
+            except ValueError:
+                return 1.0
+    return 1.0
