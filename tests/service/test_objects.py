@@ -19,7 +19,6 @@ from pydicom.uid import (
     EncapsulatedCDAStorage,
     EncapsulatedPDFStorage,
     ExplicitVRLittleEndian,
-    GrayscaleSoftcopyPresentationStateStorage,
     generate_uid,
 )
 
@@ -52,7 +51,6 @@ def objects() -> dict[str, Dataset]:
         "pdf": pdf,
         "cda": cda,
         "ecg": dcmread(get_testdata_file("waveform_ecg.dcm")),
-        "presentation": made(SOPClassUID=GrayscaleSoftcopyPresentationStateStorage, Modality="PR"),
         "plan": dcmread(get_testdata_file("rtplan.dcm")),
     }
 
@@ -142,7 +140,6 @@ def test_an_object_comes_as_the_type_that_is_accepted(get, name: str, accept: st
         ("report", "image/jpeg"),
         ("pdf", "text/html"),
         ("ecg", "text/html"),
-        ("presentation", "*/*"),
         ("plan", "*/*"),
     ],
 )

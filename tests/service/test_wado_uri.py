@@ -78,6 +78,7 @@ def test_a_report_has_one_transfer_syntax_whatever_is_asked_for(service: Service
         (CT, {"studyUID": "1.2.3"}, 404),
         (CT, {"seriesUID": "1.2.3"}, 404),
         (CT, {"objectUID": "1.2.3"}, 404),
+        (CT, {"presentationUID": "1.2.3", "presentationSeriesUID": "1.2"}, 404),
         (CT, {"frameNumber": "2"}, 400),
         (CT, {"frameNumber": "0"}, 400),
         (CT, {"anonymize": "yes"}, 400),
@@ -112,9 +113,3 @@ def test_the_rendering_parameters_count(service: Service, samples: dict[str, Sam
     assert (drawn.status_code, "Warning" in drawn.headers) == (200, False)
     assert Image.open(BytesIO(drawn.content)).size == (64, 64)
     assert Image.open(BytesIO(plain.content)).size == (128, 128)
-
-
-def test_what_is_not_applied_is_told(service: Service, samples: dict[str, Sample]) -> None:
-    answer = _get(service, samples[CT], presentationUID="1.2.3", presentationSeriesUID="1.2")
-    assert answer.status_code == 200
-    assert answer.headers["Warning"] == '299 - "not applied: presentationUID"'

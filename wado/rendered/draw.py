@@ -23,6 +23,7 @@ from wado.rendered.grey import Stored, grey_levels
 from wado.rendered.groups import of_frame
 from wado.rendered.overlay import overlay_mask
 from wado.rendered.parameters import Rendering
+from wado.rendered.presentation.present import Presentation
 from wado.rendered.values import number, parse_head, quietly, text
 
 IMPLEMENTATION = "2"
@@ -35,7 +36,7 @@ _USUAL_FRAME_MS = 100.0
 @dataclass(frozen=True)
 class Picture:
     """What to draw: frames of one instance with their numbers, several for an animation; the data set that says how (up
-    to PixelData, Explicit VR LE), as which media type.
+    to PixelData, Explicit VR LE), as which media type. `state` is the data set of a presentation state to apply.
     """
 
     frames: tuple[FrameReference, ...]
@@ -43,13 +44,14 @@ class Picture:
     head: bytes
     media_type: str
     rendering: Rendering = Rendering()
+    state: bytes = b""
 
     @property
     def cache_name(self) -> str:
         """Changes with everything that changes the picture."""
-        facts = repr((IMPLEMENTATION, self.frame_numbers, self.media_type, self.rendering)).encode() + self.head
+        facts = repr((IMPLEMENTATION, self.frame_numbers, self.media_type, self.rendering, len(self.state))).encode()
         frame_id = self.frames[0].frame.frame_id
-        return f"rendered/{frame_id[:2]}/{frame_id}.{hashlib.sha256(facts).hexdigest()[:32]}"
+        return f"rendered/{frame_id[:2]}/{frame_id}.{hashlib.sha256(facts + self.state + self.head).hexdigest()[:32]}"
 
 
 def render(workshop: Workshop, picture: Picture) -> bytes:
@@ -65,10 +67,14 @@ def render(workshop: Workshop, picture: Picture) -> bytes:
 
 def _drawn(workshop: Workshop, picture: Picture) -> bytes:
     data_set, rendering = _parsed(picture.head), picture.rendering
+    state = _parsed(picture.state) if picture.state else None
     images = []
     for reference, frame_number in zip(picture.frames, picture.frame_numbers, strict=True):
-        images.append(_frame(workshop, reference, of_frame(data_set, frame_number), frame_number, rendering))
-    profiled = [in_colour_space(image, icc_profile(data_set), rendering.icc_profile) for image in images]
+        of_one = of_frame(data_set, frame_number)
+        presentation = Presentation(state, of_one, frame_number) if state else None
+        images.append(_frame(workshop, reference, of_one, frame_number, rendering, presentation))
+    profile = (icc_profile(state) if state else None) or icc_profile(data_set)
+    profiled = [in_colour_space(image, profile, rendering.icc_profile) for image in images]
     pictures = [image for image, _ in profiled]
     if rendering.annotation:
         pictures = [annotate(image, data_set, rendering.annotation) for image in pictures]
@@ -82,18 +88,31 @@ def _parsed(head: bytes) -> Dataset:
 
 
 def _frame(
-    workshop: Workshop, reference: FrameReference, data_set: Dataset, frame_number: int, rendering: Rendering
+    workshop: Workshop,
+    reference: FrameReference,
+    data_set: Dataset,
+    frame_number: int,
+    rendering: Rendering,
+    presentation: Presentation | None,
 ) -> Image.Image:
     pixels = reference.pixels
     if pixels is None:
         raise NotAcceptable("the instance has no pixels to draw")
-    aspect = pixel_aspect(data_set)
-    scale = needed_scale(pixels.columns, pixels.rows, aspect, rendering.viewport)
-    reduced = reduced_frame(workshop, reference, scale) if scale < 1 and _may_be_reduced(data_set) else None
+    aspect, placement = pixel_aspect(data_set), None
+    if presentation:
+        data_set, placement = (
+            presentation.data_set,
+            presentation.placement(pixels.columns, pixels.rows, rendering.viewport),
+        )
+    scale = placement.scale if placement else needed_scale(pixels.columns, pixels.rows, aspect, rendering.viewport)
+    exact = (presentation and presentation.exact) or not _may_be_reduced(data_set)
+    reduced = reduced_frame(workshop, reference, scale) if scale < 1 and not exact else None
     native, shape = reduced or (native_frame(workshop, reference), pixels)
     samples = pixel_array(native, shape)
     samples = within_bits(samples, Stored.of(data_set, samples)) if reduced else samples
     image = Image.fromarray(draw(samples, data_set, frame_number, rendering))
+    if presentation and placement:
+        return presentation.picture(image, samples, placement)
     return fitted(image, pixels.columns, pixels.rows, aspect, rendering.viewport)
 
 

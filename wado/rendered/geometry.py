@@ -24,7 +24,7 @@ def pixel_aspect(data_set: Dataset) -> float:
     return 1.0
 
 
-def source_box(region: Region, columns: int, rows: int) -> Box:
+def source_box(region: Region, columns: float, rows: float) -> Box:
     """Left, upper, right and lower edge of the region inside the image; BadRequest where none of it is."""
     right = columns if region.width is None else min(region.x + region.width, columns)
     lower = rows if region.height is None else min(region.y + region.height, rows)

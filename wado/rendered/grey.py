@@ -99,7 +99,11 @@ def _levels(
         levels = _stretched(own.of(values).astype(np.float64), 0, 2**own.bits - 1)
     else:
         levels = _stretched(values, *automatic_range(values, stored, data_set, present))
-    return 255 - levels if _is_inverted(data_set) else levels
+    table = Lut.from_item(item(data_set, "PresentationLUTSequence"), signed=False)
+    if table:  # its input is all that the VOI LUT can give (PS3.3 Section C.11.6)
+        levels = table.of(levels / 255 * (len(table.entries) - 1) + table.first) / (2**table.bits - 1) * 255
+    grey: Grey = np.rint(levels).astype(np.uint8)
+    return 255 - grey if _is_inverted(data_set) else grey
 
 
 def _own_transformation(data_set: Dataset, rendering: Rendering) -> Window | Lut | None:
@@ -120,12 +124,12 @@ def own_windows(data_set: Dataset) -> list[Window]:
     return [one for one in windows if (one.width > 0 if one.function == "LINEAR_EXACT" else one.width >= 1)]
 
 
-def windowed(values: Values, window: Window) -> Grey:
-    """A window over modality values (PS3.3 Section C.11.2.1.2.1, C.11.2.1.3)."""
+def windowed(values: Values, window: Window) -> Values:
+    """A window over modality values, 0 to 255 (PS3.3 Section C.11.2.1.2.1, C.11.2.1.3)."""
     match window.function:
         case "SIGMOID":
             steepness = -4 * (np.nan_to_num(values) - window.center) / window.width
-            levels: Grey = np.rint(255 / (1 + np.exp(steepness.clip(-700, 700)))).astype(np.uint8)
+            levels: Values = 255 / (1 + np.exp(steepness.clip(-700, 700)))
             return levels
         case "LINEAR_EXACT":
             return _stretched(values, window.center - window.width / 2, window.center + window.width / 2)
@@ -163,13 +167,14 @@ def _padding(stored: Samples, data_set: Dataset) -> npt.NDArray[np.bool_]:
     return (stored >= low) & (stored <= high)
 
 
-def _stretched(values: Values, lowest: float, highest: float) -> Grey:
-    """Black up to `lowest`, white from `highest`; what is no number is black."""
+def _stretched(values: Values, lowest: float, highest: float) -> Values:
+    """Black, 0, up to `lowest`; white, 255, from `highest`; what is no number is black."""
     if highest <= lowest:
-        return np.where(values > lowest, 255, 0).astype(np.uint8)
+        return np.where(values > lowest, 255.0, 0.0)
     inside = np.nan_to_num(values, nan=lowest).clip(lowest, highest)
     half = highest / 2 - lowest / 2  # the whole may be more than a double can hold
-    return np.rint((inside / 2 - lowest / 2) / half * 255).astype(np.uint8)
+    levels: Values = (inside / 2 - lowest / 2) / half * 255
+    return levels
 
 
 def _is_inverted(data_set: Dataset) -> bool:

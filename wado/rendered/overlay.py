@@ -10,7 +10,9 @@ from wado.rendered.values import integer, numbers, value
 
 Mask = npt.NDArray[np.bool_]
 
-_GROUPS = range(0x6000, 0x601F, 2)
+GROUPS = range(0x6000, 0x601F, 2)
+"""The groups of overlay planes."""
+
 _ROWS, _COLUMNS, _FRAMES, _ORIGIN, _FIRST_FRAME = 0x0010, 0x0011, 0x0015, 0x0050, 0x0051
 _BITS_ALLOCATED, _BIT_POSITION, _DATA = 0x0100, 0x0102, 0x3000
 
@@ -21,14 +23,15 @@ def overlay_mask(data_set: Dataset, samples: npt.NDArray[Any], frame_number: int
     `samples` are the stored values (rows, columns): overlays of older images are in their unused bits.
     """
     found: Mask | None = None
-    for group in _GROUPS:
-        plane = _plane(data_set, group, samples, frame_number)
+    for group in GROUPS:
+        plane = overlay_plane(data_set, group, samples, frame_number)
         if plane is not None:
             found = plane if found is None else found | plane
     return found
 
 
-def _plane(data_set: Dataset, group: int, samples: npt.NDArray[Any], frame_number: int) -> Mask | None:
+def overlay_plane(data_set: Dataset, group: int, samples: npt.NDArray[Any], frame_number: int) -> Mask | None:
+    """Where the overlay of one group is, as `overlay_mask` has it."""
     rows, columns = (_integer(data_set, group, element) for element in (_ROWS, _COLUMNS))
     if rows <= 0 or columns <= 0:
         return None

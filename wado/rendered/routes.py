@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 from ahi.fetchers import Fetchers, Pending
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
-from dicomweb.errors import NotAcceptable
+from dicomweb.errors import BadRequest, NotAcceptable, NotFound
 from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
 from wado.locate import LocatedInstance, Locator
@@ -25,6 +25,8 @@ from wado.rendered.objects import (
     render_thumbnail,
 )
 from wado.rendered.parameters import Rendering, parse_rendering, thumbnail
+from wado.rendered.presentation.references import SOP_CLASSES as STATES
+from wado.rendered.presentation.shown import find_shown
 from wado.representation import GIF, RENDERED_OFFERS, THUMBNAIL_OFFERS, Accept, Chosen
 from wado.target import Target, parse_frame_numbers
 
@@ -52,6 +54,18 @@ class Shot:
     instance: LocatedInstance
     number: int
 
+    @property
+    def path(self) -> str:
+        """Where its picture is, below the service root."""
+        return f"{self.instance.path}/frames/{self.number}/rendered"
+
+    def path_by(self, state: LocatedInstance) -> str:
+        """Where its picture is as a presentation state shows it: WADO-URI has a name for that."""
+        uids = (state.study_instance_uid, self.instance.series_instance_uid, self.instance.prepared.sop_instance_uid)
+        image = "/wado?requestType=WADO&studyUID={}&seriesUID={}&objectUID={}".format(*uids)
+        by = f"presentationSeriesUID={state.series_instance_uid}&presentationUID={state.prepared.sop_instance_uid}"
+        return f"{image}&frameNumber={self.number}&{by}"
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -68,7 +82,8 @@ class Pictures:
         located = self._located(target, numbers)
         shots = _frames(located[0], numbers) if numbers else _all_frames(located)
         if not shots:
-            return self._object(located)
+            instance = _drawable(located)
+            return self._state(instance, rendering) if _is_state(instance) else self._object(instance)
         chosen = _accept().choose(RENDERED_OFFERS, single=True)
         answer = self._answer(shots, _standing_for(target, located, numbers), chosen, rendering)
         return respond.warned(answer, [f"annotation {word} is not supported" for word in unknown])
@@ -81,40 +96,59 @@ class Pictures:
         shots = _frames(located[0], numbers) if numbers else _all_frames(located)
         chosen = _accept().choose(THUMBNAIL_OFFERS, single=True, multipart=False)
         if not shots:
-            return self._icon(located[0], rendering, chosen.offer.media_type)
+            return self._stand_in(located[0], rendering, chosen)
         return self._answer(shots, 0 if numbers else _middle_of_largest(shots), chosen, rendering)
 
     def _located(self, target: Target, numbers: Sequence[int] | None) -> list[LocatedInstance]:
         """The instances of the target; the one that has the frames, where these are named."""
         return [self.locator.instance_with_frames(target, numbers)] if numbers else self.locator.instances(target)
 
-    def _answer(self, shots: Sequence[Shot], index: int, chosen: Chosen, rendering: Rendering) -> Response:
-        """All pictures in multipart, or an animation, where that is what was agreed on; else the one of the index."""
+    def _state(self, state: LocatedInstance, rendering: Rendering) -> Response:
+        """The images that a presentation state is for, as it shows them: the first, or in multipart all."""
+        if rendering.window:
+            raise BadRequest("a window cannot be given together with a presentation state")
+        shown = find_shown(self.locator, self.fetchers, state)
+        chosen = _accept().choose(RENDERED_OFFERS, single=True)
+        answer = self._answer([Shot(*frame) for frame in shown.frames], 0, chosen, rendering, state)
+        warning = f"{shown.missing} of the images that the presentation state is for are not stored here"
+        return respond.warned(answer, [warning] if shown.missing else [])
+
+    def _answer(
+        self,
+        shots: Sequence[Shot],
+        index: int,
+        chosen: Chosen,
+        rendering: Rendering,
+        state: LocatedInstance | None = None,
+    ) -> Response:
+        """All pictures in multipart, or an animation, where that is what was agreed on; else the one of the index.
+
+        `state` is a presentation state that they are shown by.
+        """
         media_type = chosen.offer.media_type
         one_instance = len({shot.instance.state for shot in shots}) == 1
         if chosen.multipart:
-            drawn = [_picture([shot], media_type, rendering) for shot in shots]
+            drawn = [_picture([shot], media_type, rendering, state) for shot in shots]
         elif media_type == GIF and one_instance and 1 < len(shots) <= MOST_ANIMATED_FRAMES:
-            drawn = [_picture(shots, media_type, rendering)]
+            drawn = [_picture(shots, media_type, rendering, state)]
         else:
-            drawn = [_picture([shots[index]], media_type, rendering)]
+            drawn = [_picture([shots[index]], media_type, rendering, state)]
         states = [shot.instance.state for shot in shots] if len(drawn) > 1 else [shots[index].instance.state]
         root = self.public_root()
         facts = (chosen, rendering, root if chosen.multipart else None, [one.frame_numbers for one in drawn], states)
-        tag = entity_tag("rendered", IMPLEMENTATION, *facts)
+        tag = entity_tag("rendered", IMPLEMENTATION, *facts, state.state if state else None)
 
         def make() -> Response:
             if not chosen.multipart:
                 (picture,) = drawn
                 return respond.single(self.fetchers.run(_route(picture), render, picture), media_type)
-            locations = [f"{root}{shot.instance.path}/frames/{shot.number}/rendered" for shot in shots]
+            locations = [root + (shot.path_by(state) if state else shot.path) for shot in shots]
             return respond.multipart(self._parts(drawn, locations), media_type, tag)
 
         return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
 
-    def _object(self, located: Sequence[LocatedInstance]) -> Response:
-        """What is no image, as the document or the drawing that its kind has: the first that has one."""
-        instance = next((one for one in located if kind_of(one.prepared.sop_class_uid).offers), located[0])
+    def _object(self, instance: LocatedInstance) -> Response:
+        """What is no image, as the document or the drawing that its kind has."""
         kind, root = kind_of(instance.prepared.sop_class_uid), self.public_root()
         if not kind.offers:
             raise NotAcceptable("there is no image to draw")
@@ -133,6 +167,16 @@ class Pictures:
 
         tag = entity_tag("rendered", IMPLEMENTATION, root, instance.state, media_type, charsets)
         return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
+
+    def _stand_in(self, instance: LocatedInstance, rendering: Rendering, chosen: Chosen) -> Response:
+        """The thumbnail of what is no image: of a presentation state the first image that it shows, else an icon."""
+        if _is_state(instance):
+            try:
+                shown = find_shown(self.locator, self.fetchers, instance)
+            except NotFound:
+                return self._icon(instance, rendering, chosen.offer.media_type)
+            return self._answer([Shot(*shown.frames[0])], 0, chosen, rendering, instance)
+        return self._icon(instance, rendering, chosen.offer.media_type)
 
     def _icon(self, instance: LocatedInstance, rendering: Rendering, media_type: str) -> Response:
         sides = (rendering.viewport.columns, rendering.viewport.rows)
@@ -171,15 +215,25 @@ def _route(picture: Picture) -> str:
     return picture.frames[0].frame.frame_id
 
 
-def _picture(shots: Sequence[Shot], media_type: str, rendering: Rendering) -> Picture:
+def _picture(shots: Sequence[Shot], media_type: str, rendering: Rendering, state: LocatedInstance | None) -> Picture:
     instance = shots[0].instance
     references = tuple(instance.frame(shot.number) for shot in shots)
-    return Picture(references, tuple(shot.number for shot in shots), _head(instance), media_type, rendering)
+    numbers, how = tuple(shot.number for shot in shots), _head(state) if state else b""
+    return Picture(references, numbers, _head(instance), media_type, rendering, how)
 
 
 def _head(instance: LocatedInstance) -> bytes:
     """Its data set up to the pixel data."""
     return instance.image_set.block(instance.prepared.native_head)
+
+
+def _drawable(located: Sequence[LocatedInstance]) -> LocatedInstance:
+    """The first that can be rendered, without pixels as it is; else the first."""
+    return next((one for one in located if _is_state(one) or kind_of(one.prepared.sop_class_uid).offers), located[0])
+
+
+def _is_state(instance: LocatedInstance) -> bool:
+    return instance.prepared.sop_class_uid in STATES
 
 
 def _frames(instance: LocatedInstance, numbers: Sequence[int]) -> list[Shot]:

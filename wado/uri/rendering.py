@@ -49,7 +49,7 @@ class Rendering:
     def parameters(self, rows: int, columns: int) -> dict[str, str]:
         """The same as query parameters of WADO-RS (PS3.18 Table 8.3.5-1) for an image of so many rows and columns.
 
-        A presentation state, which WADO-RS has no parameter for, keeps its name.
+        WADO-RS has none for a presentation state.
         """
         given: dict[str, str] = {}
         if self.window:
@@ -60,8 +60,6 @@ class Rendering:
             given["quality"] = str(self.quality)
         if self.annotation:
             given["annotation"] = ",".join(self.annotation)
-        if self.presentation:
-            given["presentationUID"] = self.presentation[0]
         return given
 
     def _viewport(self, rows: int, columns: int) -> tuple[int, ...]:

@@ -17,7 +17,11 @@ from wado.rendered.charset import Charsets
 from wado.rendered.draw import Picture, render
 from wado.rendered.objects import POLICIES, ObjectPicture, render_object
 from wado.rendered.parameters import parse_rendering
+from wado.rendered.presentation.present import find_shown_size
+from wado.rendered.presentation.references import SOP_CLASSES as STATES
+from wado.rendered.presentation.shown import is_for
 from wado.representation import DICOM, Offer
+from wado.target import Target
 from wado.uri.offers import choose_offer, document_of
 from wado.uri.query import UriQuery
 from wado.uri.rendering import Rendering
@@ -67,7 +71,21 @@ class UriService:
         number, count = query.frame_number or 1, len(instance.prepared.frames)
         if number > count:
             raise BadRequest(f"frameNumber is beyond the last of {count} frames")
-        return lambda _tag: self._picture(instance, number, offer, query.rendering), (number, query.rendering)
+        state = self._state(instance, number, query)
+        facts = (number, query.rendering, state.state if state else None)
+        return lambda _tag: self._picture(instance, number, offer, query.rendering, state), facts
+
+    def _state(self, image: LocatedInstance, frame_number: int, query: UriQuery) -> LocatedInstance | None:
+        """The presentation state that is asked for; BadRequest where it is not for the frame."""
+        if query.rendering.presentation is None:
+            return None
+        instance, series = query.rendering.presentation
+        state = self.locator.instance(Target(image.study_instance_uid, series, instance))
+        if state.prepared.sop_class_uid not in STATES:
+            raise BadRequest("presentationUID is not that of a grayscale or color softcopy presentation state")
+        if not is_for(self.fetchers, state, image, frame_number):
+            raise BadRequest("the presentation state is not for this image")
+        return state
 
     def _file(self, instance: LocatedInstance, offer: Offer) -> Response:
         file = Part10(instance, offer, self.stored)
@@ -78,18 +96,22 @@ class UriService:
         body = self.fetchers.run(instance.prepared.sop_instance_uid, render_object, picture)
         return respond.single(*charsets.labelled(body, picture.media_type))
 
-    def _picture(self, instance: LocatedInstance, frame_number: int, offer: Offer, rendering: Rendering) -> Response:
-        pixels = instance.prepared.pixels
-        asked = rendering.parameters(pixels.rows, pixels.columns) if pixels else {}
-        drawn, _ = parse_rendering(asked.items())
-        reference = instance.frame(frame_number)
-        picture = Picture((reference,), (frame_number,), _head(instance), offer.media_type, drawn)
-        body = self.fetchers.run(reference.frame.frame_id, render, picture)
-        response = respond.single(body, offer.content_type)
-        for name in asked:
-            if name == "presentationUID":
-                response.headers.add("Warning", f'299 - "not applied: {name}"')
-        return response
+    def _picture(
+        self,
+        instance: LocatedInstance,
+        frame_number: int,
+        offer: Offer,
+        rendering: Rendering,
+        state: LocatedInstance | None,
+    ) -> Response:
+        reference, head, how = instance.frame(frame_number), _head(instance), _head(state) if state else b""
+        pixels, route = instance.prepared.pixels, reference.frame.frame_id
+        rows, columns = (pixels.rows, pixels.columns) if pixels else (0, 0)
+        if how and rendering.region:  # a part of what the state shows
+            rows, columns = self.fetchers.run(route, find_shown_size, how, head, frame_number)
+        drawn, _ = parse_rendering(rendering.parameters(rows, columns).items())
+        picture = Picture((reference,), (frame_number,), head, offer.media_type, drawn, how)
+        return respond.single(self.fetchers.run(route, render, picture), offer.content_type)
 
 
 def _head(instance: LocatedInstance) -> bytes:

@@ -80,7 +80,7 @@ def test_other_parameters_are_ignored_and_names_are_case_sensitive() -> None:
         ({"imageQuality": "75"}, {"quality": "75"}),
         ({"annotation": "patient, technique"}, {"annotation": "patient,technique"}),
         ({"imageAnnotation": "technique"}, {"annotation": "technique"}),
-        ({"presentationUID": "1.2", "presentationSeriesUID": "1.3"}, {"presentationUID": "1.2"}),
+        ({"presentationUID": "1.2", "presentationSeriesUID": "1.3"}, {}),
     ],
 )
 def test_rendering_parameters_have_their_like_in_wado_rs(parameters: dict[str, str], expected: dict[str, str]) -> None:

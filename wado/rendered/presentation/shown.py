@@ -1,0 +1,64 @@
+"""The images that a presentation state shows, where they are stored: in its own study (PS3.3 Section A.33.1.2)."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ahi.fetchers import Fetchers
+from dicomweb.errors import NotFound
+from wado.locate import LocatedInstance, Locator
+from wado.rendered.presentation.references import Reference, find_references
+from wado.target import Target
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Frames, counted from 1, in display order, and how many of the images that the state is for are not stored."""
+
+    frames: tuple[tuple[LocatedInstance, int], ...]
+    missing: int
+
+
+def find_shown(locator: Locator, fetchers: Fetchers, state: LocatedInstance) -> Shown:
+    """What a state shows: series by series in its order. NotFound where nothing of it is stored."""
+    by_series: dict[str, dict[str, Reference]] = {}
+    for reference in _references(fetchers, state):
+        by_series.setdefault(reference.series_instance_uid, {})[reference.sop_instance_uid] = reference
+    found = [
+        (instance, images[instance.prepared.sop_instance_uid])
+        for series, images in by_series.items()
+        for instance in _stored(locator, Target(state.study_instance_uid, series))
+        if instance.prepared.sop_instance_uid in images
+    ]
+    frames = tuple(_frames(found))
+    if not frames:
+        raise NotFound("none of the images that the presentation state is for is stored here")
+    return Shown(frames, sum(map(len, by_series.values())) - len(found))
+
+
+def is_for(fetchers: Fetchers, state: LocatedInstance, image: LocatedInstance, frame_number: int) -> bool:
+    """Whether a state is for a frame, counted from 1, of an image."""
+    return any(
+        reference.sop_instance_uid == image.prepared.sop_instance_uid
+        and (not reference.frame_numbers or frame_number in reference.frame_numbers)
+        for reference in _references(fetchers, state)
+    )
+
+
+def _references(fetchers: Fetchers, state: LocatedInstance) -> tuple[Reference, ...]:
+    head = state.image_set.block(state.prepared.native_head)
+    return fetchers.run(state.prepared.sop_instance_uid, find_references, head)
+
+
+def _stored(locator: Locator, series: Target) -> list[LocatedInstance]:
+    try:
+        return locator.instances(series)
+    except NotFound:
+        return []
+
+
+def _frames(found: Iterable[tuple[LocatedInstance, Reference]]) -> Iterator[tuple[LocatedInstance, int]]:
+    for instance, reference in found:
+        count = len(instance.prepared.frames) if instance.prepared.pixels else 0
+        for number in reference.frame_numbers or range(1, count + 1):
+            if number <= count:
+                yield instance, number

@@ -1,0 +1,70 @@
+"""The grey transformations of a state in the place of those of the image (PS3.4 Section N.2, PS3.3 Section C.11)."""
+
+from pydicom import Dataset
+from pydicom.valuerep import DSfloat
+
+from wado.rendered.grey import is_signed
+from wado.rendered.overlay import GROUPS
+from wado.rendered.presentation.references import applies
+from wado.rendered.tables import Lut
+from wado.rendered.values import integer, item, items, number, text
+
+_MODALITY = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "RescaleType")
+_VOI = ("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction")
+_PRESENTATION = ("PresentationLUTSequence", "PresentationLUTShape")
+
+
+def without_overlays(image: Dataset) -> Dataset:
+    """The data set of an image but its overlays, which a state shows if it says so."""
+    flat = Dataset()
+    flat.update({tag: image.get_item(tag) for tag in image.keys() if tag.group not in GROUPS})  # noqa: SIM118 - not all are to be parsed
+    return flat
+
+
+def transformed(image: Dataset, state: Dataset, frame_number: int) -> Dataset:
+    """The data set of a grey image with the modality LUT, VOI LUT and presentation LUT of a state instead of its own.
+
+    `image` has what the functional groups say of the frame. Whether low values are white is for the state alone to say
+    (PS3.3 Section C.11.6); without a VOI LUT all values that the image can have are shown.
+    """
+    flat = without_overlays(image)
+    if not text(image, "PhotometricInterpretation").startswith("MONOCHROME"):
+        return flat
+    for keyword in (*_MODALITY, *_VOI, *_PRESENTATION):
+        flat.pop(keyword, None)
+    _copy(state, flat, (*_MODALITY, *_PRESENTATION))
+    sop_instance_uid = text(image, "SOPInstanceUID")
+    for voi in items(state, "SoftcopyVOILUTSequence"):
+        if applies(voi, sop_instance_uid, frame_number):
+            _copy(voi, flat, _VOI)
+            break
+    else:
+        _show_all(flat)
+    flat.PhotometricInterpretation = "MONOCHROME2"
+    return flat
+
+
+def _copy(source: Dataset, target: Dataset, keywords: tuple[str, ...]) -> None:
+    for keyword in keywords:
+        if keyword in source:
+            target.add(source[keyword])
+
+
+def _show_all(data_set: Dataset) -> None:
+    """A window over all values that stored ones can become."""
+    lowest, highest = _range(data_set)
+    if highest > lowest:
+        data_set.WindowCenter = DSfloat((lowest + highest) / 2, auto_format=True)
+        data_set.WindowWidth = DSfloat(highest - lowest, auto_format=True)
+        data_set.VOILUTFunction = "LINEAR_EXACT"
+
+
+def _range(data_set: Dataset) -> tuple[float, float]:
+    table = Lut.from_item(item(data_set, "ModalityLUTSequence"), signed=is_signed(data_set))
+    if table:
+        return 0, 2**table.bits - 1
+    bits = min(max(integer(data_set, "BitsStored") or integer(data_set, "BitsAllocated", 16), 1), 64)
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if is_signed(data_set) else (0, 2**bits - 1)
+    slope, intercept = number(data_set, "RescaleSlope"), number(data_set, "RescaleIntercept") or 0.0
+    ends = [(1.0 if slope is None else slope) * end + intercept for end in (low, high)]
+    return min(ends), max(ends)
