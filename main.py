@@ -137,6 +137,7 @@ def serve(settings: Settings) -> int:
     notify(READY)
     try:
         supervisor.run(on_stop=lambda: notify(STOPPING))
+        service.stopped(settings)
     finally:
         sockets.remove()
     return 0

@@ -22,6 +22,8 @@ from ahi.store import Encoded, Frames, ImageSets
 from app import ae_titles, capabilities, health, prefetch
 from app.access_log import add_access_log, logged_path
 from app.ae_titles import ServiceRoot
+from app.audit.trail import Trail
+from app.audit.watch import add_audit
 from app.auth import links
 from app.auth.configure import open_gate
 from app.auth.gate import add_gate
@@ -54,10 +56,12 @@ def create_app(
     tally: Tally | None = None,
     warmer_path: str = "",
     counts: ProcessCounts | None = None,
+    trail: Trail | None = None,
 ) -> Flask:
     """The service below `/aetitle`, and below the roots of all other AE titles.
 
-    `tally` and `counts` are what this process counts in; at `warmer_path` the warmer listens.
+    `tally` and `counts` are what this process counts in, `trail` is where it audits; at `warmer_path` the warmer
+    listens.
     """
     cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
     image_sets = ImageSets(fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds)
@@ -97,6 +101,8 @@ def create_app(
     add_security_headers(app, settings.public_url)
     add_cors(app, settings.cors_origins)
     add_gate(app, open_gate(settings), here, health.NAME)
+    if trail:
+        add_audit(app, trail)
     archive = Archive(database, Described(image_sets, fetchers), settings.search_max_image_sets, public_root)
     blueprints = (
         qido.routes.blueprint(archive, searched, settings.max_results),

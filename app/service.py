@@ -17,6 +17,8 @@ from ahi.fetcher import serve as serve_fetcher
 from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
 from ahi.store import Frames, ImageSets
 from app import metrics, web
+from app.audit.configure import FLUSH_SECONDS, announce, check_audit, open_trail
+from app.audit.event import Kind
 from app.auth.configure import open_gate
 from app.factory import create_app
 from app.request_counts import RequestCounts
@@ -88,6 +90,7 @@ def find_index(settings: Settings) -> URL:
 def start(supervisor: Supervisor, settings: Settings, index: URL, listening: socket.socket) -> FetcherSockets:
     """Fork the processes of the service. The sockets are the caller's to remove when all has ended."""
     open_cache(settings)
+    check_audit(settings)
     if not open_gate(settings).authenticators and not settings.on_loopback:
         log.warning("AUTH is none and HOST %s: whoever reaches the service sees all of it", settings.host)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -107,8 +110,14 @@ def start(supervisor: Supervisor, settings: Settings, index: URL, listening: soc
     supervisor.start(_warmer(warmer_socket, sockets.paths, settings, counters, index))
     if metrics_socket:
         supervisor.start(_metrics(metrics_socket, settings, counters, requests))
+    announce(settings, Kind.START)
     log.info("QIDO/WADO-RS service started.")
     return sockets
+
+
+def stopped(settings: Settings) -> None:
+    """To be called when all processes have ended."""
+    announce(settings, Kind.STOP)
 
 
 def _fetcher(number: int, fetcher_socket: socket.socket, settings: Settings, counters: Counters) -> Child:
@@ -140,10 +149,13 @@ def _web(
         *fetcher_paths, warmer_path = paths
         tally = counters.tally(settings.frame_fetchers + number)
         database, counts = _database(settings, index, tally), requests.of_process(number)
-        app = create_app(settings, database, Fetchers(fetcher_paths), tally, warmer_path, counts)
+        trail = open_trail(settings, database)
+        app = create_app(settings, database, Fetchers(fetcher_paths), tally, warmer_path, counts, trail)
         web.serve(app, listening, threads=settings.web_threads)
+        if trail:
+            trail.close(FLUSH_SECONDS)
 
-    return Child(f"web{number}", run, drains_seconds=web.DRAIN_SECONDS + 1)
+    return Child(f"web{number}", run, drains_seconds=web.DRAIN_SECONDS + FLUSH_SECONDS + 1)
 
 
 def _warmer(

@@ -108,6 +108,29 @@ def _secret(text: str) -> str:
     return text
 
 
+AUDIT_REFUSE, AUDIT_CONTINUE = "refuse", "continue"
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"is none of {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+def _syslog(text: str) -> str:
+    parts = urlsplit(text)
+    try:
+        port_is_one = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_one = False
+    if parts.scheme not in ("tls", "udp") or not parts.hostname or not port_is_one or parts.path:
+        raise ValueError("is not like tls://audit.example.org:6514 or udp://audit.example.org:514")
+    return text
+
+
 STORED, EXPLICIT_LE = "stored", "explicit-le"
 
 
@@ -168,6 +191,14 @@ class Settings:
     alb_public_keys_url: str | None = _setting(None, _url)
     access_rules: Path | None = _setting(None, Path)
     link_secret: str | None = _setting(None, _secret)
+    audit: str = _setting("none", _one_of("none", "file", "syslog", "stdout"))
+    audit_file: Path | None = _setting(None, Path)
+    audit_syslog: str | None = _setting(None, _syslog)
+    audit_syslog_ca: Path | None = _setting(None, Path)
+    audit_syslog_cert: Path | None = _setting(None, Path)
+    audit_syslog_key: Path | None = _setting(None, Path)
+    audit_source: str | None = _setting(None, str)
+    audit_failure: str = _setting(AUDIT_CONTINUE, _one_of(AUDIT_CONTINUE, AUDIT_REFUSE))
     web_threads: int = _setting(32, _integer(1, 512))
     frame_fetchers: int = _setting(min(_cores(), 16), _integer(1, 64))
     fetch_threads: int = _setting(16, _integer(2, 256))

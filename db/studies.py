@@ -1,11 +1,11 @@
-"""Which studies are likely to be read soon: all that warming up asks of the index."""
+"""Which studies are likely to be read soon, which warming up asks, and whose a study is, which the audit trail asks."""
 
 from datetime import date
 
 from sqlalchemy import Select, select
 
 from db.engine import Database
-from db.schema import study
+from db.schema import patient, study
 
 _Uids = Select[tuple[str]]
 
@@ -28,3 +28,14 @@ def _newest(most: int) -> _Uids:
 
 def _uids(database: Database, statement: _Uids) -> list[str]:
     return [str(row[0]) for row in database.rows(statement)]
+
+
+def find_patient_id(database: Database, study_instance_uid: str) -> str | None:
+    """The PatientID of a study; None where there is none."""
+    statement = (
+        select(patient.c.patientid)
+        .join(study, study.c.patient_pkey == patient.c.patient_pkey)
+        .where(study.c.studyinstanceuid == study_instance_uid)
+    )
+    rows = database.rows(statement)
+    return str(rows[0][0]).strip() or None if rows and rows[0][0] is not None else None

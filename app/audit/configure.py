@@ -1,0 +1,124 @@
+"""The audit trail that the settings ask for."""
+
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from app.audit.event import Event, Kind
+from app.audit.message import Source
+from app.audit.sinks import FileSink, Sink, StandardOutput, SyslogTls, SyslogUdp
+from app.audit.trail import Trail
+from app.settings import AUDIT_REFUSE, Settings, SettingsError
+from db.engine import Database
+from db.studies import find_patient_id
+from dicomweb.errors import ProxyError
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 1.0
+"""What a process that ends gives its trail to write what waits."""
+
+_SYSLOG_PORTS = {"tls": 6514, "udp": 514}
+
+
+def check_audit(settings: Settings) -> None:
+    """SettingsError where the settings of the audit cannot work, whoever listens."""
+    _sink(settings)
+
+
+def open_trail(settings: Settings, database: Database) -> Trail | None:
+    """The trail of one process, None where nothing is audited; the index tells whose the studies are."""
+    sink = _sink(settings)
+    if sink is None:
+        return None
+    patient_id, encode = _patient_ids(database), _encoder(settings)
+
+    def write(event: Event) -> None:
+        sink.write(encode(event, patient_id(event)))
+
+    return Trail(write, refuse=settings.audit_failure == AUDIT_REFUSE)
+
+
+def announce(settings: Settings, kind: Kind) -> None:
+    """Audit that the service starts or stops, and wait for that; the log says so where it cannot be."""
+    try:
+        if sink := _sink(settings):
+            with closing(sink):
+                sink.write(_encoder(settings)(Event(kind), None))
+    except (OSError, SettingsError) as error:
+        log.error("audit cannot be written reason=%s", getattr(error, "strerror", None) or error)
+
+
+def _encoder(settings: Settings) -> Callable[[Event, str | None], bytes]:
+    source = Source(settings.audit_source or socket.gethostname())
+    return source.json if settings.audit == "stdout" else source.xml
+
+
+def _patient_ids(database: Database) -> Callable[[Event], str | None]:
+    """Whose data an event is about, as far as the index knows; asked by the thread that writes."""
+
+    @lru_cache(4096)
+    def find(study_instance_uid: str) -> str | None:
+        return find_patient_id(database, study_instance_uid)
+
+    def patient_id(event: Event) -> str | None:
+        if not event.study_instance_uid or event.outcome or event.kind is Kind.QUERY:
+            return None
+        try:
+            return find(event.study_instance_uid)
+        except ProxyError:
+            return None
+
+    return patient_id
+
+
+def _sink(settings: Settings) -> Sink | None:
+    return _SINKS[settings.audit](settings)
+
+
+def _file(settings: Settings) -> Sink:
+    path = _needed(settings.audit_file, "AUDIT_FILE", "AUDIT=file")
+    try:
+        with path.open("ab"):
+            return FileSink(path)
+    except OSError as error:
+        raise SettingsError(f"AUDIT_FILE {path}: {error.strerror}") from error
+
+
+def _syslog(settings: Settings) -> Sink:
+    if not settings.audit_syslog:
+        raise SettingsError("AUDIT_SYSLOG is not set, which AUDIT=syslog needs")
+    parts = urlsplit(settings.audit_syslog)
+    host, port = parts.hostname or "", parts.port or _SYSLOG_PORTS[parts.scheme]
+    return SyslogUdp(host, port) if parts.scheme == "udp" else SyslogTls(host, port, _tls(settings))
+
+
+def _tls(settings: Settings) -> ssl.SSLContext:
+    """The receiver is verified, by the CAs of the system or by AUDIT_SYSLOG_CA; our certificate is shown if set."""
+    try:
+        context = ssl.create_default_context(cafile=settings.audit_syslog_ca)
+        if settings.audit_syslog_cert:
+            context.load_cert_chain(settings.audit_syslog_cert, settings.audit_syslog_key)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise SettingsError(f"AUDIT_SYSLOG_CA, AUDIT_SYSLOG_CERT, AUDIT_SYSLOG_KEY: {reason}") from error
+    return context
+
+
+def _needed(value: Path | None, variable: str, by: str) -> Path:
+    if value is None:
+        raise SettingsError(f"{variable} is not set, which {by} needs")
+    return value
+
+
+_SINKS: Mapping[str, Callable[[Settings], Sink | None]] = {
+    "none": lambda _: None,
+    "file": _file,
+    "syslog": _syslog,
+    "stdout": lambda _: StandardOutput(),
+}

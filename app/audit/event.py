@@ -1,0 +1,82 @@
+"""What is audited, as values, with the codes of PS3.16 Annex D and PS3.15 Section A.5.3."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from enum import Enum
+from typing import NamedTuple
+
+UNIDENTIFIED = "unidentified"
+"""Who has not said who they are, or could not prove it."""
+
+
+class Code(NamedTuple):
+    """A coded value: the code, its system, its meaning."""
+
+    value: str
+    system: str
+    meaning: str
+
+
+def dcm(value: str, meaning: str) -> Code:
+    """A code of DICOM's own (PS3.16 Annex D)."""
+    return Code(value, "DCM", meaning)
+
+
+SOURCE, DESTINATION = dcm("110153", "Source Role ID"), dcm("110152", "Destination Role ID")
+APPLICATION = dcm("110150", "Application")
+
+
+class _Kind(NamedTuple):
+    """EventID, EventTypeCode where there is one, EventActionCode; the roles of the client and of this service."""
+
+    event: Code
+    type: Code | None
+    action: str
+    client: Code | None = None
+    service: Code | None = None
+
+
+class Kind(Enum):
+    """What may happen; each is a message of PS3.15 Section A.5.3."""
+
+    START = _Kind(dcm("110100", "Application Activity"), dcm("110120", "Application Start"), "E", service=APPLICATION)
+    STOP = _Kind(dcm("110100", "Application Activity"), dcm("110121", "Application Stop"), "E", service=APPLICATION)
+    QUERY = _Kind(dcm("110112", "Query"), None, "E", SOURCE, DESTINATION)
+    ACCESS = _Kind(dcm("110103", "DICOM Instances Accessed"), None, "R")
+    BEGIN = _Kind(dcm("110102", "Begin Transferring DICOM Instances"), None, "E", DESTINATION, SOURCE)
+    TRANSFER = _Kind(dcm("110104", "DICOM Instances Transferred"), None, "R", DESTINATION, SOURCE)
+    LOGIN = _Kind(dcm("110114", "User Authentication"), dcm("110122", "Login"), "E")
+    ALERT = _Kind(dcm("110113", "Security Alert"), dcm("110132", "Use of Restricted Function"), "E")
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened. `status` is that of HTTP, 0 where there was no request.
+
+    `resource` is the route below the service root, `query` the path and the query of a search. UIDs are those that the
+    request names; what is no UID is left out. `cut` tells that the answer did not reach its end.
+    """
+
+    kind: Kind
+    status: int = 0
+    user: str = UNIDENTIFIED
+    client: str = ""
+    ae_title: str = ""
+    resource: str = ""
+    query: str = ""
+    study_instance_uid: str = ""
+    series_instance_uid: str = ""
+    sop_instance_uid: str = ""
+    frames: str = ""
+    request_id: str = ""
+    cut: bool = False
+    at: datetime = field(default_factory=_now)
+
+    @property
+    def outcome(self) -> int:
+        """EventOutcomeIndicator: 0 success, 4 the client's failure, 8 ours (PS3.15 Section A.5.2)."""
+        return 8 if self.cut or self.status >= 500 else 4 if self.status >= 400 else 0

@@ -1,0 +1,156 @@
+"""An event as XML by the schema of PS3.15 Section A.5.1.1, in one line, and as JSON with the same content."""
+
+import json
+import os
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from app.audit.event import Code, Event, Kind, dcm
+
+_APPLICATION_SERVER = "4"
+_ADDRESS = "2"  # NetworkAccessPointTypeCode
+_PERSON, _SYSTEM_OBJECT = "1", "2"  # ParticipantObjectTypeCode
+_PATIENT, _REPORT = "1", "3"  # ParticipantObjectTypeCodeRole
+_STUDY_UID, _SOP_CLASS_UID = dcm("110180", "Study Instance UID"), dcm("110181", "SOP Class UID")
+_PATIENT_NUMBER = Code("2", "RFC-3881", "Patient Number")
+_PATIENT_ROOT, _STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.1.1", "1.2.840.10008.5.1.4.1.2.2.1"
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Who reports: the AuditSourceID, which is a host name as a rule."""
+
+    name: str
+
+    def xml(self, event: Event, patient_id: str | None) -> bytes:
+        """The message. `patient_id` is that of the study, where it is known."""
+        root = Element("AuditMessage")
+        _identify(root, event)
+        _participate(root, event)
+        source = SubElement(root, "AuditSourceIdentification", AuditSourceID=_text(self.name))
+        SubElement(source, "AuditSourceTypeCode", {"csd-code": _APPLICATION_SERVER})
+        if event.kind is Kind.QUERY:
+            _query(root, event)
+        elif event.study_instance_uid:
+            _study(root, event)
+        if patient_id:
+            _object(root, patient_id, _PATIENT_NUMBER, _PERSON, _PATIENT)
+        return b'<?xml version="1.0" encoding="UTF-8"?>' + tostring(root).replace(b"\n", b" ")
+
+    def json(self, event: Event, patient_id: str | None) -> bytes:
+        """A JSON object without the members that have nothing to say."""
+        kind = event.kind.value
+        members = {
+            "audit": kind.event.meaning,
+            "type": kind.type.meaning if kind.type else "",
+            "time": _time(event),
+            "outcome": event.outcome,
+            "status": event.status,
+            "user": event.user,
+            "from": event.client,
+            "source": self.name,
+            "aetitle": event.ae_title,
+            "resource": event.resource,
+            "query": event.query,
+            "study": event.study_instance_uid,
+            "series": event.series_instance_uid,
+            "instance": event.sop_instance_uid,
+            "frames": event.frames,
+            "patient": patient_id,
+            "request": event.request_id,
+        }
+        return json.dumps({name: value for name, value in members.items() if value not in ("", None)}).encode()
+
+
+def _identify(root: Element, event: Event) -> None:
+    kind = event.kind.value
+    about = {
+        "EventActionCode": kind.action,
+        "EventDateTime": _time(event),
+        "EventOutcomeIndicator": str(event.outcome),
+    }
+    identification = SubElement(root, "EventIdentification", about)
+    _coded(identification, "EventID", kind.event)
+    if kind.type:
+        _coded(identification, "EventTypeCode", kind.type)
+    if event.status:
+        ending = ", cut off" if event.cut else ""
+        SubElement(identification, "EventOutcomeDescription").text = f"HTTP {event.status}{ending}"
+
+
+def _participate(root: Element, event: Event) -> None:
+    kind = event.kind.value
+    if event.status:
+        about = {"UserID": _text(event.user), "UserIsRequestor": "true"}
+        if event.client:
+            about |= {"NetworkAccessPointID": _text(event.client), "NetworkAccessPointTypeCode": _ADDRESS}
+        client = SubElement(root, "ActiveParticipant", about)
+        if kind.client:
+            _coded(client, "RoleIDCode", kind.client)
+    about = {"UserID": str(os.getpid()), "UserIsRequestor": "false"}
+    if event.ae_title:
+        about["AlternativeUserID"] = f"AETITLES={event.ae_title}"
+    service = SubElement(root, "ActiveParticipant", about)
+    if kind.service:
+        _coded(service, "RoleIDCode", kind.service)
+
+
+def _query(root: Element, event: Event) -> None:
+    """What was asked for (Section A.5.3.10), which is path and query here; the models are those of PS3.4 Annex C."""
+    model = _PATIENT_ROOT if event.resource.startswith("/patients") else _STUDY_ROOT
+    queried = _object(root, model, _SOP_CLASS_UID, _SYSTEM_OBJECT, _REPORT, query=event.query)
+    _detail(queried, "RequestID", event.request_id)
+
+
+def _study(root: Element, event: Event) -> None:
+    study = _object(root, event.study_instance_uid, _STUDY_UID, _SYSTEM_OBJECT, _REPORT, name=event.resource)
+    _detail(study, "SeriesInstanceUID", event.series_instance_uid)
+    _detail(study, "Frames", event.frames)
+    _detail(study, "RequestID", event.request_id)
+    if event.sop_instance_uid:
+        description = SubElement(study, "ParticipantObjectDescription")
+        sop_class = SubElement(description, "SOPClass", NumberOfInstances="1")
+        SubElement(sop_class, "Instance", UID=event.sop_instance_uid)
+
+
+def _object(
+    root: Element, identifier: str, id_type: Code, object_type: str, role: str, *, name: str = "", query: str = ""
+) -> Element:
+    """A participant object; the schema wants a name or a query of each, and the name may be empty."""
+    about = {
+        "ParticipantObjectID": _text(identifier),
+        "ParticipantObjectTypeCode": object_type,
+        "ParticipantObjectTypeCodeRole": role,
+    }
+    made = SubElement(root, "ParticipantObjectIdentification", about)
+    _coded(made, "ParticipantObjectIDTypeCode", id_type)
+    if query:
+        SubElement(made, "ParticipantObjectQuery").text = _base64(query)
+    else:
+        SubElement(made, "ParticipantObjectName").text = name
+    return made
+
+
+def _detail(parent: Element, name: str, value: str) -> None:
+    if value:
+        SubElement(parent, "ParticipantObjectDetail", type=name, value=_base64(value))
+
+
+def _coded(parent: Element, name: str, code: Code) -> None:
+    SubElement(parent, name, {"csd-code": code.value, "codeSystemName": code.system, "originalText": code.meaning})
+
+
+def _base64(text: str) -> str:
+    return b64encode(text.encode("utf-8", "replace")).decode()
+
+
+def _text(text: str) -> str:
+    """The text without what XML cannot hold."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _time(event: Event) -> str:
+    return event.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

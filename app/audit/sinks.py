@@ -1,0 +1,148 @@
+"""Where audit messages go. `write` has handed the message over when it returns, and raises OSError where it cannot."""
+
+import os
+import socket
+import ssl
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Protocol
+
+_SECONDS = 3.0  # for a connection, and for each message
+_PRIORITY = 10 * 8 + 5  # facility security/authorization, severity notice (RFC 5424 Section 6.2.1)
+_APP_NAME = "ahi-dicomweb-proxy"
+_MESSAGE_ID = "DICOM+RFC3881"  # PS3.15 Section A.6.2
+_BOM = b"\xef\xbb\xbf"
+
+
+class Sink(Protocol):
+    """One destination, written to by one thread."""
+
+    def write(self, message: bytes) -> None:
+        """Hand one message over; OSError if that cannot be."""
+
+    def close(self) -> None:
+        """Let go of what is open; the next message opens it again."""
+
+
+class FileSink:
+    """Lines at the end of a file, which a rotation may rename at any time, and which other processes write to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = -1
+        self._torn = False
+
+    def write(self, message: bytes) -> None:
+        """One line, in one call, so that lines of several processes do not mix."""
+        if self._file < 0 or self._moved():
+            self.close()
+            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        line = b"\n" * self._torn + message + b"\n"
+        written = os.write(self._file, line)
+        self._torn = written < len(line)
+        if self._torn:
+            raise OSError("the disk of the audit file is full")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _moved(self) -> bool:
+        try:
+            return not os.path.samestat(self._path.stat(), os.fstat(self._file))
+        except FileNotFoundError:
+            return True
+
+
+class StandardOutput:
+    """Lines on standard output, for what collects the logs of a container."""
+
+    def write(self, message: bytes) -> None:
+        """One line."""
+        rest = message + b"\n"
+        while rest:
+            rest = rest[os.write(1, rest) :]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class SyslogUdp:
+    """A datagram for each message (RFC 5426), which nobody confirms."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = (host, port)
+
+    def write(self, message: bytes) -> None:
+        """Send it; OSError where the name is not known or the message longer than a datagram."""
+        family, kind, *_, address = socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as end:
+            end.sendto(syslog(message), address)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class SyslogTls:
+    """One connection (RFC 5425), made when there is something to say and made again when the receiver has closed it."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
+        self._address = (host, port)
+        self._context = context
+        self._connection: ssl.SSLSocket | None = None
+
+    def write(self, message: bytes) -> None:
+        """Send it; once more over a new connection if the old one failed."""
+        text = syslog(message)
+        frame = b"%d %b" % (len(text), text)
+        if self._connection and not self._alive(self._connection):
+            self.close()
+        if self._connection:
+            try:
+                self._connection.sendall(frame)
+            except OSError:
+                self.close()
+            else:
+                return
+        self._connection = self._connect()
+        try:
+            self._connection.sendall(frame)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> ssl.SSLSocket:
+        plain = socket.create_connection(self._address, timeout=_SECONDS)
+        try:
+            return self._context.wrap_socket(plain, server_hostname=self._address[0])
+        except OSError:
+            plain.close()
+            raise
+
+    @staticmethod
+    def _alive(connection: ssl.SSLSocket) -> bool:
+        """Whether the receiver has not closed it: what is sent after that would be lost, and nothing would say so."""
+        connection.settimeout(0)
+        try:
+            return bool(connection.recv(1))
+        except ssl.SSLWantReadError:
+            return True
+        except OSError:
+            return False
+        finally:
+            connection.settimeout(_SECONDS)
+
+
+def syslog(message: bytes) -> bytes:
+    """The message with its header (RFC 5424 Section 6)."""
+    time = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    header = f"<{_PRIORITY}>1 {time} {socket.gethostname()} {_APP_NAME} {os.getpid()} {_MESSAGE_ID} - "
+    return header.encode() + _BOM + message

@@ -1,0 +1,122 @@
+"""The way of an event from a web thread to its destination: a bounded queue, and one thread that writes."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from app.audit.event import Event
+
+log = logging.getLogger(__name__)
+
+_MOST = 10_000  # events that wait; what is more is lost, or refused
+_PATIENCE_SECONDS = 5.0  # how long an answer waits for its event to be written
+_AGAIN_SECONDS = 1.0  # from a failure to the next attempt
+
+
+@dataclass(eq=False)
+class _Entry:
+    event: Event
+    decided: threading.Event = field(default_factory=threading.Event)
+    written: bool = False
+    given_up: bool = False
+
+
+class Trail:
+    """Takes events from any thread; `write` hands one over, or raises OSError.
+
+    With `refuse` nobody gets an answer whose event is not written; without, events wait for the destination to come
+    back, as many as the queue holds.
+    """
+
+    def __init__(self, write: Callable[[Event], None], *, refuse: bool, most: int = _MOST) -> None:
+        self._write = write
+        self._refuse = refuse
+        self._queue: queue.Queue[_Entry | None] = queue.Queue(most)
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._lost = 0
+        self._failed_at: float | None = None
+        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+        self._thread.start()
+
+    def admit(self, event: Event) -> bool:
+        """Whether the answer that the event tells of may be given; with `refuse` once the event is written."""
+        entry = self._put(event)
+        if not self._refuse:
+            return True
+        if entry is None:
+            return False
+        if not entry.decided.wait(_PATIENCE_SECONDS):
+            entry.given_up = True
+            return False
+        return entry.written
+
+    def note(self, event: Event) -> None:
+        """Take an event that nothing waits for."""
+        self._put(event)
+
+    def close(self, seconds: float) -> None:
+        """Write what waits, for so long at most; what is left is lost."""
+        self._closing.set()
+        with suppress(queue.Full):
+            self._queue.put(None, timeout=seconds)
+        self._thread.join(seconds)
+        if left := self._lost + self._queue.qsize():
+            log.error("audit messages lost count=%d", left)
+
+    def _put(self, event: Event) -> _Entry | None:
+        entry = _Entry(event)
+        try:
+            self._queue.put_nowait(entry)
+        except queue.Full:
+            self._lose()
+            return None
+        return entry
+
+    def _run(self) -> None:
+        while (entry := self._queue.get()) is not None:
+            if not entry.given_up:
+                self._work_on(entry)
+            entry.decided.set()
+
+    def _work_on(self, entry: _Entry) -> None:
+        try:
+            entry.written = self._once(entry.event) if self._refuse else self._until_written(entry.event)
+        except Exception:  # the outermost frame of the thread: the next event may be better
+            log.exception("an audit message could not be made")
+        if not entry.written:
+            self._lose()
+
+    def _once(self, event: Event) -> bool:
+        """With `refuse`: one attempt, and none for a moment after one that failed, so that nobody waits in vain."""
+        if self._failed_at is not None and time.monotonic() - self._failed_at < _AGAIN_SECONDS:
+            return False
+        return self._attempt(event)
+
+    def _until_written(self, event: Event) -> bool:
+        while not self._attempt(event):
+            if self._closing.wait(_AGAIN_SECONDS):
+                return self._attempt(event)
+        return True
+
+    def _attempt(self, event: Event) -> bool:
+        try:
+            self._write(event)
+        except OSError as error:
+            if self._failed_at is None:
+                log.error("audit cannot be written reason=%s", error.strerror or type(error).__name__)
+            self._failed_at = time.monotonic()
+            return False
+        if self._failed_at is not None:
+            with self._lock:
+                lost, self._lost, self._failed_at = self._lost, 0, None
+            log.warning("audit is written again lost=%d", lost)
+        return True
+
+    def _lose(self) -> None:
+        with self._lock:
+            self._lost += 1
