@@ -40,5 +40,5 @@ USER 10001:10001
 VOLUME ["/var/cache/ahi-dicomweb-proxy", "/tmp"]
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --start-interval=2s --retries=3 CMD ["python", "main.py", "probe"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --start-interval=2s --retries=3 CMD ["python", "-m", "app.probe"]
 CMD ["python", "main.py"]

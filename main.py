@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "datastore":
             return serve_datastore(settings, options.port)
         if options.command == "probe":
-            return say(probe(settings))
+            return say(probe(settings.host, settings.port))
         if options.command == "check":
             return check(settings, as_json=options.json)
         if options.command == "token":

@@ -1,14 +1,21 @@
 """The image: linted, complete, and of wheels alone on both kinds of processor. There is no engine to build it with."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from shutil import copy, copytree
+from threading import Thread
 
 import pytest
 from packaging.requirements import Requirement
 
-from tests.deploy.files import DOCKERFILE, ROOT, instructions
+from app.settings import Settings
+from tests.deploy.files import DOCKERFILE, ROOT, container, instructions
+from tests.servers import free_port
 
 PYTHON, GLIBC_MINOR = "3.13", 36
 """Of the base image, Debian 12."""
@@ -51,6 +58,54 @@ def test_every_dependency_is_a_wheel(machine: str, tmp_path: Path) -> None:
     subprocess.run([*command, *options, *platforms, *target, *wanted], check=True, capture_output=True)
 
 
-def test_the_health_check_is_a_command_of_the_service() -> None:
-    (check,) = [words for name, words in instructions() if name == "HEALTHCHECK"]
-    assert check.endswith('CMD ["python", "main.py", "probe"]')
+def health_checks() -> Iterator[list[str]]:
+    """The commands that ask a container whether it lives: those of the image and of ECS."""
+    (of_image,) = [words.partition("CMD ")[2] for name, words in instructions() if name == "HEALTHCHECK"]
+    yield json.loads(of_image)
+    yield container()["HealthCheck"]["Command"][1:]
+
+
+def test_a_health_check_asks_the_service() -> None:
+    with answering(200) as port, answering(503) as busy:
+        for check in health_checks():
+            assert [asked(check, PORT=str(number)).returncode for number in (port, busy, free_port())] == [0, 1, 1]
+
+
+def test_a_health_check_loads_none_of_the_service() -> None:
+    """It is run every few seconds, beside a service that may need all processors."""
+    for check in health_checks():
+        loaded = asked([check[0], "-X", "importtime", *check[1:]], PORT=str(free_port())).stderr
+        assert "http.client" in loaded
+        assert not [name for name in ("pydicom", "boto", "flask", "app.settings") if name in loaded]
+
+
+def test_without_variables_a_health_check_asks_where_the_service_listens() -> None:
+    (line,) = asked([sys.executable, "-m", "app.probe"]).stderr.splitlines() or [""]
+    assert line == "" or f"127.0.0.1 port {Settings().port}" in line  # "" where something listens there
+    assert Settings().host == "0.0.0.0"  # noqa: S104 - compared
+
+
+def asked(check: list[str], **environment: str) -> "subprocess.CompletedProcess[str]":
+    """A health check, run where the image runs it."""
+    path = {"PATH": str(Path(sys.executable).parent)}
+    return subprocess.run(check, cwd=ROOT, env={**path, **environment}, capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def answering(status: int) -> Iterator[int]:
+    """A server that answers everything with that status; its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()

@@ -14,18 +14,26 @@ from pathlib import Path
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
+PROGRAM = (sys.executable, str(ROOT / "main.py"))
 
 
 class Service:
     """A running service; its log is in `log`."""
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str], *, healthy: bool = True, under: Sequence[str] = ()
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        healthy: bool = True,
+        under: Sequence[str] = (),
+        program: Sequence[str] = PROGRAM,
     ) -> None:
         """Start it with the variables of `environment` and its cache in `folder`; wait until it is healthy.
 
-        `under` is a command that runs the command that follows it, in its own process.
+        `under` is a command that runs the command that follows it, in its own process; `program` is what is started.
         """
+        self._program = program
         folder.mkdir(parents=True, exist_ok=True)
         self.log_path = folder / "log"
         self.port = free_port()
@@ -34,7 +42,7 @@ class Service:
         self._environment = {**inherited, **own, **environment}
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [*under, sys.executable, str(ROOT / "main.py")],
+                [*under, *program],
                 cwd=folder,
                 env=self._environment,
                 stdout=log,
@@ -66,7 +74,7 @@ class Service:
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Another command of the program, run with the same settings."""
-        command = [sys.executable, str(ROOT / "main.py"), *arguments]
+        command = [*self._program, *arguments]
         return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=60)
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> None:

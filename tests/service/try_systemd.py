@@ -1,0 +1,145 @@
+"""The way of the README to EC2 and systemd, on a machine of its own that runs systemd. Run by script/try-systemd.
+
+Its database, Secrets Manager and AWS HealthImaging are those of tests/service/test_production.py.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+from dicomweb_client import DICOMwebClient
+
+from tests.deploy.files import README
+from tests.deploy.machine import Machine
+from tests.servers import free_port
+from tests.service.ahi import Ahi
+from tests.service.archive import Sample
+from tests.service.process import Service
+from tests.service.test_production import CREDENTIALS, ahi, secret_arn
+
+__all__ = ["ahi", "secret_arn"]  # fixtures
+
+CODE = "/opt/ahi-dicomweb-proxy"
+SETTINGS = "/etc/ahi-dicomweb-proxy.env"
+NOT_HERE = ("apt-get ", "git clone ", "editor ", "journalctl ", "curl ")
+"""Commands of the README that something else stands for: what was copied, written and asked below."""
+
+
+def commands(heading: str) -> list[str]:
+    """The shell commands below a heading of the README, but for those of NOT_HERE."""
+    block = README.read_text().partition(f"### {heading}\n")[2].partition("```bash\n")[2].partition("```")[0]
+    lines = [line.partition("  #")[0].strip() for line in block.splitlines()]
+    assert lines
+    return [line for line in lines if not line.startswith(NOT_HERE)]
+
+
+class Host:
+    """A machine on which the README was followed."""
+
+    def __init__(self, machine: Machine, settings: dict[str, str]) -> None:
+        self.machine = machine
+        self.root = f"http://127.0.0.1:{settings['PORT']}/aetitle"
+        machine.receive(".", folder=CODE)
+        for command in commands("On EC2, under systemd"):
+            if command.startswith("install -m 0644"):  # before the service starts, after the file is there
+                lines = "".join(f"{name}={value}\n" for name, value in settings.items())
+                machine.check("tee", "--append", SETTINGS, text_in=lines.encode())
+            self.sh(command)
+
+    def sh(self, command: str) -> str:
+        """A command of an operator, as root, that must succeed."""
+        return self.machine.check("bash", "-c", f"cd {CODE} && {command}")
+
+    def state(self, *names: str) -> list[str]:
+        """What systemd knows of the unit."""
+        wanted = ",".join(names)
+        shown = self.machine.check("systemctl", "show", "--value", f"--property={wanted}", "ahi-dicomweb-proxy")
+        return shown.split()
+
+    def journal(self) -> str:
+        """All that the service logged."""
+        return self.machine.check("journalctl", "--unit=ahi-dicomweb-proxy", "--output=cat", "--no-pager")
+
+
+@pytest.fixture(scope="module")
+def host(secret_arn: tuple[str, str], ahi: Ahi) -> Iterator[Host]:  # noqa: F811 - the fixtures
+    arn, secrets = secret_arn
+    machine = Machine(["/lib/systemd/systemd", "--unit=basic.target", "--show-status=false"])
+    settings = {
+        **CREDENTIALS,
+        "DB_SECRET_ARN": arn,
+        "PORT": str(free_port()),
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": secrets,
+        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
+        "CACHE_MAX_BYTES": "1073741824",
+    }
+    yield Host(machine, settings)
+    machine.close()
+
+
+def test_the_service_is_ready_when_it_is_started(host: Host) -> None:
+    assert requests.get(f"{host.root}/health", timeout=60).status_code == 200
+    assert host.state("ActiveState", "NRestarts", "SubState") == ["0", "active", "running"]
+    assert "QIDO/WADO-RS service started." in host.journal()
+
+
+def test_nothing_that_it_does_is_forbidden_to_it(host: Host, service: Service, samples: dict[str, Sample]) -> None:
+    """Codecs, encoders and fonts work without writable code, under the filter of system calls: as without it."""
+    client = DICOMwebClient(host.root)
+    for sample in samples.values():
+        study, series, instance = sample.uids
+        for resource in ("", "/metadata", "/rendered", "/thumbnail"):
+            path = f"/studies/{study}/series/{series}/instances/{instance}{resource}"
+            assert requests.get(host.root + path, timeout=60).status_code == service.status(path), (
+                sample.name,
+                resource,
+            )
+    uids = samples["CT_small.dcm"].uids
+    for syntax in ("1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"):
+        received = client.retrieve_instance(*uids, media_types=(("application/dicom", syntax),))
+        assert received.file_meta.TransferSyntaxUID == syntax
+    assert not re.search(r"Traceback|Operation not permitted|Permission denied|Read-only", host.journal())
+
+
+def test_operators_see_its_settings_and_its_cache(host: Host) -> None:
+    assert "ok       database" in host.sh("dicomweb check")
+    cache = host.sh("dicomweb cache")
+    assert cache.splitlines()[0] == "/var/cache/private/ahi-dicomweb-proxy"
+    assert re.search(r"^frames +[1-9]", cache, flags=re.MULTILINE)
+
+
+def test_it_comes_back_when_it_was_killed(host: Host) -> None:
+    host.sh("systemctl kill --signal=KILL --kill-who=main ahi-dicomweb-proxy")
+    give_up = time.monotonic() + 60
+    while host.state("ActiveState", "NRestarts") != ["1", "active"]:
+        assert time.monotonic() < give_up, host.journal()[-2000:]
+        time.sleep(0.5)
+    assert requests.get(f"{host.root}/health", timeout=60).status_code == 200
+
+
+def test_a_wrong_setting_is_one_line_and_is_not_tried_again(host: Host) -> None:
+    host.sh(f"cp {SETTINGS} /root/kept && echo PREFETCH_FRAMES=many >>{SETTINGS}")
+    started = host.machine.run("systemctl", "restart", "ahi-dicomweb-proxy")
+    assert started.returncode == 1
+    assert host.state("ActiveState", "ExecMainStatus") == ["2", "failed"]
+    assert "\nPREFETCH_FRAMES is not a whole number\n" in host.journal()
+    host.sh(f"cp /root/kept {SETTINGS} && systemctl start ahi-dicomweb-proxy")
+
+
+def test_it_is_tried_again_until_aws_is_back(host: Host) -> None:
+    host.sh(f"cp {SETTINGS} /root/kept && echo AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:9 >>{SETTINGS}")
+    assert host.machine.run("systemctl", "restart", "ahi-dicomweb-proxy").returncode == 1
+    assert host.state("ActiveState") == ["activating"]
+    host.sh(f"cp /root/kept {SETTINGS}")
+    give_up = time.monotonic() + 60
+    while host.state("ActiveState") != ["active"]:
+        assert time.monotonic() < give_up, host.journal()[-2000:]
+        time.sleep(0.5)
+
+
+def test_it_stops_and_leaves_nothing(host: Host) -> None:
+    host.sh("systemctl stop ahi-dicomweb-proxy")
+    assert host.state("ActiveState", "ExecMainStatus") == ["0", "inactive"]
+    assert host.machine.run("pgrep", "--full", f"{CODE}/.venv").returncode == 1
