@@ -94,6 +94,7 @@ def create_app(
     app.url_map.merge_slashes = False
     app.wsgi_app = believe(with_pieces_read(app.wsgi_app), settings.trusted_proxy)  # type: ignore[method-assign, assignment]
     add_access_log(app, counts)
+    app.before_request(_ranges_are_for_get)
     add_security_headers(app, settings.public_url)
     add_cors(app, settings.cors_origins)
     add_gate(app, open_gate(settings), here, health.NAME)
@@ -124,6 +125,12 @@ def file_choice(settings: Settings) -> FileChoice:
     """The preferences of the operator for Part 10 objects."""
     forms = {STORED: Form.STORED, EXPLICIT_LE: Form.NATIVE}
     return FileChoice(forms[settings.part10_unnamed], forms[settings.part10_any])
+
+
+def _ranges_are_for_get() -> None:
+    """The answer to HEAD is that of a GET without a range (RFC 9110 Section 14.2)."""
+    if request.method != "GET":
+        request.environ.pop("HTTP_RANGE", None)
 
 
 def _unexpected(error: Exception) -> Response:
