@@ -89,7 +89,7 @@ def create_app(
     ahead = Ahead(fetchers, cache, budget)
     retrieve = wado.routes.Retrieve(locator, frames, ahead, fetchers, public_root, file_choice(settings))
     metadata = wado.metadata.routes.MetadataService(locator, encoded, fetchers, public_root)
-    uri_service = wado.uri.routes.UriService(locator, frames, fetchers)
+    uri_service = wado.uri.routes.UriService(locator, file_choice(settings), frames, fetchers)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
     app.wsgi_app = believe(with_pieces_read(app.wsgi_app), settings.trusted_proxy)  # type: ignore[method-assign, assignment]

@@ -1,7 +1,7 @@
 """The one resource of the URI service: parse, locate, agree on a media type, answer with a single part."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, request
 
@@ -15,7 +15,7 @@ from wado.locate import LocatedInstance, Locator
 from wado.part10 import Part10, fetch_for
 from wado.rendered.draw import Picture, render
 from wado.rendered.parameters import parse_rendering
-from wado.representation import DICOM, Offer
+from wado.representation import DICOM, FileChoice, Offer
 from wado.uri.offers import choose_offer, document_of
 from wado.uri.query import UriQuery
 from wado.uri.rendering import Rendering
@@ -33,6 +33,7 @@ class UriService:
     """The view function, and what it uses."""
 
     locator: Locator
+    file_choice: FileChoice
     stored: Frames
     fetchers: Fetchers
 
@@ -40,7 +41,8 @@ class UriService:
         """An object, its document, or a picture of one of its frames."""
         query = UriQuery.from_parameters(parse_parameters(request.query_string))
         instance = self.locator.instance(query.target)
-        offer = choose_offer(instance.prepared, query.accept(request.headers.get("Accept")), query.frame_number)
+        accept = replace(query.accept(request.headers.get("Accept")), files=self.file_choice)
+        offer = choose_offer(instance.prepared, accept, query.frame_number)
         make, facts = self._maker(instance, offer, query)
         tag = entity_tag("uri", offer, instance.state, facts)
         return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", lambda: make(tag))
