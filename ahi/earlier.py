@@ -1,20 +1,19 @@
 """Versions of image sets that were replaced a short while ago: who holds their metadata still asks for their frames."""
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers
 from ahi.image_set import ImageSetKey
 from ahi.jobs import prepare_version
+from ahi.kept import Kept
 from ahi.prepared import PreparedImageSet
 from ahi.store import LocatedImageSet, mapped
 from dicomweb.errors import NotFound, UpstreamBusy
 
 _MOST_VERSIONS = 8  # looked at for one image set: each may cost two calls of AHI, once
-_MOST_KEPT = 32
+_KEPT_BYTES = 32 * 2**20
 
 
 class EarlierVersions:
@@ -24,8 +23,7 @@ class EarlierVersions:
         self._fetchers = fetchers
         self._cache = cache
         self._seconds = seconds
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[ImageSetKey, str], LocatedImageSet] = OrderedDict()
+        self._kept: Kept[tuple[ImageSetKey, str], LocatedImageSet] = Kept(_KEPT_BYTES)
 
     def of(self, latest: LocatedImageSet) -> Iterator[LocatedImageSet]:
         """Those of an image set, latest first, 8 at most. AHI counts versions from 1."""
@@ -42,8 +40,7 @@ class EarlierVersions:
             yield one
 
     def _version(self, key: ImageSetKey, version: str) -> LocatedImageSet:
-        with self._lock:
-            kept = self._kept.get((key, version))
+        kept = self._kept.get((key, version))
         if kept:
             return kept
         properties, blob = self._fetchers.run(key.image_set_id, prepare_version, key, version)
@@ -51,8 +48,5 @@ class EarlierVersions:
         if content is None:
             raise UpstreamBusy("the cache is too small for what is being read")
         located = LocatedImageSet(key, properties, PreparedImageSet.from_bytes(memoryview(content)))
-        with self._lock:
-            self._kept[key, version] = located
-            while len(self._kept) > _MOST_KEPT:
-                self._kept.popitem(last=False)
+        self._kept.put((key, version), located, located.size_bytes)
         return located

@@ -2,9 +2,8 @@
 
 import mmap
 import os
-import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from ahi.fetchers import Fetchers, Pending
 from ahi.gone import Gone
 from ahi.image_set import ImageSetKey, ImageSetProperties
 from ahi.jobs import Form, FrameReference, fetch_frame, ping, prepare_image_set, prepared_cache_name
+from ahi.kept import Kept
 from ahi.prepared import PreparedImageSet, PreparedInstance
 from dicomweb.errors import NotFound, UpstreamBusy
 from dicomweb.file_piece import Chunk, FilePiece
@@ -32,6 +32,11 @@ class LocatedImageSet:
     key: ImageSetKey
     properties: ImageSetProperties
     prepared: PreparedImageSet
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in memory, about: the mapped file, and what that says of its instances."""
+        return len(self.prepared.blocks) + _INSTANCE_BYTES * len(self.prepared.instances)
 
 
 def mapped(cache: Cache, key: ImageSetKey, version: str) -> mmap.mmap | None:
@@ -60,7 +65,6 @@ def references_of(one: LocatedImageSet, form: Form) -> Iterator[FrameReference]:
 @dataclass(frozen=True)
 class _Known:
     located: LocatedImageSet
-    size_bytes: int
     checked_at: float
 
 
@@ -68,15 +72,12 @@ class ImageSets:
     """Prepared image sets by key. One that was looked at less than `fresh_seconds` ago is taken to be current."""
 
     def __init__(self, fetchers: Fetchers, cache: Cache, *, fresh_seconds: float, max_bytes: int = 96 * 2**20) -> None:
-        """`max_bytes` bounds what is kept: the mapped files and what they say of their instances."""
+        """`max_bytes` bounds what is kept in memory."""
         self._fetchers = fetchers
         self._cache = cache
         self._gone = Gone(cache)
         self._fresh_seconds = fresh_seconds
-        self._max_bytes = max_bytes
-        self._lock = threading.Lock()
-        self._known: OrderedDict[ImageSetKey, _Known] = OrderedDict()
-        self._known_bytes = 0
+        self._known: Kept[ImageSetKey, _Known] = Kept(max_bytes)
 
     def locate(self, keys: Sequence[ImageSetKey]) -> list[LocatedImageSet]:
         """The image sets that AHI still has, in the order of their keys; all are prepared at the same time."""
@@ -99,22 +100,17 @@ class ImageSets:
         return [fresh[key] for key in keys if key in fresh]
 
     def _fresh(self, key: ImageSetKey) -> _Known | None:
-        with self._lock:
-            known = self._known.get(key)
-            if known is None or time.monotonic() - known.checked_at > self._fresh_seconds:
-                return None
-            self._known.move_to_end(key)
-            return known
+        known = self._known.get(key)
+        return known if known and time.monotonic() - known.checked_at <= self._fresh_seconds else None
 
     def _submit(self, key: ImageSetKey) -> Pending[_Prepared]:
         return self._fetchers.submit(key.image_set_id, prepare_image_set, key)
 
     def _received(self, key: ImageSetKey, answer: _Prepared) -> LocatedImageSet:
         properties, checked_at, blob = answer
-        with self._lock:
-            known = self._known.get(key)
+        known = self._known.get(key)
         if known and known.located.properties == properties:
-            self._keep(known.located, known.size_bytes, checked_at)
+            self._keep(known.located, checked_at)
             return known.located
         content = blob or mapped(self._cache, key, properties.version)
         if content is None:  # evicted between two moments
@@ -123,16 +119,11 @@ class ImageSets:
         if content is None:
             raise UpstreamBusy("the cache is too small for what is being read")
         located = LocatedImageSet(key, properties, PreparedImageSet.from_bytes(memoryview(content)))
-        self._keep(located, len(content) + _INSTANCE_BYTES * len(located.prepared.instances), checked_at)
+        self._keep(located, checked_at)
         return located
 
-    def _keep(self, located: LocatedImageSet, size_bytes: int, checked_at: float) -> None:
-        with self._lock:
-            before = self._known.pop(located.key, None)
-            self._known_bytes += size_bytes - (before.size_bytes if before else 0)
-            self._known[located.key] = _Known(located, size_bytes, checked_at)
-            while self._known_bytes > self._max_bytes and len(self._known) > 1:
-                self._known_bytes -= self._known.popitem(last=False)[1].size_bytes
+    def _keep(self, located: LocatedImageSet, checked_at: float) -> None:
+        self._known.put(located.key, _Known(located, checked_at), located.size_bytes)
 
 
 class Frames:

@@ -50,20 +50,21 @@ _PICTURES = tuple(offer.media_type for offer in RENDERED_OFFERS)
 _METADATA = tuple(
     _multipart(offer.media_type) if offer.media_type.endswith("xml") else offer.media_type for offer in METADATA_OFFERS
 )
+_NEGOTIATED = ("accept", "transfer-syntax")
 _RANGED = ("Accept", "If-None-Match", "Range", "If-Range")
 
 _ANSWERS = (
     _Answer("/metadata", _METADATA, headers=("Accept", "Accept-Encoding", "If-None-Match")),
     _Answer("/rendered", _PICTURES),
     _Answer("/thumbnail", _PICTURES),
-    _Answer("/pixeldata", _FRAMES, headers=_RANGED),
-    _Answer("/frames/<frame_list>", _FRAMES, headers=_RANGED),
-    _Answer("/bulkdata", _PARTS),
-    _Answer("/bulkdata/7FE00010", _FRAMES, headers=_RANGED),
+    _Answer("/pixeldata", _FRAMES, _NEGOTIATED, _RANGED),
+    _Answer("/frames/<frame_list>", _FRAMES, _NEGOTIATED, _RANGED),
+    _Answer("/bulkdata", _PARTS, _NEGOTIATED),
+    _Answer("/bulkdata/7FE00010", _FRAMES, _NEGOTIATED, _RANGED),
     _Answer("/<path:tag_path>", _single_or_multipart(["application/octet-stream"]), headers=_RANGED),
-    _Answer("/<study>", _FILES),
-    _Answer("/<series>", _FILES),
-    _Answer("/<instance>", _FILES),
+    _Answer("/<study>", _FILES, _NEGOTIATED),
+    _Answer("/<series>", _FILES, _NEGOTIATED),
+    _Answer("/<instance>", _FILES, _NEGOTIATED),
     _Answer("/wado", (*_PICTURES, DICOM), _URI_PARAMETERS),
     _Answer("/prefetch", (JSON,), (), ()),
     _Answer("/health", ("text/plain",), (), ()),

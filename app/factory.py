@@ -93,11 +93,12 @@ def create_app(
     ahead = Ahead(fetchers, cache, budget)
     retrieve = wado.routes.Retrieve(locator, frames, ahead, fetchers, public_root, file_choice(settings))
     metadata = wado.metadata.routes.MetadataService(locator, encoded, fetchers, public_root)
-    uri_service = wado.uri.routes.UriService(locator, frames, fetchers, public_root)
+    uri_service = wado.uri.routes.UriService(locator, file_choice(settings), frames, fetchers, public_root)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False
     app.wsgi_app = believe(with_pieces_read(app.wsgi_app), settings.trusted_proxy)  # type: ignore[method-assign, assignment]
     add_access_log(app, counts)
+    app.before_request(_ranges_are_for_get)
     add_security_headers(app, settings.public_url)
     add_cors(app, settings.cors_origins)
     add_gate(app, open_gate(settings), here, health.NAME)
@@ -130,6 +131,12 @@ def file_choice(settings: Settings) -> FileChoice:
     """The preferences of the operator for Part 10 objects."""
     forms = {STORED: Form.STORED, EXPLICIT_LE: Form.NATIVE}
     return FileChoice(forms[settings.part10_unnamed], forms[settings.part10_any])
+
+
+def _ranges_are_for_get() -> None:
+    """The answer to HEAD is that of a GET without a range (RFC 9110 Section 14.2)."""
+    if request.method != "GET":
+        request.environ.pop("HTTP_RANGE", None)
 
 
 def _unexpected(error: Exception) -> Response:

@@ -15,6 +15,7 @@ def start_logging(level: str, form: str) -> None:
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
     logging.basicConfig(level=level, handlers=[handler])
     logging.getLogger("botocore").setLevel(logging.WARNING)  # tells of credentials at each client
+    logging.getLogger("waitress").setLevel(logging.WARNING)  # names whole paths when clients go
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # warns whenever one request waits for a thread
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # tells of every decoder that declines a file
 

@@ -4,16 +4,20 @@ waitress keeps the bytes of an answer in buffers, takes a piece from the first o
 is a piece of a file, gives a span instead of bytes, and a channel that sends spans with sendfile(2).
 """
 
+import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
-from waitress.channel import HTTPChannel
+from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.task import WSGITask
 from werkzeug.wsgi import ClosingIterator
 
+from dicomweb.errors import ProxyError
 from dicomweb.file_piece import Chunk, FilePiece
+
+log = logging.getLogger(__name__)
 
 SENDS_FILES = "ahi_dicomweb.sends_files"
 """A key of the WSGI environment: the server takes FilePieces among the bytes of an answer."""
@@ -26,7 +30,7 @@ def with_pieces_read(app: WsgiApp) -> WsgiApp:
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[Any]:
         body = app(environ, start_response)
-        return body if SENDS_FILES in environ else _each(bytes, body)
+        return body if SENDS_FILES in environ else _closing(map(bytes, body), body)
 
     return wrapped
 
@@ -35,22 +39,39 @@ def with_pieces_sent(app: WsgiApp) -> WsgiApp:
     """The application for waitress; where the size of an answer is not known, its pieces are read all the same."""
 
     def wrapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[Any]:
-        sized: list[bool] = []
+        told: dict[str, str] = {}
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            sized.append(any(name.lower() == "content-length" for name, _ in headers))
+            told.update((name.lower(), value) for name, value in headers)
             return start_response(status, headers, exc_info)
 
         environ[SENDS_FILES] = True
         body = app(environ, start)
-        return _each(_sent if sized[-1] else bytes, body)
+        chunks: Iterator[Any] = map(_sent if "content-length" in told else bytes, body)
+        return _closing(_unless_cut(chunks, told.get("x-request-id")), body)
 
     return wrapped
 
 
-def _each(convert: Callable[[Chunk], Any], body: Iterable[Chunk]) -> Iterable[Any]:
+def _closing(chunks: Iterator[Any], body: Iterable[Chunk]) -> Iterable[Any]:
     close = getattr(body, "close", None)
-    return ClosingIterator(map(convert, body), [close] if close else None)
+    return ClosingIterator(chunks, [close] if close else None)
+
+
+def _unless_cut(chunks: Iterator[Any], request_id: str | None) -> Iterator[Any]:
+    """The same, but what fails on the way is told here, and waitress only that it is to close the connection."""
+    fields = {"request": request_id}
+    try:
+        yield from chunks
+    except ProxyError as error:
+        log.error("answer cut short: %s", error, extra={"fields": fields})  # noqa: TRY400 - no mistake of ours
+    except ClientDisconnected:
+        raise
+    except Exception:  # the status has been sent: the log has the traceback
+        log.exception("answer cut short", extra={"fields": fields})
+    else:
+        return
+    raise ClientDisconnected
 
 
 def _sent(chunk: Chunk) -> Any:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dicomweb.transfer_syntax import OLD_SPELLINGS
 
@@ -18,18 +18,21 @@ class MediaRange:
 
     For multipart/related `media_type` is that of the parts (its `type` parameter, `*/*` without one). `multipart` is
     None for a bare `*/*`, which says nothing of it. `transfer_syntax` is a UID, `*`, or None where none is named.
+    `refused` are types within the range that the same value gives a quality of 0.
     """
 
     media_type: str
     multipart: bool | None
     transfer_syntax: str | None
     quality: float
+    refused: tuple["MediaRange", ...] = ()
 
     def covers(self, media_type: str) -> bool:
         """Whether the type lies in this range."""
         kind, _, name = self.media_type.partition("/")
         wanted_kind, _, wanted_name = media_type.lower().partition("/")
-        return kind in ("*", wanted_kind) and name in ("*", wanted_name)
+        within = kind in ("*", wanted_kind) and name in ("*", wanted_name)
+        return within and not any(other.covers(media_type) for other in self.refused)
 
     @property
     def specificity(self) -> int:
@@ -42,9 +45,15 @@ ANYTHING = (MediaRange("*/*", None, None, 1.0),)
 
 def parse_accept(text: str | None) -> tuple[MediaRange, ...]:
     """The ranges of an Accept value, best first; a missing or blank one takes anything."""
-    ranges = [media_range for media_range in _ranges(text or "") if media_range.quality > 0]
-    if not ranges:
+    named = list(_ranges(text or ""))
+    if not named:
         return () if _TYPE.match(text or "") else ANYTHING
+    none = [media_range for media_range in named if not media_range.quality > 0]
+    ranges = [
+        replace(one, refused=tuple(other for other in none if other.specificity > one.specificity))
+        for one in named
+        if one.quality > 0
+    ]
     return tuple(sorted(ranges, key=lambda r: (-r.quality, -r.specificity)))
 
 
@@ -66,9 +75,10 @@ def _ranges(text: str) -> Iterator[MediaRange]:
 
 def _media_range(name: str, parameters: Iterable[tuple[str, str]]) -> MediaRange:
     values = dict(reversed(list(parameters)))  # the first of a repeated parameter counts
-    multipart: bool | None = None if name == "*/*" else name == "multipart/related"
+    multipart: bool | None = None if name == "*/*" else name in ("multipart/related", "multipart/*")
     if multipart:
-        name = values.get("type", "*/*").strip().lower() or "*/*"
+        name = values.get("type", "").strip().lower()
+        name = "*/*" if name in ("", "*") else name
     return MediaRange(
         OLD_SPELLINGS.get(name, name), multipart, values.get("transfer-syntax") or None, _quality(values.get("q", "1"))
     )

@@ -9,6 +9,7 @@ from dicomweb.errors import RangeNotSatisfiable
 
 _RANGE = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*\Z", re.IGNORECASE | re.ASCII)
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
+_STRONG_TAG = re.compile(r'(?:\A|,)\s*("[^"]*")')
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ def is_known(if_none_match: str | None, tag: str) -> bool:
     """Whether the client has the representation: weak comparison, `*` for any (RFC 9110 Section 13.1.2)."""
     text = (if_none_match or "").strip()
     return text == "*" or tag in _TAG.findall(text)
+
+
+def is_other(if_match: str | None, tag: str) -> bool:
+    """Whether the client wants another representation and no other: strong comparison (RFC 9110 Section 13.1.1)."""
+    text = (if_match or "*").strip()
+    return text != "*" and tag not in _STRONG_TAG.findall(text)
 
 
 def parse_range(text: str | None, if_range: str | None, tag: str, length_bytes: int) -> ByteRange | None:

@@ -6,6 +6,7 @@
      ├── Forbidden         it is known who asks, and that this is not for them
      ├── NotFound          no such study, series, instance, frame or bulk value
      ├── NotAcceptable     it exists, but not in a form that the client takes
+     ├── PreconditionFailed  the client wants it only if it is what it was
      ├── RangeNotSatisfiable  the bytes asked for lie beyond the end
      ├── UpstreamFailed    AHI or the index answered with something that cannot be used
      └── UpstreamBusy      AHI or the index is down, throttled or slow; trying again later helps
@@ -41,6 +42,10 @@ class NotFound(ProxyError):
 
 class NotAcceptable(ProxyError):
     """The target exists, but in none of the media types that the client takes."""
+
+
+class PreconditionFailed(ProxyError):
+    """The representation is not the one that the client knows."""
 
 
 class RangeNotSatisfiable(ProxyError):

@@ -11,13 +11,14 @@ from flask import Response
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
-from dicomweb.conditional import digest, entity_tag, is_known, parse_range
+from dicomweb.conditional import digest, entity_tag, is_known, is_other, parse_range
 from dicomweb.encoding import Coding, choose_coding, compress, is_worth_compressing
 from dicomweb.errors import (
     BadRequest,
     Forbidden,
     NotAcceptable,
     NotFound,
+    PreconditionFailed,
     ProxyError,
     RangeNotSatisfiable,
     Unauthorized,
@@ -33,6 +34,7 @@ STATUS: Mapping[type[ProxyError], int] = {
     Forbidden: 403,
     NotFound: 404,
     NotAcceptable: 406,
+    PreconditionFailed: 412,
     RangeNotSatisfiable: 416,
     UpstreamFailed: 502,
     UpstreamBusy: 503,
@@ -134,8 +136,10 @@ IMMUTABLE = "public, max-age=600, s-maxage=0, proxy-revalidate"
 def unless_known(request: Headers, tag: str, cache_control: str, vary: str, make: Callable[[], Response]) -> Response:
     """What `make` makes, marked with its entity tag; 304 and nothing made where the client has it (RFC 9110 13.1.2).
 
-    `request` is the headers of the request.
+    `request` is the headers of the request. PreconditionFailed where it wants another representation (If-Match).
     """
+    if is_other(request.get("If-Match"), tag):
+        raise PreconditionFailed("the representation has changed")
     response = Response(status=304) if is_known(request.get("If-None-Match"), tag) else make()
     response.headers["ETag"] = tag
     response.headers.setdefault("Cache-Control", cache_control)

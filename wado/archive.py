@@ -42,6 +42,7 @@ def encode_zip(files: Sequence[Part10], fetch: Callable[[Part10], Iterator[Chunk
                     entry.write(bytes(chunk))
                     if sink.held_bytes > _DRAIN_BYTES:
                         yield sink.drain()
+            yield sink.drain()  # no client waits for a second file before it gets the first
     yield sink.drain()
 
 

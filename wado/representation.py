@@ -123,8 +123,7 @@ def _fitting(media_range: MediaRange, offers: Sequence[Offer], files: FileChoice
     """The offers in a range, the one to prefer first."""
     wanted = media_range.transfer_syntax
     if wanted == "*":
-        # Viewers ask for octet-stream like this and mean a frame as it is stored, of whatever type that is.
-        fitting = [offer for offer in offers if media_range.covers(offer.media_type) or _any_frame(media_range, offer)]
+        fitting = [offer for offer in offers if _meant(media_range, offer)]
         yield from _in_order(files.any if _are_files(fitting) else Form.STORED, fitting)
     elif wanted is None:
         fitting = [offer for offer in offers if media_range.covers(offer.media_type)]
@@ -133,8 +132,7 @@ def _fitting(media_range: MediaRange, offers: Sequence[Offer], files: FileChoice
         if media_range.media_type == OCTET_STREAM and not any(offer.form is Form.NATIVE for offer in offers):
             yield from offers  # all that there is of a video
     else:
-        named = (offer for offer in offers if media_range.covers(offer.media_type))
-        yield from (offer for offer in named if offer.transfer_syntax_uid == wanted)
+        yield from (offer for offer in offers if offer.transfer_syntax_uid == wanted and _meant(media_range, offer))
 
 
 def _in_order(preferred: Form, offers: Sequence[Offer]) -> Sequence[Offer]:
@@ -148,8 +146,13 @@ def _are_files(offers: Sequence[Offer]) -> bool:
     return any(offer.media_type in _FILES for offer in offers)
 
 
-def _any_frame(media_range: MediaRange, offer: Offer) -> bool:
-    return media_range.media_type == OCTET_STREAM and offer.media_type not in _FILES
+def _meant(media_range: MediaRange, offer: Offer) -> bool:
+    """Whether a range that names a transfer syntax means the offer, if that is the one.
+
+    Viewers ask for octet-stream and mean a frame in that transfer syntax, of whatever type that is.
+    """
+    any_frame = media_range.media_type == OCTET_STREAM and offer.media_type not in _FILES
+    return any_frame or media_range.covers(offer.media_type)
 
 
 def _refusal(offers: Sequence[Offer], single: bool, multipart: bool) -> str:

@@ -39,6 +39,10 @@ RPCL = "1.2.840.10008.1.2.4.202"
         ("*/*, image/*, image/png",
          (R("image/png", False, None, 1), R("image/*", False, None, 1), R("*/*", None, None, 1))),
         ("image/png;q=0", ()),
+        ("image/png;q=0, image/*", (R("image/*", False, None, 1, (R("image/png", False, None, 0),)),)),
+        ("*/*;q=0, image/png", (R("image/png", False, None, 1),)),
+        ("multipart/*", (R("*/*", True, None, 1),)),
+        ("multipart/related; type=*", (R("*/*", True, None, 1),)),
         ("application/dicom;x=\"a,b;c\";transfer-syntax=*", (R("application/dicom", False, "*", 1),)),
     ],
 )  # fmt: skip

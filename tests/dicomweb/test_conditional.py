@@ -2,7 +2,7 @@
 
 import pytest
 
-from dicomweb.conditional import ByteRange, entity_tag, is_known, parse_range
+from dicomweb.conditional import ByteRange, entity_tag, is_known, is_other, parse_range
 from dicomweb.errors import RangeNotSatisfiable
 
 TAG = '"abc"'
@@ -24,6 +24,24 @@ TAG = '"abc"'
 )
 def test_a_representation_is_known_by_its_tag(text: str | None, known: bool) -> None:
     assert is_known(text, TAG) is known
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        (None, False),
+        ("", False),
+        ("*", False),
+        ('"abc"', False),
+        ('"x", "abc"', False),
+        ('"x"', True),
+        ('W/"abc"', True),
+        ('"x", W/"abc"', True),
+        ("abc", True),
+    ],
+)
+def test_another_representation_is_wanted_by_its_tag(text: str | None, other: bool) -> None:
+    assert is_other(text, TAG) is other
 
 
 def test_other_facts_have_another_tag() -> None:

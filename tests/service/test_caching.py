@@ -81,6 +81,20 @@ def test_a_frame_is_loaded_in_pieces(instance: str) -> None:
     assert (other.status_code, other.content) == (200, whole.content)
 
 
+def test_a_head_request_has_no_range(instance: str) -> None:
+    """RFC 9110 Section 14.2 has ranges for GET alone."""
+    headers = {"Accept": "application/octet-stream", "Range": "bytes=0-9"}
+    answer = requests.head(f"{instance}/frames/1", headers=headers, timeout=30)
+    assert (answer.status_code, answer.headers["Content-Length"]) == (200, "32768")
+
+
+@pytest.mark.parametrize("path", ["/frames/1", "/metadata", "", "/rendered"])
+def test_another_version_than_the_one_wanted_is_412(instance: str, path: str) -> None:
+    tag = _get(instance + path).headers["ETag"]
+    assert _get(instance + path, If_Match=tag).status_code == 200
+    assert _get(instance + path, If_Match='"other"').status_code == 412
+
+
 def test_a_range_beyond_the_end_is_416_with_the_size(instance: str) -> None:
     beyond = _get(f"{instance}/frames/1", Accept="application/octet-stream", Range="bytes=32768-")
     assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, "bytes */32768")

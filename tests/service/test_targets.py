@@ -174,8 +174,12 @@ def test_operators_can_have_it_the_other_way_round(mixed: tuple[Path, str], tmp_
         by_default = [requests.get(url, timeout=60) for _ in range(2)]
         accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
         explicit = requests.get(url, headers={"Accept": accept}, timeout=60)
+        uids = {"studyUID": study, "seriesUID": "1.2.3.4.5", "objectUID": "1.2.3.4.5.0"}
+        syntax = {"requestType": "WADO", "contentType": "application/dicom", "transferSyntax": "*"}
+        by_uri = requests.get(f"{service.root}/wado", params={**syntax, **uids}, timeout=60)
     finally:
         service.stop()
+    assert by_uri.headers["Content-Type"] == f"application/dicom; transfer-syntax={ELE}"
     assert explicit.content.count(f"transfer-syntax={ELE}\r\n".encode()) == 3
     assert by_default[0].content.count(f"transfer-syntax={ELE}\r\n".encode()) < 3
     cold, warm = ("Content-Length" in answer.headers for answer in by_default)

@@ -55,6 +55,9 @@ def choose_frame(accept: str | None, stored: str = RPCL, query: tuple[str, ...] 
         (f'multipart/related; type="image/jhc"; transfer-syntax={RPCL}', AS_STORED),
         ("image/jphc", AS_STORED),
         ("image/*", AS_STORED),
+        (f"multipart/related; type=application/octet-stream; transfer-syntax={RPCL}", AS_STORED),
+        ("application/octet-stream;q=0, */*", AS_STORED),
+        ("image/jphc;q=0, */*", NATIVE),
         ("application/octet-stream", NATIVE),
         (f"multipart/related; type=application/octet-stream; transfer-syntax={ELE}", NATIVE),
     ],
@@ -71,6 +74,8 @@ def test_a_frame_is_sent_as_the_client_takes_it(accept: str | None, expected: st
         f'multipart/related; type="image/jpeg"; transfer-syntax={JPEG}',
         "text/html",
         "image/png;q=0",
+        "image/jphc;q=0, image/*",
+        f"multipart/related; type=application/octet-stream; transfer-syntax={J2K}",
     ],
 )
 def test_what_there_is_not_is_refused_with_what_there_is(accept: str) -> None:

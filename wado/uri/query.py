@@ -78,7 +78,8 @@ def _transfer_syntax(text: str | None) -> str | None:
 def _frame_number(text: str | None) -> int | None:
     if not text:
         return None
-    numbers = parse_frame_numbers(text)
-    if len(numbers) > 1:
-        raise BadRequest("frameNumber is one positive number")
-    return numbers[0]
+    try:
+        (number,) = parse_frame_numbers(text)
+    except (BadRequest, ValueError):
+        raise BadRequest("frameNumber is one positive number") from None
+    return number

@@ -1,7 +1,7 @@
 """The one resource of the URI service: parse, locate, agree on a media type, answer with a single part."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, request
 
@@ -20,7 +20,7 @@ from wado.rendered.parameters import parse_rendering
 from wado.rendered.presentation.present import find_shown_size
 from wado.rendered.presentation.references import SOP_CLASSES as STATES
 from wado.rendered.presentation.shown import is_for
-from wado.representation import DICOM, Offer
+from wado.representation import DICOM, FileChoice, Offer
 from wado.target import Target
 from wado.uri.offers import choose_offer, document_of
 from wado.uri.query import UriQuery
@@ -39,6 +39,7 @@ class UriService:
     """The view function, and what it uses; `public_root` is the URL that this client knows the service by."""
 
     locator: Locator
+    file_choice: FileChoice
     stored: Frames
     fetchers: Fetchers
     public_root: Callable[[], str]
@@ -47,7 +48,8 @@ class UriService:
         """An object, its document, the report that it is, or a picture of one of its frames."""
         query = UriQuery.from_parameters(parse_parameters(request.query_string))
         instance = self.locator.instance(query.target)
-        offer = choose_offer(instance.prepared, query.accept(request.headers.get("Accept")), query.frame_number)
+        accept = replace(query.accept(request.headers.get("Accept")), files=self.file_choice)
+        offer = choose_offer(instance.prepared, accept, query.frame_number)
         make, facts = self._maker(instance, offer, query)
         tag = entity_tag("uri", offer, instance.state, facts)
         response = respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", lambda: make(tag))

@@ -1,0 +1,166 @@
+"""Long answers: they begin before all is fetched, stop fetching for a client that goes, and never end well if cut."""
+
+import gzip
+import http.client
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from datastore.embedded import Embedded
+from datastore.storage import Storage
+from tests.datastore.made import with_pixels, written
+from tests.service.ahi import Ahi
+from tests.service.process import Service
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+STUDY, SERIES, CINE = "1.2.3.4", "1.2.3.4.1", "1.2.3.4.2"
+COUNT = 60
+SIDE = 128
+_SLOW = "GetImageFrame:latency=100ms"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data store with a series of single frames and one of a single instance."""
+    folder, root = tmp_path_factory.mktemp("streams"), tmp_path_factory.mktemp("streams-store")
+    frames = np.random.default_rng(7).integers(0, 4096, (COUNT, SIDE, SIDE), dtype=np.uint16)
+    uids = {"StudyInstanceUID": STUDY, "PatientName": "Secret^Name"}
+    files = [written(with_pixels(frames, SeriesInstanceUID=CINE, SOPInstanceUID=f"{CINE}.1", **uids), folder / "cine")]
+    for number, frame in enumerate(frames, 1):
+        made = with_pixels(
+            frame[np.newaxis],
+            SeriesInstanceUID=SERIES,
+            SOPInstanceUID=f"{SERIES}.{number}",
+            InstanceNumber=number,
+            **uids,
+        )
+        files.append(written(made, folder / str(number)))
+    Embedded(root).fill(files)
+    return root
+
+
+@pytest.fixture(scope="module")
+def ahi(root: Path) -> Iterator[Ahi]:
+    ahi = Ahi(root)
+    yield ahi
+    ahi.stop()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("streams-service")
+
+
+@pytest.fixture(scope="module")
+def warm(root: Path, ahi: Ahi, folder: Path) -> Iterator[Service]:
+    """A service that fetches two frames at a time, and none that nobody asked for."""
+    environment = {
+        **CREDENTIALS,
+        "DATABASE_URL": f"sqlite:///{root / 'index.sqlite'}",
+        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
+        "AHI_DEADLINE_SECONDS": "1",
+        "FRAME_FETCHERS": "1",
+        "FETCH_THREADS": "2",
+        "WEB_PROCESSES": "1",
+        "PREFETCH_FRAMES": "0",
+    }
+    service = Service(folder, environment)
+    yield service
+    assert service.stop() == 0
+
+
+@pytest.fixture
+def service(warm: Service, ahi: Ahi, folder: Path) -> Iterator[Service]:
+    """The same without any frame in its cache."""
+    shutil.rmtree(folder / "cache" / "frames", ignore_errors=True)
+    yield warm
+    ahi.faults("")
+
+
+@contextmanager
+def _asked(service: Service, path: str, accept: str) -> Iterator[http.client.HTTPResponse]:
+    """An answer of which nothing was read but the head."""
+    root = urlsplit(service.root)
+    connection = http.client.HTTPConnection(root.netloc, timeout=30)
+    connection.request("GET", root.path + path, headers={"Accept": accept})
+    answer = connection.getresponse()
+    yield answer
+    answer.close()
+    connection.close()
+
+
+NATIVE, STORED = 'multipart/related; type="{}"', 'multipart/related; type="{}"; transfer-syntax=*'
+_ALL = ",".join(map(str, range(1, COUNT + 1)))
+
+LONG = [
+    pytest.param(f"/studies/{STUDY}/series/{SERIES}", NATIVE.format("application/dicom"), id="native objects"),
+    pytest.param(f"/studies/{STUDY}/series/{SERIES}", STORED.format("application/dicom"), id="stored objects"),
+    pytest.param(f"/studies/{STUDY}/series/{SERIES}", "application/zip", id="ZIP of native objects"),
+    pytest.param(f"/studies/{STUDY}/series/{SERIES}", "application/zip; transfer-syntax=*", id="ZIP of stored objects"),
+    pytest.param(f"/studies/{STUDY}/series/{SERIES}/pixeldata", "*/*", id="native pixels"),
+    pytest.param(
+        f"/studies/{STUDY}/series/{SERIES}/pixeldata", STORED.format("application/octet-stream"), id="stored pixels"
+    ),
+    pytest.param(f"/studies/{STUDY}/series/{SERIES}/bulkdata", "*/*", id="bulk data"),
+    pytest.param(f"/studies/{STUDY}/series/{CINE}/instances/{CINE}.1/frames/{_ALL}", "*/*", id="native frames"),
+    pytest.param(
+        f"/studies/{STUDY}/series/{CINE}/instances/{CINE}.1/frames/{_ALL}",
+        STORED.format("application/octet-stream"),
+        id="stored frames",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "accept"), LONG)
+def test_a_long_answer_begins_with_the_first_frame_and_ends_with_the_client(
+    service: Service, ahi: Ahi, path: str, accept: str
+) -> None:
+    """60 frames, two at a time of 0.1 s each, take three seconds."""
+    ahi.faults(_SLOW)
+    ahi.calls()
+    with _asked(service, path, accept) as answer:
+        assert answer.status == 200
+        answer.read(1000)
+        begun = ahi.calls().get("GetImageFrame", 0)
+    time.sleep(1)
+    assert begun < COUNT / 4
+    assert ahi.calls().get("GetImageFrame", 0) < COUNT / 2
+    time.sleep(0.3)
+    assert ahi.calls() == {}
+    assert "Traceback" not in service.log
+
+
+@pytest.mark.parametrize(("path", "accept"), LONG)
+@pytest.mark.parametrize("fault", ["404", "corrupt"])
+def test_what_fails_after_the_first_byte_cuts_the_connection(
+    service: Service, ahi: Ahi, root: Path, path: str, accept: str, fault: str
+) -> None:
+    """No well-formed end, so that no client takes a part for the whole."""
+    if fault == "corrupt" and "transfer-syntax" in accept:
+        return  # what is passed on as it is stored is not decoded
+    frame_id = _last_frame(root, CINE if CINE in path else SERIES)
+    ahi.faults(f"GetImageFrame/{frame_id}:{fault}")
+    with _asked(service, path, accept) as answer:
+        assert answer.status == 200
+        with pytest.raises(http.client.IncompleteRead) as cut:
+            answer.read()
+    assert len(cut.value.partial) > 100_000
+    assert "Secret" not in service.log
+    assert "Traceback" not in service.log
+
+
+def _last_frame(root: Path, series: str) -> str:
+    storage = Storage.open(root / "store")
+    (version,) = storage.image_sets_of(STUDY, series)
+    document = json.loads(gzip.decompress(storage.metadata(version.image_set_id)))
+    instances = document["Study"]["Series"][series]["Instances"]
+    uid = f"{CINE}.1" if series == CINE else f"{SERIES}.{COUNT}"
+    last: str = instances[uid]["ImageFrames"][-1]["ID"]
+    return last
