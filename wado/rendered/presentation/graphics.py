@@ -13,7 +13,7 @@ from wado.rendered.segmentation import Colour
 
 _FINE_PIXELS = 2**22  # of a picture; lines in larger ones are fine enough without smoothing
 _ARC = np.linspace(0, 2 * np.pi, 181)
-_HALF_WHITE = 382
+_DARK = 60
 _LEAST_LINE = 1.5  # pixels, so that one of them is covered all
 _CURVE_STEPS = 12  # between two points of a curve
 _FARTHEST = 1e6  # pixels; Pillow takes no more
@@ -46,7 +46,9 @@ def _ink(picture: Image.Image, colour: Colour) -> int | Colour:
 
 
 def _contrast(colour: Colour) -> Colour:
-    return (0, 0, 0) if sum(colour) > _HALF_WHITE else (255, 255, 255)
+    """Black for the edge of letters, white where those are nearly black themselves."""
+    red, green, blue = colour
+    return (0, 0, 0) if 3 * red + 6 * green + blue > 10 * _DARK else (255, 255, 255)
 
 
 def _shapes(graphics: Sequence[Graphic], placement: Placement) -> Image.Image:
