@@ -91,7 +91,7 @@ class UriService:
         instance, series = query.rendering.presentation
         state = self.locator.instance(Target(image.study_instance_uid, series, instance))
         if state.prepared.sop_class_uid not in STATES:
-            raise BadRequest("presentationUID is not that of a grayscale or color softcopy presentation state")
+            raise BadRequest("presentationUID names no presentation state of a kind that can be applied")
         if not is_for(self.fetchers, state, image, frame_number):
             raise BadRequest("the presentation state is not for this image")
         return state
