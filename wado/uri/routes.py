@@ -14,7 +14,7 @@ from dicomweb.parameters import parse_parameters
 from wado.locate import LocatedInstance, Locator
 from wado.part10 import Part10, fetch_for
 from wado.rendered.charset import Charsets
-from wado.rendered.draw import Picture, render
+from wado.rendered.draw import IMPLEMENTATION, Picture, render
 from wado.rendered.objects import POLICIES, ObjectPicture, render_object
 from wado.rendered.parameters import parse_rendering
 from wado.rendered.presentation.present import find_shown_size
@@ -81,7 +81,7 @@ class UriService:
         """The picture of a frame, as a presentation state shows it if there is one."""
         if state and query.rendering.window:
             raise BadRequest("a window cannot be given together with a presentation state")
-        facts = (image.state, number, query.rendering, state.state if state else None)
+        facts = (IMPLEMENTATION, image.state, number, query.rendering, state.state if state else None)
         return lambda _tag: self._picture(image, number, offer, query.rendering, state), facts
 
     def _state(self, image: LocatedInstance, frame_number: int, query: UriQuery) -> LocatedInstance | None:
