@@ -49,6 +49,9 @@ def _ward() -> Ward:
         "incomplete": state_for(absent, slices[1], **WINDOW),
         "absent": state_for(absent, **WINDOW),
         "colour": colour,
+        "scattered": state_for(
+            *(_image("CT_small.dcm", study, generate_uid()) for _ in range(20)), slices[1], **WINDOW
+        ),
         "drawing": state_for(
             slices[0],
             **WINDOW,
@@ -238,6 +241,23 @@ def test_wado_uri_applies_a_state(service: Service, ward: Ward, rendered) -> Non
     assert plain.headers["ETag"] != answer.headers["ETag"]
     colour = by_uri(service, ward.cine, ward.states["colour"], frameNumber="5", rows="100", columns="100")
     assert max(Image.open(BytesIO(colour.body)).size) == 100
+
+
+def test_a_state_by_itself_is_an_object_or_the_picture_of_its_first_image(
+    service: Service, ward: Ward, rendered
+) -> None:
+    state = ward.states["two"]
+    names = zip(("studyUID", "seriesUID", "objectUID"), path_of(state).split("/")[2::2], strict=True)
+    url = "/wado?requestType=WADO&" + "&".join(f"{name}={uid}" for name, uid in names)
+    assert get(service.root, url, {}).content_type.startswith("application/dicom")
+    assert get(service.root, f"{url}&contentType=image/png", {}).body == rendered("two").body
+    assert get(service.root, f"{url}&contentType=image/png&windowCenter=1&windowWidth=9", {}).status == 400
+
+
+def test_a_state_may_be_for_many_series(rendered, ward: Ward) -> None:
+    answer = rendered("scattered")
+    assert abs(pixels(answer) - windowed(ward.slices[1])).max() <= 1
+    assert "20 of the images" in answer.headers["Warning"]
 
 
 def test_a_region_is_of_what_the_state_shows(service: Service, ward: Ward, rendered) -> None:

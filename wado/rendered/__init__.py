@@ -3,6 +3,7 @@
 routes → parameters (parse) → draw (the job: one picture, in a fetcher)
     draw: groups (what is said of the frame) → grey | colour → overlay → geometry → annotate → encode
 
-values      attributes of data sets that may be wrong in any way
-report*     structured reports and key objects as text and HTML
+presentation  presentation states, applied to the images that they are for
+values        attributes of data sets that may be wrong in any way
+report*       structured reports and key objects as text and HTML
 """

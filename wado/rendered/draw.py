@@ -100,10 +100,8 @@ def _frame(
         raise NotAcceptable("the instance has no pixels to draw")
     aspect, placement = pixel_aspect(data_set), None
     if presentation:
-        data_set, placement = (
-            presentation.data_set,
-            presentation.placement(pixels.columns, pixels.rows, rendering.viewport),
-        )
+        data_set = presentation.data_set
+        placement = presentation.placement(pixels.columns, pixels.rows, rendering.viewport)
     scale = placement.scale if placement else needed_scale(pixels.columns, pixels.rows, aspect, rendering.viewport)
     exact = (presentation and presentation.exact) or not _may_be_reduced(data_set)
     reduced = reduced_frame(workshop, reference, scale) if scale < 1 and not exact else None

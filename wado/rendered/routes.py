@@ -83,9 +83,10 @@ class Pictures:
         shots = _frames(located[0], numbers) if numbers else _all_frames(located)
         if not shots:
             instance = _drawable(located)
-            return self._state(instance, rendering) if _is_state(instance) else self._object(instance)
-        chosen = _accept().choose(RENDERED_OFFERS, single=True)
-        answer = self._answer(shots, _standing_for(target, located, numbers), chosen, rendering)
+            answer = self._state(instance, rendering) if _is_state(instance) else self._object(instance)
+        else:
+            chosen = _accept().choose(RENDERED_OFFERS, single=True)
+            answer = self._answer(shots, _standing_for(target, located, numbers), chosen, rendering)
         return respond.warned(answer, [f"annotation {word} is not supported" for word in unknown])
 
     def thumbnail(self, frame_list: str | None = None, **path: str) -> Response:

@@ -3,6 +3,7 @@
 from ahi.prepared import BulkValue, PreparedInstance
 from dicomweb.transfer_syntax import transfer_syntax
 from wado.rendered.objects import kind_of
+from wado.rendered.presentation.references import SOP_CLASSES as STATES
 from wado.representation import DICOM, RENDERED_OFFERS, Accept, Kind, Offer
 
 _DOCUMENT = "00420011"
@@ -32,6 +33,8 @@ def _rendered(prepared: PreparedInstance) -> tuple[Offer, ...]:
     document = document_of(prepared)
     if document:
         return (Offer(document.media_type),) if document.media_type else ()
+    if prepared.sop_class_uid in STATES:
+        return RENDERED_OFFERS
     kind = kind_of(prepared.sop_class_uid)
     return () if kind.stored else kind.offers
 

@@ -14,12 +14,12 @@ from dicomweb.parameters import parse_parameters
 from wado.locate import LocatedInstance, Locator
 from wado.part10 import Part10, fetch_for
 from wado.rendered.charset import Charsets
-from wado.rendered.draw import Picture, render
+from wado.rendered.draw import IMPLEMENTATION, Picture, render
 from wado.rendered.objects import POLICIES, ObjectPicture, render_object
 from wado.rendered.parameters import parse_rendering
 from wado.rendered.presentation.present import find_shown_size
 from wado.rendered.presentation.references import SOP_CLASSES as STATES
-from wado.rendered.presentation.shown import is_for
+from wado.rendered.presentation.shown import find_shown, is_for
 from wado.representation import DICOM, FileChoice, Offer
 from wado.target import Target
 from wado.uri.offers import choose_offer, document_of
@@ -67,15 +67,24 @@ class UriService:
         if document and offer.media_type == document.media_type:
             body = instance.image_set.block(document.where)
             return lambda tag: _ranged(body, offer, tag), None
+        if instance.prepared.sop_class_uid in STATES:
+            return self._frame(*find_shown(self.locator, self.fetchers, instance).frames[0], offer, query, instance)
         if not instance.prepared.frames:
             picture = ObjectPicture(_head(instance), self.public_root(), offer.media_type)
             return lambda _tag: self._object(instance, picture, query.charsets), (picture.root, query.charsets)
         number, count = query.frame_number or 1, len(instance.prepared.frames)
         if number > count:
             raise BadRequest(f"frameNumber is beyond the last of {count} frames")
-        state = self._state(instance, number, query)
-        facts = (number, query.rendering, state.state if state else None)
-        return lambda _tag: self._picture(instance, number, offer, query.rendering, state), facts
+        return self._frame(instance, number, offer, query, self._state(instance, number, query))
+
+    def _frame(
+        self, image: LocatedInstance, number: int, offer: Offer, query: UriQuery, state: LocatedInstance | None
+    ) -> tuple[Callable[[str], Response], object]:
+        """The picture of a frame, as a presentation state shows it if there is one."""
+        if state and query.rendering.window:
+            raise BadRequest("a window cannot be given together with a presentation state")
+        facts = (IMPLEMENTATION, image.state, number, query.rendering, state.state if state else None)
+        return lambda _tag: self._picture(image, number, offer, query.rendering, state), facts
 
     def _state(self, image: LocatedInstance, frame_number: int, query: UriQuery) -> LocatedInstance | None:
         """The presentation state that is asked for; BadRequest where it is not for the frame."""
@@ -84,7 +93,7 @@ class UriService:
         instance, series = query.rendering.presentation
         state = self.locator.instance(Target(image.study_instance_uid, series, instance))
         if state.prepared.sop_class_uid not in STATES:
-            raise BadRequest("presentationUID is not that of a grayscale or color softcopy presentation state")
+            raise BadRequest("presentationUID names no presentation state of a kind that can be applied")
         if not is_for(self.fetchers, state, image, frame_number):
             raise BadRequest("the presentation state is not for this image")
         return state

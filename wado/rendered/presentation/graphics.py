@@ -13,9 +13,11 @@ from wado.rendered.segmentation import Colour
 
 _FINE_PIXELS = 2**22  # of a picture; lines in larger ones are fine enough without smoothing
 _ARC = np.linspace(0, 2 * np.pi, 181)
-_HALF_WHITE = 382
+_DARK = 60
 _LEAST_LINE = 1.5  # pixels, so that one of them is covered all
-_CURVE_STEPS = 12  # between two points of a curve
+_THICK, _MOST_JOINTS = 6, 200
+_MOST_COVERED = 10  # times the picture, by the lines of a layer; what comes after that is drawn as thin as can be
+_CURVE_STEPS, _CURVE_POINTS = 12, 2400  # between two points of a curve, and of curves that are not fine by themselves
 _FARTHEST = 1e6  # pixels; Pillow takes no more
 
 
@@ -46,7 +48,9 @@ def _ink(picture: Image.Image, colour: Colour) -> int | Colour:
 
 
 def _contrast(colour: Colour) -> Colour:
-    return (0, 0, 0) if sum(colour) > _HALF_WHITE else (255, 255, 255)
+    """Black for the edge of letters, white where those are nearly black themselves."""
+    red, green, blue = colour
+    return (0, 0, 0) if 3 * red + 6 * green + blue > 10 * _DARK else (255, 255, 255)
 
 
 def _shapes(graphics: Sequence[Graphic], placement: Placement) -> Image.Image:
@@ -56,17 +60,21 @@ def _shapes(graphics: Sequence[Graphic], placement: Placement) -> Image.Image:
     mask = Image.new("L", (width * fine, height * fine))
     drawing = ImageDraw.Draw(mask)
     least = max(_LEAST_LINE, min(width, height) / 300)  # what is thinner is lost in a large picture
+    room = _MOST_COVERED * mask.width * mask.height
     for graphic in graphics:
         thickness = max(1, round(max(graphic.thickness, least) * fine))
         points = placement.of_units(graphic.points, graphic.on_display)
         outline = np.clip(_OUTLINES[graphic.kind](points), -_FARTHEST, _FARTHEST) * fine - 0.5
         corners = [(x, y) for x, y in outline.tolist()]
+        room -= thickness * np.hypot(*np.diff(outline, axis=0).T).clip(max=mask.width + mask.height).sum()
+        thickness = thickness if room >= 0 else 1
         if graphic.kind == "POINT":
             _cross(drawing, corners[0], 4 * thickness, thickness)
             continue
-        if graphic.filled and graphic.kind in _CLOSED or (graphic.filled and corners[0] == corners[-1]):
+        if graphic.filled and (graphic.kind in _CLOSED or corners[0] == corners[-1]):
             drawing.polygon(corners, 255)
-        drawing.line(corners, 255, thickness, joint="curve")
+        rounded = thickness > _THICK and len(corners) <= _MOST_JOINTS  # nobody sees the joints of thinner lines
+        drawing.line(corners, 255, thickness, joint="curve" if rounded else None)
     return mask if fine == 1 else mask.reduce(fine)
 
 
@@ -96,7 +104,8 @@ def _curve(points: Points) -> Points:
     closed = len(points) > 2 and np.allclose(points[0], points[-1])
     before, after = (points[-2], points[1]) if closed else (points[0], points[-1])
     p = np.vstack([before, points, after])
-    t = np.linspace(0, 1, _CURVE_STEPS, endpoint=False)[None, :, None]
+    steps = min(max(_CURVE_POINTS // len(points), 2), _CURVE_STEPS)
+    t = np.linspace(0, 1, steps, endpoint=False)[None, :, None]
     p0, p1, p2, p3 = (p[index : len(p) - 3 + index, None, :] for index in range(4))
     pieces = 2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
     return np.vstack([pieces.reshape(-1, 2) / 2, points[-1]])

@@ -15,7 +15,7 @@ from wado.rendered.presentation.graphics import draw_layer
 from wado.rendered.presentation.placement import Placement
 from wado.rendered.presentation.shutter import shut
 from wado.rendered.presentation.state import PresentationState
-from wado.rendered.presentation.transformation import transformed
+from wado.rendered.presentation.transformation import coloured, transformed
 from wado.rendered.values import parse_head, quietly
 
 
@@ -57,7 +57,7 @@ class Presentation:
 
     def picture(self, drawn: Image.Image, samples: npt.NDArray[Any], placement: Placement) -> Image.Image:
         """The picture of what was drawn of the image from its samples (rows, columns)."""
-        picture, shutter = placement.place(drawn), self._state.shutter
+        picture, shutter = placement.place(coloured(drawn, self._source)), self._state.shutter
         if shutter:
             if len(set(shutter.colour)) > 1:
                 picture = picture.convert("RGB")

@@ -7,9 +7,8 @@ from pydicom import Dataset
 from ahi.fetchers import Workshop
 from wado.rendered.values import items, numbers, parse_head, quietly, text
 
-_GRAYSCALE, _COLOUR = "1.2.840.10008.5.1.4.1.1.11.1", "1.2.840.10008.5.1.4.1.1.11.2"
-SOP_CLASSES = frozenset({_GRAYSCALE, _COLOUR})
-"""The presentation states that are applied: grayscale and colour softcopy (PS3.3 Sections A.33.1 and A.33.2)."""
+SOP_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.11.{number}" for number in (1, 2, 3))
+"""The presentation states that are applied: grayscale, color and pseudo-color softcopy (PS3.3 Sections A.33.1 to 3)."""
 
 MOST_IMAGES = 10_000
 

@@ -9,6 +9,8 @@ from wado.locate import LocatedInstance, Locator
 from wado.rendered.presentation.references import Reference, find_references
 from wado.target import Target
 
+_MOST_SERIES = 8
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -20,19 +22,17 @@ class Shown:
 
 def find_shown(locator: Locator, fetchers: Fetchers, state: LocatedInstance) -> Shown:
     """What a state shows: series by series in its order. NotFound where nothing of it is stored."""
-    by_series: dict[str, dict[str, Reference]] = {}
-    for reference in _references(fetchers, state):
-        by_series.setdefault(reference.series_instance_uid, {})[reference.sop_instance_uid] = reference
-    found = [
-        (instance, images[instance.prepared.sop_instance_uid])
-        for series, images in by_series.items()
-        for instance in _stored(locator, Target(state.study_instance_uid, series))
-        if instance.prepared.sop_instance_uid in images
-    ]
+    images = {(one.series_instance_uid, one.sop_instance_uid): one for one in _references(fetchers, state)}
+    targets = [Target(state.study_instance_uid, series) for series in dict.fromkeys(series for series, _ in images)]
+    if len(targets) > _MOST_SERIES:  # one look at the index for all of them
+        targets = [Target(state.study_instance_uid)]
+    stored = [instance for target in targets for instance in _stored(locator, target)]
+    named = [(one, images.get((one.series_instance_uid, one.prepared.sop_instance_uid))) for one in stored]
+    found = [(instance, reference) for instance, reference in named if reference]
     frames = tuple(_frames(found))
     if not frames:
         raise NotFound("none of the images that the presentation state is for is stored here")
-    return Shown(frames, sum(map(len, by_series.values())) - len(found))
+    return Shown(frames, len(images) - len(found))
 
 
 def is_for(fetchers: Fetchers, state: LocatedInstance, image: LocatedInstance, frame_number: int) -> bool:

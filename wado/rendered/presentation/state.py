@@ -13,13 +13,14 @@ from wado.rendered.presentation.references import applies
 from wado.rendered.segmentation import Colour, srgb_from_cielab
 from wado.rendered.values import integer, item, items, number, numbers, text, values
 
-MOST_OBJECTS = 10_000
-"""How many graphics, and how many texts, are drawn at most."""
-
-_MOST_POINTS = 100_000  # of one graphic
-_MOST_LETTERS = 1024  # of one text, as ST has it
+_MOST_OBJECTS = 2_000  # items of a sequence
+_MOST_POINTS, _MOST_LETTERS = 50_000, 20_000  # of all graphics, and of all texts, that are drawn
+_POINTS_OF_ARC = 25  # what any graphic counts for at least: 2,000 of them are drawn
+_MOST_LAYERS = 64
+_MOST_COLOURS = 8  # of one layer, besides its own
+_MOST_IN_TEXT = 1024  # letters, as ST has it
 _MOST_SIDE = 65_535  # of a displayed area; what is larger is nonsense
-_MOST_THICKNESS = 64.0
+_MOST_THICKNESS = 16.0  # pixels of the picture
 _MOST = 65_535  # of a P-Value, and of each part of a CIELab value
 _ACTIVATION_LAYER = 0x1001
 _UNITS = ("PIXEL", "DISPLAY")
@@ -147,7 +148,7 @@ def _shutter(state: Dataset) -> Shutter | None:
     center, radius = numbers(state, "CenterOfCircularShutter"), number(state, "RadiusOfCircularShutter")
     if "CIRCULAR" in shapes and len(center) == 2 and radius is not None and radius > 0:
         circle = (_pixel(center[1], center[0]), radius)
-    vertices = numbers(state, "VerticesOfThePolygonalShutter")[: 2 * MOST_OBJECTS]
+    vertices = numbers(state, "VerticesOfThePolygonalShutter")[: 2 * _MOST_OBJECTS]
     if "POLYGONAL" in shapes and len(vertices) >= 6:
         polygon = tuple(_pixel(x, y) for y, x in zip(vertices[::2], vertices[1::2], strict=False))
     group = integer(state, "ShutterOverlayGroup")
@@ -165,20 +166,45 @@ def _pixel(column: float, row: float) -> Point:
 
 
 def _layers(state: Dataset, meant: Callable[[str], Iterator[Dataset]]) -> tuple[Layer, ...]:
-    """All layers by their order, those that are not described last."""
-    sequence = items(state, "GraphicLayerSequence", MOST_OBJECTS)
+    """The layers that have something, by their order; those that are not described come last."""
+    sequence = items(state, "GraphicLayerSequence", _MOST_OBJECTS)
     layers = {text(one, "GraphicLayer"): _layer(one) for one in sorted(sequence, key=_order)}
     for group in GROUPS:
         name = "".join(str(one) for one in values(state, (group, _ACTIVATION_LAYER))[:1]).strip()
         if name:
             layer = layers.get(name, Layer(name, _WHITE))
             layers[name] = replace(layer, overlays=(*layer.overlays, group))
-    for annotation in islice(meant("GraphicAnnotationSequence"), MOST_OBJECTS):
-        layer = layers.get(text(annotation, "GraphicLayer"), Layer(text(annotation, "GraphicLayer"), _WHITE))
-        graphics = filter(None, map(_graphic, items(annotation, "GraphicObjectSequence", MOST_OBJECTS)))
-        words = filter(None, map(_words, items(annotation, "TextObjectSequence", MOST_OBJECTS)))
-        layers[layer.name] = replace(layer, graphics=(*layer.graphics, *graphics), words=(*layer.words, *words))
-    return tuple(layers.values())
+    points, letters = _Room(_MOST_POINTS), _Room(_MOST_LETTERS)
+    for annotation in islice(meant("GraphicAnnotationSequence"), _MOST_OBJECTS):
+        name = text(annotation, "GraphicLayer")
+        drawn = map(_graphic, items(annotation, "GraphicObjectSequence", _MOST_OBJECTS))
+        graphics = tuple(one for one in drawn if one and points.has(max(_POINTS_OF_ARC, len(one.points))))
+        written = map(_words, items(annotation, "TextObjectSequence", _MOST_OBJECTS))
+        words = tuple(one for one in written if one and letters.has(len(one.text)))
+        layer = layers.get(name, Layer(name, _WHITE))
+        layers[name] = replace(layer, graphics=layer.graphics + graphics, words=layer.words + words)
+    filled = (layer for layer in layers.values() if layer.overlays or layer.graphics or layer.words)
+    return tuple(_with_few_colours(layer) for layer in islice(filled, _MOST_LAYERS))
+
+
+class _Room:
+    """For how much there is room left."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def has(self, size: int) -> bool:
+        """Whether so much fits, which is then taken."""
+        fits = size <= self._left
+        self._left -= size if fits else 0
+        return fits
+
+
+def _with_few_colours(layer: Layer) -> Layer:
+    """What has a colour beyond those that are drawn gets that of the layer."""
+    few = list(dict.fromkeys(graphic.colour for graphic in layer.graphics))[: _MOST_COLOURS + 1]
+    plain = (graphic if graphic.colour in few else replace(graphic, colour=None) for graphic in layer.graphics)
+    return replace(layer, graphics=tuple(plain))
 
 
 def _order(layer: Dataset) -> int:
@@ -214,7 +240,7 @@ def _words(described: Dataset) -> Words | None:
     box_units, anchor_units = (text(described, f"{what}AnnotationUnits") for what in ("BoundingBox", "AnchorPoint"))
     box = (_point(corners[0]), _point(corners[1])) if box_units in _UNITS and all(map(_is_point, corners)) else None
     at = _point(anchor) if anchor_units in _UNITS and _is_point(anchor) else None
-    written = text(described, "UnformattedTextValue")[:_MOST_LETTERS]
+    written = text(described, "UnformattedTextValue")[:_MOST_IN_TEXT]
     if not written or not (box or at):
         return None
     return Words(

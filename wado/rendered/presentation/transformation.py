@@ -1,5 +1,7 @@
 """The grey transformations of a state in the place of those of the image (PS3.4 Section N.2, PS3.3 Section C.11)."""
 
+import numpy as np
+from PIL import Image
 from pydicom import Dataset
 from pydicom.valuerep import DSfloat
 
@@ -42,6 +44,17 @@ def transformed(image: Dataset, state: Dataset, frame_number: int) -> Dataset:
         _show_all(flat)
     flat.PhotometricInterpretation = "MONOCHROME2"
     return flat
+
+
+def coloured(grey: Image.Image, state: Dataset) -> Image.Image:
+    """Grey levels in the palette of a pseudo-color state, the whole of it for all levels; as they are without one."""
+    tables = [Lut.of_palette(state, colour) for colour in ("Red", "Green", "Blue")]
+    found = [table for table in tables if table]
+    if len(found) < len(tables) or grey.mode != "L":
+        return grey
+    levels = np.arange(256) / 255
+    palette = [table.of(table.first + levels * (len(table.entries) - 1)) / (2**table.bits - 1) * 255 for table in found]
+    return Image.fromarray(np.rint(np.stack(palette, axis=-1)).astype(np.uint8)[np.asarray(grey)])
 
 
 def _copy(source: Dataset, target: Dataset, keywords: tuple[str, ...]) -> None:

@@ -222,6 +222,17 @@ def test_a_grey_layer_leaves_the_picture_grey() -> None:
     assert found.ndim == 2 and found[20, 20] == 0x40
 
 
+def test_a_style_counts_before_its_layer() -> None:
+    style = made(PatternOnColorCIELabValue=RED, LineThickness=6.0)
+    line = graphic("POLYLINE", 0, 20, 40, 20, LineStyleSequence=[style])
+    found = presented(GraphicAnnotationSequence=[annotation("L", line)])
+    inked = (found == srgb_from_cielab(tuple(RED))).all(axis=2)
+    assert 5 <= inked[:, 20].sum() <= 7
+    text = words("MMM", (5, 5, 35, 15), TextStyleSequence=[made(TextColorCIELabValue=BLUE)])
+    found = presented(viewport=BIG, GraphicAnnotationSequence=[annotation("L", text)])
+    assert (found == srgb_from_cielab(tuple(BLUE))).all(axis=2).sum() > 100
+
+
 def test_what_is_for_another_image_is_not_drawn() -> None:
     other = image(SOPInstanceUID="1.2.4")
     for images, seen in (([reference(other)], False), ([reference(image())], True), ([reference(image(), 2)], False)):

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom import Dataset
 
 from tests.wado.rendered.made import made, through
 from tests.wado.rendered.states import reference, state_for
 from wado.rendered.draw import draw
 from wado.rendered.parameters import Rendering
-from wado.rendered.presentation.transformation import transformed
+from wado.rendered.presentation.transformation import coloured, transformed
 
 STORED = [0, 1, 500, 1000, 1023, 2000, 3000, 4095]
 OWN = {"RescaleSlope": "3", "RescaleIntercept": "-7", "WindowCenter": "10", "WindowWidth": "20"}
@@ -131,6 +132,20 @@ def test_all_that_can_be_is_what_the_bits_allow(
     shown = transformed(through(source), through(state_for(source, **attributes)), 1)
     found = draw(np.array([stored], dtype), shown, 1, Rendering())[0].tolist()
     assert found == pytest.approx(expected, abs=1)
+
+
+def test_a_palette_colours_the_grey_levels() -> None:
+    """16 entries (PS3.3 Section C.7.9): red rises fast, green slowly."""
+    state = state_for(image())
+    fire = {"Red": [min(x * 3, 15) * 17 for x in range(16)], "Green": [x * 17 for x in range(16)], "Blue": [0] * 16}
+    for colour, entries in fire.items():
+        state.add_new(f"{colour}PaletteColorLookupTableDescriptor", "US", [16, 0, 16])
+        data = np.array([entry * 257 for entry in entries], "<u2").tobytes()
+        state.add_new(f"{colour}PaletteColorLookupTableData", "OW", data)
+    grey = np.arange(0, 256, 17, dtype=np.uint8)[None, :]
+    found = np.asarray(coloured(Image.fromarray(grey), through(state)))
+    assert found[0].tolist() == [[fire["Red"][x], fire["Green"][x], 0] for x in range(16)]
+    assert np.array_equal(np.asarray(coloured(Image.fromarray(grey), Dataset())), grey)
 
 
 def test_colours_are_left_alone() -> None:
