@@ -80,7 +80,7 @@ def lines(workload: Workload) -> list[Line]:
     repeated = Ask([f"{path}/thumbnail?viewport=256,256" for path in views], _JPEG)
     return [
         Line("frames", "decoded frame", frames, frames, {ORTHANC: 3, NGINX: 0.35}),
-        Line("frames", "decoded frame of a cine", *2 * (Ask(cine.frame_paths, _OCTETS),)),
+        Line("frames", "decoded frame of a cine", *2 * (Ask(cine.frame_paths, _OCTETS),), connections=(1,)),
         Line("stored", "stored frame", Ask(ct.frame_paths, _STORED), frames, {ORTHANC: 5}),
         Line("part10", "instance, Part 10", Ask(ct.instance_paths, _DICOM), Ask(ct.instance_paths, _PEER_DICOM),
              {ORTHANC: 2}),
@@ -148,10 +148,10 @@ def _measured(line: Line, connections: int, server: Server, ask: Ask, stand: Sta
 
 def ratios(measured: Sequence[Measured], aims: Mapping[str, float]) -> list[tuple[str, float, str, float]]:
     """For each number of connections and each other server: line, ratio of the rates, to which server, and the aim."""
-    rates = {(one.connections, one.server): one.rate.per_second for one in measured}
+    rates = {(one.connections, one.server): max(1, one.rate.requests) / one.rate.seconds for one in measured}
     return [
         (f"{one.line}, {one.connections} connection{'s' * (one.connections > 1)}",
-         rates[one.connections, PROXY] / one.rate.per_second, one.server, aims.get(one.server, 0))
+         rates[one.connections, PROXY] / rates[one.connections, one.server], one.server, aims.get(one.server, 0))
         for one in measured
         if one.server != PROXY
     ]  # fmt: skip

@@ -72,5 +72,5 @@ def running_orthanc() -> Iterator[Orthanc]:
                 time.sleep(0.1)
             yield orthanc
         finally:
-            process.terminate()
+            process.kill()  # it would finish what clients no longer wait for, and its folder goes anyway
             process.wait(timeout=_START_SECONDS)

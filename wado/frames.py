@@ -18,7 +18,7 @@ def encode_frames(
         body = frames.body(references[0], offer.form)
         return [Part(offer.content_type, locations[0], len(body), lambda: [body])]
     sizes = _sizes(references, offer.form, frames)
-    bodies = frames.each(references, offer.form)
+    bodies = frames.bodies(references, offer.form)
     return [
         Part(offer.content_type, location, size, lambda: [next(bodies)])
         for location, size in zip(locations, sizes, strict=True)
