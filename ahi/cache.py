@@ -61,7 +61,17 @@ class Cache:
 
     def find(self, name: str) -> Path | None:
         """The file of that name, noted as used, or None."""
-        return Path(self._prefix + name) if self._used(name) else None
+        return Path(self._prefix + name) if self.use(name) else None
+
+    def use(self, name: str) -> bool:
+        """Whether there is a file of that name, which is noted as used."""
+        path = self._prefix + name
+        try:
+            if time.time() - os.stat(path).st_mtime > _TOUCH_SECONDS:  # noqa: PTH116 - often
+                os.utime(path)
+        except OSError:  # not there, or evicted this moment
+            return False
+        return True
 
     def has(self, name: str) -> bool:
         """Whether there is a file of that name; that is no use of it."""
@@ -147,15 +157,6 @@ class Cache:
             kept.size_bytes += entry.size_bytes
             kept.oldest_used_at = min(kept.oldest_used_at, entry.used_at)
         return kinds
-
-    def _used(self, name: str) -> bool:
-        path = self._prefix + name
-        try:
-            if time.time() - os.stat(path).st_mtime > _TOUCH_SECONDS:  # noqa: PTH116 - often
-                os.utime(path)
-        except OSError:  # not there, or evicted this moment
-            return False
-        return True
 
     def _written_bytes(self) -> int:
         """What all processes have written since one of them looked at the size of the cache."""

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
+import botocore
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -51,6 +52,8 @@ _COUNTED = {
     "GetImageFrame": Count.AHI_GET_IMAGE_FRAME,
 }
 
+_USER_AGENT = f"ahi-dicomweb-proxy Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
+
 _DELAYS_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 
 _MEANING: dict[str, Callable[[str], ProxyError]] = {
@@ -85,6 +88,8 @@ class AhiClient:
                 connect_timeout=3,
                 read_timeout=deadline_seconds,
                 retries={"total_max_attempts": 1},  # ours know the deadline, and that a conflict passes
+                parameter_validation=False,  # identifiers are AHI's own; AHI says if one is ill-formed
+                user_agent=_USER_AGENT,  # botocore's own is put together anew for each call, which takes a tenth of it
             ),
         )
 

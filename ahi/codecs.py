@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -35,13 +36,13 @@ class PixelFormat:
     pixel_representation: int
     photometric_interpretation: str
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The little-endian type of a sample; 12 bits allocated take 16."""
         size_bytes = next(size for size in (1, 2, 4, 8) if self.bits_allocated <= 8 * size)
         return np.dtype(f"<{'i' if self.pixel_representation else 'u'}{size_bytes}")
 
-    @property
+    @cached_property
     def frame_bytes(self) -> int:
         """The size of one native frame; one-bit pixels are packed and the frame ends on a byte."""
         samples = self.rows * self.columns * self.samples_per_pixel

@@ -228,7 +228,7 @@ class Frames:
 
     def _submit(self, reference: FrameReference, form: Form) -> Pending[bytes | None] | None:
         """None where it is in the cache already."""
-        hit = self._cache.find(reference.cache_name(form)) is not None
+        hit = self._cache.use(reference.cache_name(form))
         self._cache.count_use(hit=hit)
         if hit:
             return None

@@ -19,9 +19,9 @@ request = function()
 end
 done = function(summary, latency)
     local bad = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
-    io.write(string.format('\\n{{"requests":%d,"microseconds":%d,"bytes":%d,"bad":%d,"p50":%f,"p99":%f}}\\n',
+    io.write(string.format('\\n{{"requests":%d,"microseconds":%d,"bytes":%d,"bad":%d,"p50":%f,"p95":%f,"p99":%f}}\\n',
         summary.requests, summary.duration, summary.bytes, bad + summary.errors.status,
-        latency:percentile(50), latency:percentile(99)))
+        latency:percentile(50), latency:percentile(95), latency:percentile(99)))
 end
 """
 
@@ -35,6 +35,7 @@ class Rate:
     bytes: int
     bad: int
     median_ms: float
+    p95_ms: float
     p99_ms: float
 
     @property
@@ -65,5 +66,6 @@ def closed_loop(
         found["bytes"],
         found["bad"],
         found["p50"] / 1000,
+        found["p95"] / 1000,
         found["p99"] / 1000,
     )

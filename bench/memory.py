@@ -38,16 +38,21 @@ def measure(instances: int, side: int, folder: Path) -> Measured:
     environment = {"DATASTORE_ROOT": str(root), "WEB_PROCESSES": "1", "LOG_LEVEL": "WARNING"}
     service = Service(folder / "service", environment)
     try:
-        (web,) = (pid for pid in service.children() if Path(f"/proc/{pid}/comm").read_text().strip() == "web0")
-        requests.get(f"{service.root}/studies", timeout=60).close()
-        idle, started, received = _status(web, "VmRSS"), time.monotonic(), 0
-        accept = {"Accept": 'multipart/related; type="application/dicom"'}
-        with requests.get(f"{service.root}/studies/{STUDY}", headers=accept, stream=True, timeout=600) as answer:
-            for chunk in answer.iter_content(2**20):
-                received += len(chunk)
-        return Measured(received, time.monotonic() - started, idle, _status(web, "VmHWM"))
+        return retrieval(service, f"/studies/{STUDY}")
     finally:
         service.stop()
+
+
+def retrieval(service: Service, path: str) -> Measured:
+    """Retrieve a study or series from a service that has just started, with one web process."""
+    (web,) = service.named("web")
+    requests.get(f"{service.root}/studies", timeout=60).close()
+    idle, started, received = _status(web, "VmRSS"), time.monotonic(), 0
+    accept = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.1'}
+    with requests.get(service.root + path, headers=accept, stream=True, timeout=600) as answer:
+        for chunk in answer.iter_content(2**20):
+            received += len(chunk)
+    return Measured(received, time.monotonic() - started, idle, _status(web, "VmHWM"))
 
 
 def _files(instances: int, side: int, folder: Path) -> Iterator[Path]:

@@ -19,8 +19,9 @@ _START_SECONDS = 30
 class Orthanc:
     """A running Orthanc; `root` is its DICOMweb service."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pid: int) -> None:
         self._url = url
+        self.pid = pid
         self.root = f"{url}/dicom-web"
 
     def store(self, files: Iterable[bytes]) -> None:
@@ -63,7 +64,7 @@ def running_orthanc() -> Iterator[Orthanc]:
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log)
         try:
-            orthanc = Orthanc(f"http://127.0.0.1:{port}")
+            orthanc = Orthanc(f"http://127.0.0.1:{port}", process.pid)
             give_up = time.monotonic() + _START_SECONDS
             while not orthanc.answers():
                 if process.poll() is not None or time.monotonic() > give_up:
@@ -71,5 +72,5 @@ def running_orthanc() -> Iterator[Orthanc]:
                 time.sleep(0.1)
             yield orthanc
         finally:
-            process.terminate()
+            process.kill()  # it would finish what clients no longer wait for, and its folder goes anyway
             process.wait(timeout=_START_SECONDS)

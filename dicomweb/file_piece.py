@@ -1,6 +1,7 @@
 """Pieces of files in the body of an answer: a server that can sends them without reading them."""
 
 import os
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 
@@ -29,3 +30,13 @@ class FilePiece:
 
 Chunk = bytes | FilePiece
 """What bodies are made of."""
+
+
+def between(chunks: Iterable[Chunk], start: int, stop: int) -> Iterator[Chunk]:
+    """The bytes `start` to before `stop` of chunks that follow one another."""
+    offset = 0
+    for chunk in chunks:
+        first, last = max(0, start - offset), min(len(chunk), stop - offset)
+        offset += len(chunk)
+        if first < last:
+            yield chunk.cut(first, last) if isinstance(chunk, FilePiece) else chunk[first:last]

@@ -25,7 +25,7 @@ from dicomweb.errors import (
     UpstreamBusy,
     UpstreamFailed,
 )
-from dicomweb.file_piece import Chunk
+from dicomweb.file_piece import Chunk, between
 from dicomweb.multipart import Part, boundary_of, encode_multipart, multipart_length, multipart_type
 
 STATUS: Mapping[type[ProxyError], int] = {
@@ -172,10 +172,11 @@ def ranged(
 def ranged_multipart(request: Headers, parts: Iterable[Part], part_type: str, tag: str) -> Response:
     """`multipart/related`, or the part of its body that the Range header asks for, boundaries and all.
 
-    For small bodies, one frame that is: all of it is in memory.
+    For a few parts, one frame that is: all are had before the first byte is sent.
     """
-    body = b"".join(map(bytes, encode_multipart(parts, boundary_of(tag))))
-    return ranged(request, tag, multipart_type(part_type, tag), len(body), lambda start, stop: [body[start:stop]])
+    chunks = list(encode_multipart(parts, boundary_of(tag)))
+    length_bytes = sum(map(len, chunks))
+    return ranged(request, tag, multipart_type(part_type, tag), length_bytes, lambda *span: between(chunks, *span))
 
 
 def multipart_of_range(

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from ahi.earlier import EarlierVersions
 from ahi.image_set import ImageSetKey
@@ -43,7 +43,15 @@ class LocatedInstance:
     @property
     def state(self) -> tuple[str, ...]:
         """What an entity tag of anything made from it follows from: the code's forms, the image set and its version."""
-        return (FORMAT, IMPLEMENTATION, *astuple(self.key), self.version, self.prepared.sop_instance_uid)
+        key = self.key
+        return (
+            FORMAT,
+            IMPLEMENTATION,
+            key.datastore_id,
+            key.image_set_id,
+            self.version,
+            self.prepared.sop_instance_uid,
+        )
 
     def frame(self, frame_number: int) -> FrameReference:
         """A frame, counted from 1; NotFound beyond the last."""

@@ -21,6 +21,11 @@ from wado.representation import Offer
 IMPLEMENTATION_CLASS_UID = "1.2.826.0.1.3680043.8.498.45787841905188114249328053"
 IMPLEMENTATION_VERSION_NAME = "AHI_DICOMWEB_1"
 
+_META_START = encode_element("00020001", "OB", b"\x00\x01")
+_META_UIDS = ("00020002", "00020003", "00020010")  # SOP class, SOP instance, transfer syntax
+_META_END = encode_element("00020012", "UI", IMPLEMENTATION_CLASS_UID.encode()) + encode_element(
+    "00020013", "SH", IMPLEMENTATION_VERSION_NAME.encode()
+)
 _PIXEL_DATA = "7FE00010"
 _UNDEFINED = 0xFFFFFFFF
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -51,14 +56,14 @@ class Part10:
         """The size of the whole file."""
         prepared = self.instance.prepared
         head, tail = self._head[1], prepared.tail[1]
-        return len(_preamble(self.instance, self._uid)) + head + len(self._pixel_head) + self._pixel_bytes + tail
+        return len(self._preamble) + head + len(self._pixel_head) + self._pixel_bytes + tail
 
     def chunks(self, fetched: Iterator[Chunk]) -> Iterator[Chunk]:
         """The file, begun when its first frame is there; its frames are the next ones of `fetched`."""
         prepared, image_set = self.instance.prepared, self.instance.image_set
         pixels = self._pixels(islice(fetched, len(prepared.frames) if self.has_pixels else 0))
         first: Chunk = next(pixels, b"")
-        yield _preamble(self.instance, self._uid)
+        yield self._preamble
         yield image_set.block(self._head)
         yield self._pixel_head
         yield first
@@ -68,6 +73,14 @@ class Part10:
     @property
     def _uid(self) -> str:
         return self.offer.transfer_syntax_uid or EXPLICIT_VR_LITTLE_ENDIAN
+
+    @cached_property
+    def _preamble(self) -> bytes:
+        """The preamble and the file meta information (PS3.10 Table 7.1-1)."""
+        prepared = self.instance.prepared
+        uids = zip(_META_UIDS, (prepared.sop_class_uid, prepared.sop_instance_uid, self._uid), strict=True)
+        meta = _META_START + b"".join(encode_element(tag, "UI", uid.encode()) for tag, uid in uids) + _META_END
+        return bytes(128) + b"DICM" + encode_element("00020000", "UL", len(meta).to_bytes(4, "little")) + meta
 
     @property
     def _head(self) -> Slice:
@@ -124,20 +137,6 @@ def fetch_for(files: Sequence[Part10], frames: Frames) -> Callable[[Part10], Ite
 
     feeds = {form: feed(form) for form in Form}
     return lambda file: feeds[file.offer.form]
-
-
-def _preamble(instance: LocatedInstance, transfer_syntax_uid: str) -> bytes:
-    """The preamble and the file meta information (PS3.10 Table 7.1-1)."""
-    rows = (
-        ("00020001", "OB", b"\x00\x01"),
-        ("00020002", "UI", instance.prepared.sop_class_uid.encode()),
-        ("00020003", "UI", instance.prepared.sop_instance_uid.encode()),
-        ("00020010", "UI", transfer_syntax_uid.encode()),
-        ("00020012", "UI", IMPLEMENTATION_CLASS_UID.encode()),
-        ("00020013", "SH", IMPLEMENTATION_VERSION_NAME.encode()),
-    )
-    meta = b"".join(encode_element(tag, vr, value) for tag, vr, value in rows)
-    return bytes(128) + b"DICM" + encode_element("00020000", "UL", len(meta).to_bytes(4, "little")) + meta
 
 
 def _native_bytes(pixels: PixelFormat, frame_count: int) -> int:

@@ -23,6 +23,10 @@ class Ahi:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def start(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "main.py", "datastore", "--port", str(self.port)],
