@@ -9,7 +9,7 @@ from ahi.image_set import ImageSetKey
 from ahi.jobs import prepare_version
 from ahi.kept import Kept
 from ahi.prepared import PreparedImageSet
-from ahi.store import LocatedImageSet, mapped
+from ahi.store import LocatedImageSet, opened
 from dicomweb.errors import NotFound, UpstreamBusy
 
 _MOST_VERSIONS = 8  # looked at for one image set: each may cost two calls of AHI, once
@@ -44,9 +44,9 @@ class EarlierVersions:
         if kept:
             return kept
         properties, blob = self._fetchers.run(key.image_set_id, prepare_version, key, version)
-        content = blob or mapped(self._cache, key, version)
+        content = blob or opened(self._cache, key, version)
         if content is None:
             raise UpstreamBusy("the cache is too small for what is being read")
-        located = LocatedImageSet(key, properties, PreparedImageSet.from_bytes(memoryview(content)))
+        located = LocatedImageSet(key, properties, PreparedImageSet.from_bytes(content))
         self._kept.put((key, version), located, located.size_bytes)
         return located

@@ -30,10 +30,19 @@ _LUT_DESCRIPTORS = frozenset({0x00281101, 0x00281102, 0x00281103, 0x00283002, 0x
 Vrs = Mapping[str, str]
 
 
-def to_data_set(elements: Mapping[str, Any], private_vrs: Vrs, pixel_representation: int) -> DataSet:
+Known = dict[tuple[str, str | None, int, str], Attribute]
+"""Attributes by name, stated VR, PixelRepresentation and spelling of the value: those that instances share are one."""
+
+_LONGEST_KNOWN = 1024
+
+
+def to_data_set(
+    elements: Mapping[str, Any], private_vrs: Vrs, pixel_representation: int, known: Known | None = None
+) -> DataSet:
     """The attributes of one level or item, ascending by tag; group 0002, group lengths and pixel data are left out.
 
-    `private_vrs` are the VRs that the metadata states for elements without a keyword.
+    `private_vrs` are the VRs that the metadata states for elements without a keyword. `known` remembers attributes for
+    instances that share them.
     """
     attributes = {}
     creators = {name: value for name, value in elements.items() if name[4:6] == "00" and isinstance(value, str)}
@@ -41,9 +50,25 @@ def to_data_set(elements: Mapping[str, Any], private_vrs: Vrs, pixel_representat
         tag = _tag(name)
         if tag is None or tag >> 16 <= 0x0002 or tag & 0xFFFF == 0 or tag in (0x7FE00008, 0x7FE00009, 0x7FE00010):
             continue
-        vr = _vr(name, tag, value, private_vrs, creators, pixel_representation)
-        attributes[tag] = Attribute(f"{tag:08X}", vr, _value(vr, value, private_vrs, pixel_representation))
+        stated = private_vrs.get(name)
+        key = (name, stated, pixel_representation, repr(value)) if _may_be_known(tag, stated, value) else None
+        attribute = known.get(key) if known is not None and key else None
+        if attribute is None:
+            vr = _vr(name, tag, value, private_vrs, creators, pixel_representation)
+            attribute = Attribute(f"{tag:08X}", vr, _value(vr, value, private_vrs, pixel_representation))
+        if known is not None and key:
+            known[key] = attribute
+        attributes[tag] = attribute
     return tuple(attributes[tag] for tag in sorted(attributes))
+
+
+def _may_be_known(tag: int, stated: str | None, value: Any) -> bool:
+    """Whether the attribute follows from its name, stated VR and value alone, and is short."""
+    if tag >> 16 & 1 and not stated:
+        return False  # its creator has a say
+    if isinstance(value, list):
+        return len(value) < 64 and not any(isinstance(item, Mapping) for item in value)
+    return not isinstance(value, Mapping) and not (isinstance(value, str) and len(value) > _LONGEST_KNOWN)
 
 
 @cache

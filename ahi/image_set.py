@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ahi.elements import to_data_set
+from ahi.elements import Known, to_data_set
 from dicomweb.data_set import DataSet
 from dicomweb.errors import UpstreamFailed
 from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL
@@ -71,11 +71,11 @@ class ImageSet:
     def _from_document(cls, document: Mapping[str, Any]) -> "ImageSet":
         study = document["Study"]
         upper = {**_elements(document.get("Patient")), **_elements(study)}
-        series = study["Series"]
+        series, known = study["Series"], Known()
         instances = tuple(
             instance
             for node in series.values()
-            for instance in _instances({**upper, **_elements(node)}, node.get("Instances") or {})
+            for instance in _instances({**upper, **_elements(node)}, node.get("Instances") or {}, known)
         )
         return cls(str(upper["StudyInstanceUID"]), next(iter(series)), instances)
 
@@ -84,11 +84,11 @@ def _elements(node: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return (node or {}).get("DICOM") or {}
 
 
-def _instances(upper: Mapping[str, Any], nodes: Mapping[str, Any]) -> Iterator[Instance]:
+def _instances(upper: Mapping[str, Any], nodes: Mapping[str, Any], known: Known) -> Iterator[Instance]:
     for sop_instance_uid, node in nodes.items():
         elements = {**upper, **_elements(node)}
         signed = elements.get("PixelRepresentation")
-        data_set = to_data_set(elements, node.get("DICOMVRs") or {}, 1 if str(signed).strip() == "1" else 0)
+        data_set = to_data_set(elements, node.get("DICOMVRs") or {}, 1 if str(signed).strip() == "1" else 0, known)
         stored = node.get("StoredTransferSyntaxUID") or HTJ2K_LOSSLESS_RPCL
         yield Instance(sop_instance_uid, data_set, stored, tuple(_frames(node.get("ImageFrames") or ())))
 

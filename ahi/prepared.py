@@ -7,6 +7,7 @@ holds by itself, stands for the public root, which each client may see under ano
 """
 
 import json
+import mmap
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,9 +17,10 @@ from itertools import accumulate
 from typing import Any
 
 from ahi.codecs import PixelFormat, delivered_photometric, jpeg_2000_has_colour_transform
+from ahi.file_view import FileView
 from ahi.image_set import Frame, ImageSet, Instance
 from dicomweb import dicom_json
-from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet, json_element
+from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet, Made, json_element
 from dicomweb.explicit_le import encode_data_set, encode_text_value
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 
@@ -37,6 +39,9 @@ _MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+\Z")
 
 Slice = tuple[int, int]
 """Offset and length in bytes."""
+
+Source = bytes | memoryview | mmap.mmap | FileView
+"""What blocks are cut out of: memory, or a file that is mapped or read."""
 
 Probe = Callable[[Instance], bytes]
 """The stored bytes of the first frame of an instance: only the codestream knows whether colours were transformed."""
@@ -82,12 +87,16 @@ class PreparedInstance:
 
 @dataclass(frozen=True)
 class PreparedImageSet:
-    """The instances of an image set in display order: by InstanceNumber, then by position, then by UID."""
+    """The instances of an image set in display order: by InstanceNumber, then by position, then by UID.
+
+    `blocks` is where their blocks are, from the byte `blocks_at` on.
+    """
 
     study_instance_uid: str
     series_instance_uid: str
     instances: tuple[PreparedInstance, ...]
-    blocks: memoryview
+    blocks: Source
+    blocks_at: int = 0
 
     @cached_property
     def by_uid(self) -> Mapping[str, PreparedInstance]:
@@ -112,17 +121,17 @@ class PreparedImageSet:
     def block(self, where: Slice) -> bytes:
         """The bytes of one block."""
         offset, length_bytes = where
-        return bytes(self.blocks[offset : offset + length_bytes])
+        start = self.blocks_at + offset
+        return bytes(self.blocks[start : start + length_bytes])
 
     @classmethod
-    def from_bytes(cls, blob: bytes | memoryview) -> "PreparedImageSet":
-        """What `encode_prepared` made; `blob` may be a mapped file."""
-        view = memoryview(blob)
+    def from_bytes(cls, blob: Source) -> "PreparedImageSet":
+        """What `encode_prepared` made."""
         start = len(_MAGIC) + 8
-        (index_bytes,) = struct.unpack("<Q", view[len(_MAGIC) : start])
-        index = json.loads(bytes(view[start : start + index_bytes]))
+        (index_bytes,) = struct.unpack("<Q", blob[len(_MAGIC) : start])
+        index = json.loads(bytes(blob[start : start + index_bytes]))
         instances = tuple(_instance(row) for row in index["instances"])
-        return cls(index["study"], index["series"], instances, view[start + index_bytes :])
+        return cls(index["study"], index["series"], instances, blob, start + index_bytes)
 
 
 def _instance(row: Mapping[str, Any]) -> PreparedInstance:
@@ -136,14 +145,14 @@ def _instance(row: Mapping[str, Any]) -> PreparedInstance:
 def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
     """The prepared form of an image set."""
     blocks, rows = _Blocks(), []
-    photometric = _Photometric(probe)
+    photometric, encoded, elements = _Photometric(probe), Made[bytes](), Made[dicom_json.Element]()
     for instance in sorted(image_set.instances, key=lambda one: (_display_order(one), one.sop_instance_uid)):
         forms = _Forms(instance, photometric)
-        native_head = blocks.add(encode_data_set(_before_pixels(forms.native)))
+        native_head = blocks.add(encode_data_set(_before_pixels(forms.native), encoded))
         stored_head = native_head
         if forms.stored != forms.native:
-            stored_head = blocks.add(encode_data_set(_before_pixels(forms.stored)))
-        described = _Described(image_set, instance, forms.described, blocks)
+            stored_head = blocks.add(encode_data_set(_before_pixels(forms.stored), encoded))
+        described = _Described(image_set, instance, forms.described, blocks, elements)
         prepared = PreparedInstance(
             sop_instance_uid=instance.sop_instance_uid,
             sop_class_uid=str(_first(instance.data_set, "00080016") or ""),
@@ -285,8 +294,16 @@ def _bulk(attribute: Attribute) -> bytes | None:
 class _Described:
     """The DICOM JSON of an instance (PS3.18 Annex F); what is too long for it becomes a block of its own."""
 
-    def __init__(self, image_set: ImageSet, instance: Instance, data_set: DataSet, blocks: _Blocks) -> None:
+    def __init__(
+        self,
+        image_set: ImageSet,
+        instance: Instance,
+        data_set: DataSet,
+        blocks: _Blocks,
+        made: Made[dicom_json.Element],
+    ) -> None:
         self.bulk: list[BulkValue] = []
+        self._made = made
         self._instance = instance
         self._data_set = data_set
         self._blocks = blocks
@@ -317,7 +334,7 @@ class _Described:
         if attribute.vr == "SQ" and attribute.items:
             items = [self._elements(item, f"{path}/{number}/") for number, item in enumerate(attribute.items, 1)]
             return {"vr": "SQ", "Value": items}
-        return json_element(attribute)
+        return self._made.of(attribute, None, lambda: json_element(attribute))
 
     def _uri(self, path: str) -> str:
         return f"\x01{self._path}/bulkdata/{path}"

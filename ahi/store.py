@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers, Pending
+from ahi.file_view import FileView
 from ahi.gone import Gone
 from ahi.image_set import ImageSetKey, ImageSetProperties
 from ahi.jobs import Form, FrameReference, fetch_frame, ping, prepare_image_set, prepared_cache_name
@@ -19,6 +20,8 @@ from dicomweb.file_piece import Chunk, FilePiece
 from dicomweb.transfer_syntax import transfer_syntax
 
 _INSTANCE_BYTES = 4096  # what one instance of an image set takes in memory, about
+_MAPPED_BYTES = 2**22  # a prepared file of more is read piece by piece
+_OPEN_FILE_BYTES = 2**20  # what such a file counts as: there may be so many open ones
 _AHEAD = 8  # frames asked for while an earlier one is being sent
 _PIECE_BYTES = 2**16  # a piece of a file keeps it open until it is sent, which pays from here on
 
@@ -35,15 +38,19 @@ class LocatedImageSet:
 
     @property
     def size_bytes(self) -> int:
-        """What it takes in memory, about: the mapped file, and what that says of its instances."""
-        return len(self.prepared.blocks) + _INSTANCE_BYTES * len(self.prepared.instances)
+        """What it takes in memory, about: the mapped file, or the open one, and what that says of its instances."""
+        blocks = self.prepared.blocks
+        held_bytes = _OPEN_FILE_BYTES if isinstance(blocks, FileView) else len(blocks)
+        return held_bytes + _INSTANCE_BYTES * len(self.prepared.instances)
 
 
-def mapped(cache: Cache, key: ImageSetKey, version: str) -> mmap.mmap | None:
-    """The prepared form of a version as the cache has it, or None."""
+def opened(cache: Cache, key: ImageSetKey, version: str) -> mmap.mmap | FileView | None:
+    """The prepared form of a version as the cache has it, or None: mapped, unless it is large."""
     file = cache.open(prepared_cache_name(key, version))
     if file is None:
         return None
+    if os.fstat(file.fileno()).st_size >= _MAPPED_BYTES:
+        return FileView(file)
     with file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
@@ -112,13 +119,13 @@ class ImageSets:
         if known and known.located.properties == properties:
             self._keep(known.located, checked_at)
             return known.located
-        content = blob or mapped(self._cache, key, properties.version)
+        content = blob or opened(self._cache, key, properties.version)
         if content is None:  # evicted between two moments
             properties, checked_at, blob = self._submit(key).result()
-            content = blob or mapped(self._cache, key, properties.version)
+            content = blob or opened(self._cache, key, properties.version)
         if content is None:
             raise UpstreamBusy("the cache is too small for what is being read")
-        located = LocatedImageSet(key, properties, PreparedImageSet.from_bytes(memoryview(content)))
+        located = LocatedImageSet(key, properties, PreparedImageSet.from_bytes(content))
         self._keep(located, checked_at)
         return located
 

@@ -18,26 +18,27 @@ class MediaRange:
 
     For multipart/related `media_type` is that of the parts (its `type` parameter, `*/*` without one). `multipart` is
     None for a bare `*/*`, which says nothing of it. `transfer_syntax` is a UID, `*`, or None where none is named.
-    `refused` are types within the range that the same value gives a quality of 0.
+    `refused` are types, or kinds as in `image/*`, within the range that the same value gives a quality of 0.
     """
 
     media_type: str
     multipart: bool | None
     transfer_syntax: str | None
     quality: float
-    refused: tuple["MediaRange", ...] = ()
+    refused: frozenset[str] = frozenset()
 
     def covers(self, media_type: str) -> bool:
         """Whether the type lies in this range."""
         kind, _, name = self.media_type.partition("/")
         wanted_kind, _, wanted_name = media_type.lower().partition("/")
-        within = kind in ("*", wanted_kind) and name in ("*", wanted_name)
-        return within and not any(other.covers(media_type) for other in self.refused)
+        if {f"{wanted_kind}/{wanted_name}", f"{wanted_kind}/*"} & self.refused:
+            return False
+        return kind in ("*", wanted_kind) and name in ("*", wanted_name)
 
     @property
     def specificity(self) -> int:
         """0 for `*/*`, 1 for `image/*`, 2 for a full type (RFC 9110 Section 12.5.1)."""
-        return 2 - self.media_type.count("*")
+        return sum(word != "*" for word in self.media_type.split("/", 1))
 
 
 ANYTHING = (MediaRange("*/*", None, None, 1.0),)
@@ -47,13 +48,10 @@ def parse_accept(text: str | None) -> tuple[MediaRange, ...]:
     """The ranges of an Accept value, best first; a missing or blank one takes anything."""
     named = list(_ranges(text or ""))
     if not named:
-        return () if _TYPE.match(text or "") else ANYTHING
-    none = [media_range for media_range in named if not media_range.quality > 0]
-    ranges = [
-        replace(one, refused=tuple(other for other in none if other.specificity > one.specificity))
-        for one in named
-        if one.quality > 0
-    ]
+        return ANYTHING
+    none = [one for one in named if not one.quality > 0]
+    within = [frozenset(one.media_type for one in none if one.specificity > specificity) for specificity in range(3)]
+    ranges = [replace(one, refused=within[one.specificity]) for one in named if one.quality > 0]
     return tuple(sorted(ranges, key=lambda r: (-r.quality, -r.specificity)))
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from dicomweb.dicom_json import BINARY_VRS, Element, binary_element, element
+
+V = TypeVar("V")
 
 CHARACTER_SET = "00080005"
 UTF_8 = "ISO_IR 192"
@@ -37,6 +41,28 @@ class Attribute:
 
 DataSet = tuple[Attribute, ...]
 """Attributes in ascending order of their tags."""
+
+
+class Made(Generic[V]):
+    """What was made of an attribute: the instances of a series share most of theirs, which are then the same objects.
+
+    `way` tells apart different things made of the same attribute.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, Hashable], tuple[Attribute, V]] = {}
+
+    def of(self, attribute: Attribute, way: Hashable, make: Callable[[], V]) -> V:
+        """What `make` makes, or made for the same object before; it stays, so that its identity is no other's.
+
+        Binary values and sequences are made anew: they are long, and hardly ever shared.
+        """
+        if isinstance(attribute.value, bytes) or attribute.vr == "SQ":
+            return make()
+        known = self._made.get((id(attribute), way))
+        if known is None:
+            known = self._made[id(attribute), way] = (attribute, make())
+        return known[1]
 
 
 def splits(vr: str) -> bool:

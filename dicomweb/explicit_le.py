@@ -3,11 +3,12 @@
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pydicom import config
 from pydicom.charset import convert_encodings, encode_string, python_encoding
 
-from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet
+from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet, Made
 
 _LONG_LENGTH = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 _TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # those that SpecificCharacterSet speaks of
@@ -18,10 +19,13 @@ EncodeText = Callable[[str], bytes]
 config.settings.writing_validation_mode = config.RAISE  # a character that a set lacks is an error, never a "?"
 
 
-def encode_data_set(data_set: DataSet) -> bytes:
-    """The data set in its own character set, or in ISO_IR 192 when some text cannot be written in that."""
+def encode_data_set(data_set: DataSet, made: Made[bytes] | None = None) -> bytes:
+    """The data set in its own character set, or in ISO_IR 192 when some text cannot be written in that.
+
+    `made` remembers attributes for data sets that share them.
+    """
     try:
-        return _encode(data_set, _encoder(()))
+        return _encode(data_set, _encoder(()), made)
     except (UnicodeError, LookupError):
         return _encode(_in_utf_8(data_set), _encoder((UTF_8,)))
 
@@ -47,11 +51,14 @@ def encode_head(tag: str, vr: str, length_bytes: int) -> bytes:
     return start + vr.encode() + struct.pack("<H", length_bytes)
 
 
-def _encode(data_set: DataSet, encode_text: EncodeText) -> bytes:
+def _encode(data_set: DataSet, encode_text: EncodeText, made: Made[bytes] | None = None) -> bytes:
     own = next((attribute for attribute in data_set if attribute.tag == CHARACTER_SET), None)
+    terms = tuple(str(term) for term in own.words) if own else ()
     if own:
-        encode_text = _encoder(tuple(str(term) for term in own.words))
-    return b"".join(_encode_attribute(attribute, encode_text) for attribute in data_set)
+        encode_text = _encoder(terms)
+    if made is None:
+        return b"".join(_encode_attribute(attribute, encode_text) for attribute in data_set)
+    return b"".join(made.of(one, terms, partial(_encode_attribute, one, encode_text)) for one in data_set)
 
 
 def _encode_attribute(attribute: Attribute, encode_text: EncodeText) -> bytes:

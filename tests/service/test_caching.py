@@ -64,6 +64,10 @@ def test_each_representation_has_a_tag_of_its_own(instance: str) -> None:
 
 def test_a_missing_resource_is_404_whatever_the_client_has(instance: str) -> None:
     assert _get(f"{instance}/frames/99", If_None_Match="*").status_code == 404
+    nobody = instance[:-1]
+    for url in (f"{instance}/frames/99", f"{instance}/bulkdata/00282000", nobody, f"{nobody}/metadata"):
+        assert _get(url, Accept="text/html", If_Match='"x"').status_code == 404
+    assert _get(f"{instance}/frames/1", Accept="text/html").status_code == 406
 
 
 def test_a_frame_is_loaded_in_pieces(instance: str) -> None:

@@ -1,0 +1,79 @@
+"""Image sets are prepared once: what their instances share is made once, and comes out as if each were alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ahi.file_view import FileView
+from ahi.image_set import ImageSet
+from ahi.prepared import PreparedImageSet, encode_prepared
+
+SHARED: dict[str, Any] = {
+    "StudyInstanceUID": "1.2",
+    "PatientName": "Müller^Jörg",
+    "SpecificCharacterSet": ["ISO_IR 100"],
+    "ImageType": ["ORIGINAL", "PRIMARY"],
+    "ReferencedStudySequence": [{"ReferencedSOPInstanceUID": "1.2.9"}],
+    "00091001": "AAE=",
+    "00090010": "ACME",
+}
+
+
+def _image_set(*instances: dict[str, Any]) -> ImageSet:
+    """An image set of instances with these elements besides the shared ones."""
+    nodes = {
+        f"1.2.3.{number}": {"DICOM": {**SHARED, "SOPInstanceUID": f"1.2.3.{number}", **one}, "DICOMVRs": {}}
+        for number, one in enumerate(instances)
+    }
+    document = {"Study": {"DICOM": {"StudyInstanceUID": "1.2"}, "Series": {"1.2.3": {"Instances": nodes}}}}
+    return ImageSet.from_metadata(json.dumps(document).encode())
+
+
+def _prepared(*instances: dict[str, Any]) -> PreparedImageSet:
+    return PreparedImageSet.from_bytes(encode_prepared(_image_set(*instances), lambda _: b""))
+
+
+def _told(image_set: PreparedImageSet, index: int) -> tuple[bytes, bytes]:
+    one = image_set.instances[index]
+    return image_set.metadata(one, "http://host/aetitle"), image_set.block(one.native_head)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param({"SpecificCharacterSet": ["ISO_IR 192"]}, id="another character set"),
+        pytest.param({"SpecificCharacterSet": None}, id="none, so that the name needs UTF-8"),
+        pytest.param({"00091001": 1}, id="a private value of another kind"),
+        pytest.param({"PixelRepresentation": 1, "SmallestImagePixelValue": 5}, id="signed pixels"),
+        pytest.param({"ImageType": "ORIGINAL"}, id="a scalar for an array"),
+        pytest.param({"PatientName": None}, id="nothing"),
+        pytest.param({"RescaleSlope": 1}, id="a number"),
+        pytest.param({"RescaleSlope": 1.0}, id="a number, spelt otherwise"),
+        pytest.param({"RescaleSlope": "1.0"}, id="a number as text"),
+    ],
+)
+def test_an_instance_comes_out_as_if_it_were_alone(others: dict[str, Any]) -> None:
+    plain = {"SmallestImagePixelValue": 5, "RescaleSlope": "1"}
+    together = _prepared(plain, {**plain, **others}, plain)
+    alone = [_prepared(one) for one in (plain, {**plain, **others})]
+    assert _told(together, 0) == _told(alone[0], 0)
+    ours, its = _told(together, 1), _told(alone[1], 0)
+    assert tuple(text.replace(b"1.2.3.1", b"1.2.3.0") for text in ours) == its
+
+
+def test_what_instances_share_is_one_object() -> None:
+    first, second = (one.data_set for one in _image_set({}, {}).instances)
+    shared = {attribute.tag for attribute in first if any(attribute is other for other in second)}
+    assert shared == {"00080005", "00080008", "00100010", "0020000D"}
+
+
+def test_a_large_file_is_read_where_it_is_needed(tmp_path: Path) -> None:
+    blob = encode_prepared(_image_set({}, {}), lambda _: b"")
+    path = tmp_path / "prepared"
+    path.write_bytes(blob)
+    view = FileView(path.open("rb"))
+    assert (len(view), view[3:9], view[-4:], view[5:2]) == (len(blob), blob[3:9], blob[-4:], b"")
+    read, held = PreparedImageSet.from_bytes(view), PreparedImageSet.from_bytes(blob)
+    assert [_told(read, index) for index in (0, 1)] == [_told(held, index) for index in (0, 1)]
