@@ -89,8 +89,8 @@ class MariaDb:
         `memory` and `log` are the sizes of InnoDB's buffer pool and redo log.
         """
         self._programs = [
-            program("mariadb-install-db", "mariadb-server"),
-            program("mariadbd", "mariadb-server", "/usr/sbin"),
+            _program("mariadb-install-db", "mariadb-server"),
+            _program("mariadbd", "mariadb-server", "/usr/sbin"),
         ]
         self._folder = kept or Path(tempfile.mkdtemp(prefix="test-mariadb-"))
         self._keep = self._folder / "keep"
@@ -187,8 +187,8 @@ class PostgreSql:
     def __init__(self) -> None:
         binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
         where = str(binaries[-1]) if binaries else ""
-        initdb = program("initdb", "postgresql", where)
-        postgres = program("postgres", "postgresql", where)
+        initdb = _program("initdb", "postgresql", where)
+        postgres = _program("postgres", "postgresql", where)
         folder = Path(tempfile.mkdtemp(prefix="test-postgresql-"))
         self._port = free_port()
         self._numbers = count(1)
@@ -257,14 +257,6 @@ def empty(url: str) -> None:
             connection.execute(table.delete())
 
 
-def program(name: str, package: str, *folders: str) -> str:
-    """The path of a program, also if it is in one of `folders` only; the test fails if it is missing."""
-    found = shutil.which(name, path=os.pathsep.join([*filter(None, folders), os.environ["PATH"]]))
-    if not found:
-        pytest.fail(f"{name} is missing: apt-get install {package}", pytrace=False)
-    return found
-
-
 def _with_schema(url: URL) -> str:
     with engine_of(_text(url)) as engine:
         metadata.create_all(engine)
@@ -273,6 +265,13 @@ def _with_schema(url: URL) -> str:
 
 def _text(url: URL) -> str:
     return url.render_as_string(hide_password=False)
+
+
+def _program(name: str, package: str, *folders: str) -> str:
+    found = shutil.which(name, path=os.pathsep.join([*filter(None, folders), os.environ["PATH"]]))
+    if not found:
+        pytest.fail(f"{name} is missing: apt-get install {package}", pytrace=False)
+    return found
 
 
 def _succeeds(answers: Callable[[], object]) -> bool:

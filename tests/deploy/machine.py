@@ -69,16 +69,13 @@ class Machine:
                 pytest.fail("the machine does not start")
             time.sleep(0.2)
 
-    def run(
-        self, *command: str, text_in: bytes = b"", environment: dict[str, str] | None = None
-    ) -> "subprocess.CompletedProcess[str]":
-        """Run a command on it as root, with that environment and no other."""
+    def run(self, *command: str, text_in: bytes = b"") -> "subprocess.CompletedProcess[str]":
+        """Run a command on it as root."""
         (first,) = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children").read_text().split() or ("0",)
         inside = ["nsenter", f"--target={first}", "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--root", "--wd"]
-        usual = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
         done = subprocess.run(
             [*inside, *command],
-            env={**usual, **(environment or {})},
+            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"},
             input=text_in,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -86,9 +83,9 @@ class Machine:
         )
         return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(errors="replace"))
 
-    def check(self, *command: str, **options: bytes) -> str:
+    def check(self, *command: str, text_in: bytes = b"") -> str:
         """Run a command that must succeed; what it said."""
-        done = self.run(*command, text_in=options.get("text_in", b""))
+        done = self.run(*command, text_in=text_in)
         assert done.returncode == 0, f"{command}:\n{done.stdout[-4000:]}"
         return done.stdout
 

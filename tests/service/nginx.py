@@ -1,5 +1,7 @@
 """Debian's nginx with the configuration that the project shows, between a client and a service on this machine."""
 
+import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -12,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tests.servers import Process, free_port, program
+from tests.servers import Process, free_port
 
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = ROOT / "nginx" / "ahi-dicomweb-proxy.conf"
@@ -67,7 +69,8 @@ class Nginx:
         (self._folder / "site.conf").write_text(text)
         configuration = self._folder / "nginx.conf"
         configuration.write_text(_AROUND.format(folder=self._folder))
-        nginx = program("nginx", "nginx", "/usr/sbin")
+        nginx = shutil.which("nginx", path=f"/usr/sbin:{os.environ['PATH']}")
+        assert nginx, "nginx is missing: apt-get install nginx"
         command = [nginx, "-e", str(self._folder / "error.log"), "-c", str(configuration)]
         understood = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
         assert understood.returncode == 0, understood.stderr

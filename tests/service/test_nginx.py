@@ -180,7 +180,7 @@ def test_the_limits_are_those_of_the_service(nginx: Nginx, session: requests.Ses
 
 def test_http_is_sent_to_https(nginx: Nginx) -> None:
     connection = HTTPConnection("127.0.0.1", nginx.plain_port, timeout=30)
-    connection.request("GET", "/aetitle/studies?limit=1", headers={"Host": "localhost"})
+    connection.request("GET", "/aetitle/studies?limit=1", headers={"Host": "evil.example"})
     answer = connection.getresponse()
     assert (answer.status, answer.headers["Location"]) == (301, "https://localhost/aetitle/studies?limit=1")
     connection.close()

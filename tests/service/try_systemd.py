@@ -74,6 +74,7 @@ def host(secret_arn: tuple[str, str], ahi: Ahi) -> Iterator[Host]:  # noqa: F811
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": secrets,
         "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
         "CACHE_MAX_BYTES": "1073741824",
+        "AE_TITLES": '{"research": {"filter": {"Modality": ["MR", "CT"]}}}',  # as the file shows it, without quotes
     }
     yield Host(machine, settings)
     machine.close()
@@ -82,6 +83,7 @@ def host(secret_arn: tuple[str, str], ahi: Ahi) -> Iterator[Host]:  # noqa: F811
 def test_the_service_is_ready_when_it_is_started(host: Host) -> None:
     assert requests.get(f"{host.root}/health", timeout=60).status_code == 200
     assert host.state("ActiveState", "NRestarts", "SubState") == ["0", "active", "running"]
+    assert requests.get(host.root.replace("aetitle", "research/studies"), timeout=60).status_code == 200
     assert "QIDO/WADO-RS service started." in host.journal()
 
 
