@@ -19,6 +19,7 @@ from dicomweb.errors import (
     NotFound,
     ProxyError,
     RangeNotSatisfiable,
+    TooManyRequests,
     Unauthorized,
     UpstreamBusy,
     UpstreamFailed,
@@ -33,6 +34,7 @@ STATUS: Mapping[type[ProxyError], int] = {
     NotFound: 404,
     NotAcceptable: 406,
     RangeNotSatisfiable: 416,
+    TooManyRequests: 429,
     UpstreamFailed: 502,
     UpstreamBusy: 503,
 }
@@ -53,7 +55,7 @@ def problem(error: ProxyError | HTTPException) -> Response:
         response = _problem(error.code or 500, error.description or "")
         kept = ((name, value) for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length"))
         response.headers.extend(kept)
-    if isinstance(error, UpstreamBusy):
+    if isinstance(error, UpstreamBusy | TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, Unauthorized):
         for challenge in error.challenges:
