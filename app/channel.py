@@ -111,6 +111,7 @@ class Channel(SendingChannel):
         with self.requests_lock:
             unfinished = self.request
             if unfinished and not self.requests and now - unfinished.began > self.patience_seconds:
+                log.warning("request without an end connection=%s", self.addr[0])
                 unfinished.give_up()
                 self.request = None
                 self.requests.append(unfinished)
