@@ -79,7 +79,7 @@ class Channel(SendingChannel):
     request: Any
     requests: Any
     requests_lock: Any
-    patience_seconds = 30.0
+    patience_seconds = 60.0
     deadline_seconds = 3600.0
 
     def __init__(self, *arguments: Any, **named: Any) -> None:

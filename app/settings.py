@@ -209,7 +209,7 @@ class Settings:
     rate_limit_burst: int = _setting(200, _integer(1, 1_000_000))
     client_max_requests: int = _setting(256, _integer(1, 1000))
     max_requests: int = _setting(768, _integer(1, 1000))
-    slow_client_seconds: float = _setting(30.0, _seconds)
+    slow_client_seconds: float = _setting(60.0, _seconds)
     response_deadline_seconds: float = _setting(3600.0, _seconds)
     web_threads: int = _setting(32, _integer(1, 512))
     frame_fetchers: int = _setting(min(_cores(), 16), _integer(1, 64))

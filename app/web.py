@@ -40,7 +40,7 @@ class Limits:
 
     of_client: int = 256
     of_all: int = 768
-    patience_seconds: float = 30.0
+    patience_seconds: float = 60.0
     deadline_seconds: float = 3600.0
     trusted: Sequence[Network] = ()
 
