@@ -30,6 +30,7 @@ from app.auth.gate import add_gate
 from app.cors import add_cors
 from app.forwarded import believe
 from app.hiding import Hiding
+from app.rate import Rate, add_rate, add_refused_rate
 from app.request_counts import ProcessCounts
 from app.security_headers import add_security_headers
 from app.sending import with_pieces_read
@@ -57,11 +58,12 @@ def create_app(
     warmer_path: str = "",
     counts: ProcessCounts | None = None,
     trail: Trail | None = None,
+    rate: Rate | None = None,
 ) -> Flask:
     """The service below `/aetitle`, and below the roots of all other AE titles.
 
-    `tally` and `counts` are what this process counts in, `trail` is where it audits; at `warmer_path` the warmer
-    listens.
+    `tally` and `counts` are what this process counts in, `trail` is where it audits, `rate` bounds what a client
+    asks; at `warmer_path` the warmer listens.
     """
     cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
     image_sets = ImageSets(fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds)
@@ -101,7 +103,11 @@ def create_app(
     app.before_request(_ranges_are_for_get)
     add_security_headers(app, settings.public_url)
     add_cors(app, settings.cors_origins)
+    if rate:
+        add_refused_rate(app, rate)
     add_gate(app, open_gate(settings), here, health.NAME)
+    if rate:
+        add_rate(app, rate, health.NAME)
     if trail:
         add_audit(app, trail)
     archive = Archive(database, Described(image_sets, fetchers), settings.search_max_image_sets, public_root)

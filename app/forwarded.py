@@ -61,6 +61,13 @@ def believe(app: Wsgi, trusted: Sequence[Network]) -> Wsgi:
     return forwarded if trusted else app
 
 
+def client_of(environ: Mapping[str, Any], trusted: Sequence[Network]) -> str:
+    """The address that a request comes from, as far as `trusted` proxies say it."""
+    peer: str = environ.get("REMOTE_ADDR", "")
+    changes = _changes(environ, trusted) if _is_trusted(peer, trusted) else {}
+    return changes.get("REMOTE_ADDR", peer)
+
+
 def _changes(environ: Mapping[str, Any], trusted: Sequence[Network]) -> dict[str, str]:
     hops = (
         _usual_hops(environ) if "HTTP_X_FORWARDED_FOR" in environ else _standard_hops(environ) or _usual_hops(environ)

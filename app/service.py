@@ -21,6 +21,7 @@ from app.audit.configure import FLUSH_SECONDS, announce, check_audit, open_trail
 from app.audit.event import Kind
 from app.auth.configure import open_gate
 from app.factory import create_app
+from app.rate import Rate
 from app.request_counts import RequestCounts
 from app.settings import NotNowError, Settings, SettingsError
 from app.supervisor import Child, Supervisor
@@ -101,12 +102,13 @@ def start(supervisor: Supervisor, settings: Settings, index: URL, listening: soc
     sockets = FetcherSockets(settings.frame_fetchers + 1)
     counters = Counters(settings.frame_fetchers + settings.web_processes + 1)
     requests = RequestCounts(settings.web_processes)
+    rate = Rate(settings.rate_limit, settings.rate_limit_burst) if settings.rate_limit else None
     *fetcher_sockets, warmer_socket = sockets.listening
     for number, fetcher_socket in enumerate(fetcher_sockets):
         log.info("[Startup] - Forking FrameFetcher FF%d", number)
         supervisor.start(_fetcher(number, fetcher_socket, settings, counters))
     for number in range(settings.web_processes):
-        supervisor.start(_web(number, listening, sockets.paths, settings, counters, requests, index))
+        supervisor.start(_web(number, listening, sockets.paths, settings, counters, requests, index, rate))
     supervisor.start(_warmer(warmer_socket, sockets.paths, settings, counters, index))
     if metrics_socket:
         supervisor.start(_metrics(metrics_socket, settings, counters, requests))
@@ -144,18 +146,29 @@ def _web(
     counters: Counters,
     requests: RequestCounts,
     index: URL,
+    rate: Rate | None,
 ) -> Child:
     def run() -> None:
         *fetcher_paths, warmer_path = paths
         tally = counters.tally(settings.frame_fetchers + number)
         database, counts = _database(settings, index, tally), requests.of_process(number)
         trail = open_trail(settings, database)
-        app = create_app(settings, database, Fetchers(fetcher_paths), tally, warmer_path, counts, trail)
-        web.serve(app, listening, threads=settings.web_threads)
+        app = create_app(settings, database, Fetchers(fetcher_paths), tally, warmer_path, counts, trail, rate)
+        web.serve(app, listening, threads=settings.web_threads, limits=_limits(settings))
         if trail:
             trail.close(FLUSH_SECONDS)
 
     return Child(f"web{number}", run, drains_seconds=web.DRAIN_SECONDS + FLUSH_SECONDS + 1)
+
+
+def _limits(settings: Settings) -> web.Limits:
+    return web.Limits(
+        of_client=settings.client_max_requests,
+        of_all=settings.max_requests,
+        patience_seconds=settings.slow_client_seconds,
+        deadline_seconds=settings.response_deadline_seconds,
+        trusted=settings.trusted_proxy,
+    )
 
 
 def _warmer(

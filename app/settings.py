@@ -47,6 +47,16 @@ def _seconds(text: str) -> float:
     return number
 
 
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        raise ValueError("is not a number of requests a second") from None
+    if not 0.001 <= rate <= 1_000_000:
+        raise ValueError("is not between 0.001 and 1000000 requests a second")
+    return rate
+
+
 def _flag(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError("is neither true nor false")
@@ -199,6 +209,12 @@ class Settings:
     audit_syslog_key: Path | None = _setting(None, Path)
     audit_source: str | None = _setting(None, str)
     audit_failure: str = _setting(AUDIT_CONTINUE, _one_of(AUDIT_CONTINUE, AUDIT_REFUSE))
+    rate_limit: float | None = _setting(None, _rate)
+    rate_limit_burst: int = _setting(200, _integer(1, 1_000_000))
+    client_max_requests: int = _setting(256, _integer(1, 1000))
+    max_requests: int = _setting(768, _integer(1, 1000))
+    slow_client_seconds: float = _setting(60.0, _seconds)
+    response_deadline_seconds: float = _setting(3600.0, _seconds)
     web_threads: int = _setting(32, _integer(1, 512))
     frame_fetchers: int = _setting(min(_cores(), 16), _integer(1, 64))
     fetch_threads: int = _setting(16, _integer(2, 256))

@@ -8,13 +8,17 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from waitress import wasyncore
 from waitress.server import create_server
 
-from app.sending import SendingChannel, with_pieces_sent
+from app.channel import Channel
+from app.forwarded import Network, client_of
+from app.sending import with_pieces_sent
+from app.turns import Bounds, FairDispatcher
 
 log = logging.getLogger(__name__)
 
@@ -23,15 +27,33 @@ _MAX_REQUEST_BYTES = 2**20
 _HELD_BYTES = 2**21  # of an answer that its client does not take yet, beyond one chunk
 _LARGEST_CHUNK_BYTES = 2**28  # below this nothing is written to a temporary file
 _MAX_HEAD_BYTES = 32 * 2**10  # URL and headers; a search for a thousand UIDs fits
+_LOOK_SECONDS = 5.0  # from one look at all connections to the next
 _SILENT_SECONDS = 60  # a connection on which nothing moves is closed after that
 
 
-def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int) -> None:
+@dataclass(frozen=True)
+class Limits:
+    """What clients may do to one process; `trusted` proxies tell who they are.
+
+    `patience_seconds` is for a request to come in, and for an answer to make any progress.
+    """
+
+    of_client: int = 256
+    of_all: int = 768
+    patience_seconds: float = 60.0
+    deadline_seconds: float = 3600.0
+    trusted: Sequence[Network] = ()
+
+
+def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int, limits: Limits | None = None) -> None:
     """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most."""
+    limits = limits or Limits()
     channels: dict[int, Any] = {}
+    dispatcher = _dispatcher(threads, limits)
     server: Any = create_server(
         with_pieces_sent(app),
         map=channels,
+        _dispatcher=dispatcher,
         sockets=[listening],
         threads=threads,
         connection_limit=1000,
@@ -43,7 +65,8 @@ def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int) ->
         outbuf_high_watermark=_HELD_BYTES,
         outbuf_overflow=_LARGEST_CHUNK_BYTES,
     )
-    server.channel_class = SendingChannel
+    patience = {"patience_seconds": limits.patience_seconds, "deadline_seconds": limits.deadline_seconds}
+    server.channel_class = type("LimitedChannel", (Channel,), patience)
     stopping: list[bool] = []
 
     def stop(_number: int, _frame: Any) -> None:
@@ -51,9 +74,28 @@ def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int) ->
         server.trigger.pull_trigger()  # wakes the loop below
 
     signal.signal(signal.SIGTERM, stop)
+    looks_every = min(_LOOK_SECONDS, limits.patience_seconds / 2)
+    looked = time.monotonic()
     while not stopping:
-        wasyncore.loop(timeout=30, use_poll=True, map=channels, count=1)
+        wasyncore.loop(timeout=looks_every if server.active_channels else 30, use_poll=True, map=channels, count=1)
+        if time.monotonic() - looked > looks_every:
+            looked = time.monotonic()
+            for channel in list(server.active_channels.values()):
+                channel.look(looked)
     _drain(server, channels)
+
+
+def _dispatcher(threads: int, limits: Limits) -> FairDispatcher:
+    """Threads of which one client has three quarters at most, so that one is left for others where there are two."""
+
+    def client(channel: Any) -> str:
+        headers = channel.requests[0].headers
+        said = {f"HTTP_{name}": headers[name] for name in headers if "FORWARDED" in name}
+        return client_of({"REMOTE_ADDR": channel.addr[0], "wsgi.url_scheme": "http", **said}, limits.trusted)
+
+    dispatcher = FairDispatcher(Bounds(max(1, threads * 3 // 4), limits.of_client, limits.of_all), client)
+    dispatcher.set_thread_count(threads)
+    return dispatcher
 
 
 def _drain(server: Any, channels: dict[int, Any]) -> None:

@@ -8,6 +8,7 @@
      ├── NotAcceptable     it exists, but not in a form that the client takes
      ├── PreconditionFailed  the client wants it only if it is what it was
      ├── RangeNotSatisfiable  the bytes asked for lie beyond the end
+     ├── TooManyRequests   the client asks too often
      ├── UpstreamFailed    AHI or the index answered with something that cannot be used
      └── UpstreamBusy      AHI or the index is down, throttled or slow; trying again later helps
 
@@ -54,6 +55,14 @@ class RangeNotSatisfiable(ProxyError):
     def __init__(self, length_bytes: int) -> None:
         super().__init__(f"the range lies beyond the end; there are {length_bytes} bytes")
         self.length_bytes = length_bytes
+
+
+class TooManyRequests(ProxyError):
+    """The client asks too often."""
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UpstreamFailed(ProxyError):

@@ -21,6 +21,7 @@ from dicomweb.errors import (
     PreconditionFailed,
     ProxyError,
     RangeNotSatisfiable,
+    TooManyRequests,
     Unauthorized,
     UpstreamBusy,
     UpstreamFailed,
@@ -36,6 +37,7 @@ STATUS: Mapping[type[ProxyError], int] = {
     NotAcceptable: 406,
     PreconditionFailed: 412,
     RangeNotSatisfiable: 416,
+    TooManyRequests: 429,
     UpstreamFailed: 502,
     UpstreamBusy: 503,
 }
@@ -56,7 +58,7 @@ def problem(error: ProxyError | HTTPException) -> Response:
         response = _problem(error.code or 500, error.description or "")
         kept = ((name, value) for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length"))
         response.headers.extend(kept)
-    if isinstance(error, UpstreamBusy):
+    if isinstance(error, UpstreamBusy | TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, Unauthorized):
         for challenge in error.challenges:

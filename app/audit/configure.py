@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 FLUSH_SECONDS = 1.0
 """What a process that ends gives its trail to write what waits."""
 
+_BELIEVED_SECONDS = 300  # the index may put a study right
+
 _SYSLOG_PORTS = {"tls": 6514, "udp": 514}
 
 
@@ -63,14 +65,14 @@ def _patient_ids(database: Database) -> Callable[[Event], str | None]:
     """Whose data an event is about, as far as the index knows; asked by the thread that writes."""
 
     @lru_cache(4096)
-    def find(study_instance_uid: str) -> str | None:
+    def find(study_instance_uid: str, _moment: int) -> str | None:
         return find_patient_id(database, study_instance_uid)
 
     def patient_id(event: Event) -> str | None:
         if not event.study_instance_uid or event.outcome or event.kind is Kind.QUERY:
             return None
         try:
-            return find(event.study_instance_uid)
+            return find(event.study_instance_uid, int(event.at.timestamp() / _BELIEVED_SECONDS))
         except ProxyError:
             return None
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -42,7 +41,7 @@ def add_audit(app: Flask, trail: Trail) -> None:
             response.close()
             return respond.problem(UpstreamBusy("this access cannot be audited now"))
         if kind is Kind.BEGIN:
-            _tell_end(response, lambda cut: trail.note(replace(event, kind=Kind.TRANSFER, cut=cut, at=Event(kind).at)))
+            tell_end(response, lambda cut: trail.note(replace(event, kind=Kind.TRANSFER, cut=cut, at=Event(kind).at)))
         return response
 
 
@@ -112,7 +111,7 @@ def _query(root: str) -> str:
     return f"{path}?{kept}" if kept else path
 
 
-def _tell_end(response: Response, tell: Callable[[bool], None]) -> None:
+def tell_end(response: Response, tell: Callable[[bool], None]) -> None:
     """Call `tell` when the answer is over, with whether it was cut off."""
     body = _Body(response.response)
     response.response = body
@@ -132,4 +131,5 @@ class _Body:
 
     def close(self) -> None:
         """Let go of what the pieces are made from."""
-        getattr(self._pieces, "close", partial(int, 0))()
+        if hasattr(self._pieces, "close"):
+            self._pieces.close()

@@ -55,7 +55,7 @@ def test_events_are_written_in_their_order(destination: Destination, *, refuse: 
     trail = Trail(destination.write, refuse=refuse)
     assert all([trail.admit(event) for event in events(20)])
     trail.close(5)
-    assert destination.written == events(20) or [one.frames for one in destination.written] == list(map(str, range(20)))
+    assert [one.frames for one in destination.written] == list(map(str, range(20)))
 
 
 def test_with_refuse_an_answer_waits_until_its_event_is_written(destination: Destination) -> None:

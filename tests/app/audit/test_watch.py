@@ -1,18 +1,19 @@
 """No answer is given past the audit trail: every route of the application, those of tomorrow too."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import bcrypt
 import pytest
-from flask import Flask
+from flask import Flask, Response
 from werkzeug.routing import Rule
 
 from ahi.fetchers import Fetchers
 from app.audit.event import UNIDENTIFIED, Event, Kind
 from app.audit.trail import Trail
+from app.audit.watch import tell_end
 from app.auth.links import Link, Links
 from app.factory import create_app
 from app.settings import Settings
@@ -171,6 +172,28 @@ def test_what_is_named_is_told_if_it_is_a_uid(app_with: Maker, told: Told, path:
     assert (event.kind, event.study_instance_uid, event.frames) == (Kind.ACCESS, study, frames)
     assert "DOE" not in repr(event)
     assert "77" not in repr(event)
+
+
+@pytest.mark.parametrize(("taken", "cut"), [(2, False), (1, True), (0, True)])
+def test_the_end_of_an_answer_is_told_and_whether_it_was_cut(taken: int, *, cut: bool) -> None:
+    closed, told_of = [], list[bool]()
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            yield b"1"
+            yield b"2"
+        finally:
+            closed.append(True)
+
+    response = Response(pieces())
+    tell_end(response, told_of.append)
+    iterator = response.iter_encoded()
+    read = [next(iterator) for _ in range(taken)]
+    if not cut:
+        assert list(iterator) == []
+    response.close()
+    assert (read, told_of) == ([b"1", b"2"][:taken], [cut])
+    assert closed == [True] * bool(taken)
 
 
 def test_a_preflight_is_no_access(app_with: Maker, told: Told) -> None:

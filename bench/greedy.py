@@ -1,0 +1,146 @@
+"""What a normal client notices of slow and of greedy ones: frames and searches in turn, over one connection.
+
+python -m bench.greedy [--requests 100]
+"""
+
+import argparse
+import http.client
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.table import markdown
+from datastore.embedded import Embedded
+from tests.service.clinic import Clinic, write_clinic
+from tests.service.process import Service
+
+_NORMAL, _OTHER = "192.0.2.1", "192.0.2.66"
+_ENVIRONMENT = {"WEB_PROCESSES": "1", "WEB_THREADS": "8", "TRUSTED_PROXY": "127.0.0.1", "LOG_LEVEL": "ERROR"}
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """What the normal client saw: how many requests were answered 200, and how long each took."""
+
+    answered: int
+    asked: int
+    seconds: Sequence[float]
+
+    @property
+    def row(self) -> tuple[str, float, float, float]:
+        """Answered of asked; median, 95th percentile and maximum in ms."""
+        in_ms = sorted(1000 * one for one in self.seconds)
+        at_95 = in_ms[int(0.95 * (len(in_ms) - 1))]
+        return f"{self.answered} of {self.asked}", statistics.median(in_ms), at_95, in_ms[-1]
+
+
+def normal_client(port: int, clinic: Clinic, requests: int) -> Noticed:
+    """Ask for a frame, then search, and so on."""
+    paths = (f"{clinic.paths['ct']}/frames/1", "/studies?PatientID=PID1")
+    answered, seconds = 0, list[float]()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    for number in range(requests):
+        began = time.monotonic()
+        try:
+            connection.request("GET", f"/aetitle{paths[number % 2]}", headers={"X-Forwarded-For": _NORMAL})
+            answer = connection.getresponse()
+            answer.read()
+        except TimeoutError:  # one that is starved asks no more
+            return Noticed(answered, requests, [*seconds, time.monotonic() - began])
+        seconds.append(time.monotonic() - began)
+        answered += answer.status == 200
+    connection.close()
+    return Noticed(answered, requests, seconds)
+
+
+def _head(path: str) -> bytes:
+    return f"GET /aetitle{path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {_OTHER}\r\nAccept: */*\r\n".encode()
+
+
+@contextmanager
+def nobody(_port: int, _clinic: Clinic) -> Iterator[None]:
+    """No other client."""
+    yield
+
+
+@contextmanager
+def never_asking(port: int, _clinic: Clinic) -> Iterator[None]:
+    """200 connections that never finish their request."""
+    with ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(_head("/studies"))
+        yield
+
+
+@contextmanager
+def never_taking(port: int, clinic: Clinic) -> Iterator[None]:
+    """50 connections that ask for a slide of 7 MB and take nothing of it."""
+    with ExitStack() as stack:
+        for _ in range(50):
+            end = stack.enter_context(socket.socket())
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            end.connect(("127.0.0.1", port))
+            end.sendall(_head(f"{clinic.paths['slide']}/pixeldata") + b"\r\n")
+        time.sleep(1)
+        yield
+
+
+@contextmanager
+def greedy(port: int, _clinic: Clinic) -> Iterator[None]:
+    """One client with 50 connections, each of which searches as soon as it has its answer."""
+    over = threading.Event()
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        while not over.is_set():
+            connection.request("GET", "/aetitle/instances?includefield=all", headers={"X-Forwarded-For": _OTHER})
+            connection.getresponse().read()
+        connection.close()
+
+    threads = [threading.Thread(target=ask) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    yield
+    over.set()
+    for thread in threads:
+        thread.join()
+
+
+LOADS = (nobody, never_asking, never_taking, greedy)
+
+
+def measure(requests: int, folder: Path) -> list[tuple[str, Noticed]]:
+    """What the normal client notices under each load."""
+    (folder / "files").mkdir()
+    clinic = write_clinic(folder / "files")
+    Embedded(folder / "store").fill([clinic.folder])
+    service = Service(folder / "service", {**_ENVIRONMENT, "DATASTORE_ROOT": str(folder / "store")})
+    try:
+        normal_client(service.port, clinic, 4)  # fills the cache
+        found = []
+        for load in LOADS:
+            with load(service.port, clinic):
+                found.append(((load.__doc__ or "").rstrip("."), normal_client(service.port, clinic, requests)))
+        return found
+    finally:
+        service.stop()
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=100)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-greedy-") as folder:
+        rows = [(load, *noticed.row) for load, noticed in measure(options.requests, Path(folder))]
+    print(markdown(("other clients", "answered", "p50 ms", "p95 ms", "max ms"), rows))
+
+
+if __name__ == "__main__":
+    main()

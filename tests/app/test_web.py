@@ -1,0 +1,157 @@
+"""Who asks too much, too long or too slowly is told so or let go, and others do not notice."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LIMITS = {"of_client": 6, "of_all": 20, "patience_seconds": 1.0, "deadline_seconds": 4.0}
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    command = [sys.executable, "-m", "tests.app.limited_server", json.dumps(LIMITS)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout
+    yield int(process.stdout.readline())
+    process.terminate()
+    process.stdout.close()
+    assert process.wait(timeout=15) == 0
+
+
+def connected(port: int, receive_bytes: int | None = None) -> socket.socket:
+    made = socket.socket()
+    if receive_bytes:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    made.settimeout(10)
+    made.connect(("127.0.0.1", port))
+    return made
+
+
+def request(path: str, client: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n\r\n".encode()
+
+
+def answer(connection: socket.socket) -> tuple[int, bytes]:
+    """Status and the rest of what has come; to the end if the connection is closed."""
+    received = connection.recv(65_536)
+    return int(received.split()[1]), received
+
+
+def status(port: int, path: str, client: str) -> int:
+    with connected(port) as connection:
+        connection.sendall(request(path, client))
+        return answer(connection)[0]
+
+
+def is_closed(connection: socket.socket) -> bool:
+    try:
+        while connection.recv(2**20):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"GET /" + b"x" * 40_000, 414),
+        (b"GET / HTTP/1.1\r\nX-Much: " + b"x" * 40_000, 431),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nX-Much: " + b"x" * 20_000, 431),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+    ],
+)
+def test_the_length_of_a_request_is_bounded(port: int, head: bytes, expected: int) -> None:
+    with connected(port) as connection:
+        connection.sendall(head)
+        found, text = answer(connection)
+    assert found == expected
+    assert (b"application/problem+json" in text) == (expected != 200)
+
+
+@pytest.mark.parametrize(
+    "begun", [b"G", b"GET /x HTTP/1.1\r\nHost: x\r\n", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nx"]
+)
+def test_a_request_that_does_not_end_is_told_so(port: int, begun: bytes) -> None:
+    with connected(port) as connection:
+        connection.sendall(begun)
+        began = time.monotonic()
+        assert answer(connection)[0] == 408
+        assert 0.5 < time.monotonic() - began < 5
+        assert is_closed(connection)
+
+
+def test_a_request_that_comes_letter_by_letter_is_told_so_too(port: int) -> None:
+    with connected(port) as connection, pytest.raises(ConnectionError):
+        for letter in b"GET /" + b"x" * 200:
+            connection.sendall(bytes([letter]))
+            time.sleep(0.05)
+
+
+def test_a_connection_at_rest_is_kept(port: int) -> None:
+    with connected(port) as connection:
+        for _ in range(2):
+            connection.sendall(request("/", "192.0.2.1"))
+            assert answer(connection)[0] == 200
+            time.sleep(2.5)
+
+
+def test_who_takes_nothing_of_an_answer_is_let_go(port: int) -> None:
+    with connected(port, 4096) as connection:
+        connection.sendall(request("/endless", "192.0.2.2"))
+        time.sleep(3.5)
+        assert is_closed(connection)
+
+
+def test_an_answer_without_an_end_is_cut_at_the_deadline(port: int) -> None:
+    with connected(port) as connection:
+        connection.sendall(request("/endless", "192.0.2.3"))
+        began = time.monotonic()
+        assert is_closed(connection)
+        assert 3 < time.monotonic() - began < 9
+
+
+def test_clients_that_take_nothing_hold_no_thread_that_others_need(port: int) -> None:
+    """There are four threads, and one client has three of them at most."""
+    with ExitStack() as stack:
+        for _ in range(6):
+            stack.enter_context(connected(port, 4096)).sendall(request("/endless", "192.0.2.4"))
+        time.sleep(0.2)
+        began = time.monotonic()
+        assert [status(port, "/", "192.0.2.5") for _ in range(20)] == [200] * 20
+        assert time.monotonic() - began < 1
+
+
+def together(port: int, clients: list[str]) -> list[tuple[int, bytes]]:
+    """The answers to requests that last a second, made at the same time, a client for each."""
+
+    def ask(client: str) -> tuple[int, bytes]:
+        with connected(port) as connection:
+            connection.sendall(request("/sleep", client))
+            return answer(connection)
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        return list(pool.map(ask, clients))
+
+
+def test_too_many_requests_of_one_client_are_refused(port: int) -> None:
+    found = together(port, ["192.0.2.6"] * 9)
+    assert sorted(one for one, _ in found) == [200] * 6 + [429] * 3
+    assert all(b"Retry-After: 5" in text for one, text in found if one == 429)
+
+
+def test_too_many_requests_of_all_are_refused(port: int) -> None:
+    found = together(port, [f"192.0.2.{number // 5}" for number in range(40, 165)])
+    refused = [text for one, text in found if one == 503]
+    assert len(refused) >= 60
+    assert all(b"Retry-After: 5" in text for text in refused)
+    assert status(port, "/", "192.0.2.6") == 200
