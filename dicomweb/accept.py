@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from dicomweb.transfer_syntax import OLD_SPELLINGS
 
@@ -44,6 +45,7 @@ class MediaRange:
 ANYTHING = (MediaRange("*/*", None, None, 1.0),)
 
 
+@lru_cache(64)  # clients send the same few, again and again
 def parse_accept(text: str | None) -> tuple[MediaRange, ...]:
     """The ranges of an Accept value, best first; a missing or blank one takes anything."""
     named = list(_ranges(text or ""))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ahi.codecs import PixelFormat
 from ahi.jobs import Form, encoded_forms
@@ -206,6 +207,7 @@ def agree(offers: Mapping[Kind, Sequence[Offer]], accept: Accept, *, single: boo
     return {kind: as_asked.get(kind) or lenient.choose(offers[kind], single=single) for kind in offers}
 
 
+@lru_cache(1024)
 def frame_offers(transfer_syntax_uid: str, pixels: PixelFormat | None = None) -> tuple[Offer, ...]:
     """What a stored frame can be had as: native first where a decoder gives that, then as stored, then encoded again.
 
@@ -221,6 +223,7 @@ def frame_offers(transfer_syntax_uid: str, pixels: PixelFormat | None = None) ->
     return (as_stored,) if stored.video else (native, as_stored, *encoded)
 
 
+@lru_cache(1024)
 def instance_offers(transfer_syntax_uid: str, has_frames: bool, pixels: PixelFormat | None = None) -> tuple[Offer, ...]:
     """What a Part 10 object can be had as, by itself or in a ZIP file."""
     plain = (Offer(DICOM, EXPLICIT_VR_LITTLE_ENDIAN),)

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 LINKED = Principal("link")
 """Who comes by a share link: whoever has it."""
 
+_UNREAD = Credentials.of_request({}, None)
+"""Where nobody is asked, headers are not gone through."""
+
 _READING = ("GET", "HEAD", "OPTIONS")
 
 QUERY_TOKEN = "access_token"  # noqa: S105 - the name of a parameter (RFC 6750 Section 2.3)
@@ -94,5 +97,7 @@ def blueprint_name(registered: str) -> str:
 
 
 def _credentials(gate: Gate) -> Credentials:
+    if not gate.authenticators:
+        return _UNREAD
     query = dict(parse_parameters(request.query_string)) if gate.query_tokens else {}
     return Credentials.of_request(dict(request.headers), query.get(QUERY_TOKEN))
