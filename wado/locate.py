@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 
 from ahi.image_set import ImageSetKey
@@ -68,14 +68,22 @@ class LocatedInstance:
 class Locator:
     """Finds the instances of a target. What the index answered is believed for `index_seconds`.
 
-    `scope` tells what may be seen by the client whose request this thread answers.
+    `scope` tells what may be seen by the client whose request this thread answers; `note` is told what was found for
+    it.
     """
 
     def __init__(
-        self, database: Database, image_sets: ImageSets, scope: Callable[[], Scope], *, index_seconds: float = 2.0
+        self,
+        database: Database,
+        image_sets: ImageSets,
+        scope: Callable[[], Scope],
+        note: Callable[[Sequence[LocatedInstance]], None] = lambda _: None,
+        *,
+        index_seconds: float = 2.0,
     ) -> None:
         self._database = database
         self._scope = scope
+        self._note = note
         self._image_sets = image_sets
         self._rows = _Brief(index_seconds)
 
@@ -90,6 +98,7 @@ class Locator:
         ]
         if not found:
             raise NotFound(f"no such {target.level}")
+        self._note(found)
         return found
 
     def instance(self, target: Target) -> LocatedInstance:
@@ -98,7 +107,9 @@ class Locator:
             for one in preferred(sets):
                 prepared = one.prepared.by_uid.get(target.sop_instance_uid or "")
                 if prepared:
-                    return _located(target, series, one, prepared)
+                    found = _located(target, series, one, prepared)
+                    self._note([found])
+                    return found
         raise NotFound("no such instance")
 
     def _sets_by_series(self, target: Target) -> dict[str, list[LocatedImageSet]]:
