@@ -92,6 +92,7 @@ def test_what_is_given_is_audited(
 def test_what_is_not_there_is_a_failed_access_without_a_patient(audited: Service, receiver: Receiver) -> None:
     received(receiver)
     assert audited.status("/studies/1.2.3/metadata") == 404
+    audited.wait(lambda: bool(receiver.received), 10)
     (one,) = received(receiver)
     assert (one.event, one.outcome, one.objects) == (ACCESS, 4, {"Study Instance UID": "1.2.3"})
 
