@@ -23,7 +23,7 @@ from app import ae_titles, capabilities, health, prefetch
 from app.access_log import add_access_log, logged_path
 from app.ae_titles import ServiceRoot
 from app.audit.trail import Trail
-from app.audit.watch import add_audit
+from app.audit.watch import add_audit, note_sop_classes
 from app.auth import links
 from app.auth.configure import open_gate
 from app.auth.gate import add_gate
@@ -90,7 +90,7 @@ def create_app(
         return scope() == EVERYTHING or bool(find_image_sets(database, scope(), study, series))
 
     earlier = EarlierVersions(fetchers, cache, seconds=settings.image_set_old_seconds)
-    locator, encoded = Locator(database, image_sets, earlier, scope), Encoded(cache)
+    locator, encoded = Locator(database, image_sets, earlier, scope, note_sop_classes), Encoded(cache)
     budget = Budget(settings.prefetch_frames, min(settings.prefetch_max_bytes, settings.cache_max_bytes // 8))
     ahead = Ahead(fetchers, cache, budget)
     retrieve = wado.routes.Retrieve(locator, frames, ahead, fetchers, public_root, file_choice(settings))

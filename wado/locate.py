@@ -77,7 +77,8 @@ class LocatedInstance:
 class Locator:
     """Finds the instances of a target. What the index answered is believed for `index_seconds`.
 
-    `scope` tells what may be seen by the client whose request this thread answers.
+    `scope` tells what may be seen by the client whose request this thread answers; `note` is told what was found for
+    it.
     """
 
     def __init__(
@@ -86,10 +87,12 @@ class Locator:
         image_sets: ImageSets,
         earlier: EarlierVersions,
         scope: Callable[[], Scope],
+        note: Callable[[Sequence[LocatedInstance]], None] = lambda _: None,
         *,
         index_seconds: float = 2.0,
     ) -> None:
         self._database = database
+        self._note = note
         self._image_sets = image_sets
         self._earlier = earlier
         self._scope = scope
@@ -106,14 +109,12 @@ class Locator:
         ]
         if not found:
             raise NotFound(f"no such {target.level}")
+        self._note(found)
         return found
 
     def instance(self, target: Target) -> LocatedInstance:
         """The one instance of a target that names one; NotFound where there is none."""
-        found = _instance(target, self._sets_by_series(target))
-        if found is None:
-            raise NotFound("no such instance")
-        return found
+        return self._noted(_instance(target, self._sets_by_series(target)))
 
     def instance_with(self, target: Target, has: Callable[[PreparedInstance], bool]) -> LocatedInstance:
         """The one instance of a target, for what metadata leads to: frames and bulk values.
@@ -124,21 +125,24 @@ class Locator:
         by_series = self._sets_by_series(target)
         now = _instance(target, by_series)
         if now and has(now.prepared):
-            return now
+            return self._noted(now)
         then = (
             _instance(target, {series: [version]})
             for series, sets in by_series.items()
             for one in preferred(sets)
             for version in self._earlier.of(one)
         )
-        found = next((one for one in then if one and has(one.prepared)), now)
-        if found is None:
-            raise NotFound("no such instance")
-        return found
+        return self._noted(next((one for one in then if one and has(one.prepared)), now))
 
     def instance_with_frames(self, target: Target, frame_numbers: Sequence[int]) -> LocatedInstance:
         """The same for frames, counted from 1."""
         return self.instance_with(target, lambda prepared: len(prepared.frames) >= max(frame_numbers))
+
+    def _noted(self, found: LocatedInstance | None) -> LocatedInstance:
+        if found is None:
+            raise NotFound("no such instance")
+        self._note([found])
+        return found
 
     def _sets_by_series(self, target: Target) -> dict[str, list[LocatedImageSet]]:
         rows = self._rows_of(target)

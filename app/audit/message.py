@@ -58,11 +58,12 @@ class Source:
             "study": event.study_instance_uid,
             "series": event.series_instance_uid,
             "instance": event.sop_instance_uid,
+            "sopClasses": dict(event.sop_classes),
             "frames": event.frames,
             "patient": patient_id,
             "request": event.request_id,
         }
-        return json.dumps({name: value for name, value in members.items() if value not in ("", None)}).encode()
+        return json.dumps({name: value for name, value in members.items() if value not in ("", None, {})}).encode()
 
 
 def _identify(root: Element, event: Event) -> None:
@@ -110,10 +111,13 @@ def _study(root: Element, event: Event) -> None:
     _detail(study, "SeriesInstanceUID", event.series_instance_uid)
     _detail(study, "Frames", event.frames)
     _detail(study, "RequestID", event.request_id)
-    if event.sop_instance_uid:
+    if event.sop_classes or event.sop_instance_uid:
         description = SubElement(study, "ParticipantObjectDescription")
-        sop_class = SubElement(description, "SOPClass", NumberOfInstances="1")
-        SubElement(sop_class, "Instance", UID=event.sop_instance_uid)
+        for uid, number in event.sop_classes or (("", 1),):
+            named = {"UID": uid} if uid else {}
+            sop_class = SubElement(description, "SOPClass", {**named, "NumberOfInstances": str(number)})
+            if event.sop_instance_uid:
+                SubElement(sop_class, "Instance", UID=event.sop_instance_uid)
 
 
 def _object(

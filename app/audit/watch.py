@@ -1,6 +1,7 @@
 """After each view: what was asked for, by whom, and how it ended. A route that is not listed here is audited."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from dicomweb import respond
 from dicomweb.errors import BadRequest, UpstreamBusy
 from dicomweb.parameters import parse_parameters
 from dicomweb.uids import parse_uid
+from wado.locate import LocatedInstance
 
 WITHOUT_PATIENT_DATA = frozenset({"health", "capabilities", "prefetch"})
 """Blueprints that tell nothing of patients; that somebody was refused there is audited all the same."""
@@ -23,6 +25,11 @@ _SEARCH, _OBJECTS, _URI = "qido", "wado", "wado-uri"
 _OBJECT_PATHS = ("/<study>", "/<series>", "/<instance>")  # what these end with gives DICOM objects
 _REFUSALS = {401: Kind.LOGIN, 403: Kind.ALERT}
 _GIVEN = (200, 206)
+
+
+def note_sop_classes(located: Sequence[LocatedInstance]) -> None:
+    """What the request of this thread is about, for the event that tells of it."""
+    g.setdefault("sop_classes", Counter()).update(one.prepared.sop_class_uid for one in located)
 
 
 def add_audit(app: Flask, trail: Trail) -> None:
@@ -75,6 +82,7 @@ def _event(kind: Kind, status: int) -> Event:
         study_instance_uid=_uid(named.get("study")),
         series_instance_uid=_uid(named.get("series")),
         sop_instance_uid=_uid(named.get("instance")),
+        sop_classes=tuple(sorted(g.get("sop_classes", {}).items())),
         frames=_frames(named.get("frame_list")),
         request_id=g.request_id,
     )

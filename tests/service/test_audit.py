@@ -85,12 +85,14 @@ def test_what_is_given_is_audited(
         assert (one.outcome, one.user, one.client) == (0, "anonymous", "127.0.0.1")
         if one.event != QUERY:
             patient = {"Patient Number": str(sample.read().PatientID)}
+            assert one.sop_classes == {sample.read().SOPClassUID: 1}
             assert one.objects == {"Study Instance UID": sample.study_instance_uid, **patient}
 
 
 def test_what_is_not_there_is_a_failed_access_without_a_patient(audited: Service, receiver: Receiver) -> None:
     received(receiver)
     assert audited.status("/studies/1.2.3/metadata") == 404
+    audited.wait(lambda: bool(receiver.received), 10)
     (one,) = received(receiver)
     assert (one.event, one.outcome, one.objects) == (ACCESS, 4, {"Study Instance UID": "1.2.3"})
 
@@ -116,6 +118,7 @@ def test_a_file_has_the_start_the_stop_and_what_was_between(
     environment = {"DATASTORE_ROOT": str(datastore_root), "AUDIT": "file", "AUDIT_FILE": str(path)}
     service = Service(tmp_path / "service", {**environment, "WEB_PROCESSES": "1", "AUDIT_SOURCE": "reading-room"})
     assert service.status(f"/studies/{samples[CT].study_instance_uid}/metadata") == 200
+    service.wait(lambda: len(path.read_text().splitlines()) == 2, 10)
     path.rename(tmp_path / "audit.1")
     assert service.status("/patients") == 200
     assert service.stop() == 0

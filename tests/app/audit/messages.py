@@ -21,6 +21,7 @@ class Read:
     objects: dict[str, str]
     query: str | None
     details: dict[str, str]
+    sop_classes: dict[str | None, int]
     instances: list[str]
 
 
@@ -45,5 +46,6 @@ def read(message: bytes | str) -> Read:
         },
         None if query is None else b64decode(query.text).decode(),
         {one.get("type"): b64decode(one.get("value")).decode() for one in details},
+        {one.get("UID"): int(one.get("NumberOfInstances")) for one in root.iter("SOPClass")},
         [one.get("UID") for one in root.iter("Instance")],
     )

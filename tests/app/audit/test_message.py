@@ -22,6 +22,7 @@ FULL: dict[str, Any] = {
     "study_instance_uid": "1.2",
     "series_instance_uid": "1.2.3",
     "sop_instance_uid": "1.2.3.4",
+    "sop_classes": (("1.2.840.10008.5.1.4.1.1.2", 1),),
     "frames": "1,2",
     "request_id": "r-1",
 }
@@ -39,7 +40,12 @@ def test_an_access_tells_who_what_and_whose() -> None:
     assert (message.user, message.client, message.outcome) == ("anna", "192.0.2.7", 0)
     assert message.objects == {"Study Instance UID": "1.2", "Patient Number": "PID1"}
     assert message.details == {"SeriesInstanceUID": "1.2.3", "Frames": "1,2", "RequestID": "r-1"}
-    assert message.instances == ["1.2.3.4"]
+    assert (message.instances, message.sop_classes) == (["1.2.3.4"], {"1.2.840.10008.5.1.4.1.1.2": 1})
+
+
+def test_what_was_not_found_has_no_sop_class() -> None:
+    message = read(SOURCE.xml(Event(Kind.ACCESS, **{**FULL, "status": 404, "sop_classes": ()}), None))
+    assert (message.instances, message.sop_classes) == (["1.2.3.4"], {None: 1})
 
 
 @pytest.mark.parametrize(
@@ -93,6 +99,7 @@ def test_json_has_the_same_content() -> None:
         "study": "1.2",
         "series": "1.2.3",
         "instance": "1.2.3.4",
+        "sopClasses": {"1.2.840.10008.5.1.4.1.1.2": 1},
         "frames": "1,2",
         "patient": "PID1",
         "request": "r-1",
