@@ -7,7 +7,7 @@ from typing import Any
 import bcrypt
 import pytest
 from flask import Flask
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ahi.fetchers import Fetchers
@@ -18,6 +18,7 @@ from db.engine import Database
 from tests.app.auth.test_gate import ANNA
 
 
+@settings(max_examples=40, deadline=None)
 @given(gaps=st.lists(st.floats(0, 3), max_size=60))
 def test_no_window_has_more_than_its_rate_and_a_burst(gaps: list[float]) -> None:
     per_second, burst = 2.0, 5
@@ -60,9 +61,9 @@ def test_all_processes_count_together() -> None:
 @pytest.fixture
 def app(tmp_path: Path) -> Flask:
     (tmp_path / "users").write_text(f"anna:{bcrypt.hashpw(b'geheim', bcrypt.gensalt(4)).decode()}\n")
-    settings: dict[str, Any] = {"auth": ("basic",), "auth_users_file": tmp_path / "users"}
+    chosen: dict[str, Any] = {"auth": ("basic",), "auth_users_file": tmp_path / "users"}
     database = Database(f"sqlite:///{tmp_path}/index")
-    return create_app(Settings(cache_root=tmp_path, **settings), database, Fetchers([]), rate=Rate(0.1, 3))
+    return create_app(Settings(cache_root=tmp_path, **chosen), database, Fetchers([]), rate=Rate(0.1, 3))
 
 
 def statuses(app: Flask, number: int, **request: Any) -> list[int]:

@@ -187,7 +187,7 @@ def filled(resource: str, uids: tuple[str, ...]) -> str:
     return re.sub(r"<(?:path:)?(\w+)>", lambda name: known.get(name[1], "00282000"), resource)
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     user=st.sampled_from(sorted(USERS)),
     resource=st.sampled_from([*BELOW_A_STUDY, URI]),
