@@ -70,9 +70,10 @@ def run(groups: Sequence[str], size: Size, seconds: int, *, peer: bool, tell: Ca
     ):
         if {*RATES, "series", "memory"} & {*groups}:
             _side_by_side(archive, groups, seconds, results, peer=peer, tell=tell)
-        for group in TIMES.keys() & {*groups}:
-            tell(group)
-            results.figures += TIMES[group](archive)
+        for group, found in TIMES.items():
+            if group in groups:
+                tell(group)
+                results.figures += found(archive)
         if "growth" in groups:
             tell("growth")
             results.curve += opening.growth(archive)
