@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -61,35 +62,32 @@ def _figure_row(one: Found) -> tuple[object, ...]:
     return (one.line, f"{one.value:,.2f}", one.unit, aim, _MEANING[one.met])
 
 
-def run(groups: Sequence[str], size: Size, seconds: int, *, peer: bool, tell: Callable[[str], None]) -> Results:
-    """All lines of these groups, one after the other."""
-    results = Results()
+def run(groups: Sequence[str], size: Size, seconds: int, results: Results, *, peer: bool) -> None:
+    """All lines of these groups, one after the other; each result is added when it is there."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-run-") as folder,
         running_archive(Path(folder), size, long="growth" in groups) as archive,
     ):
         if {*RATES, "series", "memory"} & {*groups}:
-            _side_by_side(archive, groups, seconds, results, peer=peer, tell=tell)
-        for group in TIMES.keys() & {*groups}:
-            tell(group)
-            results.figures += TIMES[group](archive)
+            _side_by_side(archive, groups, seconds, results, peer=peer)
+        for group, found in TIMES.items():
+            if group in groups:
+                _tell(group)
+                results.figures += found(archive)
         if "growth" in groups:
-            tell("growth")
+            _tell("growth")
             results.curve += opening.growth(archive)
             results.figures += opening.growth_lines(results.curve)
             results.figures += opening.long_study_lines(archive)
-    return results
 
 
-def _side_by_side(
-    archive: Archive, groups: Sequence[str], seconds: int, results: Results, *, peer: bool, tell: Callable[[str], None]
-) -> None:
+def _side_by_side(archive: Archive, groups: Sequence[str], seconds: int, results: Results, *, peer: bool) -> None:
     """What is measured on servers that run all the time."""
     with running_stand(archive, peer=peer) as stand:
         idle = max(one.now_bytes for one in memory(stand.service.process.pid) if one.name.startswith("web"))
         for line in lines(archive.workload):
             if line.group in groups:
-                tell(line.name)
+                _tell(line.name)
                 measured = run_line(line, stand, seconds)
                 results.rates += measured
                 results.figures += [
@@ -97,10 +95,14 @@ def _side_by_side(
                     for name, ratio, server, aim in ratios(measured, line.aims)
                 ]
         if "series" in groups:
-            tell("series")
+            _tell("series")
             results.figures += opening.series_lines(stand)
         if "memory" in groups:
             results.figures += opening.memory_lines(stand, idle)
+
+
+def _tell(text: str) -> None:
+    print("..", text, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -117,9 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"no such lines: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
     load = f"load average {os.getloadavg()[0]:.1f} before"
     size = Size.small() if options.small else Size()
-    results = run(
-        groups, size, options.seconds, peer=not options.alone, tell=lambda text: print("..", text, flush=True)
-    )
+    results = Results()
+    with suppress(KeyboardInterrupt):  # what was found until then is worth telling
+        run(groups, size, options.seconds, results, peer=not options.alone)
     print(f"\n{len(os.sched_getaffinity(0))} cores, {load} and {os.getloadavg()[0]:.1f} after\n")
     print("\n\n".join(results.tables()))
     if options.json:

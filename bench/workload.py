@@ -56,11 +56,12 @@ class Size:
     cine: tuple[int, int, int] = (60, 768, 1024)  # frames, rows, columns
     long: tuple[int, ...] = (50, 200, 1000, 5000)
     long_side: int = 256
+    openings: int = 3  # how often a cold opening is repeated, each time with a service of its own
 
     @classmethod
     def small(cls) -> "Size":
         """The same kinds of images, in a few seconds."""
-        return cls(6, 64, (416, 320), (3, 48, 64), (4, 8), 32)
+        return cls(6, 64, (416, 320), (3, 48, 64), (4, 8), 32, 1)
 
 
 @dataclass
