@@ -5,8 +5,8 @@ import logging
 import os
 import resource
 import socket
+from functools import partial
 
-from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ahi.cache import Cache
@@ -25,7 +25,9 @@ from app.supervisor import Child, Supervisor
 from app.warmer import Warmer
 from app.warmer import serve as serve_warmer
 from db.engine import Database
+from db.login import Login
 from db.secret import SecretError, index_url
+from db.tls import Tls
 from dicomweb.errors import UpstreamBusy
 
 log = logging.getLogger(__name__)
@@ -70,21 +72,31 @@ def open_cache(settings: Settings) -> Cache:
     return cache
 
 
-def find_index(settings: Settings) -> URL:
+def find_index(settings: Settings) -> Login:
     """Where the metadata index is: named directly, or in the secret; SettingsError when that cannot be told."""
+    read_secret = partial(index_url, settings.db_secret_arn or "", region=settings.aws_default_region)
     try:
-        if settings.database_url:
-            return make_url(settings.database_url)
-        return index_url(settings.db_secret_arn or "", region=settings.aws_default_region)
+        return Login(settings.database_url) if settings.database_url else Login(read_secret(), read_secret)
     except ArgumentError as error:
         raise SettingsError("DATABASE_URL is not a database URL") from error
     except (SecretError, UpstreamBusy) as error:
         raise SettingsError(f"DB_SECRET_ARN: {error}") from error
 
 
-def start(supervisor: Supervisor, settings: Settings, index: URL, listening: socket.socket) -> FetcherSockets:
+def find_trust(settings: Settings) -> Tls:
+    """Whose certificates the index may show; SettingsError when they cannot be read."""
+    trust = Tls(settings.db_tls, settings.db_tls_ca)
+    try:
+        trust.check()
+    except ValueError as error:
+        raise SettingsError(f"DB_TLS_CA {error}") from error
+    return trust
+
+
+def start(supervisor: Supervisor, settings: Settings, index: Login, listening: socket.socket) -> FetcherSockets:
     """Fork the processes of the service. The sockets are the caller's to remove when all has ended."""
     open_cache(settings)
+    find_trust(settings)
     if not open_gate(settings).authenticators and not settings.on_loopback:
         log.warning("AUTH is none and HOST %s: whoever reaches the service sees all of it", settings.host)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -131,7 +143,7 @@ def _web(
     settings: Settings,
     counters: Counters,
     requests: RequestCounts,
-    index: URL,
+    index: Login,
 ) -> Child:
     def run() -> None:
         *fetcher_paths, warmer_path = paths
@@ -144,7 +156,7 @@ def _web(
 
 
 def _warmer(
-    warmer_socket: socket.socket, paths: list[str], settings: Settings, counters: Counters, index: URL
+    warmer_socket: socket.socket, paths: list[str], settings: Settings, counters: Counters, index: Login
 ) -> Child:
     def run() -> None:
         tally = counters.tally(settings.frame_fetchers + settings.web_processes)
@@ -167,9 +179,10 @@ def _metrics(listening: socket.socket, settings: Settings, counters: Counters, r
     return Child("metrics", run)
 
 
-def _database(settings: Settings, index: URL, tally: Tally, most: int | None = None) -> Database:
+def _database(settings: Settings, index: Login, tally: Tally, most: int | None = None) -> Database:
     database = Database(
         index,
+        find_trust(settings),
         pool_size=most or settings.db_pool_size,
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
     )

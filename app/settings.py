@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from app.ae_titles import AeTitle, parse_ae_titles
 from app.forwarded import Network, parse_networks
 from app.rules import Rule, parse_rules
+from db import tls
 from dicomweb.hosts import is_loopback
 
 T = TypeVar("T")
@@ -104,6 +105,13 @@ def _secret(text: str) -> str:
     return text
 
 
+def _tls(text: str) -> str:
+    modes = (tls.VERIFY, tls.REQUIRE, tls.OFF)
+    if text.lower() not in modes:
+        raise ValueError(f"is none of {', '.join(modes)}")
+    return text.lower()
+
+
 STORED, EXPLICIT_LE = "stored", "explicit-le"
 
 
@@ -140,6 +148,8 @@ class Settings:
 
     db_secret_arn: str | None = _setting(None, str)
     database_url: str | None = _setting(None, str)
+    db_tls: str | None = _setting(None, _tls)
+    db_tls_ca: Path | None = _setting(None, Path)
     db_pool_size: int = _setting(8, _integer(1, 256))
     db_statement_timeout_seconds: float = _setting(30.0, _seconds)
     aws_default_region: str | None = _setting(None, str)

@@ -2,17 +2,20 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Executable, Row, create_engine, event, inspect, select
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, NoSuchTableError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
+from db import trouble
 from db.fuzzy import search_in_sqlite
+from db.login import Login
+from db.tls import Tls
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 
 log = logging.getLogger(__name__)
@@ -30,19 +33,25 @@ _SESSION_START = {
 }
 _SQLITE_STEPS = 1000  # of its virtual machine, between two looks at the clock
 
-_TIMED_OUT = {1969, 3024, "57014", "interrupted"}
-"""What MariaDB, MySQL, PostgreSQL and SQLite say of a statement that took too long."""
-
 
 class Database:
     """The metadata index: statements in, rows out. Connections are made when first needed, after any fork."""
 
-    def __init__(self, url: str | URL, *, pool_size: int = 8, statement_timeout_seconds: float = 30) -> None:
+    def __init__(
+        self,
+        login: Login | str | URL,
+        tls: Tls | None = None,
+        *,
+        pool_size: int = 8,
+        statement_timeout_seconds: float = 30,
+    ) -> None:
         """`pool_size` is the most connections at once; a statement is cancelled after `statement_timeout_seconds`."""
-        self._url = make_url(url)
+        self._login = login if isinstance(login, Login) else Login(login)
+        self._tls = tls or Tls()
         self._statement_timeout_seconds = statement_timeout_seconds
         self._engine = create_engine(
-            self._url,
+            self._login.url,
+            creator=self._connect,
             poolclass=QueuePool,
             pool_size=pool_size,
             max_overflow=0,
@@ -51,11 +60,36 @@ class Database:
             isolation_level="AUTOCOMMIT",  # a statement is all there is: no round trips to begin and to end it
             skip_autocommit_rollback=True,
             hide_parameters=True,  # values of a search are patient data
-            connect_args=_connect_args(self._url, statement_timeout_seconds),
         )
         event.listen(self._engine, "connect", self._start_session)
-        if self._url.get_backend_name() == "sqlite":
+        if self.kind == "sqlite":
             event.listen(self._engine, "before_cursor_execute", self._start_clock)
+
+    def _connect(self) -> Any:
+        """A connection of the driver; where the login is refused and another has become known, one with that."""
+        url = self._login.url
+        try:
+            return self._connect_to(url)
+        except Exception as error:
+            renewed = self._login.other_than(url) if trouble.login_refused(error) else None
+            if renewed is None:
+                raise
+        return self._connect_to(renewed)
+
+    def _connect_to(self, url: URL) -> Any:
+        dialect = self._engine.dialect
+        positional, named = dialect.create_connect_args(url)
+        named.update(_connect_args(self.kind, self._statement_timeout_seconds) | self._tls_args(named))
+        return dialect.connect(*positional, **named)
+
+    def _tls_args(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        match self.kind:
+            case "mysql":
+                return self._tls.mysql(told)
+            case "postgresql":
+                return self._tls.postgresql(told)
+            case _:
+                return {}
 
     def _start_session(self, connection: Any, _record: Any) -> None:
         dialect = self._engine.dialect
@@ -128,12 +162,13 @@ class Database:
     @property
     def kind(self) -> str:
         """`mysql`, `postgresql` or `sqlite`."""
-        return self._engine.dialect.name
+        name = self._engine.dialect.name
+        return "mysql" if name == "mariadb" else name
 
     @property
     def host(self) -> str | None:
         """Where it is; None for a file."""
-        return self._url.host
+        return self._login.url.host
 
     def ping(self) -> None:
         """Nothing if the index answers, else UpstreamBusy."""
@@ -144,11 +179,11 @@ class Database:
         self._engine.dispose()
 
 
-def _connect_args(url: URL, statement_timeout_seconds: float) -> dict[str, Any]:
+def _connect_args(kind: str, statement_timeout_seconds: float) -> dict[str, Any]:
     """What the driver is told, so that it notices a server that has gone without a word."""
     silent_seconds = int(statement_timeout_seconds) + 5  # the server itself gives up before that
-    match url.get_backend_name():
-        case "mysql" | "mariadb":
+    match kind:
+        case "mysql":
             return {"connect_timeout": 5, "read_timeout": silent_seconds, "write_timeout": silent_seconds}
         case "postgresql":
             alive = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3}
@@ -162,28 +197,20 @@ def _translated(statement_timeout_seconds: float) -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
-        if _timed_out(error):
+        if trouble.timed_out(error):
             log.warning("statement cancelled after=%gs", statement_timeout_seconds)
             raise UpstreamBusy(_TOO_SLOW.format(statement_timeout_seconds), retry_after_seconds=30) from error
-        log.error("index does not answer error=%s", _kind(error))
+        reason = trouble.not_trusted(error)
+        if reason:
+            log.error("index not trusted: %s", reason)
+            raise UpstreamBusy(f"the metadata index is not trusted: {reason}") from error
+        log.error("index does not answer error=%s", trouble.kind(error))
         raise UpstreamBusy("the metadata index does not answer") from error
     except DBAPIError as error:
-        log.error("index refused a statement error=%s", _kind(error))
+        log.error("index refused a statement error=%s", trouble.kind(error))
         raise UpstreamFailed("the metadata index refused the search") from error
 
 
 _TOO_SLOW = (
     "the metadata index took longer than {:g} seconds: narrow the search, by a patient or a range of dates for example"
 )
-
-
-def _timed_out(error: Exception) -> bool:
-    original = getattr(error, "orig", None) or error
-    return bool(_TIMED_OUT.intersection({getattr(original, "sqlstate", None), *original.args[:1]}))
-
-
-def _kind(error: Exception) -> str:
-    """The class of the driver's error, and its number where it has one; its text may hold values of a search."""
-    original = getattr(error, "orig", None) or error
-    number = original.args[0] if original.args and isinstance(original.args[0], int) else ""
-    return f"{type(original).__name__} {number}".strip()

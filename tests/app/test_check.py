@@ -132,7 +132,7 @@ def test_the_secret_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mar
         found = levels(check_all(settings_of("", tmp_path, database_url=None, db_secret_arn=arn)))
         assert (found["database"], found["database grants"]) == (OK, OK)
         found = levels(check_all(settings_of("", tmp_path, database_url=None, db_secret_arn=f"{arn}x")))
-        assert found["secret"] == ERROR
+        assert found["database"] == ERROR
     finally:
         server.stop()
 
