@@ -195,7 +195,7 @@ class PostgreSql:
         where = str(binaries[-1]) if binaries else ""
         initdb = _program("initdb", "postgresql", where)
         postgres = _program("postgres", "postgresql", where)
-        folder = Path(tempfile.mkdtemp(prefix="test-postgresql-"))
+        self._folder = folder = Path(tempfile.mkdtemp(prefix="test-postgresql-"))
         self._port = free_port()
         self._numbers = count(1)
         user = []
@@ -215,6 +215,12 @@ class PostgreSql:
         if certificate:
             fast += ["-c", "ssl=on", *_files_of(certificate, folder)]
         self._process = Process(folder, [*user, postgres, *data, *listen, *fast], self.execute, "INT")  # ends sessions
+
+    def asks_for_passwords_of(self, user: str) -> None:
+        """Have the server ask for the password of a user; others it trusts."""
+        rules = self._folder / "data" / "pg_hba.conf"
+        rules.write_text(f"host all {user} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+        self.execute("SELECT pg_reload_conf()")
 
     def execute(self, *statements: str) -> None:
         """Run statements as the administrator."""
