@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from app.ae_titles import AeTitle, parse_ae_titles
 from app.forwarded import Network, parse_networks
 from app.rules import Rule, parse_rules
+from app.spelling import misspelt
 from db import tls
 from dicomweb.hosts import is_loopback
 
@@ -211,7 +212,7 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """The settings of an environment; an empty variable counts as not set. SettingsError names all problems."""
         values: dict[str, Any] = {}
-        problems = []
+        problems = misspelt(environ, [variable(setting) for setting in fields(cls)])
         for setting in fields(cls):
             text = environ.get(variable(setting), "").strip()
             if not text:
