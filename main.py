@@ -133,12 +133,12 @@ def serve(settings: Settings) -> int:
     if settings.embedded:
         settings = start_embedded(settings, supervisor)
     listening = service.bind(settings)
-    sockets = service.start(supervisor, settings, service.find_index(settings), listening)
+    shared = service.start(supervisor, settings, service.find_index(settings), listening)
     notify(READY)
     try:
         supervisor.run(on_stop=lambda: notify(STOPPING))
     finally:
-        sockets.remove()
+        shared.sockets.remove()
     return 0
 
 

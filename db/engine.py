@@ -17,6 +17,7 @@ from db.fuzzy import search_in_sqlite
 from db.login import Login
 from db.tls import Tls
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
+from dicomweb.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +42,16 @@ class Database:
         self,
         login: Login | str | URL,
         tls: Tls | None = None,
+        outage: Outage | None = None,
         *,
         pool_size: int = 8,
         statement_timeout_seconds: float = 30,
     ) -> None:
-        """`pool_size` is the most connections at once; a statement is cancelled after `statement_timeout_seconds`."""
+        """`pool_size` is the most connections at once; a statement is cancelled after `statement_timeout_seconds`.
+
+        `outage` is told when the index goes and comes back, and may be shared by processes.
+        """
+        self._outage = outage or Outage("index")
         self._login = login if isinstance(login, Login) else Login(login)
         self._tls = tls or Tls()
         self._statement_timeout_seconds = statement_timeout_seconds
@@ -131,7 +137,7 @@ class Database:
         ask beforehand whether it lives would cost a round trip for each statement.
         """
         started = time.monotonic()
-        with _translated(self._statement_timeout_seconds):
+        with self._translated():
             try:
                 return self._run(statement)
             except DBAPIError as error:
@@ -148,16 +154,40 @@ class Database:
 
     def look(self, at: Callable[[Connection], T]) -> T:
         """What `at` finds out on a connection; errors are those of `rows`."""
-        with _translated(self._statement_timeout_seconds), self._engine.connect() as connection:
+        with self._translated(), self._engine.connect() as connection:
             return at(connection)
 
     def columns(self, table: str) -> frozenset[str]:
         """The names of the columns of a table, none where there is no such table; errors are those of `rows`."""
-        with _translated(self._statement_timeout_seconds), self._engine.connect() as connection:
+        with self._translated(), self._engine.connect() as connection:
             try:
                 return frozenset(column["name"].lower() for column in inspect(connection).get_columns(table))
             except NoSuchTableError:
                 return frozenset()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
+            raise self._busy(error) from error
+        except DBAPIError as error:
+            log.error("index refused a statement error=%s", trouble.kind(error))
+            raise UpstreamFailed("the metadata index refused the search") from error
+        self._outage.is_over()
+
+    def _busy(self, error: Exception) -> UpstreamBusy:
+        if trouble.timed_out(error):
+            log.warning("statement cancelled after=%gs", self._statement_timeout_seconds)
+            return UpstreamBusy(_TOO_SLOW.format(self._statement_timeout_seconds), retry_after_seconds=30)
+        if isinstance(error, PoolTimeout):  # it is busy with us
+            log.warning("no connection to the index was free")
+            return UpstreamBusy("the metadata index has more to do than it can at the moment")
+        reason = trouble.not_trusted(error)
+        self._outage.begins(f"not trusted, {reason}" if reason else trouble.kind(error))
+        return UpstreamBusy(
+            f"the metadata index is not trusted: {reason}" if reason else "the metadata index does not answer"
+        )
 
     @property
     def kind(self) -> str:
@@ -190,25 +220,6 @@ def _connect_args(kind: str, statement_timeout_seconds: float) -> dict[str, Any]
             return {"connect_timeout": 5, "tcp_user_timeout": silent_seconds * 1000, **alive}
         case _:
             return {"timeout": 10, "check_same_thread": False}
-
-
-@contextmanager
-def _translated(statement_timeout_seconds: float) -> Iterator[None]:
-    try:
-        yield
-    except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
-        if trouble.timed_out(error):
-            log.warning("statement cancelled after=%gs", statement_timeout_seconds)
-            raise UpstreamBusy(_TOO_SLOW.format(statement_timeout_seconds), retry_after_seconds=30) from error
-        reason = trouble.not_trusted(error)
-        if reason:
-            log.error("index not trusted: %s", reason)
-            raise UpstreamBusy(f"the metadata index is not trusted: {reason}") from error
-        log.error("index does not answer error=%s", trouble.kind(error))
-        raise UpstreamBusy("the metadata index does not answer") from error
-    except DBAPIError as error:
-        log.error("index refused a statement error=%s", trouble.kind(error))
-        raise UpstreamFailed("the metadata index refused the search") from error
 
 
 _TOO_SLOW = (

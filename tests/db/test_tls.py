@@ -77,7 +77,7 @@ def test_a_certificate_of_another_authority_is_refused(
     with caplog.at_level(logging.INFO):
         for tls in (Tls(mode, stranger.path), Tls(mode)):
             assert refusal(url, tls).startswith(f"the metadata index is not trusted: {reason}")
-    assert caplog.text.count(f"index not trusted: {reason}") == 2
+    assert caplog.text.count(f"index does not answer: not trusted, {reason}") == 2
 
 
 def test_a_certificate_of_another_host_is_refused(url: str, authority: Authority) -> None:
