@@ -23,6 +23,7 @@ from app.check import check_all, describe, failed
 from app.logs import start_logging
 from app.notify import READY, STOPPING, notify
 from app.probe import probe
+from app.reload import Reload
 from app.settings import Settings, SettingsError
 from app.supervisor import Child, Supervisor
 from datastore.embedded import Embedded
@@ -128,7 +129,7 @@ def serve_datastore(settings: Settings, port: int) -> int:
 
 
 def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT; SIGHUP has settings read again."""
     supervisor = Supervisor()
     if settings.embedded:
         settings = start_embedded(settings, supervisor)
@@ -136,7 +137,10 @@ def serve(settings: Settings) -> int:
     shared = service.start(supervisor, settings, service.find_index(settings), listening)
     notify(READY)
     try:
-        supervisor.run(on_stop=lambda: notify(STOPPING))
+        reload = (
+            None if sys.stdin.isatty() else Reload(supervisor, settings, shared)
+        )  # a terminal hangs up when it closes
+        supervisor.run(on_stop=lambda: notify(STOPPING), on_hangup=reload)
     finally:
         shared.sockets.remove()
     return 0

@@ -6,7 +6,7 @@ is a piece of a file, gives a span instead of bytes, and a channel that sends sp
 
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import HTTPChannel
@@ -91,7 +91,14 @@ class _FileBuffer(ReadOnlyFileBasedBuffer):
 
 
 class SendingChannel(HTTPChannel):
-    """A connection that sends spans of files as well as bytes."""
+    """A connection that sends spans of files as well as bytes, and ends with its next answer when its server leaves."""
+
+    def service(self) -> None:
+        """Answer one request."""
+        server, headers = cast(Any, self.server), cast(dict[str, str], self.requests[0].headers)
+        if server.leaving:
+            headers["CONNECTION"] = "close"  # as if the client had said so: it is told, too
+        super().service()
 
     def send(self, data: Any, do_close: bool = True) -> int:
         """How many bytes the socket took; an error other than that the client is gone is the caller's."""

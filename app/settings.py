@@ -147,6 +147,7 @@ def _cores() -> int:
 class Settings:
     """Each field is the environment variable of its name in capitals; doc/settings.md has the same table."""
 
+    settings_file: Path | None = _setting(None, Path)
     db_secret_arn: str | None = _setting(None, str)
     database_url: str | None = _setting(None, str)
     db_tls: str | None = _setting(None, _tls)
@@ -212,7 +213,11 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """The settings of an environment; an empty variable counts as not set. SettingsError names all problems."""
         values: dict[str, Any] = {}
-        problems = misspelt(environ, [variable(setting) for setting in fields(cls)])
+        names = [variable(setting) for setting in fields(cls)]
+        told = read_settings_file(environ.get("SETTINGS_FILE", "").strip())
+        problems = misspelt(environ, names)
+        problems += [f"{name} is no setting, but SETTINGS_FILE has it" for name in told if name not in names]
+        environ = {**environ, **told}
         for setting in fields(cls):
             text = environ.get(variable(setting), "").strip()
             if not text:
@@ -229,6 +234,25 @@ class Settings:
         if problems:
             raise SettingsError("\n".join(problems))
         return settings
+
+
+def read_settings_file(path: str) -> dict[str, str]:
+    """The lines `NAME=value` of a file; SettingsError for another line, and where it cannot be read; no path, none."""
+    if not path:
+        return {}
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise SettingsError(f"SETTINGS_FILE {path}: {reason}") from error
+    told = {}
+    for number, line in enumerate(lines, 1):
+        name, equals, value = line.partition("=")
+        if line.strip() and not line.startswith("#"):
+            if not equals:
+                raise SettingsError(f"SETTINGS_FILE {path}: line {number} is not NAME=value")
+            told[name.strip()] = value.strip()
+    return told
 
 
 def variable(setting: "Field[Any]") -> str:

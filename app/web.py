@@ -1,5 +1,7 @@
 """A web process: waitress on a listening socket, until SIGTERM; what is being answered then is finished.
 
+On SIGHUP it leaves: others take new connections, and it ends when its own have ended, each with the answer under way.
+
 Several processes accept from the one socket: whichever is awake first takes a connection, and one that died leaves
 nothing behind that the others would not take.
 """
@@ -27,7 +29,7 @@ _SILENT_SECONDS = 60  # a connection on which nothing moves is closed after that
 
 
 def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int) -> None:
-    """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most."""
+    """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most; leave on SIGHUP."""
     channels: dict[int, Any] = {}
     server: Any = create_server(
         with_pieces_sent(app),
@@ -44,21 +46,28 @@ def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int) ->
         outbuf_overflow=_LARGEST_CHUNK_BYTES,
     )
     server.channel_class = SendingChannel
-    stopping: list[bool] = []
+    server.leaving = False
+    stopping: set[int] = set()
 
-    def stop(_number: int, _frame: Any) -> None:
-        stopping.append(True)
-        server.trigger.pull_trigger()  # wakes the loop below
+    def stop(number: int, _frame: Any) -> None:
+        stopping.add(number)
+        server.trigger.pull_trigger()  # wakes the loops below
 
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # it may have come already
     while not stopping:
         wasyncore.loop(timeout=30, use_poll=True, map=channels, count=1)
+    server.del_channel(channels)  # no new connections
+    server.socket.close()
+    server.leaving = True
+    while signal.SIGTERM not in stopping and server.active_channels:
+        wasyncore.loop(timeout=1, use_poll=True, map=channels, count=1)
+        server.maintenance(time.time())  # closes those that are silent, which the server did itself before
     _drain(server, channels)
 
 
 def _drain(server: Any, channels: dict[int, Any]) -> None:
-    server.del_channel(channels)  # no new connections
-    server.socket.close()
     deadline = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < deadline and any(_busy(channel) for channel in server.active_channels.values()):
         wasyncore.loop(timeout=0.1, use_poll=True, map=channels, count=1)
