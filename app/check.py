@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from ahi.client import AhiClient
+from ahi.identity import caller_arn
 from ahi.image_set import ImageSetKey
 from app.auth.configure import open_gate
 from app.service import find_index, find_trust, open_cache
@@ -16,7 +17,7 @@ from db import inspection, tls
 from db.engine import Database
 from db.indexes import missing_indexes
 from db.inspection import SampleFrame
-from dicomweb.errors import NotFound, ProxyError
+from dicomweb.errors import NotFound, ProxyError, UpstreamBusy, UpstreamFailed
 from dicomweb.hosts import is_loopback
 
 _SAMPLE = 20
@@ -40,7 +41,7 @@ class Finding:
 
 def check_all(settings: Settings) -> list[Finding]:
     """All findings, in the order in which an operator would look for a cause."""
-    findings = [*_settings(settings), *_cache(settings)]
+    findings = [*_settings(settings), *_cache(settings), _identity(settings)]
     try:
         database = Database(find_index(settings), find_trust(settings), pool_size=1)
     except SettingsError as error:
@@ -108,8 +109,21 @@ def _cache(settings: Settings) -> Iterator[Finding]:
         yield Finding("cache", OK, f"writable, {free} bytes free")
 
 
+def _identity(settings: Settings) -> Finding:
+    try:
+        return Finding("identity", OK, f"AWS knows the service as {caller_arn(settings.aws_default_region or '')}")
+    except UpstreamBusy as error:
+        return Finding("identity", WARNING, str(error), "nothing, if AHI answers: the service itself does not ask STS")
+    except UpstreamFailed as error:
+        return Finding("identity", ERROR, str(error), "give the instance or task its role; doc/iam-policy.json has all")
+
+
 def _database(database: Database, tls_mode: str | None) -> Iterator[Finding]:
-    yield Finding("database", OK, f"{database.kind} {inspection.version(database)}")
+    version = inspection.version(database)
+    before = time.monotonic()
+    database.ping()
+    answers = f"answers in {(time.monotonic() - before) * 1000:.1f} ms"
+    yield Finding("database", OK, f"{database.kind} {version}, {answers}")
     yield _encryption(inspection.encrypted(database), tls_mode, is_loopback(database.host))
     writing = inspection.rights_to_write(database)
     if writing:
