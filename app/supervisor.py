@@ -77,8 +77,11 @@ class Supervisor:
 
         Those that still have not left since the last time are ended before that, within the time they need to drain.
         """
-        self._end(self._leaving, max((child.drains_seconds for child in self._leaving.values()), default=0))
         names = {child.name for child in children}
+        patience_seconds = max((child.drains_seconds for child in self._leaving.values()), default=0)
+        for child in self._end(self._leaving, patience_seconds):
+            if child.name not in names:
+                self.start(child)
         old = {pid: child for pid, child in self._children.items() if child.name in names}
         for child in children:
             self.start(child)
@@ -97,14 +100,16 @@ class Supervisor:
             os.waitpid(pid, 0)
         log.info("[Shutdown] - done")
 
-    def _end(self, children: dict[int, Child], patience_seconds: float) -> None:
+    def _end(self, children: dict[int, Child], patience_seconds: float) -> list[Child]:
+        """Those that have ended meanwhile, other than those that were to leave."""
         for pid in children:
             os.kill(pid, signal.SIGTERM)  # a child that has ended is there until it is reaped, here
         deadline = time.monotonic() + patience_seconds
-        pids = set(children)
+        pids, ended = set(children), []
         while pids & (self._children.keys() | self._leaving.keys()) and time.monotonic() < deadline:
             signal.sigtimedwait({signal.SIGCHLD}, max(0.0, deadline - time.monotonic()))
-            self._reap()
+            ended += self._reap()
+        return ended
 
     def _reap(self) -> list[Child]:
         """The children that have ended, other than those that were to leave."""

@@ -18,6 +18,7 @@ from db.login import Login
 from db.tls import Tls
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from dicomweb.outage import Outage
+from dicomweb.timing import measured
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +169,8 @@ class Database:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
-            yield
+            with measured("db"):
+                yield
         except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
             raise self._busy(error) from error
         except DBAPIError as error:
