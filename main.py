@@ -23,6 +23,7 @@ from app.check import check_all, describe, failed
 from app.logs import start_logging
 from app.notify import READY, STOPPING, notify
 from app.probe import probe
+from app.reload import Reload
 from app.settings import NotNowError, Settings, SettingsError
 from app.supervisor import Child, Supervisor
 from datastore.embedded import Embedded
@@ -128,18 +129,20 @@ def serve_datastore(settings: Settings, port: int) -> int:
 
 
 def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT; SIGHUP has settings read again."""
     supervisor = Supervisor()
     if settings.embedded:
         settings = start_embedded(settings, supervisor)
     listening = service.bind(settings)
-    sockets = service.start(supervisor, settings, service.find_index(settings), listening)
+    shared = service.start(supervisor, settings, service.find_index(settings), listening)
     notify(READY)
     try:
-        supervisor.run(on_stop=lambda: notify(STOPPING))
+        hangs_up = sys.stdin.isatty()  # a terminal does when it closes
+        reload = None if hangs_up else Reload(supervisor, settings, shared)
+        supervisor.run(on_stop=lambda: notify(STOPPING), on_hangup=reload)
         service.stopped(settings)
     finally:
-        sockets.remove()
+        shared.sockets.remove()
     return 0
 
 

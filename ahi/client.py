@@ -23,6 +23,7 @@ from botocore.exceptions import (
 from ahi.counters import Count, Tally
 from ahi.image_set import ImageSetKey, ImageSetProperties
 from dicomweb.errors import BadRequest, NotAcceptable, NotFound, ProxyError, UpstreamBusy, UpstreamFailed
+from dicomweb.outage import Outage
 
 if TYPE_CHECKING:
     from mypy_boto3_medical_imaging import HealthImagingClient
@@ -77,8 +78,16 @@ class AhiClient:
     """
 
     def __init__(
-        self, *, region: str, max_connections: int = 32, deadline_seconds: float = 10, tally: Tally | None = None
+        self,
+        *,
+        region: str,
+        max_connections: int = 32,
+        deadline_seconds: float = 10,
+        tally: Tally | None = None,
+        outage: Outage | None = None,
     ) -> None:
+        """`outage` is told when AHI goes and comes back, and may be shared by processes."""
+        self._outage = outage or Outage("AHI")
         self._deadline_seconds = deadline_seconds
         self._tally = tally or Tally.alone()
         self._client = _boto3_client(
@@ -151,9 +160,10 @@ class AhiClient:
             answer = error.response
             code = error.response["Error"]["Code"]
             if code != "AccessDeniedException":  # it knows us; reading image sets needs no right to this call
-                raise _translated("GetDatastore", error) from error
+                raise self._translated("GetDatastore", error) from error
         except BotoCoreError as error:
-            raise _translated("GetDatastore", error) from error
+            raise self._translated("GetDatastore", error) from error
+        self._outage.is_over()
         date = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
         return parsedate_to_datetime(date).timestamp() if date else None
 
@@ -167,16 +177,37 @@ class AhiClient:
         while True:
             self._tally.add(_COUNTED[operation])
             try:
-                return call()
+                answer = call()
             except (ClientError, BotoCoreError) as error:
                 if _code(error) in _THROTTLED:
                     self._tally.add(Count.AHI_THROTTLES)
                 pause = next(delays, math.inf) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
                 if not _passes(error) or time.monotonic() + pause > give_up:
-                    raise _translated(operation, error) from error
+                    raise self._translated(operation, error) from error
                 self._tally.add(Count.AHI_RETRIES)
-                log.warning("AHI call retried operation=%s error=%s", operation, _code(error))
+                log.debug("AHI call retried operation=%s error=%s", operation, _code(error))
+            else:
+                self._outage.is_over()
+                return answer
             time.sleep(pause)
+
+    def _translated(self, operation: str, error: ClientError | BotoCoreError) -> ProxyError:
+        code = _code(error)
+        if _is_away(error):
+            self._outage.begins(code)
+        elif isinstance(error, ClientError):  # to refuse is to answer
+            self._outage.is_over()
+        if _passes(error):
+            if not _is_away(error):
+                log.error("AHI busy operation=%s error=%s", operation, code)
+            return UpstreamBusy("AWS HealthImaging does not answer at the moment")
+        meaning = _MEANING.get(code, UpstreamFailed)
+        if meaning is NotFound:
+            return NotFound("AWS HealthImaging does not have it any more")
+        log.error("AHI refused operation=%s error=%s", operation, code)
+        if isinstance(error, NoCredentialsError):
+            return UpstreamFailed("the service has no AWS credentials")
+        return meaning(f"AWS HealthImaging refused {operation}: {code}")
 
 
 def _boto3_client(region: str, config: Config) -> "HealthImagingClient":
@@ -207,15 +238,8 @@ def _passes(error: ClientError | BotoCoreError) -> bool:
     return isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError)
 
 
-def _translated(operation: str, error: ClientError | BotoCoreError) -> ProxyError:
-    code = _code(error)
-    if _passes(error):
-        log.error("AHI busy operation=%s error=%s", operation, code)
-        return UpstreamBusy("AWS HealthImaging does not answer at the moment")
-    meaning = _MEANING.get(code, UpstreamFailed)
-    if meaning is NotFound:
-        return NotFound("AWS HealthImaging does not have it any more")
-    log.error("AHI refused operation=%s error=%s", operation, code)
-    if isinstance(error, NoCredentialsError):
-        return UpstreamFailed("the service has no AWS credentials")
-    return meaning(f"AWS HealthImaging refused {operation}: {code}")
+def _is_away(error: ClientError | BotoCoreError) -> bool:
+    """Whether nobody answers, or only to say that something is broken; not where we ask too much of it."""
+    if isinstance(error, ClientError):
+        return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
+    return _passes(error)

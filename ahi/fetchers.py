@@ -28,6 +28,7 @@ from ahi.desk import Prefetch, Question, Request, Urgency
 from ahi.image_set import ImageSetKey, ImageSetProperties
 from ahi.wire import packed, receive
 from dicomweb.errors import UpstreamBusy
+from dicomweb.timing import measured
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -132,24 +133,28 @@ class Pending(Generic[R]):
 
     def result(self) -> R:
         """What the job returned or raised; a fetcher that dies on the way is asked once more when it is back."""
-        try:
-            answer = receive(self._connection)
-        except (EOFError, ConnectionError):
-            self._connection.close()
-            log.warning("fetcher lost, asking again")
-            self._fetcher.forget()
-            self._connection = self._fetcher.send(self._question)
-            try:
-                answer = receive(self._connection)
-            except (EOFError, ConnectionError) as error:
-                self._connection.close()
-                raise UpstreamBusy("the request could not be completed") from error
+        with measured("fetchers"):
+            answer = self._receive()
         self._answered = True
         self._fetcher.idle(self._connection)
         if isinstance(answer, Exception):
             raise answer
         result: R = answer
         return result
+
+    def _receive(self) -> Any:
+        try:
+            return receive(self._connection)
+        except (EOFError, ConnectionError):
+            self._connection.close()
+        log.warning("fetcher lost, asking again")
+        self._fetcher.forget()
+        self._connection = self._fetcher.send(self._question)
+        try:
+            return receive(self._connection)
+        except (EOFError, ConnectionError) as error:
+            self._connection.close()
+            raise UpstreamBusy("the request could not be completed") from error
 
     def abandon(self) -> None:
         """Nobody waits for the answer, if it has not come yet; the fetcher sees that, and need not begin."""

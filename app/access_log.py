@@ -13,6 +13,7 @@ from functools import cache
 from flask import Flask, Response, current_app, g, request
 
 from app.request_counts import OTHER, ProcessCounts
+from dicomweb.timing import start_timing, timing
 
 log = logging.getLogger("access")
 
@@ -30,6 +31,7 @@ def add_access_log(app: Flask, counts: ProcessCounts | None = None) -> None:
     @app.before_request
     def begin() -> None:
         g.started = time.monotonic()
+        start_timing()
         g.request_id = _request_id(request.headers.get(REQUEST_ID, ""))
 
     @app.after_request
@@ -52,7 +54,8 @@ def add_access_log(app: Flask, counts: ProcessCounts | None = None) -> None:
             log.info("request", extra={"fields": {**fields, "ms": _ms_since(started)}})
 
         response.headers[REQUEST_ID] = g.request_id
-        response.headers[SERVER_TIMING] = f"total;dur={_ms_since(started)}"
+        parts = [f"{part};dur={seconds * 1000:.1f}" for part, seconds in timing().items()]
+        response.headers[SERVER_TIMING] = ", ".join([f"total;dur={_ms_since(started)}", *parts])
         response.call_on_close(write)
         return response
 

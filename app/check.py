@@ -8,20 +8,23 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from ahi.client import AhiClient
+from ahi.identity import caller_arn
 from ahi.image_set import ImageSetKey
 from app.auth.configure import open_gate
-from app.service import find_index, open_cache
+from app.service import find_index, find_trust, open_cache
 from app.settings import Settings, SettingsError
-from db import inspection
+from db import inspection, tls
 from db.engine import Database
 from db.indexes import missing_indexes
 from db.inspection import SampleFrame
-from dicomweb.errors import NotFound, ProxyError
+from dicomweb.errors import NotFound, ProxyError, UpstreamBusy, UpstreamFailed
 from dicomweb.hosts import is_loopback
 
 _SAMPLE = 20
 _SKEW_SECONDS = 60
 """AWS refuses signatures whose time is five minutes off."""
+
+_UNREACHABLE = "check host, port, user, security group; where it is not trusted, DB_TLS_CA"
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 
@@ -38,13 +41,13 @@ class Finding:
 
 def check_all(settings: Settings) -> list[Finding]:
     """All findings, in the order in which an operator would look for a cause."""
-    findings = [*_settings(settings), *_cache(settings)]
+    findings = [*_settings(settings), *_cache(settings), _identity(settings)]
     try:
-        database = Database(find_index(settings), pool_size=1)
+        database = Database(find_index(settings), find_trust(settings), pool_size=1)
     except SettingsError as error:
-        return [*findings, Finding("secret", ERROR, str(error), "correct the setting, or the rights to the secret")]
+        return [*findings, Finding("database", ERROR, str(error), "correct the setting, or the rights to the secret")]
     try:
-        findings += _guarded("database", "check host, port, user, security group", lambda: _database(database))
+        findings += _guarded("database", _UNREACHABLE, lambda: _database(database, settings.db_tls))
         findings += _guarded("AHI", "check region, network, credentials, IAM policy", lambda: _ahi(settings, database))
     finally:
         database.close()
@@ -106,12 +109,22 @@ def _cache(settings: Settings) -> Iterator[Finding]:
         yield Finding("cache", OK, f"writable, {free} bytes free")
 
 
-def _database(database: Database) -> Iterator[Finding]:
-    yield Finding("database", OK, f"{database.kind} {inspection.version(database)}")
-    if inspection.encrypted(database) or is_loopback(database.host):
-        yield Finding("database TLS", OK, "encrypted, or on this machine")
-    else:
-        yield Finding("database TLS", WARNING, "the connection is not encrypted", "require TLS for the user")
+def _identity(settings: Settings) -> Finding:
+    try:
+        return Finding("identity", OK, f"AWS knows the service as {caller_arn(settings.aws_default_region or '')}")
+    except UpstreamBusy as error:
+        return Finding("identity", WARNING, str(error), "nothing, if AHI answers: the service itself does not ask STS")
+    except UpstreamFailed as error:
+        return Finding("identity", ERROR, str(error), "give the instance or task its role; doc/iam-policy.json has all")
+
+
+def _database(database: Database, tls_mode: str | None) -> Iterator[Finding]:
+    version = inspection.version(database)
+    before = time.monotonic()
+    database.ping()
+    answers = f"answers in {(time.monotonic() - before) * 1000:.1f} ms"
+    yield Finding("database", OK, f"{database.kind} {version}, {answers}")
+    yield _encryption(inspection.encrypted(database), tls_mode, is_loopback(database.host))
     writing = inspection.rights_to_write(database)
     if writing:
         told = f"the user may also {', '.join(writing)}"
@@ -126,6 +139,19 @@ def _database(database: Database) -> Iterator[Finding]:
         for index in missing_indexes(database):
             advice = f"{index.create(database.kind)};"
             yield Finding("index", WARNING, f"no {index.name}, which makes quick: {index.buys}", advice)
+
+
+def _encryption(encrypted: bool, tls_mode: str | None, on_this_machine: bool) -> Finding:
+    match tls_mode:
+        case None if on_this_machine:
+            return Finding("database TLS", OK, "not needed, the database is on this machine")
+        case _ if not encrypted:
+            return Finding("database TLS", WARNING, "the connection is not encrypted", "do not set DB_TLS=off")
+        case tls.REQUIRE:
+            told = "encrypted, but the certificate is not verified"
+            return Finding("database TLS", WARNING, told, "DB_TLS=verify, and DB_TLS_CA where the CA is a private one")
+        case _:
+            return Finding("database TLS", OK, "encrypted, the certificate is verified")
 
 
 def _ahi(settings: Settings, database: Database) -> Iterator[Finding]:

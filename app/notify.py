@@ -4,6 +4,7 @@ import os
 import socket
 
 READY = "READY=1"
+RELOADING = "RELOADING=1"
 STOPPING = "STOPPING=1"
 
 

@@ -5,8 +5,9 @@ import logging
 import os
 import resource
 import socket
+from dataclasses import dataclass, field
+from functools import partial
 
-from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ahi.cache import Cache
@@ -28,8 +29,11 @@ from app.supervisor import Child, Supervisor
 from app.warmer import Warmer
 from app.warmer import serve as serve_warmer
 from db.engine import Database
+from db.login import Login
 from db.secret import SecretError, index_url
+from db.tls import Tls
 from dicomweb.errors import UpstreamBusy
+from dicomweb.outage import Outage
 
 log = logging.getLogger(__name__)
 
@@ -73,25 +77,67 @@ def open_cache(settings: Settings) -> Cache:
     return cache
 
 
-def find_index(settings: Settings) -> URL:
+def find_index(settings: Settings) -> Login:
     """Where the metadata index is: named directly, or in the secret; SettingsError when that cannot be told.
 
     NotNowError where Secrets Manager does not tell: it may be away, or a right or the credentials of a role come later.
     """
+    read_secret = partial(index_url, settings.db_secret_arn or "", region=settings.aws_default_region)
     try:
-        if settings.database_url:
-            return make_url(settings.database_url)
-        return index_url(settings.db_secret_arn or "", region=settings.aws_default_region)
+        return Login(settings.database_url) if settings.database_url else Login(read_secret(), read_secret)
     except ArgumentError as error:
         raise SettingsError("DATABASE_URL is not a database URL") from error
     except (SecretError, UpstreamBusy) as error:
         raise NotNowError(f"DB_SECRET_ARN: {error}") from error
 
 
-def start(supervisor: Supervisor, settings: Settings, index: URL, listening: socket.socket) -> FetcherSockets:
-    """Fork the processes of the service. The sockets are the caller's to remove when all has ended."""
+def find_trust(settings: Settings) -> Tls:
+    """Whose certificates the index may show; SettingsError when they cannot be read."""
+    trust = Tls(settings.db_tls, settings.db_tls_ca)
+    try:
+        trust.check()
+    except ValueError as error:
+        raise SettingsError(f"DB_TLS_CA {error}") from error
+    return trust
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the processes of the service have in common, made before they are forked.
+
+    Each of the web processes has two places to count in, so that one can leave while the next one already works.
+    """
+
+    listening: socket.socket
+    sockets: FetcherSockets
+    counters: Counters
+    requests: RequestCounts
+    rate: Rate | None
+    index_outage: Outage = field(default_factory=lambda: Outage("index"))
+    ahi_outage: Outage = field(default_factory=lambda: Outage("AHI"))
+
+    @classmethod
+    def of(cls, settings: Settings, listening: socket.socket) -> "Shared":
+        """For processes as many as the settings say."""
+        fetchers, web_places = settings.frame_fetchers, 2 * settings.web_processes
+        counters = Counters(fetchers + 1 + web_places)
+        rate = Rate(settings.rate_limit, settings.rate_limit_burst) if settings.rate_limit else None
+        return cls(listening, FetcherSockets(fetchers + 1), counters, RequestCounts(web_places), rate)
+
+    @property
+    def warmer_path(self) -> str:
+        return self.sockets.paths[-1]
+
+    @property
+    def fetcher_paths(self) -> list[str]:
+        return self.sockets.paths[:-1]
+
+
+def start(supervisor: Supervisor, settings: Settings, index: Login, listening: socket.socket) -> Shared:
+    """Fork the processes of the service. The shared sockets are the caller's to remove when all has ended."""
     open_cache(settings)
     check_audit(settings)
+    find_trust(settings)
     if not open_gate(settings).authenticators and not settings.on_loopback:
         log.warning("AUTH is none and HOST %s: whoever reaches the service sees all of it", settings.host)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -99,22 +145,18 @@ def start(supervisor: Supervisor, settings: Settings, index: URL, listening: soc
     listening.listen(_BACKLOG)
     listening.setblocking(False)  # of several that wake for one connection, all but one find none
     metrics_socket = bind_metrics(settings)
-    sockets = FetcherSockets(settings.frame_fetchers + 1)
-    counters = Counters(settings.frame_fetchers + settings.web_processes + 1)
-    requests = RequestCounts(settings.web_processes)
-    rate = Rate(settings.rate_limit, settings.rate_limit_burst) if settings.rate_limit else None
-    *fetcher_sockets, warmer_socket = sockets.listening
-    for number, fetcher_socket in enumerate(fetcher_sockets):
+    shared = Shared.of(settings, listening)
+    for number in range(settings.frame_fetchers):
         log.info("[Startup] - Forking FrameFetcher FF%d", number)
-        supervisor.start(_fetcher(number, fetcher_socket, settings, counters))
-    for number in range(settings.web_processes):
-        supervisor.start(_web(number, listening, sockets.paths, settings, counters, requests, index, rate))
-    supervisor.start(_warmer(warmer_socket, sockets.paths, settings, counters, index))
+        supervisor.start(_fetcher(number, settings, shared))
+    for child in web_children(settings, index, shared, 0):
+        supervisor.start(child)
+    supervisor.start(_warmer(settings, index, shared))
     if metrics_socket:
-        supervisor.start(_metrics(metrics_socket, settings, counters, requests))
+        supervisor.start(_metrics(metrics_socket, settings, shared))
     announce(settings, Kind.START)
     log.info("QIDO/WADO-RS service started.")
-    return sockets
+    return shared
 
 
 def stopped(settings: Settings) -> None:
@@ -122,39 +164,38 @@ def stopped(settings: Settings) -> None:
     announce(settings, Kind.STOP)
 
 
-def _fetcher(number: int, fetcher_socket: socket.socket, settings: Settings, counters: Counters) -> Child:
+def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
     def run() -> None:
-        tally, threads = counters.tally(number), settings.fetch_threads
+        tally, threads = shared.counters.tally(number), settings.fetch_threads
         client = AhiClient(
             region=settings.aws_default_region or "",
             max_connections=threads,
             deadline_seconds=settings.ahi_deadline_seconds,
             tally=tally,
+            outage=shared.ahi_outage,
         )
         cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
         workshop = Workshop(client, cache, Checked(settings.image_set_fresh_seconds))
-        serve_fetcher(fetcher_socket, workshop, Limits(threads, patience_seconds=settings.ahi_deadline_seconds))
+        limits = Limits(threads, patience_seconds=settings.ahi_deadline_seconds)
+        serve_fetcher(shared.sockets.listening[number], workshop, limits)
 
     return Child(f"FF{number}", run)
 
 
-def _web(
-    number: int,
-    listening: socket.socket,
-    paths: list[str],
-    settings: Settings,
-    counters: Counters,
-    requests: RequestCounts,
-    index: URL,
-    rate: Rate | None,
-) -> Child:
+def web_children(settings: Settings, index: Login, shared: Shared, generation: int) -> list[Child]:
+    """The web processes; those of the next generation may run beside them, not those of the one after."""
+    first = settings.web_processes * (generation % 2)
+    return [_web(number, first + number, settings, index, shared) for number in range(settings.web_processes)]
+
+
+def _web(number: int, place: int, settings: Settings, index: Login, shared: Shared) -> Child:
     def run() -> None:
-        *fetcher_paths, warmer_path = paths
-        tally = counters.tally(settings.frame_fetchers + number)
-        database, counts = _database(settings, index, tally), requests.of_process(number)
+        tally = shared.counters.tally(settings.frame_fetchers + 1 + place)
+        database, counts = _database(settings, index, shared, tally), shared.requests.of_process(place)
         trail = open_trail(settings, database)
-        app = create_app(settings, database, Fetchers(fetcher_paths), tally, warmer_path, counts, trail, rate)
-        web.serve(app, listening, threads=settings.web_threads, limits=_limits(settings))
+        fetchers = Fetchers(shared.fetcher_paths)
+        app = create_app(settings, database, fetchers, tally, shared.warmer_path, counts, trail, shared.rate)
+        web.serve(app, shared.listening, threads=settings.web_threads, limits=_limits(settings))
         if trail:
             trail.close(FLUSH_SECONDS)
 
@@ -171,33 +212,35 @@ def _limits(settings: Settings) -> web.Limits:
     )
 
 
-def _warmer(
-    warmer_socket: socket.socket, paths: list[str], settings: Settings, counters: Counters, index: URL
-) -> Child:
+def _warmer(settings: Settings, index: Login, shared: Shared) -> Child:
     def run() -> None:
-        tally = counters.tally(settings.frame_fetchers + settings.web_processes)
+        tally = shared.counters.tally(settings.frame_fetchers)
         cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
-        fetchers, database = Fetchers(paths[:-1], Urgency.BACKGROUND), _database(settings, index, tally, most=1)
+        fetchers = Fetchers(shared.fetcher_paths, Urgency.BACKGROUND)
+        database = _database(settings, index, shared, tally, most=1)
         image_sets = ImageSets(
             fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds, max_bytes=_WARMER_MAPPED_BYTES
         )
-        serve_warmer(warmer_socket, Warmer(database, image_sets, Frames(fetchers, cache)), settings.prefetch, database)
+        warmer = Warmer(database, image_sets, Frames(fetchers, cache))
+        serve_warmer(shared.sockets.listening[-1], warmer, settings.prefetch, database)
 
     return Child("warmer", run)
 
 
-def _metrics(listening: socket.socket, settings: Settings, counters: Counters, requests: RequestCounts) -> Child:
+def _metrics(listening: socket.socket, settings: Settings, shared: Shared) -> Child:
     def run() -> None:
         connections = settings.web_processes * settings.db_pool_size + 1  # one is the warmer's
-        application = metrics.metrics_application(counters, requests, connections)
+        application = metrics.metrics_application(shared.counters, shared.requests, connections)
         web.serve(application, listening, threads=1)
 
     return Child("metrics", run)
 
 
-def _database(settings: Settings, index: URL, tally: Tally, most: int | None = None) -> Database:
+def _database(settings: Settings, index: Login, shared: Shared, tally: Tally, most: int | None = None) -> Database:
     database = Database(
         index,
+        find_trust(settings),
+        shared.index_outage,
         pool_size=most or settings.db_pool_size,
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
     )

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from app.ae_titles import AeTitle, parse_ae_titles
 from app.forwarded import Network, parse_networks
 from app.rules import Rule, parse_rules
+from app.spelling import misspelt
+from db import tls
 from dicomweb.hosts import is_loopback
 
 T = TypeVar("T")
@@ -141,6 +143,13 @@ def _syslog(text: str) -> str:
     return text
 
 
+def _tls(text: str) -> str:
+    modes = (tls.VERIFY, tls.REQUIRE, tls.OFF)
+    if text.lower() not in modes:
+        raise ValueError(f"is none of {', '.join(modes)}")
+    return text.lower()
+
+
 STORED, EXPLICIT_LE = "stored", "explicit-le"
 
 
@@ -175,8 +184,11 @@ def _cores() -> int:
 class Settings:
     """Each field is the environment variable of its name in capitals; doc/settings.md has the same table."""
 
+    settings_file: Path | None = _setting(None, Path)
     db_secret_arn: str | None = _setting(None, str)
     database_url: str | None = _setting(None, str)
+    db_tls: str | None = _setting(None, _tls)
+    db_tls_ca: Path | None = _setting(None, Path)
     db_pool_size: int = _setting(8, _integer(1, 256))
     db_statement_timeout_seconds: float = _setting(30.0, _seconds)
     aws_default_region: str | None = _setting(None, str)
@@ -253,7 +265,11 @@ class Settings:
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """The settings of an environment; an empty variable counts as not set. SettingsError names all problems."""
         values: dict[str, Any] = {}
-        problems = []
+        names = [variable(setting) for setting in fields(cls)]
+        told = read_settings_file(environ.get("SETTINGS_FILE", "").strip())
+        problems = misspelt(environ, names)
+        problems += [f"{name} is no setting, but SETTINGS_FILE has it" for name in told if name not in names]
+        environ = {**environ, **told}
         for setting in fields(cls):
             text = environ.get(variable(setting), "").strip()
             if not text:
@@ -270,6 +286,25 @@ class Settings:
         if problems:
             raise SettingsError("\n".join(problems))
         return settings
+
+
+def read_settings_file(path: str) -> dict[str, str]:
+    """The lines `NAME=value` of a file; SettingsError for another line, and where it cannot be read; no path, none."""
+    if not path:
+        return {}
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise SettingsError(f"SETTINGS_FILE {path}: {reason}") from error
+    told = {}
+    for number, line in enumerate(lines, 1):
+        name, equals, value = line.partition("=")
+        if line.strip() and not line.startswith("#"):
+            if not equals:
+                raise SettingsError(f"SETTINGS_FILE {path}: line {number} is not NAME=value")
+            told[name.strip()] = value.strip()
+    return told
 
 
 def variable(setting: "Field[Any]") -> str:

@@ -9,13 +9,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP}
 _MIN_LIFE_SECONDS = 2.0  # a child that dies sooner is not started again before that
 _LAST_STAGE_SECONDS = 1.0
 
@@ -35,6 +35,7 @@ class Supervisor:
 
     def __init__(self) -> None:
         self._children: dict[int, Child] = {}
+        self._leaving: dict[int, Child] = {}  # others have taken their places
         self._lifeline, self._held = os.pipe()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
@@ -48,15 +49,22 @@ class Supervisor:
         pid = self._fork(run, "task")
         while True:
             number = signal.sigwait(_SIGNALS)
-            if number != signal.SIGCHLD:
+            if number in (signal.SIGTERM, signal.SIGINT):
                 os.kill(pid, signal.SIGTERM)
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 return os.waitstatus_to_exitcode(status) == 0
 
-    def run(self, on_stop: Callable[[], None] = lambda: None) -> None:
-        """Watch until told to end; then `on_stop`, end the children that drain, then the others, then what is left."""
-        while signal.sigwait(_SIGNALS) == signal.SIGCHLD:
+    def run(self, on_stop: Callable[[], None] = lambda: None, on_hangup: Callable[[], None] | None = None) -> None:
+        """Watch until told to end; then `on_stop`, end the children that drain, then the others, then what is left.
+
+        `on_hangup` is called on SIGHUP, which is to end, too, where there is none.
+        """
+        while (number := signal.sigwait(_SIGNALS)) not in (signal.SIGTERM, signal.SIGINT):
+            if number == signal.SIGHUP:
+                if not on_hangup:
+                    break
+                on_hangup()
             for child in self._reap():
                 log.error("process ended, starting it again name=%s", child.name)
                 time.sleep(max(0.0, child.started_at + _MIN_LIFE_SECONDS - time.monotonic()))
@@ -64,8 +72,26 @@ class Supervisor:
         on_stop()
         self._stop()
 
+    def renew(self, children: Sequence[Child]) -> None:
+        """Start children in the places of those of the same names, which are told by SIGHUP to finish and to leave.
+
+        Those that still have not left since the last time are ended before that, within the time they need to drain.
+        """
+        names = {child.name for child in children}
+        patience_seconds = max((child.drains_seconds for child in self._leaving.values()), default=0)
+        for child in self._end(self._leaving, patience_seconds):
+            if child.name not in names:
+                self.start(child)
+        old = {pid: child for pid, child in self._children.items() if child.name in names}
+        for child in children:
+            self.start(child)
+        for pid in old:
+            self._leaving[pid] = self._children.pop(pid)
+            os.kill(pid, signal.SIGHUP)
+
     def _stop(self) -> None:
         log.info("[Shutdown] - finishing what is being answered")
+        self._children |= self._leaving
         draining = {pid: child for pid, child in self._children.items() if child.drains_seconds}
         self._end(draining, max((child.drains_seconds for child in draining.values()), default=0))
         self._end(dict(self._children), _LAST_STAGE_SECONDS)
@@ -74,20 +100,25 @@ class Supervisor:
             os.waitpid(pid, 0)
         log.info("[Shutdown] - done")
 
-    def _end(self, children: dict[int, Child], patience_seconds: float) -> None:
+    def _end(self, children: dict[int, Child], patience_seconds: float) -> list[Child]:
+        """Those that have ended meanwhile, other than those that were to leave."""
         for pid in children:
-            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGTERM)  # a child that has ended is there until it is reaped, here
         deadline = time.monotonic() + patience_seconds
-        while children.keys() & self._children.keys() and time.monotonic() < deadline:
+        pids, ended = set(children), []
+        while pids & (self._children.keys() | self._leaving.keys()) and time.monotonic() < deadline:
             signal.sigtimedwait({signal.SIGCHLD}, max(0.0, deadline - time.monotonic()))
-            self._reap()
+            ended += self._reap()
+        return ended
 
     def _reap(self) -> list[Child]:
+        """The children that have ended, other than those that were to leave."""
         ended = []
-        while self._children:
+        while self._children or self._leaving:
             pid, _ = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 break
+            self._leaving.pop(pid, None)
             if pid in self._children:
                 ended.append(self._children.pop(pid))
         return ended
@@ -111,7 +142,7 @@ class Supervisor:
         Path("/proc/self/comm").write_text(name)  # what ps and top show
         os.close(self._held)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS - {signal.SIGHUP})  # it waits for who has a use for it
         threading.Thread(target=_end_with_parent, args=(self._lifeline,), daemon=True).start()
 
 

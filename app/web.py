@@ -1,5 +1,7 @@
 """A web process: waitress on a listening socket, until SIGTERM; what is being answered then is finished.
 
+On SIGHUP it leaves: others take new connections, and it ends when its own have ended, each with the answer under way.
+
 Several processes accept from the one socket: whichever is awake first takes a connection, and one that died leaves
 nothing behind that the others would not take.
 """
@@ -46,7 +48,7 @@ class Limits:
 
 
 def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int, limits: Limits | None = None) -> None:
-    """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most."""
+    """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most; leave on SIGHUP."""
     limits = limits or Limits()
     channels: dict[int, Any] = {}
     dispatcher = _dispatcher(threads, limits)
@@ -67,22 +69,46 @@ def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int, li
     )
     patience = {"patience_seconds": limits.patience_seconds, "deadline_seconds": limits.deadline_seconds}
     server.channel_class = type("LimitedChannel", (Channel,), patience)
-    stopping: list[bool] = []
+    server.leaving = False
+    stopping: set[int] = set()
 
-    def stop(_number: int, _frame: Any) -> None:
-        stopping.append(True)
-        server.trigger.pull_trigger()  # wakes the loop below
+    def stop(number: int, _frame: Any) -> None:
+        stopping.add(number)
+        server.trigger.pull_trigger()  # wakes the loops below
 
     signal.signal(signal.SIGTERM, stop)
-    looks_every = min(_LOOK_SECONDS, limits.patience_seconds / 2)
-    looked = time.monotonic()
+    signal.signal(signal.SIGHUP, stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # it may have come already
+    look = _Look(server, min(_LOOK_SECONDS, limits.patience_seconds / 2))
     while not stopping:
-        wasyncore.loop(timeout=looks_every if server.active_channels else 30, use_poll=True, map=channels, count=1)
-        if time.monotonic() - looked > looks_every:
-            looked = time.monotonic()
-            for channel in list(server.active_channels.values()):
-                channel.look(looked)
+        wasyncore.loop(
+            timeout=look.every_seconds if server.active_channels else 30, use_poll=True, map=channels, count=1
+        )
+        look()
+    server.del_channel(channels)  # no new connections
+    server.socket.close()
+    server.leaving = True
+    while signal.SIGTERM not in stopping and server.active_channels:
+        wasyncore.loop(timeout=1, use_poll=True, map=channels, count=1)
+        server.maintenance(time.time())  # closes those that are silent, which the server did itself before
+        look()
     _drain(server, channels)
+
+
+class _Look:
+    """A look at all connections, every so often: those that are too slow are let go."""
+
+    def __init__(self, server: Any, every_seconds: float) -> None:
+        self.every_seconds = every_seconds
+        self._server = server
+        self._last = time.monotonic()
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self._last > self.every_seconds:
+            self._last = now
+            for channel in list(self._server.active_channels.values()):
+                channel.look(now)
 
 
 def _dispatcher(threads: int, limits: Limits) -> FairDispatcher:
@@ -99,8 +125,6 @@ def _dispatcher(threads: int, limits: Limits) -> FairDispatcher:
 
 
 def _drain(server: Any, channels: dict[int, Any]) -> None:
-    server.del_channel(channels)  # no new connections
-    server.socket.close()
     deadline = time.monotonic() + DRAIN_SECONDS
     while time.monotonic() < deadline and any(_busy(channel) for channel in server.active_channels.values()):
         wasyncore.loop(timeout=0.1, use_poll=True, map=channels, count=1)

@@ -7,13 +7,18 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Executable, Row, create_engine, event, inspect, select
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, NoSuchTableError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
+from db import trouble
 from db.fuzzy import search_in_sqlite
+from db.login import Login
+from db.tls import Tls
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
+from dicomweb.outage import Outage
+from dicomweb.timing import measured
 
 log = logging.getLogger(__name__)
 
@@ -35,19 +40,30 @@ _SESSION_START = {
 }
 _SQLITE_STEPS = 1000  # of its virtual machine, between two looks at the clock
 
-_TIMED_OUT = {1969, 3024, "57014", "interrupted"}
-"""What MariaDB, MySQL, PostgreSQL and SQLite say of a statement that took too long."""
-
 
 class Database:
     """The metadata index: statements in, rows out. Connections are made when first needed, after any fork."""
 
-    def __init__(self, url: str | URL, *, pool_size: int = 8, statement_timeout_seconds: float = 30) -> None:
-        """`pool_size` is the most connections at once; a statement is cancelled after `statement_timeout_seconds`."""
-        self._url = make_url(url)
+    def __init__(
+        self,
+        login: Login | str | URL,
+        tls: Tls | None = None,
+        outage: Outage | None = None,
+        *,
+        pool_size: int = 8,
+        statement_timeout_seconds: float = 30,
+    ) -> None:
+        """`pool_size` is the most connections at once; a statement is cancelled after `statement_timeout_seconds`.
+
+        `outage` is told when the index goes and comes back, and may be shared by processes.
+        """
+        self._outage = outage or Outage("index")
+        self._login = login if isinstance(login, Login) else Login(login)
+        self._tls = tls or Tls()
         self._statement_timeout_seconds = statement_timeout_seconds
         self._engine = create_engine(
-            self._url,
+            self._login.url,
+            creator=self._connect,
             poolclass=QueuePool,
             pool_size=pool_size,
             max_overflow=0,
@@ -56,11 +72,36 @@ class Database:
             isolation_level="AUTOCOMMIT",  # a statement is all there is: no round trips to begin and to end it
             skip_autocommit_rollback=True,
             hide_parameters=True,  # values of a search are patient data
-            connect_args=_connect_args(self._url, statement_timeout_seconds),
         )
         event.listen(self._engine, "connect", self._start_session)
-        if self._url.get_backend_name() == "sqlite":
+        if self.kind == "sqlite":
             event.listen(self._engine, "before_cursor_execute", self._start_clock)
+
+    def _connect(self) -> Any:
+        """A connection of the driver; where the login is refused and another has become known, one with that."""
+        url = self._login.url
+        try:
+            return self._connect_to(url)
+        except Exception as error:
+            renewed = self._login.other_than(url) if trouble.login_refused(error) else None
+            if renewed is None:
+                raise
+        return self._connect_to(renewed)
+
+    def _connect_to(self, url: URL) -> Any:
+        dialect = self._engine.dialect
+        positional, named = dialect.create_connect_args(url)
+        named.update(_connect_args(self.kind, self._statement_timeout_seconds) | self._tls_args(named))
+        return dialect.connect(*positional, **named)
+
+    def _tls_args(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        match self.kind:
+            case "mysql":
+                return self._tls.mysql(told)
+            case "postgresql":
+                return self._tls.postgresql(told)
+            case _:
+                return {}
 
     def _start_session(self, connection: Any, _record: Any) -> None:
         dialect = self._engine.dialect
@@ -104,7 +145,7 @@ class Database:
         ask beforehand whether it lives would cost a round trip for each statement.
         """
         started = time.monotonic()
-        with _translated(self._statement_timeout_seconds):
+        with self._translated():
             try:
                 return self._run(statement, parameters)
             except DBAPIError as error:
@@ -121,26 +162,52 @@ class Database:
 
     def look(self, at: Callable[[Connection], T]) -> T:
         """What `at` finds out on a connection; errors are those of `rows`."""
-        with _translated(self._statement_timeout_seconds), self._engine.connect() as connection:
+        with self._translated(), self._engine.connect() as connection:
             return at(connection)
 
     def columns(self, table: str) -> frozenset[str]:
         """The names of the columns of a table, none where there is no such table; errors are those of `rows`."""
-        with _translated(self._statement_timeout_seconds), self._engine.connect() as connection:
+        with self._translated(), self._engine.connect() as connection:
             try:
                 return frozenset(column["name"].lower() for column in inspect(connection).get_columns(table))
             except NoSuchTableError:
                 return frozenset()
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            with measured("db"):
+                yield
+        except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
+            raise self._busy(error) from error
+        except DBAPIError as error:
+            log.error("index refused a statement error=%s", trouble.kind(error))
+            raise UpstreamFailed("the metadata index refused the search") from error
+        self._outage.is_over()
+
+    def _busy(self, error: Exception) -> UpstreamBusy:
+        if trouble.timed_out(error):
+            log.warning("statement cancelled after=%gs", self._statement_timeout_seconds)
+            return UpstreamBusy(_TOO_SLOW.format(self._statement_timeout_seconds), retry_after_seconds=30)
+        if isinstance(error, PoolTimeout):  # it is busy with us
+            log.warning("no connection to the index was free")
+            return UpstreamBusy("the metadata index has more to do than it can at the moment")
+        reason = trouble.not_trusted(error)
+        self._outage.begins(f"not trusted, {reason}" if reason else trouble.kind(error))
+        return UpstreamBusy(
+            f"the metadata index is not trusted: {reason}" if reason else "the metadata index does not answer"
+        )
+
     @property
     def kind(self) -> str:
         """`mysql`, `postgresql` or `sqlite`."""
-        return self._engine.dialect.name
+        name = self._engine.dialect.name
+        return "mysql" if name == "mariadb" else name
 
     @property
     def host(self) -> str | None:
         """Where it is; None for a file."""
-        return self._url.host
+        return self._login.url.host
 
     def ping(self) -> None:
         """Nothing if the index answers, else UpstreamBusy."""
@@ -151,11 +218,11 @@ class Database:
         self._engine.dispose()
 
 
-def _connect_args(url: URL, statement_timeout_seconds: float) -> dict[str, Any]:
+def _connect_args(kind: str, statement_timeout_seconds: float) -> dict[str, Any]:
     """What the driver is told, so that it notices a server that has gone without a word."""
     silent_seconds = int(statement_timeout_seconds) + 5  # the server itself gives up before that
-    match url.get_backend_name():
-        case "mysql" | "mariadb":
+    match kind:
+        case "mysql":
             return {"connect_timeout": 5, "read_timeout": silent_seconds, "write_timeout": silent_seconds}
         case "postgresql":
             alive = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3}
@@ -164,33 +231,6 @@ def _connect_args(url: URL, statement_timeout_seconds: float) -> dict[str, Any]:
             return {"timeout": 10, "check_same_thread": False}
 
 
-@contextmanager
-def _translated(statement_timeout_seconds: float) -> Iterator[None]:
-    try:
-        yield
-    except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
-        if _timed_out(error):
-            log.warning("statement cancelled after=%gs", statement_timeout_seconds)
-            raise UpstreamBusy(_TOO_SLOW.format(statement_timeout_seconds), retry_after_seconds=30) from error
-        log.error("index does not answer error=%s", _kind(error))
-        raise UpstreamBusy("the metadata index does not answer") from error
-    except DBAPIError as error:
-        log.error("index refused a statement error=%s", _kind(error))
-        raise UpstreamFailed("the metadata index refused the search") from error
-
-
 _TOO_SLOW = (
     "the metadata index took longer than {:g} seconds: narrow the search, by a patient or a range of dates for example"
 )
-
-
-def _timed_out(error: Exception) -> bool:
-    original = getattr(error, "orig", None) or error
-    return bool(_TIMED_OUT.intersection({getattr(original, "sqlstate", None), *original.args[:1]}))
-
-
-def _kind(error: Exception) -> str:
-    """The class of the driver's error, and its number where it has one; its text may hold values of a search."""
-    original = getattr(error, "orig", None) or error
-    number = original.args[0] if original.args and isinstance(original.args[0], int) else ""
-    return f"{type(original).__name__} {number}".strip()

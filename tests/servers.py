@@ -24,6 +24,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import OperationalError
 
 from db.schema import metadata
+from tests.authority import Certificate
 
 START_SECONDS = 30
 PASSWORD = "p@ss/w:rd% ?"  # noqa: S105 - a test's; every character that a URL would take amiss
@@ -83,11 +84,14 @@ class Sqlite:
 class MariaDb:
     """A private MariaDB server. Its collation is the nearest to that of stock MySQL 8 (utf8mb4_0900_ai_ci)."""
 
-    def __init__(self, kept: Path | None = None, *, memory: str = "64M", log: str = "16M") -> None:
+    def __init__(
+        self, kept: Path | None = None, *, memory: str = "64M", log: str = "16M", certificate: Certificate | None = None
+    ) -> None:
         """In a folder of its own that goes with it, or in `kept`, which stays and may hold the data of an earlier one.
 
-        `memory` and `log` are the sizes of InnoDB's buffer pool and redo log.
+        `memory` and `log` are the sizes of InnoDB's buffer pool and redo log; with a certificate it offers TLS.
         """
+        self._tls = {"ssl-cert": certificate.path, "ssl-key": certificate.key_path} if certificate else {}
         self._programs = [
             _program("mariadb-install-db", "mariadb-server"),
             _program("mariadbd", "mariadb-server", "/usr/sbin"),
@@ -139,6 +143,7 @@ class MariaDb:
             "innodb-flush-method": "nosync",
             "innodb-doublewrite": 0,
             **self._sizes,
+            **self._tls,
         }
         settings = [f"--{name}={value}" for name, value in options.items()]
         command = [self._programs[1], "--no-defaults", *self._user, *settings]
@@ -184,12 +189,13 @@ class MariaDb:
 class PostgreSql:
     """A private PostgreSQL server; it refuses to run as root, so root hands it to the package's own user."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Certificate | None = None) -> None:
+        """With a certificate it offers TLS."""
         binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
         where = str(binaries[-1]) if binaries else ""
         initdb = _program("initdb", "postgresql", where)
         postgres = _program("postgres", "postgresql", where)
-        folder = Path(tempfile.mkdtemp(prefix="test-postgresql-"))
+        self._folder = folder = Path(tempfile.mkdtemp(prefix="test-postgresql-"))
         self._port = free_port()
         self._numbers = count(1)
         user = []
@@ -206,7 +212,15 @@ class PostgreSql:
         )
         fast = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "jit=off"]
         listen = ["-h", "127.0.0.1", "-p", str(self._port), "-k", str(folder)]
+        if certificate:
+            fast += ["-c", "ssl=on", *_files_of(certificate, folder)]
         self._process = Process(folder, [*user, postgres, *data, *listen, *fast], self.execute, "INT")  # ends sessions
+
+    def asks_for_passwords_of(self, user: str) -> None:
+        """Have the server ask for the password of a user; others it trusts."""
+        rules = self._folder / "data" / "pg_hba.conf"
+        rules.write_text(f"host all {user} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
+        self.execute("SELECT pg_reload_conf()")
 
     def execute(self, *statements: str) -> None:
         """Run statements as the administrator."""
@@ -230,6 +244,18 @@ class PostgreSql:
     def close(self) -> None:
         """End the server and remove its data."""
         self._process.close()
+
+
+def _files_of(certificate: Certificate, folder: Path) -> list[str]:
+    """The settings of PostgreSQL that name copies in its folder: it insists on a key of its own user."""
+    there = folder.stat()
+    settings = []
+    for name, path in (("ssl_cert_file", certificate.path), ("ssl_key_file", certificate.key_path)):
+        copy = Path(shutil.copy(path, folder))
+        copy.chmod(0o600)
+        os.chown(copy, there.st_uid, there.st_gid)
+        settings += ["-c", f"{name}={copy}"]
+    return settings
 
 
 def free_port() -> int:

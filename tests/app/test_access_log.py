@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from werkzeug.test import TestResponse
 from app.access_log import add_access_log
 from app.auth.principal import Principal
 from app.logs import JsonLines, TextLines
+from dicomweb.timing import measured
 
 UID = "1.2.840.113619.2.30.1"
 
@@ -90,6 +92,24 @@ def test_an_id_with_surprises_is_replaced(logged: Logged, given: str) -> None:
 def test_an_answer_says_how_long_it_took(logged: Logged) -> None:
     name, _, duration = logged.get("/none").headers["Server-Timing"].partition(";dur=")
     assert (name, float(duration) >= 0) == ("total", True)
+
+
+def test_an_answer_says_what_its_time_went_into() -> None:
+    app = Flask(__name__)
+    add_access_log(app)
+
+    @app.get("/slow")
+    def slow() -> str:
+        for _ in range(2):
+            with measured("db"):
+                time.sleep(0.02)
+        return ""
+
+    for _ in range(2):  # the second request does not count the time of the first
+        told = dict(part.split(";dur=") for part in app.test_client().get("/slow").headers["Server-Timing"].split(", "))
+        assert 40 <= float(told["db"]) <= float(told["total"])
+        assert set(told) == {"total", "db"}
+        assert float(told["db"]) < 2000
 
 
 @pytest.mark.parametrize(

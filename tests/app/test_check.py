@@ -38,8 +38,19 @@ def fill(url: str) -> None:
             connection.execute(insert(table).values(**values))
 
 
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    """An endpoint of STS and Secrets Manager."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    yield "http://{}:{}".format(*server.get_host_and_port())
+    server.stop()
+
+
 @pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+def credentials(monkeypatch: pytest.MonkeyPatch, aws: str) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", aws)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", aws)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
 
@@ -70,7 +81,8 @@ def test_what_is_well_and_what_is_not(index_url: str, tmp_path: Path) -> None:
     assert not failed(findings), findings
     grants = OK if index_url.startswith("sqlite") else WARNING
     assert levels(findings) == {
-        "settings": OK, "cache": OK, "database": OK, "database TLS": OK, "database grants": grants, "schema": OK,
+        "settings": OK, "cache": OK, "identity": OK, "database": OK, "database TLS": OK, "database grants": grants,
+        "schema": OK,
         "index": WARNING, "AHI": OK, "clock": OK, "data store": OK, "GetImageSetMetadata": OK, "GetImageFrame": OK,
         "image sets": WARNING,
     }  # fmt: skip
@@ -122,19 +134,31 @@ def test_the_secret_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mar
     _, reader = mariadb.new_reader()
     url = make_url(reader)
     members = {"host": url.host, "port": url.port, "username": url.username, "password": url.password}
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://{}:{}".format(*server.get_host_and_port()))
-        manager = boto3.client("secretsmanager", region_name="us-east-1")
-        text = json.dumps({**members, "dbname": url.database})
-        arn = manager.create_secret(Name="checked", SecretString=text)["ARN"]
-        found = levels(check_all(settings_of("", tmp_path, database_url=None, db_secret_arn=arn)))
-        assert (found["database"], found["database grants"]) == (OK, OK)
-        found = levels(check_all(settings_of("", tmp_path, database_url=None, db_secret_arn=f"{arn}x")))
-        assert found["secret"] == ERROR
-    finally:
-        server.stop()
+    manager = boto3.client("secretsmanager", region_name="us-east-1")
+    text = json.dumps({**members, "dbname": url.database})
+    arn = manager.create_secret(Name="checked", SecretString=text)["ARN"]
+    found = levels(check_all(settings_of("", tmp_path, database_url=None, db_secret_arn=arn)))
+    assert (found["database"], found["database grants"]) == (OK, OK)
+    found = levels(check_all(settings_of("", tmp_path, database_url=None, db_secret_arn=f"{arn}x")))
+    assert found["database"] == ERROR
+
+
+@pytest.mark.usefixtures("ahi")
+def test_who_the_service_is_to_aws(sqlite: Sqlite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def identity() -> Finding:
+        findings = check_all(settings_of(url, tmp_path))
+        return next(finding for finding in findings if finding.what == "identity")
+
+    url = sqlite.new_index()
+    assert identity().told.startswith("AWS knows the service as arn:aws:sts::123456789012:")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+    assert (identity().level, identity().told) == (WARNING, "AWS STS does not answer")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert (identity().level, "NoCredentialsError" in identity().told) == (ERROR, True)
 
 
 @pytest.mark.usefixtures("ahi")

@@ -42,6 +42,64 @@ def test_a_wrong_value_is_named(environ: dict[str, str], problem: str) -> None:
         Settings.from_env(environ)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("DB_SECRET_AR", "DB_SECRET_ARN"),
+        ("DATABSE_URL", "DATABASE_URL"),
+        ("CAHCE_ROOT", "CACHE_ROOT"),
+        ("cache_root", "CACHE_ROOT"),
+        ("DB_POOLSIZE", "DB_POOL_SIZE"),
+        ("WEB_THREAD", "WEB_THREADS"),
+        ("AHI_DEADLINE", "AHI_DEADLINE_SECONDS"),
+        ("DATASTORE_CLEAN", "DATASTORE_CLEAN_INDEX"),
+        ("OIDC_ISUER", "OIDC_ISSUER"),
+        ("DB_TLS_CERT", "DB_TLS_CA"),
+    ],
+)
+def test_a_misspelt_name_is_told_with_the_right_one(name: str, meant: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.from_env({name: "x"})
+    assert str(error.value) == f"{name} is no setting; is {meant} meant?"
+
+
+@pytest.mark.parametrize("setting", fields(Settings), ids=lambda setting: setting.name)
+def test_a_letter_too_few_is_told(setting: "Field[object]") -> None:
+    name = variable(setting)
+    if len(name) >= 8 and not name.startswith("AWS_"):  # shorter ones are too near to variables of others
+        with pytest.raises(SettingsError, match=f"is {name} meant"):
+            Settings.from_env({name[:4] + name[5:]: "x"})
+
+
+OF_OTHERS = [
+    "PATH", "HOME", "LANG", "LC_ALL", "USER", "LOGNAME", "SHELL", "PWD", "OLDPWD", "TERM", "HOSTNAME", "HOSTTYPE",
+    "SHLVL", "TZ", "TMPDIR", "EDITOR", "PORTS", "POST", "AUTHOR", "PYTHONUNBUFFERED", "PYTHONPATH", "PYTHON_VERSION",
+    "PYTHON_SHA256", "GPG_KEY", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR", "AWS_REGION", "AWS_PROFILE",
+    "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_OUTPUT", "AWS_EXECUTION_ENV", "AWS_ENDPOINT_URL_MEDICAL_IMAGING",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "ECS_CONTAINER_METADATA_URI_V4", "ECS_AGENT_URI", "NOTIFY_SOCKET",
+    "INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID", "CACHE_DIRECTORY", "STATE_DIRECTORY", "RUNTIME_DIRECTORY",
+    "LOGS_DIRECTORY", "CREDENTIALS_DIRECTORY", "MEMORY_PRESSURE_WATCH", "WATCHDOG_USEC", "KUBERNETES_SERVICE_HOST",
+    "KUBERNETES_PORT", "KUBERNETES_PORT_443_TCP_ADDR", "DATASTORE_SERVICE_HOST", "DATASTORE_PORT_8080_TCP",
+    "CACHE_PORT_6379_TCP_PROTO", "DB_NAME", "DB_ENV_MYSQL_ROOT_PASSWORD", "DB_USER", "DB_HOST", "WEB_CONCURRENCY",
+    "LOG_DIR", "LOG_FILE", "AUTH_TOKEN", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "no_proxy", "OTEL_SERVICE_NAME",
+    "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "MALLOC_ARENA_MAX", "LD_PRELOAD",
+    "PYTEST_CURRENT_TEST", "GITHUB_ACTIONS", "CI", "DEBIAN_FRONTEND",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_OTHERS)
+def test_variables_of_others_do_not_stop_the_start(name: str) -> None:
+    assert Settings.from_env({name: "x"}) == Settings()
+
+
+def test_a_link_to_a_service_does_not_stop_the_start() -> None:
+    assert Settings.from_env({"DATASTORE_PORT": "tcp://10.0.0.7:8080"}) == Settings()
+
+
+def test_a_name_near_one_that_is_set_belongs_to_somebody_else() -> None:
+    assert Settings.from_env({"WEB_THREAD": "x", "WEB_THREADS": "8"}).web_threads == 8
+
+
 def test_all_problems_are_named_at_once() -> None:
     with pytest.raises(SettingsError) as error:
         Settings.from_env({"PORT": "x", "WEB_THREADS": "y"})

@@ -206,3 +206,13 @@ def test_metadata_is_compressed_with_zstd_for_who_takes_it(instance: str, accept
         body = zstd.decompress(squeezed.raw.read())
     own, its = (answer.headers["Content-Type"].partition("boundary=")[2] for answer in (plain, squeezed))
     assert body.replace(its.encode(), own.encode()) == plain.content
+
+
+@pytest.mark.parametrize(
+    ("path", "part"), [("/studies?limit=1", "db"), ("/frames/1/rendered?viewport=17,17", "fetchers")]
+)
+def test_the_time_of_an_answer_is_told_by_its_parts(service: Service, instance: str, path: str, part: str) -> None:
+    answer = _get((service.root if part == "db" else instance) + path)
+    told = dict(one.split(";dur=") for one in answer.headers["Server-Timing"].split(", "))
+    assert part in told
+    assert sum(float(seconds) for name, seconds in told.items() if name != "total") <= float(told["total"]) + 0.2

@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import re
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import boto3
@@ -139,8 +141,14 @@ def test_what_lasts_is_told_and_forgotten_when_it_is_over(
     assert _get(production, samples[name], "/frames/1").status_code == 200
 
 
+def told(service: Service, name: str, before: str) -> list[str]:
+    """What the log says of the outages of a service, after what it said before."""
+    lines = service.log[len(before) :].splitlines()
+    return [line[line.index(name) :] for line in lines if f"{name} does not" in line or f"{name} answers" in line]
+
+
 def test_an_outage_of_ahi_is_survived(production: Service, ahi: Ahi, samples: dict[str, Sample]) -> None:
-    sample = samples["examples_rgb_color.dcm"]
+    sample, before = samples["examples_rgb_color.dcm"], production.log
     ahi.stop()
     answer = _get(production, sample, "/metadata")
     health = production.status("/health")
@@ -149,10 +157,16 @@ def test_an_outage_of_ahi_is_survived(production: Service, ahi: Ahi, samples: di
     assert int(answer.headers["Retry-After"]) > 0
     assert _get(production, sample, "/metadata").status_code == 200
     assert production.status("/health") == 200
+    gone, back = told(production, "AHI", before)
+    assert gone == "AHI does not answer: EndpointConnectionError"
+    assert re.fullmatch(r"AHI answers again after=[0-9.]+s", back)
 
 
 def test_an_outage_of_the_index_is_survived(production: Service, mariadb: MariaDb) -> None:
+    before = production.log
     mariadb.stop()
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(production.status, ["/studies"] * 24)) == {503}
     answer = requests.get(production.root + "/studies", timeout=30)
     health = requests.get(production.root + "/health", timeout=30)
     mariadb.start()
@@ -160,8 +174,12 @@ def test_an_outage_of_the_index_is_survived(production: Service, mariadb: MariaD
     assert "index" in health.json()["detail"]
     assert int(answer.headers["Retry-After"]) > 0
     assert "SELECT" not in answer.text
-    assert production.status("/studies?limit=1") == 200
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(production.status, ["/studies?limit=1"] * 24)) == {200}
     assert production.status("/health") == 200
+    gone, back = told(production, "index", before)
+    assert gone.startswith("index does not answer: OperationalError")
+    assert float(re.match(r"index answers again after=([0-9.]+)s", back)[1]) < 120  # type: ignore[index]
 
 
 def test_neither_log_nor_errors_name_patients(production: Service, samples: dict[str, Sample]) -> None:

@@ -1,0 +1,64 @@
+"""SIGHUP: the settings, and the files that they name, are read again while the service runs.
+
+Web processes with the new settings take over the listening socket, and the old ones leave when they have answered.
+"""
+
+import logging
+import os
+from dataclasses import replace
+
+from app import service
+from app.audit.configure import check_audit
+from app.auth.configure import open_gate
+from app.notify import READY, RELOADING, notify
+from app.settings import Settings, SettingsError
+from app.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+TAKE_A_START = frozenset(
+    ("host", "port", "web_processes", "frame_fetchers", "fetch_threads", "prefetch", "ahi_deadline_seconds")
+    + ("image_set_fresh_seconds", "aws_default_region", "cache_root", "cache_max_bytes", "cache_min_free_bytes")
+    + ("metrics_port", "metrics_host", "log_format", "settings_file", "datastore_root", "datastore_faults")
+    + ("datastore_clean_index", "datastore_populate_instances", "rate_limit", "rate_limit_burst")
+)
+"""Settings that other processes than those of the web hold to, or that have a socket."""
+
+
+class Reload:
+    """What SIGHUP does: new web processes with the settings as they are now, the old ones leave; or all stays."""
+
+    def __init__(self, supervisor: Supervisor, settings: Settings, shared: service.Shared) -> None:
+        self._supervisor = supervisor
+        self._settings = settings
+        self._shared = shared
+        self._generation = 0
+
+    def __call__(self) -> None:
+        """Read the settings again; one that is wrong leaves everything as it is."""
+        notify(RELOADING)
+        try:
+            settings = self._kept(Settings.from_env(os.environ))
+            open_gate(settings)
+            service.find_trust(settings)
+            check_audit(settings)
+            index = service.find_index(settings)
+        except SettingsError as error:
+            log.error("[Reload] - the old settings stay: %s", "; ".join(str(error).splitlines()))
+        except Exception:  # a mistake of ours is no reason to end the service
+            log.exception("[Reload] - the old settings stay")
+        else:
+            logging.getLogger().setLevel(settings.log_level)
+            self._generation += 1
+            self._settings = settings
+            self._supervisor.renew(service.web_children(settings, index, self._shared, self._generation))
+            log.info("[Reload] - new web processes started, the old ones finish what they are answering")
+        notify(READY)
+
+    def _kept(self, settings: Settings) -> Settings:
+        """The settings, those that take a start as they were."""
+        kept = {name: getattr(self._settings, name) for name in TAKE_A_START}
+        changed = [name.upper() for name, value in sorted(kept.items()) if value != getattr(settings, name)]
+        if changed:
+            log.warning("[Reload] - a restart is needed for %s", ", ".join(changed))
+        return replace(settings, **kept)

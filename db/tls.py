@@ -1,0 +1,94 @@
+"""TLS to the metadata index: when it is used, whose certificates count, and what each driver is told of it."""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dicomweb.hosts import is_loopback
+
+VERIFY, REQUIRE, OFF = "verify", "require", "off"
+
+_NOT_OF_THE_URL = dict.fromkeys(("ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_cert", "ssl_verify_identity"))
+"""Any of these would have PyMySQL make a context of its own."""
+
+_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+"""Where Debian and Amazon Linux keep the certificates of the system; libpq takes one file."""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """`mode` is VERIFY (encrypted, certificate and host name verified), REQUIRE (encrypted, to whomever) or OFF.
+
+    None is VERIFY for every host but this machine, to which the driver speaks as it likes. `ca` is a file with the
+    certificates of those who may sign, in PEM; None for those that the system trusts.
+    """
+
+    mode: str | None = None
+    ca: Path | None = None
+
+    def check(self) -> None:
+        """ValueError where the certificates cannot be read."""
+        if not self.ca:
+            return
+        try:
+            self._context  # noqa: B018 - it reads the file
+        except OSError as error:  # ssl's own is one
+            reason = "holds no certificates in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+            raise ValueError(f"{self.ca}: {reason}") from error
+
+    def mysql(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """What PyMySQL is to be told instead, where it is `told` this by the URL; it needs no word for a socket."""
+        match self._mode_for(told):
+            case None:
+                return {}
+            case "off":
+                return {"ssl": None, "ssl_disabled": True}
+            case mode:
+                context = self._context if mode == VERIFY else _unverified()
+                return {**_NOT_OF_THE_URL, "ssl": context, "ssl_disabled": False}
+
+    def postgresql(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """What libpq is to be told instead, where it is `told` this by the URL; over a socket it needs no TLS."""
+        match self._mode_for(told):
+            case None:
+                return {}
+            case "off":
+                return {"sslmode": "disable"}
+            case "require":
+                return {"sslmode": "require"}
+            case _:
+                return {"sslmode": "verify-full", "sslrootcert": str(self.ca or _bundle())}
+
+    def _mode_for(self, told: Mapping[str, Any]) -> str | None:
+        if "unix_socket" in told:
+            return None
+        if self.mode is None and _is_this_machine(told):
+            return None
+        return self.mode or VERIFY
+
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.ca)
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # authorities of databases sign without what it asks for
+        return context
+
+
+def _is_this_machine(told: Mapping[str, Any]) -> bool:
+    """Whether all hosts that a driver is told are this machine; nothing told may be anything: files, variables."""
+    hosts = [host for name in ("host", "hostaddr") for host in str(told.get(name) or "").split(",") if host]
+    return bool(hosts) and all(map(is_loopback, hosts))
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _bundle() -> str:
+    ours = ssl.get_default_verify_paths().cafile
+    return next((path for path in (ours, *_BUNDLES) if path and Path(path).exists()), "system")

@@ -1,0 +1,44 @@
+"""An outage is told once when it begins and once when it is over, by however many processes and threads."""
+
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from dicomweb.outage import Outage
+
+
+def test_threads_tell_it_once(caplog: pytest.LogCaptureFixture) -> None:
+    outage = Outage("index")
+    with caplog.at_level(logging.INFO), ThreadPoolExecutor(8) as threads:
+        outage.is_over()
+        list(threads.map(outage.begins, ["gone"] * 100))
+        list(threads.map(lambda _: outage.is_over(), range(100)))
+    gone, back = caplog.messages
+    assert gone == "index does not answer: gone"
+    assert back.startswith("index answers again after=0.")
+
+
+def test_processes_tell_it_once(caplog: pytest.LogCaptureFixture) -> None:
+    outage = Outage("AHI")
+    child = os.fork()
+    if not child:
+        outage.begins("the child found it gone")
+        os._exit(0)
+    os.waitpid(child, 0)
+    with caplog.at_level(logging.INFO):
+        outage.begins("so did the parent")
+        outage.is_over()
+        outage.is_over()
+    (back,) = caplog.messages
+    assert back.startswith("AHI answers again")
+
+
+def test_the_next_outage_is_told_again(caplog: pytest.LogCaptureFixture) -> None:
+    outage = Outage("AHI")
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            outage.begins("gone")
+            outage.is_over()
+    assert len(caplog.messages) == 4
