@@ -1,0 +1,20 @@
+"""Lets Nuitka compile what is ours, and keep the libraries as bytecode.
+
+Compiled as well they would take more than an hour, for nothing: what is slow in them is machine code already.
+"""
+
+from nuitka.plugins.PluginBase import NuitkaPluginBase
+
+OURS = ("main", "app", "qido", "wado", "ahi", "db", "dicomweb", "datastore")
+
+
+class LibrariesAsBytecode(NuitkaPluginBase):
+    """Asked by Nuitka for each module."""
+
+    plugin_name = "libraries-as-bytecode"
+
+    def decideCompilation(self, module_name):
+        """`bytecode`, or None for Nuitka to decide: what it makes itself, like `numpy-preLoad`, it must compile."""
+        name = str(module_name)
+        made_by_nuitka = name.startswith("__") or "-" in name
+        return None if made_by_nuitka or name.partition(".")[0] in OURS else "bytecode"

@@ -1,0 +1,88 @@
+"""The service as one file answers as the service does. Run by script/try-onefile, which says where the file is."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.service.ahi import Ahi
+from tests.service.archive import Sample
+from tests.service.process import PROGRAM, Service
+from tests.service.test_production import CREDENTIALS, ahi, secret_arn
+
+__all__ = ["ahi", "secret_arn"]  # fixtures
+
+ONEFILE = (os.environ["ONEFILE"],)
+SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def onefile(samples: dict[str, Sample], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The embedded default, which it has filled itself."""
+    folder = tmp_path_factory.mktemp("onefile")
+    environment = {"DATASTORE_ROOT": str(folder / "data")}
+    images = str(next(iter(samples.values())).path.parent)
+    subprocess.run([*ONEFILE, "import", images], env={**os.environ, **environment}, check=True, timeout=SECONDS)
+    service = Service(folder, environment, program=ONEFILE)
+    yield service
+    assert service.stop() == 0
+
+
+@pytest.mark.parametrize("resource", ["", "/metadata", "/rendered", "/thumbnail"])
+def test_every_sample_is_answered_alike(
+    onefile: Service, service: Service, samples: dict[str, Sample], resource: str
+) -> None:
+    for sample in samples.values():
+        study, series, instance = sample.uids
+        path = f"/studies/{study}/series/{series}/instances/{instance}{resource}"
+        one, other = (answer(asked, path) for asked in (onefile, service))
+        assert (sample.name, one[0]) == (sample.name, other[0])
+        assert one[0] != 200 or one[1] == other[1]
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    ["1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.201"],
+)
+def test_frames_are_encoded_alike(onefile: Service, service: Service, samples: dict[str, Sample], syntax: str) -> None:
+    study, series, instance = samples["CT_small.dcm"].uids
+    path = f"/studies/{study}/series/{series}/instances/{instance}"
+    accept = {"Accept": f'multipart/related; type="application/dicom"; transfer-syntax={syntax}'}
+    assert answer(onefile, path, accept) == answer(service, path, accept)
+
+
+def answer(service: Service, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+    """Status and body, without what follows from the port: the root, and with it the boundary of multipart bodies."""
+    found = requests.get(service.root + path, headers=headers, timeout=60)
+    body = found.content.replace(service.root.encode(), b"")
+    return found.status_code, re.sub(rb"--dicomweb-[0-9a-f]{48}", b"--", body)
+
+
+def test_it_brings_all_sample_images_along(tmp_path: Path) -> None:
+    imported = []
+    for program in (ONEFILE, PROGRAM):
+        service = Service(tmp_path / Path(program[0]).name, {"DATASTORE_ROOT": "data"}, program=program)
+        imported += re.findall("imported .*", service.log)
+        assert service.stop() == 0
+    assert imported[0] == imported[1]
+    assert len(imported) == 2
+
+
+def test_it_speaks_with_secrets_manager_mariadb_and_ahi(
+    secret_arn: tuple[str, str],  # noqa: F811 - the fixtures
+    ahi: Ahi,  # noqa: F811
+    tmp_path: Path,
+    samples: dict[str, Sample],
+) -> None:
+    arn, secrets = secret_arn
+    endpoints = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": secrets, "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url}
+    service = Service(tmp_path, {**CREDENTIALS, **endpoints, "DB_SECRET_ARN": arn}, program=ONEFILE)
+    study, *_ = samples["CT_small.dcm"].uids
+    assert requests.get(f"{service.root}/studies/{study}", timeout=60).status_code == 200
+    checked = service.command("check")
+    assert checked.returncode == 0, checked.stdout
+    assert service.stop() == 0
