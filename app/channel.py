@@ -72,7 +72,7 @@ class Parser(HTTPRequestParser):
 
 
 class Channel(SendingChannel):
-    """One connection."""
+    """One connection; it ends with its next answer when its server leaves."""
 
     parser_class = Parser
     server: Any
@@ -98,6 +98,8 @@ class Channel(SendingChannel):
         self._answering_since = time.monotonic()
         if self._refused:
             self.requests[0].error, self._refused = self._refused, None
+        if self.server.leaving:
+            self.requests[0].headers["CONNECTION"] = "close"  # as if the client had said so: it is told, too
         super().service()
 
     def send(self, data: Any, do_close: bool = True) -> int:

@@ -7,7 +7,7 @@ is a piece of a file, gives a span instead of bytes, and a channel that sends sp
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from waitress.buffers import ReadOnlyFileBasedBuffer
 from waitress.channel import ClientDisconnected, HTTPChannel
@@ -124,14 +124,7 @@ class _Task(WSGITask):
 
 
 class SendingChannel(HTTPChannel):
-    """A connection that sends spans of files as well as bytes, and ends with its next answer when its server leaves."""
-
-    def service(self) -> None:
-        """Answer one request."""
-        server, headers = cast(Any, self.server), cast(dict[str, str], self.requests[0].headers)
-        if server.leaving:
-            headers["CONNECTION"] = "close"  # as if the client had said so: it is told, too
-        super().service()
+    """A connection that sends spans of files as well as bytes."""
 
     task_class = _Task
 
