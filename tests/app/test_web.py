@@ -1,6 +1,7 @@
 """Who asks too much, too long or too slowly is told so or let go, and others do not notice."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -41,9 +42,21 @@ def request(path: str, client: str) -> bytes:
 
 
 def answer(connection: socket.socket) -> tuple[int, bytes]:
-    """Status and the rest of what has come; to the end if the connection is closed."""
+    """Status and all of one answer, which comes in as many pieces as the network likes."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += _more(connection)
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    while length and len(body) < int(length[1]):
+        body += _more(connection)
+    return int(head.split()[1]), head + body
+
+
+def _more(connection: socket.socket) -> bytes:
     received = connection.recv(65_536)
-    return int(received.split()[1]), received
+    assert received, "closed in the middle of an answer"
+    return received
 
 
 def status(port: int, path: str, client: str) -> int:
