@@ -44,6 +44,14 @@ def test_what_is_copied_is_what_the_service_needs(tmp_path: Path) -> None:
     assert needed <= set(copied)
 
 
+def test_the_authorities_of_the_database_are_where_the_template_says() -> None:
+    (words,) = [words for name, words in instructions() if name == "ADD"]
+    option, source, target = words.split()
+    assert option == "--chmod=0644"  # what ADD gets is for root alone otherwise
+    assert source in (ROOT / "doc" / "settings.md").read_text()
+    assert {"Name": "DB_TLS_CA", "Value": target} in container()["Environment"]
+
+
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_every_dependency_is_a_wheel(machine: str, tmp_path: Path) -> None:
     environment = {"platform_machine": machine, "python_version": PYTHON, "python_full_version": f"{PYTHON}.0"}

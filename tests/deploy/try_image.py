@@ -32,9 +32,9 @@ class Image:
             getattr(self, f"_{name.lower()}")(words)
 
     def _arg(self, words: str) -> None:
-        """The base image, which this machine stands for."""
+        """The base image, which this machine stands for; what comes from Amazon is not had here."""
 
-    _from = _expose = _stopsignal = _arg
+    _from = _expose = _stopsignal = _add = _arg
 
     def _workdir(self, words: str) -> None:
         self.folder = words
