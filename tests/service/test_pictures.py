@@ -143,7 +143,7 @@ def test_an_unknown_annotation_is_told_and_a_known_one_drawn(clinic_service: Ser
         ("viewport=0,0", 400),
         ("viewport=10,10,5000,0,5,5", 400),
         ("quality=101", 400),
-        ("iccprofile=adobergb", 400),
+        ("iccprofile=adobe", 400),
         ("iccprofile=yes&accept=image/gif", 400),
     ],
 )

@@ -8,8 +8,9 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 from pydicom import Dataset
 
-from dicomweb.errors import BadRequest, NotAcceptable
+from dicomweb.errors import NotAcceptable
 from wado.rendered.grey import Stored
+from wado.rendered.profiles import profile_of
 from wado.rendered.tables import Lut
 from wado.rendered.values import item, text, value
 
@@ -68,24 +69,31 @@ def icc_profile(data_set: Dataset) -> bytes | None:
 
 
 def in_colour_space(image: Image.Image, source: bytes | None, wanted: str) -> tuple[Image.Image, bytes | None]:
-    """The image as `iccprofile` wants it, and the profile to embed; BadRequest for a space that is not to be had.
+    """The image as `iccprofile` wants it, and the profile to embed.
 
-    `no` leaves pixels and file alone, `yes` embeds the image's own profile or that of sRGB, `srgb` converts first.
+    `no` leaves pixels and file alone, `yes` embeds the image's own profile or that of sRGB; what names a colour space
+    converts to it first. An image without a profile is taken for sRGB.
     """
     if wanted == "no":
         return image, None
-    if wanted not in ("yes", "srgb"):
-        raise BadRequest(f"iccprofile {wanted} is not to be had here: no, yes and srgb are")
-    target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    target = profile_of("srgb" if wanted == "yes" else wanted)
     if image.mode == "L":  # the profiles are of colours; a grey file must not carry one
-        return image.convert("RGB"), target.tobytes()
+        image = image.convert("RGB")
+        source = None
     if wanted == "yes":
-        return image, source or target.tobytes()
-    if source:
+        return image, source or target
+    if source or wanted != "srgb":
+        image = _converted(image, source or profile_of("srgb"), target)
+    return image, target
+
+
+def _converted(image: Image.Image, source: bytes, target: bytes) -> Image.Image:
+    wanted = ImageCms.ImageCmsProfile(BytesIO(target))
+    for usable in (source, profile_of("srgb")):  # a profile that cannot be used says nothing of the colours
         try:
-            own = ImageCms.ImageCmsProfile(BytesIO(source))
-            converted = ImageCms.profileToProfile(image, own, target)
-        except (ImageCms.PyCMSError, OSError):  # a profile that cannot be used says nothing of the colours
-            converted = None
-        image = converted or image
-    return image, target.tobytes()
+            converted = ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(BytesIO(usable)), wanted)
+        except (ImageCms.PyCMSError, OSError):
+            continue
+        if converted:
+            return converted
+    return image

@@ -107,13 +107,11 @@ def _levels(
 
 
 def _own_transformation(data_set: Dataset, rendering: Rendering) -> Window | Lut | None:
-    """The VOI LUT or window of the image that is asked for, the first if none is; a VOI LUT comes before a window."""
+    """The VOI LUT or window of the image that is asked for, the first if none is; VOI LUTs come before windows."""
     signed = is_signed(data_set)
-    tables = list(filter(None, (Lut.from_item(one, signed=signed) for one in items(data_set, "VOILUTSequence", 1000))))
-    if rendering.window_index < len(tables):
-        return tables[rendering.window_index]
-    windows = own_windows(data_set)
-    return windows[min(rendering.window_index, len(windows) - 1)] if windows else None
+    tables = filter(None, (Lut.from_item(one, signed=signed) for one in items(data_set, "VOILUTSequence", 1000)))
+    own: list[Window | Lut] = [*tables, *own_windows(data_set)]
+    return own[min(rendering.window_index, len(own) - 1)] if own else None
 
 
 def own_windows(data_set: Dataset) -> list[Window]:

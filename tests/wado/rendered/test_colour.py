@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from pydicom import Dataset
 
-from dicomweb.errors import BadRequest, NotAcceptable
+from dicomweb.errors import NotAcceptable
 from tests.wado.rendered.made import made, through
 from wado.rendered.colour import icc_profile, in_colour_space, rgb
 
@@ -196,11 +196,51 @@ def test_colour_spaces(wanted: str, profile: Any, pixel: tuple[int, ...], embedd
         assert found == embedded
 
 
-@pytest.mark.parametrize("wanted", ["adobergb", "rommrgb", "displayp3"])
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_spaces_that_are_not_to_be_had_are_told(wanted: str, mode: str) -> None:
-    with pytest.raises(BadRequest, match=wanted):
-        in_colour_space(Image.new(mode, (1, 1)), None, wanted)
+# To XYZ under D50, as they are published; sRGB's own curve is the one of Display P3.
+TO_XYZ = {
+    "srgb": [[0.4360747, 0.3850649, 0.1430804], [0.2225045, 0.7168786, 0.0606169], [0.0139322, 0.0971045, 0.7141733]],
+    "adobergb": [[0.6097559, 0.205240, 0.149224], [0.3111242, 0.625656, 0.0632197], [0.0194811, 0.0608902, 0.7448387]],
+    "rommrgb": [[0.7976749, 0.1351917, 0.0313534], [0.2880402, 0.7118741, 0.0000857], [0, 0, 0.82521]],
+    "displayp3": [
+        [0.5151187, 0.2919778, 0.1571035],
+        [0.2411892, 0.6922441, 0.0665668],
+        [-0.00105, 0.0418791, 0.7840713],
+    ],
+}
+
+
+def from_intensity(space: str, linear: float) -> float:
+    """The sample from 0 to 1 for an intensity."""
+    if space == "adobergb":
+        return float(linear ** (256 / 563))
+    if space == "rommrgb":
+        return float(16 * linear if linear < 1 / 512 else linear ** (1 / 1.8))
+    return float(12.92 * linear if linear <= 0.0031308 else 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize("space", ["adobergb", "rommrgb", "displayp3"])
+@pytest.mark.parametrize("pixel", [(255, 0, 0), (0, 255, 0), (30, 60, 200), (128, 128, 128), (255, 255, 255)])
+def test_colours_are_converted_by_the_definition_of_the_space(space: str, pixel: tuple[int, int, int]) -> None:
+    intensities = [((s / 255 + 0.055) / 1.055) ** 2.4 if s > 10 else s / 255 / 12.92 for s in pixel]
+    linear = np.linalg.solve(np.array(TO_XYZ[space]), np.array(TO_XYZ["srgb"]) @ intensities).clip(0, 1)
+    expected = [round(255 * from_intensity(space, one)) for one in linear]
+    image, embedded = in_colour_space(Image.new("RGB", (2, 2), pixel), None, space)
+    assert image.getpixel((0, 0)) == pytest.approx(expected, abs=2)
+    assert embedded is not None
+    back, _ = in_colour_space(image, embedded, "srgb")
+    assert back.getpixel((0, 0)) == pytest.approx(pixel, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("space", "name"),
+    [("adobergb", "Adobe RGB (1998) compatible"), ("rommrgb", "ROMM RGB"), ("displayp3", "Display P3")],
+)
+def test_the_profile_of_a_space_is_embedded(space: str, name: str) -> None:
+    for mode in ("L", "RGB"):
+        image, embedded = in_colour_space(Image.new(mode, (1, 1), "white"), None, space)
+        assert (image.mode, image.getpixel((0, 0))) == ("RGB", (255, 255, 255))
+        profile = ImageCms.ImageCmsProfile(BytesIO(embedded or b""))
+        assert ImageCms.getProfileDescription(profile).strip() == name
 
 
 def test_grey_becomes_rgb_for_a_profile_of_colours() -> None:

@@ -110,6 +110,13 @@ def test_a_voi_table_comes_before_a_window_and_ends_at_its_ends() -> None:
     assert shown([0, 100, 101, 102, 4000], data_set) == pytest.approx([0, 0, 62.3, 255, 255], abs=1)
 
 
+@pytest.mark.parametrize(("index", "expected"), [(0, 255), (1, 0), (2, 255), (9, 255)])
+def test_windows_are_counted_after_the_voi_tables(index: int, expected: int) -> None:
+    tables = lut(0, [4095, 4095], 12)
+    data_set = image(12, VOILUTSequence=tables, WindowCenter=["3000", "10"], WindowWidth=["10", "10"])
+    assert shown([100], data_set, Rendering(window_index=index)) == [expected]
+
+
 def test_a_voi_table_may_begin_below_nought() -> None:
     data_set = image(16, signed=True, VOILUTSequence=lut(-5, [0, 128, 255], 8))
     assert shown([-9, -5, -4, -3, 5], data_set, dtype="<i2") == [0, 0, 128, 255, 255]
