@@ -20,6 +20,7 @@ DICOM_JSON = "application/dicom+json"
 JPEG = "image/jpeg"
 PNG = "image/png"
 GIF = "image/gif"
+APNG = "image/apng"
 JP2 = "image/jp2"
 
 _FILES = (DICOM, ZIP)
@@ -237,5 +238,5 @@ def bulk_offers(media_type: str | None) -> tuple[Offer, ...]:
 
 
 METADATA_OFFERS = (Offer(DICOM_JSON), Offer("application/json"), Offer(DICOM_XML))
-RENDERED_OFFERS = (Offer(JPEG), Offer(PNG), Offer(GIF), Offer(JP2))
+RENDERED_OFFERS = (Offer(JPEG), Offer(PNG), Offer(GIF), Offer(JP2), Offer(APNG))
 THUMBNAIL_OFFERS = (Offer(JPEG), Offer(PNG))

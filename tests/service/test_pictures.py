@@ -78,14 +78,21 @@ def test_frames_are_answered_in_the_order_asked_for(clinic_service: Service, cli
     assert [part.body for part in answer.parts] == alone
 
 
-def test_frames_of_one_instance_are_an_animation(clinic_service: Service, clinic: Clinic) -> None:
-    animation = opened(ask(clinic_service, clinic, "{slide}/rendered?viewport=64,64", "image/gif"))
+@pytest.mark.parametrize("media_type", ["image/gif", "image/apng"])
+def test_frames_of_one_instance_are_an_animation(clinic_service: Service, clinic: Clinic, media_type: str) -> None:
+    animation = opened(ask(clinic_service, clinic, "{slide}/rendered?viewport=64,64", media_type))
     shown_ms = 0
     for index in range(animation.n_frames):  # equal neighbours are one frame that is shown for longer
         animation.seek(index)
         shown_ms += animation.info["duration"]
     assert shown_ms == pytest.approx(FRAMES * 33.3, abs=FRAMES * 5)
     assert opened(ask(clinic_service, clinic, "{slide}/frames/1/rendered", "image/gif")).n_frames == 1
+
+
+def test_an_animation_may_have_all_colours(clinic_service: Service, clinic: Clinic) -> None:
+    animation = opened(ask(clinic_service, clinic, "{slide}/rendered?viewport=64,64", "image/apng"))
+    first = opened(ask(clinic_service, clinic, "{slide}/frames/1/rendered?viewport=64,64", PNG))
+    assert np.array_equal(np.asarray(animation.convert("RGB")), np.asarray(first.convert("RGB")))
 
 
 @pytest.mark.parametrize(

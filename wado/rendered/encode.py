@@ -8,24 +8,26 @@ from typing import Any
 from PIL import Image
 
 from dicomweb.errors import BadRequest
-from wado.representation import GIF, JP2, JPEG, PNG
+from wado.representation import APNG, GIF, JP2, JPEG, PNG
 
 DEFAULT_QUALITY = 90
 
 
 @dataclass(frozen=True)
 class Format:
-    """What Pillow calls it, whether it loses something, and whether it can carry an ICC profile."""
+    """What Pillow calls it, whether it loses something, can carry an ICC profile, and can move."""
 
     name: str
     lossy: bool = False
     profile: bool = False
+    animated: bool = False
 
 
 FORMATS = {
     JPEG: Format("JPEG", lossy=True, profile=True),
     PNG: Format("PNG", profile=True),
-    GIF: Format("GIF"),
+    GIF: Format("GIF", animated=True),
+    APNG: Format("PNG", profile=True, animated=True),  # all colours, which GIF has not
     JP2: Format("JPEG2000", lossy=True),
 }
 
@@ -50,8 +52,8 @@ def encode(
             options |= {"irreversible": quality is not None, "no_jp2": False}
             if quality is not None:
                 options |= {"quality_mode": "dB", "quality_layers": [25 + quality / 4]}
-        case "GIF" if len(images) > 1:
-            options |= {"save_all": True, "append_images": images[1:], "duration": frame_ms, "loop": 0}
+    if picture_format.animated and len(images) > 1:
+        options |= {"save_all": True, "append_images": images[1:], "duration": frame_ms, "loop": 0}
     buffer = BytesIO()
     images[0].save(buffer, picture_format.name, **options)
     return buffer.getvalue()

@@ -15,6 +15,7 @@ from dicomweb.parameters import parse_parameters
 from wado.locate import LocatedInstance, Locator
 from wado.rendered.charset import Charsets
 from wado.rendered.draw import IMPLEMENTATION, MOST_ANIMATED_FRAMES, Picture, render
+from wado.rendered.encode import FORMATS
 from wado.rendered.objects import (
     POLICIES,
     ObjectPicture,
@@ -27,7 +28,7 @@ from wado.rendered.objects import (
 from wado.rendered.parameters import Rendering, parse_rendering, thumbnail
 from wado.rendered.presentation.references import SOP_CLASSES as STATES
 from wado.rendered.presentation.shown import find_shown
-from wado.representation import GIF, RENDERED_OFFERS, THUMBNAIL_OFFERS, Accept, Chosen
+from wado.representation import RENDERED_OFFERS, THUMBNAIL_OFFERS, Accept, Chosen
 from wado.target import Target, parse_frame_numbers
 
 _STUDY = "/studies/<study>"
@@ -130,7 +131,7 @@ class Pictures:
         one_instance = len({shot.instance.state for shot in shots}) == 1
         if chosen.multipart:
             drawn = [_picture([shot], media_type, rendering, state) for shot in shots]
-        elif media_type == GIF and one_instance and 1 < len(shots) <= MOST_ANIMATED_FRAMES:
+        elif FORMATS[media_type].animated and one_instance and 1 < len(shots) <= MOST_ANIMATED_FRAMES:
             drawn = [_picture(shots, media_type, rendering, state)]
         else:
             drawn = [_picture([shots[index]], media_type, rendering, state)]
