@@ -81,7 +81,7 @@ def write_workload(folder: Path, size: Size, *, long: bool) -> Workload:
     for number in (1, 2):
         pictures = _ct(random, size.slices, size.side)
         made.ct.append(writer.series(_CT, number, CTImageStorage, pictures, _of_ct(size.slices)))
-    views = _mammograms(random, size.mammogram)
+    views = mammograms(random, size.mammogram)
     made.mammography.append(
         writer.series(_MAMMOGRAPHY, 1, DigitalMammographyXRayImageStorageForPresentation, views, _of_mammograms())
     )
@@ -199,7 +199,7 @@ def _ct(random: np.random.Generator, slices: int, side: int) -> Iterator[np.ndar
         yield np.clip(_smooth(body) + shifted, 0, 4095).astype(np.uint16)
 
 
-def _mammograms(random: np.random.Generator, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+def mammograms(random: np.random.Generator, shape: tuple[int, int]) -> Iterator[np.ndarray]:
     """A breast at one edge: air without noise, tissue with much of it."""
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, 0 : 1 : shape[1] * 1j]
     for index in range(4):
