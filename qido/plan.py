@@ -34,7 +34,7 @@ from qido.plan_conditions import (
 from qido.plan_tables import TABLE, Statement, Truth, column_of, joined, key_of, table_of
 from qido.query import Order, Query
 
-_WINDOWS = (200, 1_000, 5_000, 20_000)
+_WINDOWS = (200, 2_000, 20_000)
 ALL_ROWS = 2**31 - 2
 """The limit of a page that is the whole."""
 

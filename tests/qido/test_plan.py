@@ -47,10 +47,8 @@ def test_matches_are_looked_for_in_no_table_that_is_not_needed() -> None:
     [
         pytest.param(Level.STUDY, "", (), id="the newest studies themselves"),
         pytest.param(Level.SERIES, "limit=25", (26,), id="each study has a series, so 26 are enough"),
-        pytest.param(
-            Level.STUDY, "Modality=CT&PatientID=1&limit=25", (200, 1_000, 5_000, 20_000), id="few first, then more"
-        ),
-        pytest.param(Level.STUDY, "PatientID=1&offset=3000&limit=25", (5_000, 20_000), id="a page beyond the few"),
+        pytest.param(Level.STUDY, "Modality=CT&PatientID=1&limit=25", (200, 2_000, 20_000), id="few first, then more"),
+        pytest.param(Level.STUDY, "PatientID=1&offset=3000&limit=25", (20_000,), id="a page beyond the few"),
         pytest.param(Level.STUDY, "PatientID=1&offset=30000&limit=25", (), id="a page beyond both"),
         pytest.param(Level.STUDY, "PatientID=1&orderby=StudyID", (), id="another order"),
         pytest.param(Level.PATIENT, "PatientID=1", (), id="patients"),
