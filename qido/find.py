@@ -64,7 +64,7 @@ def _walk(archive: Archive, query: Query, few: int) -> Found:
         if len(keys) > query.limit:
             break
     else:
-        keys = [key for (key,) in database.rows(plan.sorted_through(query))]
+        keys = [key for (key,) in database.rows(plan_once.sorted_through(query))]
     if not keys:
         check_scope(database, query)
     additional = _additional(database, query, few) if len(keys) > query.limit else 0
@@ -75,7 +75,7 @@ def _additional(database: Database, query: Query, few: int) -> int:
     """How many results there are after a page that was walked to."""
     if not plan.is_open(query) and query.offset + query.limit + COUNT_BOUND <= few:
         return COUNT_BOUND  # it was gathered before, and there were too many
-    found: int = database.rows(plan.additional(query, COUNT_BOUND))[0][0]
+    found: int = database.rows(plan_once.additional(query, COUNT_BOUND))[0][0]
     return found
 
 

@@ -40,7 +40,19 @@ def columns(query: Query) -> Statement:
     return _columns(replace(_without_words(query), conditions=(), study_uid=None, series_uid=None, limit=0, offset=0))
 
 
+def sorted_through(query: Query) -> Statement:
+    """As `qido.plan.sorted_through`; made once for a page of the whole archive."""
+    return _sorted_through(_without_words(query)) if plan.is_open(query) else plan.sorted_through(query)
+
+
+def additional(query: Query, bound: int) -> Statement:
+    """As `qido.plan.additional`; made once for a page of the whole archive."""
+    return _additional(_without_words(query), bound) if plan.is_open(query) else plan.additional(query, bound)
+
+
 _gathered = lru_cache(_KEPT)(plan.gathered)
+_sorted_through = lru_cache(_KEPT)(plan.sorted_through)
+_additional = lru_cache(_KEPT)(plan.additional)
 _columns = lru_cache(_KEPT)(plan_results.columns)
 
 
