@@ -50,6 +50,13 @@ class Stored:
         places: Samples = (unsigned >> (self.high_bit + 1 - self.bits)) & (2**self.bits - 1)
         return places
 
+    def values_of(self, samples: Samples) -> Samples:
+        """The value of each sample; as it comes where it has 64 bits, all of which count."""
+        if self.bits >= 64:
+            return samples
+        places = self.bits_of(samples).astype(np.int64)
+        return np.where(places >= 2 ** (self.bits - 1), places - 2**self.bits, places) if self.signed else places
+
 
 def is_signed(data_set: Dataset) -> bool:
     """Whether stored values are in two's complement."""
@@ -62,7 +69,8 @@ def grey_levels(samples: Samples, data_set: Dataset, rendering: Rendering) -> Gr
         return _levels(samples.astype(np.float64), samples, data_set, rendering)
     stored = Stored.of(data_set, samples)
     if stored.bits > _MOST_TABLE_BITS:
-        return _levels(_modality(samples, data_set), samples, data_set, rendering)
+        values = stored.values_of(samples)
+        return _levels(_modality(values, data_set), values, data_set, rendering)
     places, values = stored.bits_of(samples), stored.all_values
     if rendering.window is None and _own_transformation(data_set, rendering) is None:
         present = np.bincount(places.ravel(), minlength=2**stored.bits) > 0

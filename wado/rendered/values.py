@@ -9,11 +9,15 @@ from itertools import islice
 from typing import Any
 
 from pydicom import DataElement, Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import PersonName
 
-_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError, struct.error)
+_UNREADABLE = (
+    *(ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError),
+    *(OSError, struct.error, BytesLengthException),
+)
 
 
 Attribute = str | tuple[int, int]

@@ -89,6 +89,22 @@ def test_the_window_of_the_client_comes_first(function: str) -> None:
     assert shown(values, data_set, Rendering(Window(2000, 1500, function))) == pytest.approx(expected, abs=1)
 
 
+@pytest.mark.parametrize(
+    ("signed", "high_bit", "sample", "value"),
+    [
+        pytest.param(False, 23, 0xAB000400, 1024, id="others in the upper byte"),
+        pytest.param(True, 23, 0x00FFFC00, -1024, id="not extended by its sign"),
+        pytest.param(False, 31, 0x00040000, 1024, id="in the upper bits"),
+    ],
+)
+def test_of_wide_samples_only_the_bits_that_are_stored_count(
+    signed: bool, high_bit: int, sample: int, value: int
+) -> None:
+    window = {"WindowCenter": str(value + 100), "WindowWidth": "1000"}
+    data_set = image(24, signed=signed, allocated=32, HighBit=high_bit, **window)
+    assert shown([sample], data_set, dtype="<u4") == pytest.approx([linear(value, value + 100, 1000)], abs=1)
+
+
 @pytest.mark.parametrize(("index", "center"), [(0, 100), (1, 2000), (2, 3000), (7, 3000)])
 def test_one_of_several_windows_is_chosen_by_its_index(index: int, center: int) -> None:
     data_set = image(12, WindowCenter=["100", "2000", "3000"], WindowWidth=["50", "500", "50"])
