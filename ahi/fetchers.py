@@ -29,6 +29,7 @@ from ahi.image_set import ImageSetKey, ImageSetProperties
 from ahi.wire import packed, receive
 from dicomweb.errors import UpstreamBusy
 from dicomweb.timing import measured
+from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -133,7 +134,7 @@ class Pending(Generic[R]):
 
     def result(self) -> R:
         """What the job returned or raised; a fetcher that dies on the way is asked once more when it is back."""
-        with measured("fetchers"):
+        with measured("fetchers"), waiting():
             answer = self._receive()
         self._answered = True
         self._fetcher.idle(self._connection)

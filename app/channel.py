@@ -14,11 +14,13 @@ from waitress.parser import HTTPRequestParser
 from waitress.utilities import Error, RequestHeaderFieldsTooLarge
 
 from app.sending import SendingChannel
+from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
 
 _LEAST_BYTES_PER_SECOND = 1024
 _RETRY_AFTER_SECONDS = 5
+_TURN_SECONDS = 0.01  # a long answer lets others work after each
 
 
 class Refusal(Error):
@@ -79,6 +81,8 @@ class Channel(SendingChannel):
     request: Any
     requests: Any
     requests_lock: Any
+    total_outbufs_len: int
+    adj: Any
     patience_seconds = 60.0
     deadline_seconds = 3600.0
 
@@ -87,6 +91,7 @@ class Channel(SendingChannel):
         self._refused: Refusal | None = None
         self._answering_since = self._taking_since = time.monotonic()
         self._sent_bytes = self._sent_bytes_then = 0
+        self._turn_ends = 0.0
 
     def refuse(self, status: int) -> None:
         """Answer the next request with an error of this status."""
@@ -96,11 +101,27 @@ class Channel(SendingChannel):
     def service(self) -> None:
         """Answer a request; in a thread of the dispatcher."""
         self._answering_since = time.monotonic()
+        self._turn_ends = self._answering_since + _TURN_SECONDS
         if self._refused:
             self.requests[0].error, self._refused = self._refused, None
         if self.server.leaving:
             self.requests[0].headers["CONNECTION"] = "close"  # as if the client had said so: it is told, too
         super().service()
+
+    def write_soon(self, data: Any) -> int:
+        """Take bytes to be sent; wait first where the client has not taken earlier ones yet."""
+        self._flush_outbufs_below_high_watermark()  # before waitress does it with a lock on them
+        if time.monotonic() > self._turn_ends:
+            with waiting():
+                pass
+            self._turn_ends = time.monotonic() + _TURN_SECONDS
+        taken: int = super().write_soon(data)
+        return taken
+
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        if self.total_outbufs_len > self.adj.outbuf_high_watermark:
+            with waiting():
+                super()._flush_outbufs_below_high_watermark()  # type: ignore[misc]  # the stubs do not know it
 
     def send(self, data: Any, do_close: bool = True) -> int:
         """How many bytes the socket took."""

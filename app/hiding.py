@@ -8,6 +8,7 @@ from ahi.gone import Gone
 from db.engine import Database
 from db.hidden import find_hidden
 from db.scope import EVERYTHING, Scope
+from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class Hiding:
         image_set_ids = self._gone.image_set_ids()
         if not image_set_ids:
             return EVERYTHING
-        with self._lock:
+        with waiting(), self._lock:  # the lock is held while the index is asked
             if image_set_ids != self._of or time.monotonic() - self._looked_at > _BELIEVED_SECONDS:
                 self._scope = Scope(hidden=find_hidden(self._database, image_set_ids))
                 self._of, self._looked_at = image_set_ids, time.monotonic()

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from waitress.task import ThreadedTaskDispatcher
-
 
 class Task(Protocol):
     """What waits for a thread: a connection with a request."""
@@ -34,22 +32,8 @@ class Bounds:
     of_all: int
 
 
-class FairDispatcher(ThreadedTaskDispatcher):
-    """waitress' threads, with turns in place of its queue."""
-
-    def __init__(self, bounds: Bounds, client_of: Callable[[Any], str]) -> None:
-        super().__init__()
-        self.queue: Any = Turns(bounds, client_of, self.lock)
-
-    def add_task(self, task: Any) -> None:
-        """Let it wait for its turn."""
-        with self.lock:
-            self.queue.append(task)
-            self.queue_cv.notify()
-
-
 class Turns:
-    """As much of a deque as the dispatcher uses; always used under its lock."""
+    """Requests that wait; always used under a lock, which is that of app.crew."""
 
     def __init__(self, bounds: Bounds, client_of: Callable[[Any], str], lock: Any) -> None:
         self._bounds = bounds

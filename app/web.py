@@ -6,31 +6,30 @@ Several processes accept from the one socket: whichever is awake first takes a c
 nothing behind that the others would not take.
 """
 
-import logging
 import signal
 import socket
-import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from waitress import wasyncore
 from waitress.server import create_server
 
 from app.channel import Channel
+from app.connections import Connections
+from app.crew import Crew
 from app.forwarded import Network, client_of
 from app.sending import with_pieces_sent
-from app.turns import Bounds, FairDispatcher
-
-log = logging.getLogger(__name__)
+from app.turns import Bounds
 
 DRAIN_SECONDS = 7.0
 _MAX_REQUEST_BYTES = 2**20
 _HELD_BYTES = 2**21  # of an answer that its client does not take yet, beyond one chunk
 _LARGEST_CHUNK_BYTES = 2**28  # below this nothing is written to a temporary file
 _MAX_HEAD_BYTES = 32 * 2**10  # URL and headers; a search for a thousand UIDs fits
-_LOOK_SECONDS = 5.0  # from one look at all connections to the next
 _SILENT_SECONDS = 60  # a connection on which nothing moves is closed after that
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,30 @@ class Limits:
 
 def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int, limits: Limits | None = None) -> None:
     """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most; leave on SIGHUP."""
+    said: SimpleQueue[int] = SimpleQueue()  # what the thread of the signals is to know
+    for number in _SIGNALS:
+        signal.signal(number, lambda number, _frame: said.put(number))
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the threads of the crew are not interrupted
     limits = limits or Limits()
-    channels: dict[int, Any] = {}
-    dispatcher = _dispatcher(threads, limits)
+    crew = _crew(threads, limits)
+    connections = Connections(_server(app, listening, threads, limits, crew), crew, limits.patience_seconds / 2)
+    crew.start(connections)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # SIGHUP may have come already
+    if said.get() == signal.SIGHUP:
+        connections.leave(lambda _: True, said)
+        said.get()
+    connections.leave(_busy, said)
+    with suppress(Empty):
+        while said.get(timeout=DRAIN_SECONDS):  # a signal said twice
+            pass
+    crew.shutdown(timeout=0.5)
+
+
+def _server(app: Callable[..., Any], listening: socket.socket, threads: int, limits: Limits, crew: Crew) -> Any:
     server: Any = create_server(
         with_pieces_sent(app),
-        map=channels,
-        _dispatcher=dispatcher,
+        map={},
+        _dispatcher=crew,  # type: ignore[arg-type]  # waitress only adds tasks to it
         sockets=[listening],
         threads=threads,
         connection_limit=1000,
@@ -70,65 +86,21 @@ def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int, li
     patience = {"patience_seconds": limits.patience_seconds, "deadline_seconds": limits.deadline_seconds}
     server.channel_class = type("LimitedChannel", (Channel,), patience)
     server.leaving = False
-    stopping: set[int] = set()
-
-    def stop(number: int, _frame: Any) -> None:
-        stopping.add(number)
-        server.trigger.pull_trigger()  # wakes the loops below
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGHUP, stop)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # it may have come already
-    look = _Look(server, min(_LOOK_SECONDS, limits.patience_seconds / 2))
-    while not stopping:
-        wasyncore.loop(
-            timeout=look.every_seconds if server.active_channels else 30, use_poll=True, map=channels, count=1
-        )
-        look()
-    server.del_channel(channels)  # no new connections
-    server.socket.close()
-    server.leaving = True
-    while signal.SIGTERM not in stopping and server.active_channels:
-        wasyncore.loop(timeout=1, use_poll=True, map=channels, count=1)
-        server.maintenance(time.time())  # closes those that are silent, which the server did itself before
-        look()
-    _drain(server, channels)
+    return server
 
 
-class _Look:
-    """A look at all connections, every so often: those that are too slow are let go."""
-
-    def __init__(self, server: Any, every_seconds: float) -> None:
-        self.every_seconds = every_seconds
-        self._server = server
-        self._last = time.monotonic()
-
-    def __call__(self) -> None:
-        now = time.monotonic()
-        if now - self._last > self.every_seconds:
-            self._last = now
-            for channel in list(self._server.active_channels.values()):
-                channel.look(now)
-
-
-def _dispatcher(threads: int, limits: Limits) -> FairDispatcher:
+def _crew(threads: int, limits: Limits) -> Crew:
     """Threads of which one client has three quarters at most, so that one is left for others where there are two."""
 
     def client(channel: Any) -> str:
+        peer: str = channel.addr[0]
+        if not limits.trusted:
+            return peer
         headers = channel.requests[0].headers
         said = {f"HTTP_{name}": headers[name] for name in headers if "FORWARDED" in name}
-        return client_of({"REMOTE_ADDR": channel.addr[0], "wsgi.url_scheme": "http", **said}, limits.trusted)
+        return client_of({"REMOTE_ADDR": peer, "wsgi.url_scheme": "http", **said}, limits.trusted)
 
-    dispatcher = FairDispatcher(Bounds(max(1, threads * 3 // 4), limits.of_client, limits.of_all), client)
-    dispatcher.set_thread_count(threads)
-    return dispatcher
-
-
-def _drain(server: Any, channels: dict[int, Any]) -> None:
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while time.monotonic() < deadline and any(_busy(channel) for channel in server.active_channels.values()):
-        wasyncore.loop(timeout=0.1, use_poll=True, map=channels, count=1)
-    server.task_dispatcher.shutdown(cancel_pending=True, timeout=0.5)
+    return Crew(threads, Bounds(max(1, threads * 3 // 4), limits.of_client, limits.of_all), client)
 
 
 def _busy(channel: Any) -> bool:

@@ -19,6 +19,7 @@ from db.tls import Tls
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from dicomweb.outage import Outage
 from dicomweb.timing import measured
+from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +177,7 @@ class Database:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
-            with measured("db"):
+            with measured("db"), waiting():
                 yield
         except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
             raise self._busy(error) from error

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from app.audit.event import Event
+from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,9 @@ class Trail:
             return True
         if entry is None:
             return False
-        if not entry.decided.wait(_PATIENCE_SECONDS):
+        with waiting():
+            decided = entry.decided.wait(_PATIENCE_SECONDS)
+        if not decided:
             entry.given_up = True
             return False
         return entry.written

@@ -17,6 +17,7 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 
 from app.auth.principal import Credentials, NotProven, Principal
 from dicomweb.errors import UpstreamBusy
+from dicomweb.waiting import waiting
 
 _REMEMBERED_SECONDS = 300.0
 _REMEMBERED = 1024
@@ -58,7 +59,8 @@ class Basic:
         name, password = _parse(credentials.value)
         seen = hmac.new(self._key, f"{name}:{password}".encode(), hashlib.sha256).digest()
         if not self._remembered(seen):
-            self._check(name, password)
+            with waiting():
+                self._check(name, password)
             self._remember(seen)
         return Principal(name)
 

@@ -14,6 +14,7 @@ import jwt
 
 from app.auth.principal import NotProven
 from dicomweb.errors import UpstreamBusy
+from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class IssuerKeys:
 
     def key(self, key_id: str | None) -> jwt.PyJWK:
         """The key; NotProven where the issuer has none of that ID."""
-        with self._lock:  # others who come meanwhile wait for the same fetch
+        with waiting(), self._lock:  # others who come meanwhile wait for the same fetch
             stale = time.monotonic() - self._fetched_at > _FRESH_SECONDS
             if (stale or self._found(key_id) is None) and time.monotonic() - self._tried_at > _PAUSE_SECONDS:
                 self._refresh()
@@ -108,7 +109,7 @@ class KeysByUrl:
         """The key; NotProven for an ID that is none, UpstreamBusy where it cannot be fetched."""
         if key_id is None or not _KEY_ID.match(key_id):
             raise NotProven("signed with an unknown key")
-        with self._lock:
+        with waiting(), self._lock:
             if key_id not in self._keys:
                 self._fetch(key_id)
             return self._keys[key_id]

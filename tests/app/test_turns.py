@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from app.turns import Bounds, FairDispatcher, Turns
-from tests.app.audit.test_trail import wait_for
+from app.turns import Bounds, Turns
 
 
 class Asked:
@@ -74,36 +73,3 @@ def test_more_than_may_wait_are_refused(clients: str, of_client: int, of_all: in
     assert [one.status for one in asked] == statuses
     refused = [one for one in asked if one.status]
     assert [made.popleft() for _ in refused] == refused  # at once, whoever waits
-
-
-def test_a_thread_given_back_is_the_next_ones() -> None:
-    let_go, done = threading.Event(), []
-    dispatcher = FairDispatcher(Bounds(1, 99, 99), lambda one: str(one.client))
-    dispatcher.set_thread_count(3)
-    dispatcher.add_task(Asked("greedy", lambda: let_go.wait(10)))
-    for number in range(5):
-        dispatcher.add_task(Asked("greedy", lambda number=number: done.append(number)))
-    dispatcher.add_task(Asked("normal", lambda: done.append("normal")))
-    wait_for(lambda: done == ["normal"])
-    let_go.set()
-    wait_for(lambda: done == ["normal", 0, 1, 2, 3, 4])
-    dispatcher.shutdown(timeout=5)
-
-
-def test_a_request_that_fails_gives_its_thread_back(caplog: pytest.LogCaptureFixture) -> None:
-    done: list[int] = []
-    dispatcher = FairDispatcher(Bounds(1, 99, 99), lambda one: str(one.client))
-    dispatcher.set_thread_count(2)
-    dispatcher.add_task(Asked("one", lambda: 1 / 0))
-    dispatcher.add_task(Asked("one", lambda: done.append(1)))
-    wait_for(lambda: done == [1])
-    dispatcher.shutdown(timeout=5)
-
-
-def test_at_the_end_what_waits_is_cancelled() -> None:
-    dispatcher = FairDispatcher(Bounds(2, 99, 99), lambda one: str(one.client))
-    waiting = [Asked("one"), Asked("two")]
-    for one in waiting:
-        dispatcher.add_task(one)
-    dispatcher.shutdown(timeout=1)
-    assert [one.status for one in waiting] == [0, 0]
