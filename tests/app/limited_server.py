@@ -13,13 +13,15 @@ from typing import Any
 
 from app import web
 from app.forwarded import parse_networks
+from dicomweb.waiting import waiting
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
     """All that tests ask for."""
     path = environ["PATH_INFO"]
     if path == "/sleep":
-        time.sleep(1)
+        with waiting():
+            time.sleep(1)
     if path == "/endless":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return repeat(b"x" * 65_536)
