@@ -146,10 +146,13 @@ class Frames:
 
     def body(self, reference: FrameReference, form: Form) -> Chunk:
         """The bytes of one frame; where they are many, as a piece of their file."""
+        return self.kept(reference, form) or next(self.bodies([reference], form))
+
+    def kept(self, reference: FrameReference, form: Form) -> Chunk | None:
+        """The same, if it is in the cache; nothing is fetched."""
         kept = self._kept(reference, form)
-        if kept is None:
-            return next(self.bodies([reference], form))
-        self._cache.count_use(hit=True)
+        if kept is not None:
+            self._cache.count_use(hit=True)
         return kept
 
     def each(self, references: Iterable[FrameReference], form: Form) -> Iterator[bytes]:

@@ -5,9 +5,9 @@ or a list of frames: what somebody typed there instead may be a name, and the to
 """
 
 import logging
+import random
 import re
 import time
-import uuid
 from functools import cache
 
 from flask import Flask, Response, current_app, g, request
@@ -37,27 +37,33 @@ def add_access_log(app: Flask, counts: ProcessCounts | None = None) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         started, resource, status = g.started, _resource(), response.status_code
-        fields = {
-            "method": request.method,
-            "path": logged_path(),
-            "status": status,
-            "bytes": response.content_length,
-            "ms": 0.0,
-            "from": request.remote_addr,
-            "user": g.principal.name if "principal" in g else None,
-            "request": g.request_id,
-        }
+        fields = _fields(response) if log.isEnabledFor(logging.INFO) else None
 
         def write() -> None:
             if counts:
                 counts.add(resource, status, time.monotonic() - started)
-            log.info("request", extra={"fields": {**fields, "ms": _ms_since(started)}})
+            if fields:
+                log.info("request", extra={"fields": {**fields, "ms": _ms_since(started)}})
 
         response.headers[REQUEST_ID] = g.request_id
         parts = [f"{part};dur={seconds * 1000:.1f}" for part, seconds in timing().items()]
         response.headers[SERVER_TIMING] = ", ".join([f"total;dur={_ms_since(started)}", *parts])
         response.call_on_close(write)
         return response
+
+
+def _fields(response: Response) -> dict[str, object]:
+    """What the line tells of the request and its answer; the time is not known yet."""
+    return {
+        "method": request.method,
+        "path": logged_path(),
+        "status": response.status_code,
+        "bytes": response.content_length,
+        "ms": 0.0,
+        "from": request.remote_addr,
+        "user": g.principal.name if "principal" in g else None,
+        "request": g.request_id,
+    }
 
 
 def logged_path() -> str:
@@ -68,10 +74,8 @@ def logged_path() -> str:
 
 def _resource() -> str:
     """The route of the request below its service root, `/studies/<study>/series`; the same for all roots."""
-    if request.url_rule is None:
-        return OTHER
-    root = g.root_rule if "root_rule" in g else ""
-    return request.url_rule.rule.removeprefix(root) or "/"
+    rule = request.url_rule
+    return OTHER if rule is None else rule.rule.removeprefix(g.get("root_rule", "")) or "/"
 
 
 @cache
@@ -82,7 +86,7 @@ def _words(app: Flask) -> frozenset[str]:
 
 def _request_id(asked: str) -> str:
     """The client's own, if it is one word without surprises, else a new one."""
-    return asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+    return asked if _REQUEST_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
 
 
 def _ms_since(started: float) -> float:

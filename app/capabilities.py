@@ -122,7 +122,7 @@ def blueprint(app: Flask, prefix: Callable[[], str], public_root: Callable[[], s
         encode = encode_json if media_type == JSON else encode_wadl
         response = respond.single(encode(public_root(), describe(rules, prefix())), media_type)
         response.allow.update(request.url_rule.methods or () if request.url_rule else ())
-        response.vary.add("Accept")
+        respond.varies(response, "Accept")
         return response
 
     root.add_url_rule("/", "root", answer, strict_slashes=False)

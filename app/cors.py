@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, request
 
 from app.settings import LOOPBACK
+from dicomweb.respond import varies
 
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 _EXPOSED = (
@@ -32,7 +33,7 @@ def add_cors(app: Flask, origins: Sequence[str]) -> None:
     @app.after_request
     def mark(response: Response) -> Response:
         origin = request.headers.get("Origin")
-        response.vary.add("Origin")
+        varies(response, "Origin")
         if origin is None or not allowed(origin):
             return response
         response.headers["Access-Control-Allow-Origin"] = origin

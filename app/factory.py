@@ -1,6 +1,8 @@
 """The composition of the service: stores in, a Flask application out."""
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
@@ -97,6 +99,7 @@ def create_app(
     metadata = wado.metadata.routes.MetadataService(locator, encoded, fetchers, public_root)
     uri_service = wado.uri.routes.UriService(locator, file_choice(settings), frames, fetchers, public_root)
     app = Flask(__name__, static_folder=None)
+    app.ensure_sync = _plain  # type: ignore[method-assign, assignment]
     app.url_map.merge_slashes = False
     app.wsgi_app = believe(with_pieces_read(app.wsgi_app), settings.trusted_proxy)  # type: ignore[method-assign, assignment]
     add_access_log(app, counts)
@@ -137,6 +140,11 @@ def file_choice(settings: Settings) -> FileChoice:
     """The preferences of the operator for Part 10 objects."""
     forms = {STORED: Form.STORED, EXPLICIT_LE: Form.NATIVE}
     return FileChoice(forms[settings.part10_unnamed], forms[settings.part10_any])
+
+
+def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What Flask calls is never asynchronous here; it would look at each function for each request."""
+    return function
 
 
 def _ranges_are_for_get() -> None:

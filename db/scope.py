@@ -48,6 +48,8 @@ class Scope:
     hidden: Hidden = NOTHING
 
     def __and__(self, other: "Scope") -> "Scope":
+        if self is EVERYTHING or other is EVERYTHING:  # as a rule, and for each request
+            return other if self is EVERYTHING else self
         known = [ids for ids in (self.datastore_ids, other.datastore_ids) if ids is not None]
         ids = frozenset.intersection(*known) if known else None
         return Scope(ids, tuple(dict.fromkeys((*self.filters, *other.filters))), self.hidden | other.hidden)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dicomweb.file_piece import Chunk
 
@@ -32,6 +33,7 @@ class Part:
         return "".join([*(f"{name}: {value}\r\n" for name, value in fields.items() if value != ""), "\r\n"]).encode()
 
 
+@lru_cache(64)
 def boundary_of(tag: str) -> str:
     """The boundary of the representation with this entity tag: equal tags promise equal bytes, boundaries included.
 

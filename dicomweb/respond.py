@@ -145,8 +145,14 @@ def unless_known(request: Headers, tag: str, cache_control: str, vary: str, make
     response = Response(status=304) if is_known(request.get("If-None-Match"), tag) else make()
     response.headers["ETag"] = tag
     response.headers.setdefault("Cache-Control", cache_control)
-    response.vary.update(vary.split(", "))
+    varies(response, vary)
     return response
+
+
+def varies(response: Response, by: str) -> None:
+    """Name headers of the request, separated by commas, that the answer depends on, beside those named before."""
+    before = response.headers.get("Vary")
+    response.headers["Vary"] = f"{before}, {by}" if before else by
 
 
 def ranged(
@@ -178,7 +184,11 @@ def ranged_multipart(request: Headers, parts: Iterable[Part], part_type: str, ta
     """
     chunks = list(encode_multipart(parts, boundary_of(tag)))
     length_bytes = sum(map(len, chunks))
-    return ranged(request, tag, multipart_type(part_type, tag), length_bytes, lambda *span: between(chunks, *span))
+
+    def read(start: int, stop: int) -> Sequence[Chunk]:
+        return chunks if stop - start == length_bytes else list(between(chunks, start, stop))
+
+    return ranged(request, tag, multipart_type(part_type, tag), length_bytes, read)
 
 
 def multipart_of_range(
@@ -226,8 +236,11 @@ def download(chunks: Iterator[Chunk], content_type: str, name: str, length_bytes
 
 def stream(chunks: Iterable[Chunk], content_type: str, length_bytes: int) -> Response:
     """One representation of known size whose bytes come in pieces; the first before the status is sent."""
-    response = Response(_begun(iter(chunks)), content_type=content_type)
-    response.content_length = length_bytes
+    ready = chunks if isinstance(chunks, Sequence) else _begun(iter(chunks))
+    response = Response(
+        cast(Iterable[bytes], ready), content_type=content_type
+    )  # `app.sending` sees to pieces of files
+    response.headers["Content-Length"] = str(length_bytes)
     return response
 
 

@@ -44,11 +44,16 @@ def encode_frames(sent: Sequence[SentFrame], public_root: str, frames: Frames) -
 
     Later frames are fetched while earlier ones are sent.
     """
-    feeds = {form: frames.bodies(_references(sent, form), form) for form in Form}
+    feeds = {form: frames.bodies(_references(sent, form), form) for form in {one.offer.form for one in sent}}
     sizes = _sizes(sent, frames)
     if sizes is None:
-        return (_part(one, public_root, len(body := next(feeds[one.offer.form])), [body]) for one in sent)
+        return (part_of(one, public_root, next(feeds[one.offer.form])) for one in sent)
     return [_part(one, public_root, size, feeds[one.offer.form]) for one, size in zip(sent, sizes, strict=True)]
+
+
+def part_of(one: SentFrame, public_root: str, body: Chunk) -> Part:
+    """The part of a frame whose bytes are there."""
+    return _part(one, public_root, len(body), [body])
 
 
 def _part(one: SentFrame, public_root: str, length_bytes: int, bodies: Iterable[Chunk]) -> Part:

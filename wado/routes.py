@@ -18,7 +18,7 @@ from dicomweb.parameters import parse_parameters
 from wado.archive import encode_zip, zip_length
 from wado.bulk import agree_on_bulk, encode_bulk
 from wado.files import agree_on_files, encode_parts
-from wado.frames import SentFrame, encode_frames, frames_of, resolution_header
+from wado.frames import SentFrame, encode_frames, frames_of, part_of, resolution_header
 from wado.locate import LocatedInstance, Locator
 from wado.part10 import fetch_for
 from wado.representation import ZIP, Accept, Chosen, FileChoice, Kind, Offer, agree, bulk_offers
@@ -88,21 +88,23 @@ class Retrieve:
         tag = entity_tag("frames", chosen, references, locations)
 
         def make() -> Response:
-            asked = Asked(instance.key, instance.image_set, instance.prepared, numbers[-1], chosen.offer.form)
-            self.ahead.note(asked, missed=not self.stored.has(references[-1], chosen.offer.form))
-            return self._frames(sent, chosen, tag)
+            last, form = references[-1], chosen.offer.form
+            kept = self.stored.kept(last, form)
+            asked = Asked(instance.key, instance.image_set, instance.prepared, numbers[-1], form)
+            self.ahead.note(asked, missed=kept is None)
+            if single and chosen.multipart is not False:
+                return _one_part(sent[0], kept or self.stored.body(last, form), root, tag)
+            return self._frames(sent, chosen, root, tag)
 
         return _unless_known(tag, make, cache_control=respond.IMMUTABLE)
 
-    def _frames(self, sent: Sequence[SentFrame], chosen: Chosen, tag: str) -> Response:
+    def _frames(self, sent: Sequence[SentFrame], chosen: Chosen, public_root: str, tag: str) -> Response:
         """The frames in the wrapping agreed on; `chosen` speaks for all of them."""
-        media_type = chosen.offer.media_type
         if chosen.multipart is False:
             return self._single_frame(sent[0].reference, chosen.offer, tag)
-        parts = encode_frames(sent, self.public_root(), self.stored)
-        if len(sent) == 1:  # viewers load a frame bit by bit, and ask for multipart all the same
-            return respond.ranged_multipart(request.headers, parts, media_type, tag)
-        return respond.multipart(parts, media_type, tag)
+        if len(sent) == 1:
+            return _one_part(sent[0], self.stored.body(sent[0].reference, sent[0].offer.form), public_root, tag)
+        return respond.multipart(encode_frames(sent, public_root, self.stored), chosen.offer.media_type, tag)
 
     def _single_frame(self, reference: FrameReference, offer: Offer, tag: str) -> Response:
         def read(start: int, stop: int) -> Iterator[Chunk]:
@@ -128,9 +130,10 @@ class Retrieve:
         chosen = agree({kind: kind.frames for kind in dict.fromkeys(kinds)}, _accept(), single=single)
         first = next(iter(chosen.values()))
         offers = [chosen[kind].offer for kind in kinds]
-        tag = entity_tag("pixeldata", self.public_root(), first, offers, [one.state for one in located])
+        root = self.public_root()
+        tag = entity_tag("pixeldata", root, first, offers, [one.state for one in located])
         sent = frames_of(zip(located, offers, strict=True))
-        return _unless_known(tag, lambda: self._frames(sent, first, tag))
+        return _unless_known(tag, lambda: self._frames(sent, first, root, tag))
 
     def bulk_data(self, **path: str) -> Response:
         """Every value that the metadata points to, a part for each, and pixel data a part for each frame."""
@@ -172,6 +175,11 @@ class Retrieve:
             return respond.ranged(request.headers, tag, content_type, len(body), lambda start, stop: [body[start:stop]])
 
         return _unless_known(tag, make)
+
+
+def _one_part(sent: SentFrame, body: Chunk, public_root: str, tag: str) -> Response:
+    """One frame in multipart; viewers load it bit by bit, and ask for multipart all the same."""
+    return respond.ranged_multipart(request.headers, [part_of(sent, public_root, body)], sent.offer.media_type, tag)
 
 
 def _unless_known(

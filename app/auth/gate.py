@@ -13,6 +13,7 @@ from app.auth.rules import Rule, scope_of
 from db.scope import Scope
 from dicomweb.errors import Forbidden, NotFound, Unauthorized
 from dicomweb.parameters import parse_parameters
+from dicomweb.respond import varies
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +70,13 @@ def add_gate(app: Flask, gate: Gate, here: Callable[[], ServiceRoot], open_bluep
 
     @app.before_request
     def enter() -> None:
-        if request.blueprint is None:
+        blueprint = request.blueprint
+        if blueprint is None:
             return  # no such resource, or no such method
-        token = (request.view_args or {}).pop("link", None)
-        g.root_rule = here().path
-        g.root = replace(here(), path=here().path.replace("<link>", token or ""))
-        if blueprint_name(request.blueprint) == open_blueprint:
+        token, root = (request.view_args or {}).pop("link", None), here()
+        g.root_rule = root.path
+        g.root = replace(root, path=root.path.replace("<link>", token)) if token else root
+        if blueprint_name(blueprint) == open_blueprint:
             return  # it tells nothing of patients
         if token is None:
             g.principal = gate.identify(_credentials(gate))
@@ -87,7 +89,7 @@ def add_gate(app: Flask, gate: Gate, here: Callable[[], ServiceRoot], open_bluep
     @app.after_request
     def mark(response: Response) -> Response:
         if gate.authenticators:
-            response.vary.add("Authorization")
+            varies(response, "Authorization")
         return response
 
 
