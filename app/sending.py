@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 SENDS_FILES = "ahi_dicomweb.sends_files"
 """A key of the WSGI environment: the server takes FilePieces among the bytes of an answer."""
 
+_SMALL_BYTES = 2**16  # as much is copied rather than sent by itself
+
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[Any]]
 
 
@@ -113,7 +115,18 @@ class _FileBuffer(ReadOnlyFileBasedBuffer):
 
 
 class _Task(WSGITask):
-    """The answer to HEAD has no body, so that it has no last chunk either (RFC 9112 Section 6.3)."""
+    """An answer whose head goes with its first bytes.
+
+    That to HEAD has no body, so that it has no last chunk either (RFC 9112 Section 6.3).
+    """
+
+    channel: Any
+    wrote_header: bool
+
+    def write(self, data: Any) -> None:
+        if data and not self.wrote_header:
+            self.channel.head, self.wrote_header = self.build_response_header(), True
+        super().write(data)
 
     def build_response_header(self) -> Any:
         head = super().build_response_header()
@@ -127,6 +140,18 @@ class SendingChannel(HTTPChannel):
     """A connection that sends spans of files as well as bytes."""
 
     task_class = _Task
+    head = b""
+    """That of an answer whose first bytes come next."""
+
+    def write_soon(self, data: Any) -> int:
+        """Take bytes, or a piece of a file, to be sent."""
+        head, self.head = self.head, b""
+        if head and not (isinstance(data, bytes) and len(data) < _SMALL_BYTES):
+            super().write_soon(head)
+        elif head:
+            data = head + data
+        taken: int = super().write_soon(data)
+        return taken
 
     def send(self, data: Any, do_close: bool = True) -> int:
         """How many bytes the socket took; an error other than that the client is gone is the caller's."""
