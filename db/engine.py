@@ -1,10 +1,11 @@
 """Read-only sessions on the metadata index, whichever database holds it."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Executable, Row, create_engine, event, inspect, select
 from sqlalchemy.engine import URL
@@ -12,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, NoSuchTabl
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from db import trouble
+from db import mysql, trouble
 from db.fuzzy import search_in_sqlite
 from db.login import Login
 from db.tls import Tls
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _QUICK_SECONDS = 2.0
+_POOL_SECONDS = 10.0  # for a connection to become free
 
 # What each database is told when a session begins: read only, and no statement longer than {seconds}. MySQL
 # would cut off what db.comparison.listed lists after 1 KB.
@@ -62,13 +64,14 @@ class Database:
         self._login = login if isinstance(login, Login) else Login(login)
         self._tls = tls or Tls()
         self._statement_timeout_seconds = statement_timeout_seconds
+        self._places = threading.BoundedSemaphore(pool_size)
         self._engine = create_engine(
             self._login.url,
             creator=self._connect,
             poolclass=QueuePool,
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=10,
+            pool_timeout=_POOL_SECONDS,
             pool_recycle=1800,
             isolation_level="AUTOCOMMIT",  # a statement is all there is: no round trips to begin and to end it
             skip_autocommit_rollback=True,
@@ -81,19 +84,21 @@ class Database:
     def _connect(self) -> Any:
         """A connection of the driver; where the login is refused and another has become known, one with that."""
         url = self._login.url
-        try:
-            return self._connect_to(url)
-        except Exception as error:
-            renewed = self._login.other_than(url) if trouble.login_refused(error) else None
-            if renewed is None:
-                raise
-        return self._connect_to(renewed)
+        with waiting():
+            try:
+                return self._connect_to(url)
+            except Exception as error:
+                renewed = self._login.other_than(url) if trouble.login_refused(error) else None
+                if renewed is None:
+                    raise
+            return self._connect_to(renewed)
 
     def _connect_to(self, url: URL) -> Any:
         dialect = self._engine.dialect
         positional, named = dialect.create_connect_args(url)
         named.update(_connect_args(self.kind, self._statement_timeout_seconds) | self._tls_args(named))
-        return dialect.connect(*positional, **named)
+        connect = mysql.Connection if self.kind == "mysql" else dialect.connect
+        return connect(*positional, **named)
 
     def _tls_args(self, told: Mapping[str, Any]) -> dict[str, Any]:
         match self.kind:
@@ -155,20 +160,38 @@ class Database:
             return self._run(statement, parameters)
 
     def _run(self, statement: Executable, parameters: Mapping[str, Any] | None) -> Sequence[Row[Any]]:
-        with self._engine.connect() as connection:
+        with self._connection() as connection:
             started = time.monotonic()
-            rows = connection.execute(statement, parameters).all()
+            with nullcontext() if self.kind == "mysql" else waiting():  # those connections do it where they wait
+                rows = connection.execute(statement, parameters).all()
             log.debug("index rows=%d ms=%d", len(rows), (time.monotonic() - started) * 1000)
             return rows
 
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        """One from the pool, when it is our turn; PoolTimeout if that takes too long."""
+        if not self._places.acquire(blocking=False):
+            with waiting():
+                free = self._places.acquire(timeout=_POOL_SECONDS)
+            if not free:
+                raise PoolTimeout("all connections are in use")
+        try:
+            pool = cast(QueuePool, self._engine.pool)
+            with nullcontext() if pool.checkedin() else waiting():  # making the first one takes locks of the engine's
+                connection = self._engine.connect()
+            with connection:
+                yield connection
+        finally:
+            self._places.release()
+
     def look(self, at: Callable[[Connection], T]) -> T:
         """What `at` finds out on a connection; errors are those of `rows`."""
-        with self._translated(), self._engine.connect() as connection:
+        with self._translated(), self._connection() as connection, waiting():
             return at(connection)
 
     def columns(self, table: str) -> frozenset[str]:
         """The names of the columns of a table, none where there is no such table; errors are those of `rows`."""
-        with self._translated(), self._engine.connect() as connection:
+        with self._translated(), self._connection() as connection, waiting():
             try:
                 return frozenset(column["name"].lower() for column in inspect(connection).get_columns(table))
             except NoSuchTableError:
@@ -177,7 +200,7 @@ class Database:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
-            with measured("db"), waiting():
+            with measured("db"):
                 yield
         except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
             raise self._busy(error) from error
