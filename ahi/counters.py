@@ -31,10 +31,11 @@ class Count(Enum):
     JOBS_RUNNING = "now: jobs that run"
     PREFETCHES = "jobs that were begun without anybody asking"
     INDEX_CONNECTIONS_IN_USE = "now: connections to the index that are in use"
+    CLIENT_CONNECTIONS = "now: connections of clients that are open"
 
 
 _PLACE = {count: place for place, count in enumerate(Count)}
-_NOW = (Count.JOBS_QUEUED, Count.JOBS_RUNNING, Count.INDEX_CONNECTIONS_IN_USE)
+_NOW = (Count.JOBS_QUEUED, Count.JOBS_RUNNING, Count.INDEX_CONNECTIONS_IN_USE, Count.CLIENT_CONNECTIONS)
 
 
 class Counters:
@@ -80,6 +81,10 @@ class Tally:
         """Count so many more."""
         with self._lock:
             self.counters.words[self._start + _PLACE[count]] += number
+
+    def get(self, count: Count) -> int:
+        """What this process has counted."""
+        return self.counters.words[self._start + _PLACE[count]]
 
     def set(self, count: Count, number: int) -> None:
         """Say what is the case now."""

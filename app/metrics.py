@@ -37,6 +37,7 @@ _GAUGES = {
     "jobs_queued": Count.JOBS_QUEUED,
     "jobs_running": Count.JOBS_RUNNING,
     "index_connections_in_use": Count.INDEX_CONNECTIONS_IN_USE,
+    "client_connections": Count.CLIENT_CONNECTIONS,
 }
 
 

@@ -21,6 +21,7 @@ from app import metrics, web
 from app.audit.configure import FLUSH_SECONDS, announce, check_audit, open_trail
 from app.audit.event import Kind
 from app.auth.configure import open_gate
+from app.connections import Share
 from app.factory import create_app
 from app.rate import Rate
 from app.request_counts import RequestCounts
@@ -195,7 +196,8 @@ def _web(number: int, place: int, settings: Settings, index: Login, shared: Shar
         trail = open_trail(settings, database)
         fetchers = Fetchers(shared.fetcher_paths)
         app = create_app(settings, database, fetchers, tally, shared.warmer_path, counts, trail, shared.rate)
-        web.serve(app, shared.listening, threads=settings.web_threads, limits=_limits(settings))
+        share = Share(tally, settings.web_processes)
+        web.serve(app, shared.listening, threads=settings.web_threads, limits=_limits(settings), share=share)
         if trail:
             trail.close(FLUSH_SECONDS)
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from waitress.server import create_server
 
+from ahi.counters import Tally
 from app.channel import Channel
-from app.connections import Connections
+from app.connections import Connections, Share
 from app.crew import Crew
 from app.forwarded import Network, client_of
 from app.sending import with_pieces_sent
@@ -46,15 +47,23 @@ class Limits:
     trusted: Sequence[Network] = ()
 
 
-def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int, limits: Limits | None = None) -> None:
+def serve(
+    app: Callable[..., Any],
+    listening: socket.socket,
+    *,
+    threads: int,
+    limits: Limits | None = None,
+    share: Share | None = None,
+) -> None:
     """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most; leave on SIGHUP."""
     said: SimpleQueue[int] = SimpleQueue()  # what the thread of the signals is to know
     for number in _SIGNALS:
         signal.signal(number, lambda number, _frame: said.put(number))
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the threads of the crew are not interrupted
-    limits = limits or Limits()
+    limits, share = limits or Limits(), share or Share(Tally.alone())
     crew = _crew(threads, limits)
-    connections = Connections(_server(app, listening, threads, limits, crew), crew, limits.patience_seconds / 2)
+    server = _server(app, listening, threads, limits, crew)
+    connections = Connections(server, crew, limits.patience_seconds / 2, share)
     crew.start(connections)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # SIGHUP may have come already
     if said.get() == signal.SIGHUP:

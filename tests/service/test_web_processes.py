@@ -1,9 +1,11 @@
 """Several web processes are one service: one port, one fetch for all of them, and none that is missed when it dies."""
 
+import http.client
 import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,24 @@ def test_every_web_process_takes_connections(several: Service) -> None:
     with ThreadPoolExecutor(24) as threads:
         list(threads.map(lambda _: several.status("/studies?limit=25"), range(240)))
     assert all(_cpu_ticks(pid) > ticks for pid, ticks in before.items())
+
+
+def test_connections_are_shared_out_evenly(several: Service) -> None:
+    before = {pid: _open_files(pid) for pid in several.named("web")}
+    with ExitStack() as stack:
+        made = [stack.enter_context(closing(http.client.HTTPConnection("127.0.0.1", several.port))) for _ in range(12)]
+        for connection in made:
+            connection.connect()
+        for connection in made:
+            connection.request("GET", "/aetitle/live")
+            assert connection.getresponse().read()
+        taken = [_open_files(pid) - count for pid, count in before.items()]
+    assert sum(taken) >= 12
+    assert max(taken) <= 6
+
+
+def _open_files(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def _cpu_ticks(pid: int) -> int:
