@@ -26,6 +26,7 @@ from app.rate import Rate
 from app.request_counts import RequestCounts
 from app.settings import NotNowError, Settings, SettingsError
 from app.supervisor import Child, Supervisor
+from app.tracing import Tracing, find_tracing
 from app.warmer import Warmer
 from app.warmer import serve as serve_warmer
 from db.engine import Database
@@ -113,6 +114,7 @@ class Shared:
     counters: Counters
     requests: RequestCounts
     rate: Rate | None
+    tracing: Tracing | None
     index_outage: Outage = field(default_factory=lambda: Outage("index"))
     ahi_outage: Outage = field(default_factory=lambda: Outage("AHI"))
 
@@ -122,7 +124,8 @@ class Shared:
         fetchers, web_places = settings.frame_fetchers, 2 * settings.web_processes
         counters = Counters(fetchers + 1 + web_places)
         rate = Rate(settings.rate_limit, settings.rate_limit_burst) if settings.rate_limit else None
-        return cls(listening, FetcherSockets(fetchers + 1), counters, RequestCounts(web_places), rate)
+        sockets, requests = FetcherSockets(fetchers + 1), RequestCounts(web_places)
+        return cls(listening, sockets, counters, requests, rate, find_tracing(os.environ))
 
     @property
     def warmer_path(self) -> str:
@@ -194,12 +197,16 @@ def _web(number: int, place: int, settings: Settings, index: Login, shared: Shar
         database, counts = _database(settings, index, shared, tally), shared.requests.of_process(place)
         trail = open_trail(settings, database)
         fetchers = Fetchers(shared.fetcher_paths)
-        app = create_app(settings, database, fetchers, tally, shared.warmer_path, counts, trail, shared.rate)
+        spans = shared.tracing.open(database) if shared.tracing else None
+        app = create_app(settings, database, fetchers, tally, shared.warmer_path, counts, trail, shared.rate, spans)
         web.serve(app, shared.listening, threads=settings.web_threads, limits=_limits(settings))
         if trail:
             trail.close(FLUSH_SECONDS)
+        if spans:
+            spans.close(FLUSH_SECONDS)
 
-    return Child(f"web{number}", run, drains_seconds=web.DRAIN_SECONDS + FLUSH_SECONDS + 1)
+    flush_seconds = FLUSH_SECONDS * (2 if shared.tracing else 1)
+    return Child(f"web{number}", run, drains_seconds=web.DRAIN_SECONDS + flush_seconds + 1)
 
 
 def _limits(settings: Settings) -> web.Limits:
