@@ -4,7 +4,7 @@ A job of a fetcher is measured in the same way; its parts come back with its res
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -29,6 +29,8 @@ class Timing:
 
     seconds: dict[str, float] = field(default_factory=dict)
     """What has been spent on the parts of each name."""
+    cached: bool | None = None
+    """Whether all that was looked for in the cache was there; None where nothing was."""
     tell: Callable[[Part], None] | None = None
     """Called with each part when it is over."""
     traceparent: str = ""
@@ -39,7 +41,8 @@ class Timing:
     def add(self, part: Part, since: float) -> None:
         """Count the part from `since` on, and as much of what is in it as fell into that time."""
         self.seconds[part.name] = self.seconds.get(part.name, 0.0) + part.end - since
-        for inner in part.inner:
+        for inner in part.inner:  # others fetched it, or drew it: it was not there
+            self.cached = False
             overlap = min(inner.end, part.end) - max(inner.start, since)
             self.seconds[inner.name] = self.seconds.get(inner.name, 0.0) + max(0.0, overlap)
         if self.tell:
@@ -95,7 +98,17 @@ def waited(name: str, what: str, asked_at: float, since: float, inner: Sequence[
         timing.add(Part(name, asked_at, time.monotonic(), what, inner=tuple(inner)), since)
 
 
-def spent() -> Mapping[str, float]:
-    """The seconds of each part so far."""
+def looked_up(*, hit: bool) -> None:
+    """Something was looked for in the cache."""
     timing = _timing.get()
-    return timing.seconds if timing else {}
+    if timing is not None:
+        timing.cached = hit and timing.cached is not False
+
+
+def server_timing(total_seconds: float) -> str:
+    """What is known so far, as a Server-Timing header has it."""
+    timing = _timing.get() or Timing()
+    parts = [f"{name};dur={seconds * 1000:.1f}" for name, seconds in {"total": total_seconds, **timing.seconds}.items()]
+    if timing.cached is not None:
+        parts.append(f"cache;desc={'hit' if timing.cached else 'miss'}")
+    return ", ".join(parts)
