@@ -22,7 +22,7 @@ SERVER_TIMING = "Server-Timing"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:=+/@-]{1,128}")
 _LOGGED = re.compile(r"[0-9.,]*|[0-9A-Fa-f]{8}")
-_HIDDEN = "***"
+HIDDEN = "***"
 
 
 def add_access_log(app: Flask, counts: ProcessCounts | None = None) -> None:
@@ -32,7 +32,7 @@ def add_access_log(app: Flask, counts: ProcessCounts | None = None) -> None:
     def begin() -> None:
         g.started = time.monotonic()
         start_timing()
-        g.request_id = _request_id(request.headers.get(REQUEST_ID, ""))
+        g.request_id = request_id(request.headers.get(REQUEST_ID, ""))
 
     @app.after_request
     def end(response: Response) -> Response:
@@ -61,8 +61,13 @@ def add_access_log(app: Flask, counts: ProcessCounts | None = None) -> None:
 
 def logged_path() -> str:
     """The path of the request, as far as it may be logged."""
-    known = _words(current_app._get_current_object())  # type: ignore[attr-defined]
-    return "/".join(part if part in known or _LOGGED.fullmatch(part) else _HIDDEN for part in request.path.split("/"))
+    return hide(current_app._get_current_object(), request.path)  # type: ignore[attr-defined]
+
+
+def hide(app: Flask, path: str) -> str:
+    """A path, as far as it may be logged."""
+    known = _words(app)
+    return "/".join(part if part in known or _LOGGED.fullmatch(part) else HIDDEN for part in path.split("/"))
 
 
 def _resource() -> str:
@@ -79,7 +84,7 @@ def _words(app: Flask) -> frozenset[str]:
     return frozenset(part for rule in app.url_map.iter_rules() for part in rule.rule.split("/") if "<" not in part)
 
 
-def _request_id(asked: str) -> str:
+def request_id(asked: str) -> str:
     """The client's own, if it is one word without surprises, else a new one."""
     return asked if _REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
 

@@ -9,7 +9,7 @@ _ALWAYS = {
     "Referrer-Policy": "no-referrer",  # URLs hold UIDs, searches, and tokens of share links
 }
 
-_POLICY = "default-src 'none'; frame-ancestors 'none'"
+POLICY = "default-src 'none'; frame-ancestors 'none'"
 _WITHOUT_POLICY = "application/pdf"  # what a browser shows it with is a page of its own, with styles and scripts
 
 _YEAR_SECONDS = 31_536_000
@@ -24,7 +24,7 @@ def add_security_headers(app: Flask, public_url: str | None) -> None:
         for name, value in headers.items():
             response.headers.setdefault(name, value)
         if response.mimetype != _WITHOUT_POLICY:
-            response.headers.setdefault("Content-Security-Policy", _POLICY)
+            response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
 
 

@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass, field
 from functools import partial
 
+from flask import Flask
 from sqlalchemy.exc import ArgumentError
 
 from ahi.cache import Cache
@@ -18,12 +19,14 @@ from ahi.fetcher import serve as serve_fetcher
 from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
 from ahi.store import Frames, ImageSets
 from app import metrics, web
+from app.access_log import hide
 from app.audit.configure import FLUSH_SECONDS, announce, check_audit, open_trail
 from app.audit.event import Kind
 from app.auth.configure import open_gate
 from app.factory import create_app
 from app.rate import Rate
-from app.request_counts import RequestCounts
+from app.refusals import Manner
+from app.request_counts import ProcessCounts, RequestCounts
 from app.settings import NotNowError, Settings, SettingsError
 from app.supervisor import Child, Supervisor
 from app.tracing import Tracing, find_tracing
@@ -199,7 +202,13 @@ def _web(number: int, place: int, settings: Settings, index: Login, shared: Shar
         fetchers = Fetchers(shared.fetcher_paths)
         spans = shared.tracing.open(database) if shared.tracing else None
         app = create_app(settings, database, fetchers, tally, shared.warmer_path, counts, trail, shared.rate, spans)
-        web.serve(app, shared.listening, threads=settings.web_threads, limits=_limits(settings))
+        web.serve(
+            app,
+            shared.listening,
+            threads=settings.web_threads,
+            limits=_limits(settings),
+            manner=_manner(settings, app, counts),
+        )
         if trail:
             trail.close(FLUSH_SECONDS)
         if spans:
@@ -217,6 +226,11 @@ def _limits(settings: Settings) -> web.Limits:
         deadline_seconds=settings.response_deadline_seconds,
         trusted=settings.trusted_proxy,
     )
+
+
+def _manner(settings: Settings, app: Flask, counts: ProcessCounts) -> Manner:
+    origins, trusted = settings.cors_origins, settings.trusted_proxy
+    return Manner(settings.public_url, origins, trusted, partial(hide, app), counts)
 
 
 def _warmer(settings: Settings, index: Login, shared: Shared) -> Child:

@@ -18,7 +18,8 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from app.channel import Channel
-from app.forwarded import Network, client_of
+from app.forwarded import Network
+from app.refusals import Manner, client_of_request
 from app.sending import with_pieces_sent
 from app.turns import Bounds, FairDispatcher
 
@@ -47,8 +48,18 @@ class Limits:
     trusted: Sequence[Network] = ()
 
 
-def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int, limits: Limits | None = None) -> None:
-    """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most; leave on SIGHUP."""
+def serve(
+    app: Callable[..., Any],
+    listening: socket.socket,
+    *,
+    threads: int,
+    limits: Limits | None = None,
+    manner: Manner | None = None,
+) -> None:
+    """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most; leave on SIGHUP.
+
+    `manner` is how those are refused that do not reach the application.
+    """
     limits = limits or Limits()
     channels: dict[int, Any] = {}
     dispatcher = _dispatcher(threads, limits)
@@ -68,7 +79,7 @@ def serve(app: Callable[..., Any], listening: socket.socket, *, threads: int, li
         outbuf_overflow=_LARGEST_CHUNK_BYTES,
     )
     patience = {"patience_seconds": limits.patience_seconds, "deadline_seconds": limits.deadline_seconds}
-    server.channel_class = type("LimitedChannel", (Channel,), patience)
+    server.channel_class = type("LimitedChannel", (Channel,), {**patience, "manner": manner or Manner()})
     server.leaving = False
     stopping: set[int] = set()
 
@@ -115,9 +126,7 @@ def _dispatcher(threads: int, limits: Limits) -> FairDispatcher:
     """Threads of which one client has three quarters at most, so that one is left for others where there are two."""
 
     def client(channel: Any) -> str:
-        headers = channel.requests[0].headers
-        said = {f"HTTP_{name}": headers[name] for name in headers if "FORWARDED" in name}
-        return client_of({"REMOTE_ADDR": channel.addr[0], "wsgi.url_scheme": "http", **said}, limits.trusted)
+        return client_of_request(channel, limits.trusted)
 
     dispatcher = FairDispatcher(Bounds(max(1, threads * 3 // 4), limits.of_client, limits.of_all), client)
     dispatcher.set_thread_count(threads)
