@@ -50,5 +50,9 @@ def cors_headers(origins: Sequence[str], origin: str | None) -> dict[str, str]:
 
 
 def _allowed(origins: Sequence[str], origin: str) -> bool:
-    here = LOOPBACK in origins and urlsplit(origin).hostname in _LOOPBACK_HOSTS
-    return here or "*" in origins or origin in origins
+    if "*" in origins or origin in origins:
+        return True
+    try:
+        return LOOPBACK in origins and urlsplit(origin).hostname in _LOOPBACK_HOSTS
+    except ValueError:  # no URL
+        return False

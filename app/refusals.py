@@ -21,6 +21,7 @@ from app.cors import cors_headers
 from app.forwarded import Network, client_of
 from app.request_counts import OTHER, ProcessCounts
 from app.security_headers import POLICY, security_headers
+from app.settings import LOOPBACK
 
 log = logging.getLogger("access")
 
@@ -77,13 +78,15 @@ class Manner:
     @property
     def usual_origin(self) -> str | None:
         """Where pages come from whose request was not read so far that it says so; None where that may be anywhere."""
-        return "*" if "*" in self.origins else next(iter(self.origins), None) if len(self.origins) == 1 else None
+        if "*" in self.origins:
+            return "*"
+        return self.origins[0] if len(self.origins) == 1 and LOOPBACK not in self.origins else None
 
-    def tell(self, refusal: Refusal, fields: Mapping[str, Any], seconds: float) -> None:
+    def tell(self, refusal: Refusal, seconds: float, fields: Mapping[str, Any]) -> None:
         """Count and log it, as requests that were answered are."""
         if self.counts:
             self.counts.add(OTHER, int(refusal.status), seconds)
-        log.info("request", extra={"fields": {**fields, "ms": round(seconds * 1000, 1)}})
+        log.info("request", extra={"fields": fields})
 
 
 class RefusalTask(ErrorTask):
@@ -109,7 +112,7 @@ class RefusalTask(ErrorTask):
             "path": manner.hide(request.path) if request.path else None,
             "status": int(refusal.status),
             "bytes": len(body),
-            "ms": 0.0,
+            "ms": round(seconds * 1000, 1),
             "from": client_of_request(self.channel, manner.trusted),
             "user": None,
             "request": own_id,
@@ -117,7 +120,7 @@ class RefusalTask(ErrorTask):
         try:
             self.write(b"" if request.command == "HEAD" else body)
         finally:
-            manner.tell(refusal, fields, seconds)
+            manner.tell(refusal, seconds, fields)
 
 
 def client_of_request(channel: Any, trusted: Sequence[Network]) -> str:

@@ -5,6 +5,7 @@ import logging
 import os
 import resource
 import socket
+import time
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -127,8 +128,8 @@ class Shared:
         fetchers, web_places = settings.frame_fetchers, 2 * settings.web_processes
         counters = Counters(fetchers + 1 + web_places)
         rate = Rate(settings.rate_limit, settings.rate_limit_burst) if settings.rate_limit else None
-        sockets, requests = FetcherSockets(fetchers + 1), RequestCounts(web_places)
-        return cls(listening, sockets, counters, requests, rate, find_tracing(os.environ))
+        requests, tracing = RequestCounts(web_places), find_tracing(os.environ)
+        return cls(listening, FetcherSockets(fetchers + 1), counters, requests, rate, tracing)
 
     @property
     def warmer_path(self) -> str:
@@ -209,13 +210,13 @@ def _web(number: int, place: int, settings: Settings, index: Login, shared: Shar
             limits=_limits(settings),
             manner=_manner(settings, app, counts),
         )
+        give_up = time.monotonic() + FLUSH_SECONDS
         if trail:
             trail.close(FLUSH_SECONDS)
         if spans:
-            spans.close(FLUSH_SECONDS)
+            spans.close(give_up - time.monotonic())
 
-    flush_seconds = FLUSH_SECONDS * (2 if shared.tracing else 1)
-    return Child(f"web{number}", run, drains_seconds=web.DRAIN_SECONDS + flush_seconds + 1)
+    return Child(f"web{number}", run, drains_seconds=web.DRAIN_SECONDS + FLUSH_SECONDS + 1)
 
 
 def _limits(settings: Settings) -> web.Limits:

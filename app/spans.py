@@ -89,7 +89,7 @@ class Spans:
         """Send what waits, for so long at most; what is left is lost."""
         sending = threading.Thread(target=self._provider.shutdown, daemon=True)  # it knows no deadline
         sending.start()
-        sending.join(seconds)
+        sending.join(max(0.0, seconds))
 
     def _described(self, part: Part) -> tuple[str, SpanKind, Attributes]:
         match part.name:
