@@ -1,6 +1,7 @@
 """`python main.py check`: whether all that the service needs is as it should be, and what to do where it is not."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from app.audit.configure import find_sink
 from app.auth.configure import open_gate
 from app.service import find_index, find_trust, open_cache
 from app.settings import AUDIT_REFUSE, Settings, SettingsError
+from app.tracing import find_tracing
 from db import inspection, tls
 from db.engine import Database
 from db.indexes import missing_indexes
@@ -50,7 +52,7 @@ class Finding:
 
 def check_all(settings: Settings) -> list[Finding]:
     """All findings, in the order in which an operator would look for a cause."""
-    findings = [*_settings(settings), *_cache(settings), _audit(settings), _identity(settings)]
+    findings = [*_settings(settings), *_cache(settings), _audit(settings), *_traces(), _identity(settings)]
     try:
         database = Database(find_index(settings), find_trust(settings), pool_size=1)
     except SettingsError as error:
@@ -144,6 +146,20 @@ def _reason(error: OSError) -> str:
     """In words, of TLS as well."""
     told = (getattr(error, "verify_message", None), getattr(error, "reason", None), error.strerror)
     return next((str(text) for text in told if text), type(error).__name__)
+
+
+def _traces() -> Iterator[Finding]:
+    """Nothing where none are asked for."""
+    try:
+        tracing = find_tracing(os.environ)
+    except SettingsError as error:
+        yield Finding("traces", ERROR, str(error), "correct the variable")
+        return
+    if tracing and tracing.is_taken():
+        yield Finding("traces", OK, "the collector takes them")
+    elif tracing:
+        advice = "start the collector, and let the service reach it; check OTEL_EXPORTER_OTLP_ENDPOINT and _HEADERS"
+        yield Finding("traces", WARNING, "the collector does not take them: they are lost", advice)
 
 
 def _identity(settings: Settings) -> Finding:

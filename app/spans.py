@@ -29,6 +29,8 @@ from db.engine import Database
 from dicomweb.outage import Outage
 from dicomweb.timing import Part, current_timing
 
+_EXPORTER_LOG = logging.getLogger("opentelemetry.exporter")
+_CHECK_SECONDS = 3.0
 _SERVICE = "ahi-dicomweb-proxy"
 _AHI = "Medical Imaging"  # as the AWS SDKs name it
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"))
@@ -42,7 +44,7 @@ class Spans:
     """What one web process has traced, and sends to the collector from a thread of its own."""
 
     def __init__(self, outage: Outage, database: Database) -> None:
-        logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # `outage` tells it once
+        _EXPORTER_LOG.setLevel(logging.CRITICAL)  # `outage` tells it once
         database.describe_statements()
         self._database_kind = database.kind
         self._processor = BatchSpanProcessor(_Announced(OTLPSpanExporter(), outage))
@@ -132,6 +134,16 @@ class _Announced(SpanExporter):
     def shutdown(self) -> None:
         """Give up the connection."""
         self._exporter.shutdown()
+
+
+def is_taken() -> bool:
+    """Whether the collector takes an export, of no spans."""
+    _EXPORTER_LOG.setLevel(logging.CRITICAL)
+    exporter: SpanExporter = OTLPSpanExporter(timeout=_CHECK_SECONDS)
+    try:
+        return exporter.export(()) is SpanExportResult.SUCCESS
+    finally:
+        exporter.shutdown()
 
 
 def _resource() -> Resource:

@@ -35,6 +35,12 @@ class Tracing:
 
         return Spans(self.outage, database)
 
+    def is_taken(self) -> bool:
+        """Whether the collector takes traces now."""
+        from app.spans import is_taken
+
+        return is_taken()
+
 
 def find_tracing(environ: Mapping[str, str]) -> Tracing | None:
     """Where traces are asked for, how; None where they are not. SettingsError for values that cannot be followed."""

@@ -19,6 +19,7 @@ from tests.app.audit.receiver import new_certificate, receiving
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served
 from tests.servers import MariaDb, Sqlite, engine_of
+from tests.service.collector import collecting
 
 
 def fill(url: str) -> None:
@@ -219,6 +220,24 @@ def test_an_audit_that_is_not_said_where_to_is_an_error(tmp_path: Path) -> None:
     assert audit(tmp_path, audit="file").level == ERROR
     assert audit(tmp_path, audit="syslog", audit_syslog="udp://no-such-host.invalid").level == WARNING
     assert audit(tmp_path, audit="stdout").told == "stdout can be written to"
+
+
+def test_the_collector_of_traces_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def traces() -> list[Finding]:
+        found = check_all(settings_of("mysql+pymysql://reader:x@127.0.0.1:9/index", tmp_path))
+        return [finding for finding in found if finding.what == "traces"]
+
+    assert not traces()
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")
+        assert [one.level for one in traces()] == [OK]
+        collector.status = 401
+        (refused,) = traces()
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "paper")
+    (wrong,) = traces()
+    assert (refused.level, "OTEL_EXPORTER_OTLP_ENDPOINT" in refused.advice) == (WARNING, True)
+    assert (wrong.level, wrong.told) == (ERROR, "OTEL_TRACES_EXPORTER is neither otlp nor none")
+    assert not collector.spans
 
 
 @pytest.mark.usefixtures("ahi")
