@@ -3,7 +3,7 @@
 python main.py                  serve (DB_SECRET_ARN or DATABASE_URL name the index; without, the embedded default)
 python main.py import PATH...   import DICOM files into the embedded data store
 python main.py probe            ask the running service of these settings whether it lives
-python main.py check            look at settings, database, AHI, cache and clock, and say what to do; --json
+python main.py check            look at settings, database, AHI, cache, audit and clock, and say what to do; --json
 python main.py token NAME       make a static token
 python main.py link STUDY       make a URL that shows one study for some hours
 python main.py cache            show what the cache holds; --empty empties it, while the service runs or not
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     alone = commands.add_parser("datastore", help="serve the embedded data store alone, on loopback")
     alone.add_argument("--port", type=int, default=9000)
     commands.add_parser("probe", help="ask the running service of these settings whether it lives")
-    checking = commands.add_parser("check", help="look at settings, database, AHI, cache and clock")
+    checking = commands.add_parser("check", help="look at settings, database, AHI, cache, audit and clock")
     checking.add_argument("--json", action="store_true", help="print what was found as JSON")
     token = commands.add_parser("token", help="make a static token")
     token.add_argument("name")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from ahi.counters import Count, Tally
+from dicomweb.timing import looked_up
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class Cache:
     def count_use(self, *, hit: bool) -> None:
         """A client asked for something, which was there or was not."""
         self.tally.add(Count.CACHE_HITS if hit else Count.CACHE_MISSES)
+        looked_up(hit=hit)
 
     def put(self, name: str, blob: bytes) -> Path | None:
         """Keep the bytes; None where the disk is full, and then the caller goes on with what it has."""

@@ -24,6 +24,7 @@ from ahi.counters import Count, Tally
 from ahi.image_set import ImageSetKey, ImageSetProperties
 from dicomweb.errors import BadRequest, NotAcceptable, NotFound, ProxyError, UpstreamBusy, UpstreamFailed
 from dicomweb.outage import Outage
+from dicomweb.timing import current_timing, measured
 
 if TYPE_CHECKING:
     from mypy_boto3_medical_imaging import HealthImagingClient
@@ -177,7 +178,8 @@ class AhiClient:
         while True:
             self._tally.add(_COUNTED[operation])
             try:
-                answer = call()
+                with measured("ahi", operation):
+                    answer = call()
             except (ClientError, BotoCoreError) as error:
                 if _code(error) in _THROTTLED:
                     self._tally.add(Count.AHI_THROTTLES)
@@ -219,9 +221,16 @@ def _boto3_client(region: str, config: Config) -> "HealthImagingClient":
     unconfigured: dict[str, Any] = {"ignore_configured_endpoint_urls": True}
     own = session.client("medical-imaging", config=config.merge(Config(**unconfigured)))
     client = session.client("medical-imaging", config=config)
-    if client.meta.endpoint_url == own.meta.endpoint_url:
-        return client
-    return session.client("medical-imaging", config=config.merge(Config(inject_host_prefix=False)))
+    if client.meta.endpoint_url != own.meta.endpoint_url:
+        client = session.client("medical-imaging", config=config.merge(Config(inject_host_prefix=False)))
+    client.meta.events.register("before-sign.medical-imaging", _pass_trace_on)
+    return client
+
+
+def _pass_trace_on(request: Any, **_: object) -> None:
+    timing = current_timing()
+    if timing and timing.traceparent:
+        request.headers["traceparent"] = timing.traceparent
 
 
 def _code(error: ClientError | BotoCoreError) -> str:

@@ -36,6 +36,8 @@ class Question:
 
     request: Request
     urgency: Urgency = Urgency.CLIENT
+    traceparent: str = ""
+    """The trace that it belongs to, "" if it is in none."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Ticket:
     waiting: list[Any] = field(default_factory=list)
     urgency: Urgency | None = None  # None for a prefetch
     running: bool = False
+    traceparent: str = ""
+    """Of the first who asked and is traced."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Desk:
                 return False
             ticket = self._tickets[question.request] = Ticket(question.request, self._clock())
         ticket.waiting.append(who)
+        ticket.traceparent = ticket.traceparent or question.traceparent
         if not ticket.running and (ticket.urgency is None or question.urgency < ticket.urgency):
             ticket.urgency, ticket.since = question.urgency, self._clock()  # where it stood before it is passed over
             self._queues[question.urgency].append(ticket)

@@ -14,10 +14,11 @@ from ahi.desk import Desk, Limits, Prefetch, Question, Request, Ticket
 from ahi.fetchers import Workshop
 from ahi.wire import Unpacker, packed
 from dicomweb.errors import ProxyError, UpstreamBusy
+from dicomweb.timing import Part, start_timing
 
 log = logging.getLogger(__name__)
 
-_BUSY = packed(UpstreamBusy("the service has more to do than it can at the moment", retry_after_seconds=2))
+_BUSY = packed((UpstreamBusy("the service has more to do than it can at the moment", retry_after_seconds=2), ()))
 
 
 def serve(listening: socket.socket, workshop: Workshop, limits: Limits) -> None:
@@ -73,7 +74,10 @@ class Bench:
 
     def _work(self, ticket: Ticket) -> None:
         """On a thread: do the job, and have the loop send what came of it."""
-        answer = packed(_outcome(ticket.request, self._workshop))
+        parts: list[Part] = []
+        timing = start_timing()
+        timing.tell, timing.traceparent = parts.append, ticket.traceparent
+        answer = packed((_outcome(ticket.request, self._workshop), tuple(parts)))
         self._loop.call_soon_threadsafe(self._finished, ticket, answer)
 
     def _finished(self, ticket: Ticket, answer: bytes) -> None:

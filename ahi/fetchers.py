@@ -28,7 +28,7 @@ from ahi.desk import Prefetch, Question, Request, Urgency
 from ahi.image_set import ImageSetKey, ImageSetProperties
 from ahi.wire import packed, receive
 from dicomweb.errors import UpstreamBusy
-from dicomweb.timing import measured
+from dicomweb.timing import Part, current_timing, waited
 from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
@@ -129,13 +129,19 @@ class Pending(Generic[R]):
     def __init__(self, fetcher: "_Fetcher", question: Question) -> None:
         self._fetcher = fetcher
         self._question = question
+        self._asked_at = time.monotonic()
         self._connection = fetcher.send(question)
         self._answered = False
 
     def result(self) -> R:
         """What the job returned or raised; a fetcher that dies on the way is asked once more when it is back."""
-        with measured("fetchers"), waiting():
-            answer = self._receive()
+        since = time.monotonic()
+        parts: tuple[Part, ...] = ()
+        try:
+            with waiting():
+                answer, parts = self._receive()
+        finally:
+            waited("fetchers", self._question.request.job.__name__, self._asked_at, since, parts)
         self._answered = True
         self._fetcher.idle(self._connection)
         if isinstance(answer, Exception):
@@ -143,16 +149,16 @@ class Pending(Generic[R]):
         result: R = answer
         return result
 
-    def _receive(self) -> Any:
+    def _receive(self) -> tuple[Any, tuple[Part, ...]]:
         try:
-            return receive(self._connection)
+            return _answer(self._connection)
         except (EOFError, ConnectionError):
             self._connection.close()
         log.warning("fetcher lost, asking again")
         self._fetcher.forget()
         self._connection = self._fetcher.send(self._question)
         try:
-            return receive(self._connection)
+            return _answer(self._connection)
         except (EOFError, ConnectionError) as error:
             self._connection.close()
             raise UpstreamBusy("the request could not be completed") from error
@@ -161,6 +167,12 @@ class Pending(Generic[R]):
         """Nobody waits for the answer, if it has not come yet; the fetcher sees that, and need not begin."""
         if not self._answered:
             self._connection.close()
+
+
+def _answer(connection: socket.socket) -> tuple[Any, tuple[Part, ...]]:
+    """What a job returned or raised, and what its time went into."""
+    outcome, parts = receive(connection)
+    return outcome, parts
 
 
 class _Fetcher:
@@ -219,7 +231,9 @@ class Fetchers:
 
     def submit(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> Pending[R]:
         """Hand the job to the fetcher of its route. Equal jobs that run at the same time are one."""
-        return Pending(self._of(route), Question(Request(job, arguments), self._urgency))
+        timing = current_timing()
+        question = Question(Request(job, arguments), self._urgency, timing.traceparent if timing else "")
+        return Pending(self._of(route), question)
 
     def run(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> R:
         """Hand over the job and wait for its result."""

@@ -13,7 +13,7 @@ from functools import cache
 from flask import Flask, Response, current_app, g, request
 
 from app.request_counts import OTHER, ProcessCounts
-from dicomweb.timing import start_timing, timing
+from dicomweb.timing import server_timing, start_timing
 
 log = logging.getLogger("access")
 
@@ -22,7 +22,7 @@ SERVER_TIMING = "Server-Timing"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:=+/@-]{1,128}")
 _LOGGED = re.compile(r"[0-9.,]*|[0-9A-Fa-f]{8}")
-_HIDDEN = "***"
+HIDDEN = "***"
 
 
 def add_access_log(app: Flask, counts: ProcessCounts | None = None) -> None:
@@ -32,7 +32,7 @@ def add_access_log(app: Flask, counts: ProcessCounts | None = None) -> None:
     def begin() -> None:
         g.started = time.monotonic()
         start_timing()
-        g.request_id = _request_id(request.headers.get(REQUEST_ID, ""))
+        g.request_id = request_id(request.headers.get(REQUEST_ID, ""))
 
     @app.after_request
     def end(response: Response) -> Response:
@@ -46,8 +46,7 @@ def add_access_log(app: Flask, counts: ProcessCounts | None = None) -> None:
                 log.info("request", extra={"fields": {**fields, "ms": _ms_since(started)}})
 
         response.headers[REQUEST_ID] = g.request_id
-        parts = [f"{part};dur={seconds * 1000:.1f}" for part, seconds in timing().items()]
-        response.headers[SERVER_TIMING] = ", ".join([f"total;dur={_ms_since(started)}", *parts])
+        response.headers[SERVER_TIMING] = server_timing(time.monotonic() - started)
         response.call_on_close(write)
         return response
 
@@ -68,8 +67,13 @@ def _fields(response: Response) -> dict[str, object]:
 
 def logged_path() -> str:
     """The path of the request, as far as it may be logged."""
-    known = _words(current_app._get_current_object())  # type: ignore[attr-defined]
-    return "/".join(part if part in known or _LOGGED.fullmatch(part) else _HIDDEN for part in request.path.split("/"))
+    return hide(current_app._get_current_object(), request.path)  # type: ignore[attr-defined]
+
+
+def hide(app: Flask, path: str) -> str:
+    """A path, as far as it may be logged."""
+    known = _words(app)
+    return "/".join(part if part in known or _LOGGED.fullmatch(part) else HIDDEN for part in path.split("/"))
 
 
 def _resource() -> str:
@@ -84,7 +88,7 @@ def _words(app: Flask) -> frozenset[str]:
     return frozenset(part for rule in app.url_map.iter_rules() for part in rule.rule.split("/") if "<" not in part)
 
 
-def _request_id(asked: str) -> str:
+def request_id(asked: str) -> str:
     """The client's own, if it is one word without surprises, else a new one."""
     return asked if _REQUEST_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
 

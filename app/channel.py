@@ -4,57 +4,34 @@ Numbers of RFC 9110: 408 for a request that does not end, 414 for a URL and 431 
 503 for too many requests.
 """
 
-import json
 import logging
 import time
-from http import HTTPStatus
 from typing import Any
 
 from waitress.parser import HTTPRequestParser
-from waitress.utilities import Error, RequestHeaderFieldsTooLarge
+from waitress.utilities import RequestHeaderFieldsTooLarge
 
+from app.refusals import Manner, Refusal, RefusalTask, origin_in
 from app.sending import SendingChannel
 from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
 
 _LEAST_BYTES_PER_SECOND = 1024
-_RETRY_AFTER_SECONDS = 5
 _TURN_SECONDS = 0.01  # a long answer lets others work after each
-
-
-class Refusal(Error):
-    """An answer that waitress gives in place of the application, in the shape of all our errors."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self._status = HTTPStatus(status)
-        self._detail = detail
-
-    def to_response(  # type: ignore[override]  # the stubs have a text, waitress writes bytes
-        self, ident: str | None = None
-    ) -> tuple[str, list[tuple[str, str]], bytes]:
-        """Status line, headers and body."""
-        status, title = self._status, self._status.phrase
-        body = {"type": "about:blank", "title": title, "status": int(status), "detail": self._detail}
-        headers = [("Content-Type", "application/problem+json"), ("X-Content-Type-Options", "nosniff")]
-        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-            headers.append(("Retry-After", str(_RETRY_AFTER_SECONDS)))
-        return f"{status.value} {title}", headers, json.dumps(body).encode()
-
-
-_DETAILS = {
-    429: "too many of your requests wait for an answer",
-    503: "too many requests wait for an answer",
-}
 
 
 class Parser(HTTPRequestParser):
     """A request as it comes in; a URL that is too long is told from headers that are."""
 
+    command: Any
+    path: Any
+    headers: Any
+
     def __init__(self, adj: Any) -> None:
         super().__init__(adj)
         self.began = time.monotonic()
+        self.command = self.path = ""
 
     def received(self, data: bytes) -> int:
         """How many bytes were taken."""
@@ -64,19 +41,29 @@ class Parser(HTTPRequestParser):
             too_long = "headers are" if first_line_ended else "URL is"
             detail = f"the {too_long} too long; URL and headers have at most {self.adj.max_request_header_size} bytes"
             self.error = Refusal(431 if first_line_ended else 414, detail)
+            self._forget(self.header_plus + data)
         return taken
 
     def give_up(self) -> None:
         """Make it a request that ended, and is answered 408."""
-        self.parse_header(b"GET / HTTP/1.0\r\n")
+        if not self.headers_finished:
+            self.parse_header(b"GET / HTTP/1.0\r\n")
+            self._forget(self.header_plus)
         self.error = Refusal(408, "the request did not come to its end")
         self.completed = True
+
+    def _forget(self, head: bytes) -> None:
+        """What it asks for is not known, but the web page that asks may be."""
+        self.command = self.path = ""
+        if origin := origin_in(head):
+            self.headers["ORIGIN"] = origin
 
 
 class Channel(SendingChannel):
     """One connection; it ends with its next answer when its server leaves."""
 
     parser_class = Parser
+    error_task_class = RefusalTask
     server: Any
     request: Any
     requests: Any
@@ -85,6 +72,7 @@ class Channel(SendingChannel):
     adj: Any
     patience_seconds = 60.0
     deadline_seconds = 3600.0
+    manner = Manner()
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -95,8 +83,7 @@ class Channel(SendingChannel):
 
     def refuse(self, status: int) -> None:
         """Answer the next request with an error of this status."""
-        log.warning("request refused status=%d connection=%s", status, self.addr[0])
-        self._refused = Refusal(status, _DETAILS[status])
+        self._refused = Refusal(status)
 
     def service(self) -> None:
         """Answer a request; in a thread of the dispatcher."""
@@ -134,7 +121,6 @@ class Channel(SendingChannel):
         with self.requests_lock:
             unfinished = self.request
             if unfinished and not self.requests and now - unfinished.began > self.patience_seconds:
-                log.warning("request without an end connection=%s", self.addr[0])
                 unfinished.give_up()
                 self.request = None
                 self.requests.append(unfinished)

@@ -1,6 +1,7 @@
 """`python main.py check`: whether all that the service needs is as it should be, and what to do where it is not."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,9 +11,11 @@ from functools import partial
 from ahi.client import AhiClient
 from ahi.identity import caller_arn
 from ahi.image_set import ImageSetKey
+from app.audit.configure import find_sink
 from app.auth.configure import open_gate
 from app.service import find_index, find_trust, open_cache
-from app.settings import Settings, SettingsError
+from app.settings import AUDIT_REFUSE, Settings, SettingsError
+from app.tracing import find_tracing
 from db import inspection, tls
 from db.engine import Database
 from db.indexes import missing_indexes
@@ -23,6 +26,14 @@ from dicomweb.hosts import is_loopback
 _SAMPLE = 20
 _SKEW_SECONDS = 60
 """AWS refuses signatures whose time is five minutes off."""
+
+_AUDIT_ADVICE = {
+    "file": "let the user of the service write there; the unit has the folder /var/log/ahi-dicomweb-proxy for it",
+    "syslog": "start the receiver and let the service reach it; AUDIT_SYSLOG_CA has who signed its certificate,"
+    " AUDIT_SYSLOG_CERT what it may want to see",
+}
+_LEAST_FREE_BYTES = 2**26
+"""On the disk of the audit file: a message has about 2 KB."""
 
 _UNREACHABLE = "check host, port, user, security group; where it is not trusted, DB_TLS_CA"
 
@@ -41,7 +52,7 @@ class Finding:
 
 def check_all(settings: Settings) -> list[Finding]:
     """All findings, in the order in which an operator would look for a cause."""
-    findings = [*_settings(settings), *_cache(settings), _identity(settings)]
+    findings = [*_settings(settings), *_cache(settings), _audit(settings), *_traces(), _identity(settings)]
     try:
         database = Database(find_index(settings), find_trust(settings), pool_size=1)
     except SettingsError as error:
@@ -107,6 +118,48 @@ def _cache(settings: Settings) -> Iterator[Finding]:
         yield Finding("cache", WARNING, told, "a larger disk, or a smaller CACHE_MAX_BYTES")
     else:
         yield Finding("cache", OK, f"writable, {free} bytes free")
+
+
+def _audit(settings: Settings) -> Finding:
+    """Without `refuse` the service goes on when it cannot audit, which it does not where the settings are wrong."""
+    try:
+        sink = find_sink(settings)
+    except SettingsError as error:
+        return Finding("audit", ERROR, str(error), "correct the setting")
+    if sink is None:
+        return Finding("audit", OK, "AUDIT is none: nobody can tell later who saw what")
+    where = str({"file": settings.audit_file, "syslog": settings.audit_syslog}.get(settings.audit, settings.audit))
+    try:
+        sink.reach()
+    except OSError as error:
+        lasting = settings.audit == "file" or settings.audit_failure == AUDIT_REFUSE
+        told = f"{where} cannot be written to: {_reason(error)}"
+        return Finding("audit", ERROR if lasting else WARNING, told, _AUDIT_ADVICE[settings.audit])
+    if settings.audit == "file" and settings.audit_file:
+        free = shutil.disk_usage(settings.audit_file.parent).free
+        if free < _LEAST_FREE_BYTES:
+            return Finding("audit", WARNING, f"{where}: {free} bytes are free", "make room, or rotate the file")
+    return Finding("audit", OK, f"{where} can be written to")
+
+
+def _reason(error: OSError) -> str:
+    """In words, of TLS as well."""
+    told = (getattr(error, "verify_message", None), getattr(error, "reason", None), error.strerror)
+    return next((str(text) for text in told if text), type(error).__name__)
+
+
+def _traces() -> Iterator[Finding]:
+    """Nothing where none are asked for."""
+    try:
+        tracing = find_tracing(os.environ)
+    except SettingsError as error:
+        yield Finding("traces", ERROR, str(error), "correct the variable")
+        return
+    if tracing and tracing.is_taken():
+        yield Finding("traces", OK, "the collector takes them")
+    elif tracing:
+        advice = "start the collector, and let the service reach it; check OTEL_EXPORTER_OTLP_ENDPOINT and _HEADERS"
+        yield Finding("traces", WARNING, "the collector does not take them: they are lost", advice)
 
 
 def _identity(settings: Settings) -> Finding:

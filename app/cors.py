@@ -20,10 +20,6 @@ _MAX_AGE_SECONDS = 7200  # what browsers cap it at
 def add_cors(app: Flask, origins: Sequence[str]) -> None:
     """Answer preflights, and mark answers for the allowed origins: `*` for all, `loopback` for this machine's pages."""
 
-    def allowed(origin: str) -> bool:
-        here = LOOPBACK in origins and urlsplit(origin).hostname in _LOOPBACK_HOSTS
-        return here or "*" in origins or origin in origins
-
     @app.before_request
     def preflight() -> Response | None:
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
@@ -32,16 +28,34 @@ def add_cors(app: Flask, origins: Sequence[str]) -> None:
 
     @app.after_request
     def mark(response: Response) -> Response:
-        origin = request.headers.get("Origin")
+        marks = cors_headers(origins, request.headers.get("Origin"))
         varies(response, "Origin")
-        if origin is None or not allowed(origin):
+        if not marks:
             return response
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Expose-Headers"] = _EXPOSED
-        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        response.headers.update(marks)
         if response.status_code == 204 and request.method == "OPTIONS":
             wanted = request.headers.get("Access-Control-Request-Headers")
             response.headers["Access-Control-Allow-Methods"] = _METHODS
             response.headers["Access-Control-Allow-Headers"] = wanted or "accept, authorization, range"
             response.headers["Access-Control-Max-Age"] = str(_MAX_AGE_SECONDS)
         return response
+
+
+def cors_headers(origins: Sequence[str], origin: str | None) -> dict[str, str]:
+    """What lets a page of this origin read an answer; nothing where it is not allowed to."""
+    if origin is None or not _allowed(origins, origin):
+        return {}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Expose-Headers": _EXPOSED,
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    }
+
+
+def _allowed(origins: Sequence[str], origin: str) -> bool:
+    if "*" in origins or origin in origins:
+        return True
+    try:
+        return LOOPBACK in origins and urlsplit(origin).hostname in _LOOPBACK_HOSTS
+    except ValueError:  # no URL
+        return False

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
@@ -47,6 +47,9 @@ from qido.image_sets import Archive
 from wado.locate import Locator
 from wado.representation import FileChoice
 
+if TYPE_CHECKING:
+    from app.spans import Spans
+
 log = logging.getLogger(__name__)
 
 PREFIX = f"/{ae_titles.DEFAULT}"
@@ -61,11 +64,12 @@ def create_app(
     counts: ProcessCounts | None = None,
     trail: Trail | None = None,
     rate: Rate | None = None,
+    spans: "Spans | None" = None,
 ) -> Flask:
     """The service below `/aetitle`, and below the roots of all other AE titles.
 
     `tally` and `counts` are what this process counts in, `trail` is where it audits, `rate` bounds what a client
-    asks; at `warmer_path` the warmer listens.
+    asks, `spans` is where requests are traced; at `warmer_path` the warmer listens.
     """
     cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
     image_sets = ImageSets(fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds)
@@ -103,6 +107,8 @@ def create_app(
     app.url_map.merge_slashes = False
     app.wsgi_app = believe(with_pieces_read(app.wsgi_app), settings.trusted_proxy)  # type: ignore[method-assign, assignment]
     add_access_log(app, counts)
+    if spans:
+        spans.add_to(app)
     app.before_request(_ranges_are_for_get)
     add_security_headers(app, settings.public_url)
     add_cors(app, settings.cors_origins)

@@ -9,7 +9,7 @@ _ALWAYS = {
     "Referrer-Policy": "no-referrer",  # URLs hold UIDs, searches, and tokens of share links
 }
 
-_POLICY = ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+POLICY = ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 _WITHOUT_POLICY = "application/pdf"  # what a browser shows it with is a page of its own, with styles and scripts
 
 _YEAR_SECONDS = 31_536_000
@@ -23,8 +23,8 @@ def add_security_headers(app: Flask, public_url: str | None) -> None:
     def mark(response: Response) -> Response:
         own = {name for name, _ in response.headers}
         response.headers.extend([pair for pair in headers.items() if pair[0] not in own])
-        if _POLICY[0] not in own and response.mimetype != _WITHOUT_POLICY:
-            response.headers.add(*_POLICY)
+        if POLICY[0] not in own and response.mimetype != _WITHOUT_POLICY:
+            response.headers.add(*POLICY)
         return response
 
 

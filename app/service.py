@@ -5,9 +5,11 @@ import logging
 import os
 import resource
 import socket
+import time
 from dataclasses import dataclass, field
 from functools import partial
 
+from flask import Flask
 from sqlalchemy.exc import ArgumentError
 
 from ahi.cache import Cache
@@ -18,15 +20,18 @@ from ahi.fetcher import serve as serve_fetcher
 from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
 from ahi.store import Frames, ImageSets
 from app import metrics, web
+from app.access_log import hide
 from app.audit.configure import FLUSH_SECONDS, announce, check_audit, open_trail
 from app.audit.event import Kind
 from app.auth.configure import open_gate
 from app.connections import Share
 from app.factory import create_app
 from app.rate import Rate
-from app.request_counts import RequestCounts
+from app.refusals import Manner
+from app.request_counts import ProcessCounts, RequestCounts
 from app.settings import NotNowError, Settings, SettingsError
 from app.supervisor import Child, Supervisor
+from app.tracing import Tracing, find_tracing
 from app.warmer import Warmer
 from app.warmer import serve as serve_warmer
 from db.engine import Database
@@ -114,6 +119,7 @@ class Shared:
     counters: Counters
     requests: RequestCounts
     rate: Rate | None
+    tracing: Tracing | None
     index_outage: Outage = field(default_factory=lambda: Outage("index"))
     ahi_outage: Outage = field(default_factory=lambda: Outage("AHI"))
 
@@ -123,7 +129,8 @@ class Shared:
         fetchers, web_places = settings.frame_fetchers, 2 * settings.web_processes
         counters = Counters(fetchers + 1 + web_places)
         rate = Rate(settings.rate_limit, settings.rate_limit_burst) if settings.rate_limit else None
-        return cls(listening, FetcherSockets(fetchers + 1), counters, RequestCounts(web_places), rate)
+        requests, tracing = RequestCounts(web_places), find_tracing(os.environ)
+        return cls(listening, FetcherSockets(fetchers + 1), counters, requests, rate, tracing)
 
     @property
     def warmer_path(self) -> str:
@@ -195,11 +202,21 @@ def _web(number: int, place: int, settings: Settings, index: Login, shared: Shar
         database, counts = _database(settings, index, shared, tally), shared.requests.of_process(place)
         trail = open_trail(settings, database)
         fetchers = Fetchers(shared.fetcher_paths)
-        app = create_app(settings, database, fetchers, tally, shared.warmer_path, counts, trail, shared.rate)
-        share = Share(tally, settings.web_processes)
-        web.serve(app, shared.listening, threads=settings.web_threads, limits=_limits(settings), share=share)
+        spans = shared.tracing.open(database) if shared.tracing else None
+        app = create_app(settings, database, fetchers, tally, shared.warmer_path, counts, trail, shared.rate, spans)
+        web.serve(
+            app,
+            shared.listening,
+            threads=settings.web_threads,
+            limits=_limits(settings),
+            manner=_manner(settings, app, counts),
+            share=Share(tally, settings.web_processes),
+        )
+        give_up = time.monotonic() + FLUSH_SECONDS
         if trail:
             trail.close(FLUSH_SECONDS)
+        if spans:
+            spans.close(give_up - time.monotonic())
 
     return Child(f"web{number}", run, drains_seconds=web.DRAIN_SECONDS + FLUSH_SECONDS + 1)
 
@@ -212,6 +229,11 @@ def _limits(settings: Settings) -> web.Limits:
         deadline_seconds=settings.response_deadline_seconds,
         trusted=settings.trusted_proxy,
     )
+
+
+def _manner(settings: Settings, app: Flask, counts: ProcessCounts) -> Manner:
+    origins, trusted = settings.cors_origins, settings.trusted_proxy
+    return Manner(settings.public_url, origins, trusted, partial(hide, app), counts)
 
 
 def _warmer(settings: Settings, index: Login, shared: Shared) -> Child:

@@ -20,7 +20,8 @@ from ahi.counters import Tally
 from app.channel import Channel
 from app.connections import Connections, Share
 from app.crew import Crew
-from app.forwarded import Network, client_of
+from app.forwarded import Network
+from app.refusals import Manner, client_of_request
 from app.sending import with_pieces_sent
 from app.turns import Bounds
 
@@ -53,9 +54,13 @@ def serve(
     *,
     threads: int,
     limits: Limits | None = None,
+    manner: Manner | None = None,
     share: Share | None = None,
 ) -> None:
-    """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most; leave on SIGHUP."""
+    """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most; leave on SIGHUP.
+
+    `manner` is how those are refused that do not reach the application.
+    """
     said: SimpleQueue[int] = SimpleQueue()  # what the thread of the signals is to know
     for number in _SIGNALS:
         signal.signal(number, lambda number, _frame: said.put(number))
@@ -63,6 +68,7 @@ def serve(
     limits, share = limits or Limits(), share or Share(Tally.alone())
     crew = _crew(threads, limits)
     server = _server(app, listening, threads, limits, crew)
+    server.channel_class.manner = manner or Manner()
     connections = Connections(server, crew, limits.patience_seconds / 2, share)
     crew.start(connections)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # SIGHUP may have come already
@@ -102,12 +108,7 @@ def _crew(threads: int, limits: Limits) -> Crew:
     """Threads of which one client has three quarters at most, so that one is left for others where there are two."""
 
     def client(channel: Any) -> str:
-        peer: str = channel.addr[0]
-        if not limits.trusted:
-            return peer
-        headers = channel.requests[0].headers
-        said = {f"HTTP_{name}": headers[name] for name in headers if "FORWARDED" in name}
-        return client_of({"REMOTE_ADDR": peer, "wsgi.url_scheme": "http", **said}, limits.trusted)
+        return client_of_request(channel, limits.trusted)
 
     return Crew(threads, Bounds(max(1, threads * 3 // 4), limits.of_client, limits.of_all), client)
 

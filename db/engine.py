@@ -19,7 +19,7 @@ from db.login import Login
 from db.tls import Tls
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from dicomweb.outage import Outage
-from dicomweb.timing import measured
+from dicomweb.timing import describe, measured
 from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
@@ -141,6 +141,14 @@ class Database:
 
         event.listen(self._engine, "checkout", taken)
         event.listen(self._engine, "checkin", given_back)
+
+    def describe_statements(self) -> None:
+        """Have the time of a request told with the text of each statement, in which values are placeholders."""
+
+        def begin(_connection: Any, _cursor: Any, statement: str, *_values: Any) -> None:
+            describe(statement)
+
+        event.listen(self._engine, "before_cursor_execute", begin)
 
     def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All rows of a statement with these parameters.

@@ -28,6 +28,7 @@ ONLY = {  # library: the folders and files that may know it
     "boto3": ("ahi", "datastore", "db/secret.py"),
     "botocore": ("ahi", "datastore", "db/secret.py"),
     "sqlalchemy": ("db", "qido/plan*.py", "datastore/index*.py", "app/service.py"),  # the last: a URL, no SQL
+    "opentelemetry": ("app/spans.py",),
     "backports": ("dicomweb/encoding.py",),
     "pymysql": (),  # SQLAlchemy loads it by name
     "psycopg": (),
@@ -86,6 +87,7 @@ DISTRIBUTION = {
     "backports": "backports.zstd",
     "jwt": "pyjwt",
     "openjpeg": "pylibjpeg-openjpeg",
+    "opentelemetry": "opentelemetry-api",
     "prometheus_client": "prometheus-client",
     "rle": "pylibjpeg-rle",
 }
@@ -93,6 +95,8 @@ LOADED_BY_NAME = {
     "pymysql",
     "psycopg",
     "cryptography",
+    "opentelemetry-exporter-otlp-proto-http",  # parts of the one package `opentelemetry`
+    "opentelemetry-sdk",
     "pydicom-data",
     "pylibjpeg",
     "pylibjpeg-libjpeg",

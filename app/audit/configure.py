@@ -30,12 +30,17 @@ _SYSLOG_PORTS = {"tls": 6514, "udp": 514}
 
 def check_audit(settings: Settings) -> None:
     """SettingsError where the settings of the audit cannot work, whoever listens."""
-    _sink(settings)
+    sink = find_sink(settings)
+    if isinstance(sink, FileSink):
+        try:
+            sink.reach()
+        except OSError as error:
+            raise SettingsError(f"AUDIT_FILE {settings.audit_file}: {error.strerror}") from error
 
 
 def open_trail(settings: Settings, database: Database) -> Trail | None:
     """The trail of one process, None where nothing is audited; the index tells whose the studies are."""
-    sink = _sink(settings)
+    sink = find_sink(settings)
     if sink is None:
         return None
     patient_id, encode = _patient_ids(database), _encoder(settings)
@@ -49,7 +54,7 @@ def open_trail(settings: Settings, database: Database) -> Trail | None:
 def announce(settings: Settings, kind: Kind) -> None:
     """Audit that the service starts or stops, and wait for that; the log says so where it cannot be."""
     try:
-        if sink := _sink(settings):
+        if sink := find_sink(settings):
             with closing(sink):
                 sink.write(_encoder(settings)(Event(kind), None))
     except (OSError, SettingsError) as error:
@@ -79,17 +84,13 @@ def _patient_ids(database: Database) -> Callable[[Event], str | None]:
     return patient_id
 
 
-def _sink(settings: Settings) -> Sink | None:
+def find_sink(settings: Settings) -> Sink | None:
+    """Where messages go, None where nothing is audited; SettingsError where that is not said."""
     return _SINKS[settings.audit](settings)
 
 
 def _file(settings: Settings) -> Sink:
-    path = _needed(settings.audit_file, "AUDIT_FILE", "AUDIT=file")
-    try:
-        with path.open("ab"):
-            return FileSink(path)
-    except OSError as error:
-        raise SettingsError(f"AUDIT_FILE {path}: {error.strerror}") from error
+    return FileSink(_needed(settings.audit_file, "AUDIT_FILE", "AUDIT=file"))
 
 
 def _syslog(settings: Settings) -> Sink:

@@ -1,13 +1,16 @@
 """Where audit messages go. `write` has handed the message over when it returns, and raises OSError where it cannot."""
 
+import errno
 import os
 import socket
 import ssl
+import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 _SECONDS = 3.0  # for a connection, and for each message
+_REFUSED_WITHIN_SECONDS = 0.5
 _PRIORITY = 10 * 8 + 5  # facility security/authorization, severity notice (RFC 5424 Section 6.2.1)
 _APP_NAME = "ahi-dicomweb-proxy"
 _MESSAGE_ID = "DICOM+RFC3881"  # PS3.15 Section A.6.2
@@ -19,6 +22,9 @@ class Sink(Protocol):
 
     def write(self, message: bytes) -> None:
         """Hand one message over; OSError if that cannot be."""
+
+    def reach(self) -> None:
+        """Nothing if a message could be handed over, as far as that shows without one; else OSError."""
 
     def close(self) -> None:
         """Let go of what is open; the next message opens it again."""
@@ -43,6 +49,14 @@ class FileSink:
         if self._torn:
             raise OSError("the disk of the audit file is full")
 
+    def reach(self) -> None:
+        """The file can be written to, or else its folder; it is not made, since whoever asks may be another user."""
+        try:
+            os.close(os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
+        except FileNotFoundError:
+            with tempfile.TemporaryFile(dir=self._path.parent):
+                pass
+
     def close(self) -> None:
         """Close the file."""
         if self._file >= 0:
@@ -65,6 +79,9 @@ class StandardOutput:
         while rest:
             rest = rest[os.write(1, rest) :]
 
+    def reach(self) -> None:
+        """It is always there."""
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -77,9 +94,16 @@ class SyslogUdp:
 
     def write(self, message: bytes) -> None:
         """Send it; OSError where the name is not known or the message longer than a datagram."""
-        family, kind, *_, address = socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)[0]
+        family, kind, *_, address = self._found()
         with socket.socket(family, kind) as end:
             end.sendto(syslog(message), address)
+
+    def reach(self) -> None:
+        """The name is known; nobody tells whether somebody listens."""
+        self._found()
+
+    def _found(self) -> Any:
+        return socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)[0]
 
     def close(self) -> None:
         """Nothing is held."""
@@ -112,6 +136,18 @@ class SyslogTls:
         except OSError:
             self.close()
             raise
+
+    def reach(self) -> None:
+        """The receiver is there, trusted, and lets us in: in TLS 1.3 it says no after the handshake."""
+        connection = self._connect()
+        try:
+            connection.settimeout(_REFUSED_WITHIN_SECONDS)
+            if not connection.recv(1):
+                raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        except TimeoutError:
+            pass  # it has nothing against us
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """Close the connection."""

@@ -16,6 +16,7 @@ from ahi.counters import Count, Tally
 from ahi.image_set import ImageSetKey
 from datastore.faults import Faults, parse_faults
 from dicomweb.errors import NotFound, ProxyError, UpstreamBusy, UpstreamFailed
+from dicomweb.timing import Part, start_timing
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served
 from tests.servers import free_port
@@ -131,6 +132,29 @@ def test_the_service_of_aws_is_asked_under_its_runtime_host(monkeypatch: pytest.
         client.image_set(KEY)
     client.close()
     assert asked[0].startswith("https://runtime-medical-imaging.eu-west-1.amazonaws.com/datastore/")
+
+
+def test_a_call_passes_the_trace_on_that_it_is_part_of(client: AhiClient) -> None:
+    sent: list[AWSPreparedRequest] = []
+    client._client.meta.events.register("before-send.medical-imaging", lambda request, **_: sent.append(request))
+    timing = start_timing()
+    client.image_set(KEY)
+    timing.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    client.image_set(KEY)
+    start_timing()
+    assert [request.headers.get("traceparent") for request in sent] == [None, timing.traceparent.encode()]
+
+
+def test_what_a_call_took_is_told_with_each_attempt(client: AhiClient, faults: Faults) -> None:
+    faults.replace(parse_faults("GetImageFrame:429:x1"))
+    timing, parts = start_timing(), list[Part]()
+    timing.tell = parts.append
+    client.image_frame(KEY, FRAME)
+    start_timing()
+    assert [(part.name, part.what, part.error) for part in parts] == [
+        ("ahi", "GetImageFrame", "ThrottlingException"),
+        ("ahi", "GetImageFrame", ""),
+    ]
 
 
 def test_calls_are_counted_and_what_was_wrong_with_them(client: AhiClient, faults: Faults, tally: Tally) -> None:

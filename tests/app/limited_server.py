@@ -1,6 +1,7 @@
-"""A web process with limits, as a program: `/endless` has no end, `/sleep` takes a second, all else is short.
+"""A web process with limits, as a program: `/endless` has no end, `/sleep` takes a second, `/counts` tells how many
+requests were refused, by status, `/broken` fails, all else is short.
 
-It prints its port. The limits are a JSON object on the command line.
+It prints its port, and logs JSON. The limits are a JSON object on the command line.
 """
 
 import json
@@ -13,7 +14,13 @@ from typing import Any
 
 from app import web
 from app.forwarded import parse_networks
+from app.logs import start_logging
+from app.refusals import Manner
+from app.request_counts import RequestCounts
 from dicomweb.waiting import waiting
+
+COUNTS = RequestCounts(1)
+VIEWER = "https://viewer.example.org"
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
@@ -25,8 +32,11 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     if path == "/endless":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return repeat(b"x" * 65_536)
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
-    return iter([b"OK"])
+    if path == "/broken":
+        raise RuntimeError
+    body = json.dumps(COUNTS.totals()[0].by_status).encode() if path == "/counts" else b"OK"
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return iter([body])
 
 
 if __name__ == "__main__":
@@ -34,5 +44,8 @@ if __name__ == "__main__":
     listening.setblocking(False)
     sys.stdout.write(f"{listening.getsockname()[1]}\n")
     sys.stdout.flush()
-    limits = web.Limits(**json.loads(sys.argv[1]), trusted=parse_networks("127.0.0.1"))
-    web.serve(application, listening, threads=4, limits=limits)
+    start_logging("INFO", "json")
+    proxies = parse_networks("127.0.0.1")
+    manner = Manner("https://dicom.example.org", (VIEWER,), proxies, counts=COUNTS.of_process(0))
+    limits = web.Limits(**json.loads(sys.argv[1]), trusted=proxies)
+    web.serve(application, listening, threads=4, limits=limits, manner=manner)

@@ -15,9 +15,11 @@ from app.check import ERROR, OK, WARNING, Finding, check_all, describe, failed
 from app.settings import Settings
 from db.indexes import WANTED
 from db.schema import frame, imageset, instance, issuer, patient, series, study
+from tests.app.audit.receiver import new_certificate, receiving
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served
 from tests.servers import MariaDb, Sqlite, engine_of
+from tests.service.collector import collecting
 
 
 def fill(url: str) -> None:
@@ -81,8 +83,8 @@ def test_what_is_well_and_what_is_not(index_url: str, tmp_path: Path) -> None:
     assert not failed(findings), findings
     grants = OK if index_url.startswith("sqlite") else WARNING
     assert levels(findings) == {
-        "settings": OK, "cache": OK, "identity": OK, "database": OK, "database TLS": OK, "database grants": grants,
-        "schema": OK,
+        "settings": OK, "cache": OK, "audit": OK, "identity": OK, "database": OK, "database TLS": OK,
+        "database grants": grants, "schema": OK,
         "index": WARNING, "AHI": OK, "clock": OK, "data store": OK, "GetImageSetMetadata": OK, "GetImageFrame": OK,
         "image sets": WARNING,
     }  # fmt: skip
@@ -159,6 +161,83 @@ def test_who_the_service_is_to_aws(sqlite: Sqlite, tmp_path: Path, monkeypatch: 
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     assert (identity().level, "NoCredentialsError" in identity().told) == (ERROR, True)
+
+
+def audit(tmp_path: Path, **settings: object) -> Finding:
+    """What is found of the audit; nothing else is there."""
+    found = check_all(settings_of("mysql+pymysql://reader:x@127.0.0.1:9/index", tmp_path, **settings))
+    (one,) = [finding for finding in found if finding.what == "audit"]
+    assert (one.level == OK) == (not one.advice)
+    return one
+
+
+@pytest.mark.parametrize(
+    ("path", "level", "told"),
+    [
+        ("new", OK, "can be written to"),
+        ("old", OK, "can be written to"),
+        ("none/audit", ERROR, "cannot be written to: No such file or directory"),
+        ("folder", ERROR, "cannot be written to: Is a directory"),
+        ("old/audit", ERROR, "cannot be written to: Not a directory"),
+        ("/proc/audit", ERROR, "cannot be written to: No such file or directory"),  # where nobody can make files
+    ],
+)
+def test_the_audit_file_is_looked_at_and_left_alone(tmp_path: Path, path: str, level: str, told: str) -> None:
+    (tmp_path / "old").write_bytes(b"message\n")
+    (tmp_path / "folder").mkdir()
+    found = audit(tmp_path, audit="file", audit_file=tmp_path / path)
+    assert (found.level, found.told) == (level, f"{tmp_path / path} {told}")
+    assert not (tmp_path / "new").exists()
+    assert (tmp_path / "old").read_bytes() == b"message\n"
+
+
+def test_little_room_for_the_audit_file_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.check._LEAST_FREE_BYTES", 2**63)
+    found = audit(tmp_path, audit="file", audit_file=tmp_path / "audit")
+    assert (found.level, "bytes are free" in found.told) == (WARNING, True)
+
+
+def test_the_receiver_of_the_audit_is_reached_and_told_nothing(tmp_path: Path) -> None:
+    own, client = new_certificate(tmp_path, "receiver"), new_certificate(tmp_path, "client")
+    with receiving(own, client) as receiver:
+        known = {"audit": "syslog", "audit_syslog": f"tls://127.0.0.1:{receiver.port}"}
+        untrusted = audit(tmp_path, **known)
+        unknown = audit(tmp_path, **known, audit_syslog_ca=own.certificate)
+        shown = {"audit_syslog_cert": client.certificate, "audit_syslog_key": client.key}
+        well = audit(tmp_path, **known, audit_syslog_ca=own.certificate, **shown)
+        received = list(receiver.received)
+    away = audit(tmp_path, **known, audit_syslog_ca=own.certificate, **shown)
+    needed = audit(tmp_path, **known, audit_syslog_ca=own.certificate, **shown, audit_failure="refuse")
+    assert [one.level for one in (untrusted, unknown, well, away, needed)] == [WARNING, WARNING, OK, WARNING, ERROR]
+    assert "self-signed certificate" in untrusted.told
+    assert "CERTIFICATE_REQUIRED" in unknown.told
+    assert away.told.endswith("cannot be written to: Connection refused")
+    assert "AUDIT_SYSLOG_CA" in untrusted.advice and "AUDIT_SYSLOG_CERT" in unknown.advice
+    assert not received
+
+
+def test_an_audit_that_is_not_said_where_to_is_an_error(tmp_path: Path) -> None:
+    assert audit(tmp_path, audit="file").level == ERROR
+    assert audit(tmp_path, audit="syslog", audit_syslog="udp://no-such-host.invalid").level == WARNING
+    assert audit(tmp_path, audit="stdout").told == "stdout can be written to"
+
+
+def test_the_collector_of_traces_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def traces() -> list[Finding]:
+        found = check_all(settings_of("mysql+pymysql://reader:x@127.0.0.1:9/index", tmp_path))
+        return [finding for finding in found if finding.what == "traces"]
+
+    assert not traces()
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.port}")
+        assert [one.level for one in traces()] == [OK]
+        collector.status = 401
+        (refused,) = traces()
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "paper")
+    (wrong,) = traces()
+    assert (refused.level, "OTEL_EXPORTER_OTLP_ENDPOINT" in refused.advice) == (WARNING, True)
+    assert (wrong.level, wrong.told) == (ERROR, "OTEL_TRACES_EXPORTER is neither otlp nor none")
+    assert not collector.spans
 
 
 @pytest.mark.usefixtures("ahi")

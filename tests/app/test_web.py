@@ -18,9 +18,15 @@ LIMITS = {"of_client": 6, "of_all": 12, "patience_seconds": 1.0, "deadline_secon
 
 
 @pytest.fixture(scope="module")
-def port() -> Iterator[int]:
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("limited") / "log"
+
+
+@pytest.fixture(scope="module")
+def port(log: Path) -> Iterator[int]:
     command = [sys.executable, "-m", "tests.app.limited_server", json.dumps(LIMITS)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with log.open("wb") as errors:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors)
     assert process.stdout
     yield int(process.stdout.readline())
     process.terminate()
@@ -50,7 +56,7 @@ def answer(connection: socket.socket) -> tuple[int, bytes]:
     length = re.search(rb"(?i)content-length: (\d+)", head)
     while length and len(body) < int(length[1]):
         body += _more(connection)
-    return int(head.split()[1]), head + body
+    return int(head.split()[1]), head + b"\r\n\r\n" + body
 
 
 def _more(connection: socket.socket) -> bytes:
@@ -168,3 +174,92 @@ def test_too_many_requests_of_all_are_refused(port: int) -> None:
     assert len(refused) >= 60
     assert all(b"Retry-After: 5" in text for text in refused)
     assert status(port, "/", "192.0.2.6") == 200
+
+
+VIEWER_HEADERS = (
+    b"Host: x\r\nOrigin: https://viewer.example.org\r\nX-Forwarded-For: 192.0.2.77\r\nX-Request-ID: mine\r\n"
+)
+LONG = b"x" * 40_000
+REFUSED = [
+    pytest.param(b"GET /aetitle/x HTTP/1.1\r\n" + VIEWER_HEADERS + b"No colon\r\n\r\n", 400, None, id="ill-formed"),
+    pytest.param(b"GET /slow HTTP/1.1\r\n" + VIEWER_HEADERS, 408, None, id="without an end"),
+    pytest.param(
+        b"POST /slow HTTP/1.1\r\n" + VIEWER_HEADERS + b"Content-Length: 9\r\n\r\nx", 408, "POST", id="half a body"
+    ),
+    pytest.param(
+        b"POST /big HTTP/1.1\r\n" + VIEWER_HEADERS + b"Content-Length: 9999999\r\n\r\n", 413, "POST", id="long body"
+    ),
+    pytest.param(b"GET /" + LONG, 414, None, id="long URL"),
+    pytest.param(b"GET / HTTP/1.1\r\n" + VIEWER_HEADERS + b"X: " + LONG, 431, None, id="long headers"),
+    pytest.param(b"GET /broken HTTP/1.1\r\n" + VIEWER_HEADERS + b"\r\n", 500, None, id="a mistake of ours"),
+    pytest.param(
+        b"POST /odd HTTP/1.1\r\n" + VIEWER_HEADERS + b"Transfer-Encoding: odd\r\n\r\n", 501, "POST", id="coding"
+    ),
+]
+
+
+def headers_of(text: bytes) -> dict[str, str]:
+    lines = text.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+    return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+
+
+def counted(port: int) -> dict[str, int]:
+    with connected(port) as connection:
+        connection.sendall(request("/counts", "192.0.2.78"))
+        found: dict[str, int] = json.loads(answer(connection)[1].partition(b"\r\n\r\n")[2])
+        return found
+
+
+@pytest.mark.parametrize(("asked", "expected", "method"), REFUSED)
+def test_a_refusal_is_an_answer_like_others(
+    port: int, log: Path, asked: bytes, expected: int, method: str | None
+) -> None:
+    before, known = counted(port), len(log.read_text().splitlines())
+    with connected(port) as connection:
+        connection.sendall(asked)
+        found, text = answer(connection)
+        assert is_closed(connection)
+    headers, document = headers_of(text), json.loads(text.partition(b"\r\n\r\n")[2])
+    assert (found, document["status"]) == (expected, expected)
+    assert headers["content-type"] == "application/problem+json"
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["strict-transport-security"].startswith("max-age=")
+    assert "X-Request-ID" in headers["access-control-expose-headers"]
+    assert headers["server-timing"].startswith("total;dur=")
+    assert headers["vary"] == "Origin"
+    assert headers["access-control-allow-origin"] == "https://viewer.example.org"
+    told = counted(port)
+    assert told[str(expected)] == before.get(str(expected), 0) + 1
+    lines = [json.loads(line) for line in log.read_text().splitlines()[known:]]
+    (line,) = [line for line in lines if line["logger"] == "access"]
+    assert (line["method"], line["status"], line["bytes"]) == (method, expected, len(json.dumps(document)))
+    assert line["request"] == headers["x-request-id"]
+    assert line["path"] == ("***" if method else None)
+    assert line["ms"] >= (900 if expected == 408 else 0)
+
+
+def test_a_refused_head_has_no_body(port: int) -> None:
+    with connected(port) as connection:
+        connection.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: odd\r\n\r\n")
+        received = b""
+        while more := connection.recv(65_536):
+            received += more
+    assert received.startswith(b"HTTP/1.1 501") and received.endswith(b"\r\n\r\n")
+
+
+def test_a_page_of_another_origin_does_not_read_refusals(port: int) -> None:
+    with connected(port) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nOrigin: https://evil.example.org\r\nTransfer-Encoding: odd\r\n\r\n")
+        found, text = answer(connection)
+    assert found == 501
+    assert "access-control-allow-origin" not in headers_of(text)
+
+
+def test_too_many_requests_are_counted_and_logged(port: int, log: Path) -> None:
+    before = counted(port)
+    together(port, ["192.0.2.79"] * 9)
+    assert counted(port)["429"] == before.get("429", 0) + 3
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    refused = [line for line in lines if line.get("from") == "192.0.2.79" and line["status"] == 429]
+    assert [(line["method"], line["path"]) for line in refused] == [("GET", "***")] * 3

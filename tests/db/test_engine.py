@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from db.engine import Database
 from db.schema import issuer
 from dicomweb.errors import ProxyError, UpstreamBusy, UpstreamFailed
+from dicomweb.timing import Part, start_timing
 from tests.servers import MariaDb, PostgreSql, Sqlite, engine_of, free_port
 
 SECRET_VALUE = "ROE^RICHARD"  # noqa: S105 - a patient, who must not be in a log
@@ -221,3 +222,15 @@ def test_connections_in_use_are_told(sqlite: Sqlite) -> None:
     database.ping()
     assert told == [1, -1, 1, -1]
     database.close()
+
+
+def test_a_statement_is_described_without_its_values(url: str, open_database: OpenDatabase) -> None:
+    database, told = open_database(url), list[Part]()
+    database.describe_statements()
+    start_timing().tell = told.append
+    wanted = (issuer.c.issuerofpatientid == SECRET_VALUE) | issuer.c.description.in_([SECRET_VALUE, "Y"])
+    database.rows(select(issuer.c.issuer_pkey).where(wanted).limit(4711))
+    start_timing()
+    (part,) = told
+    assert (part.name, part.what.split()[0], "issuer" in part.what) == ("db", "SELECT", True)
+    assert SECRET_VALUE not in part.what and "4711" not in part.what

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.files import ROOT, UNIT
+from app.check import _AUDIT_ADVICE
+from tests.deploy.files import ENVIRONMENT_FILE, ROOT, UNIT
 from tests.service.process import Service
 
 EXPOSURE_AT_MOST = 15  # tenths of 10, which is a unit without any protection
@@ -36,8 +37,15 @@ def test_the_command_for_operators_runs_as_the_service_does() -> None:
     given = dict(word.removeprefix("--property=").split("=", 1) for word in words if word.startswith("--property="))
     assert given.pop("User") == UNIT.stem  # what systemd calls a dynamic user without a name
     assert given == {name: unit[name] for name in given}
-    assert {"CacheDirectory", "DynamicUser", "Environment", "EnvironmentFile", "WorkingDirectory"} <= given.keys()
+    shared = {"CacheDirectory", "LogsDirectory", "DynamicUser", "Environment", "EnvironmentFile", "WorkingDirectory"}
+    assert shared <= given.keys()
     assert words[-3:] == [*unit["ExecStart"].split(), "$@"]
+
+
+def test_the_audit_file_is_in_the_folder_that_the_unit_makes() -> None:
+    (name,) = re.findall(r"^LogsDirectory=(.+)$", UNIT.read_text(), flags=re.MULTILINE)
+    assert f"#AUDIT_FILE=/var/log/{name}/" in ENVIRONMENT_FILE.read_text()
+    assert f"/var/log/{name}" in _AUDIT_ADVICE["file"]
 
 
 @pytest.mark.parametrize("abstract", [False, True])

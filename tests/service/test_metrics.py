@@ -21,8 +21,15 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def measured(datastore_root: Path, tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Service]:
-    environment = {"DATASTORE_ROOT": str(datastore_root), "WEB_PROCESSES": "2", "METRICS_PORT": str(port)}
-    service = Service(tmp_path_factory.mktemp("measured"), {**environment, "FRAME_FETCHERS": "2"})
+    environment = {
+        "DATASTORE_ROOT": str(datastore_root),
+        "WEB_PROCESSES": "2",
+        "FRAME_FETCHERS": "2",
+        "METRICS_PORT": str(port),
+        "CORS_ORIGINS": "https://viewer.example.org",
+        "PUBLIC_URL": "https://dicom.example.org",
+    }
+    service = Service(tmp_path_factory.mktemp("measured"), environment)
     yield service
     assert service.stop() == 0
 
@@ -68,6 +75,20 @@ def test_what_fetchers_do_is_in_it(measured: Service, port: int, samples: dict[s
     assert of(found, "jobs_done_total") >= 1
     assert (of(found, "jobs_queued"), of(found, "index_connections_in_use")) == (0, 0)
     assert of(found, "index_connections_max") == 2 * 8 + 1
+
+
+def test_what_the_server_refuses_by_itself_is_counted_logged_and_marked(measured: Service, port: int) -> None:
+    before = told(port)
+    sent = {"Origin": "https://viewer.example.org", "Content-Length": str(2**21), "X-Request-ID": "too-long"}
+    found = requests.post(f"{measured.root}/prefetch?PatientID=PAT-4711", headers=sent, timeout=10)
+    after, refused = told(port), {"resource": "other", "status": "413"}
+    assert found.status_code == 413
+    assert of(after, "requests_total", **refused) == of(before, "requests_total", **refused) + 1
+    assert found.headers["Access-Control-Allow-Origin"] == "https://viewer.example.org"
+    assert found.headers["Strict-Transport-Security"]
+    (line,) = [line for line in measured.log.splitlines() if "request=too-long" in line]
+    assert "method=POST path=/aetitle/prefetch status=413" in line
+    assert "PAT-4711" not in measured.log
 
 
 def test_the_service_itself_does_not_tell(measured: Service) -> None:

@@ -23,6 +23,7 @@ __all__ = ["ahi", "secret_arn"]  # fixtures
 
 CODE = "/opt/ahi-dicomweb-proxy"
 SETTINGS = "/etc/ahi-dicomweb-proxy.env"
+AUDIT_FILE = "/var/log/ahi-dicomweb-proxy/audit.xml"
 NOT_HERE = ("apt-get ", "git clone ", "editor ", "journalctl ", "curl ")
 """Commands of the README that something else stands for: what was copied, written and asked below."""
 
@@ -75,6 +76,9 @@ def host(secret_arn: tuple[str, str], ahi: Ahi) -> Iterator[Host]:  # noqa: F811
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": secrets,
         "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
         "CACHE_MAX_BYTES": "1073741824",
+        "AUDIT": "file",
+        "AUDIT_FILE": AUDIT_FILE,
+        "AUDIT_FAILURE": "refuse",
         "AE_TITLES": '{"research": {"filter": {"Modality": ["MR", "CT"]}}}',  # as the file shows it, without quotes
     }
     yield Host(machine, settings)
@@ -107,10 +111,21 @@ def test_nothing_that_it_does_is_forbidden_to_it(host: Host, service: Service, s
 
 
 def test_operators_see_its_settings_and_its_cache(host: Host) -> None:
-    assert "ok       database" in host.sh("dicomweb check")
+    found = host.sh("dicomweb check")
+    assert "ok       database" in found
+    assert re.search(f"^ok +audit +{AUDIT_FILE} can be written to$", found, flags=re.MULTILINE)
     cache = host.sh("dicomweb cache")
     assert cache.splitlines()[0] == "/var/cache/private/ahi-dicomweb-proxy"
     assert re.search(r"^frames +[1-9]", cache, flags=re.MULTILINE)
+
+
+def test_its_audit_trail_is_its_own_and_outlives_it(host: Host) -> None:
+    assert requests.get(f"{host.root}/studies?limit=1", timeout=60).status_code == 200
+    known = host.sh(f"cat {AUDIT_FILE}").splitlines()
+    assert known and all("<AuditMessage" in line for line in known)
+    assert host.sh(f"stat --format=%a {AUDIT_FILE} /var/log/private/ahi-dicomweb-proxy").split() == ["600", "700"]
+    host.sh("systemctl restart ahi-dicomweb-proxy")
+    assert len(host.sh(f"cat {AUDIT_FILE}").splitlines()) == len(known) + 2
 
 
 def test_it_comes_back_when_it_was_killed(host: Host) -> None:

@@ -14,6 +14,7 @@ from ahi.codecs import PixelFormat
 from ahi.fetchers import Workshop
 from ahi.jobs import FrameReference, native_frame, reduced_frame
 from dicomweb.errors import NotAcceptable
+from dicomweb.timing import measured
 from wado.rendered import segmentation
 from wado.rendered.annotate import annotate
 from wado.rendered.colour import icc_profile, in_colour_space, rgb
@@ -59,7 +60,7 @@ def render(workshop: Workshop, picture: Picture) -> bytes:
     kept = workshop.cache.read(picture.cache_name)
     if kept is not None:
         return kept
-    with quietly():
+    with quietly(), measured("render", picture.media_type):
         encoded = _drawn(workshop, picture)
     workshop.cache.put(picture.cache_name, encoded)
     return encoded

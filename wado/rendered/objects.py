@@ -11,6 +11,7 @@ from pydicom.uid import UID
 
 from ahi.fetchers import Workshop
 from dicomweb.errors import NotAcceptable, NotFound
+from dicomweb.timing import measured
 from wado.locate import LocatedInstance
 from wado.rendered.icon import draw_icon
 from wado.rendered.paper import Paper, draw_raster, encode_svg
@@ -101,7 +102,8 @@ def render_object(workshop: Workshop, picture: ObjectPicture) -> bytes:
     kept = workshop.cache.read(picture.cache_name)
     if kept is not None:
         return kept
-    rendered = _ENCODERS[picture.media_type](parse_head(picture.head), picture.root)
+    with measured("render", picture.media_type):
+        rendered = _ENCODERS[picture.media_type](parse_head(picture.head), picture.root)
     workshop.cache.put(picture.cache_name, rendered)
     return rendered
 
@@ -147,7 +149,8 @@ class ObjectThumbnail:
 def render_thumbnail(_workshop: Workshop, wanted: ObjectThumbnail) -> bytes:
     """The encoded thumbnail: a job for a fetcher."""
     form = {JPEG: "JPEG", PNG: "PNG"}[wanted.media_type]
-    return _encoded(thumbnail(wanted.head, wanted.columns, wanted.rows), form)
+    with measured("render", wanted.media_type):
+        return _encoded(thumbnail(wanted.head, wanted.columns, wanted.rows), form)
 
 
 def thumbnail(head: bytes, width: int, height: int) -> Image.Image:
