@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LIMITS = {"of_client": 6, "of_all": 20, "patience_seconds": 1.0, "deadline_seconds": 4.0}
+LIMITS = {"of_client": 6, "of_all": 12, "patience_seconds": 1.0, "deadline_seconds": 4.0}
 
 
 @pytest.fixture(scope="module")
