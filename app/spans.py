@@ -47,9 +47,8 @@ class Spans:
         _EXPORTER_LOG.setLevel(logging.CRITICAL)  # `outage` tells it once
         database.describe_statements()
         self._database_kind = database.kind
-        self._processor = BatchSpanProcessor(_Announced(OTLPSpanExporter(), outage))
         self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
-        self._provider.add_span_processor(self._processor)
+        self._provider.add_span_processor(BatchSpanProcessor(_Announced(OTLPSpanExporter(), outage)))
         self._tracer = self._provider.get_tracer(_SERVICE)
 
     def add_to(self, app: Flask) -> None:
