@@ -50,11 +50,17 @@ class Picture:
     state: bytes = b""
 
     @property
+    def route(self) -> str:
+        """To the fetcher that has, or will have, the frame."""
+        return self.frames[0].frame.frame_id
+
+    @property
     def cache_name(self) -> str:
         """Changes with everything that changes the picture."""
         facts = repr((IMPLEMENTATION, self.frame_numbers, self.media_type, self.rendering, len(self.state))).encode()
-        frame_id = self.frames[0].frame.frame_id
-        return f"rendered/{frame_id[:2]}/{frame_id}.{hashlib.sha256(facts + self.state + self.head).hexdigest()[:32]}"
+        return (
+            f"rendered/{self.route[:2]}/{self.route}.{hashlib.sha256(facts + self.state + self.head).hexdigest()[:32]}"
+        )
 
 
 def render(workshop: Workshop, picture: Picture) -> bytes:
