@@ -8,7 +8,7 @@ import errno
 import fcntl
 import logging
 import os
-import tempfile
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +22,7 @@ from dicomweb.timing import looked_up
 log = logging.getLogger(__name__)
 
 _ASIDE = ".aside-"
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _ABANDONED_SECONDS = 3600  # a file written aside for this long belongs to a process that was killed
 _TOUCH_SECONDS = 60  # how exactly "last used" is known
 _TELL_SECONDS = 60  # how often the log says that the disk is full
@@ -106,17 +107,10 @@ class Cache:
         if not self._has_room(len(blob)):
             self._refuse()
             return None
-        path = self.root / name
-        aside = None
+        path = self._prefix + name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, aside = tempfile.mkstemp(prefix=_ASIDE, dir=path.parent)
-            with os.fdopen(handle, "wb") as file:
-                file.write(blob)
-            Path(aside).replace(path)
+            self._write(path, blob)
         except OSError as error:
-            if aside:
-                Path(aside).unlink(missing_ok=True)
             if error.errno not in _NO_ROOM:
                 raise
             self._refuse()
@@ -125,7 +119,25 @@ class Cache:
         written_bytes = self._written_bytes()
         if written_bytes * 20 > self._max_bytes:
             self.evict(wait=written_bytes * 10 > self._max_bytes)
-        return path
+        return Path(path)
+
+    @staticmethod
+    def _write(path: str, blob: bytes) -> None:
+        """A whole file, or none. In terms of `os`: this is done for each picture and frame."""
+        folder = path.rpartition("/")[0]
+        aside = f"{folder}/{_ASIDE}{secrets.token_hex(8)}"
+        try:
+            handle = os.open(aside, _NEW, 0o600)
+        except FileNotFoundError:
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+            handle = os.open(aside, _NEW, 0o600)
+        try:
+            with open(handle, "wb") as file:  # noqa: PTH123
+                file.write(blob)
+            os.rename(aside, path)  # noqa: PTH104
+        except OSError:
+            Path(aside).unlink(missing_ok=True)
+            raise
 
     def drop(self, name: str) -> None:
         """Forget it, if it is there."""

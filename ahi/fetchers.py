@@ -26,6 +26,7 @@ from ahi.cache import Cache
 from ahi.client import AhiClient
 from ahi.desk import Prefetch, Question, Request, Urgency
 from ahi.image_set import ImageSetKey, ImageSetProperties
+from ahi.kept import Kept
 from ahi.wire import packed, receive
 from dicomweb.errors import UpstreamBusy
 from dicomweb.timing import Part, current_timing, waited
@@ -34,6 +35,9 @@ from dicomweb.waiting import waiting
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
+
+HELD_BYTES = 2**26
+"""How many bytes of native pixels a fetcher holds in memory for the next drawing."""
 
 _BACKLOG = 1024
 
@@ -90,12 +94,13 @@ class Checked:
 
 @dataclass(frozen=True)
 class Workshop:
-    """What a job has at hand in its fetcher."""
+    """What a job has at hand in its fetcher; `held` has native pixels by frame ID."""
 
     client: AhiClient
     cache: Cache
     checked: "Checked"
     flights: SingleFlight = field(default_factory=SingleFlight)
+    held: Kept[str, bytes] = field(default_factory=lambda: Kept(HELD_BYTES))
 
 
 Job = Callable[Concatenate[Workshop, P], R]

@@ -12,7 +12,7 @@ from enum import Enum
 
 from ahi.codecs import PixelFormat, decode, decode_reduced
 from ahi.encoders import encodable, encode
-from ahi.fetchers import Workshop
+from ahi.fetchers import HELD_BYTES, Workshop
 from ahi.image_set import Frame, ImageSet, ImageSetKey, ImageSetProperties, Instance
 from ahi.prepared import FORMAT, encode_prepared
 from dicomweb.errors import UpstreamFailed
@@ -159,6 +159,16 @@ def native_frame(workshop: Workshop, reference: FrameReference) -> bytes:
         log.error("frame checksum wrong twice frame=%s", reference.frame.frame_id)
         raise UpstreamFailed("the pixels of a frame do not have the checksum that its metadata states")
     return native
+
+
+def held_frame(workshop: Workshop, reference: FrameReference) -> bytes:
+    """The same, held in memory for a while: who draws a frame soon draws it with another window."""
+    held = workshop.held.get(reference.frame.frame_id)
+    if held is None:
+        held = native_frame(workshop, reference)
+        if len(held) <= HELD_BYTES // 2:
+            workshop.held.put(reference.frame.frame_id, held, len(held))
+    return held
 
 
 def reduced_frame(workshop: Workshop, reference: FrameReference, scale: float) -> tuple[bytes, PixelFormat] | None:

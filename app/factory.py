@@ -45,6 +45,7 @@ from dicomweb.errors import ProxyError
 from dicomweb.public_root import PublicRoot
 from qido.image_sets import Archive
 from wado.locate import Locator
+from wado.rendered.drawn import Drawn
 from wado.representation import FileChoice
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def create_app(
     ahead = Ahead(fetchers, cache, budget)
     retrieve = wado.routes.Retrieve(locator, frames, ahead, fetchers, public_root, file_choice(settings))
     metadata = wado.metadata.routes.MetadataService(locator, encoded, fetchers, public_root)
-    uri_service = wado.uri.routes.UriService(locator, file_choice(settings), frames, fetchers, public_root)
+    drawn = Drawn(fetchers, cache)
+    uri_service = wado.uri.routes.UriService(locator, file_choice(settings), frames, fetchers, drawn, public_root)
     app = Flask(__name__, static_folder=None)
     app.ensure_sync = _plain  # type: ignore[method-assign, assignment]
     app.url_map.merge_slashes = False
@@ -124,7 +126,7 @@ def create_app(
         qido.routes.blueprint(archive, searched, settings.max_results),
         wado.metadata.routes.blueprint(metadata),
         wado.routes.blueprint(retrieve),
-        wado.rendered.routes.blueprint(wado.rendered.routes.Pictures(locator, fetchers, public_root)),
+        wado.rendered.routes.blueprint(wado.rendered.routes.Pictures(locator, fetchers, drawn, public_root)),
         wado.uri.routes.blueprint(uri_service),
         capabilities.blueprint(app, lambda: here().path, public_root),
         prefetch.blueprint(warmer_path, shown),

@@ -24,6 +24,14 @@ def test_what_was_put_is_found_by_another_cache_of_the_same_folder(tmp_path: Pat
     assert Cache(tmp_path, 10**6).read("a/c") is None
 
 
+def test_a_file_takes_the_place_of_another_and_nothing_is_left_aside(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 10**6)
+    for blob in (b"one", b"two", b""):
+        assert cache.put("a/b/c", blob) == tmp_path / "a" / "b" / "c"
+        assert cache.read("a/b/c") == blob
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["c"]
+
+
 def test_the_bound_holds_and_what_was_used_last_stays(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 100_000)
     for number in range(100):

@@ -1,6 +1,6 @@
 """Rendered resources and thumbnails (PS3.18 Sections 8.3.5, 10.4.1.1.3, 10.4.1.1.4).
 
-routes → parameters (parse) → draw (the job: one picture, in a fetcher)
+routes → parameters (parse) → drawn (from the cache, or) → draw (the job: one picture, in a fetcher)
     draw: groups (what is said of the frame) → grey | colour → overlay → geometry → annotate → encode
 
 presentation  presentation states, applied to the images that they are for

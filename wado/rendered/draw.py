@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from pydicom import Dataset
 
 from ahi.codecs import PixelFormat
 from ahi.fetchers import Workshop
-from ahi.jobs import FrameReference, native_frame, reduced_frame
+from ahi.jobs import FrameReference, held_frame, reduced_frame
+from ahi.kept import Kept
 from dicomweb.errors import NotAcceptable
 from dicomweb.timing import measured
 from wado.rendered import segmentation
@@ -22,7 +22,7 @@ from wado.rendered.encode import encode
 from wado.rendered.geometry import fitted, needed_scale, pixel_aspect
 from wado.rendered.grey import Stored, grey_levels
 from wado.rendered.groups import of_frame
-from wado.rendered.overlay import overlay_mask
+from wado.rendered.overlay import overlay_groups, overlay_mask
 from wado.rendered.parameters import Rendering
 from wado.rendered.presentation.present import Presentation
 from wado.rendered.values import number, parse_head, quietly, text
@@ -32,6 +32,9 @@ IMPLEMENTATION = "3"
 
 MOST_ANIMATED_FRAMES = 500
 _USUAL_FRAME_MS = 100.0
+
+_PARSED: Kept[bytes, Dataset] = Kept(2**25)
+_PARSED_TIMES = 20  # about how many times its bytes a data set takes in memory
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,17 @@ class Picture:
     state: bytes = b""
 
     @property
+    def route(self) -> str:
+        """To the fetcher that has, or will have, the frame."""
+        return self.frames[0].frame.frame_id
+
+    @property
     def cache_name(self) -> str:
         """Changes with everything that changes the picture."""
         facts = repr((IMPLEMENTATION, self.frame_numbers, self.media_type, self.rendering, len(self.state))).encode()
-        frame_id = self.frames[0].frame.frame_id
-        return f"rendered/{frame_id[:2]}/{frame_id}.{hashlib.sha256(facts + self.state + self.head).hexdigest()[:32]}"
+        return (
+            f"rendered/{self.route[:2]}/{self.route}.{hashlib.sha256(facts + self.state + self.head).hexdigest()[:32]}"
+        )
 
 
 def render(workshop: Workshop, picture: Picture) -> bytes:
@@ -82,10 +91,13 @@ def _drawn(workshop: Workshop, picture: Picture) -> bytes:
     return encode(pictures, picture.media_type, rendering.quality, profiled[0][1], frame_milliseconds(data_set))
 
 
-@lru_cache(maxsize=16)
 def _parsed(head: bytes) -> Dataset:
-    """Frames of one image are drawn one after another, and thousands of functional groups are parsed once."""
-    return parse_head(head)
+    """Images are drawn again and again, with other windows or frame by frame: their data sets are parsed once."""
+    known = _PARSED.get(head)
+    if known is None:
+        known = parse_head(head)
+        _PARSED.put(head, known, _PARSED_TIMES * len(head))
+    return known
 
 
 def _frame(
@@ -104,9 +116,9 @@ def _frame(
         data_set = presentation.data_set
         placement = presentation.placement(pixels.columns, pixels.rows, rendering.viewport)
     scale = placement.scale if placement else needed_scale(pixels.columns, pixels.rows, aspect, rendering.viewport)
-    exact = (presentation and presentation.exact) or not _may_be_reduced(data_set)
-    reduced = reduced_frame(workshop, reference, scale) if scale < 1 and not exact else None
-    native, shape = reduced or (native_frame(workshop, reference), pixels)
+    exact = scale >= 1 or (presentation and presentation.exact) or not _may_be_reduced(data_set)
+    reduced = None if exact else reduced_frame(workshop, reference, scale)
+    native, shape = reduced or (held_frame(workshop, reference), pixels)
     samples = pixel_array(native, shape)
     samples = within_bits(samples, Stored.of(data_set, samples)) if reduced else samples
     image = Image.fromarray(draw(samples, data_set, frame_number, rendering))
@@ -119,7 +131,7 @@ def _may_be_reduced(data_set: Dataset) -> bool:
     """Whether neighbouring samples may be averaged: not palette indexes, nor samples with overlays, which are exact."""
     palette = text(data_set, "PhotometricInterpretation") == "PALETTE COLOR"
     labels = text(data_set, "SOPClassUID") in segmentation.SOP_CLASSES
-    return not palette and not labels and not any((group, 0x0010) in data_set for group in range(0x6000, 0x601F, 2))
+    return not palette and not labels and not overlay_groups(data_set)
 
 
 def pixel_array(native: bytes, pixels: PixelFormat) -> npt.NDArray[Any]:

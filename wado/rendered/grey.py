@@ -4,6 +4,7 @@ Samples of up to 16 bits go through one table that is made for all values they c
 ones are computed one by one.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from ahi.kept import Kept
 from wado.rendered.parameters import Rendering, Window
 from wado.rendered.tables import Lut
 from wado.rendered.values import integer, item, items, number, numbers, text, value
@@ -20,6 +22,7 @@ Grey = npt.NDArray[np.uint8]
 Samples = npt.NDArray[Any]
 
 _MOST_TABLE_BITS = 16
+_TABLES: Kept[Hashable, Grey] = Kept(2**22)
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,9 @@ class Stored:
 
     def bits_of(self, samples: Samples) -> Samples:
         """The bits that count of each sample, as an unsigned number: the place of its value in `all_values`."""
-        unsigned = samples.view(f"<u{samples.dtype.itemsize}")
-        places: Samples = (unsigned >> (self.high_bit + 1 - self.bits)) & (2**self.bits - 1)
+        unsigned: Samples = samples.view(f"<u{samples.dtype.itemsize}")
+        beside = self.high_bit + 1 - self.bits
+        places: Samples = (unsigned >> beside if beside else unsigned) & (2**self.bits - 1)
         return places
 
     def values_of(self, samples: Samples) -> Samples:
@@ -71,14 +75,33 @@ def grey_levels(samples: Samples, data_set: Dataset, rendering: Rendering) -> Gr
     if stored.bits > _MOST_TABLE_BITS:
         values = stored.values_of(samples)
         return _levels(_modality(values, data_set), values, data_set, rendering)
-    places, values = stored.bits_of(samples), stored.all_values
-    if rendering.window is None and _own_transformation(data_set, rendering) is None:
-        present = np.bincount(places.ravel(), minlength=2**stored.bits) > 0
-    else:
-        present = np.ones(len(values), bool)  # which values occur matters for the automatic window alone
-    table = _levels(_modality(values, data_set), values, data_set, rendering, present)
-    levels: Grey = table[places]
+    places = stored.bits_of(samples)
+    levels: Grey = np.take(_table(places, stored, data_set, rendering), places, mode="clip")  # faster than [places]
     return levels
+
+
+def _table(places: Samples, stored: Stored, data_set: Dataset, rendering: Rendering) -> Grey:
+    """The level of each value that samples can have; images of a series that are shown alike have one table."""
+    alike = _shown_alike(stored, data_set, rendering)
+    known = _TABLES.get(alike) if alike else None
+    if known is not None:
+        return known
+    values = stored.all_values
+    automatic = rendering.window is None and _own_transformation(data_set, rendering) is None
+    present = np.bincount(places.ravel(), minlength=2**stored.bits) > 0 if automatic else np.ones(len(values), bool)
+    table = _levels(_modality(values, data_set), values, data_set, rendering, present)
+    if alike and not automatic:  # which values occur matters for the automatic window alone
+        _TABLES.put(alike, table, table.nbytes)
+    return table
+
+
+def _shown_alike(stored: Stored, data_set: Dataset, rendering: Rendering) -> Hashable:
+    """All that the table of an image without LUTs follows from; None where it has one."""
+    if any(name in data_set for name in ("ModalityLUTSequence", "VOILUTSequence", "PresentationLUTSequence")):
+        return None
+    window = rendering.window or (rendering.window_index, *own_windows(data_set))
+    rescale = (numbers(data_set, name) for name in ("RescaleSlope", "RescaleIntercept"))
+    return (stored, window, *rescale, _is_inverted(data_set))
 
 
 def _modality(values: Samples, data_set: Dataset) -> Values:

@@ -17,13 +17,18 @@ _ROWS, _COLUMNS, _FRAMES, _ORIGIN, _FIRST_FRAME = 0x0010, 0x0011, 0x0015, 0x0050
 _BITS_ALLOCATED, _BIT_POSITION, _DATA = 0x0100, 0x0102, 0x3000
 
 
+def overlay_groups(data_set: Dataset) -> list[int]:
+    """The groups of overlay planes that the data set has something of."""
+    return sorted({tag >> 16 for tag in data_set.keys()}.intersection(GROUPS))  # noqa: SIM118 - elements would be parsed
+
+
 def overlay_mask(data_set: Dataset, samples: npt.NDArray[Any], frame_number: int) -> Mask | None:
     """Where the overlays of a frame are, of the shape of the image; None where there is none.
 
     `samples` are the stored values (rows, columns): overlays of older images are in their unused bits.
     """
     found: Mask | None = None
-    for group in GROUPS:
+    for group in overlay_groups(data_set):
         plane = overlay_plane(data_set, group, samples, frame_number)
         if plane is not None:
             found = plane if found is None else found | plane

@@ -1,12 +1,12 @@
 """`/rendered` and `/thumbnail`. Each route: aim, locate, agree on a media type, have it drawn in a fetcher, answer."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from flask import Blueprint, Response, request
 
-from ahi.fetchers import Fetchers, Pending
+from ahi.fetchers import Fetchers
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
 from dicomweb.errors import BadRequest, NotAcceptable, NotFound
@@ -14,7 +14,8 @@ from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
 from wado.locate import LocatedInstance, Locator
 from wado.rendered.charset import Charsets
-from wado.rendered.draw import IMPLEMENTATION, MOST_ANIMATED_FRAMES, Picture, render
+from wado.rendered.draw import IMPLEMENTATION, MOST_ANIMATED_FRAMES, Picture
+from wado.rendered.drawn import Drawn
 from wado.rendered.encode import FORMATS
 from wado.rendered.objects import (
     POLICIES,
@@ -35,8 +36,6 @@ _STUDY = "/studies/<study>"
 _SERIES = f"{_STUDY}/series/<series>"
 _INSTANCE = f"{_SERIES}/instances/<instance>"
 _FRAMES = f"{_INSTANCE}/frames/<frame_list>"
-
-_AHEAD = 4  # pictures that are being drawn while an earlier one is sent
 
 
 def blueprint(pictures: "Pictures") -> Blueprint:
@@ -74,6 +73,7 @@ class Pictures:
 
     locator: Locator
     fetchers: Fetchers
+    drawn: Drawn
     public_root: Callable[[], str]
 
     def rendered(self, frame_list: str | None = None, **path: str) -> Response:
@@ -143,7 +143,7 @@ class Pictures:
         def make() -> Response:
             if not chosen.multipart:
                 (picture,) = drawn
-                return respond.single(self.fetchers.run(_route(picture), render, picture), media_type)
+                return respond.single(self.drawn.one(picture), media_type)
             locations = [root + (shot.path_by(state) if state else shot.path) for shot in shots]
             return respond.multipart(self._parts(drawn, locations), media_type, tag)
 
@@ -192,29 +192,13 @@ class Pictures:
 
         return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
 
-    def _parts(self, pictures: Iterable[Picture], locations: Iterable[str]) -> Iterator[Part]:
-        waiting: deque[tuple[str, str, Pending[bytes]]] = deque()
-        try:
-            for picture, location in zip(pictures, locations, strict=True):
-                pending = self.fetchers.submit(_route(picture), render, picture)
-                waiting.append((picture.media_type, location, pending))
-                if len(waiting) > _AHEAD:
-                    yield _part(*waiting.popleft())
-            while waiting:
-                yield _part(*waiting.popleft())
-        finally:  # the client has gone
-            for _, _, pending in waiting:
-                pending.abandon()
+    def _parts(self, pictures: Sequence[Picture], locations: Iterable[str]) -> Iterator[Part]:
+        for picture, location, body in zip(pictures, locations, self.drawn.each(pictures), strict=True):
+            yield _part(picture.media_type, location, body)
 
 
-def _part(media_type: str, location: str, pending: Pending[bytes]) -> Part:
-    body = pending.result()
+def _part(media_type: str, location: str, body: bytes) -> Part:
     return Part(media_type, location, len(body), lambda: [body])
-
-
-def _route(picture: Picture) -> str:
-    """The fetcher that has, or will have, the frame."""
-    return picture.frames[0].frame.frame_id
 
 
 def _picture(shots: Sequence[Shot], media_type: str, rendering: Rendering, state: LocatedInstance | None) -> Picture:

@@ -8,7 +8,8 @@ from io import BytesIO
 from itertools import islice
 from typing import Any
 
-from pydicom import DataElement, Dataset
+from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
 from pydicom.errors import BytesLengthException
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
@@ -19,6 +20,8 @@ _UNREADABLE = (
     *(OSError, struct.error, BytesLengthException),
 )
 
+
+_EMPTY = Dataset()
 
 Attribute = str | tuple[int, int]
 """A keyword, or group and element."""
@@ -39,9 +42,11 @@ def quietly() -> Iterator[None]:
 
 def value(data_set: Dataset, keyword: Attribute) -> Any:
     """The value as pydicom has it; None where it is absent, empty or unreadable."""
+    tag = tag_for_keyword(keyword) if isinstance(keyword, str) else keyword[0] << 16 | keyword[1]
+    if tag is None or tag not in data_set.keys():  # noqa: SIM118 - most are absent, and pydicom takes its time to say so
+        return None
     try:
-        found = data_set.get(keyword)
-        found = found.value if isinstance(found, DataElement) else found
+        found = data_set[tag].value
     except _UNREADABLE:
         return None
     return None if found is None or found == "" else found
@@ -60,6 +65,8 @@ def text(data_set: Dataset, keyword: str) -> str:
 
 def clean(words: str) -> str:
     """Text without control characters but line ends, which are one character."""
+    if words.isprintable():
+        return words.strip()
     lines = words.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n")
     return "".join(character if character == "\n" or character.isprintable() else " " for character in lines).strip()
 
@@ -143,7 +150,7 @@ def _is_sequence(found: Any) -> bool:
 
 def item(data_set: Dataset, keyword: str) -> Dataset:
     """The first item of a sequence, or an empty one."""
-    return next(items(data_set, keyword), Dataset())
+    return next(items(data_set, keyword), _EMPTY)
 
 
 def meaning(data_set: Dataset, keyword: str) -> str:

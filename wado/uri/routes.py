@@ -14,7 +14,8 @@ from dicomweb.parameters import parse_parameters
 from wado.locate import LocatedInstance, Locator
 from wado.part10 import Part10, fetch_for
 from wado.rendered.charset import Charsets
-from wado.rendered.draw import IMPLEMENTATION, Picture, render
+from wado.rendered.draw import IMPLEMENTATION, Picture
+from wado.rendered.drawn import Drawn
 from wado.rendered.objects import POLICIES, ObjectPicture, render_object
 from wado.rendered.parameters import parse_rendering
 from wado.rendered.presentation.present import find_shown_size
@@ -42,6 +43,7 @@ class UriService:
     file_choice: FileChoice
     stored: Frames
     fetchers: Fetchers
+    drawn: Drawn
     public_root: Callable[[], str]
 
     def retrieve(self) -> Response:
@@ -116,13 +118,13 @@ class UriService:
         state: LocatedInstance | None,
     ) -> Response:
         reference, head, how = instance.frame(frame_number), _head(instance), _head(state) if state else b""
-        pixels, route = instance.prepared.pixels, reference.frame.frame_id
+        pixels = instance.prepared.pixels
         rows, columns = (pixels.rows, pixels.columns) if pixels else (0, 0)
         if how and rendering.region:  # a part of what the state shows
-            rows, columns = self.fetchers.run(route, find_shown_size, how, head, frame_number)
+            rows, columns = self.fetchers.run(reference.frame.frame_id, find_shown_size, how, head, frame_number)
         drawn, _ = parse_rendering(rendering.parameters(rows, columns).items())
         picture = Picture((reference,), (frame_number,), head, offer.media_type, drawn, how)
-        return respond.single(self.fetchers.run(route, render, picture), offer.content_type)
+        return respond.single(self.drawn.one(picture), offer.content_type)
 
 
 def _head(instance: LocatedInstance) -> bytes:

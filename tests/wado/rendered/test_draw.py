@@ -1,8 +1,17 @@
 """A frame becomes a picture."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from ahi.cache import Cache
+from ahi.client import AhiClient
+from ahi.codecs import PixelFormat
+from ahi.fetchers import HELD_BYTES, Checked, Workshop
+from ahi.image_set import Frame, ImageSetKey
+from ahi.jobs import Form, FrameReference, held_frame
+from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from tests.wado.rendered.made import made
 from wado.rendered.draw import frame_milliseconds, within_bits
 from wado.rendered.grey import Stored
@@ -40,3 +49,27 @@ def test_frames_of_an_animation_are_shown_for_the_time_the_image_states(
     attributes: dict[str, str], milliseconds: float
 ) -> None:
     assert frame_milliseconds(made(**attributes)) == milliseconds
+
+
+def _stored(workshop: Workshop, frame_id: str, side: int) -> FrameReference:
+    """A native frame of 8 bits that is in the cache."""
+    pixels, key = PixelFormat(side, side, 1, 8, 0, "MONOCHROME2"), ImageSetKey("0" * 32, "1" * 32)
+    reference = FrameReference(key, Frame(frame_id, None), EXPLICIT_VR_LITTLE_ENDIAN, pixels)
+    workshop.cache.put(reference.cache_name(Form.STORED), bytes(side * side))
+    return reference
+
+
+@pytest.mark.parametrize(
+    ("side", "held"), [(512, True), (4096, True), (8192, False)], ids=["CT", "mammogram", "more than half of the room"]
+)
+def test_pixels_are_held_for_the_next_window_within_a_bound(tmp_path: Path, side: int, held: bool) -> None:
+    workshop = Workshop(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), Checked(60))
+    references = [
+        _stored(workshop, f"{number:032}", side) for number in range(HELD_BYTES // side**2 + 1 if held else 2)
+    ]
+    frames = [held_frame(workshop, one) for one in references[:2]]
+    assert (held_frame(workshop, references[1]) is frames[1]) == held
+    for one in references[1:]:
+        held_frame(workshop, one)
+    assert workshop.held.get(references[0].frame.frame_id) is None
+    assert (workshop.held.get(references[-1].frame.frame_id) is None) != held

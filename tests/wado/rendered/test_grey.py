@@ -245,3 +245,44 @@ def test_a_damaged_description_gives_a_picture_all_the_same(data_set: Callable[[
     samples = np.arange(6).astype(dtype).reshape(2, 3)
     assert grey_levels(samples, data_set(), Rendering()).shape == (2, 3)
     assert grey_levels(samples, data_set(), Rendering(window_index=999)).dtype == np.uint8
+
+
+def _window(center: str, width: str) -> dict[str, str]:
+    return {"WindowCenter": center, "WindowWidth": width}
+
+
+def _table(*entries: int) -> Dataset:
+    return made(LUTDescriptor=[len(entries), 0, 8], LUTData=np.array(entries, "<u2").tobytes())
+
+
+@pytest.mark.parametrize(
+    ("other", "rendering"),
+    [
+        ({"RescaleIntercept": "-50"}, PLAIN),
+        ({"RescaleSlope": "3"}, PLAIN),
+        (_window("120", "200"), PLAIN),
+        (_window("100", "250"), PLAIN),
+        ({"VOILUTFunction": "SIGMOID"}, PLAIN),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, PLAIN),
+        ({"PresentationLUTShape": "INVERSE"}, PLAIN),
+        ({"ModalityLUTSequence": [_table(*range(0, 200, 2))]}, PLAIN),
+        ({"VOILUTSequence": [_table(*range(0, 200, 2))]}, PLAIN),
+        ({"PresentationLUTSequence": [_table(*range(200, 0, -2))]}, PLAIN),
+        ({"PixelRepresentation": 1, "BitsStored": 7}, PLAIN),
+        ({}, Rendering(window=Window(120, 200))),
+        ({}, Rendering(window=Window(100, 200, "SIGMOID"))),
+    ],
+)
+def test_what_is_drawn_after_another_image_is_not_drawn_as_that_one(
+    other: dict[str, Any], rendering: Rendering
+) -> None:
+    own = _window("100", "200")
+    first, second = image(8, **own), image(8, **{**own, **other})
+    before, values = shown([20, 70, 90, 110], first), [20, 70, 90, 110]
+    found = shown(values, second, rendering)
+    assert found != before and found == shown(values, second, rendering) and shown(values, first) == before
+
+
+def test_an_image_without_a_window_is_stretched_by_its_own_values_whatever_came_before() -> None:
+    assert [shown([0, 10, 20], image(12)), shown([0, 100, 200], image(12))] == [[0, 128, 255], [0, 128, 255]]
+    assert shown([0, 10, 200], image(12)) == [0, 13, 255]
