@@ -21,6 +21,7 @@ from botocore.exceptions import (
 )
 
 from ahi.counters import Count, Tally
+from ahi.frame_calls import FrameCalls
 from ahi.image_set import ImageSetKey, ImageSetProperties
 from dicomweb.errors import BadRequest, NotAcceptable, NotFound, ProxyError, UpstreamBusy, UpstreamFailed
 from dicomweb.outage import Outage
@@ -103,6 +104,8 @@ class AhiClient:
             ),
         )
 
+        self._frame_calls = FrameCalls(self._client, max_connections, deadline_seconds)
+
     def image_set_metadata(self, key: ImageSetKey, version: str) -> bytes:
         """The metadata of one version, as gzip or as plain JSON."""
 
@@ -137,6 +140,8 @@ class AhiClient:
         """The stored bytes of a frame."""
 
         def call() -> bytes:
+            if self._frame_calls.known:
+                return self._frame_calls.frame(key, frame_id, _trace())
             answer = self._client.get_image_frame(
                 datastoreId=key.datastore_id,
                 imageSetId=key.image_set_id,
@@ -171,6 +176,7 @@ class AhiClient:
     def close(self) -> None:
         """Give up all connections."""
         self._client.close()
+        self._frame_calls.close()
 
     def _retried(self, operation: str, call: Callable[[], T]) -> T:
         give_up = time.monotonic() + self._deadline_seconds
@@ -228,9 +234,14 @@ def _boto3_client(region: str, config: Config) -> "HealthImagingClient":
 
 
 def _pass_trace_on(request: Any, **_: object) -> None:
+    for name, value in _trace().items():
+        request.headers[name] = value
+
+
+def _trace() -> dict[str, str]:
+    """The header that tells which trace a call is part of."""
     timing = current_timing()
-    if timing and timing.traceparent:
-        request.headers["traceparent"] = timing.traceparent
+    return {"traceparent": timing.traceparent} if timing and timing.traceparent else {}
 
 
 def _code(error: ClientError | BotoCoreError) -> str:

@@ -35,8 +35,11 @@ def tally() -> Tally:
     return Tally.alone()
 
 
-@pytest.fixture
-def client(faults: Faults, tally: Tally, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AhiClient]:
+@pytest.fixture(params=["the first frame", "a later frame"])
+def client(
+    request: pytest.FixtureRequest, faults: Faults, tally: Tally, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[AhiClient]:
+    """boto3 asks for the first frame, and ahi.frame_calls for those that follow."""
     path = tmp_path / "frame"
     path.write_bytes(b"stored bytes")
     with served(Shelf(image_set(1), frames={FRAME: (path, "image/jph")}), faults) as url:  # type: ignore[arg-type]
@@ -44,6 +47,9 @@ def client(faults: Faults, tally: Tally, tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         client = AhiClient(region="us-east-1", deadline_seconds=3, tally=tally)
+        if request.param == "a later frame":
+            client.image_frame(KEY, FRAME)
+            tally.set(Count.AHI_GET_IMAGE_FRAME, 0)
         yield client
         client.close()
 
