@@ -50,6 +50,8 @@ def database(new_index: Callable[[], str]) -> Iterator[Database]:
 SEARCHES = [
     "PatientName=DOE*",
     "PatientID=P3",
+    "PatientID=P3&ModalitiesInStudy=CT",
+    "StudyInstanceUID=1.3,1.4,1.17,1.22,1.5,1.33",
     "ModalitiesInStudy=CT",
     "ModalitiesInStudy=CT,OPT&StudyDate=20240103-20240109",
     'ModalitiesInStudy=""&emptyvaluematching=true',
@@ -79,6 +81,13 @@ def test_whichever_way_the_page_is_the_same(
     monkeypatch.setattr(plan, "_WINDOWS", (10, 30))
     query = asked(level, f"{text}&{page}")
     assert find.find(index_alone(database), query, few=1) == find.find(index_alone(database), query, few=10_000)
+
+
+@pytest.mark.parametrize("text", ["", "Modality=CT", "limit=2&offset=1&count=true", "Modality=XX"])
+@pytest.mark.parametrize("study", ["1.4", "1.9"])
+def test_the_series_of_a_study_are_the_same_too(database: Database, study: str, text: str) -> None:
+    query = asked(Level.SERIES, text, study)
+    assert find.find(index_alone(database), query, few=1) == find.find(index_alone(database), query)
 
 
 @pytest.mark.parametrize("few", [1, 10_000])
