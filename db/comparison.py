@@ -165,7 +165,7 @@ def number(text: ColumnElement[str]) -> ColumnElement[int]:
 
 
 def listed(text: ColumnElement[str]) -> ColumnElement[str]:
-    r"""The texts of all rows of a group, in no order, with `\` between them; NULL if there is none."""
+    """The texts of all rows of a group, in no order, with line feeds between them; NULL if there is none."""
     return _Listed(text)
 
 
@@ -251,17 +251,17 @@ def _number_in_postgresql(element: _Number, compiler: SQLCompiler, **options: An
 
 @compiles(_Listed, "mysql", "mariadb")
 def _listed_in_mysql(element: _Listed, compiler: SQLCompiler, **options: Any) -> str:
-    return f"GROUP_CONCAT({_operands(element, compiler, **options)[0]} SEPARATOR 0x5C)"
+    return f"GROUP_CONCAT({_operands(element, compiler, **options)[0]} SEPARATOR 0x0A)"
 
 
 @compiles(_Listed, "sqlite")
 def _listed_in_sqlite(element: _Listed, compiler: SQLCompiler, **options: Any) -> str:
-    return f"group_concat({_operands(element, compiler, **options)[0]}, char(92))"
+    return f"group_concat({_operands(element, compiler, **options)[0]}, char(10))"
 
 
 @compiles(_Listed, "postgresql")
 def _listed_in_postgresql(element: _Listed, compiler: SQLCompiler, **options: Any) -> str:
-    return f"string_agg({_operands(element, compiler, **options)[0]}, chr(92))"
+    return f"string_agg({_operands(element, compiler, **options)[0]}, chr(10))"
 
 
 @compiles(_NewestFirst)

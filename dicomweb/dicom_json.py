@@ -3,7 +3,7 @@
 import base64
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 Element = dict[str, Any]
@@ -16,6 +16,7 @@ BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 INTEGER_VRS = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})
 NUMBER_VRS = INTEGER_VRS | {"DS", "FD", "FL"}
 
+_TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
 _PN_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _EXACT_INTEGER = 2**53  # what every JSON reader can hold
 
@@ -74,15 +75,38 @@ def _decimal(text: str) -> int | float:
         return float(text)
 
 
-def encode_array(data_sets: Iterable[Mapping[str, Element]]) -> Iterator[bytes]:
-    """The bytes of an array of data sets, a piece for each; without any, `[]`."""
+def encode_array(data_sets: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes of an array of encoded data sets, a piece for each; without any, `[]`."""
     before = b"["
     for data_set in data_sets:
-        yield before + encode(data_set)
+        yield before + data_set
         before = b","
     yield b"]" if before == b"," else b"[]"
 
 
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
 def encode(data_set: Mapping[str, Element]) -> bytes:
     """The UTF-8 bytes of one data set; NaN never appears bare (PS3.18 Section F.2.3 wants JSON)."""
-    return json.dumps(data_set, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return _json(data_set).encode()
+
+
+def member(tag: str, vr: str, values: Sequence[Any]) -> str:
+    """As `member_of`, of `element(vr, values)`, and without making that where there is no value, or one text."""
+    match values:
+        case ():
+            return f'"{tag}":{{"vr":"{vr}"}}'
+        case (str() as text,) if text and vr in _TEXT_VRS:
+            return f'"{tag}":{{"vr":"{vr}","Value":[{_json(text)}]}}'
+    return member_of(tag, element(vr, values))
+
+
+def member_of(tag: str, of: Element) -> str:
+    """The text that `encode` has for an element under its tag."""
+    return f'"{tag}":{_json(of)}'
+
+
+def encode_members(members: Iterable[str]) -> bytes:
+    """The UTF-8 bytes of the data set that has these members, which their tags put in order: all begin with them."""
+    return f"{{{','.join(sorted(members))}}}".encode()

@@ -42,6 +42,7 @@ STATUS: Mapping[type[ProxyError], int] = {
     UpstreamBusy: 503,
 }
 
+_ONE_PIECE_BYTES = 2**16
 _WARNING_AGENT = "AHI-DICOMweb-Proxy"
 
 
@@ -85,7 +86,9 @@ def found(
 
     `request` is the headers of the request. The entity tag follows from the bytes: the index has no version.
     """
-    accepted = request.get("Accept-Encoding") if is_worth_compressing(sum(map(len, body))) else None
+    length_bytes = sum(map(len, body))
+    body = [b"".join(body)] if length_bytes < _ONE_PIECE_BYTES else body  # each piece is sent on its own
+    accepted = request.get("Accept-Encoding") if is_worth_compressing(length_bytes) else None
     coding = choose_coding(accepted)
     tag = entity_tag("search", content_type, coding, digest(body))
     make = partial(encoded, body, content_type, coding)

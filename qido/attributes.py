@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
+from functools import cached_property
 
 from pydicom.datadict import dictionary_has_tag, dictionary_keyword, keyword_dict
 
@@ -95,7 +96,7 @@ class Attribute:
         """Whether results can be ordered by it: the index has one value of it in a row, and can be trusted with it."""
         return self.matching is not Matching.NONE and self.keyword != "ModalitiesInStudy"
 
-    @property
+    @cached_property
     def placeholders(self) -> frozenset[str]:
         """The texts with which the index says "absent"; they never match and never appear."""
         return _PLACEHOLDERS.get(self.keyword, _ABSENT)

@@ -24,6 +24,7 @@ from qido.attributes import (
     Level,
 )
 from qido.image_sets import Archive, locate, with_lacking
+from qido.plan_order import in_order
 from qido.plan_tables import Statement
 from qido.query import Query
 from qido.result import Found, Result, Value
@@ -34,10 +35,30 @@ COUNT_BOUND = 2_000
 FEW = 2_500
 """Fewer matches than this are gathered and put in order; where there are more, the newest studies soon have a page."""
 
+_LEVELS = tuple(Level)
+_HANDFUL = 101
+"""Of what IDs and UIDs name, fewer than this are asked for at once."""
+
 
 def find(archive: Archive, query: Query, few: int = FEW) -> Found:
     """Search the index; NotFound if the study or series of the path does not exist. `few` changes the way only."""
-    return _gather(archive, query, few) or _walk(archive, query, few)
+    return _named(archive, query, min(few, _HANDFUL)) or _gather(archive, query, few) or _walk(archive, query, few)
+
+
+def _named(archive: Archive, query: Query, few: int) -> Found | None:
+    """All that IDs and UIDs name, put in order; None if something else is asked for, or if that is not `few`."""
+    if not (made := plan_once.named(query, few)):
+        return None
+    named, parameters = made
+    rows = archive.database.rows(named.statement, parameters)
+    number = len(rows)
+    if number >= few:
+        return None
+    if not number:
+        check_scope(archive.database, query)
+    page = in_order(rows, named.terms)[query.offset : query.offset + query.limit]
+    additional = max(0, number - query.offset - query.limit)
+    return Found(tuple(_results(archive, query, page)), additional, number if query.counted else None)
 
 
 def _gather(archive: Archive, query: Query, few: int) -> Found | None:
@@ -97,7 +118,7 @@ def check_scope(database: Database, query: Query) -> None:
 
 def results_of(archive: Archive, query: Query, keys: Sequence[int]) -> list[Result]:
     """The results with these keys, in their order."""
-    rows = {row[0]: row for row in archive.database.rows(plan_once.columns(query), {"keys": keys})}
+    rows = {row[query.level]: row for row in archive.database.rows(plan_once.columns(query), {"keys": keys})}
     return _results(archive, query, [rows[key] for key in keys if key in rows])  # one may have gone meanwhile
 
 
@@ -105,10 +126,10 @@ def _results(archive: Archive, query: Query, rows: Sequence[Sequence[Any]]) -> l
     """The results with these rows of `plan_results.columns`."""
     if not rows:
         return []
-    stored = plan_results.stored(query)
-    results = [_result(row, stored) for row in rows]
-    if from_series := plan_results.FROM_SERIES.intersection(query.returned).difference(stored):
-        results = _with_series(archive.database, query.scope, results, from_series)
+    results = list(map(_reader(query), rows))
+    wanted = plan_results.FROM_SERIES.intersection(query.returned)
+    if wanted and not plan_results.has_series(query):
+        results = _with_series(archive.database, query.scope, results, wanted)
     if STUDY_INSTANCES in query.returned:
         results = _with_count(
             archive, query.scope, results, STUDY_INSTANCES, plan_results.instances_of_studies, Level.STUDY
@@ -122,37 +143,41 @@ def _results(archive: Archive, query: Query, rows: Sequence[Sequence[Any]]) -> l
     return with_lacking(archive, query, results) if query.lacking or query.everything else results
 
 
-def _result(row: Sequence[Any], stored: Sequence[Attribute]) -> Result:
-    keys, raw_values = row[1 : len(row) - len(stored)], row[len(row) - len(stored) :]
-    values = {attribute: _stored(attribute, raw) for attribute, raw in zip(stored, raw_values, strict=True)}
-    return Result(dict(zip(plan_results.KEYED, keys, strict=False)), values)
+def _reader(query: Query) -> Callable[[Sequence[Any]], Result]:
+    """What makes a result of a row, which may have more columns than `plan_results.columns`."""
+    attributes, first, from_series = plan_results.stored(query), query.level + 1, plan_results.has_series(query)
+    wanted = plan_results.FROM_SERIES.intersection(query.returned)
+
+    def read(row: Sequence[Any]) -> Result:
+        values = {attribute: _values(attribute, raw) for attribute, raw in zip(attributes, row[first:], strict=False)}
+        if from_series:
+            texts = row[first + len(attributes)]
+            values |= _of_series(wanted, [] if texts is None else texts.split("\n"))
+        return Result(dict(zip(_LEVELS, row[:first], strict=False)), values)
+
+    return read
 
 
-def _stored(attribute: Attribute, raw: Any) -> tuple[Value, ...]:
-    return tuple(sorted(_modalities(raw))) if attribute is MODALITIES_IN_STUDY else _values(attribute, raw)
+def _of_series(wanted: Set[Attribute], modalities: Sequence[str]) -> Mapping[Attribute, tuple[Value, ...]]:
+    """What is said of a study whose series have these modalities; several in one have a backslash between them."""
+    found: dict[Attribute, tuple[Value, ...]] = {
+        MODALITIES_IN_STUDY: tuple(sorted({one for of in set(modalities) for one in _modalities(of)})),
+        STUDY_SERIES: (len(modalities),),
+    }
+    return {attribute: found[attribute] for attribute in wanted}
 
 
-def _modalities(texts: str | None) -> set[str]:
-    """Those of several series, or of one, with backslashes between them."""
-    return {str(value) for text in (texts or "").split("\\") for value in _values(MODALITY, text)}
+def _modalities(text: str | None) -> set[str]:
+    """Those of one series."""
+    return {str(value) for part in (text or "").split("\\") for value in _values(MODALITY, part)}
 
 
 def _with_series(database: Database, scope: Scope, results: Sequence[Result], wanted: Set[Attribute]) -> list[Result]:
-    modalities: defaultdict[int, set[str]] = defaultdict(set)
-    counts: defaultdict[int, int] = defaultdict(int)
+    modalities: defaultdict[int, list[str]] = defaultdict(list)
     study_keys = list({of.keys[Level.STUDY] for of in results})
     for study_key, modality, number in database.rows(plan_results.series_of_studies(scope), {"keys": study_keys}):
-        modalities[study_key].update(_modalities(modality))
-        counts[study_key] += number
-
-    def gathered(key: int) -> Mapping[Attribute, tuple[Value, ...]]:
-        found: dict[Attribute, tuple[Value, ...]] = {
-            MODALITIES_IN_STUDY: tuple(sorted(modalities[key])),
-            STUDY_SERIES: (counts[key],),
-        }
-        return {attribute: found[attribute] for attribute in wanted}
-
-    return [_with(result, gathered(result.keys[Level.STUDY])) for result in results]
+        modalities[study_key] += [modality or ""] * number
+    return [_with(result, _of_series(wanted, modalities[result.keys[Level.STUDY]])) for result in results]
 
 
 def _with_patient_counts(
@@ -238,8 +263,9 @@ def _values(attribute: Attribute, raw: Any) -> tuple[Value, ...]:
         return ()
     if not isinstance(raw, str):
         return (raw,)
-    texts = (text.strip() for text in _listed(raw.strip()))
-    return tuple(text for text in texts if text not in attribute.placeholders)
+    text = raw.strip()
+    texts = [one.strip() for one in _listed(text)] if text.startswith("[") else [text]
+    return tuple([one for one in texts if one not in attribute.placeholders])
 
 
 def _listed(text: str) -> Sequence[str]:

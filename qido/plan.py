@@ -3,37 +3,29 @@
 A page is found first, as keys, with no more tables than the conditions and the order need; what its results hold is
 then fetched for these keys only, as `qido.plan_results` says. Each statement says what its rows are.
 
-There are two ways to a page. What matches is `gathered` and then put in order: right for what is rare, and hopeless for
-half a million studies. Or only the newest studies are looked at (`among_newest`), and more of them if the page is not
-full: right for what is common, and hopeless for three studies in a million. No database tells the two apart by itself;
-`qido.find` does, by gathering up to a bound.
+There are three ways to a page. What an ID or UID names is asked for as it comes (`named`), and put in order afterwards:
+right for a handful. What matches is `gathered` and then put in order: right for what is rare, and hopeless for half a
+million studies. Or only the newest studies are looked at (`among_newest`), and more of them if the page is not full:
+right for what is common, and hopeless for three studies in a million. No database tells these apart by itself;
+`qido.find` does, by asking up to a bound.
 """
 
 from collections.abc import Iterable, Sequence, Set
-from typing import Any
+from dataclasses import dataclass
 
-from sqlalchemy import Table, and_, case, func, not_, select
-from sqlalchemy.sql import ColumnElement
+from sqlalchemy import Table, and_, func, select
 
 from db import schema
-from db.comparison import newest_first, number
 from db.scope import EVERYTHING, Scope
 from qido import plan_results
-from qido.attributes import SERIES_UID, STUDY_UID, Attribute, Level, Matching
-from qido.conditions import Condition
-from qido.plan_conditions import (
-    SIBLING,
-    as_number,
-    bare,
-    holds,
-    identical,
-    is_empty,
-    of_siblings,
-    of_study,
-)
+from qido.attributes import ATTRIBUTES, UIDS, Level
+from qido.conditions import AnyOf, Condition, Equal
+from qido.plan_conditions import SIBLING, holds, identical, of_siblings, of_study
+from qido.plan_order import order, tables_of_order, uids_of_path, usual_order, usual_terms
 from qido.plan_tables import TABLE, Statement, Truth, column_of, joined, key_of, table_of
-from qido.query import Order, Query
+from qido.query import Query
 
+_NAMING = frozenset({*UIDS, *(one for one in ATTRIBUTES if one.keyword in ("PatientID", "AccessionNumber"))})
 _WINDOWS = (200, 2_000, 20_000)
 ALL_ROWS = 2**31 - 2
 """The limit of a page that is the whole."""
@@ -42,6 +34,35 @@ ALL_ROWS = 2**31 - 2
 def is_open(query: Query) -> bool:
     """Whether nothing limits what matches, so that it is the whole archive."""
     return not (query.conditions or query.study_uid) and query.scope == EVERYTHING
+
+
+def names_few(query: Query) -> bool:
+    """Whether a key or the path has the whole ID or UID of what most likely is a handful of results."""
+    if query.order or query.level is Level.INSTANCE or query.scope.datastore_ids is not None:
+        return False
+    named = (one.matches for one in query.conditions if isinstance(one, AnyOf) and one.attribute in _NAMING)
+    return query.study_uid is not None or any(all(isinstance(of, Equal) for of in matches) for matches in named)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A statement whose rows begin as those of `plan_results.columns`, in no order.
+
+    `terms` say how to put them in order, as `plan_order.in_order` wants it.
+    """
+
+    statement: Statement
+    terms: tuple[tuple[int, bool], ...]
+
+
+def named(query: Query, at_most: int) -> Named:
+    """All that matches at once, if it is less than `at_most`: an order would cost the database a temporary table."""
+    selected, terms = plan_results.selected(query), usual_terms(query)
+    selected += [term.value for term in terms if not any(term.value is one for one in selected)]
+    places = (next(at for at, one in enumerate(selected) if one is term.value) for term in terms)
+    found = _matching(query, query.conditions, plan_results.tables(query) | tables_of_order(query))
+    statement = found.with_only_columns(*plan_results.labelled(selected)).limit(at_most)
+    return Named(statement, tuple((at, term.descending) for at, term in zip(places, terms, strict=True)))
 
 
 def gathered(query: Query, at_most: int) -> Statement:
@@ -53,11 +74,15 @@ def gathered(query: Query, at_most: int) -> Statement:
     """
     base = TABLE[query.level]
     found = _found(query, at_most).limit(at_most).subquery("found")
-    tables = joined(base, _tables_of_order(query)).join(found, key_of(base) == found.c[0])
+    tables = joined(base, tables_of_order(query)).join(found, key_of(base) == found.c[0])
     page = _page(query, select(key_of(base), func.count().over()).select_from(tables)).subquery("page")
     key, number_of_matches = page.c
-    held = joined(base, _tables_of_order(query) | plan_results.tables(query)).join(page, key_of(base) == key)
-    return select(number_of_matches, *plan_results.selected(query)).select_from(held).order_by(*_order(query))
+    held = joined(base, tables_of_order(query) | plan_results.tables(query)).join(page, key_of(base) == key)
+    return (
+        select(number_of_matches, *plan_results.labelled(plan_results.selected(query)))
+        .select_from(held)
+        .order_by(*order(query))
+    )
 
 
 def windows(query: Query) -> tuple[int, ...]:
@@ -72,7 +97,7 @@ def windows(query: Query) -> tuple[int, ...]:
 
 def among_newest(query: Query, newest: int) -> Statement:
     """Rows of one key: the page in its order, if so many of the newest studies have all of it and one result more."""
-    found = select(key_of(schema.study)).order_by(*_usual_order(Level.STUDY)).limit(newest).subquery("newest")
+    found = select(key_of(schema.study)).order_by(*usual_order(Level.STUDY)).limit(newest).subquery("newest")
     tables = joined(TABLE[query.level], {*_tables_of(query.conditions), schema.study})
     statement = select(key_of(TABLE[query.level])).select_from(tables.join(found, key_of(schema.study) == found.c[0]))
     return _page(query, statement.where(*_hold(query.conditions, query.scope), *_visible(query.level, query.scope)))
@@ -80,7 +105,7 @@ def among_newest(query: Query, newest: int) -> Statement:
 
 def sorted_through(query: Query) -> Statement:
     """Rows of one key: the page in its order, whatever it takes."""
-    return _page(query, _matching(query, query.conditions, _tables_of_order(query)))
+    return _page(query, _matching(query, query.conditions, tables_of_order(query)))
 
 
 def additional(query: Query, bound: int) -> Statement:
@@ -103,12 +128,8 @@ def scope(query: Query) -> Statement:
 
 
 def _page(query: Query, statement: Statement) -> Statement:
-    """The rows of the page, and one more if there are more.
-
-    The order is total: as the query says; patients that came last first, studies newest first, series and instances by
-    their numbers; then as they came.
-    """
-    return statement.order_by(*_order(query)).limit(query.limit + 1).offset(query.offset)
+    """The rows of the page in their order, and one more if there are more."""
+    return statement.order_by(*order(query)).limit(query.limit + 1).offset(query.offset)
 
 
 def _found(query: Query, at_most: int | None = None) -> Statement:
@@ -169,7 +190,7 @@ def _matching(
     All of the scope is visible, unless `visible` says what is.
     """
     base = TABLE[query.level]
-    needed = {*tables, *_tables_of(conditions), *(table_of(attribute) for attribute, _ in _uids(query))}
+    needed = {*tables, *_tables_of(conditions), *(table_of(attribute) for attribute, _ in uids_of_path(query))}
     found = select(key_of(base)).select_from(joined(base, needed))
     shown = _visible(query.level, visible or query.scope)
     return found.where(*_scope(query), *_hold(conditions, query.scope), *shown)
@@ -193,59 +214,5 @@ def _tables_of(conditions: Iterable[Condition]) -> set[Table]:
     return {table_of(attribute) for condition in conditions for attribute in condition.keys}
 
 
-def _tables_of_order(query: Query) -> frozenset[Table]:
-    return frozenset(
-        {TABLE[level] for level in _open_levels(query)} | {table_of(order.attribute) for order in query.order}
-    )
-
-
-def _open_levels(query: Query) -> list[Level]:
-    """The levels whose usual order the results have, the upper one first: those that the path does not fix."""
-    if query.level is Level.PATIENT:
-        return [Level.PATIENT]
-    fixed = max((attribute.level for attribute, _ in _uids(query)), default=Level.PATIENT)
-    return [level for level in TABLE if fixed < level <= query.level]
-
-
-def _uids(query: Query) -> list[tuple[Attribute, str]]:
-    """The UIDs of the path."""
-    return [(name, uid) for name, uid in ((STUDY_UID, query.study_uid), (SERIES_UID, query.series_uid)) if uid]
-
-
-def _order(query: Query) -> tuple[ColumnElement[Any], ...]:
-    asked = [term for order in query.order for term in _ordered(order)]
-    return (*asked, *(term for level in _open_levels(query) for term in _usual_order(level)))
-
-
-def _usual_order(level: Level) -> tuple[ColumnElement[Any], ...]:
-    study, series, instance = schema.study.c, schema.series.c, schema.instance.c
-    match level:
-        case Level.PATIENT:
-            return (schema.patient.c.patient_pkey.desc(),)
-        case Level.STUDY:
-            return (newest_first(study.studydate), newest_first(study.studytime), newest_first(study.study_pkey))
-        case Level.SERIES:
-            number_of_series = number(series.seriesnumber)
-            return (number_of_series.is_(None), number_of_series, series.series_pkey)
-        case Level.INSTANCE:
-            return (instance.instancenumber.is_(None), instance.instancenumber, instance.instance_pkey)
-
-
-def _ordered(order: Order) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    """Unknown values last; numbers as numbers, what is matched exactly so, other text without regard to case."""
-    column = column_of(order.attribute)
-    value: ColumnElement[Any]
-    match order.attribute.matching:
-        case Matching.DATE | Matching.TIME:
-            value = column
-        case Matching.NUMBER:
-            value = as_number(column)
-        case Matching.NAME | Matching.DESCRIPTION:
-            value = case((not_(is_empty(order.attribute, column)), func.lower(func.trim(column))))
-        case _:
-            value = case((not_(is_empty(order.attribute, column)), bare(column)))
-    return value.is_(None), value.desc() if order.descending else value
-
-
 def _scope(query: Query) -> list[Truth]:
-    return [identical(column_of(attribute), [uid]) for attribute, uid in _uids(query)]
+    return [identical(column_of(attribute), [uid]) for attribute, uid in uids_of_path(query)]

@@ -21,18 +21,20 @@ _EXACT = frozenset({Matching.UID, Matching.CODE, Matching.ID})
 _Filled = Callable[[str], Slot]
 
 
+def named(query: Query, at_most: int) -> tuple[plan.Named, Mapping[str, str]] | None:
+    """As `qido.plan.named`, and the values of its parameters; None unless IDs and UIDs are all that is to match."""
+    if not plan.names_few(query) or not all(map(_is_exact, query.conditions)):
+        return None
+    shape, parameters = _shape(query)
+    return _named(replace(shape, limit=0, offset=0), at_most), parameters
+
+
 def gathered(query: Query, at_most: int) -> tuple[Statement, Mapping[str, str]]:
     """As `qido.plan.gathered`, and the values of its parameters."""
     if not all(map(_is_exact, query.conditions)):
         return plan.gathered(query, at_most), {}
-    parameters: dict[str, str] = {}
-
-    def slot(text: str) -> Slot:
-        slot = Slot(f"text{len(parameters)}")
-        parameters.update(slot.parameters(text))
-        return slot
-
-    return _gathered(_shape(query, slot), at_most), parameters
+    shape, parameters = _shape(query)
+    return _gathered(shape, at_most), parameters
 
 
 def columns(query: Query) -> Statement:
@@ -50,6 +52,7 @@ def additional(query: Query, bound: int) -> Statement:
     return _additional(_without_words(query), bound) if plan.is_open(query) else plan.additional(query, bound)
 
 
+_named = lru_cache(_KEPT)(plan.named)
 _gathered = lru_cache(_KEPT)(plan.gathered)
 _sorted_through = lru_cache(_KEPT)(plan.sorted_through)
 _additional = lru_cache(_KEPT)(plan.additional)
@@ -64,13 +67,22 @@ def _is_exact(condition: Condition) -> bool:
     return False
 
 
-def _shape(query: Query, slot: _Filled) -> Query:
-    return replace(
+def _shape(query: Query) -> tuple[Query, dict[str, str]]:
+    """The query with slots, and what is in them."""
+    parameters: dict[str, str] = {}
+
+    def slot(text: str) -> Slot:
+        slot = Slot(f"text{len(parameters)}")
+        parameters.update(slot.parameters(text))
+        return slot
+
+    shape = replace(
         _without_words(query),
         study_uid=query.study_uid and slot(query.study_uid),
         series_uid=query.series_uid and slot(query.series_uid),
         conditions=tuple(_with_slots(condition, slot) for condition in query.conditions),
     )
+    return shape, parameters
 
 
 def _with_slots(condition: Condition, slot: _Filled) -> Condition:

@@ -3,6 +3,7 @@
 Each statement says what its rows are. It is made once: what differs from page to page is its parameter `keys`.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -28,10 +29,6 @@ from qido.query import Query
 KEYS = bindparam("keys", expanding=True, type_=BigInteger())
 """The keys of what the page has; of which table, each statement says."""
 
-KEYED = (Level.PATIENT, Level.STUDY, Level.SERIES)
-"""The levels whose keys come with each result: counts are gathered by them."""
-
-
 _KEPT = 64  # statements for different scopes
 
 FROM_SERIES = frozenset({MODALITIES_IN_STUDY, STUDY_SERIES})
@@ -40,34 +37,44 @@ FROM_SERIES = frozenset({MODALITIES_IN_STUDY, STUDY_SERIES})
 OF_PATIENTS = frozenset({PATIENT_STUDIES, PATIENT_SERIES, PATIENT_INSTANCES})
 """What is gathered from the studies of a patient: the index has no column for it."""
 
+_GATHERED = FROM_SERIES | OF_PATIENTS
+
 
 def stored(query: Query) -> tuple[Attribute, ...]:
-    """The attributes of the results that `columns` has.
+    """The attributes of the results that have columns of their own."""
+    return tuple(attribute for attribute in query.returned if attribute not in _GATHERED)
 
-    Studies come with what is gathered from their series, unless some series may not be seen: what may be seen is then
-    found out for all studies of a page at once. Lower levels have one study many times.
+
+def has_series(query: Query) -> bool:
+    """Whether rows have the modalities of the series of a study, of which `FROM_SERIES` are made.
+
+    Not if some series may not be seen: what may be seen is then found out for all studies of a page at once. Lower
+    levels have one study many times.
     """
-    with_series = query.level is Level.STUDY and not query.scope.hides_parts
-    elsewhere = OF_PATIENTS if with_series else OF_PATIENTS | FROM_SERIES
-    return tuple(attribute for attribute in query.returned if attribute not in elsewhere)
+    return query.level is Level.STUDY and not query.scope.hides_parts and not FROM_SERIES.isdisjoint(query.returned)
 
 
 def columns(query: Query) -> Statement:
-    """For each key its row: key, then the keys of `KEYED` down to the level of the query, then `stored`.
+    """For each key its row: the keys of all levels down to that of the query, `stored`, and what `has_series` says.
 
     The numbers of instances that the index has are of all data stores, and NULL where some may not be seen. The
-    modalities of a study are a text, with a backslash between those of two series.
+    modalities of the series are a text, with a line feed between those of two series; NULL if there is none.
     """
     base = TABLE[query.level]
-    return select(*selected(query)).select_from(joined(base, tables(query))).where(key_of(base).in_(KEYS))
+    return select(*labelled(selected(query))).select_from(joined(base, tables(query))).where(key_of(base).in_(KEYS))
 
 
 def selected(query: Query) -> list[ColumnElement[Any]]:
     """What a row of `columns` has."""
     of_patient = key_of(schema.patient) if query.level is Level.PATIENT else schema.study.c.patient_pkey
-    keyed = (of_patient, key_of(schema.study), key_of(schema.series))[: query.level + 1]
+    keys = (of_patient, key_of(schema.study), key_of(schema.series), key_of(schema.instance))[: query.level + 1]
     values = (_value(query, attribute) for attribute in stored(query))
-    return [column.label(None) for column in (key_of(TABLE[query.level]), *keyed, *values)]
+    return [*keys, *values, *([_modalities_of_series()] if has_series(query) else [])]
+
+
+def labelled(columns: Iterable[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    """Columns for a statement that may have one of them twice."""
+    return [column.label(None) for column in columns]
 
 
 def tables(query: Query) -> set[Table]:
@@ -79,11 +86,14 @@ def tables(query: Query) -> set[Table]:
 def _value(query: Query, attribute: Attribute) -> ColumnElement[Any]:
     if attribute in RELATED_INSTANCES and query.scope.hides_parts:
         return null()
-    if attribute in FROM_SERIES:
-        of_series = listed(schema.series.c.modality) if attribute is MODALITIES_IN_STUDY else func.count()
-        of_study = select(of_series).where(schema.series.c.study_pkey == schema.study.c.study_pkey)
-        return of_study.select_from(schema.series).correlate(schema.study).scalar_subquery()
     return column_of(attribute)
+
+
+def _modalities_of_series() -> ColumnElement[Any]:
+    """One subquery of a study, from which the number of its series can be told as well."""
+    of_series = select(listed(func.coalesce(schema.series.c.modality, "")))
+    of_study = of_series.where(schema.series.c.study_pkey == schema.study.c.study_pkey)
+    return of_study.select_from(schema.series).correlate(schema.study).scalar_subquery()
 
 
 @lru_cache(_KEPT)

@@ -1,6 +1,6 @@
 """Which representation of the results the client gets (PS3.18 Section 10.6.4)."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +11,9 @@ from dicomweb.dicom_xml import DICOM_XML, encode_xml
 from dicomweb.errors import NotAcceptable
 from dicomweb.multipart import Part, boundary_of, encode_multipart, multipart_type
 from dicomweb.table import encode_csv
-from qido.results import location
+from qido.query import Query
+from qido.result import Found
+from qido.results import data_sets, encoded, location, tags
 
 DICOM_JSON = "application/dicom+json"
 JSON = "application/json"
@@ -45,23 +47,21 @@ def choose(query: Sequence[str], header: str | None) -> str:
     raise NotAcceptable("not acceptable; offered: " + ", ".join(map(str, OFFERS)))
 
 
-def encode(
-    media_type: str, data_sets: Iterable[DataSet], tags: Callable[[Sequence[DataSet]], Sequence[str]]
-) -> tuple[str, Sequence[bytes]]:
+def encode(media_type: str, query: Query, found: Found, root: str) -> tuple[str, Sequence[bytes]]:
     """The Content-Type of the results in this media type, and their bytes, in pieces.
 
-    `tags` tells the columns of a table of data sets: its first line names them all.
+    `root` is the public URL of the service, without a slash at its end.
     """
     match media_type:
         case "text/csv":
-            rows = list(data_sets)
-            return f"{CSV}; charset=utf-8", [encode_csv(rows, tags(rows))]
+            rows = list(data_sets(query, found, root))
+            return f"{CSV}; charset=utf-8", [encode_csv(rows, tags(query, rows))]
         case "application/dicom+xml":
-            parts = [_xml_part(data_set) for data_set in data_sets]
+            parts = [_xml_part(data_set) for data_set in data_sets(query, found, root)]
             tag = entity_tag(digest(bytes(chunk) for part in parts for chunk in part.chunks()))
             return multipart_type(DICOM_XML, tag), list(map(bytes, encode_multipart(parts, boundary_of(tag))))
         case _:
-            return media_type, list(encode_array(data_sets))
+            return media_type, list(encode_array(encoded(query, found, root)))
 
 
 def _xml_part(data_set: DataSet) -> Part:

@@ -14,8 +14,8 @@ Value = str | int | date | time
 class Result:
     """One patient, study, series or instance: the values of each attribute asked for, none if it is unknown.
 
-    `keys` are those of the index: its own and those above it, without that of an instance. `described` is what the
-    image sets say. `curtailed` tells that they were too many to be asked for all that was wanted.
+    `keys` are those of the index: its own and those above it. `described` is what the image sets say. `curtailed`
+    tells that they were too many to be asked for all that was wanted.
     """
 
     keys: Mapping[Level, int]

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from datetime import date, time
 
-from dicomweb.dicom_json import DataSet, Element, element
+from dicomweb.dicom_json import DataSet, Element, element, encode, encode_members, member, member_of
 from qido.attributes import INSTANCE_UID, MODALITIES_IN_STUDY, SERIES_UID, STUDY_UID, Attribute, Level, Presence
 from qido.query import Query
 from qido.result import Found, Result, Value
 
-_CHARACTER_SET = ("00080005", element("CS", ["ISO_IR 192"]))
-_AVAILABILITY = ("00080056", element("CS", ["ONLINE"]))  # AHI brings an archived image set back by itself
+_CHARACTER_SET = ("00080005", "CS", ("ISO_IR 192",))
+_AVAILABILITY = ("00080056", "CS", ("ONLINE",))  # AHI brings an archived image set back by itself
 _RETRIEVE_URL = "00081190"
 
 CURTAILED = "{} results lack what only their image sets tell. Ask for fewer results at once."
@@ -24,6 +24,14 @@ def data_sets(query: Query, found: Found, root: str) -> Iterator[DataSet]:
     `root` is the public URL of the service, without a slash at its end.
     """
     return (_data_set(query.level, result, root) for result in found.results)
+
+
+def encoded(query: Query, found: Found, root: str) -> Iterator[bytes]:
+    """The DICOM JSON of each of `data_sets`, which are not made of what the index alone tells: """
+    return (
+        encode(_data_set(query.level, result, root)) if result.described else _written(query.level, result, root)
+        for result in found.results
+    )
 
 
 def tags(query: Query, found: Sequence[DataSet] = ()) -> list[str]:
@@ -52,17 +60,39 @@ def warnings(query: Query, found: Found) -> list[str]:
 def _data_set(level: Level, result: Result, root: str) -> DataSet:
     elements = dict(result.described)
     for attribute, values in result.values.items():
-        if values or (attribute.tag not in elements and attribute.presence is not Presence.IF_KNOWN):
+        if values or (attribute.tag not in elements and _is_shown_empty(attribute)):
             elements[attribute.tag] = _element(attribute, values)
-    elements.update([_CHARACTER_SET])
-    if level is not Level.PATIENT:  # nothing retrieves a patient
-        elements.update([_AVAILABILITY, (_RETRIEVE_URL, element("UR", [_url(level, result, root)]))])
+    elements.update((tag, element(vr, values)) for tag, vr, values in _of_service(level, result, root))
     return dict(sorted(elements.items()))
+
+
+def _written(level: Level, result: Result, root: str) -> bytes:
+    """`_data_set` as DICOM JSON, of what the index alone tells."""
+    members = [_member(one, values) for one, values in result.values.items() if values or _is_shown_empty(one)]
+    members += [member(*one) for one in _of_service(level, result, root)]
+    return encode_members(members)
+
+
+def _is_shown_empty(attribute: Attribute) -> bool:
+    return attribute.presence is not Presence.IF_KNOWN
+
+
+def _of_service(level: Level, result: Result, root: str) -> list[tuple[str, str, tuple[str, ...]]]:
+    """What the service says of a result: tag, VR, values."""
+    if level is Level.PATIENT:  # nothing retrieves a patient
+        return [_CHARACTER_SET]
+    return [_CHARACTER_SET, _AVAILABILITY, (_RETRIEVE_URL, "UR", (_url(level, result, root),))]
 
 
 def _url(level: Level, result: Result, root: str) -> str:
     steps = (f"/{name}/{result.values[uid][0]}" for at, name, uid in _PATH if at <= level)
     return root + "".join(steps)
+
+
+def _member(attribute: Attribute, values: tuple[Value, ...]) -> str:
+    if attribute is MODALITIES_IN_STUDY and not values:
+        return member_of(attribute.tag, _element(attribute, values))
+    return member(attribute.tag, attribute.vr, tuple(map(_text, values)))
 
 
 def _element(attribute: Attribute, values: tuple[Value, ...]) -> Element:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -14,7 +13,7 @@ from qido.attributes import Level
 from qido.image_sets import Archive
 from qido.query import Query, parse_query
 from qido.representation import JSON, choose, encode
-from qido.results import data_sets, tags, warnings
+from qido.results import warnings
 from qido.search import count, search
 
 _RESOURCES = {  # PS3.18 Table 10.6.1-1, and patients, which are not of the standard; each with `/count` below it
@@ -44,8 +43,7 @@ def blueprint(archive: Archive, scope: Callable[[], Scope], max_results: int = 1
         found = search(archive, query)
         accepted = [value for name, value in parse_parameters(request.query_string) if name == "accept"]
         media_type = choose(accepted, request.headers.get("Accept"))
-        results = data_sets(query, found, archive.public_root())
-        content_type, body = encode(media_type, results, partial(tags, query))
+        content_type, body = encode(media_type, query, found, archive.public_root())
         return respond.found(request.headers, body, content_type, warnings(query, found), found.total)
 
     def count_results(**target: Any) -> Response:

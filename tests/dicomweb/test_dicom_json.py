@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dicomweb.dicom_json import binary_element, element, encode, encode_array
+from dicomweb.dicom_json import binary_element, element, encode, encode_array, encode_members, member
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,17 @@ from dicomweb.dicom_json import binary_element, element, encode, encode_array
 )  # fmt: skip
 def test_values_become_an_element(vr: str, values: list[object], expected: object) -> None:
     assert element(vr, values) == expected
+    assert json.loads(encode_members([member("00100020", vr, tuple(values))])) == {"00100020": expected}
+
+
+@given(st.sampled_from(["CS", "DA", "IS", "LO", "PN", "UI", "US"]), st.lists(st.text(max_size=9) | st.integers()))
+def test_an_element_is_written_as_it_would_be_encoded(vr: str, values: list[str | int]) -> None:
+    assert encode_members([member("00100020", vr, tuple(values))]) == encode({"00100020": element(vr, values)})
+
+
+def test_members_are_put_in_the_order_of_their_tags() -> None:
+    members = [member(tag, "LO", ()) for tag in ("0020000D", "00080005", "00081190")]
+    assert [*json.loads(encode_members(members))] == ["00080005", "00081190", "0020000D"]
 
 
 def test_binary_is_base64_and_empty_binary_has_no_value() -> None:
@@ -42,6 +55,6 @@ def test_text_is_utf_8() -> None:
 @pytest.mark.parametrize("number", [0, 1, 2, 3])
 def test_an_array_has_a_piece_for_each_data_set(number: int) -> None:
     data_sets = [{"00100020": element("LO", [str(n)])} for n in range(number)]
-    pieces = list(encode_array(iter(data_sets)))
+    pieces = list(encode_array(map(encode, data_sets)))
     assert len(pieces) == number + 1
     assert json.loads(b"".join(pieces)) == data_sets

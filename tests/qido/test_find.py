@@ -7,8 +7,9 @@ from urllib.parse import parse_qsl
 import pytest
 
 from db.engine import Database
+from dicomweb.dicom_json import encode
 from dicomweb.errors import NotFound
-from qido import find, plan
+from qido import find, plan, results
 from qido.attributes import MODALITIES_IN_STUDY, STUDY_SERIES, STUDY_UID, Level
 from qido.query import Query, parse_query
 from tests.qido.archive import Series, Study, image, index_alone, write
@@ -50,6 +51,8 @@ def database(new_index: Callable[[], str]) -> Iterator[Database]:
 SEARCHES = [
     "PatientName=DOE*",
     "PatientID=P3",
+    "PatientID=P3&ModalitiesInStudy=CT",
+    "StudyInstanceUID=1.3,1.4,1.17,1.22,1.5,1.33",
     "ModalitiesInStudy=CT",
     "ModalitiesInStudy=CT,OPT&StudyDate=20240103-20240109",
     'ModalitiesInStudy=""&emptyvaluematching=true',
@@ -79,6 +82,23 @@ def test_whichever_way_the_page_is_the_same(
     monkeypatch.setattr(plan, "_WINDOWS", (10, 30))
     query = asked(level, f"{text}&{page}")
     assert find.find(index_alone(database), query, few=1) == find.find(index_alone(database), query, few=10_000)
+
+
+@pytest.mark.parametrize("text", ["", "Modality=CT", "limit=2&offset=1&count=true", "Modality=XX"])
+@pytest.mark.parametrize("study", ["1.4", "1.9"])
+def test_the_series_of_a_study_are_the_same_too(database: Database, study: str, text: str) -> None:
+    query = asked(Level.SERIES, text, study)
+    assert find.find(index_alone(database), query, few=1) == find.find(index_alone(database), query)
+
+
+@pytest.mark.parametrize("text", ["limit=20", "PatientID=P3&includefield=StudyDescription,InstitutionName,ContentTime"])
+@pytest.mark.parametrize("level", list(Level))
+def test_results_are_written_as_their_data_sets_would_be(database: Database, level: Level, text: str) -> None:
+    query = asked(level, text)
+    found = find.find(index_alone(database), query)
+    assert found.results
+    data_sets = results.data_sets(query, found, "http://host/x")
+    assert list(results.encoded(query, found, "http://host/x")) == list(map(encode, data_sets))
 
 
 @pytest.mark.parametrize("few", [1, 10_000])

@@ -48,6 +48,29 @@ def test_queries_of_different_shapes_have_different_statements(one: str, other: 
     assert plan_once.gathered(query(one), 9)[0] is not plan_once.gathered(query(other), 9)[0]
 
 
+def test_what_ids_name_is_asked_for_with_one_statement_whatever_the_page() -> None:
+    one, other = query("PatientID=P1&limit=5"), query("PatientID=P2&limit=7&offset=3&count=true")
+    (named, values), (again, others) = plan_once.named(one, 9) or (None, {}), plan_once.named(other, 9) or (None, {})
+    assert named is not None
+    assert named is again
+    assert values != others
+    assert "P1" not in named.statement.compile(dialect=mysql.dialect()).params.values()
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "study"),
+    [
+        pytest.param("ModalitiesInStudy=CT", Level.STUDY, None, id="what many have"),
+        pytest.param("PatientID=P*", Level.STUDY, None, id="pattern"),
+        pytest.param("PatientID=P1&StudyDate=20240101-", Level.STUDY, None, id="not IDs alone"),
+        pytest.param("PatientID=P1&orderby=StudyID", Level.STUDY, None, id="order of texts"),
+        pytest.param("", Level.INSTANCE, "1.2", id="instances, hundreds of them"),
+    ],
+)
+def test_other_searches_are_put_in_order_by_the_database(text: str, level: Level, study: str | None) -> None:
+    assert plan_once.named(query(text, level, study), 9) is None
+
+
 @pytest.mark.parametrize(
     "text", ["PatientID=quux", "StudyInstanceUID=8.7.6,8.7.5&AccessionNumber=qu'ux", "PatientID=None"]
 )
