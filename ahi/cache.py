@@ -139,8 +139,12 @@ class Cache:
             os.makedirs(folder, exist_ok=True)  # noqa: PTH103
             handle = os.open(aside, _NEW, 0o600)
         try:
-            with open(handle, "wb") as file:  # noqa: PTH123
-                file.write(blob)
+            try:
+                left = memoryview(blob)
+                while left:
+                    left = left[os.write(handle, left) :]
+            finally:
+                os.close(handle)
             os.rename(aside, path)  # noqa: PTH104
         except OSError:
             Path(aside).unlink(missing_ok=True)
