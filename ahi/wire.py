@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _LENGTH = struct.Struct("<Q")
+_PIECE_BYTES = 2**18
 
 
 def packed(value: Any) -> bytes:
@@ -16,20 +17,36 @@ def packed(value: Any) -> bytes:
 
 
 def receive(connection: socket.socket) -> Any:
-    """The next value; EOFError when the other side has closed."""
-    (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
-    return pickle.loads(_exactly(connection, length))  # noqa: S301 - from a process of ours, in a folder of ours
+    """The next value; EOFError when the other side has closed.
+
+    Nothing comes behind it: each question has one answer. So as much as there is can be taken at once, which is all of
+    most answers; each call more lets other threads in, and has to wait for them.
+    """
+    begun = _some(connection, _PIECE_BYTES)
+    while len(begun) < _LENGTH.size:
+        begun += _some(connection, _PIECE_BYTES)
+    end = _LENGTH.size + _LENGTH.unpack_from(begun)[0]
+    whole = begun if len(begun) == end else _whole(connection, begun, end)
+    return pickle.loads(memoryview(whole)[_LENGTH.size :])  # noqa: S301 - from a process of ours, in a folder of ours
 
 
-def _exactly(connection: socket.socket, length: int) -> bytearray:
-    content = bytearray(length)
-    view = memoryview(content)
+def _some(connection: socket.socket, most_bytes: int) -> bytes:
+    piece = connection.recv(most_bytes)
+    if not piece:
+        raise EOFError
+    return piece
+
+
+def _whole(connection: socket.socket, begun: bytes, length_bytes: int) -> bytearray:
+    whole = bytearray(length_bytes)
+    whole[: len(begun)] = begun
+    view = memoryview(whole)[len(begun) :]
     while view:
         count = connection.recv_into(view)
         if not count:
             raise EOFError
         view = view[count:]
-    return content
+    return whole
 
 
 class Unpacker:

@@ -23,7 +23,7 @@ _JSON = {"Accept": "application/dicom+json", "Accept-Encoding": "identity"}
 _GZIP = {"Accept": "application/dicom+json", "Accept-Encoding": "gzip"}
 _JPEG = {"Accept": "image/jpeg"}
 _WARM_SECONDS = 1
-_WINDOWS = 40
+_WINDOWS = 100  # enough that none is asked for twice within the seconds of a measurement
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,9 +56,12 @@ class Picture:
         """To the fetcher that has, or will have, the frame."""
         return self.frames[0].frame.frame_id
 
-    @property
+    def __hash__(self) -> int:
+        return hash(self.cache_name)
+
+    @cached_property
     def cache_name(self) -> str:
-        """Changes with everything that changes the picture."""
+        """Changes with everything that changes the picture; a fetcher is told it, and need not find it out again."""
         facts = repr((IMPLEMENTATION, self.frame_numbers, self.media_type, self.rendering, len(self.state))).encode()
         return (
             f"rendered/{self.route[:2]}/{self.route}.{hashlib.sha256(facts + self.state + self.head).hexdigest()[:32]}"

@@ -97,7 +97,7 @@ def _table(places: Samples, stored: Stored, data_set: Dataset, rendering: Render
 
 def _shown_alike(stored: Stored, data_set: Dataset, rendering: Rendering) -> Hashable:
     """All that the table of an image without LUTs follows from; None where it has one."""
-    if any(name in data_set for name in ("ModalityLUTSequence", "VOILUTSequence", "PresentationLUTSequence")):
+    if any(value(data_set, name) for name in ("ModalityLUTSequence", "VOILUTSequence", "PresentationLUTSequence")):
         return None
     window = rendering.window or (rendering.window_index, *own_windows(data_set))
     rescale = (numbers(data_set, name) for name in ("RescaleSlope", "RescaleIntercept"))
