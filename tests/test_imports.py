@@ -30,8 +30,8 @@ ONLY = {  # library: the folders and files that may know it
     "sqlalchemy": ("db", "qido/plan*.py", "datastore/index*.py", "app/service.py"),  # the last: a URL, no SQL
     "opentelemetry": ("app/spans.py",),
     "backports": ("dicomweb/encoding.py",),
-    "pymysql": (),  # SQLAlchemy loads it by name
-    "psycopg": (),
+    "pymysql": ("db/mysql.py",),
+    "psycopg": (),  # SQLAlchemy loads it by name
     **dict.fromkeys(CODECS, ("ahi", "datastore")),
 }
 
@@ -92,7 +92,6 @@ DISTRIBUTION = {
     "rle": "pylibjpeg-rle",
 }
 LOADED_BY_NAME = {
-    "pymysql",
     "psycopg",
     "cryptography",
     "opentelemetry-exporter-otlp-proto-http",  # parts of the one package `opentelemetry`
