@@ -1,6 +1,6 @@
 """How long searches take in an index of a million studies: as the index project creates it, and with our indexes.
 
-python -m bench.search [--studies 1000000] [--cache FOLDER] [--repeat 9]
+python -m bench.search [--studies 1000000] [--cache FOLDER] [--repeat 9] [--only SEARCH ...] [--indexed]
 """
 
 import argparse
@@ -24,6 +24,7 @@ from tests.qido.archive import client
 from tests.servers import MariaDb, engine_of
 
 _PATIENCE_SECONDS = 60
+_WAYS = {False: "as created", True: "with indexes"}
 _FINDS = re.compile(r"\bLIMIT\b")
 
 
@@ -108,11 +109,11 @@ def measure(http: FlaskClient, path: str, repeat: int) -> Measured:
     return Measured(min(times), len(first.get_json()), tuple(statements))
 
 
-def measure_all(url: str, known: Mapping[str, str], repeat: int) -> list[Measured]:
-    """All searches on the index at `url`; `known` are values of it."""
+def measure_all(url: str, known: Mapping[str, str], repeat: int, cases: Sequence[Case]) -> list[Measured]:
+    """These searches on the index at `url`; `known` are values of it."""
     database = Database(url, statement_timeout_seconds=_PATIENCE_SECONDS)
     try:
-        return [measure(client(database, scope=case.scope), case.path.format(**known), repeat) for case in CASES]
+        return [measure(client(database, scope=case.scope), case.path.format(**known), repeat) for case in cases]
     finally:
         database.close()
 
@@ -136,24 +137,24 @@ def set_indexes(server: MariaDb, present: bool) -> None:
     )
 
 
-def compare(server: MariaDb, repeat: int) -> Iterator[str]:
-    """The times of all searches without and with our indexes, and then the plans."""
+def compare(server: MariaDb, repeat: int, cases: Sequence[Case], ways: Mapping[bool, str]) -> Iterator[str]:
+    """The times of searches and then the plans, without and with our indexes: `ways` has a name for what is wanted."""
     url = server.url(DATABASE)
     with engine_of(url) as engine:
         known = facts(engine)
         found: list[list[Measured]] = []
         plans: list[list[str]] = []
-        for present in (False, True):
+        for present in ways:
             set_indexes(server, present)
-            found.append(measure_all(url, known, repeat))
+            found.append(measure_all(url, known, repeat, cases))
             plans.append([_plan(engine, measured) for measured in found[-1]])
     times = [
-        (case.name, case.aim_ms or "-", before.milliseconds, after.milliseconds, after.results, len(after.statements))
-        for case, before, after in zip(CASES, *found, strict=True)
+        (case.name, case.aim_ms or "-", *(way.milliseconds for way in of), of[-1].results, len(of[-1].statements))
+        for case, *of in zip(cases, *found, strict=True)
     ]
-    yield markdown(("search", "aim ms", "as created, ms", "with indexes, ms", "results", "statements"), times)
-    shown = [(case.name, before, after) for case, before, after in zip(CASES, *plans, strict=True)]
-    yield markdown(("search", "plan as created", "plan with indexes"), shown)
+    yield markdown(("search", "aim ms", *(f"{name}, ms" for name in ways.values()), "results", "statements"), times)
+    shown = [(case.name, *of) for case, *of in zip(cases, *plans, strict=True)]
+    yield markdown(("search", *(f"plan {name}" for name in ways.values())), shown)
 
 
 def _plan(engine: Engine, measured: Measured) -> str:
@@ -168,9 +169,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--studies", type=int, default=1_000_000)
     parser.add_argument("--cache", type=Path, help="where the data stay for the next run; else they go with this one")
     parser.add_argument("--repeat", type=int, default=9)
+    parser.add_argument("--only", nargs="+", choices=[case.name for case in CASES], help="these searches, by name")
+    parser.add_argument("--indexed", action="store_true", help="with our indexes only")
     options = parser.parse_args(arguments)
+    cases = [case for case in CASES if not options.only or case.name in options.only]
+    ways = _WAYS if not options.indexed else {True: _WAYS[True]}
     with index_server(options.studies, options.cache, print) as server:
-        for table in compare(server, options.repeat):
+        for table in compare(server, options.repeat, cases, ways):
             print(f"\n{table}")
 
 

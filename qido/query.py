@@ -1,9 +1,10 @@
 """From the parameters of a search to a frozen value (PS3.18 Section 8.3.4)."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from functools import lru_cache
 
 from db.scope import EVERYTHING, Scope
 from dicomweb.errors import BadRequest
@@ -248,10 +249,12 @@ def _returned(
     """What PS3.18 Section 10.6.3.3 wants in a result, by tag: the attributes of the levels `highest` to `level`, the
     UIDs of all levels, the match keys, and what was asked for and is of no lower level.
     """
-    paths = _paths(included)
-    asked = {BY_TAG[path[0]] for path in paths if len(path) == 1 and path[0] in BY_TAG} | {*matched, *UIDS}
-    everything = _is_everything(included)
+    named = {BY_TAG[path[0]] for path in _paths(included) if len(path) == 1 and path[0] in BY_TAG}
+    return _wanted(level, highest, frozenset(named.union(matched, UIDS)), _is_everything(included))
 
+
+@lru_cache(256)
+def _wanted(level: Level, highest: Level, asked: Set[Attribute], everything: bool) -> tuple[Attribute, ...]:
     def wanted(attribute: Attribute) -> bool:
         own = attribute.presence is Presence.OWN_LEVEL and attribute.level == level
         usual = own or everything or attribute.presence in (Presence.ALWAYS, Presence.IF_KNOWN)

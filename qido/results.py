@@ -27,7 +27,7 @@ def data_sets(query: Query, found: Found, root: str) -> Iterator[DataSet]:
 
 
 def encoded(query: Query, found: Found, root: str) -> Iterator[bytes]:
-    """The DICOM JSON of each of `data_sets`, which are not made of what the index alone tells:"""
+    """The DICOM JSON of each of `data_sets`, of which only those are made that image sets tell of."""
     return (
         encode(_data_set(query.level, result, root)) if result.described else _written(query.level, result, root)
         for result in found.results
