@@ -26,7 +26,7 @@ from wado.rendered.parameters import Rendering
 from wado.rendered.presentation.present import Presentation
 from wado.rendered.values import number, parse_head, quietly, text
 
-IMPLEMENTATION = "3"
+IMPLEMENTATION = "4"
 """Part of the name of each picture: raise it when the same is drawn differently."""
 
 MOST_ANIMATED_FRAMES = 500
