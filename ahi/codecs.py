@@ -27,7 +27,10 @@ _J2K_START = b"\xff\x4f\xff\x51"
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """How native pixels of a frame are laid out (PS3.3 Section C.7.6.3): sizes in pixels and bits."""
+    """How native pixels of a frame are laid out (PS3.3 Section C.7.6.3): sizes in pixels and bits.
+
+    `floating` samples have 32 or 64 bits (PS3.3 Section C.7.6.24, C.7.6.25).
+    """
 
     rows: int
     columns: int
@@ -35,12 +38,20 @@ class PixelFormat:
     bits_allocated: int
     pixel_representation: int
     photometric_interpretation: str
+    floating: bool = False
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The little-endian type of a sample; 12 bits allocated take 16."""
         size_bytes = next(size for size in (1, 2, 4, 8) if self.bits_allocated <= 8 * size)
-        return np.dtype(f"<{'i' if self.pixel_representation else 'u'}{size_bytes}")
+        return np.dtype(f"<{'f' if self.floating else 'i' if self.pixel_representation else 'u'}{size_bytes}")
+
+    @property
+    def element(self) -> tuple[str, str]:
+        """The tag of the pixel data, and its VR where that does not depend on the transfer syntax (PS3.5 Annex A)."""
+        if not self.floating:
+            return "7FE00010", "OW"
+        return ("7FE00008", "OF") if self.bits_allocated == 32 else ("7FE00009", "OD")
 
     @cached_property
     def frame_bytes(self) -> int:

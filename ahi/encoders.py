@@ -29,8 +29,9 @@ class Encoder:
     available: bool = True
 
     def takes(self, pixels: PixelFormat) -> bool:
-        """Whether such pixels come back the same: whole bytes, grey or three colours."""
-        return self.available and pixels.bits_allocated in self.bits_allocated and pixels.samples_per_pixel in (1, 3)
+        """Whether such pixels come back the same: whole numbers of whole bytes, grey or three colours."""
+        whole = pixels.bits_allocated in self.bits_allocated and not pixels.floating
+        return self.available and whole and pixels.samples_per_pixel in (1, 3)
 
 
 def _encode_rle(array: Pixels, pixels: PixelFormat) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 from ahi.elements import Known, to_data_set
 from dicomweb.data_set import DataSet
 from dicomweb.errors import UpstreamFailed
-from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL
+from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, HTJ2K_LOSSLESS_RPCL
 
 _GZIP = b"\x1f\x8b"
 
@@ -42,12 +42,16 @@ class Frame:
 
 @dataclass(frozen=True)
 class Instance:
-    """One SOP Instance: its attributes from all levels, without group 0002 and without pixel data."""
+    """One SOP Instance: its attributes from all levels, without group 0002 and without pixel data.
+
+    `floating`: its pixel data is Float Pixel Data or Double Float Pixel Data.
+    """
 
     sop_instance_uid: str
     data_set: DataSet
     stored_transfer_syntax_uid: str
     frames: tuple[Frame, ...]
+    floating: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,20 @@ def _instances(upper: Mapping[str, Any], nodes: Mapping[str, Any], known: Known)
         signed = elements.get("PixelRepresentation")
         data_set = to_data_set(elements, node.get("DICOMVRs") or {}, 1 if str(signed).strip() == "1" else 0, known)
         stored = node.get("StoredTransferSyntaxUID") or HTJ2K_LOSSLESS_RPCL
-        yield Instance(sop_instance_uid, data_set, stored, tuple(_frames(node.get("ImageFrames") or ())))
+        frames = tuple(_frames(node.get("ImageFrames") or ()))
+        yield Instance(sop_instance_uid, data_set, stored, frames, _is_floating(elements, stored))
+
+
+def _is_floating(elements: Mapping[str, Any], stored_transfer_syntax_uid: str) -> bool:
+    """Whether samples are floating-point numbers: the metadata may name the element that they were in.
+
+    Else they are by having no bits stored, which all other pixel data has to have (PS3.3 Section C.7.6.24, C.7.6.3).
+    """
+    if "FloatPixelData" in elements or "DoubleFloatPixelData" in elements:
+        return True
+    native = stored_transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN
+    described = any(name in elements for name in ("BitsStored", "HighBit", "PixelRepresentation"))
+    return native and not described and elements.get("BitsAllocated") in (32, 64)
 
 
 def _frames(nodes: Iterable[Mapping[str, Any]]) -> Iterator[Frame]:

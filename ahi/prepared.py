@@ -24,7 +24,7 @@ from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet, Made, js
 from dicomweb.explicit_le import encode_data_set, encode_text_value
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 
-FORMAT = "3"
+FORMAT = "4"
 """Part of the name of a prepared file: raise it when the form changes, and old files are simply not found."""
 
 BULK_BYTES = 32 * 2**10
@@ -79,6 +79,11 @@ class PreparedInstance:
     stored_head: Slice
     tail: Slice
     bulk: tuple[BulkValue, ...]
+
+    @property
+    def pixel_element(self) -> tuple[str, str]:
+        """The tag and the VR of its pixel data."""
+        return _pixel_element(self.pixels)
 
     def bulk_value(self, path: str) -> BulkValue | None:
         """The bulk value at a path of tags, in either case."""
@@ -152,7 +157,7 @@ def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
         stored_head = native_head
         if forms.stored != forms.native:
             stored_head = blocks.add(encode_data_set(_before_pixels(forms.stored), encoded))
-        described = _Described(image_set, instance, forms.described, blocks, elements)
+        described = _Described(image_set, instance, forms, blocks, elements)
         prepared = PreparedInstance(
             sop_instance_uid=instance.sop_instance_uid,
             sop_class_uid=str(_first(instance.data_set, "00080016") or ""),
@@ -225,7 +230,7 @@ class _Forms:
     def __init__(self, instance: Instance, photometric: _Photometric) -> None:
         data_set = instance.data_set
         syntax = transfer_syntax(instance.stored_transfer_syntax_uid)
-        self.pixels = _pixel_format(data_set) if instance.frames else None
+        self.pixels = _pixel_format(instance) if instance.frames else None
         self.native = self.stored = self.described = data_set
         if self.pixels is None:
             return
@@ -250,12 +255,21 @@ def _changed(data_set: DataSet, changes: Mapping[str, str | int]) -> DataSet:
     return tuple(sorted(kept + new, key=lambda attribute: attribute.tag))
 
 
-def _pixel_format(data_set: DataSet) -> PixelFormat | None:
+def _pixel_format(instance: Instance) -> PixelFormat | None:
+    data_set = instance.data_set
     numbers = [_first(data_set, tag) for tag in ("00280010", "00280011", "00280002", "00280100", "00280103")]
     rows, columns, samples, bits, signed = (number if isinstance(number, int) else None for number in numbers)
     if not rows or not columns or not bits or bits > 64:
         return None
-    return PixelFormat(rows, columns, samples or 1, bits, signed or 0, str(_first(data_set, "00280004") or ""))
+    syntax = transfer_syntax(instance.stored_transfer_syntax_uid)
+    if instance.floating and not (syntax.native and bits in (32, 64)):
+        return None  # no codec of DICOM has floating-point samples
+    photometric = str(_first(data_set, "00280004") or "")
+    return PixelFormat(rows, columns, samples or 1, bits, signed or 0, photometric, instance.floating)
+
+
+def _pixel_element(pixels: PixelFormat | None) -> tuple[str, str]:
+    return pixels.element if pixels else (_PIXEL_DATA, "OW")
 
 
 def _first(data_set: DataSet, tag: str) -> str | int | float | None:
@@ -298,14 +312,15 @@ class _Described:
         self,
         image_set: ImageSet,
         instance: Instance,
-        data_set: DataSet,
+        forms: _Forms,
         blocks: _Blocks,
         made: Made[dicom_json.Element],
     ) -> None:
         self.bulk: list[BulkValue] = []
         self._made = made
         self._instance = instance
-        self._data_set = data_set
+        self._data_set = forms.described
+        self._pixel_element = _pixel_element(forms.pixels)
         self._blocks = blocks
         self._path = (
             f"/studies/{image_set.study_instance_uid}/series/{image_set.series_instance_uid}"
@@ -319,7 +334,8 @@ class _Described:
         elements["00081190"] = dicom_json.element("UR", ["\x01" + self._path])
         elements["00083002"] = dicom_json.element("UI", list(_available_transfer_syntaxes(self._instance)))
         if self._instance.frames:
-            elements[_PIXEL_DATA] = {"vr": "OW", "BulkDataURI": self._uri(_PIXEL_DATA)}
+            tag, vr = self._pixel_element
+            elements[tag] = {"vr": vr, "BulkDataURI": self._uri(tag)}
         text = dicom_json.encode({tag: elements[tag] for tag in sorted(elements)})
         return text.replace(b"\\u0001" + self._path.encode(), _PUBLIC_ROOT + self._path.encode())
 

@@ -60,7 +60,7 @@ _ANSWERS = (
     _Answer("/pixeldata", _FRAMES, _NEGOTIATED, _RANGED),
     _Answer("/frames/<frame_list>", _FRAMES, _NEGOTIATED, _RANGED),
     _Answer("/bulkdata", _PARTS, _NEGOTIATED),
-    _Answer("/bulkdata/7FE00010", _FRAMES, _NEGOTIATED, _RANGED),
+    *(_Answer(f"/bulkdata/7FE000{element}", _FRAMES, _NEGOTIATED, _RANGED) for element in ("10", "08", "09")),
     _Answer("/<path:tag_path>", _single_or_multipart(["application/octet-stream"]), headers=_RANGED),
     _Answer("/<study>", _FILES, _NEGOTIATED),
     _Answer("/<series>", _FILES, _NEGOTIATED),

@@ -1,8 +1,8 @@
 """Pixel data → stored frames (AWS HealthImaging Developer Guide, "supported transfer syntaxes").
 
 Some encodings are kept byte for byte; the others are decoded and stored in the lossless format of the data store. What
-that cannot hold exactly, 32-bit samples in JPEG 2000 for one, is stored as native Explicit VR Little Endian. Binary
-pixels are stored packed, first pixel in the lowest bit, and each frame begins on a byte.
+that cannot hold exactly, floating-point samples and, in JPEG 2000, those of 32 bits, is stored as native Explicit VR
+Little Endian. Binary pixels are stored packed, first pixel in the lowest bit, and each frame begins on a byte.
 """
 
 import os
@@ -19,12 +19,14 @@ from pydicom import Dataset
 
 from datastore.codecs import LosslessFormat, NotEncodable, Pixels, encode_lossless, resolutions
 from datastore.pixels import (
+    FLOAT_PIXELS,
     NATIVE,
     NATIVE_SOURCES,
     NoFrames,
     binary_frames,
     decoded_frames,
     encapsulated_frames,
+    float_frames,
     source_syntax,
     video_stream,
 )
@@ -122,8 +124,9 @@ class FrameEncoder:
     def _encode(
         self, data_set: Dataset, syntax: str, store: Callable[[int, EncodedFrame, str], T]
     ) -> tuple[Encoding, list[T]]:
-        if "PixelData" not in data_set:
-            raise NoFrames("floating-point pixels cannot be stored as frames")
+        if any(name in data_set for name in FLOAT_PIXELS):
+            native = Encoding(NATIVE, _OCTETS, transcoded=True)
+            return native, _stored(map(_native, float_frames(data_set)), native, store)
         if syntax in KEPT_VIDEO:
             kept = Encoding(syntax, KEPT_VIDEO[syntax], transcoded=False)
             return kept, _stored([_as_is(video_stream(data_set), data_set)], kept, store)
@@ -193,9 +196,9 @@ def _lossless(pixels: Pixels, *, options: Options, transform: bool) -> EncodedFr
 
 
 def _native(pixels: Pixels) -> EncodedFrame:
-    return EncodedFrame(
-        _little_endian(pixels), (_checksum(pixels),), int(pixels.min()), int(pixels.max()), pixels.nbytes
-    )
+    whole = pixels.dtype.kind in "iu"  # AHI has the extremes as integers
+    least, greatest = (int(pixels.min()), int(pixels.max())) if whole else (None, None)
+    return EncodedFrame(_little_endian(pixels), (_checksum(pixels),), least, greatest, pixels.nbytes)
 
 
 def _checksum(pixels: Pixels) -> Checksum:

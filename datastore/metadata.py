@@ -15,6 +15,7 @@ from datastore.values import Context, Element, Json, JsonObject, elements, named
 from dicomweb.levels import INSTANCE, LEVELS, PATIENT, SERIES, STUDY
 
 SCHEMA_VERSION = "1.1"
+_PIXEL_DATA = 0x7FE00010
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class InstanceAttributes:
         context = Context(keep_padding=dialect.keeps_padding, max_inline_bytes=max_inline_bytes)
         found = _meta(data_set, dialect, context) + elements(data_set, context)
         if not dialect.names_pixel_data:
-            found = [each for each in found if each.tag >> 16 != 0x7FE0]
+            found = [each for each in found if each.tag != _PIXEL_DATA]
         by_level = {
             level: named([each for each in found if LEVELS.get(each.tag, INSTANCE) == level])
             for level in (PATIENT, STUDY, SERIES, INSTANCE)

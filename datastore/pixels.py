@@ -1,7 +1,8 @@
 """Pixel data of a file, taken apart and decoded by pydicom. Hostile bytes end in NoFrames, whatever a decoder does."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 from pydicom import Dataset
@@ -15,6 +16,9 @@ _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 NATIVE_SOURCES = frozenset({"1.2.840.10008.1.2", NATIVE, "1.2.840.10008.1.2.1.99", _BIG_ENDIAN})
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 _JPEG_2000_SOURCES = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in ("90", "92", "93", "201", "202"))
+FLOAT_PIXELS: Mapping[str, np.dtype[Any]] = {"FloatPixelData": np.dtype("<f4"), "DoubleFloatPixelData": np.dtype("<f8")}
+"""The elements of floating-point pixels, and their samples (PS3.3 Section C.7.6.24, C.7.6.25)."""
+
 _JP2_SIGNATURE = b"\0\0\0\x0cjP  "
 
 
@@ -27,8 +31,8 @@ class NoFrames(Exception):
 
 
 def has_pixels(data_set: Dataset) -> bool:
-    """Whether there is anything to store; float pixels too, though they become no frames."""
-    return any(name in data_set for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
+    """Whether there is anything to store."""
+    return "PixelData" in data_set or any(name in data_set for name in FLOAT_PIXELS)
 
 
 def check_complete(data_set: Dataset) -> None:
@@ -90,6 +94,21 @@ def binary_frames(data_set: Dataset) -> Iterator[Pixels]:
     for start in range(0, samples * frame_count(data_set), samples):
         bits = np.unpackbits(content[start // 8 : (start + samples + 7) // 8], bitorder="little")
         yield bits[start % 8 : start % 8 + samples]
+
+
+def float_frames(data_set: Dataset) -> Iterator[Pixels]:
+    """The frames of floating-point pixels, rows x columns, little endian; they are native whatever happens."""
+    syntax = source_syntax(data_set)
+    name, sample = next((name, sample) for name, sample in FLOAT_PIXELS.items() if name in data_set)
+    if syntax not in NATIVE_SOURCES or data_set.get("BitsAllocated") != 8 * sample.itemsize:
+        raise NoFrames("floating-point pixels are not described as they are")
+    content, samples, count = data_set[name].value, _samples(data_set), frame_count(data_set)
+    if not samples or data_set.get("SamplesPerPixel", 1) != 1 or len(content) < samples * sample.itemsize * count:
+        raise NoFrames("floating-point pixels are not described as they are")
+    stored = sample.newbyteorder(">") if syntax == _BIG_ENDIAN else sample
+    for index in range(count):
+        frame = np.frombuffer(content, stored, samples, index * samples * sample.itemsize)
+        yield frame.reshape(int(data_set.Rows), int(data_set.Columns))
 
 
 def _arrays(data_set: Dataset, as_rgb: bool) -> Iterator[Pixels]:

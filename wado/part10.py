@@ -111,7 +111,8 @@ class Part10:
             extended, basic = _offset_tables(self._sizes, self._uid)
             return extended + encode_head(_PIXEL_DATA, "OB", _UNDEFINED) + basic
         words = prepared.pixels is not None and prepared.pixels.bits_allocated > 8
-        return encode_head(_PIXEL_DATA, "OW" if words else "OB", self._pixel_bytes)
+        tag, vr = prepared.pixels.element if prepared.pixels and words else (_PIXEL_DATA, "OB")
+        return encode_head(tag, vr, self._pixel_bytes)
 
     @property
     def _pixel_bytes(self) -> int:

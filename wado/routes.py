@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from flask import Blueprint, Response, request
 
@@ -36,7 +37,8 @@ def blueprint(retrieve: "Retrieve") -> Blueprint:
         bp.add_url_rule(path, path, retrieve.instances)
         bp.add_url_rule(f"{path}/pixeldata", f"{path}/pixeldata", retrieve.pixel_data)
         bp.add_url_rule(f"{path}/bulkdata", f"{path}/bulkdata", retrieve.bulk_data)
-    bp.add_url_rule(f"{_INSTANCE}/bulkdata/7FE00010", "pixel_data", retrieve.pixel_data)
+    for tag in ("7FE00010", "7FE00008", "7FE00009"):
+        bp.add_url_rule(f"{_INSTANCE}/bulkdata/{tag}", f"bulkdata/{tag}", partial(retrieve.pixel_data, tag))
     bp.add_url_rule(f"{_INSTANCE}/bulkdata/<path:tag_path>", "bulk_value", retrieve.bulk_value)
     bp.add_url_rule(f"{_INSTANCE}/frames/<frame_list>", "frames", retrieve.frames)
     return bp
@@ -115,14 +117,17 @@ class Retrieve:
         response.headers.update(resolution_header(offer, bytes(next(read(0, _MAIN_HEADER_BYTES), b""))))
         return response
 
-    def pixel_data(self, **path: str) -> Response:
-        """The pixel data of all instances, a part for each frame; a single part where there is one frame."""
+    def pixel_data(self, tag: str | None = None, **path: str) -> Response:
+        """The pixel data of all instances, a part for each frame; a single part where there is one frame.
+
+        `tag` is the element that it has to be.
+        """
         target = Target.from_path(**path)
         if target.level == "instance":
             located = [self.locator.instance_with_frames(target, [1])]
         else:
             located = self.locator.instances(target)
-        located = [one for one in located if one.prepared.frames]
+        located = [one for one in located if one.prepared.frames and tag in (None, one.prepared.pixel_element[0])]
         if not located:
             raise NotFound("there is no pixel data")
         single = len(located) == 1 and len(located[0].prepared.frames) == 1
@@ -131,9 +136,9 @@ class Retrieve:
         first = next(iter(chosen.values()))
         offers = [chosen[kind].offer for kind in kinds]
         root = self.public_root()
-        tag = entity_tag("pixeldata", root, first, offers, [one.state for one in located])
+        etag = entity_tag("pixeldata", root, first, offers, [one.state for one in located])
         sent = frames_of(zip(located, offers, strict=True))
-        return _unless_known(tag, lambda: self._frames(sent, first, root, tag))
+        return _unless_known(etag, lambda: self._frames(sent, first, root, etag))
 
     def bulk_data(self, **path: str) -> Response:
         """Every value that the metadata points to, a part for each, and pixel data a part for each frame."""

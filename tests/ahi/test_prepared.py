@@ -10,6 +10,7 @@ from ahi.file_view import FileView
 from ahi.image_set import ImageSet
 from ahi.prepared import PreparedImageSet, encode_prepared
 
+NATIVE = "1.2.840.10008.1.2.1"
 SHARED: dict[str, Any] = {
     "StudyInstanceUID": "1.2",
     "PatientName": "Müller^Jörg",
@@ -77,3 +78,33 @@ def test_a_large_file_is_read_where_it_is_needed(tmp_path: Path) -> None:
     assert (len(view), view[3:9], view[-4:], view[5:2]) == (len(blob), blob[3:9], blob[-4:], b"")
     read, held = PreparedImageSet.from_bytes(view), PreparedImageSet.from_bytes(blob)
     assert [_told(read, index) for index in (0, 1)] == [_told(held, index) for index in (0, 1)]
+
+
+MAP = {"Rows": 2, "Columns": 3, "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"}
+
+
+@pytest.mark.parametrize(
+    ("elements", "syntax", "element"),
+    [
+        pytest.param({"BitsAllocated": 32, "FloatPixelData": None}, NATIVE, ("7FE00008", "OF"), id="named"),
+        pytest.param({"BitsAllocated": 64, "DoubleFloatPixelData": None}, NATIVE, ("7FE00009", "OD"), id="double"),
+        pytest.param({"BitsAllocated": 32}, NATIVE, ("7FE00008", "OF"), id="no bits stored"),
+        pytest.param({"BitsAllocated": 64}, NATIVE, ("7FE00009", "OD"), id="no bits stored of 64"),
+        pytest.param(
+            {"BitsAllocated": 32, "BitsStored": 32, "FloatPixelData": None}, NATIVE, ("7FE00008", "OF"), id="named best"
+        ),
+        pytest.param({"BitsAllocated": 32, "BitsStored": 32}, NATIVE, ("7FE00010", "OW"), id="whole numbers"),
+        pytest.param({"BitsAllocated": 16}, NATIVE, ("7FE00010", "OW"), id="too few bits"),
+        pytest.param({"BitsAllocated": 32}, None, ("7FE00010", "OW"), id="in an encoding"),
+        pytest.param({"BitsAllocated": 16, "FloatPixelData": None}, NATIVE, None, id="described wrongly"),
+        pytest.param({"BitsAllocated": 32, "FloatPixelData": None}, None, None, id="in an encoding that has no such"),
+    ],
+)
+def test_floating_point_pixels_are_told_by_their_element_or_by_having_no_bits_stored(
+    elements: dict[str, Any], syntax: str | None, element: tuple[str, str] | None
+) -> None:
+    node = {"DICOM": {**MAP, **elements}, "StoredTransferSyntaxUID": syntax, "ImageFrames": [{"ID": "0" * 32}]}
+    document = {"Study": {"DICOM": {"StudyInstanceUID": "1"}, "Series": {"1.2": {"Instances": {"1.2.3": node}}}}}
+    image_set = ImageSet.from_metadata(json.dumps(document).encode())
+    pixels = PreparedImageSet.from_bytes(encode_prepared(image_set, lambda _: b"")).instances[0].pixels
+    assert (pixels.element if pixels else None) == element

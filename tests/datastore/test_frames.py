@@ -1,4 +1,5 @@
 import io
+import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -286,10 +287,29 @@ def test_a_video_is_one_frame_whatever_number_of_frames_says(
     assert frame.checksums[-1].crc32 == zlib.crc32(frame.stored)
 
 
-def float_pixels() -> Dataset:
-    data_set = made(Rows=1, Columns=2, BitsAllocated=32, SamplesPerPixel=1, PhotometricInterpretation="MONOCHROME2")
-    data_set.FloatPixelData = np.array([0.5, 1.5], np.float32).tobytes()
+NUMBERS = np.array([[[0.5, -1.5]], [[math.inf, 1e-300]]])
+
+
+def float_pixels(sample: str = "<f4", syntax: str = NATIVE, **elements: object) -> Dataset:
+    """Two frames of one row and two columns."""
+    bits = 8 * np.dtype(sample).itemsize
+    shape = {"NumberOfFrames": "2", "Rows": 1, "Columns": 2, "SamplesPerPixel": 1}
+    data_set = made(syntax, **{**shape, "BitsAllocated": bits, "PhotometricInterpretation": "MONOCHROME2", **elements})
+    name, vr = ("FloatPixelData", "OF") if bits == 32 else ("DoubleFloatPixelData", "OD")
+    data_set.add_new(name, vr, NUMBERS.astype(sample).tobytes())
     return data_set
+
+
+@pytest.mark.parametrize("sample", ["<f4", "<f8"])
+@pytest.mark.parametrize(("syntax", "order"), [(NATIVE, "<"), ("1.2.840.10008.1.2", "<"), ("1.2.840.10008.1.2.2", ">")])
+def test_floating_point_samples_are_kept_as_they_are(
+    encoder: FrameEncoder, sample: str, syntax: str, order: str
+) -> None:
+    encoding, frames = stored(encoder, float_pixels(sample.replace("<", order), syntax))
+    assert encoding == Encoding(NATIVE, "application/octet-stream", transcoded=True)
+    assert [frame.stored for frame in frames] == [one.astype(sample).tobytes() for one in NUMBERS]
+    assert [frame.checksums[-1].crc32 for frame in frames] == [zlib.crc32(frame.stored) for frame in frames]
+    assert {(frame.minimum, frame.maximum) for frame in frames} == {(None, None)}
 
 
 def panicking_rle() -> Dataset:
@@ -317,7 +337,11 @@ def described_wrongly(**elements: object) -> Dataset:
 @pytest.mark.parametrize(
     "data_set",
     [
-        pytest.param(float_pixels(), id="float pixels"),
+        pytest.param(float_pixels(BitsAllocated=16), id="float pixels of 16 bits"),
+        pytest.param(float_pixels(NumberOfFrames="3"), id="too few float pixels"),
+        pytest.param(float_pixels(Rows=0), id="float pixels without rows"),
+        pytest.param(float_pixels(SamplesPerPixel=3), id="float pixels in colour"),
+        pytest.param(float_pixels(syntax=RLE), id="float pixels in an encoding"),
         pytest.param(encapsulated(JPEG_2000, [b"no codestream."]), id="not decodable"),
         pytest.param(encapsulated(RLE, [b"no RLE.."]), id="not decodable RLE"),
         pytest.param(panicking_rle(), id="a decoder that panics"),

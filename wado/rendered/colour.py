@@ -23,15 +23,17 @@ _MOST_PROFILE_BYTES = 2**23  # what a JPEG file has room for, and more than any 
 def rgb(samples: Samples, data_set: Dataset) -> Rgb:
     """RGB of shape (rows, columns, 3) for palette indexes (rows, columns), or for RGB or YBR (rows, columns, 3).
 
-    NotAcceptable for what has no colours: an unusable palette, or another number of samples.
+    NotAcceptable for what has no colours: an unusable palette, another number of samples, floating-point samples.
     """
     photometric = text(data_set, "PhotometricInterpretation")
+    if samples.dtype.kind == "f":
+        raise NotAcceptable("floating-point pixels in colour cannot be drawn")
     if samples.ndim == 2:
         return _by_palette(samples, data_set)
     if samples.shape[2] != 3:
         raise NotAcceptable(f"pixels of {samples.shape[2]} samples cannot be drawn")
     stored = Stored.of(data_set, samples)
-    eight = samples if stored.bits == samples.dtype.itemsize * 8 == 8 else _to_eight_bits(samples, stored)
+    eight = samples if samples.dtype == np.uint8 and stored.bits == 8 else _to_eight_bits(samples, stored)
     if photometric.startswith("YBR"):  # the transformation of JFIF is that of YBR_FULL
         return np.asarray(Image.fromarray(np.ascontiguousarray(eight), "YCbCr").convert("RGB"))
     return np.ascontiguousarray(eight)

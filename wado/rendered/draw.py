@@ -28,7 +28,7 @@ from wado.rendered.parameters import Rendering
 from wado.rendered.presentation.present import Presentation
 from wado.rendered.values import number, parse_head, quietly, text
 
-IMPLEMENTATION = "3"
+IMPLEMENTATION = "4"
 """Part of the name of each picture: raise it when the same is drawn differently."""
 
 MOST_ANIMATED_FRAMES = 500
@@ -161,7 +161,8 @@ def draw(array: npt.NDArray[Any], data_set: Dataset, frame_number: int, renderin
 
     `data_set` has what the functional groups say of the frame; `frame_number` is from 1.
     """
-    if text(data_set, "SOPClassUID") in segmentation.SOP_CLASSES:
+    labels = array.ndim == 2 and array.dtype.kind in "iu"
+    if labels and text(data_set, "SOPClassUID") in segmentation.SOP_CLASSES:
         return segmentation.draw_segments(array, data_set, frame_number)
     if array.ndim == 3 or text(data_set, "PhotometricInterpretation") == "PALETTE COLOR":
         drawn = rgb(array, data_set)

@@ -70,7 +70,7 @@ def is_signed(data_set: Dataset) -> bool:
 def grey_levels(samples: Samples, data_set: Dataset, rendering: Rendering) -> Grey:
     """Levels from 0 to 255 for samples of shape (rows, columns); `data_set` with the functional groups of the frame."""
     if samples.dtype.kind == "f":
-        return _levels(samples.astype(np.float64), samples, data_set, rendering)
+        return _levels(_modality(samples, data_set), samples, data_set, rendering)
     stored = Stored.of(data_set, samples)
     if stored.bits > _MOST_TABLE_BITS:
         values = stored.values_of(samples)
@@ -188,11 +188,13 @@ def automatic_range(
 
 def _padding(stored: Samples, data_set: Dataset) -> npt.NDArray[np.bool_]:
     """Which stored values stand for no pixel at all."""
-    padding = value(data_set, "PixelPaddingValue")
-    if not isinstance(padding, int):
+    of = {"<f4": "Float", "<f8": "DoubleFloat"}.get(stored.dtype.str, "")
+    kind = float if of else int
+    padding = value(data_set, f"{of}PixelPaddingValue")
+    if not isinstance(padding, kind):
         return np.zeros(stored.shape, bool)
-    limit = value(data_set, "PixelPaddingRangeLimit")
-    low, high = sorted((padding, limit if isinstance(limit, int) else padding))
+    limit = value(data_set, f"{of}PixelPaddingRangeLimit")
+    low, high = sorted((padding, limit if isinstance(limit, kind) else padding))
     return (stored >= low) & (stored <= high)
 
 

@@ -46,7 +46,7 @@ def overlay_plane(data_set: Dataset, group: int, samples: npt.NDArray[Any], fram
                      _integer(data_set, group, _FRAMES, 1))  # fmt: skip
         return None if bits is None else _placed(bits.reshape(rows, columns), data_set, group, samples.shape[:2])
     position = _integer(data_set, group, _BIT_POSITION)
-    inside = 0 < position < samples.dtype.itemsize * 8 and samples.ndim == 2
+    inside = 0 < position < samples.dtype.itemsize * 8 and samples.ndim == 2 and samples.dtype.kind != "f"
     if data is None and inside and _integer(data_set, group, _BITS_ALLOCATED) > 1:
         unsigned = samples.view(f"<u{samples.dtype.itemsize}")
         return (unsigned >> position & 1).astype(bool)

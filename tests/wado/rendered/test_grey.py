@@ -215,6 +215,27 @@ def test_floating_point_values_are_windowed_or_stretched(dtype: str) -> None:
     assert shown([0.25, 0.5, 2, math.inf], data_set, window, dtype) == pytest.approx([63.75, 127.5, 255, 255], abs=1)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "padding", "values", "levels"),
+    [
+        ("<f4", {"FloatPixelPaddingValue": -99.5}, [-99.5, 1.0, 3.0], [0, 0, 255]),
+        ("<f4", {"FloatPixelPaddingValue": 7e9, "FloatPixelPaddingRangeLimit": 9e9},
+         [8e9, 0.0, 1.0, 2.0], [255, 0, 127.5, 255]),
+        ("<f4", {"DoubleFloatPixelPaddingValue": 2.0}, [0.0, 1.0, 2.0], [0, 127.5, 255]),
+        ("<f8", {"DoubleFloatPixelPaddingValue": 1e300}, [1e300, -1e-300, 1e-300], [255, 0, 255]),
+        ("<f8", {}, [-1.7e308, 0.0, 1.7e308, -math.inf, math.inf], [0, 127.5, 255, 0, 255]),
+        ("<f8", {}, [math.nan, math.inf], [0, 255]),
+        ("<f8", {"RescaleSlope": "2", "WindowCenter": "1", "WindowWidth": "2", "VOILUTFunction": "LINEAR_EXACT"},
+         [0.0, 0.25, 0.5, 1.0], [0, 63.75, 127.5, 255]),
+    ],
+)  # fmt: skip
+def test_floating_point_values_are_shown_without_padding(
+    dtype: str, padding: dict[str, Any], values: list[float], levels: list[float]
+) -> None:
+    data_set = through(made(PhotometricInterpretation="MONOCHROME2", **padding))
+    assert shown(values, data_set, dtype=dtype) == pytest.approx(levels, abs=1)
+
+
 def damage(**attributes: Any) -> Callable[[], Dataset]:
     """A grey image with some wrong attribute."""
     return lambda: image(12, **attributes)
