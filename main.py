@@ -27,6 +27,7 @@ from app.reload import Reload
 from app.settings import NotNowError, Settings, SettingsError
 from app.supervisor import Child, Supervisor
 from datastore.embedded import Embedded
+from datastore.faults import parse_faults
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -176,11 +177,19 @@ WELCOME = """
 
 
 def _embedded(settings: Settings) -> Embedded:
-    return Embedded(
-        settings.datastore_root,
-        clean_index=settings.datastore_clean_index,
-        populate_instances=settings.datastore_populate_instances,
-    )
+    """The embedded data store; SettingsError where its folder cannot be made or its faults are none."""
+    try:
+        parse_faults(settings.datastore_faults or "")
+    except ValueError as error:
+        raise SettingsError(f"DATASTORE_FAULTS is {error}") from error
+    try:
+        return Embedded(
+            settings.datastore_root,
+            clean_index=settings.datastore_clean_index,
+            populate_instances=settings.datastore_populate_instances,
+        )
+    except OSError as error:
+        raise SettingsError(f"DATASTORE_ROOT {settings.datastore_root}: {error.strerror}") from error
 
 
 if __name__ == "__main__":

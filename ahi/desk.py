@@ -65,7 +65,7 @@ class Ticket:
 class Limits:
     """How much one fetcher takes on."""
 
-    threads: int = 16
+    threads: int = 32
     most_waiting: int = 1024
     patience_seconds: float = 10.0
 

@@ -229,7 +229,7 @@ class Settings:
     response_deadline_seconds: float = _setting(3600.0, _seconds)
     web_threads: int = _setting(32, _integer(1, 512))
     frame_fetchers: int = _setting(min(_cores(), 16), _integer(1, 64))
-    fetch_threads: int = _setting(16, _integer(2, 256))
+    fetch_threads: int = _setting(32, _integer(2, 256))
     prefetch_frames: int = _setting(64, _integer(0, 4096))
     prefetch_max_bytes: int = _setting(128 * 2**20, _integer(0, 2**40))
     prefetch: tuple[Rule, ...] = _setting((), parse_rules)

@@ -103,6 +103,8 @@ def _syslog(settings: Settings) -> Sink:
 
 def _tls(settings: Settings) -> ssl.SSLContext:
     """The receiver is verified, by the CAs of the system or by AUDIT_SYSLOG_CA; our certificate is shown if set."""
+    if settings.audit_syslog_key and not settings.audit_syslog_cert:
+        raise SettingsError("AUDIT_SYSLOG_KEY is set, but no AUDIT_SYSLOG_CERT that it would be the key of")
     try:
         context = ssl.create_default_context(cafile=settings.audit_syslog_ca)
         if settings.audit_syslog_cert:
