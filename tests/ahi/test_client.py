@@ -113,6 +113,7 @@ def test_a_ping_tells_whether_ahi_answers(client: AhiClient, faults: Faults) -> 
 
 
 def test_nobody_at_the_endpoint_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -123,6 +124,7 @@ def test_nobody_at_the_endpoint_is_busy(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_service_of_aws_is_asked_under_its_runtime_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     client = AhiClient(region="eu-west-1")

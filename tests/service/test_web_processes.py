@@ -64,7 +64,6 @@ def test_connections_are_shared_out_evenly(several: Service) -> None:
 
 def _taken(service: Service, count: int) -> list[int]:
     """How many of so many connections each web process takes."""
-    before = {pid: _open_files(pid) for pid in service.named("web")}
     with ExitStack() as stack:
         made = [
             stack.enter_context(closing(http.client.HTTPConnection("127.0.0.1", service.port))) for _ in range(count)
@@ -74,14 +73,17 @@ def _taken(service: Service, count: int) -> list[int]:
         for connection in made:
             connection.request("GET", "/aetitle/live")
             assert connection.getresponse().read()
-        taken = [_open_files(pid) - files for pid, files in before.items()]
-    service.wait(lambda: [_open_files(pid) for pid in before] == list(before.values()), 10)
-    assert sum(taken) == count
-    return taken
+        ours = {f"127.0.0.1:{connection.sock.getsockname()[1]}" for connection in made}
+        return [len(_peers(pid, service.port) & ours) for pid in service.named("web")]
 
 
-def _open_files(pid: int) -> int:
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+def _peers(pid: int, port: int) -> set[str]:
+    """Who is connected to the port in this process."""
+    links = (os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink())  # noqa: PTH115
+    inodes = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
+    rows = (line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:])
+    found = ((row[1], row[2]) for row in rows if row[9] in inodes)
+    return {f"127.0.0.1:{int(peer.split(':')[1], 16)}" for own, peer in found if int(own.split(":")[1], 16) == port}
 
 
 def _cpu_ticks(pid: int) -> int:
