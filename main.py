@@ -141,7 +141,7 @@ def serve(settings: Settings) -> int:
         hangs_up = sys.stdin.isatty()  # a terminal does when it closes
         reload = None if hangs_up else Reload(supervisor, settings, shared)
         supervisor.run(on_stop=lambda: notify(STOPPING), on_hangup=reload)
-        service.stopped(settings)
+        service.stopped(reload.settings if reload else settings)
     finally:
         shared.sockets.remove()
     return 0

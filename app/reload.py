@@ -26,11 +26,14 @@ TAKE_A_START = frozenset(
 
 
 class Reload:
-    """What SIGHUP does: new web processes with the settings as they are now, the old ones leave; or all stays."""
+    """What SIGHUP does: new web processes with the settings as they are now, the old ones leave; or all stays.
+
+    `settings` are those that hold.
+    """
 
     def __init__(self, supervisor: Supervisor, settings: Settings, shared: service.Shared) -> None:
         self._supervisor = supervisor
-        self._settings = settings
+        self.settings = settings
         self._shared = shared
         self._generation = 0
 
@@ -50,14 +53,14 @@ class Reload:
         else:
             logging.getLogger().setLevel(settings.log_level)
             self._generation += 1
-            self._settings = settings
+            self.settings = settings
             self._supervisor.renew(service.web_children(settings, index, self._shared, self._generation))
             log.info("[Reload] - new web processes started, the old ones finish what they are answering")
         notify(READY)
 
     def _kept(self, settings: Settings) -> Settings:
         """The settings, those that take a start as they were."""
-        kept = {name: getattr(self._settings, name) for name in TAKE_A_START}
+        kept = {name: getattr(self.settings, name) for name in TAKE_A_START}
         changed = [name.upper() for name, value in sorted(kept.items()) if value != getattr(settings, name)]
         if changed:
             log.warning("[Reload] - a restart is needed for %s", ", ".join(changed))
