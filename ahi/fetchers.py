@@ -17,7 +17,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -40,6 +40,7 @@ HELD_BYTES = 2**26
 """How many bytes of native pixels a fetcher holds in memory for the next drawing."""
 
 _BACKLOG = 1024
+_SENT_AT_ONCE_BYTES = 2**16  # a socket takes as much without waiting for its reader
 
 
 class SingleFlight:
@@ -192,15 +193,16 @@ class _Fetcher:
         content = packed(message)
         with self._lock:
             connection = self._idle.pop() if self._idle else None
-        if connection:
-            try:
-                connection.sendall(content)
-                return connection
-            except ConnectionError:  # its fetcher was replaced meanwhile
-                connection.close()
-        connection = self._connect()
-        connection.sendall(content)
-        return connection
+        with nullcontext() if len(content) <= _SENT_AT_ONCE_BYTES else waiting():
+            if connection:
+                try:
+                    connection.sendall(content)
+                    return connection
+                except ConnectionError:  # its fetcher was replaced meanwhile
+                    connection.close()
+            connection = self._connect()
+            connection.sendall(content)
+            return connection
 
     def idle(self, connection: socket.socket) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 import http.client
 import os
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -89,6 +90,25 @@ def _peers(pid: int, port: int) -> set[str]:
 def _cpu_ticks(pid: int) -> int:
     """User time in hundredths of a second."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
+
+
+def test_who_waits_for_a_fetcher_holds_up_nobody(several: Service, samples: dict[str, Sample]) -> None:
+    study, series, instance = samples["CT_small.dcm"].uids
+    paths = [f"/studies/{study}/series/{series}/instances/{instance}/{what}" for what in ("frames/1", "rendered")]
+    fetchers = several.named("FF")
+    for pid in fetchers:
+        os.kill(pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(12) as threads:
+        waiting = [threads.submit(several.status, paths[number % 2]) for number in range(12)]
+        try:
+            began = time.monotonic()
+            assert [several.status(path) for path in 10 * ["/live", "/studies?limit=1"]] == [200] * 20
+            assert time.monotonic() - began < 10
+            assert not any(one.done() for one in waiting)
+        finally:
+            for pid in fetchers:
+                os.kill(pid, signal.SIGCONT)
+        assert [one.result() for one in waiting] == [200] * 12
 
 
 def test_what_fifty_ask_for_at_once_is_fetched_once(several: Service, ahi: Ahi, samples: dict[str, Sample]) -> None:
