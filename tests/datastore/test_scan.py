@@ -55,7 +55,7 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
         b"DICM",
         b"plain text, longer than a preamble " * 10,
         b"\x89PNG\r\n\x1a\n" + bytes(200),
-        gzip.compress(bytes(300)),
+        gzip.compress(bytes(300), mtime=0),
         b"\x08\x00\x05\x00\xff\xff\xff\x7f" + bytes(200),
         b"\x02\x00\x00\x10" + bytes(200),
     ],
