@@ -9,6 +9,7 @@ its route decides which fetcher does it, so that one run serves everyone who wai
 """
 
 import logging
+import select
 import socket
 import tempfile
 import threading
@@ -193,7 +194,8 @@ class _Fetcher:
         content = packed(message)
         with self._lock:
             connection = self._idle.pop() if self._idle else None
-        with nullcontext() if len(content) <= _SENT_AT_ONCE_BYTES else waiting():
+        at_once = len(content) <= _SENT_AT_ONCE_BYTES and (connection is None or _has_room(connection))
+        with nullcontext() if at_once else waiting():
             if connection:
                 try:
                     connection.sendall(content)
@@ -226,6 +228,13 @@ class _Fetcher:
             end.close()
             raise UpstreamBusy("the service is starting or stopping") from error
         return end
+
+
+def _has_room(connection: socket.socket) -> bool:
+    """Whether it takes a small message at once; a fetcher may have left earlier ones unread."""
+    poll = select.poll()
+    poll.register(connection, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 class Fetchers:

@@ -69,6 +69,7 @@ class Channel(SendingChannel):
     requests: Any
     requests_lock: Any
     total_outbufs_len: int
+    outbuf_lock: Any
     adj: Any
     patience_seconds = 60.0
     deadline_seconds = 3600.0
@@ -106,8 +107,8 @@ class Channel(SendingChannel):
         return taken
 
     def _flush_outbufs_below_high_watermark(self) -> None:
-        if self.total_outbufs_len > self.adj.outbuf_high_watermark:
-            with waiting():
+        if self.total_outbufs_len > self.adj.outbuf_high_watermark and not self.outbuf_lock._is_owned():
+            with waiting():  # not within the lock, which who works may need
                 super()._flush_outbufs_below_high_watermark()  # type: ignore[misc]  # the stubs do not know it
 
     def send(self, data: Any, do_close: bool = True) -> int:
@@ -128,6 +129,7 @@ class Channel(SendingChannel):
         if self._takes_too_long(now):
             log.warning("client too slow connection=%s", self.addr[0])
             self.will_close = True
+            self.handle_close()  # waitress would wait for a socket that takes something
 
     def _takes_too_long(self, now: float) -> bool:
         if self.requests and now - self._answering_since > self.deadline_seconds:

@@ -115,11 +115,12 @@ class Database:
         seconds = self._statement_timeout_seconds
         if kind == "sqlite":
             connection.create_function("regexp", 2, search_in_sqlite, deterministic=True)
-        cursor = connection.cursor()
-        for statement in _SESSION_START[kind]:
-            cursor.execute(statement.format(seconds=seconds, milliseconds=int(seconds * 1000)))
-        cursor.close()
-        connection.commit()  # or PostgreSQL forgets all of it when the first transaction is rolled back
+        with waiting():
+            cursor = connection.cursor()
+            for statement in _SESSION_START[kind]:
+                cursor.execute(statement.format(seconds=seconds, milliseconds=int(seconds * 1000)))
+            cursor.close()
+            connection.commit()  # or PostgreSQL forgets all of it when the first transaction is rolled back
 
     def _start_clock(self, _connection: Any, cursor: Any, *_statement: Any) -> None:
         deadline = time.monotonic() + self._statement_timeout_seconds

@@ -20,6 +20,9 @@ class Connection(_Base):  # type: ignore[misc]
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         with waiting():
-            poll.poll(self._read_timeout * 1000 if self._read_timeout else None)
+            heard = poll.poll(self._read_timeout * 1000 if self._read_timeout else None)
+        if not heard:
+            self._force_close()
+            raise pymysql.err.OperationalError(2013, "Lost connection to MySQL server during query (timed out)")
         rows: int = super()._read_query_result(unbuffered)
         return rows
