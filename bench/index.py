@@ -3,6 +3,8 @@
 Every value follows from the number of its row, so two runs make the same index.
 """
 
+import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db.schema import metadata
-from tests.servers import MariaDb, engine_of
+from tests.servers import MariaDb, engine_of, mysql_server
 
 DATABASE = "ahiindex"
 DATA_STORES = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210")
@@ -179,6 +181,8 @@ def generate(server: MariaDb, size: Size, tell: Callable[[str], None]) -> None:
         metadata.create_all(engine)
     for name, statement in _statements(size):
         started = time.monotonic()
+        for last in set(re.findall(r"seq_1_to_(\d+)", statement)):
+            server.make_sequence(DATABASE, int(last))
         server.execute(f"USE {DATABASE}", "SET SESSION unique_checks = 0, foreign_key_checks = 0", statement)
         tell(f"{name}: {time.monotonic() - started:.0f} s")
     tables = ", ".join(
@@ -191,17 +195,18 @@ def generate(server: MariaDb, size: Size, tell: Callable[[str], None]) -> None:
 def index_server(
     studies: int, cache: Path | None, tell: Callable[[str], None], *, instances: int = 1
 ) -> Iterator[MariaDb]:
-    """A MariaDB with the index; what is in `cache`, if it was made there before, is used again.
+    """A MariaDB, or MySQL, with the index; what is in `cache`, if it was made there before, is used again.
 
     `instances` is as in `Size`.
     """
     size = Size(studies, instances)
     rows = studies * instances
     memory = f"{max(64, rows * 9 // 2000)}M"
-    kept = cache / (f"mariadb-{studies}" if instances == 1 else f"mariadb-{studies}-{instances}") if cache else None
+    kind = "mysql" if "MYSQLD" in os.environ else "mariadb"
+    kept = cache / (f"{kind}-{studies}" if instances == 1 else f"{kind}-{studies}-{instances}") if cache else None
     if kept:
         kept.mkdir(parents=True, exist_ok=True)
-    server = MariaDb(kept, memory=memory, log=f"{max(16, rows // 1000)}M")
+    server = mysql_server(kept=kept, memory=memory, log=f"{max(16, rows // 1000)}M")
     try:
         made = kept / "made" if kept else None
         if made is None or not made.exists():

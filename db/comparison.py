@@ -9,10 +9,11 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
+from datetime import time, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Dialect, String, TypeDecorator, bindparam
+from sqlalchemy import BigInteger, Boolean, Dialect, String, Time, TypeDecorator, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -41,6 +42,26 @@ class _Pattern(TypeDecorator[str]):
         if dialect.name == "postgresql" and self.folded:
             return _regular_expression(value)
         return value.translate(_LIKE_ESCAPES)
+
+
+class _WholeSeconds(TypeDecorator[time]):
+    """A time as a bound value; for MySQL without its fraction, as it rounds those away before it compares.
+
+    Its columns have none, so that what is not after 10:30:14.9 is what is not after 10:30:14.
+    """
+
+    impl = Time
+    cache_ok = True
+
+    def __init__(self, up: bool) -> None:
+        super().__init__()
+        self.up = up
+
+    def process_bind_param(self, value: time | None, dialect: Dialect) -> Any:
+        if value is None or not value.microsecond or dialect.name not in ("mysql", "mariadb"):
+            return value
+        seconds = value.hour * 3600 + value.minute * 60 + value.second + self.up
+        return timedelta(seconds=seconds)  # up to 24:00:00, which is no time
 
 
 def fold(text: str) -> str:
@@ -157,6 +178,16 @@ def may_begin_with(text: ColumnElement[str], prefix: str) -> ColumnElement[bool]
     """
     pattern = _WILDCARDS.sub("?", prefix) + "*"
     return _LikeByIndex(text, bindparam(None, pattern, _Pattern(folded=False), unique=True))
+
+
+def not_before(clock: ColumnElement[time], first: time) -> ColumnElement[bool]:
+    """Whether the time is `first` or later."""
+    return clock >= bindparam(None, first, _WholeSeconds(up=True), unique=True)
+
+
+def not_after(clock: ColumnElement[time], last: time) -> ColumnElement[bool]:
+    """Whether the time is `last` or earlier."""
+    return clock <= bindparam(None, last, _WholeSeconds(up=False), unique=True)
 
 
 def number(text: ColumnElement[str]) -> ColumnElement[int]:

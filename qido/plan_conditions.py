@@ -8,7 +8,7 @@ from sqlalchemy import Column, String, and_, bindparam, false, func, literal, no
 from sqlalchemy.sql import ColumnElement
 
 from db import schema
-from db.comparison import exactly, like, like_folded, may_begin_with, number
+from db.comparison import exactly, like, like_folded, may_begin_with, not_after, not_before, number
 from db.fuzzy import has_word_like
 from db.scope import Scope
 from qido.attributes import MODALITIES_IN_STUDY, MODALITY, Attribute, Matching
@@ -77,12 +77,12 @@ def _period(day: Column[Any], clock: Column[Any], first: datetime | None, last: 
     if first:
         found += [
             day >= first.date(),
-            or_(day > first.date(), clock >= first.time(), clock.is_(None)),
+            or_(day > first.date(), not_before(clock, first.time()), clock.is_(None)),
         ]
     if last:
         found += [
             day <= last.date(),
-            or_(day < last.date(), clock <= last.time(), clock.is_(None)),
+            or_(day < last.date(), not_after(clock, last.time()), clock.is_(None)),
         ]
     return found
 
@@ -121,9 +121,10 @@ def _one(attribute: Attribute, column: ColumnElement[Any], match: Match) -> Trut
 
 
 def _between(attribute: Attribute, column: ColumnElement[Any], first: Any, last: Any) -> Truth:
-    ends = ([column >= first] if first is not None else []) + ([column <= last] if last is not None else [])
     if attribute.matching is Matching.DATE:
-        return and_(*ends)
+        return and_(*([column >= first] if first is not None else []), *([column <= last] if last is not None else []))
+    ends = [not_before(column, first)] if first is not None else []
+    ends += [not_after(column, last)] if last is not None else []
     over_midnight = first is not None and last is not None and first > last
     return or_(column.is_(None), or_(*ends) if over_midnight else and_(*ends))
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pymysql
 import pytest
@@ -92,14 +93,10 @@ class MariaDb:
         `memory` and `log` are the sizes of InnoDB's buffer pool and redo log; with a certificate it offers TLS.
         """
         self._tls = {"ssl-cert": certificate.path, "ssl-key": certificate.key_path} if certificate else {}
-        self._programs = [
-            _program("mariadb-install-db", "mariadb-server"),
-            _program("mariadbd", "mariadb-server", "/usr/sbin"),
-        ]
         self._folder = kept or Path(tempfile.mkdtemp(prefix="test-mariadb-"))
         self._keep = self._folder / "keep"
         self._kept = kept is not None
-        self._sizes = {"innodb-buffer-pool-size": memory, "innodb-log-file-size": log}
+        self._options = self._own_options(memory, log)
         self._port = free_port()
         self._numbers = count(1)
         self._user = ["--user=root"] if os.getuid() == 0 else []
@@ -107,17 +104,24 @@ class MariaDb:
             self._install()
         self.start()
         self.execute(
-            f"CREATE OR REPLACE USER writer@'%' IDENTIFIED BY '{PASSWORD}'",
+            "DROP USER IF EXISTS writer@'%'",
+            f"CREATE USER writer@'%' IDENTIFIED BY '{PASSWORD}'",
             "GRANT ALL ON *.* TO writer@'%'",
         )
 
+    def _own_options(self, memory: str, log: str) -> dict[str, str]:
+        return {
+            "innodb-buffer-pool-size": memory,
+            "innodb-log-file-size": log,
+            "innodb-flush-method": "nosync",
+            "collation-server": "utf8mb4_unicode_nopad_ci",
+        }
+
     def _install(self) -> None:
         options = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
-        subprocess.run(
-            [self._programs[0], *options, *self._user, f"--datadir={self._folder / 'data'}"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        install = _program("mariadb-install-db", "mariadb-server")
+        data = f"--datadir={self._folder / 'data'}"
+        subprocess.run([install, *options, *self._user, data], check=True, stdout=subprocess.DEVNULL)
 
     def stop(self) -> None:
         """End the server but keep its data, for a `start` on the same port."""
@@ -138,16 +142,17 @@ class MariaDb:
             "port": self._port,
             "pid-file": self._folder / "server.pid",
             "character-set-server": "utf8mb4",
-            "collation-server": "utf8mb4_unicode_nopad_ci",
             "innodb-flush-log-at-trx-commit": 0,
-            "innodb-flush-method": "nosync",
             "innodb-doublewrite": 0,
-            **self._sizes,
+            **self._options,
             **self._tls,
         }
         settings = [f"--{name}={value}" for name, value in options.items()]
-        command = [self._programs[1], "--no-defaults", *self._user, *settings]
+        command = [self._server(), "--no-defaults", *self._user, *settings]
         self._process = Process(self._folder, command, self.execute)
+
+    def _server(self) -> str:
+        return _program("mariadbd", "mariadb-server", "/usr/sbin")
 
     def execute(self, *statements: str) -> None:
         """Run statements as the administrator."""
@@ -158,6 +163,15 @@ class MariaDb:
             for statement in statements:
                 cursor.execute(statement)
 
+    def change_password(self, user: str, password: str) -> None:
+        """Change the password of a user, and end its connections."""
+        self.execute(f"ALTER USER {user}@'%' IDENTIFIED BY '{password}'")
+        with pymysql.connect(host="127.0.0.1", port=self._port, user="root", autocommit=True) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SELECT id FROM information_schema.processlist WHERE user = %s", (user,))
+            for (session,) in cursor.fetchall():
+                cursor.execute(f"KILL {session}")
+
     def new_index(self) -> str:
         """The URL of a fresh, empty index, with all rights."""
         name = f"index{next(self._numbers)}"
@@ -167,6 +181,9 @@ class MariaDb:
     def url(self, database: str) -> str:
         """The URL of a database, with all rights; it says not to try TLS, which costs 30 ms a connection."""
         return _text(self._url("writer", database).update_query_dict({"ssl_disabled": "true"}))
+
+    def make_sequence(self, database: str, last: int) -> None:
+        """Have a table `seq_1_to_<last>` of the numbers from 1 in its only column `seq`; MariaDB makes it up."""
 
     def new_reader(self) -> tuple[str, str]:
         """The URLs of a fresh, empty index: with all rights, and of a user who may do no more than SELECT in it."""
@@ -184,6 +201,41 @@ class MariaDb:
     def close(self) -> None:
         """End the server and remove its data."""
         self._process.close()
+
+
+class MySql(MariaDb):
+    """A private MySQL server, with the collation and the passwords (caching_sha2_password) that stock MySQL has."""
+
+    def _own_options(self, memory: str, log: str) -> dict[str, str]:
+        return {
+            "innodb-buffer-pool-size": memory,
+            "innodb-redo-log-capacity": log,
+            "disable-log-bin": "ON",
+            "mysqlx": "OFF",
+            "auto-generate-certs": "OFF",  # it offers TLS only with a certificate of ours
+        }
+
+    def make_sequence(self, database: str, last: int) -> None:
+        """Make the table where MariaDB makes it up."""
+        self.execute(
+            f"USE {database}",
+            f"SET SESSION cte_max_recursion_depth = {last}",
+            f"CREATE TABLE IF NOT EXISTS seq_1_to_{last} (seq BIGINT PRIMARY KEY) AS"
+            f" WITH RECURSIVE n (seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < {last}) SELECT * FROM n",
+        )
+
+    def _install(self) -> None:
+        options = ["--initialize-insecure", "--auto-generate-certs=OFF", f"--datadir={self._folder / 'data'}"]
+        command = [self._server(), "--no-defaults", *self._user, *options]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+
+    def _server(self) -> str:
+        return os.environ["MYSQLD"]
+
+
+def mysql_server(**options: Any) -> MariaDb:
+    """MariaDB; where MYSQLD names a server of MySQL, that. Options as MariaDB takes them."""
+    return MySql(**options) if "MYSQLD" in os.environ else MariaDb(**options)
 
 
 class PostgreSql:
@@ -231,6 +283,13 @@ class PostgreSql:
                     connection.execute(text(statement))
         finally:
             engine.dispose()
+
+    def change_password(self, user: str, password: str) -> None:
+        """Change the password of a user, and end its connections."""
+        self.execute(
+            f"ALTER ROLE {user} PASSWORD '{password}'".replace(":", "\\:"),
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{user}'",  # noqa: S608
+        )
 
     def new_index(self) -> str:
         """The URL of a fresh, empty index, with all rights."""

@@ -15,7 +15,7 @@ from db.inspection import encrypted
 from db.tls import OFF, REQUIRE, VERIFY, Tls
 from dicomweb.errors import UpstreamBusy
 from tests.authority import Authority
-from tests.servers import MariaDb, PostgreSql
+from tests.servers import MariaDb, PostgreSql, mysql_server
 
 ELSEWHERE = "127.1"
 """This machine by a name that the proxy takes for another one: no loopback address in its usual form."""
@@ -37,7 +37,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def url(request: pytest.FixtureRequest, authority: Authority) -> Iterator[str]:
     """An index on a server that shows a certificate for this machine, under the name of elsewhere."""
     certificate = authority.sign(ELSEWHERE, "127.0.0.1")
-    server = MariaDb(certificate=certificate) if request.param == "mariadb" else PostgreSql(certificate)
+    server = mysql_server(certificate=certificate) if request.param == "mariadb" else PostgreSql(certificate)
     yield at(server.new_index(), ELSEWHERE)
     server.close()
 
@@ -86,7 +86,7 @@ def test_a_certificate_of_another_host_is_refused(url: str, authority: Authority
 
 
 def test_a_certificate_that_has_ended_is_refused(authority: Authority) -> None:
-    server = MariaDb(certificate=authority.sign(ELSEWHERE, valid=timedelta(days=-1)))
+    server = mysql_server(certificate=authority.sign(ELSEWHERE, valid=timedelta(days=-1)))
     try:
         told = refusal(at(server.new_index(), ELSEWHERE), Tls(ca=authority.path))
         assert told == "the metadata index is not trusted: its certificate has expired"

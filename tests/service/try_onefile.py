@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import requests
 
 from tests.service.ahi import Ahi
 from tests.service.archive import Sample
+from tests.service.collector import collecting
 from tests.service.process import PROGRAM, Service
 from tests.service.test_production import CREDENTIALS, ahi, secret_arn
 
@@ -86,3 +88,16 @@ def test_it_speaks_with_secrets_manager_mariadb_and_ahi(
     checked = service.command("check")
     assert checked.returncode == 0, checked.stdout
     assert service.stop() == 0
+
+
+def test_its_requests_are_traced(datastore_root: Path, tmp_path: Path) -> None:
+    """OpenTelemetry finds its parts by entry points, which a build has to be told to keep."""
+    trace_id = uuid.uuid4().hex
+    with collecting() as collector:
+        endpoint = f"http://127.0.0.1:{collector.port}"
+        environment = {"DATASTORE_ROOT": str(datastore_root), "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+        service = Service(tmp_path, environment, program=ONEFILE)
+        parent = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+        assert requests.get(f"{service.root}/studies?limit=1", headers=parent, timeout=60).status_code == 200
+        assert "GET /aetitle/studies" in [one.span.name for one in collector.of(trace_id)]
+        assert service.stop() == 0
