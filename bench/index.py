@@ -112,7 +112,7 @@ def _statements(size: Size) -> Iterator[tuple[str, str]]:
             {_one_of(("F", "M", "F", "M", "F", "M", "O", "None"), _hash("seq", 7))}
         FROM seq_1_to_{size.patients}""",
     )
-    instances = f"(SELECT SUM({_number_of_instances(size, 'study.seq', 'of.seq')}) FROM seq_1_to_7 of"
+    instances = f"(SELECT SUM({_number_of_instances(size, 'study.seq', 'nth.seq')}) FROM seq_1_to_7 nth"
     yield (
         "studies",
         f"""
@@ -126,7 +126,7 @@ def _statements(size: Size) -> Iterator[tuple[str, str]]:
             IF({_hash("seq", 16)} MOD 10 < 4, NULL, SEC_TO_TIME(25200 + {_hash("seq", 17)} MOD 50000)),
             {_one_of(_DESCRIPTIONS, _hash("seq", 18))}, {_one_of(_PHYSICIANS, _hash("seq", 19))},
             IF({_hash("seq", 20)} MOD 20 = 0, 0, {_number_of_series("seq")}),
-            IF({_hash("seq", 20)} MOD 20 = 0, 0, {instances} WHERE of.seq <= {_number_of_series("study.seq")}))
+            IF({_hash("seq", 20)} MOD 20 = 0, 0, {instances} WHERE nth.seq <= {_number_of_series("study.seq")}))
         FROM seq_1_to_{size.studies} study""",
     )
     main = _modality("study.seq")
@@ -135,19 +135,19 @@ def _statements(size: Size) -> Iterator[tuple[str, str]]:
         f"""
         INSERT INTO series (study_pkey, seriesinstanceuid, modality, seriesnumber, seriesdescription, institutionname,
             bodypartexamined, stationname, manufacturer, protocolname, laterality, numberofseriesrelatedinstances)
-        SELECT STRAIGHT_JOIN study.seq, CONCAT('2.25.', 1000000000000000000 + study.seq, '.', of.seq),
-            CASE WHEN of.seq = 1 THEN {main}
-                WHEN {_hash("study.seq", 22)} MOD 200 = of.seq THEN 'None'
-                WHEN of.seq = {_number_of_series("study.seq")} AND {_hash("study.seq", 23)} MOD 7 = 0 THEN 'SR'
-                WHEN of.seq = {_number_of_series("study.seq")} AND {_hash("study.seq", 23)} MOD 7 = 1 THEN 'PR'
+        SELECT STRAIGHT_JOIN study.seq, CONCAT('2.25.', 1000000000000000000 + study.seq, '.', nth.seq),
+            CASE WHEN nth.seq = 1 THEN {main}
+                WHEN {_hash("study.seq", 22)} MOD 200 = nth.seq THEN 'None'
+                WHEN nth.seq = {_number_of_series("study.seq")} AND {_hash("study.seq", 23)} MOD 7 = 0 THEN 'SR'
+                WHEN nth.seq = {_number_of_series("study.seq")} AND {_hash("study.seq", 23)} MOD 7 = 1 THEN 'PR'
                 ELSE {main} END,
-            IF({_hash("study.seq", 24)} MOD 40 = of.seq, 'None', CONCAT(of.seq, IF(study.seq MOD 2, ' ', ''))),
-            {_one_of(_SERIES_DESCRIPTIONS, _hash("study.seq", 25) + " + of.seq")},
+            IF({_hash("study.seq", 24)} MOD 40 = nth.seq, 'None', CONCAT(nth.seq, IF(study.seq MOD 2, ' ', ''))),
+            {_one_of(_SERIES_DESCRIPTIONS, _hash("study.seq", 25) + " + nth.seq")},
             {_one_of(("General Hospital", "Clinic of the North", "None"), _hash("study.seq", 26))},
             {_one_of(_BODY_PARTS, _hash("study.seq", 27))}, CONCAT('STATION', study.seq MOD 40),
             {_one_of(("ACME", "Initech", "None"), _hash("study.seq", 28))}, 'None', NULL,
-            IF({_hash("study.seq", 20)} MOD 20 = 0, 0, {_number_of_instances(size, "study.seq", "of.seq")})
-        FROM seq_1_to_{size.studies} study JOIN seq_1_to_7 of ON of.seq <= {_number_of_series("study.seq")}""",
+            IF({_hash("study.seq", 20)} MOD 20 = 0, 0, {_number_of_instances(size, "study.seq", "nth.seq")})
+        FROM seq_1_to_{size.studies} study JOIN seq_1_to_7 nth ON nth.seq <= {_number_of_series("study.seq")}""",
     )
     yield (
         "image sets",
@@ -164,13 +164,13 @@ def _statements(size: Size) -> Iterator[tuple[str, str]]:
         INSERT INTO instance (series_pkey, sopinstanceuid, sopclassuid, imagetype, instancenumber, contentdate,
             photometricinterpretation, numberofframes, `rows`, `columns`, bitsallocated, bitsstored, highbit,
             pixelrepresentation, windowcenter, windowwidth, imageset_pkey)
-        SELECT STRAIGHT_JOIN series_pkey, CONCAT(seriesinstanceuid, '.', of.seq),
+        SELECT STRAIGHT_JOIN series_pkey, CONCAT(seriesinstanceuid, '.', nth.seq),
             CONCAT('1.2.840.10008.5.1.4.1.1.', {_one_of(("2", "4", "1", "7"), "study_pkey")}),
-            '[''ORIGINAL'', ''PRIMARY'']', of.seq, '{_FIRST_DAY}' + INTERVAL study_pkey MOD {_DAYS} DAY,
+            '[''ORIGINAL'', ''PRIMARY'']', nth.seq, '{_FIRST_DAY}' + INTERVAL study_pkey MOD {_DAYS} DAY,
             'MONOCHROME2', IF(study_pkey MOD 30, NULL, 20), 512, 512, 16, 12, 11, 0, '[''40'']', '[''400'']',
             series_pkey
-        FROM series JOIN seq_1_to_{max(_INSTANCES_OF_SERIES) * size.instances} of
-            ON of.seq <= {number_of_instances}""",
+        FROM series JOIN seq_1_to_{max(_INSTANCES_OF_SERIES) * size.instances} nth
+            ON nth.seq <= {number_of_instances}""",
     )
 
 

@@ -50,7 +50,7 @@ def _named(archive: Archive, query: Query, few: int) -> Found | None:
     if not (made := plan_once.named(query, few)):
         return None
     named, parameters = made
-    rows = archive.database.rows(named.statement, parameters)
+    rows = [row for (row,) in archive.database.rows(named.statement, parameters)]
     number = len(rows)
     if number >= few:
         return None
@@ -73,7 +73,7 @@ def _gather(archive: Archive, query: Query, few: int) -> Found | None:
     number = rows[0][0]
     if number >= few:
         return None
-    results = tuple(_results(archive, query, [row[1:] for row in rows[: query.limit]]))
+    results = tuple(_results(archive, query, [row for _, row in rows[: query.limit]]))
     return Found(results, max(0, number - query.offset - query.limit), number if query.counted else None)
 
 
@@ -118,12 +118,12 @@ def check_scope(database: Database, query: Query) -> None:
 
 def results_of(archive: Archive, query: Query, keys: Sequence[int]) -> list[Result]:
     """The results with these keys, in their order."""
-    rows = {row[query.level]: row for row in archive.database.rows(plan_once.columns(query), {"keys": keys})}
+    rows = {row[query.level]: row for (row,) in archive.database.rows(plan_once.columns(query), {"keys": keys})}
     return _results(archive, query, [rows[key] for key in keys if key in rows])  # one may have gone meanwhile
 
 
 def _results(archive: Archive, query: Query, rows: Sequence[Sequence[Any]]) -> list[Result]:
-    """The results with these rows of `plan_results.columns`."""
+    """The results with these lists of `plan_results.columns`."""
     if not rows:
         return []
     results = list(map(_reader(query), rows))
@@ -144,7 +144,7 @@ def _results(archive: Archive, query: Query, rows: Sequence[Sequence[Any]]) -> l
 
 
 def _reader(query: Query) -> Callable[[Sequence[Any]], Result]:
-    """What makes a result of a row, which may have more columns than `plan_results.columns`."""
+    """What makes a result of a list, which may have more than `plan_results.columns`."""
     attributes, first, from_series = plan_results.stored(query), query.level + 1, plan_results.has_series(query)
     wanted = plan_results.FROM_SERIES.intersection(query.returned)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from sqlalchemy import Table, and_, func, select
 
 from db import schema
+from db.packed import packed
 from db.scope import EVERYTHING, Scope
 from qido import plan_results
 from qido.attributes import ATTRIBUTES, UIDS, Level
@@ -46,7 +47,7 @@ def names_few(query: Query) -> bool:
 
 @dataclass(frozen=True)
 class Named:
-    """A statement whose rows begin as those of `plan_results.columns`, in no order.
+    """A statement whose rows are lists that begin as those of `plan_results.columns`, in no order.
 
     `terms` say how to put them in order, as `plan_order.in_order` wants it.
     """
@@ -61,12 +62,12 @@ def named(query: Query, at_most: int) -> Named:
     selected += [term.value for term in terms if not any(term.value is one for one in selected)]
     places = (next(at for at, one in enumerate(selected) if one is term.value) for term in terms)
     found = _matching(query, query.conditions, plan_results.tables(query) | tables_of_order(query))
-    statement = found.with_only_columns(*plan_results.labelled(selected)).limit(at_most)
+    statement = found.with_only_columns(packed(selected)).limit(at_most)
     return Named(statement, tuple((at, term.descending) for at, term in zip(places, terms, strict=True)))
 
 
 def gathered(query: Query, at_most: int) -> Statement:
-    """Rows of the number of matches, then as of `plan_results.columns`: the page in its order, if there are fewer
+    """Rows of the number of matches, and a list as of `plan_results.columns`: the page in its order, if there are fewer
     matches than `at_most`.
 
     The limit within keeps the database from having the order in mind when it looks for the matches, and the page within
@@ -78,11 +79,7 @@ def gathered(query: Query, at_most: int) -> Statement:
     page = _page(query, select(key_of(base), func.count().over()).select_from(tables)).subquery("page")
     key, number_of_matches = page.c
     held = joined(base, tables_of_order(query) | plan_results.tables(query)).join(page, key_of(base) == key)
-    return (
-        select(number_of_matches, *plan_results.labelled(plan_results.selected(query)))
-        .select_from(held)
-        .order_by(*order(query))
-    )
+    return select(number_of_matches, packed(plan_results.selected(query))).select_from(held).order_by(*order(query))
 
 
 def windows(query: Query) -> tuple[int, ...]:

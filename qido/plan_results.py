@@ -3,7 +3,6 @@
 Each statement says what its rows are. It is made once: what differs from page to page is its parameter `keys`.
 """
 
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +11,7 @@ from sqlalchemy.sql import ColumnElement
 
 from db import schema
 from db.comparison import listed
+from db.packed import packed
 from db.scope import Scope
 from qido.attributes import (
     MODALITIES_IN_STUDY,
@@ -55,26 +55,22 @@ def has_series(query: Query) -> bool:
 
 
 def columns(query: Query) -> Statement:
-    """For each key its row: the keys of all levels down to that of the query, `stored`, and what `has_series` says.
+    """For each key a row, which is one list: of the keys of all levels down to that of the query, `stored`, and what
+    `has_series` says.
 
     The numbers of instances that the index has are of all data stores, and NULL where some may not be seen. The
     modalities of the series are a text, with a line feed between those of two series; NULL if there is none.
     """
     base = TABLE[query.level]
-    return select(*labelled(selected(query))).select_from(joined(base, tables(query))).where(key_of(base).in_(KEYS))
+    return select(packed(selected(query))).select_from(joined(base, tables(query))).where(key_of(base).in_(KEYS))
 
 
 def selected(query: Query) -> list[ColumnElement[Any]]:
-    """What a row of `columns` has."""
+    """What a list of `columns` has."""
     of_patient = key_of(schema.patient) if query.level is Level.PATIENT else schema.study.c.patient_pkey
     keys = (of_patient, key_of(schema.study), key_of(schema.series), key_of(schema.instance))[: query.level + 1]
     values = (_value(query, attribute) for attribute in stored(query))
     return [*keys, *values, *([_modalities_of_series()] if has_series(query) else [])]
-
-
-def labelled(columns: Iterable[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
-    """Columns for a statement that may have one of them twice."""
-    return [column.label(None) for column in columns]
 
 
 def tables(query: Query) -> set[Table]:
