@@ -1,10 +1,10 @@
 """Grey images: modality LUT → VOI LUT → presentation LUT (PS3.4 Section N.2, PS3.3 Section C.11).
 
-Samples of up to 16 bits go through one table that is made for all values they can have; wider ones and floating-point
-ones are computed one by one.
+Whole numbers go through a table that is made for the values from the least to the greatest of them, for a CT some
+thousands; floating-point ones, and what is further apart, are computed one by one.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
-from ahi.kept import Kept
 from wado.rendered.parameters import Rendering, Window
 from wado.rendered.tables import Lut
 from wado.rendered.values import integer, item, items, number, numbers, text, value
@@ -20,9 +19,9 @@ from wado.rendered.values import integer, item, items, number, numbers, text, va
 Values = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
 Samples = npt.NDArray[Any]
+Present = Callable[[], npt.NDArray[np.bool_]]
 
-_MOST_TABLE_BITS = 16
-_TABLES: Kept[Hashable, Grey] = Kept(2**22)
+_MOST_TABLE_ENTRIES = 2**16
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,13 @@ class Stored:
         return places
 
     def values_of(self, samples: Samples) -> Samples:
-        """The value of each sample; as it comes where it has 64 bits, all of which count."""
-        if self.bits >= 64:
-            return samples
-        places = self.bits_of(samples).astype(np.int64)
-        return np.where(places >= 2 ** (self.bits - 1), places - 2**self.bits, places) if self.signed else places
+        """The value of each sample, in its type or the signed one of the same size."""
+        size = samples.dtype.itemsize
+        above, beside = size * 8 - 1 - self.high_bit, size * 8 - self.bits
+        places: Samples = samples.view(f"<u{size}")
+        places = places << above if above else places
+        values: Samples = places.view(f"<i{size}") if self.signed else places
+        return values >> beside if beside else values  # of a signed one that copies the sign
 
 
 def is_signed(data_set: Dataset) -> bool:
@@ -70,38 +71,17 @@ def is_signed(data_set: Dataset) -> bool:
 def grey_levels(samples: Samples, data_set: Dataset, rendering: Rendering) -> Grey:
     """Levels from 0 to 255 for samples of shape (rows, columns); `data_set` with the functional groups of the frame."""
     if samples.dtype.kind == "f":
-        return _levels(_modality(samples, data_set), samples, data_set, rendering)
-    stored = Stored.of(data_set, samples)
-    if stored.bits > _MOST_TABLE_BITS:
-        values = stored.values_of(samples)
-        return _levels(_modality(values, data_set), values, data_set, rendering)
-    places = stored.bits_of(samples)
-    levels: Grey = np.take(_table(places, stored, data_set, rendering), places, mode="clip")  # faster than [places]
+        return _levels(samples, data_set, rendering)
+    values = Stored.of(data_set, samples).values_of(samples)
+    lowest, highest = int(values.min()), int(values.max())
+    if highest - lowest >= _MOST_TABLE_ENTRIES:
+        return _levels(values, data_set, rendering)
+    unsigned = f"<u{values.dtype.itemsize}"
+    places = values.view(unsigned) - np.array(lowest, values.dtype).view(unsigned)
+    every = np.arange(lowest, highest + 1)
+    table = _levels(every, data_set, rendering, lambda: np.bincount(places.ravel(), minlength=len(every)) > 0)
+    levels: Grey = np.take(table, places, mode="clip")  # faster than [places]
     return levels
-
-
-def _table(places: Samples, stored: Stored, data_set: Dataset, rendering: Rendering) -> Grey:
-    """The level of each value that samples can have; images of a series that are shown alike have one table."""
-    alike = _shown_alike(stored, data_set, rendering)
-    known = _TABLES.get(alike) if alike else None
-    if known is not None:
-        return known
-    values = stored.all_values
-    automatic = rendering.window is None and _own_transformation(data_set, rendering) is None
-    present = np.bincount(places.ravel(), minlength=2**stored.bits) > 0 if automatic else np.ones(len(values), bool)
-    table = _levels(_modality(values, data_set), values, data_set, rendering, present)
-    if alike and not automatic:  # which values occur matters for the automatic window alone
-        _TABLES.put(alike, table, table.nbytes)
-    return table
-
-
-def _shown_alike(stored: Stored, data_set: Dataset, rendering: Rendering) -> Hashable:
-    """All that the table of an image without LUTs follows from; None where it has one."""
-    if any(value(data_set, name) for name in ("ModalityLUTSequence", "VOILUTSequence", "PresentationLUTSequence")):
-        return None
-    window = rendering.window or (rendering.window_index, *own_windows(data_set))
-    rescale = (numbers(data_set, name) for name in ("RescaleSlope", "RescaleIntercept"))
-    return (stored, window, *rescale, _is_inverted(data_set))
 
 
 def _modality(values: Samples, data_set: Dataset) -> Values:
@@ -113,14 +93,9 @@ def _modality(values: Samples, data_set: Dataset) -> Values:
     return values.astype(np.float64) * (1.0 if slope is None else slope) + intercept
 
 
-def _levels(
-    values: Values,
-    stored: Samples,
-    data_set: Dataset,
-    rendering: Rendering,
-    present: npt.NDArray[np.bool_] | None = None,
-) -> Grey:
-    """VOI and presentation for modality values; `stored` are the values before, `present` says which of them occur."""
+def _levels(stored: Samples, data_set: Dataset, rendering: Rendering, present: Present | None = None) -> Grey:
+    """The levels of stored values; `present` tells which of them occur, the first and the last if not all."""
+    values = _modality(stored, data_set)
     own = _own_transformation(data_set, rendering)
     if rendering.window:
         levels = windowed(values, rendering.window)
@@ -167,9 +142,7 @@ def windowed(values: Values, window: Window) -> Values:
             return _stretched(values, window.center - 0.5 - half, window.center - 0.5 + half)
 
 
-def automatic_range(
-    values: Values, stored: Samples, data_set: Dataset, present: npt.NDArray[np.bool_] | None
-) -> tuple[float, float]:
+def automatic_range(values: Values, stored: Samples, data_set: Dataset, present: Present | None) -> tuple[float, float]:
     """What is shown from black to white where the image does not say it.
 
     All that 8 bits can be for unsigned samples of 8 bits or fewer without a modality LUT, as pictures of other sources
@@ -180,19 +153,22 @@ def automatic_range(
     if 1 <= bits <= 8 and plain and stored.dtype.kind != "f" and not is_signed(data_set):
         intercept = number(data_set, "RescaleIntercept") or 0.0
         return intercept, intercept + 2**bits - 1
-    shown = np.isfinite(values) if present is None else present & np.isfinite(values)
-    inside = shown & ~_padding(stored, data_set)
-    chosen = values[inside] if inside.any() else values[shown]
+    shown = np.isfinite(values)
+    padding = _padding(stored, data_set)
+    if padding is not None:
+        shown &= True if present is None else present()
+        shown = shown & ~padding if (shown & ~padding).any() else shown
+    chosen = values[shown]
     return (float(chosen.min()), float(chosen.max())) if chosen.size else (0.0, 1.0)
 
 
-def _padding(stored: Samples, data_set: Dataset) -> npt.NDArray[np.bool_]:
-    """Which stored values stand for no pixel at all."""
+def _padding(stored: Samples, data_set: Dataset) -> npt.NDArray[np.bool_] | None:
+    """Which stored values stand for no pixel at all; None if the image knows no such value."""
     of = {"<f4": "Float", "<f8": "DoubleFloat"}.get(stored.dtype.str, "")
     kind = float if of else int
     padding = value(data_set, f"{of}PixelPaddingValue")
     if not isinstance(padding, kind):
-        return np.zeros(stored.shape, bool)
+        return None
     limit = value(data_set, f"{of}PixelPaddingRangeLimit")
     low, high = sorted((padding, limit if isinstance(limit, kind) else padding))
     return (stored >= low) & (stored <= high)
@@ -202,10 +178,11 @@ def _stretched(values: Values, lowest: float, highest: float) -> Values:
     """Black, 0, up to `lowest`; white, 255, from `highest`; what is no number is black."""
     if highest <= lowest:
         return np.where(values > lowest, 255.0, 0.0)
-    inside = np.nan_to_num(values, nan=lowest).clip(lowest, highest)
+    inside: Values = values.clip(lowest, highest)
+    if (nothing := np.isnan(inside)).any():
+        inside[nothing] = lowest
     half = highest / 2 - lowest / 2  # the whole may be more than a double can hold
-    levels: Values = (inside / 2 - lowest / 2) / half * 255
-    return levels
+    return (inside / 2 - lowest / 2) / half * 255
 
 
 def _is_inverted(data_set: Dataset) -> bool:
