@@ -32,7 +32,7 @@ from qido.result import Found, Result, Value
 COUNT_BOUND = 2_000
 """Results after a page are counted exactly up to this number, which stands for "as many or more"."""
 
-FEW = 2_500
+FEW = 2_100
 """Fewer matches than this are gathered and put in order; where there are more, the newest studies soon have a page."""
 
 _LEVELS = tuple(Level)
@@ -80,11 +80,11 @@ def _gather(archive: Archive, query: Query, few: int) -> Found | None:
 def _walk(archive: Archive, query: Query, few: int) -> Found:
     """The page from the newest studies, or from all of them if these are not enough."""
     database, keys = archive.database, list[int]()
-    for newest in plan.windows(query):
+    newest = plan.next_window(query)
+    while newest and len(keys) <= query.limit:
         keys = [key for (key,) in database.rows(plan.among_newest(query, newest))]
-        if len(keys) > query.limit:
-            break
-    else:
+        newest = plan.next_window(query, newest, query.offset + len(keys) if keys else 0)
+    if len(keys) <= query.limit:
         keys = [key for (key,) in database.rows(plan_once.sorted_through(query))]
     if not keys:
         check_scope(database, query)

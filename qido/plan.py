@@ -82,14 +82,23 @@ def gathered(query: Query, at_most: int) -> Statement:
     return select(number_of_matches, packed(plan_results.selected(query))).select_from(held).order_by(*order(query))
 
 
-def windows(query: Query) -> tuple[int, ...]:
-    """How many of the newest studies to look at for the page, as one try after the other."""
+def next_window(query: Query, looked_at: int = 0, found: int = 0) -> int | None:
+    """How many of the newest studies to look at for the page; None for all of them, or if that is no way to it.
+
+    `looked_at` of them had only `found` results of the page and those before it. What is common there most likely is
+    as common further down.
+    """
     page_end = query.offset + query.limit + 1
     if query.order or query.study_uid or query.level is Level.PATIENT or page_end > _WINDOWS[-1]:
-        return ()
+        return None
     if is_open(query):
-        return (page_end,) if query.level > Level.STUDY else ()
-    return tuple(newest for newest in _WINDOWS if newest >= page_end)
+        return page_end if query.level > Level.STUDY and not looked_at else None
+    if not looked_at:
+        return next(newest for newest in _WINDOWS if newest >= page_end)
+    if looked_at >= _WINDOWS[-1]:
+        return None
+    wanted = looked_at * page_end * 3 // (found * 2) if found else 10 * looked_at
+    return min(max(wanted, 2 * looked_at), 10 * looked_at, _WINDOWS[-1])
 
 
 def among_newest(query: Query, newest: int) -> Statement:

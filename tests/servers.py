@@ -220,7 +220,7 @@ class MySql(MariaDb):
         self.execute(
             f"USE {database}",
             f"SET SESSION cte_max_recursion_depth = {last}",
-            f"CREATE TABLE IF NOT EXISTS seq_1_to_{last} (seq BIGINT PRIMARY KEY) AS"
+            f"CREATE TABLE IF NOT EXISTS seq_1_to_{last} (seq BIGINT PRIMARY KEY) AS"  # noqa: S608
             f" WITH RECURSIVE n (seq) AS (SELECT 1 UNION ALL SELECT seq + 1 FROM n WHERE seq < {last}) SELECT * FROM n",
         )
 

@@ -42,17 +42,31 @@ def test_matches_are_looked_for_in_no_table_that_is_not_needed() -> None:
         assert str(plan.additional(query, 5)).count("JOIN") == joins
 
 
+OF_CT = "ModalitiesInStudy=CT&limit=25"
+
+
 @pytest.mark.parametrize(
-    ("level", "text", "expected"),
+    ("level", "text", "found", "expected"),
     [
-        pytest.param(Level.STUDY, "", (), id="the newest studies themselves"),
-        pytest.param(Level.SERIES, "limit=25", (26,), id="each study has a series, so 26 are enough"),
-        pytest.param(Level.STUDY, "Modality=CT&PatientID=1&limit=25", (200, 2_000, 20_000), id="few first, then more"),
-        pytest.param(Level.STUDY, "PatientID=1&offset=3000&limit=25", (20_000,), id="a page beyond the few"),
-        pytest.param(Level.STUDY, "PatientID=1&offset=30000&limit=25", (), id="a page beyond both"),
-        pytest.param(Level.STUDY, "PatientID=1&orderby=StudyID", (), id="another order"),
-        pytest.param(Level.PATIENT, "PatientID=1", (), id="patients"),
+        pytest.param(Level.STUDY, "", [], [], id="the newest studies themselves"),
+        pytest.param(Level.SERIES, "limit=25", [0], [26], id="each study has a series, so 26 are enough"),
+        pytest.param(Level.STUDY, OF_CT, [0, 0, 0], [200, 2_000, 20_000], id="few first, then more"),
+        pytest.param(Level.STUDY, OF_CT, [6, 20, 25], [200, 1_300, 2_600, 5_200], id="as common"),
+        pytest.param(Level.STUDY, OF_CT, [25, 25, 25], [200, 400, 800, 1_600], id="nearly a page"),
+        pytest.param(Level.STUDY, "PatientID=1&offset=3000&limit=25", [0], [20_000], id="a page beyond the few"),
+        pytest.param(
+            Level.STUDY, "PatientID=1&offset=1000&limit=25", [1_010], [2_000, 4_000], id="with what is before"
+        ),
+        pytest.param(Level.STUDY, "PatientID=1&offset=30000&limit=25", [], [], id="a page beyond both"),
+        pytest.param(Level.STUDY, "PatientID=1&orderby=StudyID", [], [], id="another order"),
+        pytest.param(Level.PATIENT, "PatientID=1", [], [], id="patients"),
     ],
 )
-def test_how_many_of_the_newest_studies_are_looked_at(level: Level, text: str, expected: tuple[int, ...]) -> None:
-    assert plan.windows(parse_query(parse_qsl(text), level, max_results=100)) == expected
+def test_how_many_of_the_newest_studies_are_looked_at(
+    level: Level, text: str, found: list[int], expected: list[int]
+) -> None:
+    query = parse_query(parse_qsl(text), level, max_results=100)
+    windows = [plan.next_window(query)]
+    for number in found:
+        windows.append(plan.next_window(query, windows[-1] or 0, number))
+    assert [window for window in windows if window] == expected

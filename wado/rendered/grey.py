@@ -22,6 +22,7 @@ Samples = npt.NDArray[Any]
 Present = Callable[[], npt.NDArray[np.bool_]]
 
 _MOST_TABLE_ENTRIES = 2**16
+_BLOCK = 2**14  # samples that are looked up at once: their places, of 8 bytes each, stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,14 @@ def grey_levels(samples: Samples, data_set: Dataset, rendering: Rendering) -> Gr
     if highest - lowest >= _MOST_TABLE_ENTRIES:
         return _levels(values, data_set, rendering)
     unsigned = f"<u{values.dtype.itemsize}"
-    places = values.view(unsigned) - np.array(lowest, values.dtype).view(unsigned)
+    places, first = values.view(unsigned).ravel(), np.array(lowest, values.dtype).view(unsigned)
     every = np.arange(lowest, highest + 1)
-    table = _levels(every, data_set, rendering, lambda: np.bincount(places.ravel(), minlength=len(every)) > 0)
-    levels: Grey = np.take(table, places, mode="clip")  # faster than [places]
-    return levels
+    table = _levels(every, data_set, rendering, lambda: np.bincount(places - first, minlength=len(every)) > 0)
+    levels = np.empty(places.shape, np.uint8)
+    for at in range(0, places.size, _BLOCK):
+        block = slice(at, at + _BLOCK)
+        np.take(table, places[block] - first, out=levels[block], mode="clip")
+    return levels.reshape(values.shape)
 
 
 def _modality(values: Samples, data_set: Dataset) -> Values:
