@@ -170,6 +170,21 @@ def test_an_outage_passes_by_itself(open_database: OpenDatabase) -> None:
         server.close()
 
 
+def test_a_server_that_has_fallen_silent_is_left(open_database: OpenDatabase) -> None:
+    server = mysql_server()
+    try:
+        database = open_database(server.new_index(), statement_timeout_seconds=0.3)
+        database.ping()
+        with server.silent():
+            began = time.monotonic()
+            with pytest.raises(UpstreamBusy, match="does not answer"):
+                database.ping()
+            assert 4 < time.monotonic() - began < 9
+        database.ping()
+    finally:
+        server.close()
+
+
 @pytest.mark.parametrize(
     ("server", "which", "kill"),
     [

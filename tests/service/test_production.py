@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -180,6 +181,17 @@ def test_an_outage_of_the_index_is_survived(production: Service, mariadb: MariaD
     gone, back = told(production, "index", before)
     assert gone.startswith("index does not answer: OperationalError")
     assert float(re.match(r"index answers again after=([0-9.]+)s", back)[1]) < 120  # type: ignore[index]
+
+
+def test_an_index_that_has_fallen_silent_holds_up_nobody_else(production: Service, mariadb: MariaDb) -> None:
+    with ThreadPoolExecutor(12) as threads:
+        with mariadb.silent():
+            waiting = [threads.submit(production.status, "/studies?limit=1") for _ in range(12)]
+            began = time.monotonic()
+            assert [production.status(path) for path in 20 * ["/live"]] == [200] * 20
+            assert time.monotonic() - began < 10
+            assert not any(one.done() for one in waiting)
+        assert [one.result() for one in waiting] == [200] * 12
 
 
 def test_neither_log_nor_errors_name_patients(production: Service, samples: dict[str, Sample]) -> None:
