@@ -10,6 +10,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 DAY = timedelta(days=1)
+_SIGNS = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True)
@@ -28,8 +39,9 @@ class Authority:
         self._name = _name(name)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.path = folder / f"{name}.pem"
-        usage = x509.BasicConstraints(ca=True, path_length=None)
-        self._write(self.path, self._certificate(self._name, self._key, DAY).add_extension(usage, critical=True))
+        builder = self._certificate(self._name, self._key, DAY)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        self._write(self.path, builder.add_extension(_SIGNS, critical=True))
 
     def sign(self, *hosts: str, valid: timedelta = DAY) -> Certificate:
         """A certificate for hosts, names or addresses, that has ended already where `valid` is negative."""
@@ -48,7 +60,7 @@ class Authority:
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, valid: timedelta
     ) -> x509.CertificateBuilder:
         now = datetime.now(timezone.utc)
-        return x509.CertificateBuilder(
+        builder = x509.CertificateBuilder(
             issuer_name=self._name,
             subject_name=subject,
             public_key=key.public_key(),
@@ -56,6 +68,9 @@ class Authority:
             not_valid_before=now - 3 * DAY,
             not_valid_after=now + valid,
         )
+        own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        ours = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return builder.add_extension(own, critical=False).add_extension(ours, critical=False)
 
     def _write(self, path: Path, builder: x509.CertificateBuilder) -> None:
         path.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.servers import MariaDb, PostgreSql, Sqlite, mysql_server
+from db.engine import Database
+from tests.servers import MariaDb, OpenDatabase, PostgreSql, Sqlite, mysql_server
 
 INDEXES = ("sqlite", "mariadb", "postgresql")
 """Every database that the index may live in; each is the name of a fixture below. Another one is another row.
@@ -43,3 +44,16 @@ def new_index(request: pytest.FixtureRequest) -> Callable[[], str]:
 def index_url(new_index: Callable[[], str]) -> str:
     """The URL of a fresh, empty, writable index; once for each kind of database."""
     return new_index()
+
+
+@pytest.fixture
+def open_database() -> Iterator[OpenDatabase]:
+    opened: list[Database] = []
+
+    def open_one(url: str, **settings: float) -> Database:
+        opened.append(Database(url, **settings))  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield open_one
+    for database in opened:
+        database.close()

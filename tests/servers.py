@@ -25,10 +25,14 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import OperationalError
 
+from db.engine import Database
 from db.schema import metadata
 from tests.authority import Certificate
 
 START_SECONDS = 30
+OpenDatabase = Callable[..., Database]
+"""`Database`, as the fixture `open_database` makes it: it is closed when the test is over."""
+
 PASSWORD = "p@ss/w:rd% ?"  # noqa: S105 - a test's; every character that a URL would take amiss
 
 _SUPERVISOR = """

@@ -10,11 +10,10 @@ from ahi.fetchers import Fetchers
 from app.ae_titles import AeTitle, ServiceRoot, parse_ae_titles, service_roots
 from app.factory import create_app
 from app.settings import Settings
-from db.engine import Database
 from db.scope import EVERYTHING, Scope
 from qido.plan_filter import parse_filter
 from tests.qido.archive import SAMPLE, write
-from tests.servers import Sqlite
+from tests.servers import OpenDatabase, Sqlite
 
 STORE = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32
@@ -79,12 +78,12 @@ def test_the_default_shows_everything_unless_it_is_redefined() -> None:
 
 
 @pytest.fixture
-def archive(sqlite: Sqlite, tmp_path: Path) -> FlaskClient:
+def archive(sqlite: Sqlite, tmp_path: Path, open_database: OpenDatabase) -> FlaskClient:
     url = sqlite.new_index()
     write(url, SAMPLE)
     titles = json.dumps({"mr": {"filter": {"Modality": "MR"}}, "empty": {"datastores": [OTHER]}})
     settings = Settings(cache_root=tmp_path, ae_titles=parse_ae_titles(titles), dcm4chee_paths=True)
-    return create_app(settings, Database(url), Fetchers([])).test_client()
+    return create_app(settings, open_database(url), Fetchers([])).test_client()
 
 
 @pytest.mark.parametrize(
@@ -113,6 +112,8 @@ def test_an_unknown_ae_title_is_404(archive: FlaskClient, path: str) -> None:
     assert (response.status_code, response.content_type) == (404, "application/problem+json")
 
 
-def test_the_paths_of_dcm4chee_are_not_there_unless_wanted(sqlite: Sqlite, tmp_path: Path) -> None:
-    app = create_app(Settings(cache_root=tmp_path), Database(sqlite.new_index()), Fetchers([]))
+def test_the_paths_of_dcm4chee_are_not_there_unless_wanted(
+    sqlite: Sqlite, tmp_path: Path, open_database: OpenDatabase
+) -> None:
+    app = create_app(Settings(cache_root=tmp_path), open_database(sqlite.new_index()), Fetchers([]))
     assert app.test_client().get("/dcm4chee-arc/aets/aetitle/rs/studies").status_code == 404

@@ -12,16 +12,16 @@ from ahi.fetchers import Fetchers
 from app.ae_titles import parse_ae_titles
 from app.factory import PREFIX, create_app
 from app.settings import Settings
-from db.engine import Database
+from tests.servers import OpenDatabase
 
 WADL = "{http://wadl.dev.java.net/2009/02}"
 PREFLIGHT = {"Origin": "https://viewer.example", "Access-Control-Request-Method": "GET"}
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Flask:
+def app(tmp_path: Path, open_database: OpenDatabase) -> Flask:
     settings = Settings(cache_root=tmp_path, cors_origins=("https://viewer.example",))
-    return create_app(settings, Database("sqlite://"), Fetchers([]))
+    return create_app(settings, open_database("sqlite://"), Fetchers([]))
 
 
 @pytest.fixture
@@ -86,9 +86,9 @@ def test_what_is_not_there_has_no_capabilities(client: FlaskClient) -> None:
     assert client.options(f"{PREFIX}/nothing").status_code == 404
 
 
-def test_each_service_root_describes_itself(tmp_path: Path) -> None:
+def test_each_service_root_describes_itself(tmp_path: Path, open_database: OpenDatabase) -> None:
     settings = Settings(cache_root=tmp_path, ae_titles=parse_ae_titles('{"research": {}}'))
-    client = create_app(settings, Database("sqlite://"), Fetchers([])).test_client()
+    client = create_app(settings, open_database("sqlite://"), Fetchers([])).test_client()
     described = client.options("/research/", headers={"Accept": "application/json"}).get_json()
     own = client.options(PREFIX, headers={"Accept": "application/json"}).get_json()
     assert described["base"] == "http://localhost/research"

@@ -10,15 +10,15 @@ from ahi.fetchers import Fetchers
 from app.auth import links
 from app.factory import PREFIX, create_app
 from app.settings import Settings
-from db.engine import Database
 from qido.attributes import ATTRIBUTES, Matching, Presence
+from tests.servers import OpenDatabase
 
 STATEMENT = Path(__file__).parents[2] / "doc" / "conformance.md"
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Flask:
-    return create_app(Settings(cache_root=tmp_path), Database("sqlite://"), Fetchers([]))
+def app(tmp_path: Path, open_database: OpenDatabase) -> Flask:
+    return create_app(Settings(cache_root=tmp_path), open_database("sqlite://"), Fetchers([]))
 
 
 def _rows() -> list[list[str]]:

@@ -14,8 +14,8 @@ from ahi.fetchers import Fetchers
 from app.factory import create_app
 from app.rate import Rate
 from app.settings import Settings
-from db.engine import Database
 from tests.app.auth.test_gate import ANNA
+from tests.servers import OpenDatabase
 
 
 @settings(max_examples=40, deadline=None)
@@ -59,10 +59,10 @@ def test_all_processes_count_together() -> None:
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Flask:
+def app(tmp_path: Path, open_database: OpenDatabase) -> Flask:
     (tmp_path / "users").write_text(f"anna:{bcrypt.hashpw(b'geheim', bcrypt.gensalt(4)).decode()}\n")
     chosen: dict[str, Any] = {"auth": ("basic",), "auth_users_file": tmp_path / "users"}
-    database = Database(f"sqlite:///{tmp_path}/index")
+    database = open_database(f"sqlite:///{tmp_path}/index")
     return create_app(Settings(cache_root=tmp_path, **chosen), database, Fetchers([]), rate=Rate(0.1, 3))
 
 
@@ -93,8 +93,8 @@ def test_liveness_is_never_refused(app: Flask) -> None:
     assert [app.test_client().get("/aetitle/live").status_code for _ in range(9)] == [200] * 9
 
 
-def test_without_a_login_the_address_is_the_client(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/index")
+def test_without_a_login_the_address_is_the_client(tmp_path: Path, open_database: OpenDatabase) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/index")
     app = create_app(Settings(cache_root=tmp_path), database, Fetchers([]), rate=Rate(0.1, 2))
     assert statuses(app, 3) == [200, 200, 429]
     assert statuses(app, 1, environ_base={"REMOTE_ADDR": "192.0.2.9"}) == [200]

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,7 +13,7 @@ from db.engine import Database
 from db.schema import issuer
 from dicomweb.errors import ProxyError, UpstreamBusy, UpstreamFailed
 from dicomweb.timing import Part, start_timing
-from tests.servers import MariaDb, PostgreSql, Sqlite, engine_of, free_port, mysql_server
+from tests.servers import MariaDb, OpenDatabase, PostgreSql, Sqlite, engine_of, free_port, mysql_server
 
 SECRET_VALUE = "ROE^RICHARD"  # noqa: S105 - a patient, who must not be in a log
 
@@ -24,22 +24,6 @@ def url(new_index: Callable[[], str]) -> str:
     with engine_of(found) as engine, engine.begin() as connection:
         connection.execute(insert(issuer).values(issuerofpatientid="HOSPITAL"))
     return found
-
-
-@pytest.fixture
-def open_database() -> Iterator[Callable[..., Database]]:
-    opened: list[Database] = []
-
-    def open_one(url: str, **settings: float) -> Database:
-        opened.append(Database(url, **settings))  # type: ignore[arg-type]
-        return opened[-1]
-
-    yield open_one
-    for database in opened:
-        database.close()
-
-
-OpenDatabase = Callable[..., Database]
 
 
 def test_rows_come_by_name(url: str, open_database: OpenDatabase) -> None:

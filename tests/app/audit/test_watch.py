@@ -17,10 +17,9 @@ from app.audit.watch import tell_end
 from app.auth.links import Link, Links
 from app.factory import create_app
 from app.settings import Settings
-from db.engine import Database
 from tests.app.auth.test_gate import ANNA
 from tests.qido.archive import Series, Study, image, write
-from tests.servers import Sqlite
+from tests.servers import OpenDatabase, Sqlite
 
 WITHOUT_PATIENT_DATA = {"/", "/health", "/live", "/prefetch"}
 """What follows the service root in routes that tell nothing of patients. Think twice before a route is added here."""
@@ -58,10 +57,10 @@ Maker = Callable[..., Flask]
 
 
 @pytest.fixture
-def app_with(index: str, tmp_path: Path, told: Told) -> Maker:
+def app_with(index: str, tmp_path: Path, told: Told, open_database: OpenDatabase) -> Maker:
     def make(**settings: Any) -> Flask:
         trail = Trail(told.write, refuse=True)
-        return create_app(Settings(cache_root=tmp_path, **settings), Database(index), Fetchers([]), trail=trail)
+        return create_app(Settings(cache_root=tmp_path, **settings), open_database(index), Fetchers([]), trail=trail)
 
     return make
 

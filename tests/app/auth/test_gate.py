@@ -18,10 +18,9 @@ from app.auth.links import Link, Links
 from app.factory import create_app
 from app.logs import TextLines
 from app.settings import Settings, SettingsError
-from db.engine import Database
 from tests.app.auth.provider import AUDIENCE, Provider, provided
 from tests.qido.archive import Series, Study, image, write
-from tests.servers import Sqlite
+from tests.servers import OpenDatabase, Sqlite
 
 OPEN = {"health", "live"}
 A, B = "a" * 32, "b" * 32
@@ -50,14 +49,14 @@ Maker = Callable[..., Flask]
 
 
 @pytest.fixture
-def app_with(index: str, tmp_path: Path) -> Maker:
+def app_with(index: str, tmp_path: Path, open_database: OpenDatabase) -> Maker:
     """Makes applications with settings; `rules` are written to a file."""
 
     def make(rules: Any = None, **settings: Any) -> Flask:
         if rules is not None:
             (tmp_path / "rules").write_text(json.dumps(rules))
             settings["access_rules"] = tmp_path / "rules"
-        return create_app(Settings(cache_root=tmp_path, **settings), Database(index), Fetchers([]))
+        return create_app(Settings(cache_root=tmp_path, **settings), open_database(index), Fetchers([]))
 
     return make
 
