@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import requests
 from PIL import Image
@@ -220,6 +221,37 @@ def test_documents_are_what_was_encapsulated(get) -> None:
     assert get("pdf").content == PDF
     assert get("cda").content == CDA
     assert "sandbox" in get("cda").headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("form", "query", "size"),
+    [
+        ("png", "viewport=300,", (300, None)),
+        ("jpeg", "viewport=300,200", (None, 200)),
+        ("png", "viewport=100,100,0,0,500,500", (100, 100)),
+        ("jpeg", "viewport=,50,10,10,400,-200", (100, 50)),
+    ],
+)
+def test_a_drawing_fits_the_viewport(
+    service: Service, studies: dict[str, Dataset], form: str, query: str, size: tuple[int | None, int | None]
+) -> None:
+    url = f"{service.root}/studies/{studies['ecg'].StudyInstanceUID}/rendered?{query}"
+    image = Image.open(BytesIO(requests.get(url, headers={"Accept": f"image/{form}"}, timeout=60).content))
+    assert all(wanted in (None, side) for wanted, side in zip(size, image.size, strict=True))
+    assert image.width <= 300 and image.height <= 600
+    assert np.asarray(image.convert("L")).std() > 1
+
+
+def test_quality_and_viewport_count_for_pixels_only(service: Service, studies: dict[str, Dataset]) -> None:
+    root = f"{service.root}/studies/{studies['ecg'].StudyInstanceUID}/rendered"
+
+    def ask(accept: str, query: str) -> requests.Response:
+        return requests.get(f"{root}?{query}", headers={"Accept": accept}, timeout=60)
+
+    worst, usual, best = (len(ask("image/jpeg", query).content) for query in ("quality=5", "", "quality=100"))
+    assert worst < usual / 2 < best / 4
+    assert ask("image/svg+xml", "viewport=10,10&quality=1").content == ask("image/svg+xml", "").content
+    assert ask("image/png", "viewport=9,9,9000,9000").status_code == 400
 
 
 def test_an_ecg_is_a_drawing_in_every_form(get) -> None:

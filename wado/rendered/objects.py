@@ -1,9 +1,7 @@
 """What objects that are no images are rendered as (PS3.18 Section 8.7.4), and the icons that stand for them."""
 
 import hashlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 
 from PIL import Image
 from pydicom import Dataset
@@ -13,8 +11,11 @@ from ahi.fetchers import Workshop
 from dicomweb.errors import NotAcceptable, NotFound
 from dicomweb.timing import measured
 from wado.locate import LocatedInstance
+from wado.rendered.encode import FORMATS, encode
+from wado.rendered.geometry import fitted
 from wado.rendered.icon import draw_icon
 from wado.rendered.paper import Paper, draw_raster, encode_svg
+from wado.rendered.parameters import Rendering
 from wado.rendered.report import Report
 from wado.rendered.report_html import CONTENT_SECURITY_POLICY, encode_html
 from wado.rendered.report_text import encode_text
@@ -27,7 +28,6 @@ _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _ELECTROCARDIOGRAMS = tuple(f"{_STORAGE}{node}" for node in ("9.1.1", "9.1.2", "9.1.3", "9.1.4", "9.3.1"))
 _DOCUMENT = "00420011"
 _RASTER = (2200, 3200)  # pixels that a waveform fits into where nothing else is asked for
-_JPEG_QUALITY = 90
 
 _ALONE = "default-src 'none'; sandbox"
 POLICIES = {"text/html": CONTENT_SECURITY_POLICY, "text/xml": _ALONE, "image/svg+xml": _ALONE}
@@ -84,16 +84,21 @@ def document(instance: LocatedInstance, media_type: str) -> bytes:
 
 @dataclass(frozen=True)
 class ObjectPicture:
-    """What to render: a data set (Explicit VR Little Endian), for whom (URLs are below `root`), as which media type."""
+    """What to render: a data set (Explicit VR Little Endian), for whom (URLs are below `root`), as which media type.
+
+    Of `rendering` the viewport and the quality count, and for drawings in pixels only.
+    """
 
     head: bytes
     root: str
     media_type: str
+    rendering: Rendering = Rendering()
 
     @property
     def cache_name(self) -> str:
         """Changes with everything that changes the bytes."""
-        digest = hashlib.sha256(repr((self.root, self.media_type)).encode() + self.head).hexdigest()
+        shown = (self.rendering.viewport, self.rendering.quality) if self.media_type in FORMATS else ()
+        digest = hashlib.sha256(repr((self.root, self.media_type, *shown)).encode() + self.head).hexdigest()
         return f"rendered/{digest[:2]}/{digest}"
 
 
@@ -103,7 +108,7 @@ def render_object(workshop: Workshop, picture: ObjectPicture) -> bytes:
     if kept is not None:
         return kept
     with measured("render", picture.media_type):
-        rendered = _ENCODERS[picture.media_type](parse_head(picture.head), picture.root)
+        rendered = _rendered(parse_head(picture.head), picture)
     workshop.cache.put(picture.cache_name, rendered)
     return rendered
 
@@ -121,19 +126,18 @@ def _waveform(data_set: Dataset, most: int = MAX_GROUPS) -> Paper:
         )
 
 
-def _encoded(image: Image.Image, form: str) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, form, quality=_JPEG_QUALITY)
-    return buffer.getvalue()
-
-
-_ENCODERS: Mapping[str, Callable[[Dataset, str], bytes]] = {
-    "text/html": lambda data_set, root: encode_html(Report.from_data_set(data_set), root),
-    "text/plain": lambda data_set, root: encode_text(Report.from_data_set(data_set), root),
-    "image/svg+xml": lambda data_set, _: encode_svg(_waveform(data_set)),
-    PNG: lambda data_set, _: _encoded(draw_raster(_waveform(data_set), *_RASTER), "PNG"),
-    JPEG: lambda data_set, _: _encoded(draw_raster(_waveform(data_set), *_RASTER), "JPEG"),
-}
+def _rendered(data_set: Dataset, picture: ObjectPicture) -> bytes:
+    match picture.media_type:
+        case "text/html":
+            return encode_html(Report.from_data_set(data_set), picture.root)
+        case "text/plain":
+            return encode_text(Report.from_data_set(data_set), picture.root)
+        case "image/svg+xml":
+            return encode_svg(_waveform(data_set))
+        case media_type:
+            drawn = draw_raster(_waveform(data_set), *_RASTER)
+            drawn = fitted(drawn, drawn.width, drawn.height, 1.0, picture.rendering.viewport)
+            return encode([drawn], media_type, picture.rendering.quality, None, 0)
 
 
 @dataclass(frozen=True)
@@ -148,9 +152,8 @@ class ObjectThumbnail:
 
 def render_thumbnail(_workshop: Workshop, wanted: ObjectThumbnail) -> bytes:
     """The encoded thumbnail: a job for a fetcher."""
-    form = {JPEG: "JPEG", PNG: "PNG"}[wanted.media_type]
     with measured("render", wanted.media_type):
-        return _encoded(thumbnail(wanted.head, wanted.columns, wanted.rows), form)
+        return encode([thumbnail(wanted.head, wanted.columns, wanted.rows)], wanted.media_type, None, None, 0)
 
 
 def thumbnail(head: bytes, width: int, height: int) -> Image.Image:

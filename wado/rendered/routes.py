@@ -84,7 +84,7 @@ class Pictures:
         shots = _frames(located[0], numbers) if numbers else _all_frames(located)
         if not shots:
             instance = _drawable(located)
-            answer = self._state(instance, rendering) if _is_state(instance) else self._object(instance)
+            answer = self._state(instance, rendering) if _is_state(instance) else self._object(instance, rendering)
         else:
             chosen = _accept().choose(RENDERED_OFFERS, single=True)
             answer = self._answer(shots, _standing_for(target, located, numbers), chosen, rendering)
@@ -149,7 +149,7 @@ class Pictures:
 
         return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
 
-    def _object(self, instance: LocatedInstance) -> Response:
+    def _object(self, instance: LocatedInstance, rendering: Rendering) -> Response:
         """What is no image, as the document or the drawing that its kind has."""
         kind, root = kind_of(instance.prepared.sop_class_uid), self.public_root()
         if not kind.offers:
@@ -161,13 +161,13 @@ class Pictures:
             if kind.stored:
                 body = document(instance, media_type)
             else:
-                picture = ObjectPicture(_head(instance), root, media_type)
+                picture = ObjectPicture(_head(instance), root, media_type, rendering)
                 body = self.fetchers.run(instance.prepared.sop_instance_uid, render_object, picture)
             response = respond.single(*charsets.labelled(body, media_type))
             response.headers.update({"Content-Security-Policy": POLICIES[media_type]} if media_type in POLICIES else {})
             return response
 
-        tag = entity_tag("rendered", IMPLEMENTATION, root, instance.state, media_type, charsets)
+        tag = entity_tag("rendered", IMPLEMENTATION, root, instance.state, media_type, charsets, rendering)
         return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
 
     def _stand_in(self, instance: LocatedInstance, rendering: Rendering, chosen: Chosen) -> Response:
