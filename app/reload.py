@@ -59,9 +59,16 @@ class Reload:
         notify(READY)
 
     def _kept(self, settings: Settings) -> Settings:
-        """The settings, those that take a start as they were."""
+        """The settings, those that take a start as they were; SettingsError where the two do not go together."""
+        if settings.embedded:  # what runs on it says where its index is
+            raise SettingsError(
+                "neither DB_SECRET_ARN nor DATABASE_URL is set: a restart takes the embedded data store"
+            )
         kept = {name: getattr(self.settings, name) for name in TAKE_A_START}
         changed = [name.upper() for name, value in sorted(kept.items()) if value != getattr(settings, name)]
         if changed:
             log.warning("[Reload] - a restart is needed for %s", ", ".join(changed))
-        return replace(settings, **kept)
+        mixed = replace(settings, **kept)
+        if mixed.contradictions:
+            raise SettingsError("\n".join(mixed.contradictions))
+        return mixed

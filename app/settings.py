@@ -261,6 +261,16 @@ class Settings:
         """Whether no database is named, so that the embedded data store with its own index is to be used."""
         return self.db_secret_arn is None and self.database_url is None
 
+    @property
+    def contradictions(self) -> list[str]:
+        """What of them cannot hold together."""
+        found = []
+        if self.db_secret_arn and self.database_url:
+            found.append("DB_SECRET_ARN and DATABASE_URL are both set: the index is in one place")
+        if not self.embedded and not self.aws_default_region:
+            found.append("AWS_DEFAULT_REGION is not set: AWS HealthImaging is asked in a region")
+        return found
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """The settings of an environment; an empty variable counts as not set. SettingsError names all problems."""
@@ -279,10 +289,7 @@ class Settings:
             except ValueError as error:
                 problems.append(f"{variable(setting)} {error}")
         settings = cls(**values)
-        if settings.db_secret_arn and settings.database_url:
-            problems.append("DB_SECRET_ARN and DATABASE_URL are both set: the index is in one place")
-        if not settings.embedded and not settings.aws_default_region:
-            problems.append("AWS_DEFAULT_REGION is not set: AWS HealthImaging is asked in a region")
+        problems += settings.contradictions
         if problems:
             raise SettingsError("\n".join(problems))
         return settings

@@ -106,6 +106,8 @@ def test_files_and_settings_are_read_again(reloaded: Reloaded) -> None:
         ("DB_PASWORD=x", "DB_PASWORD is no setting, but SETTINGS_FILE has it"),
         ("LOG_LEVEL", "line 2 is not NAME=value"),
         ("DB_TLS_CA=/none", "DB_TLS_CA /none: No such file or directory"),
+        ("DATABASE_URL=", "neither DB_SECRET_ARN nor DATABASE_URL is set"),
+        ("AWS_DEFAULT_REGION=", "AWS_DEFAULT_REGION is not set: AWS HealthImaging is asked in a region"),
     ],
 )
 def test_what_is_wrong_leaves_all_as_it_is(reloaded: Reloaded, line: str, problem: str) -> None:
