@@ -135,11 +135,12 @@ def serve(settings: Settings) -> int:
     if settings.embedded:
         settings = start_embedded(settings, supervisor)
     listening = service.bind(settings)
-    shared = service.start(supervisor, settings, service.find_index(settings), listening)
+    index = service.find_index(settings)
+    shared = service.start(supervisor, settings, index, listening)
     notify(READY)
     try:
         hangs_up = sys.stdin.isatty()  # a terminal does when it closes
-        reload = None if hangs_up else Reload(supervisor, settings, shared)
+        reload = None if hangs_up else Reload(supervisor, settings, index, shared)
         supervisor.run(on_stop=lambda: notify(STOPPING), on_hangup=reload)
         service.stopped(reload.settings if reload else settings)
     finally:

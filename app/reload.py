@@ -1,6 +1,7 @@
 """SIGHUP: the settings, and the files that they name, are read again while the service runs.
 
-Web processes with the new settings take over the listening socket, and the old ones leave when they have answered.
+Web processes with the new settings take over the listening socket, and the old ones leave when they have answered. The
+process that prefetches is another one where the index is elsewhere now.
 """
 
 import logging
@@ -13,6 +14,7 @@ from app.auth.configure import open_gate
 from app.notify import READY, RELOADING, notify
 from app.settings import Settings, SettingsError
 from app.supervisor import Supervisor
+from db.login import Login
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +33,10 @@ class Reload:
     `settings` are those that hold.
     """
 
-    def __init__(self, supervisor: Supervisor, settings: Settings, shared: service.Shared) -> None:
+    def __init__(self, supervisor: Supervisor, settings: Settings, index: Login, shared: service.Shared) -> None:
         self._supervisor = supervisor
         self.settings = settings
+        self._where = (index.url, service.find_trust(settings))
         self._shared = shared
         self._generation = 0
 
@@ -43,7 +46,7 @@ class Reload:
         try:
             settings = self._kept(Settings.from_env(os.environ))
             open_gate(settings)
-            service.find_trust(settings)
+            trust = service.find_trust(settings)
             check_audit(settings)
             index = service.find_index(settings)
         except SettingsError as error:
@@ -54,7 +57,11 @@ class Reload:
             logging.getLogger().setLevel(settings.log_level)
             self._generation += 1
             self.settings = settings
-            self._supervisor.renew(service.web_children(settings, index, self._shared, self._generation))
+            children = service.web_children(settings, index, self._shared, self._generation)
+            if (index.url, trust) != self._where:
+                self._where = (index.url, trust)
+                children.append(service.warmer_child(settings, index, self._shared))
+            self._supervisor.renew(children)
             log.info("[Reload] - new web processes started, the old ones finish what they are answering")
         notify(READY)
 

@@ -159,7 +159,7 @@ def start(supervisor: Supervisor, settings: Settings, index: Login, listening: s
         supervisor.start(_fetcher(number, settings, shared))
     for child in web_children(settings, index, shared, 0):
         supervisor.start(child)
-    supervisor.start(_warmer(settings, index, shared))
+    supervisor.start(warmer_child(settings, index, shared))
     if metrics_socket:
         supervisor.start(_metrics(metrics_socket, settings, shared))
     announce(settings, Kind.START)
@@ -236,7 +236,9 @@ def _manner(settings: Settings, app: Flask, counts: ProcessCounts) -> Manner:
     return Manner(settings.public_url, origins, trusted, partial(hide, app), counts)
 
 
-def _warmer(settings: Settings, index: Login, shared: Shared) -> Child:
+def warmer_child(settings: Settings, index: Login, shared: Shared) -> Child:
+    """The process that prefetches."""
+
     def run() -> None:
         tally = shared.counters.tally(settings.frame_fetchers)
         cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)

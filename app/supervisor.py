@@ -75,6 +75,8 @@ class Supervisor:
     def renew(self, children: Sequence[Child]) -> None:
         """Start children in the places of those of the same names, which are told by SIGHUP to finish and to leave.
 
+        Those that have nothing to finish are ended at once.
+
         Those that still have not left since the last time are ended before that, within the time they need to drain.
         """
         names = {child.name for child in children}
@@ -86,8 +88,8 @@ class Supervisor:
         for child in children:
             self.start(child)
         for pid in old:
-            self._leaving[pid] = self._children.pop(pid)
-            os.kill(pid, signal.SIGHUP)
+            self._leaving[pid] = leaving = self._children.pop(pid)
+            os.kill(pid, signal.SIGHUP if leaving.drains_seconds else signal.SIGTERM)
 
     def _stop(self) -> None:
         log.info("[Shutdown] - finishing what is being answered")

@@ -1,5 +1,6 @@
 """What was ordered to be loaded is there when it is asked for, and AHI is not asked again."""
 
+import signal
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -91,4 +92,30 @@ def test_priors_of_a_patient_of_today_are_loaded_by_a_rule(
     calls = ahi.calls()
     assert (calls["GetImageSetMetadata"], calls["GetImageFrame"]) == (1, 1)
     assert "rule followed studies=1" in service.log
+    assert service.stop() == 0
+
+
+def test_a_reload_takes_it_to_another_index(samples: dict[str, Sample], ahi: Ahi, index: str, tmp_path: Path) -> None:
+    first, settings = tmp_path / "first.sqlite", tmp_path / "settings.env"
+    first.write_bytes(Path(index.removeprefix("sqlite:///")).read_bytes())
+    settings.touch()
+    service = _service(tmp_path, f"sqlite:///{first}", ahi, SETTINGS_FILE=str(settings))
+    ct = {"studies": [samples["CT_small.dcm"].study_instance_uid]}
+
+    def reload(*lines: str) -> list[int]:
+        """The process that prefetches, then."""
+        settings.write_text("\n".join(lines))
+        before = service.log.count("[Reload] - new web processes started")
+        service.process.send_signal(signal.SIGHUP)
+        service.wait(lambda: service.log.count("[Reload] - new web processes started") > before, 20)
+        service.wait(lambda: len(service.named("warmer")) == 1, 20)
+        return service.named("warmer")
+
+    old = service.named("warmer")
+    assert reload("LOG_LEVEL=DEBUG") == old
+    assert reload(f"DATABASE_URL={index}") != old
+    first.unlink()
+    assert requests.post(f"{service.root}/prefetch", json=ct, timeout=5).status_code == 202
+    status = _wait(service, 1)
+    assert (status["done"], status["failed"], status["frames"]) == (1, 0, 1)
     assert service.stop() == 0
