@@ -43,7 +43,7 @@ def parse_ae_titles(text: str) -> tuple[AeTitle, ...]:
     """
     try:
         document = json.loads(text, object_pairs_hook=_each_once)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):  # the latter where it is nested thousands of times
         raise ValueError("is not JSON") from None
     if not isinstance(document, dict):
         raise ValueError("is not a JSON object with a member for each AE title")

@@ -72,6 +72,8 @@ def _url(text: str) -> str:
     return text
 
 
+_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+
 LOOPBACK = "loopback"
 
 
@@ -97,6 +99,8 @@ def _words(text: str) -> tuple[str, ...]:
 def _some_of(allowed: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
     def parse(text: str) -> tuple[str, ...]:
         words = _words(text)
+        if not words:
+            raise ValueError(f"has none of the words {', '.join(allowed)}")
         if not set(words) <= set(allowed):
             raise ValueError(f"has other words than {', '.join(allowed)}")
         return words
@@ -308,7 +312,7 @@ def read_settings_file(path: str) -> dict[str, str]:
     for number, line in enumerate(lines, 1):
         name, equals, value = line.partition("=")
         if line.strip() and not line.startswith("#"):
-            if not equals:
+            if not equals or not _NAME.fullmatch(name.strip()):  # what is none may be a secret
                 raise SettingsError(f"SETTINGS_FILE {path}: line {number} is not NAME=value")
             told[name.strip()] = value.strip()
     return told

@@ -3,8 +3,8 @@
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -105,14 +105,22 @@ def _tls(settings: Settings) -> ssl.SSLContext:
     """The receiver is verified, by the CAs of the system or by AUDIT_SYSLOG_CA; our certificate is shown if set."""
     if settings.audit_syslog_key and not settings.audit_syslog_cert:
         raise SettingsError("AUDIT_SYSLOG_KEY is set, but no AUDIT_SYSLOG_CERT that it would be the key of")
-    try:
+    with _loading("AUDIT_SYSLOG_CA", "holds no certificates in PEM"):
         context = ssl.create_default_context(cafile=settings.audit_syslog_ca)
-        if settings.audit_syslog_cert:
-            context.load_cert_chain(settings.audit_syslog_cert, settings.audit_syslog_key)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise SettingsError(f"AUDIT_SYSLOG_CA, AUDIT_SYSLOG_CERT, AUDIT_SYSLOG_KEY: {reason}") from error
+    if settings.audit_syslog_cert:
+        with _loading("AUDIT_SYSLOG_CERT, AUDIT_SYSLOG_KEY", "no certificate and its key, not encrypted, in PEM"):
+            context.load_cert_chain(settings.audit_syslog_cert, settings.audit_syslog_key, password="")
     return context
+
+
+@contextmanager
+def _loading(variables: str, otherwise: str) -> Iterator[None]:
+    """SettingsError where files cannot be read, or, in the words of `otherwise`, are not what is needed."""
+    try:
+        yield
+    except OSError as error:  # ssl's own is one
+        reason = otherwise if isinstance(error, ssl.SSLError) else error.strerror
+        raise SettingsError(f"{variables}: {reason}") from error
 
 
 def _needed(value: Path | None, variable: str, by: str) -> Path:

@@ -34,7 +34,9 @@ def _read(variable: str, path: Path | None, parse: Callable[[Path], T]) -> T:
         return parse(path)
     except OSError as error:
         raise SettingsError(f"{variable} {path}: {error.strerror}") from error
-    except ValueError as error:  # a text that is not UTF-8, too
+    except UnicodeDecodeError:
+        raise SettingsError(f"{variable} {path}: is not UTF-8") from None  # the cause has the text
+    except ValueError as error:
         raise SettingsError(f"{variable}: {error}") from error
 
 

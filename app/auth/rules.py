@@ -56,9 +56,10 @@ def scope_of(rules: Sequence[Rule] | None, principal: Principal, ae_title: str) 
 
 def parse_rules(path: Path) -> tuple[Rule, ...]:
     """The rules of a file; ValueError says in one line what is wrong."""
+    text = path.read_text("utf-8")
     try:
-        document = json.loads(path.read_text("utf-8"))
-    except ValueError:
+        document = json.loads(text)
+    except (ValueError, RecursionError):  # the latter where it is nested thousands of times
         raise ValueError(f"{path} is not JSON") from None
     if not isinstance(document, list):
         raise ValueError(f"{path} is not a list of rules")
@@ -70,9 +71,13 @@ def _rule(number: int, members: Any) -> Rule:
         raise ValueError(f"rule {number} has other members than {', '.join(sorted(_WHO | _WHAT))}")
     claims = members.get("claim", {})
     ae_titles = members.get("ae_titles")
+    if not all(isinstance(members.get(name, {}), Mapping) for name in ("claim", "filter")):
+        raise ValueError(f"rule {number}: claim and filter are objects")
+    if not isinstance(ae_titles, list | None):
+        raise ValueError(f"rule {number}: ae_titles is a list")
     texts = [members.get("name", ""), members.get("group", ""), *(ae_titles or [])]
-    if not isinstance(claims, Mapping) or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"rule {number}: name, group and AE titles are texts, claim is an object")
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"rule {number}: name, group and AE titles are texts")
     what = {name: members[name] for name in ("datastores", "filter") if name in members}
     if "studies" in members:
         what["filter"] = {**what.get("filter", {}), "StudyInstanceUID": members["studies"]}

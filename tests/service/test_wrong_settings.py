@@ -1,4 +1,6 @@
-"""A wrong value of any setting stops the start with one line that names it; collected from the settings themselves."""
+"""A wrong value of any setting stops the start with one line that names it; collected from the settings themselves.
+
+So do settings that contradict each other, and files that cannot be read; nothing of what is in a file is repeated."""
 
 import os
 import subprocess
@@ -6,8 +8,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from app.settings import Settings, SettingsError, variable
+from tests.authority import Authority
 from tests.servers import free_port
 from tests.service.process import PROGRAM
 
@@ -24,10 +28,10 @@ WRONG = {
     **dict.fromkeys(["PUBLIC_URL", "OIDC_ISSUER", "ALB_PUBLIC_KEYS_URL"], ["dicom.example.org", "ftp://x"]),
     "DB_TLS": ["maybe"],
     "TRUSTED_PROXY": ["10.0.0.0/33", "proxy"],
-    "AE_TITLES": ["{", "[]", '{"a b": {}}'],
+    "AE_TITLES": ["{", "[]", '{"a b": {}}', "[" * 99_999],
     "CORS_ORIGINS": ["example.org"],
-    "AUTH": ["basic,magic"],
-    "OIDC_ALGORITHMS": ["HS256", "none"],
+    "AUTH": ["basic,magic", "none,basic", ","],
+    "OIDC_ALGORITHMS": ["HS256", "none", ","],
     "ALB_ARN": ["arn:aws:s3:::bucket"],
     "LINK_SECRET": ["short"],
     "AUDIT": ["paper"],
@@ -64,6 +68,43 @@ STARTED = {
 }
 """What only the start finds wrong, and what it is wrong with."""
 
+TLS_AUDIT = {"AUDIT": "syslog", "AUDIT_SYSLOG": "tls://127.0.0.1:1"}
+
+CONTRADICTIONS: list[tuple[dict[str, str], str]] = [
+    ({"DB_SECRET_ARN": "arn"}, "DB_SECRET_ARN and DATABASE_URL are both set"),
+    ({"AWS_DEFAULT_REGION": ""}, "AWS_DEFAULT_REGION is not set"),
+    ({"AUTH": "basic"}, "AUTH_USERS_FILE is not set"),
+    ({"AUTH": "bearer"}, "AUTH_TOKENS_FILE is not set"),
+    ({"AUTH": "oidc", "OIDC_ISSUER": "https://issuer.example.org"}, "OIDC_ISSUER and OIDC_AUDIENCE are not both set"),
+    ({"AUTH": "alb"}, "ALB_ARN is not set"),
+    ({"AUDIT": "file"}, "AUDIT_FILE is not set"),
+    ({"AUDIT": "syslog"}, "AUDIT_SYSLOG is not set"),
+    ({**TLS_AUDIT, "AUDIT_SYSLOG_KEY": "/none"}, "AUDIT_SYSLOG_KEY is set, but no AUDIT_SYSLOG_CERT"),
+]
+"""Settings that cannot hold together, where DATABASE_URL and AWS_DEFAULT_REGION are set; and what is said of them."""
+
+READ: dict[str, dict[str, str]] = {
+    "SETTINGS_FILE": {},
+    "DB_TLS_CA": {},
+    "AUTH_USERS_FILE": {"AUTH": "basic"},
+    "AUTH_TOKENS_FILE": {"AUTH": "bearer"},
+    "ACCESS_RULES": {"AUTH": "bearer", "AUTH_TOKENS_FILE": "/dev/null"},
+    "AUDIT_SYSLOG_CA": TLS_AUDIT,
+    "AUDIT_SYSLOG_CERT": TLS_AUDIT,
+}
+"""Settings that name a file which the start reads, and what has it read."""
+
+READ_IN_WAYS_OF_THEIR_OWN = ("SETTINGS_FILE", "DB_TLS_CA", "AUTH_USERS_FILE", "AUDIT_SYSLOG_CA")
+
+SECRET = "Zq9xsecret"  # noqa: S105 - it is to be found where it must not be
+
+FILES = {
+    "latin": SECRET.encode() + b":\xe9\n",
+    "nested": b"[" * 99_999,
+    "pasted": SECRET.encode() + b"==\n",
+}
+"""Files that are none of these."""
+
 ALL = [variable(setting) for setting in fields(Settings)]
 NUMERIC = [variable(one) for one in fields(Settings) if "float" in str(one.type) or "int" in str(one.type)]
 
@@ -86,14 +127,78 @@ def test_a_wrong_value_is_refused_by_name(name: str, value: str) -> None:
     assert line.startswith(f"{name} ")
 
 
+def started(folder: Path, *, embedded: bool = False, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """What came of a start with these settings; an index is named unless it is to be embedded."""
+    own = {"PATH": os.environ["PATH"], "HOST": "127.0.0.1", "PORT": str(free_port())}
+    index = {"DATABASE_URL": f"sqlite:///{folder / 'index'}", "AWS_DEFAULT_REGION": "us-east-1"}
+    environ = {**own, **({} if embedded else index), **settings}
+    return subprocess.run(PROGRAM, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=15)
+
+
 @pytest.mark.parametrize("name", STARTED)
 def test_what_the_start_finds_wrong_stops_it_in_one_line(name: str, tmp_path: Path) -> None:
-    own = {"PATH": os.environ["PATH"], "HOST": "127.0.0.1", "PORT": str(free_port())}
-    index = {"DATABASE_URL": f"sqlite:///{tmp_path / 'index'}", "AWS_DEFAULT_REGION": "us-east-1"}
-    elsewhere = {} if name.startswith("DATASTORE") or name == "DB_SECRET_ARN" else index
-    environ = {**own, **elsewhere, **STARTED[name]}
-    done = subprocess.run(PROGRAM, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=15)
+    embedded = name.startswith("DATASTORE") or name == "DB_SECRET_ARN"
+    done = started(tmp_path, embedded=embedded, **STARTED[name])
     assert done.returncode not in (0, None)
     assert "Traceback" not in done.stderr
     said = [line for line in done.stderr.splitlines() if name in line]
     assert len(said) == 1, done.stderr
+
+
+@pytest.mark.parametrize(("settings", "problem"), CONTRADICTIONS)
+def test_settings_that_contradict_each_other_stop_the_start(
+    settings: dict[str, str], problem: str, tmp_path: Path
+) -> None:
+    done = started(tmp_path, **settings)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(problem)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "reason"),
+    [
+        *((name, ".", "Is a directory") for name in READ),
+        *((name, "latin", "in PEM" if name.endswith(("_CA", "_CERT")) else "is not UTF-8") for name in READ),
+        *((name, "/proc/self/mem", "Input/output error") for name in READ_IN_WAYS_OF_THEIR_OWN),
+    ],
+)
+def test_a_file_that_cannot_be_read_stops_the_start(name: str, path: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(FILES["latin"])
+    done = started(tmp_path, **READ[name], **{name: path})
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(name)
+    assert line.endswith(reason)
+    assert SECRET not in line
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("SETTINGS_FILE", "pasted"),
+        ("AUTH_USERS_FILE", "pasted"),
+        ("AUTH_TOKENS_FILE", "pasted"),
+        ("ACCESS_RULES", "pasted"),
+        ("ACCESS_RULES", "nested"),
+    ],
+)
+def test_nothing_of_a_file_that_is_something_else_is_repeated(name: str, kind: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(FILES[kind])
+    done = started(tmp_path, **READ[name], **{name: "file"})
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(name)
+    assert SECRET not in line
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_key_that_is_encrypted_is_refused_without_asking_for_its_password(tmp_path: Path) -> None:
+    made = Authority(tmp_path).sign("localhost")
+    key = serialization.load_pem_private_key(made.key_path.read_bytes(), None)
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    made.key_path.write_bytes(key.private_bytes(*form, serialization.BestAvailableEncryption(SECRET.encode())))
+    files = {"AUDIT_SYSLOG_CERT": str(made.path), "AUDIT_SYSLOG_KEY": str(made.key_path)}
+    done = started(tmp_path, **TLS_AUDIT, **files)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("AUDIT_SYSLOG_CERT, AUDIT_SYSLOG_KEY: no certificate and its key, not encrypted")
+    assert (done.returncode, done.stdout) == (2, "")

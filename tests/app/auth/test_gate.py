@@ -247,6 +247,10 @@ def test_the_log_has_neither_tokens_nor_links(
         ({"rules": [{"datastores": ["x"]}]}, "rule 1"),
         ({"rules": [{"studies": ["*"]}]}, "rule 1"),
         ({"rules": [{"ae_titles": [1]}]}, "rule 1"),
+        ({"rules": [{"ae_titles": 5}]}, "rule 1: ae_titles is a list"),
+        ({"rules": [{"ae_titles": "research"}]}, "rule 1: ae_titles is a list"),
+        ({"rules": [{"filter": 5, "studies": ["1.2"]}]}, "rule 1: claim and filter are objects"),
+        ({"rules": [{"claim": ["x"]}]}, "rule 1: claim and filter are objects"),
     ],
 )
 def test_a_gate_that_cannot_be_built_stops_the_start(app_with: Maker, settings: Any, problem: str) -> None:
