@@ -1,6 +1,7 @@
 """A wrong value of any setting stops the start with one line that names it; collected from the settings themselves.
 
-So do settings that contradict each other, and files that cannot be read; nothing of what is in a file is repeated."""
+So do settings that contradict each other, and files that cannot be read; nothing of what is in a file is repeated.
+"""
 
 import os
 import subprocess
@@ -103,7 +104,7 @@ FILES = {
     "nested": b"[" * 99_999,
     "pasted": SECRET.encode() + b"==\n",
 }
-"""Files that are none of these."""
+"""Files that are none of these: with a password in Latin-1, JSON too deep to be read, a line pasted by mistake."""
 
 ALL = [variable(setting) for setting in fields(Settings)]
 NUMERIC = [variable(one) for one in fields(Settings) if "float" in str(one.type) or "int" in str(one.type)]
@@ -116,7 +117,7 @@ def test_every_setting_is_tried() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *((name, value) for name, values in WRONG.items() for value in values),
+        *(pytest.param(name, text, id=f"{name}={text[:20]}") for name, texts in WRONG.items() for text in texts),
         *((name, value) for name in NUMERIC for value in NUMBERS),
     ],
 )
