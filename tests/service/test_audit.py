@@ -1,5 +1,6 @@
 """A service that audits: to a syslog receiver over TLS, without which it gives nothing, and to a file."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,17 @@ from tests.service.archive import Sample
 from tests.service.process import Service
 
 CT = "CT_small.dcm"
+STUDY = b" /aetitle/studies/1.2.3/metadata"
+REFUSED_BY_THE_SERVER = {
+    400: b"GET" + STUDY + b" HTTP/1.1\r\nHost : x\r\n\r\n",
+    408: b"GET" + STUDY + b" HTTP/1.1\r\n",
+    413: b"POST" + STUDY + b" HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n",
+    414: b"GET" + STUDY + b"?" + b"x" * 40_000,
+    431: b"GET" + STUDY + b" HTTP/1.1\r\nX-Much: " + b"x" * 40_000,
+    501: b"POST" + STUDY + b" HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+}
+"""What never reaches the application."""
+
 QUERY, ACCESS, BEGIN, TRANSFER, ACTIVITY = "110112", "110103", "110102", "110104", "110100"
 
 
@@ -128,3 +140,17 @@ def test_a_file_has_the_start_the_stop_and_what_was_between(
     assert [(one.event, one.type) for one in first] == [(ACTIVITY, "110120"), (ACCESS, None)]
     assert [(one.event, one.type) for one in second] == [(QUERY, None), (ACTIVITY, "110121")]
     assert 'AuditSourceID="reading-room"' in path.read_text()
+
+
+def test_what_the_server_refuses_is_logged_but_not_audited(datastore_root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "audit.xml"
+    environment = {"DATASTORE_ROOT": str(datastore_root), "AUDIT": "file", "AUDIT_FILE": str(path)}
+    service = Service(tmp_path / "service", {**environment, "WEB_PROCESSES": "1", "SLOW_CLIENT_SECONDS": "1"})
+    for status, request in REFUSED_BY_THE_SERVER.items():
+        with socket.create_connection(("127.0.0.1", service.port), 30) as connection:
+            connection.sendall(request)
+            assert connection.recv(12).split()[1] == b"%d" % status
+        service.wait(lambda status=status: f"status={status}" in service.log, 10)  # type: ignore[misc]
+    assert service.status("/patients") == 200
+    assert service.stop() == 0
+    assert [read(line).event for line in path.read_text().splitlines()] == [ACTIVITY, QUERY, ACTIVITY]
