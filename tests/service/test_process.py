@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 import urllib.request
@@ -62,6 +63,24 @@ def test_sigterm_finishes_what_is_being_answered_and_leaves_no_process(
     download.join()
     assert download.body is not None
     assert len(download.body) == download.length > 128 * 128 * 2
+    assert not any(map(alive, children))
+
+
+def test_sigterm_is_the_end_within_ten_seconds_for_who_is_still_waiting(
+    datastore_root: Path, samples: dict[str, Sample], tmp_path: Path
+) -> None:
+    environment = {"DATASTORE_ROOT": str(datastore_root), "DATASTORE_FAULTS": "GetImageFrame:latency=60s"}
+    service = Service(tmp_path, {**environment, "AHI_DEADLINE_SECONDS": "60"})
+    study, series, instance = samples["CT_small.dcm"].uids
+    children = service.children()
+    with socket.create_connection(("127.0.0.1", service.port), 30) as connection:
+        path = f"/aetitle/studies/{study}/series/{series}/instances/{instance}/frames/1"
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        time.sleep(0.7)  # it is being answered now, and waits for its frame
+        began = time.monotonic()
+        assert service.stop() == 0
+        seconds = time.monotonic() - began
+    assert 5 < seconds < 10  # it was given time first
     assert not any(map(alive, children))
 
 
