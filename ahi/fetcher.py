@@ -1,17 +1,19 @@
 """One FrameFetcher process: questions come in over its socket, threads do the jobs, answers go to all who asked.
 
-The loop owns the desk and all connections; jobs run on a bounded number of threads, which also is how many calls to AHI
-there are at the same time. A connection that closes takes its question with it.
+One thread leads, which is to listen to all connections. It also does what it hears of: a job that is brief as it is, so
+that no other thread is woken for it or takes the interpreter from it; before any other it lets go of the lead, so that
+another one listens meanwhile. How many threads there are is how many calls to AHI there are at the same time. A
+connection that closes takes its question with it.
 """
 
-import asyncio
 import logging
+import select
 import socket
-from concurrent.futures import ThreadPoolExecutor
+import threading
 
 from ahi.counters import Count
 from ahi.desk import Desk, Limits, Prefetch, Question, Request, Ticket
-from ahi.fetchers import Workshop
+from ahi.fetchers import Workshop, is_brief
 from ahi.wire import Unpacker, packed
 from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.timing import Part, start_timing
@@ -19,104 +21,192 @@ from dicomweb.timing import Part, start_timing
 log = logging.getLogger(__name__)
 
 _BUSY = packed((UpstreamBusy("the service has more to do than it can at the moment", retry_after_seconds=2), ()))
+_PIECE_BYTES = 2**18
+_READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
 
 
 def serve(listening: socket.socket, workshop: Workshop, limits: Limits) -> None:
     """The life of a fetcher: answer every connection until the process ends."""
-    asyncio.run(_serve(listening, workshop, limits))
-
-
-async def _serve(listening: socket.socket, workshop: Workshop, limits: Limits) -> None:
-    listening.setblocking(False)
-    bench = Bench(workshop, limits)
-    server = await asyncio.get_running_loop().create_unix_server(lambda: _Conversation(bench), sock=listening)
-    async with server:
-        await server.serve_forever()
+    bench = Bench(listening, workshop, limits)
+    for number in range(limits.threads):  # and this one: somebody always listens
+        threading.Thread(target=bench.work, name=f"job-{number}", daemon=True).start()
+    bench.work()
 
 
 class Bench:
-    """The desk and the threads. All methods are called in the loop."""
+    """The desk, the connections, and the lead. Of all threads `work` is what they do."""
 
-    def __init__(self, workshop: Workshop, limits: Limits) -> None:
+    def __init__(self, listening: socket.socket, workshop: Workshop, limits: Limits) -> None:
+        listening.setblocking(False)
+        self._listening = listening
         self._workshop = workshop
-        self._loop = asyncio.get_running_loop()
-        self._threads = ThreadPoolExecutor(limits.threads, "job")
         self._desk = Desk(limits)
+        self._desk_lock = threading.Lock()
         self._tally = workshop.cache.tally
+        self._lead = threading.Lock()
+        self._own = _Own()
+        self._poll = select.epoll()
+        self._poll.register(listening, _READ)
+        self._conversations: dict[int, _Conversation] = {}
 
-    def receive(self, message: Question | Prefetch, conversation: "_Conversation") -> None:
-        """A message from a web process."""
-        match message:
-            case Prefetch():
-                self._desk.prefetch(message)
-            case Question(request):
-                if not self._desk.ask(message, conversation):
-                    self._tally.add(Count.JOBS_REFUSED)
-                    conversation.answer(_BUSY)
-                    return
-                conversation.asked = request
-        self._begin()
+    def work(self) -> None:
+        """Lead, or do jobs, for ever."""
+        while True:
+            if not self._own.leads:
+                self._lead.acquire()
+                self._own.leads = True
+            while ticket := self._next():
+                self._do(ticket)
+            if self._own.leads:
+                self._listen()
 
-    def lost(self, request: Request, conversation: "_Conversation") -> None:
-        """A connection closed while its question was open."""
-        self._desk.leave(request, conversation)
-
-    def _begin(self) -> None:
-        while ticket := self._desk.take():
-            if self._desk.late(ticket):
+    def _next(self) -> Ticket | None:
+        """What to do now."""
+        late: list[_Conversation] = []
+        with self._desk_lock:
+            while (ticket := self._desk.take()) and self._desk.late(ticket):
                 self._tally.add(Count.JOBS_REFUSED)
-                self._answer(ticket, _BUSY)
-            else:
-                self._tally.add(Count.PREFETCHES, ticket.urgency is None)
-                self._threads.submit(self._work, ticket)
-        self._tally.set(Count.JOBS_QUEUED, self._desk.queued)
-        self._tally.set(Count.JOBS_RUNNING, self._desk.running)
+                late += self._desk.done(ticket)
+            self._tally.add(Count.PREFETCHES, ticket is not None and ticket.urgency is None)
+            self._tally.set(Count.JOBS_QUEUED, self._desk.queued)
+            self._tally.set(Count.JOBS_RUNNING, self._desk.running)
+        for conversation in late:
+            conversation.answer(_BUSY)
+        return ticket
 
-    def _work(self, ticket: Ticket) -> None:
-        """On a thread: do the job, and have the loop send what came of it."""
+    def _do(self, ticket: Ticket) -> None:
+        if self._own.leads and not is_brief(self._workshop, ticket.request):
+            self._own.leads = False
+            self._lead.release()
         parts: list[Part] = []
         timing = start_timing()
         timing.tell, timing.traceparent = parts.append, ticket.traceparent
         answer = packed((_outcome(ticket.request, self._workshop), tuple(parts)))
-        self._loop.call_soon_threadsafe(self._finished, ticket, answer)
-
-    def _finished(self, ticket: Ticket, answer: bytes) -> None:
+        with self._desk_lock:
+            waiting = self._desk.done(ticket)
         self._tally.add(Count.JOBS_DONE)
-        self._answer(ticket, answer)
-        self._begin()
-
-    def _answer(self, ticket: Ticket, answer: bytes) -> None:
-        for conversation in self._desk.done(ticket):
+        for conversation in waiting:
             conversation.answer(answer)
 
+    def _listen(self) -> None:
+        """Wait until something is said on any connection."""
+        try:
+            for descriptor, event in self._poll.poll():
+                if descriptor == self._listening.fileno():
+                    self._accept()
+                elif conversation := self._conversations.get(descriptor):
+                    self._attend(conversation, event)
+        except Exception:
+            log.exception("connections could not be listened to")
 
-class _Conversation(asyncio.Protocol):
-    """One connection: a question at a time, or prefetches, which have no answer."""
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listening.accept()
+        except BlockingIOError:  # it has gone again
+            return
+        connection.setblocking(False)
+        self._conversations[connection.fileno()] = _Conversation(connection, self._poll)
+        self._poll.register(connection, _READ)
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
+    def _attend(self, conversation: "_Conversation", event: int) -> None:
+        if event & _WRITE:
+            conversation.go_on()
+        if event & ~_WRITE:
+            said = conversation.hear()
+            if said is None:
+                self._lost(conversation)
+                return
+            for message in said:
+                self._receive(message, conversation)
+
+    def _receive(self, message: Question | Prefetch, conversation: "_Conversation") -> None:
+        """A message from a web process."""
+        taken = True
+        with self._desk_lock:
+            match message:
+                case Prefetch():
+                    self._desk.prefetch(message)
+                case Question(request):
+                    conversation.asked = request
+                    taken = self._desk.ask(message, conversation)
+        if not taken:
+            self._tally.add(Count.JOBS_REFUSED)
+            conversation.answer(_BUSY)
+
+    def _lost(self, conversation: "_Conversation") -> None:
+        """A connection closed; nobody waits there any more."""
+        del self._conversations[conversation.descriptor]
+        conversation.close()
+        with self._desk_lock:
+            if conversation.asked:
+                self._desk.leave(conversation.asked, conversation)
+
+
+class _Own(threading.local):
+    """What one thread knows of itself."""
+
+    leads = False
+
+
+class _Conversation:
+    """One connection: a question at a time, or prefetches, which have no answer.
+
+    Any thread may answer; who leads hears, and sends the rest of an answer that was more than the socket took at once.
+    """
+
+    def __init__(self, connection: socket.socket, poll: select.epoll) -> None:
+        self._connection = connection
+        self.descriptor = connection.fileno()
+        self._poll = poll
         self._unpacker = Unpacker()
-        self._transport: asyncio.Transport | None = None
+        self._lock = threading.Lock()
+        self._unsent = memoryview(b"")
         self.asked: Request | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - of a stream socket it is one
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        for message in self._unpacker.feed(data):
-            self._bench.receive(message, self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        if self.asked:
-            self._bench.lost(self.asked, self)
+    def hear(self) -> list[Question | Prefetch] | None:
+        """The messages that are whole now; None when the other side has closed."""
+        try:
+            piece = self._connection.recv(_PIECE_BYTES)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        return list(self._unpacker.feed(piece)) if piece else None
 
     def answer(self, content: bytes) -> None:
         """Send an answer, if anybody is still there."""
-        self.asked = None
-        if self._transport and not self._transport.is_closing():
-            self._transport.write(content)
+        with self._lock:
+            self.asked = None
+            self._unsent = memoryview(b"".join((self._unsent, content)) if self._unsent else content)
+            self._send()
+            if self._unsent:
+                self._wish(_READ | _WRITE)
+
+    def go_on(self) -> None:
+        """The socket takes more."""
+        with self._lock:
+            self._send()
+            if not self._unsent:
+                self._wish(_READ)
+
+    def close(self) -> None:
+        """Nothing is sent any more."""
+        with self._lock:
+            self._unsent = memoryview(b"")
+            self._connection.close()
+
+    def _send(self) -> None:
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[self._connection.send(self._unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError:  # nobody is there; who leads hears of it
+            self._unsent = memoryview(b"")
+
+    def _wish(self, events: int) -> None:
+        if self._connection.fileno() >= 0:
+            self._poll.modify(self._connection, events)
 
 
 def _outcome(request: Request, workshop: Workshop) -> object:

@@ -5,7 +5,7 @@ a fetcher that died can be started again on the same socket. A job is a function
 its route decides which fetcher does it, so that one run serves everyone who waits for the same.
 
     web process     Fetchers.submit(route, job, ...)  →  Pending.result()
-    fetcher         fetcher.serve(socket, workshop, limits): Question → Desk → a thread → job(workshop, ...)
+    fetcher         fetcher.serve(socket, workshop, limits): Question → Desk → job(workshop, ...)
 """
 
 import logging
@@ -106,6 +106,25 @@ class Workshop:
 
 
 Job = Callable[Concatenate[Workshop, P], R]
+
+
+def brief(says: Callable[Concatenate[Workshop, P], bool]) -> Callable[[Job[P, R]], Job[P, R]]:
+    """Mark a job that is over in a few milliseconds where `says` is true of its arguments: no call to AHI, little work.
+
+    A fetcher does such a job before it listens again.
+    """
+
+    def marked(job: Job[P, R]) -> Job[P, R]:
+        job.is_brief = says  # type: ignore[attr-defined]  # a function may have attributes
+        return job
+
+    return marked
+
+
+def is_brief(workshop: Workshop, request: Request) -> bool:
+    """Whether a fetcher need not listen while it does what is requested."""
+    says = getattr(request.job, "is_brief", None)
+    return says is not None and bool(says(workshop, *request.arguments))
 
 
 class FetcherSockets:

@@ -9,8 +9,8 @@ from PIL import Image, ImageCms
 from pydicom import Dataset
 
 from dicomweb.errors import NotAcceptable
-from wado.rendered.grey import Stored
 from wado.rendered.profiles import profile_of
+from wado.rendered.stored import Stored
 from wado.rendered.tables import Lut
 from wado.rendered.values import item, text, value
 

@@ -11,31 +11,31 @@ from PIL import Image
 from pydicom import Dataset
 
 from ahi.codecs import PixelFormat
-from ahi.fetchers import Workshop
+from ahi.fetchers import Workshop, brief
 from ahi.jobs import FrameReference, held_frame, reduced_frame
 from ahi.kept import Kept
 from dicomweb.errors import NotAcceptable
 from dicomweb.timing import measured
-from wado.rendered import segmentation
 from wado.rendered.annotate import annotate
 from wado.rendered.colour import icc_profile, in_colour_space, rgb
 from wado.rendered.encode import encode
-from wado.rendered.geometry import fitted, needed_scale, pixel_aspect
-from wado.rendered.grey import Stored, grey_levels
-from wado.rendered.groups import of_frame
-from wado.rendered.overlay import overlay_groups, overlay_mask
+from wado.rendered.geometry import fitted, needed_scale
+from wado.rendered.overlay import overlay_mask
 from wado.rendered.parameters import Rendering
 from wado.rendered.presentation.present import Presentation
-from wado.rendered.values import number, parse_head, quietly, text
+from wado.rendered.segmentation import draw_segments
+from wado.rendered.stored import Stored
+from wado.rendered.subject import Subject
+from wado.rendered.values import parse_head, quietly
 
-IMPLEMENTATION = "4"
+IMPLEMENTATION = "5"
 """Part of the name of each picture: raise it when the same is drawn differently."""
 
 MOST_ANIMATED_FRAMES = 500
-_USUAL_FRAME_MS = 100.0
+_MOST_BRIEF_PIXELS = 2**19
 
-_PARSED: Kept[bytes, Dataset] = Kept(2**25)
-_PARSED_TIMES = 20  # about how many times its bytes a data set takes in memory
+_SUBJECTS: Kept[bytes, Subject] = Kept(2**25)
+_SUBJECT_TIMES = 20  # about how many times its bytes a data set takes in memory
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,14 @@ class Picture:
         )
 
 
+def _is_brief(workshop: Workshop, picture: Picture) -> bool:
+    """One small frame, which needs no decoding any more."""
+    pixels = picture.frames[0].pixels
+    small = len(picture.frames) == 1 and pixels and pixels.rows * pixels.columns <= _MOST_BRIEF_PIXELS
+    return bool(small and not picture.state and workshop.held.get(picture.route))
+
+
+@brief(_is_brief)
 def render(workshop: Workshop, picture: Picture) -> bytes:
     """The encoded picture: a job for a fetcher."""
     kept = workshop.cache.read(picture.cache_name)
@@ -80,34 +88,37 @@ def render(workshop: Workshop, picture: Picture) -> bytes:
 
 
 def _drawn(workshop: Workshop, picture: Picture) -> bytes:
-    data_set, rendering = _parsed(picture.head), picture.rendering
-    state = _parsed(picture.state) if picture.state else None
+    whole, state, rendering = _subject(picture.head), _parsed_state(picture.state), picture.rendering
     images = []
     for reference, frame_number in zip(picture.frames, picture.frame_numbers, strict=True):
-        of_one = of_frame(data_set, frame_number)
-        presentation = Presentation(state, of_one, frame_number) if state else None
-        images.append(_frame(workshop, reference, of_one, frame_number, rendering, presentation))
-    profile = (icc_profile(state) if state else None) or icc_profile(data_set)
+        subject = whole.of_frame(frame_number)
+        presentation = Presentation(state, subject.data_set, frame_number) if state else None
+        images.append(_frame(workshop, reference, subject, frame_number, rendering, presentation))
+    profile = (icc_profile(state) if state else None) or whole.icc_profile
     profiled = [in_colour_space(image, profile, rendering.icc_profile) for image in images]
     pictures = [image for image, _ in profiled]
     if rendering.annotation:
-        pictures = [annotate(image, data_set, rendering.annotation) for image in pictures]
-    return encode(pictures, picture.media_type, rendering.quality, profiled[0][1], frame_milliseconds(data_set))
+        pictures = [annotate(image, whole.data_set, rendering.annotation) for image in pictures]
+    return encode(pictures, picture.media_type, rendering.quality, profiled[0][1], whole.frame_milliseconds)
 
 
-def _parsed(head: bytes) -> Dataset:
+def _subject(head: bytes) -> Subject:
     """Images are drawn again and again, with other windows or frame by frame: their data sets are parsed once."""
-    known = _PARSED.get(head)
+    known = _SUBJECTS.get(head)
     if known is None:
-        known = parse_head(head)
-        _PARSED.put(head, known, _PARSED_TIMES * len(head))
+        known = Subject(parse_head(head))
+        _SUBJECTS.put(head, known, _SUBJECT_TIMES * len(head))
     return known
+
+
+def _parsed_state(state: bytes) -> Dataset | None:
+    return _subject(state).data_set if state else None
 
 
 def _frame(
     workshop: Workshop,
     reference: FrameReference,
-    data_set: Dataset,
+    subject: Subject,
     frame_number: int,
     rendering: Rendering,
     presentation: Presentation | None,
@@ -115,27 +126,20 @@ def _frame(
     pixels = reference.pixels
     if pixels is None:
         raise NotAcceptable("the instance has no pixels to draw")
-    aspect, placement = pixel_aspect(data_set), None
+    aspect, placement = subject.aspect, None
     if presentation:
-        data_set = presentation.data_set
+        subject = Subject(presentation.data_set)
         placement = presentation.placement(pixels.columns, pixels.rows, rendering.viewport)
     scale = placement.scale if placement else needed_scale(pixels.columns, pixels.rows, aspect, rendering.viewport)
-    exact = scale >= 1 or (presentation and presentation.exact) or not _may_be_reduced(data_set)
+    exact = scale >= 1 or (presentation and presentation.exact) or not subject.may_be_reduced
     reduced = None if exact else reduced_frame(workshop, reference, scale)
     native, shape = reduced or (held_frame(workshop, reference), pixels)
     samples = pixel_array(native, shape)
-    samples = within_bits(samples, Stored.of(data_set, samples)) if reduced else samples
-    image = Image.fromarray(draw(samples, data_set, frame_number, rendering))
+    samples = within_bits(samples, subject.stored.within(samples)) if reduced else samples
+    image = Image.fromarray(draw(samples, subject, frame_number, rendering))
     if presentation and placement:
         return presentation.picture(image, samples, placement)
     return fitted(image, pixels.columns, pixels.rows, aspect, rendering.viewport)
-
-
-def _may_be_reduced(data_set: Dataset) -> bool:
-    """Whether neighbouring samples may be averaged: not palette indexes, nor samples with overlays, which are exact."""
-    palette = text(data_set, "PhotometricInterpretation") == "PALETTE COLOR"
-    labels = text(data_set, "SOPClassUID") in segmentation.SOP_CLASSES
-    return not palette and not labels and not overlay_groups(data_set)
 
 
 def pixel_array(native: bytes, pixels: PixelFormat) -> npt.NDArray[Any]:
@@ -151,31 +155,20 @@ def pixel_array(native: bytes, pixels: PixelFormat) -> npt.NDArray[Any]:
 
 def within_bits(samples: npt.NDArray[Any], stored: Stored) -> npt.NDArray[Any]:
     """Samples of a lower resolution within the range of the bits that are stored, which they may have swung beyond."""
-    half = 2 ** (stored.bits - 1)
-    low, high = (-half, half - 1) if stored.signed else (0, 2 * half - 1)
-    return samples if stored.high_bit != stored.bits - 1 else samples.clip(low, high)
+    return samples if stored.high_bit != stored.bits - 1 else samples.clip(*stored.ends)
 
 
-def draw(array: npt.NDArray[Any], data_set: Dataset, frame_number: int, rendering: Rendering) -> npt.NDArray[np.uint8]:
+def draw(array: npt.NDArray[Any], subject: Subject, frame_number: int, rendering: Rendering) -> npt.NDArray[np.uint8]:
     """8-bit grey of shape (rows, columns), or RGB of shape (rows, columns, 3), overlays burnt in.
 
-    `data_set` has what the functional groups say of the frame; `frame_number` is from 1.
+    `subject` is what is said of the frame; `frame_number` is from 1.
     """
-    labels = array.ndim == 2 and array.dtype.kind in "iu"
-    if labels and text(data_set, "SOPClassUID") in segmentation.SOP_CLASSES:
-        return segmentation.draw_segments(array, data_set, frame_number)
-    if array.ndim == 3 or text(data_set, "PhotometricInterpretation") == "PALETTE COLOR":
-        drawn = rgb(array, data_set)
-    else:
-        drawn = grey_levels(array, data_set, rendering)
-    mask = overlay_mask(data_set, array, frame_number)
+    data_set = subject.data_set
+    if subject.has_segments and array.ndim == 2 and array.dtype.kind in "iu":
+        return draw_segments(array, data_set, frame_number)
+    coloured = array.ndim == 3 or subject.has_palette
+    drawn = rgb(array, data_set) if coloured else subject.greyscale.levels(array, rendering)
+    mask = overlay_mask(data_set, array, frame_number) if subject.has_overlays else None
     if mask is not None and mask.shape == drawn.shape[:2]:
         drawn = np.where(mask if drawn.ndim == 2 else mask[..., None], np.uint8(255), drawn)
     return drawn
-
-
-def frame_milliseconds(data_set: Dataset) -> float:
-    """For how long each frame of an animation is shown (PS3.3 Section C.7.6.5)."""
-    rate = number(data_set, "RecommendedDisplayFrameRate") or number(data_set, "CineRate")
-    milliseconds = 1000 / rate if rate and rate > 0 else number(data_set, "FrameTime") or _USUAL_FRAME_MS
-    return min(max(milliseconds, 20.0), 60_000.0)  # browsers slow down what is faster

@@ -1,10 +1,12 @@
 """Grey images: modality LUT → VOI LUT → presentation LUT (PS3.4 Section N.2, PS3.3 Section C.11).
 
-Whole numbers go through a table that is made for the values from the least to the greatest of them, for a CT some
-thousands; floating-point ones, and what is further apart, are computed one by one.
+What an image says of them is read once. A window, or a range, over whole numbers is a ramp between two of them: a few
+operations on all samples. For every other way there is a table for the values from the least to the greatest that
+occurs, for a CT some thousands; floating-point ones, and what is further apart, are computed one by one.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,115 +15,191 @@ import numpy.typing as npt
 from pydicom import Dataset
 
 from wado.rendered.parameters import Rendering, Window
+from wado.rendered.stored import Samples, Stored, is_signed
 from wado.rendered.tables import Lut
 from wado.rendered.values import integer, item, items, number, numbers, text, value
 
 Values = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
-Samples = npt.NDArray[Any]
 Present = Callable[[], npt.NDArray[np.bool_]]
 
 _MOST_TABLE_ENTRIES = 2**16
-_BLOCK = 2**14  # samples that are looked up at once: their places, of 8 bytes each, stay in the processor's cache
+_BLOCK = 2**15  # samples that are worked on at once: what is made of them stays in the processor's cache
+_MOST_LEVELS = 2**17  # up to here, single precision has levels to within a sixtieth
 
 
 @dataclass(frozen=True)
-class Stored:
-    """What the samples of an image may be: `bits` of them count, the others are something else; `signed` or not."""
+class Rescale:
+    """Modality values by slope and intercept (PS3.3 Section C.11.1.1.2)."""
 
-    bits: int
-    high_bit: int
-    signed: bool
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    def of(self, stored: Samples) -> Values:
+        """Of stored values."""
+        return stored.astype(np.float64) * self.slope + self.intercept
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """Black, 0, up to one value; white, 255, from a greater one; what is no number is black."""
+
+    black: float
+    white: float
 
     @classmethod
-    def of(cls, data_set: Dataset, samples: Samples) -> "Stored":
-        """As the data set says, as far as the type of the samples has room for it."""
-        room = samples.dtype.itemsize * 8
-        bits = min(max(integer(data_set, "BitsStored") or room, 1), room)
-        high_bit = min(max(integer(data_set, "HighBit"), bits - 1), room - 1)
-        return cls(bits, high_bit, is_signed(data_set))
+    def of_window(cls, window: Window) -> "Ramp":
+        """That of a linear window (PS3.3 Section C.11.2.1.2.1, C.11.2.1.3.2)."""
+        if window.function == "LINEAR_EXACT":
+            return cls(window.center - window.width / 2, window.center + window.width / 2)
+        half = (window.width - 1) / 2
+        return cls(window.center - 0.5 - half, window.center - 0.5 + half)
 
-    @property
-    def all_values(self) -> npt.NDArray[np.int64]:
-        """Every value, at the place of its bits."""
-        indexes = np.arange(2**self.bits, dtype=np.int64)
-        return np.where(indexes >= 2 ** (self.bits - 1), indexes - 2**self.bits, indexes) if self.signed else indexes
-
-    def bits_of(self, samples: Samples) -> Samples:
-        """The bits that count of each sample, as an unsigned number: the place of its value in `all_values`."""
-        unsigned: Samples = samples.view(f"<u{samples.dtype.itemsize}")
-        beside = self.high_bit + 1 - self.bits
-        places: Samples = (unsigned >> beside if beside else unsigned) & (2**self.bits - 1)
-        return places
-
-    def values_of(self, samples: Samples) -> Samples:
-        """The value of each sample, in its type or the signed one of the same size."""
-        size = samples.dtype.itemsize
-        above, beside = size * 8 - 1 - self.high_bit, size * 8 - self.bits
-        places: Samples = samples.view(f"<u{size}")
-        places = places << above if above else places
-        values: Samples = places.view(f"<i{size}") if self.signed else places
-        return values >> beside if beside else values  # of a signed one that copies the sign
+    def of(self, values: Values) -> Values:
+        """The levels of modality values, 0 to 255."""
+        if self.white <= self.black:
+            return np.where(values > self.black, 255.0, 0.0)
+        inside: Values = values.clip(self.black, self.white)
+        if (nothing := np.isnan(inside)).any():
+            inside[nothing] = self.black
+        half = self.white / 2 - self.black / 2  # the whole may be more than a double can hold
+        return (inside / 2 - self.black / 2) / half * 255
 
 
-def is_signed(data_set: Dataset) -> bool:
-    """Whether stored values are in two's complement."""
-    return integer(data_set, "PixelRepresentation") == 1
+@dataclass(frozen=True)
+class Sigmoid:
+    """A window that is no ramp (PS3.3 Section C.11.2.1.3.1)."""
+
+    center: float
+    width: float
+
+    def of(self, values: Values) -> Values:
+        """The levels of modality values, 0 to 255."""
+        steepness = -4 * (np.nan_to_num(values) - self.center) / self.width
+        levels: Values = 255 / (1 + np.exp(steepness.clip(-700, 700)))
+        return levels
 
 
-def grey_levels(samples: Samples, data_set: Dataset, rendering: Rendering) -> Grey:
-    """Levels from 0 to 255 for samples of shape (rows, columns); `data_set` with the functional groups of the frame."""
-    if samples.dtype.kind == "f":
-        return _levels(samples, data_set, rendering)
-    values = Stored.of(data_set, samples).values_of(samples)
-    lowest, highest = int(values.min()), int(values.max())
-    if highest - lowest >= _MOST_TABLE_ENTRIES:
-        return _levels(values, data_set, rendering)
-    unsigned = f"<u{values.dtype.itemsize}"
-    places, first = values.view(unsigned).ravel(), np.array(lowest, values.dtype).view(unsigned)
-    every = np.arange(lowest, highest + 1)
-    table = _levels(every, data_set, rendering, lambda: np.bincount(places - first, minlength=len(every)) > 0)
-    levels = np.empty(places.shape, np.uint8)
-    for at in range(0, places.size, _BLOCK):
-        block = slice(at, at + _BLOCK)
-        np.take(table, places[block] - first, out=levels[block], mode="clip")
-    return levels.reshape(values.shape)
+@dataclass(frozen=True)
+class Table:
+    """A VOI LUT."""
+
+    lut: Lut
+
+    def of(self, values: Values) -> Values:
+        """The levels of modality values, 0 to 255."""
+        return Ramp(0, 2**self.lut.bits - 1).of(self.lut.of(values).astype(np.float64))
 
 
-def _modality(values: Samples, data_set: Dataset) -> Values:
-    """Modality values of stored ones, by table or by slope and intercept (PS3.3 Section C.11.1)."""
-    table = Lut.from_item(item(data_set, "ModalityLUTSequence"), signed=is_signed(data_set))
-    if table:
-        return table.of(values).astype(np.float64)
-    slope, intercept = number(data_set, "RescaleSlope"), number(data_set, "RescaleIntercept") or 0.0
-    return values.astype(np.float64) * (1.0 if slope is None else slope) + intercept
+Voi = Ramp | Sigmoid | Table
 
 
-def _levels(stored: Samples, data_set: Dataset, rendering: Rendering, present: Present | None = None) -> Grey:
-    """The levels of stored values; `present` tells which of them occur, the first and the last if not all."""
-    values = _modality(stored, data_set)
-    own = _own_transformation(data_set, rendering)
-    if rendering.window:
-        levels = windowed(values, rendering.window)
-    elif isinstance(own, Window):
-        levels = windowed(values, own)
-    elif own is not None:
-        levels = _stretched(own.of(values).astype(np.float64), 0, 2**own.bits - 1)
-    else:
-        levels = _stretched(values, *automatic_range(values, stored, data_set, present))
-    table = Lut.from_item(item(data_set, "PresentationLUTSequence"), signed=False)
-    if table:  # its input is all that the VOI LUT can give (PS3.3 Section C.11.6)
-        levels = table.of(levels / 255 * (len(table.entries) - 1) + table.first) / (2**table.bits - 1) * 255
-    grey: Grey = np.rint(levels).astype(np.uint8)
-    return 255 - grey if _is_inverted(data_set) else grey
+def _of_window(window: Window) -> Voi:
+    return Sigmoid(window.center, window.width) if window.function == "SIGMOID" else Ramp.of_window(window)
 
 
-def _own_transformation(data_set: Dataset, rendering: Rendering) -> Window | Lut | None:
-    """The VOI LUT or window of the image that is asked for, the first if none is; VOI LUTs come before windows."""
-    signed = is_signed(data_set)
-    tables = filter(None, (Lut.from_item(one, signed=signed) for one in items(data_set, "VOILUTSequence", 1000)))
-    own: list[Window | Lut] = [*tables, *own_windows(data_set)]
-    return own[min(rendering.window_index, len(own) - 1)] if own else None
+@dataclass(frozen=True)
+class Greyscale:
+    """How an image, or a frame of it, says that its samples become levels.
+
+    `own` are its VOI LUTs and then its windows; `whole` is the range of modality values that it is shown in without
+    one, None for what occurs without `paddings`, by the type of its samples ("" for whole numbers).
+    """
+
+    stored: Stored
+    modality: Rescale | Lut
+    own: tuple[Voi, ...]
+    whole: Ramp | None
+    paddings: Mapping[str, tuple[float, float]]
+    presentation: Lut | None
+    inverted: bool
+
+    @classmethod
+    def of(cls, data_set: Dataset) -> "Greyscale":
+        """As a data set says, which has what the functional groups say of the frame."""
+        signed = is_signed(data_set)
+        slope, intercept = number(data_set, "RescaleSlope"), number(data_set, "RescaleIntercept") or 0.0
+        modality = Lut.from_item(item(data_set, "ModalityLUTSequence"), signed=signed)
+        tables = filter(None, (Lut.from_item(one, signed=signed) for one in items(data_set, "VOILUTSequence", 1000)))
+        bits = integer(data_set, "BitsStored") or 16
+        as_it_is = 1 <= bits <= 8 and not signed and modality is None and slope in (None, 1)
+        return cls(
+            Stored.described(data_set),
+            modality or Rescale(1.0 if slope is None else slope, intercept),
+            (*map(Table, tables), *map(_of_window, own_windows(data_set))),
+            Ramp(intercept, intercept + 2**bits - 1) if as_it_is else None,
+            {of: padding for of in _PADDED if (padding := _padding(data_set, of))},
+            Lut.from_item(item(data_set, "PresentationLUTSequence"), signed=False),
+            _is_inverted(data_set),
+        )
+
+    def levels(self, samples: Samples, rendering: Rendering) -> Grey:
+        """Levels from 0 to 255 for samples of shape (rows, columns)."""
+        levels = self._upright(samples, rendering)
+        return np.invert(levels, out=levels) if self.inverted else levels
+
+    def _upright(self, samples: Samples, rendering: Rendering) -> Grey:
+        """The same, but low values are black."""
+        voi = self._voi(rendering)
+        if samples.dtype.kind == "f":
+            return self._computed(samples, voi or self._occurring(samples))
+        stored, voi = self.stored.within(samples), voi or self.whole
+        values = stored.values_of(samples)
+        ramp = self._of_stored(voi, stored) if voi else None
+        return _along(values, ramp) if ramp else self._tabulated(values, voi)
+
+    def _tabulated(self, values: Samples, voi: Voi | None) -> Grey:
+        """The same by way of a table, if the values are not too far apart."""
+        lowest, highest = int(values.min()), int(values.max())
+        if highest - lowest >= _MOST_TABLE_ENTRIES:
+            return self._computed(values, voi or self._occurring(values))
+        every = np.arange(lowest, highest + 1)
+        if voi is None:
+            voi = self._occurring(every, lambda: _occurs(values, lowest, len(every)))
+        return _looked_up(values, lowest, self._computed(every, voi))
+
+    def _voi(self, rendering: Rendering) -> Voi | None:
+        """The window of the client, else the VOI LUT or window of the image that is asked for."""
+        if rendering.window:
+            return _of_window(rendering.window)
+        return self.own[min(rendering.window_index, len(self.own) - 1)] if self.own else None
+
+    def _occurring(self, stored: Samples, present: Present | None = None) -> Ramp:
+        """From the least to the greatest modality value that occurs, without padding (PS3.3 Section C.7.5.1.1.2).
+
+        `present` tells which of the stored values occur, the first and the last if not all.
+        """
+        values = self.modality.of(stored)
+        shown = np.isfinite(values)
+        padding = self.paddings.get(stored.dtype.str if stored.dtype.kind == "f" else "")
+        if padding is not None:
+            shown &= True if present is None else present()
+            rest = shown & ~((stored >= padding[0]) & (stored <= padding[1]))
+            shown = rest if rest.any() else shown
+        chosen = values[shown]
+        return Ramp(float(chosen.min()), float(chosen.max())) if chosen.size else Ramp(0.0, 1.0)
+
+    def _of_stored(self, voi: Voi, stored: Stored) -> Ramp | None:
+        """The ramp over stored values that gives the same levels, downwards for a negative slope.
+
+        None where there is none, or single precision is not exact enough for it.
+        """
+        if not isinstance(voi, Ramp) or not isinstance(self.modality, Rescale) or self.presentation:
+            return None
+        slope, intercept = self.modality.slope, self.modality.intercept
+        rise, beside = (voi.white - voi.black) / 255, max(abs(voi.black - intercept), abs(slope) * -~max(stored.ends))
+        if not slope or not 0 < beside <= _MOST_LEVELS * rise < math.inf:
+            return None
+        return Ramp((voi.black - intercept) / slope, (voi.white - intercept) / slope)
+
+    def _computed(self, stored: Samples, voi: Voi) -> Grey:
+        """The same for stored values, one by one."""
+        levels = voi.of(self.modality.of(stored).astype(np.float64))
+        table = self.presentation
+        if table:  # its input is all that the VOI LUT can give (PS3.3 Section C.11.6)
+            levels = table.of(levels / 255 * (len(table.entries) - 1) + table.first) / (2**table.bits - 1) * 255
+        grey: Grey = np.rint(levels).astype(np.uint8)
+        return grey
 
 
 def own_windows(data_set: Dataset) -> list[Window]:
@@ -132,64 +210,63 @@ def own_windows(data_set: Dataset) -> list[Window]:
     return [one for one in windows if (one.width > 0 if one.function == "LINEAR_EXACT" else one.width >= 1)]
 
 
-def windowed(values: Values, window: Window) -> Values:
-    """A window over modality values, 0 to 255 (PS3.3 Section C.11.2.1.2.1, C.11.2.1.3)."""
-    match window.function:
-        case "SIGMOID":
-            steepness = -4 * (np.nan_to_num(values) - window.center) / window.width
-            levels: Values = 255 / (1 + np.exp(steepness.clip(-700, 700)))
-            return levels
-        case "LINEAR_EXACT":
-            return _stretched(values, window.center - window.width / 2, window.center + window.width / 2)
-        case _:
-            half = (window.width - 1) / 2
-            return _stretched(values, window.center - 0.5 - half, window.center - 0.5 + half)
+_PADDED: Mapping[str, tuple[str, type[int] | type[float]]] = {
+    "": ("PixelPadding", int),
+    "<f4": ("FloatPixelPadding", float),
+    "<f8": ("DoubleFloatPixelPadding", float),
+}
 
 
-def automatic_range(values: Values, stored: Samples, data_set: Dataset, present: Present | None) -> tuple[float, float]:
-    """What is shown from black to white where the image does not say it.
-
-    All that 8 bits can be for unsigned samples of 8 bits or fewer without a modality LUT, as pictures of other sources
-    are; else from the least to the greatest value that occurs, without padding (PS3.3 Section C.7.5.1.1.2).
-    """
-    bits = integer(data_set, "BitsStored") or 16
-    plain = value(data_set, "ModalityLUTSequence") is None and number(data_set, "RescaleSlope") in (None, 1)
-    if 1 <= bits <= 8 and plain and stored.dtype.kind != "f" and not is_signed(data_set):
-        intercept = number(data_set, "RescaleIntercept") or 0.0
-        return intercept, intercept + 2**bits - 1
-    shown = np.isfinite(values)
-    padding = _padding(stored, data_set)
-    if padding is not None:
-        shown &= True if present is None else present()
-        shown = shown & ~padding if (shown & ~padding).any() else shown
-    chosen = values[shown]
-    return (float(chosen.min()), float(chosen.max())) if chosen.size else (0.0, 1.0)
-
-
-def _padding(stored: Samples, data_set: Dataset) -> npt.NDArray[np.bool_] | None:
-    """Which stored values stand for no pixel at all; None if the image knows no such value."""
-    of = {"<f4": "Float", "<f8": "DoubleFloat"}.get(stored.dtype.str, "")
-    kind = float if of else int
-    padding = value(data_set, f"{of}PixelPaddingValue")
+def _padding(data_set: Dataset, of: str) -> tuple[float, float] | None:
+    """The range of stored values that stand for no pixel at all; None if the image knows no such value."""
+    keyword, kind = _PADDED[of]
+    padding, limit = value(data_set, f"{keyword}Value"), value(data_set, f"{keyword}RangeLimit")
     if not isinstance(padding, kind):
         return None
-    limit = value(data_set, f"{of}PixelPaddingRangeLimit")
     low, high = sorted((padding, limit if isinstance(limit, kind) else padding))
-    return (stored >= low) & (stored <= high)
-
-
-def _stretched(values: Values, lowest: float, highest: float) -> Values:
-    """Black, 0, up to `lowest`; white, 255, from `highest`; what is no number is black."""
-    if highest <= lowest:
-        return np.where(values > lowest, 255.0, 0.0)
-    inside: Values = values.clip(lowest, highest)
-    if (nothing := np.isnan(inside)).any():
-        inside[nothing] = lowest
-    half = highest / 2 - lowest / 2  # the whole may be more than a double can hold
-    return (inside / 2 - lowest / 2) / half * 255
+    return low, high
 
 
 def _is_inverted(data_set: Dataset) -> bool:
     """Whether low values are white: by the photometric interpretation or the shape of the presentation LUT, once."""
     photometric, shape = (text(data_set, name) for name in ("PhotometricInterpretation", "PresentationLUTShape"))
     return photometric == "MONOCHROME1" or shape == "INVERSE"
+
+
+def _places(values: Samples, lowest: int) -> Samples:
+    """How far above the lowest each value is, whatever their sign."""
+    unsigned = f"<u{values.dtype.itemsize}"
+    places: Samples = values.view(unsigned) - np.array(lowest, values.dtype).view(unsigned)
+    return places
+
+
+def _occurs(values: Samples, lowest: int, count: int) -> npt.NDArray[np.bool_]:
+    """Which of so many values from the lowest on occur."""
+    return np.bincount(_places(values.ravel(), lowest), minlength=count) > 0
+
+
+def _blocks(values: Samples, make: Callable[[Samples], Any]) -> Grey:
+    """What is made of all values, some of them at once."""
+    flat, levels = values.ravel(), np.empty(values.size, np.uint8)
+    for at in range(0, flat.size, _BLOCK):
+        levels[at : at + _BLOCK] = make(flat[at : at + _BLOCK])
+    return levels.reshape(values.shape)
+
+
+def _looked_up(values: Samples, lowest: int, table: Grey) -> Grey:
+    """The levels of values in a table that begins with the lowest."""
+    return _blocks(values, lambda some: np.take(table, _places(some, lowest), mode="clip"))
+
+
+def _along(values: Samples, ramp: Ramp) -> Grey:
+    """The levels of whole numbers on a ramp, which may lead downwards."""
+    step = 255 / (ramp.white - ramp.black)
+    start = 0.5 - ramp.black * step  # what is cut off afterwards is rounded by that
+
+    def make(some: Samples) -> Samples:
+        levels: Samples = some.astype(np.float32)
+        levels *= step
+        levels += start
+        return np.clip(levels, 0, 255, out=levels)
+
+    return _blocks(values, make)

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dicomweb.errors import NotAcceptable
-from wado.rendered.colour import icc_profile, in_colour_space
-from wado.rendered.draw import draw, frame_milliseconds
+from wado.rendered.colour import in_colour_space
+from wado.rendered.draw import draw
 from wado.rendered.encode import encode
-from wado.rendered.geometry import fitted, pixel_aspect
-from wado.rendered.groups import of_frame
+from wado.rendered.geometry import fitted
 from wado.rendered.parameters import Rendering
 from wado.rendered.segmentation import SOP_CLASSES
+from wado.rendered.subject import Subject
 from wado.rendered.values import parse_head, quietly
 
 ROWS, COLUMNS = 5, 7
@@ -116,12 +116,12 @@ def test_a_damaged_image_has_a_picture_or_a_refusal(said: bytes, sample: str, sa
     array: np.ndarray[Any, Any] = np.frombuffer(pixels, sample)[: ROWS * COLUMNS * samples]
     array = array.reshape((ROWS, COLUMNS, samples)[: 2 if samples == 1 else 3])
     with quietly():
-        data_set = of_frame(parse_head(said), 1)
+        subject = Subject(parse_head(said)).of_frame(1)
         try:
-            drawn = draw(array, data_set, 1, Rendering())
-            image = fitted(Image.fromarray(drawn), COLUMNS, ROWS, pixel_aspect(data_set), Rendering().viewport)
-            shown, profile = in_colour_space(image, icc_profile(data_set), Rendering().icc_profile)
-            encoded = encode([shown], "image/png", None, profile, frame_milliseconds(data_set))
+            drawn = draw(array, subject, 1, Rendering())
+            image = fitted(Image.fromarray(drawn), COLUMNS, ROWS, subject.aspect, Rendering().viewport)
+            shown, profile = in_colour_space(image, subject.icc_profile, Rendering().icc_profile)
+            encoded = encode([shown], "image/png", None, profile, subject.frame_milliseconds)
         except NotAcceptable:
             return
     assert (drawn.dtype, drawn.shape[:2]) == (np.uint8, (ROWS, COLUMNS))

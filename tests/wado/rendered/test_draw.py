@@ -13,8 +13,9 @@ from ahi.image_set import Frame, ImageSetKey
 from ahi.jobs import Form, FrameReference, held_frame
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from tests.wado.rendered.made import made
-from wado.rendered.draw import frame_milliseconds, within_bits
-from wado.rendered.grey import Stored
+from wado.rendered.draw import within_bits
+from wado.rendered.stored import Stored
+from wado.rendered.subject import Subject
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_lower_resolutions_stay_within_the_bits_that_are_stored(
 def test_frames_of_an_animation_are_shown_for_the_time_the_image_states(
     attributes: dict[str, str], milliseconds: float
 ) -> None:
-    assert frame_milliseconds(made(**attributes)) == milliseconds
+    assert Subject(made(**attributes)).frame_milliseconds == milliseconds
 
 
 def _stored(workshop: Workshop, frame_id: str, side: int) -> FrameReference:

@@ -9,7 +9,7 @@ import pytest
 from pydicom import Dataset
 
 from tests.wado.rendered.made import made, through
-from wado.rendered.grey import grey_levels
+from wado.rendered.grey import Greyscale
 from wado.rendered.parameters import Rendering, Window
 
 PLAIN = Rendering()
@@ -29,7 +29,7 @@ def image(bits: int = 16, *, signed: bool = False, allocated: int = 16, **attrib
 
 def shown(values: list[float], data_set: Dataset, rendering: Rendering = PLAIN, dtype: str = "<u2") -> list[int]:
     """The grey levels of values."""
-    return grey_levels(np.array([values], dtype), data_set, rendering)[0].tolist()
+    return Greyscale.of(data_set).levels(np.array([values], dtype), rendering)[0].tolist()
 
 
 def linear(x: float, c: float, w: float) -> float:
@@ -264,8 +264,8 @@ def damage(**attributes: Any) -> Callable[[], Dataset]:
 @pytest.mark.parametrize("dtype", ["<u1", "<i2", "<u4", "<f4"])
 def test_a_damaged_description_gives_a_picture_all_the_same(data_set: Callable[[], Dataset], dtype: str) -> None:
     samples = np.arange(6).astype(dtype).reshape(2, 3)
-    assert grey_levels(samples, data_set(), Rendering()).shape == (2, 3)
-    assert grey_levels(samples, data_set(), Rendering(window_index=999)).dtype == np.uint8
+    assert Greyscale.of(data_set()).levels(samples, Rendering()).shape == (2, 3)
+    assert Greyscale.of(data_set()).levels(samples, Rendering(window_index=999)).dtype == np.uint8
 
 
 def _window(center: str, width: str) -> dict[str, str]:

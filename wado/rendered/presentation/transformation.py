@@ -5,9 +5,9 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.valuerep import DSfloat
 
-from wado.rendered.grey import is_signed
 from wado.rendered.overlay import GROUPS
 from wado.rendered.presentation.references import applies
+from wado.rendered.stored import is_signed
 from wado.rendered.tables import Lut
 from wado.rendered.values import integer, item, items, number, text
 
