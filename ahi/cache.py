@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _ASIDE = ".aside-"
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_RUN, _numbers = secrets.token_hex(8), count()  # with the process ID, no file of any run has the same name
 _ABANDONED_SECONDS = 3600  # a file written aside for this long belongs to a process that was killed
 _TOUCH_SECONDS = 60  # how exactly "last used" is known
 _TELL_SECONDS = 60  # how often the log says that the disk is full
@@ -134,7 +136,7 @@ class Cache:
     def _write(path: str, blob: bytes) -> None:
         """A whole file, or none. In terms of `os`: this is done for each picture and frame."""
         folder = path.rpartition("/")[0]
-        aside = f"{folder}/{_ASIDE}{secrets.token_hex(8)}"
+        aside = f"{folder}/{_ASIDE}{_RUN}.{os.getpid()}.{next(_numbers)}"
         try:
             handle = os.open(aside, _NEW, 0o600)
         except FileNotFoundError:

@@ -62,10 +62,9 @@ class Picture:
     @cached_property
     def cache_name(self) -> str:
         """Changes with everything that changes the picture; a fetcher is told it, and need not find it out again."""
-        facts = repr((IMPLEMENTATION, self.frame_numbers, self.media_type, self.rendering, len(self.state))).encode()
-        return (
-            f"rendered/{self.route[:2]}/{self.route}.{hashlib.sha256(facts + self.state + self.head).hexdigest()[:32]}"
-        )
+        facts = (IMPLEMENTATION, self.frame_numbers, self.media_type, self.rendering.facts, len(self.state))
+        digest = hashlib.sha256(repr(facts).encode() + self.state + self.head).hexdigest()
+        return f"rendered/{self.route[:2]}/{self.route}.{digest[:32]}"
 
 
 def _is_brief(workshop: Workshop, picture: Picture) -> bool:

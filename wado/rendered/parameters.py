@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from dicomweb.errors import BadRequest
 
@@ -59,6 +60,11 @@ class Rendering:
     quality: int | None = None
     annotation: tuple[str, ...] = ()
     icc_profile: str = "no"
+
+    @cached_property
+    def facts(self) -> str:
+        """All of it as text, for names and tags of what is drawn so."""
+        return repr(self)
 
 
 def parse_rendering(parameters: Iterable[tuple[str, str]]) -> tuple[Rendering, tuple[str, ...]]:

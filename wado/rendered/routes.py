@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from flask import Blueprint, Response, request
 
@@ -29,9 +30,10 @@ from wado.rendered.objects import (
 from wado.rendered.parameters import Rendering, parse_rendering, thumbnail
 from wado.rendered.presentation.references import SOP_CLASSES as STATES
 from wado.rendered.presentation.shown import find_shown
-from wado.representation import RENDERED_OFFERS, THUMBNAIL_OFFERS, Accept, Chosen
+from wado.representation import RENDERED_OFFERS, THUMBNAIL_OFFERS, Accept, Chosen, Offer
 from wado.target import Target, parse_frame_numbers
 
+_KEPT = 128  # queries: a viewer asks for all of a series in the same words
 _STUDY = "/studies/<study>"
 _SERIES = f"{_STUDY}/series/<series>"
 _INSTANCE = f"{_SERIES}/instances/<instance>"
@@ -79,14 +81,14 @@ class Pictures:
     def rendered(self, frame_list: str | None = None, **path: str) -> Response:
         """Pictures of the target: one that stands for it, or, in multipart or as an animation, all."""
         target, numbers = Target.from_path(**path), parse_frame_numbers(frame_list) if frame_list else None
-        rendering, unknown = parse_rendering(parse_parameters(request.query_string))
+        rendering, unknown = _asked(request.query_string)
         located = self._located(target, numbers)
         shots = _frames(located[0], numbers) if numbers else _all_frames(located)
         if not shots:
             instance = _drawable(located)
             answer = self._state(instance, rendering) if _is_state(instance) else self._object(instance, rendering)
         else:
-            chosen = _accept().choose(RENDERED_OFFERS, single=True)
+            chosen = _chosen(RENDERED_OFFERS)
             answer = self._answer(shots, _standing_for(target, located, numbers), chosen, rendering)
         return respond.warned(answer, [f"annotation {word} is not supported" for word in unknown])
 
@@ -96,7 +98,7 @@ class Pictures:
         rendering = thumbnail(parse_parameters(request.query_string))
         located = self._located(target, numbers)
         shots = _frames(located[0], numbers) if numbers else _all_frames(located)
-        chosen = _accept().choose(THUMBNAIL_OFFERS, single=True, multipart=False)
+        chosen = _chosen(THUMBNAIL_OFFERS, multipart=False)
         if not shots:
             return self._stand_in(located[0], rendering, chosen)
         return self._answer(shots, 0 if numbers else _middle_of_largest(shots), chosen, rendering)
@@ -110,7 +112,7 @@ class Pictures:
         if rendering.window:
             raise BadRequest("a window cannot be given together with a presentation state")
         shown = find_shown(self.locator, self.fetchers, state)
-        chosen = _accept().choose(RENDERED_OFFERS, single=True)
+        chosen = _chosen(RENDERED_OFFERS)
         answer = self._answer([Shot(*frame) for frame in shown.frames], 0, chosen, rendering, state)
         warning = f"{shown.missing} of the images that the presentation state is for are not stored here"
         return respond.warned(answer, [warning] if shown.missing else [])
@@ -137,8 +139,9 @@ class Pictures:
             drawn = [_picture([shots[index]], media_type, rendering, state)]
         states = [shot.instance.state for shot in shots] if len(drawn) > 1 else [shots[index].instance.state]
         root = self.public_root()
-        facts = (chosen, rendering, root if chosen.multipart else None, [one.frame_numbers for one in drawn], states)
-        tag = entity_tag("rendered", IMPLEMENTATION, *facts, state.state if state else None)
+        how = (media_type, chosen.multipart, rendering.facts, root if chosen.multipart else None)
+        what = ([one.frame_numbers for one in drawn], states, state.state if state else None)
+        tag = entity_tag("rendered", IMPLEMENTATION, *how, *what)
 
         def make() -> Response:
             if not chosen.multipart:
@@ -154,7 +157,7 @@ class Pictures:
         kind, root = kind_of(instance.prepared.sop_class_uid), self.public_root()
         if not kind.offers:
             raise NotAcceptable("there is no image to draw")
-        media_type = _accept().choose(kind.offers, single=True, multipart=False).offer.media_type
+        media_type = _chosen(kind.offers, multipart=False).offer.media_type
         charsets = Charsets.from_parameter(request.args.get("charset"))
 
         def make() -> Response:
@@ -252,6 +255,17 @@ def _middle_of_largest(shots: Sequence[Shot]) -> int:
     return of_series[len(of_series) // 2]
 
 
-def _accept() -> Accept:
-    parameters = parse_parameters(request.query_string)
-    return Accept.from_request([value for name, value in parameters if name == "accept"], request.headers.get("Accept"))
+@lru_cache(_KEPT)
+def _asked(query_string: bytes) -> tuple[Rendering, tuple[str, ...]]:
+    return parse_rendering(parse_parameters(query_string))
+
+
+def _chosen(offers: tuple[Offer, ...], *, multipart: bool = True) -> Chosen:
+    """What is agreed on with this client."""
+    return _best(request.query_string, request.headers.get("Accept"), offers, multipart)
+
+
+@lru_cache(_KEPT)
+def _best(query_string: bytes, header: str | None, offers: tuple[Offer, ...], multipart: bool) -> Chosen:
+    named = [value for name, value in parse_parameters(query_string) if name == "accept"]
+    return Accept.from_request(named, header).choose(offers, single=True, multipart=multipart)
