@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from ahi.client import AhiClient
 from ahi.counters import Count, Counters
 from ahi.desk import Limits
 from ahi.fetcher import serve
-from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
+from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop, brief
 from dicomweb.errors import NotFound, UpstreamBusy
 
 
@@ -202,3 +203,64 @@ def test_jobs_are_counted(narrow: Pool) -> None:
     assert (total(Count.PREFETCHES), total(Count.JOBS_REFUSED)) == (1, 1)
     assert total(Count.JOBS_DONE) >= 4
     assert total(Count.JOBS_RUNNING) + total(Count.JOBS_QUEUED) <= 8
+
+
+def _always(_workshop: Workshop, _seconds: float) -> bool:
+    return True
+
+
+@brief(_always)
+def _thread(_workshop: Workshop, _seconds: float) -> str:
+    time.sleep(_seconds)
+    return threading.current_thread().name
+
+
+def _slow_thread(workshop: Workshop, seconds: float) -> str:
+    return _thread(workshop, seconds)
+
+
+def test_brief_jobs_are_done_one_after_another_by_who_listens(narrow: Pool) -> None:
+    fetchers = Fetchers(narrow.sockets.paths)
+    began = time.monotonic()
+    waiting = [fetchers.submit("a", _thread, 0.1 + number / 1000) for number in range(4)]
+    assert len({pending.result() for pending in waiting}) == 1
+    assert time.monotonic() - began > 0.4
+
+
+def test_other_jobs_are_done_at_the_same_time_while_another_thread_listens(narrow: Pool) -> None:
+    fetchers = Fetchers(narrow.sockets.paths)
+    slow = [fetchers.submit("a", _slow_thread, 0.3 + number / 1000) for number in range(2)]
+    assert len({pending.result() for pending in slow}) == 2
+    slow = [fetchers.submit("a", _slow_thread, 0.5)]
+    began = time.monotonic()
+    threads = {fetchers.run("a", _thread, 0.001 * number) for number in range(3)}
+    assert time.monotonic() - began < 0.4
+    assert slow[0].result() not in threads
+
+
+def _large(_workshop: Workshop, size_bytes: int) -> bytes:
+    return bytes(range(256)) * (size_bytes // 256)
+
+
+def test_who_takes_a_large_answer_slowly_holds_up_nobody(narrow: Pool) -> None:
+    fetchers = Fetchers(narrow.sockets.paths)
+    slow = [fetchers.submit("a", _large, 2**24 + 256 * number) for number in range(5)]  # more than there are threads
+    assert fetchers.run("a", _process) == narrow.pids[0]
+    assert [len(pending.result()) for pending in slow] == [2**24 + 256 * number for number in range(5)]
+    assert fetchers.run("a", _large, 2**24) == bytes(range(256)) * 2**16
+
+
+def test_who_goes_away_in_the_middle_of_an_answer_is_forgotten(narrow: Pool) -> None:
+    fetchers, descriptors = Fetchers(narrow.sockets.paths), Path(f"/proc/{narrow.pids[0]}/fd")
+    fetchers.run("a", _process)
+    before = len(list(descriptors.iterdir()))
+    leaving = [fetchers.submit("a", _large, 2**24 + 256 * number) for number in range(5)]
+    fetchers.run("a", _process)
+    assert len(list(descriptors.iterdir())) > before
+    for one in leaving:
+        one.abandon()
+    deadline = time.monotonic() + 10
+    while len(list(descriptors.iterdir())) > before + 1:  # the one that was asked meanwhile stays
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert fetchers.run("a", _process) == narrow.pids[0]

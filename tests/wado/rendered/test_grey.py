@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from pydicom import Dataset
 
 from tests.wado.rendered.made import made, through
@@ -79,6 +81,33 @@ def test_a_window_of_the_image_is_applied_after_the_rescale(bits: int, signed: b
     expected = [formula(2 * one - 100, float(f"{center:.9g}"), float(f"{width:.9g}")) for one in values]
     assert shown(values, data_set, dtype=dtype) == pytest.approx(expected, abs=1)
     assert max(expected) - min(expected) > 100
+
+
+WINDOWS = st.tuples(st.floats(-5000, 70000), st.floats(1, 70000), st.sampled_from(["LINEAR", "LINEAR_EXACT"]))
+RESCALES = st.tuples(st.floats(-4, 4).filter(lambda slope: abs(slope) > 1e-3), st.floats(-3000, 3000))
+
+
+@settings(max_examples=300, deadline=None)
+@given(WINDOWS, RESCALES, st.sampled_from(DEPTHS), st.booleans())
+@example((40.0, 400.0, "LINEAR"), (1.0, -1024.0), (12, False, "<u2"), False)
+@example((0.0, 1.0, "LINEAR"), (1.0, 0.0), (16, True, "<i2"), True)
+def test_a_linear_window_gives_the_level_that_is_nearest(
+    window: tuple[float, float, str], rescale: tuple[float, float], depth: tuple[int, bool, str], inverted: bool
+) -> None:
+    (center, width, function), (bits, signed, dtype) = window, depth
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    edges = [round((edge - rescale[1]) / rescale[0]) for edge in (center - width / 2, center, center + width / 2)]
+    near = {edge + beside for edge in edges for beside in range(-2, 3)}
+    values = [low, high, *(value for value in near if low <= value <= high), *np.linspace(low, high, 60).astype(int)]
+    slope, intercept = (f"{number:.10g}" for number in rescale)
+    shape = {"PresentationLUTShape": "INVERSE"} if inverted else {}
+    data_set = image(bits, signed=signed, allocated=np.dtype(dtype).itemsize * 8, RescaleSlope=slope,
+                     RescaleIntercept=intercept, **shape)  # fmt: skip
+    exact = [FORMULAS[function](value * float(slope) + float(intercept), center, width) for value in values]
+    expected = [255 - level if inverted else level for level in exact]
+    steep = 255 / width > 100  # where the formulas jump, so does the last digit
+    found = shown([float(value) for value in values], data_set, Rendering(Window(center, width, function)), dtype)
+    assert steep or found == pytest.approx(expected, abs=0.52)
 
 
 @pytest.mark.parametrize("function", FORMULAS)
