@@ -40,6 +40,9 @@ R = TypeVar("R")
 HELD_BYTES = 2**26
 """How many bytes of native pixels a fetcher holds in memory for the next drawing."""
 
+DRAWN_BYTES = 2**25
+"""How many bytes of pictures a fetcher holds in memory that are not worth a file yet."""
+
 _BACKLOG = 1024
 _SENT_AT_ONCE_BYTES = 2**16  # a socket takes as much without waiting for its reader
 
@@ -96,13 +99,14 @@ class Checked:
 
 @dataclass(frozen=True)
 class Workshop:
-    """What a job has at hand in its fetcher; `held` has native pixels by frame ID."""
+    """What a job has at hand in its fetcher; `held` has native pixels by frame ID, `drawn` pictures by cache name."""
 
     client: AhiClient
     cache: Cache
     checked: "Checked"
     flights: SingleFlight = field(default_factory=SingleFlight)
     held: Kept[str, bytes] = field(default_factory=lambda: Kept(HELD_BYTES))
+    drawn: Kept[str, bytes] = field(default_factory=lambda: Kept(DRAWN_BYTES))
 
 
 Job = Callable[Concatenate[Workshop, P], R]

@@ -76,13 +76,23 @@ def _is_brief(workshop: Workshop, picture: Picture) -> bool:
 
 @brief(_is_brief)
 def render(workshop: Workshop, picture: Picture) -> bytes:
-    """The encoded picture: a job for a fetcher."""
-    kept = workshop.cache.read(picture.cache_name)
+    """The encoded picture: a job for a fetcher.
+
+    Nearly all windows that clients choose are on the way to another one, and nobody asks for them again: such a picture
+    goes into the cache when it is asked for once more.
+    """
+    name = picture.cache_name
+    kept = workshop.cache.read(name)
     if kept is not None:
         return kept
-    with quietly(), measured("render", picture.media_type):
-        encoded = _drawn(workshop, picture)
-    workshop.cache.put(picture.cache_name, encoded)
+    encoded = workshop.drawn.get(name)
+    if encoded is None:
+        with quietly(), measured("render", picture.media_type):
+            encoded = _drawn(workshop, picture)
+        if picture.rendering.window:
+            workshop.drawn.put(name, encoded, len(encoded))
+            return encoded
+    workshop.cache.put(name, encoded)
     return encoded
 
 
