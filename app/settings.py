@@ -184,6 +184,10 @@ def _cores() -> int:
     return max(1, len(os.sched_getaffinity(0)))
 
 
+_FOR_SCHEME = {"auth_users_file": "basic", "auth_tokens_file": "bearer", "oidc_issuer": "oidc", "alb_arn": "alb"}
+"""Settings that mean nothing unless AUTH names the scheme: who sets one believes that users are asked for it."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Each field is the environment variable of its name in capitals; doc/settings.md has the same table."""
@@ -273,6 +277,11 @@ class Settings:
             found.append("DB_SECRET_ARN and DATABASE_URL are both set: the index is in one place")
         if not self.embedded and not self.aws_default_region:
             found.append("AWS_DEFAULT_REGION is not set: AWS HealthImaging is asked in a region")
+        for name, scheme in _FOR_SCHEME.items():
+            if getattr(self, name) and scheme not in self.auth:
+                found.append(f"{name.upper()} is set, but AUTH has no {scheme}: nobody is asked by it")
+        if self.access_rules and not self.auth:
+            found.append("ACCESS_RULES is set, but AUTH is none: nobody has a name that rules could be for")
         return found
 
     @classmethod

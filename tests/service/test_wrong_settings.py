@@ -78,6 +78,13 @@ CONTRADICTIONS: list[tuple[dict[str, str], str]] = [
     ({"AUTH": "bearer"}, "AUTH_TOKENS_FILE is not set"),
     ({"AUTH": "oidc", "OIDC_ISSUER": "https://issuer.example.org"}, "OIDC_ISSUER and OIDC_AUDIENCE are not both set"),
     ({"AUTH": "alb"}, "ALB_ARN is not set"),
+    ({"AUTH_USERS_FILE": "/dev/null"}, "AUTH_USERS_FILE is set, but AUTH has no basic"),
+    (
+        {"AUTH": "basic", "AUTH_USERS_FILE": "/dev/null", "AUTH_TOKENS_FILE": "/dev/null"},
+        "AUTH_TOKENS_FILE is set, but AUTH has no bearer",
+    ),
+    ({"OIDC_ISSUER": "https://issuer.example.org"}, "OIDC_ISSUER is set, but AUTH has no oidc"),
+    ({"ACCESS_RULES": "/dev/null"}, "ACCESS_RULES is set, but AUTH is none"),
     ({"AUDIT": "file"}, "AUDIT_FILE is not set"),
     ({"AUDIT": "syslog"}, "AUDIT_SYSLOG is not set"),
     ({**TLS_AUDIT, "AUDIT_SYSLOG_KEY": "/none"}, "AUDIT_SYSLOG_KEY is set, but no AUDIT_SYSLOG_CERT"),
