@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
-from wado.rendered.parameters import Rendering, Window
+from wado.rendered.parameters import Rendering
 from wado.rendered.stored import Samples, Stored, is_signed
 from wado.rendered.tables import Lut
-from wado.rendered.values import integer, item, items, number, numbers, text, value
+from wado.rendered.values import integer, item, items, number, text, value
+from wado.rendered.voi import Ramp, Table, Values, Voi, of_window, own_windows
 
-Values = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
 Present = Callable[[], npt.NDArray[np.bool_]]
 
@@ -38,64 +38,6 @@ class Rescale:
     def of(self, stored: Samples) -> Values:
         """Of stored values."""
         return stored.astype(np.float64) * self.slope + self.intercept
-
-
-@dataclass(frozen=True)
-class Ramp:
-    """Black, 0, up to one value; white, 255, from a greater one; what is no number is black."""
-
-    black: float
-    white: float
-
-    @classmethod
-    def of_window(cls, window: Window) -> "Ramp":
-        """That of a linear window (PS3.3 Section C.11.2.1.2.1, C.11.2.1.3.2)."""
-        if window.function == "LINEAR_EXACT":
-            return cls(window.center - window.width / 2, window.center + window.width / 2)
-        half = (window.width - 1) / 2
-        return cls(window.center - 0.5 - half, window.center - 0.5 + half)
-
-    def of(self, values: Values) -> Values:
-        """The levels of modality values, 0 to 255."""
-        if self.white <= self.black:
-            return np.where(values > self.black, 255.0, 0.0)
-        inside: Values = values.clip(self.black, self.white)
-        if (nothing := np.isnan(inside)).any():
-            inside[nothing] = self.black
-        half = self.white / 2 - self.black / 2  # the whole may be more than a double can hold
-        return (inside / 2 - self.black / 2) / half * 255
-
-
-@dataclass(frozen=True)
-class Sigmoid:
-    """A window that is no ramp (PS3.3 Section C.11.2.1.3.1)."""
-
-    center: float
-    width: float
-
-    def of(self, values: Values) -> Values:
-        """The levels of modality values, 0 to 255."""
-        steepness = -4 * (np.nan_to_num(values) - self.center) / self.width
-        levels: Values = 255 / (1 + np.exp(steepness.clip(-700, 700)))
-        return levels
-
-
-@dataclass(frozen=True)
-class Table:
-    """A VOI LUT."""
-
-    lut: Lut
-
-    def of(self, values: Values) -> Values:
-        """The levels of modality values, 0 to 255."""
-        return Ramp(0, 2**self.lut.bits - 1).of(self.lut.of(values).astype(np.float64))
-
-
-Voi = Ramp | Sigmoid | Table
-
-
-def _of_window(window: Window) -> Voi:
-    return Sigmoid(window.center, window.width) if window.function == "SIGMOID" else Ramp.of_window(window)
 
 
 @dataclass(frozen=True)
@@ -126,7 +68,7 @@ class Greyscale:
         return cls(
             Stored.described(data_set),
             modality or Rescale(1.0 if slope is None else slope, intercept),
-            (*map(Table, tables), *map(_of_window, own_windows(data_set))),
+            (*map(Table, tables), *map(of_window, own_windows(data_set))),
             Ramp(intercept, intercept + 2**bits - 1) if as_it_is else None,
             {of: padding for of in _PADDED if (padding := _padding(data_set, of))},
             Lut.from_item(item(data_set, "PresentationLUTSequence"), signed=False),
@@ -161,7 +103,7 @@ class Greyscale:
     def _voi(self, rendering: Rendering) -> Voi | None:
         """The window of the client, else the VOI LUT or window of the image that is asked for."""
         if rendering.window:
-            return _of_window(rendering.window)
+            return of_window(rendering.window)
         return self.own[min(rendering.window_index, len(self.own) - 1)] if self.own else None
 
     def _occurring(self, stored: Samples, present: Present | None = None) -> Ramp:
@@ -200,14 +142,6 @@ class Greyscale:
             levels = table.of(levels / 255 * (len(table.entries) - 1) + table.first) / (2**table.bits - 1) * 255
         grey: Grey = np.rint(levels).astype(np.uint8)
         return grey
-
-
-def own_windows(data_set: Dataset) -> list[Window]:
-    """The windows of the image; one that is narrower than its function allows is none (PS3.3 Section C.11.2.1.2)."""
-    centers, widths = (numbers(data_set, name) for name in ("WindowCenter", "WindowWidth"))
-    function = str(value(data_set, "VOILUTFunction") or "LINEAR")
-    windows = [Window(center, width, function) for center, width in zip(centers, widths, strict=False)]
-    return [one for one in windows if (one.width > 0 if one.function == "LINEAR_EXACT" else one.width >= 1)]
 
 
 _PADDED: Mapping[str, tuple[str, type[int] | type[float]]] = {
