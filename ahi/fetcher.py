@@ -78,10 +78,7 @@ class Bench:
         if self._own.leads and not is_brief(self._workshop, ticket.request):
             self._own.leads = False
             self._lead.release()
-        parts: list[Part] = []
-        timing = start_timing()
-        timing.tell, timing.traceparent = parts.append, ticket.traceparent
-        answer = packed((_outcome(ticket.request, self._workshop), tuple(parts)))
+        answer = _answer(ticket, self._workshop)
         with self._desk_lock:
             waiting = self._desk.done(ticket)
         self._tally.add(Count.JOBS_DONE)
@@ -209,12 +206,16 @@ class _Conversation:
             self._poll.modify(self._connection, events)
 
 
-def _outcome(request: Request, workshop: Workshop) -> object:
-    """The result of a job, or its error as a value to send back."""
+def _answer(ticket: Ticket, workshop: Workshop) -> bytes:
+    """The result of a job and what its time went into; an error is a value to send, too."""
+    parts: list[Part] = []
+    timing = start_timing()
+    timing.tell, timing.traceparent = parts.append, ticket.traceparent
+    job = ticket.request.job
     try:
-        return request.job(workshop, *request.arguments)
+        return packed((job(workshop, *ticket.request.arguments), tuple(parts)))
     except ProxyError as error:
-        return error
+        return packed((error, tuple(parts)))
     except Exception:  # the outermost frame of a job: the log has the traceback, the web process an error to raise
-        log.exception("job failed job=%s", request.job.__name__)
-        return RuntimeError("a job failed in its fetcher; the log says why")
+        log.exception("job failed job=%s", job.__name__)
+        return packed((RuntimeError("a job failed in its fetcher; the log says why"), tuple(parts)))

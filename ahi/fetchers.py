@@ -128,7 +128,10 @@ def brief(says: Callable[Concatenate[Workshop, P], bool]) -> Callable[[Job[P, R]
 def is_brief(workshop: Workshop, request: Request) -> bool:
     """Whether a fetcher need not listen while it does what is requested."""
     says = getattr(request.job, "is_brief", None)
-    return says is not None and bool(says(workshop, *request.arguments))
+    try:
+        return says is not None and bool(says(workshop, *request.arguments))
+    except Exception:  # noqa: BLE001 - arguments that are none for this job: it will say so itself
+        return False
 
 
 class FetcherSockets:

@@ -104,6 +104,37 @@ def test_a_mistake_comes_back_without_its_text(pool: Pool) -> None:
     assert "secret" not in str(error.value)
 
 
+def _always(_workshop: Workshop, *_arguments: object) -> bool:
+    return True
+
+
+def _never_said(_workshop: Workshop, *_arguments: object) -> bool:
+    raise LookupError
+
+
+def _unsendable(_workshop: Workshop) -> object:
+    return threading.Lock()
+
+
+@brief(_always)
+def _briefly_unsendable(workshop: Workshop) -> object:
+    return _unsendable(workshop)
+
+
+@brief(_never_said)
+def _process_of_unknown_length(workshop: Workshop) -> int:
+    return _process(workshop)
+
+
+def test_results_that_cannot_be_sent_are_mistakes_and_the_fetcher_goes_on(narrow: Pool) -> None:
+    fetchers = Fetchers(narrow.sockets.paths)
+    for job in (_unsendable, _briefly_unsendable) * 3:
+        with pytest.raises(RuntimeError, match="log says why"):
+            fetchers.run("a", job)
+    assert fetchers.run("a", _process_of_unknown_length) == narrow.pids[0]
+    assert narrow.counters.total(Count.JOBS_RUNNING) <= 1
+
+
 def test_a_job_whose_fetcher_dies_is_done_by_the_next(pool: Pool) -> None:
     fetchers = Fetchers(pool.sockets.paths)
     victim = fetchers.run("a", _process)
@@ -203,10 +234,6 @@ def test_jobs_are_counted(narrow: Pool) -> None:
     assert (total(Count.PREFETCHES), total(Count.JOBS_REFUSED)) == (1, 1)
     assert total(Count.JOBS_DONE) >= 4
     assert total(Count.JOBS_RUNNING) + total(Count.JOBS_QUEUED) <= 8
-
-
-def _always(_workshop: Workshop, _seconds: float) -> bool:
-    return True
 
 
 @brief(_always)

@@ -129,7 +129,8 @@ class Greyscale:
         if not isinstance(voi, Ramp) or not isinstance(self.modality, Rescale) or self.presentation:
             return None
         slope, intercept = self.modality.slope, self.modality.intercept
-        rise, beside = (voi.white - voi.black) / 255, max(abs(voi.black - intercept), abs(slope) * -~max(stored.ends))
+        rise = (voi.white - voi.black) / 255
+        beside = max(abs(voi.black - intercept), abs(slope) * (max(stored.ends) + 1))
         if not slope or not 0 < beside <= _MOST_LEVELS * rise < math.inf:
             return None
         return Ramp((voi.black - intercept) / slope, (voi.white - intercept) / slope)
