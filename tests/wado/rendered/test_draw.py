@@ -12,10 +12,12 @@ from ahi.fetchers import HELD_BYTES, Checked, Workshop
 from ahi.image_set import Frame, ImageSetKey
 from ahi.jobs import Form, FrameReference, held_frame
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
-from tests.wado.rendered.made import made
-from wado.rendered.draw import within_bits
+from tests.wado.rendered.made import head, made
+from wado.rendered.draw import Picture, render, within_bits
+from wado.rendered.parameters import Rendering, Window
 from wado.rendered.stored import Stored
 from wado.rendered.subject import Subject
+from wado.representation import JPEG
 
 
 @pytest.mark.parametrize(
@@ -74,3 +76,17 @@ def test_pixels_are_held_for_the_next_window_within_a_bound(tmp_path: Path, side
         held_frame(workshop, one)
     assert workshop.held.get(references[0].frame.frame_id) is None
     assert (workshop.held.get(references[-1].frame.frame_id) is None) != held
+
+
+@pytest.mark.parametrize(("window", "files"), [(None, [1, 1, 1]), (Window(100, 200), [0, 1, 1])], ids=["own", "client"])
+def test_a_picture_with_a_window_of_the_client_becomes_a_file_when_it_is_asked_for_again(
+    tmp_path: Path, window: Window | None, files: list[int]
+) -> None:
+    workshop = Workshop(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), Checked(60))
+    picture = Picture((_stored(workshop, "1" * 32, 16),), (1,), head(made()), JPEG, Rendering(window))
+    drawn, found = set(), []
+    for _ in files:
+        drawn.add(render(workshop, picture))
+        found.append(len(list((tmp_path / "rendered").rglob("*.*"))))
+    assert found == files and len(drawn) == 1
+    assert workshop.cache.read(picture.cache_name) in drawn
