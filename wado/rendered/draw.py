@@ -33,6 +33,7 @@ IMPLEMENTATION = "5"
 
 MOST_ANIMATED_FRAMES = 500
 _MOST_BRIEF_PIXELS = 2**19
+_MOST_PASSING_BYTES = 2**18  # of a picture on the way to another one
 
 _SUBJECTS: Kept[bytes, Subject] = Kept(2**25)
 _SUBJECT_TIMES = 20  # about how many times its bytes a data set takes in memory
@@ -79,7 +80,7 @@ def render(workshop: Workshop, picture: Picture) -> bytes:
     """The encoded picture: a job for a fetcher.
 
     Nearly all windows that clients choose are on the way to another one, and nobody asks for them again: such a picture
-    goes into the cache when it is asked for once more.
+    goes into the cache when it is asked for once more, if it is not one that takes long to draw.
     """
     name = picture.cache_name
     kept = workshop.cache.read(name)
@@ -89,7 +90,7 @@ def render(workshop: Workshop, picture: Picture) -> bytes:
     if encoded is None:
         with quietly(), measured("render", picture.media_type):
             encoded = _drawn(workshop, picture)
-        if picture.rendering.window:
+        if picture.rendering.window and len(encoded) <= _MOST_PASSING_BYTES:
             workshop.drawn.put(name, encoded, len(encoded))
             return encoded
     workshop.cache.put(name, encoded)
