@@ -108,6 +108,14 @@ class Cache:
         finally:
             os.close(handle)
 
+    def piece(self, name: str, start: int, length_bytes: int) -> bytes | None:
+        """A part of the bytes of that name, or None; fewer where there are fewer."""
+        file = self.open(name)
+        if file is None:
+            return None
+        with file:
+            return os.pread(file.fileno(), length_bytes, start)
+
     def count_use(self, *, hit: bool) -> None:
         """A client asked for something, which was there or was not."""
         self.tally.add(Count.CACHE_HITS if hit else Count.CACHE_MISSES)

@@ -15,7 +15,7 @@ from ahi.encoders import encodable, encode
 from ahi.fetchers import HELD_BYTES, Workshop
 from ahi.image_set import Frame, ImageSet, ImageSetKey, ImageSetProperties, Instance
 from ahi.prepared import FORMAT, encode_prepared
-from dicomweb.errors import UpstreamFailed
+from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from dicomweb.transfer_syntax import (
     HTJ2K_LOSSLESS,
     HTJ2K_LOSSLESS_RPCL,
@@ -82,6 +82,29 @@ class FrameReference:
 def prepared_cache_name(key: ImageSetKey, version: str) -> str:
     """The name of a prepared image set."""
     return f"prepared/{key.datastore_id}/{key.image_set_id}.{version}.{FORMAT}"
+
+
+@dataclass(frozen=True)
+class BlockReference:
+    """Where in a prepared image set a block of bytes is: as good as the bytes for who can read the cache."""
+
+    image_set: ImageSetKey
+    version: str
+    start: int
+    length_bytes: int
+
+
+def read_block(workshop: Workshop, reference: BlockReference) -> bytes:
+    """The bytes of a block; what is no longer in the cache is prepared again."""
+    name = prepared_cache_name(reference.image_set, reference.version)
+    start, length_bytes = reference.start, reference.length_bytes
+    kept = workshop.cache.piece(name, start, length_bytes)
+    if kept is None:
+        _, blob = prepare_version(workshop, reference.image_set, reference.version)
+        kept = blob[start : start + length_bytes] if blob else workshop.cache.piece(name, start, length_bytes)
+    if kept is None:
+        raise UpstreamBusy("the cache is too small for what is being read")
+    return kept
 
 
 def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, float, bytes | None]:

@@ -125,9 +125,13 @@ class PreparedImageSet:
 
     def block(self, where: Slice) -> bytes:
         """The bytes of one block."""
-        offset, length_bytes = where
-        start = self.blocks_at + offset
+        start, length_bytes = self.place(where)
         return bytes(self.blocks[start : start + length_bytes])
+
+    def place(self, where: Slice) -> Slice:
+        """Where one block is in all the bytes that this was made from."""
+        offset, length_bytes = where
+        return self.blocks_at + offset, length_bytes
 
     @classmethod
     def from_bytes(cls, blob: Source) -> "PreparedImageSet":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ahi.earlier import EarlierVersions
 from ahi.image_set import ImageSetKey
-from ahi.jobs import FrameReference
+from ahi.jobs import BlockReference, FrameReference
 from ahi.merged import merged, preferred
 from ahi.prepared import FORMAT, BulkValue, PreparedImageSet, PreparedInstance
 from ahi.store import ImageSets, LocatedImageSet
@@ -19,6 +19,8 @@ from wado.target import Target
 
 IMPLEMENTATION = "2"
 """Part of every entity tag: raise it when the same image sets are answered with other bytes."""
+
+_SHORT_BYTES = 2**15  # what is sent to a fetcher with each question
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,19 @@ class LocatedInstance:
             key.image_set_id,
             self.version,
             self.prepared.sop_instance_uid,
+        )
+
+    @property
+    def head(self) -> bytes:
+        """Its data set up to the pixel data, Explicit VR Little Endian."""
+        return self.image_set.block(self.prepared.native_head)
+
+    @property
+    def short_head(self) -> bytes | BlockReference:
+        """The same for a fetcher: where it is, if it is long, as those of thousands of frames are."""
+        start, length_bytes = self.image_set.place(self.prepared.native_head)
+        return (
+            self.head if length_bytes <= _SHORT_BYTES else BlockReference(self.key, self.version, start, length_bytes)
         )
 
     def frame(self, frame_number: int) -> FrameReference:

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydicom import Dataset
 
 from ahi.codecs import PixelFormat
 from ahi.fetchers import Workshop, brief
-from ahi.jobs import FrameReference, held_frame, reduced_frame
+from ahi.jobs import BlockReference, FrameReference, held_frame, read_block, reduced_frame
 from ahi.kept import Kept
 from dicomweb.errors import NotAcceptable
 from dicomweb.timing import measured
@@ -35,19 +34,22 @@ MOST_ANIMATED_FRAMES = 500
 _MOST_BRIEF_PIXELS = 2**19
 _MOST_PASSING_BYTES = 2**18  # of a picture on the way to another one
 
-_SUBJECTS: Kept[bytes, Subject] = Kept(2**25)
+Head = bytes | BlockReference
+
+_SUBJECTS: Kept[Head, Subject] = Kept(2**25)
 _SUBJECT_TIMES = 20  # about how many times its bytes a data set takes in memory
 
 
 @dataclass(frozen=True)
 class Picture:
     """What to draw: frames of one instance with their numbers, several for an animation; the data set that says how (up
-    to PixelData, Explicit VR LE), as which media type. `state` is the data set of a presentation state to apply.
+    to PixelData, Explicit VR LE), or where that is; as which media type. `state` is the data set of a presentation
+    state to apply.
     """
 
     frames: tuple[FrameReference, ...]
     frame_numbers: tuple[int, ...]
-    head: bytes
+    head: Head
     media_type: str
     rendering: Rendering = Rendering()
     state: bytes = b""
@@ -64,15 +66,16 @@ class Picture:
     def cache_name(self) -> str:
         """Changes with everything that changes the picture; a fetcher is told it, and need not find it out again."""
         facts = (IMPLEMENTATION, self.frame_numbers, self.media_type, self.rendering.facts, len(self.state))
-        digest = hashlib.sha256(repr(facts).encode() + self.state + self.head).hexdigest()
+        head = self.head if isinstance(self.head, bytes) else repr(self.head).encode()
+        digest = hashlib.sha256(repr(facts).encode() + self.state + head).hexdigest()
         return f"rendered/{self.route[:2]}/{self.route}.{digest[:32]}"
 
 
 def _is_brief(workshop: Workshop, picture: Picture) -> bool:
-    """One small frame, which needs no decoding any more."""
+    """One small frame that was drawn before: nothing is to be parsed or decoded any more."""
     pixels = picture.frames[0].pixels
     small = len(picture.frames) == 1 and pixels and pixels.rows * pixels.columns <= _MOST_BRIEF_PIXELS
-    return bool(small and not picture.state and workshop.held.get(picture.route))
+    return bool(small and not picture.state and workshop.held.get(picture.route) and _SUBJECTS.get(picture.head))
 
 
 @brief(_is_brief)
@@ -98,7 +101,8 @@ def render(workshop: Workshop, picture: Picture) -> bytes:
 
 
 def _drawn(workshop: Workshop, picture: Picture) -> bytes:
-    whole, state, rendering = _subject(picture.head), _parsed_state(picture.state), picture.rendering
+    whole, rendering = _subject(workshop, picture.head), picture.rendering
+    state = _subject(workshop, picture.state).data_set if picture.state else None
     images = []
     for reference, frame_number in zip(picture.frames, picture.frame_numbers, strict=True):
         subject = whole.of_frame(frame_number)
@@ -112,17 +116,14 @@ def _drawn(workshop: Workshop, picture: Picture) -> bytes:
     return encode(pictures, picture.media_type, rendering.quality, profiled[0][1], whole.frame_milliseconds)
 
 
-def _subject(head: bytes) -> Subject:
+def _subject(workshop: Workshop, head: Head) -> Subject:
     """Images are drawn again and again, with other windows or frame by frame: their data sets are parsed once."""
     known = _SUBJECTS.get(head)
     if known is None:
-        known = Subject(parse_head(head))
-        _SUBJECTS.put(head, known, _SUBJECT_TIMES * len(head))
+        content = head if isinstance(head, bytes) else read_block(workshop, head)
+        known = Subject(parse_head(content))
+        _SUBJECTS.put(head, known, _SUBJECT_TIMES * len(content))
     return known
-
-
-def _parsed_state(state: bytes) -> Dataset | None:
-    return _subject(state).data_set if state else None
 
 
 def _frame(

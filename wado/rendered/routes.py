@@ -164,7 +164,7 @@ class Pictures:
             if kind.stored:
                 body = document(instance, media_type)
             else:
-                picture = ObjectPicture(_head(instance), root, media_type, rendering)
+                picture = ObjectPicture(instance.head, root, media_type, rendering)
                 body = self.fetchers.run(instance.prepared.sop_instance_uid, render_object, picture)
             response = respond.single(*charsets.labelled(body, media_type))
             response.headers.update({"Content-Security-Policy": POLICIES[media_type]} if media_type in POLICIES else {})
@@ -186,7 +186,7 @@ class Pictures:
     def _icon(self, instance: LocatedInstance, rendering: Rendering, media_type: str) -> Response:
         sides = (rendering.viewport.columns, rendering.viewport.rows)
         columns, rows = (side or min(filter(None, sides)) for side in sides)
-        wanted = ObjectThumbnail(_head(instance), columns, rows, media_type)
+        wanted = ObjectThumbnail(instance.head, columns, rows, media_type)
         tag = entity_tag("icon", IMPLEMENTATION, instance.state, columns, rows, media_type)
 
         def make() -> Response:
@@ -207,13 +207,8 @@ def _part(media_type: str, location: str, body: bytes) -> Part:
 def _picture(shots: Sequence[Shot], media_type: str, rendering: Rendering, state: LocatedInstance | None) -> Picture:
     instance = shots[0].instance
     references = tuple(instance.frame(shot.number) for shot in shots)
-    numbers, how = tuple(shot.number for shot in shots), _head(state) if state else b""
-    return Picture(references, numbers, _head(instance), media_type, rendering, how)
-
-
-def _head(instance: LocatedInstance) -> bytes:
-    """Its data set up to the pixel data."""
-    return instance.image_set.block(instance.prepared.native_head)
+    numbers, how = tuple(shot.number for shot in shots), state.head if state else b""
+    return Picture(references, numbers, instance.short_head, media_type, rendering, how)
 
 
 def _drawable(located: Sequence[LocatedInstance]) -> LocatedInstance:

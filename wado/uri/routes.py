@@ -72,7 +72,7 @@ class UriService:
         if instance.prepared.sop_class_uid in STATES:
             return self._frame(*find_shown(self.locator, self.fetchers, instance).frames[0], offer, query, instance)
         if not instance.prepared.frames:
-            picture = ObjectPicture(_head(instance), self.public_root(), offer.media_type)
+            picture = ObjectPicture(instance.head, self.public_root(), offer.media_type)
             return lambda _tag: self._object(instance, picture, query.charsets), (picture.root, query.charsets)
         number, count = query.frame_number or 1, len(instance.prepared.frames)
         if number > count:
@@ -117,19 +117,15 @@ class UriService:
         rendering: Rendering,
         state: LocatedInstance | None,
     ) -> Response:
-        reference, head, how = instance.frame(frame_number), _head(instance), _head(state) if state else b""
+        reference, how = instance.frame(frame_number), state.head if state else b""
         pixels = instance.prepared.pixels
         rows, columns = (pixels.rows, pixels.columns) if pixels else (0, 0)
         if how and rendering.region:  # a part of what the state shows
-            rows, columns = self.fetchers.run(reference.frame.frame_id, find_shown_size, how, head, frame_number)
+            asked = (how, instance.head, frame_number)
+            rows, columns = self.fetchers.run(reference.frame.frame_id, find_shown_size, *asked)
         drawn, _ = parse_rendering(rendering.parameters(rows, columns).items())
-        picture = Picture((reference,), (frame_number,), head, offer.media_type, drawn, how)
+        picture = Picture((reference,), (frame_number,), instance.short_head, offer.media_type, drawn, how)
         return respond.single(self.drawn.one(picture), offer.content_type)
-
-
-def _head(instance: LocatedInstance) -> bytes:
-    """Its data set up to the pixel data."""
-    return instance.image_set.block(instance.prepared.native_head)
 
 
 def _ranged(body: bytes, offer: Offer, tag: str) -> Response:

@@ -45,8 +45,7 @@ def is_for(fetchers: Fetchers, state: LocatedInstance, image: LocatedInstance, f
 
 
 def _references(fetchers: Fetchers, state: LocatedInstance) -> tuple[Reference, ...]:
-    head = state.image_set.block(state.prepared.native_head)
-    return fetchers.run(state.prepared.sop_instance_uid, find_references, head)
+    return fetchers.run(state.prepared.sop_instance_uid, find_references, state.head)
 
 
 def _stored(locator: Locator, series: Target) -> list[LocatedInstance]:
