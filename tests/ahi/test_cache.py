@@ -131,7 +131,7 @@ def test_several_writers_together_keep_the_bound(tmp_path: Path) -> None:
             assert status == 0
             pids.remove(ended)
     assert counters.total(Count.CACHE_WRITTEN_BYTES) == 4 * 300 * 10_000
-    # An eviction takes a moment, in which others write; so does a look, which counts what goes and what comes meanwhile.
+    # An eviction takes a moment, in which others write; so does a look, which counts what comes and what goes.
     assert max_bytes / 2 < largest < max_bytes * 1.5
     kept_bytes = _size(tmp_path)
     assert kept_bytes <= max_bytes * 1.1

@@ -7,7 +7,8 @@ import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.uid import SegmentationStorage
 
-from wado.rendered.values import integer, item, items, numbers, quietly, text
+from wado.rendered.groups import of_frame
+from wado.rendered.values import integer, items, numbers, quietly, text
 
 _LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # newer than the dictionary of pydicom
 SOP_CLASSES = frozenset({SegmentationStorage, _LABEL_MAP_SEGMENTATION_STORAGE})
@@ -75,12 +76,7 @@ def _colour(segment: Dataset) -> Colour:
 def segment_of_frame(data_set: Dataset, frame_number: int) -> int:
     """The segment that a frame belongs to (PS3.3 Section C.8.20.3.1); 1 where nothing tells. `frame_number` from 1."""
     with quietly():
-        groups = list(items(data_set, "PerFrameFunctionalGroupsSequence"))[frame_number - 1 : frame_number]
-        for group in (*groups, item(data_set, "SharedFunctionalGroupsSequence")):
-            number = integer(item(group, "SegmentIdentificationSequence"), "ReferencedSegmentNumber")
-            if number > 0:
-                return number
-    return 1
+        return max(integer(of_frame(data_set, frame_number), "ReferencedSegmentNumber"), 0) or 1
 
 
 def draw_segments(array: npt.NDArray[np.integer], data_set: Dataset, frame_number: int) -> Rgb:

@@ -153,6 +153,13 @@ def item(data_set: Dataset, keyword: str) -> Dataset:
     return next(items(data_set, keyword), _EMPTY)
 
 
+def item_at(data_set: Dataset, keyword: str, index: int) -> Dataset | None:
+    """The item of a sequence at an index from 0, or None: of thousands, without going through those before."""
+    found = value(data_set, keyword)
+    some = found[index] if _is_sequence(found) and hasattr(found, "__getitem__") and index < len(found) else None
+    return some if isinstance(some, Dataset) else None
+
+
 def meaning(data_set: Dataset, keyword: str) -> str:
     """The code meaning of a code sequence, else its code (PS3.3 Section 8)."""
     code = item(data_set, keyword)
