@@ -157,7 +157,7 @@ def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form) -> by
     if workshop.cache.find(name):
         return None
     if form is Form.STORED:
-        stored = _fetch(workshop, reference)
+        stored = _stored(workshop, reference)
         return None if workshop.cache.find(name) else stored
     frame = native_frame(workshop, reference)
     if form is not Form.NATIVE and reference.pixels:
@@ -223,17 +223,18 @@ def _decoded(stored: bytes, reference: FrameReference, pixels: PixelFormat) -> t
 
 
 def _stored(workshop: Workshop, reference: FrameReference) -> bytes:
-    kept = workshop.cache.read(reference.cache_name(Form.STORED))
-    return _fetch(workshop, reference) if kept is None else kept
+    """The stored bytes of a frame, from the cache or from AHI: one fetch serves all forms, however they overlap."""
+    name = reference.cache_name(Form.STORED)
 
-
-def _fetch(workshop: Workshop, reference: FrameReference) -> bytes:
-    def fetch() -> bytes:
+    def read_or_fetch() -> bytes:
+        kept = workshop.cache.read(name)  # looked for in the flight: one before it may have landed a moment ago
+        if kept is not None:
+            return kept
         stored = workshop.client.image_frame(reference.image_set, reference.frame.frame_id)
-        workshop.cache.put(reference.cache_name(Form.STORED), stored)
+        workshop.cache.put(name, stored)
         return stored
 
-    return workshop.flights.run(reference.cache_name(Form.STORED), fetch)  # one fetch serves both forms
+    return workshop.flights.run(name, read_or_fetch)
 
 
 def ping(workshop: Workshop, datastore_id: str | None) -> None:
