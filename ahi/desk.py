@@ -1,7 +1,7 @@
 """What a fetcher does next: what clients wait for, then what they will ask for soon, then what nobody waits for.
 
 Equal requests are one ticket, whoever asks. All of this is bounded, nothing is looked at again and again, and nothing
-here knows sockets or threads: one thread calls it, and is told by return values.
+here knows sockets or threads: who calls it, one at a time, is told by return values.
 """
 
 import time

@@ -10,6 +10,7 @@ import logging
 import select
 import socket
 import threading
+import time
 
 from ahi.counters import Count
 from ahi.desk import Desk, Limits, Prefetch, Question, Request, Ticket
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 _BUSY = packed((UpstreamBusy("the service has more to do than it can at the moment", retry_after_seconds=2), ()))
 _PIECE_BYTES = 2**18
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
+_NOTHING = memoryview(b"")
+_PAUSE_SECONDS = 0.1  # where listening fails, as it does again and again when there are too many open files
 
 
 def serve(listening: socket.socket, workshop: Workshop, limits: Limits) -> None:
@@ -95,6 +98,7 @@ class Bench:
                     self._attend(conversation, event)
         except Exception:
             log.exception("connections could not be listened to")
+            time.sleep(_PAUSE_SECONDS)
 
     def _accept(self) -> None:
         try:
@@ -157,7 +161,7 @@ class _Conversation:
         self._poll = poll
         self._unpacker = Unpacker()
         self._lock = threading.Lock()
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         self.asked: Request | None = None
 
     def hear(self) -> list[Question | Prefetch] | None:
@@ -189,7 +193,7 @@ class _Conversation:
     def close(self) -> None:
         """Nothing is sent any more."""
         with self._lock:
-            self._unsent = memoryview(b"")
+            self._unsent = _NOTHING
             self._connection.close()
 
     def _send(self) -> None:
@@ -197,9 +201,10 @@ class _Conversation:
             while self._unsent:
                 self._unsent = self._unsent[self._connection.send(self._unsent) :]
         except BlockingIOError:
-            pass
+            return
         except OSError:  # nobody is there; who leads hears of it
-            self._unsent = memoryview(b"")
+            pass
+        self._unsent = _NOTHING  # a view of nothing else, which would keep all of the answer in memory
 
     def _wish(self, events: int) -> None:
         if self._connection.fileno() >= 0:

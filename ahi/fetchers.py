@@ -130,7 +130,8 @@ def is_brief(workshop: Workshop, request: Request) -> bool:
     says = getattr(request.job, "is_brief", None)
     try:
         return says is not None and bool(says(workshop, *request.arguments))
-    except Exception:  # noqa: BLE001 - arguments that are none for this job: it will say so itself
+    except Exception:  # the job says itself what is wrong with its arguments, if it is these
+        log.exception("it is not known whether a job is brief job=%s", request.job.__name__)
         return False
 
 

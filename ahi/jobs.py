@@ -94,13 +94,19 @@ class BlockReference:
     length_bytes: int
 
 
-def read_block(workshop: Workshop, reference: BlockReference) -> bytes:
-    """The bytes of a block; what is no longer in the cache is prepared again."""
-    name = prepared_cache_name(reference.image_set, reference.version)
-    start, length_bytes = reference.start, reference.length_bytes
+Block = bytes | BlockReference
+"""The bytes themselves, or where they are."""
+
+
+def read_block(workshop: Workshop, block: Block) -> bytes:
+    """The bytes of a block; what is no longer in the cache is prepared again, once for all who ask."""
+    if isinstance(block, bytes):
+        return block
+    key, version, start, length_bytes = block.image_set, block.version, block.start, block.length_bytes
+    name = prepared_cache_name(key, version)
     kept = workshop.cache.piece(name, start, length_bytes)
     if kept is None:
-        _, blob = prepare_version(workshop, reference.image_set, reference.version)
+        _, blob = workshop.flights.run(name, lambda: prepare_version(workshop, key, version))
         kept = blob[start : start + length_bytes] if blob else workshop.cache.piece(name, start, length_bytes)
     if kept is None:
         raise UpstreamBusy("the cache is too small for what is being read")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ahi.earlier import EarlierVersions
 from ahi.image_set import ImageSetKey
-from ahi.jobs import BlockReference, FrameReference
+from ahi.jobs import Block, BlockReference, FrameReference
 from ahi.merged import merged, preferred
 from ahi.prepared import FORMAT, BulkValue, PreparedImageSet, PreparedInstance
 from ahi.store import ImageSets, LocatedImageSet
@@ -61,12 +61,12 @@ class LocatedInstance:
         return self.image_set.block(self.prepared.native_head)
 
     @property
-    def short_head(self) -> bytes | BlockReference:
+    def short_head(self) -> Block:
         """The same for a fetcher: where it is, if it is long, as those of thousands of frames are."""
         start, length_bytes = self.image_set.place(self.prepared.native_head)
-        return (
-            self.head if length_bytes <= _SHORT_BYTES else BlockReference(self.key, self.version, start, length_bytes)
-        )
+        if length_bytes <= _SHORT_BYTES:
+            return self.head
+        return BlockReference(self.key, self.version, start, length_bytes)
 
     def frame(self, frame_number: int) -> FrameReference:
         """A frame, counted from 1; NotFound beyond the last."""

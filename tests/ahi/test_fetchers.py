@@ -291,3 +291,17 @@ def test_who_goes_away_in_the_middle_of_an_answer_is_forgotten(narrow: Pool) -> 
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert fetchers.run("a", _process) == narrow.pids[0]
+
+
+def _resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_an_answer_that_was_taken_is_kept_by_nobody(narrow: Pool) -> None:
+    fetchers, (pid,) = Fetchers(narrow.sockets.paths), narrow.pids
+    fetchers.run("a", _process)
+    before = _resident_bytes(pid)
+    waiting = [fetchers.submit("a", _large, 2**24 + 256 * number) for number in range(5)]  # a connection each
+    assert all(pending.result() for pending in waiting)
+    fetchers.run("a", _process)
+    assert _resident_bytes(pid) - before < 2**25

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ahi.codecs import PixelFormat
 from ahi.fetchers import Workshop, brief
-from ahi.jobs import BlockReference, FrameReference, held_frame, read_block, reduced_frame
+from ahi.jobs import Block, FrameReference, held_frame, read_block, reduced_frame
 from ahi.kept import Kept
 from dicomweb.errors import NotAcceptable
 from dicomweb.timing import measured
@@ -34,9 +34,7 @@ MOST_ANIMATED_FRAMES = 500
 _MOST_BRIEF_PIXELS = 2**19
 _MOST_PASSING_BYTES = 2**18  # of a picture on the way to another one
 
-Head = bytes | BlockReference
-
-_SUBJECTS: Kept[Head, Subject] = Kept(2**25)
+_SUBJECTS: Kept[Block, Subject] = Kept(2**25)
 _SUBJECT_TIMES = 20  # about how many times its bytes a data set takes in memory
 
 
@@ -49,7 +47,7 @@ class Picture:
 
     frames: tuple[FrameReference, ...]
     frame_numbers: tuple[int, ...]
-    head: Head
+    head: Block
     media_type: str
     rendering: Rendering = Rendering()
     state: bytes = b""
@@ -116,11 +114,11 @@ def _drawn(workshop: Workshop, picture: Picture) -> bytes:
     return encode(pictures, picture.media_type, rendering.quality, profiled[0][1], whole.frame_milliseconds)
 
 
-def _subject(workshop: Workshop, head: Head) -> Subject:
+def _subject(workshop: Workshop, head: Block) -> Subject:
     """Images are drawn again and again, with other windows or frame by frame: their data sets are parsed once."""
     known = _SUBJECTS.get(head)
     if known is None:
-        content = head if isinstance(head, bytes) else read_block(workshop, head)
+        content = read_block(workshop, head)
         known = Subject(parse_head(content))
         _SUBJECTS.put(head, known, _SUBJECT_TIMES * len(content))
     return known

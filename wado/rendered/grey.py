@@ -137,7 +137,7 @@ class Greyscale:
 
     def _computed(self, stored: Samples, voi: Voi) -> Grey:
         """The same for stored values, one by one."""
-        levels = voi.of(self.modality.of(stored).astype(np.float64))
+        levels = voi.of(self.modality.of(stored).astype(np.float64, copy=False))
         table = self.presentation
         if table:  # its input is all that the VOI LUT can give (PS3.3 Section C.11.6)
             levels = table.of(levels / 255 * (len(table.entries) - 1) + table.first) / (2**table.bits - 1) * 255
