@@ -14,7 +14,8 @@ from ahi.codecs import PixelFormat, decode, decode_reduced
 from ahi.encoders import encodable, encode
 from ahi.fetchers import HELD_BYTES, Workshop
 from ahi.image_set import Frame, ImageSet, ImageSetKey, ImageSetProperties, Instance
-from ahi.prepared import FORMAT, encode_prepared
+from ahi.prepared import FORMAT
+from ahi.preparing import encode_prepared
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from dicomweb.transfer_syntax import (
     HTJ2K_LOSSLESS,

@@ -8,7 +8,8 @@ import pytest
 
 from ahi.file_view import FileView
 from ahi.image_set import ImageSet
-from ahi.prepared import PreparedImageSet, encode_prepared
+from ahi.prepared import PreparedImageSet
+from ahi.preparing import encode_prepared
 
 NATIVE = "1.2.840.10008.1.2.1"
 SHARED: dict[str, Any] = {

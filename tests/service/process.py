@@ -61,6 +61,10 @@ class Service:
         """All that it logged."""
         return self.log_path.read_text()
 
+    def logs(self, text: str) -> None:
+        """Wait until it has logged this text; a request is logged when its answer has been sent."""
+        self.wait(lambda: text in self.log, 10)
+
     def status(self, path: str) -> int:
         """The status of a GET; 0 where nobody answers."""
         try:

@@ -78,4 +78,5 @@ def test_a_link_from_the_command_line_opens_one_study(guarded: Service, samples:
     assert get(guarded, None, "/studies/<study>", samples[CT], root[1]).status_code == 404
     (found,) = get(guarded, None, "/studies", samples[MR], root[1]).json()
     assert found["00081190"]["Value"][0].endswith(f"{root[1]}/studies/{samples[MR].study_instance_uid}")
+    guarded.logs(f"request={shown.headers['X-Request-ID']}")
     assert root[1].rpartition("/")[2] not in guarded.log

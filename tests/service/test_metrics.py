@@ -87,6 +87,7 @@ def test_what_the_server_refuses_by_itself_is_counted_logged_and_marked(measured
     before = told(port)
     sent = {"Origin": "https://viewer.example.org", "Content-Length": str(2**21), "X-Request-ID": "too-long"}
     found = requests.post(f"{measured.root}/prefetch?PatientID=PAT-4711", headers=sent, timeout=10)
+    measured.logs("request=too-long")  # as it is when it has been counted
     after, refused = told(port), {"resource": "other", "status": "413"}
     assert found.status_code == 413
     assert of(after, "requests_total", **refused) == of(before, "requests_total", **refused) + 1

@@ -143,9 +143,14 @@ def test_what_lasts_is_told_and_forgotten_when_it_is_over(
 
 
 def told(service: Service, name: str, before: str) -> list[str]:
-    """What the log says of the outages of a service, after what it said before."""
-    lines = service.log[len(before) :].splitlines()
-    return [line[line.index(name) :] for line in lines if f"{name} does not" in line or f"{name} answers" in line]
+    """What the log says of one outage of a service and its end, after what it said before."""
+
+    def lines() -> list[str]:
+        found = service.log[len(before) :].splitlines()
+        return [line[line.index(name) :] for line in found if f"{name} does not" in line or f"{name} answers" in line]
+
+    service.wait(lambda: len(lines()) >= 2, 10)
+    return lines()
 
 
 def test_an_outage_of_ahi_is_survived(production: Service, ahi: Ahi, samples: dict[str, Sample]) -> None:
@@ -196,5 +201,5 @@ def test_an_index_that_has_fallen_silent_holds_up_nobody_else(production: Servic
 
 def test_neither_log_nor_errors_name_patients(production: Service, samples: dict[str, Sample]) -> None:
     urllib.request.urlopen(f"{production.root}/studies?PatientName=CompressedSamples*", timeout=30).close()  # noqa: S310
+    production.logs(samples["CT_small.dcm"].study_instance_uid)
     assert "CompressedSamples" not in production.log
-    assert samples["CT_small.dcm"].study_instance_uid in production.log

@@ -68,7 +68,7 @@ def test_a_request_is_a_span_of_the_trace_of_its_client(traced: Service, collect
         "/aetitle/studies",
     )
     assert (told["client.address"], told["network.protocol.version"]) == ("127.0.0.1", "1.1")
-    assert f"request={told['http.response.header.x-request-id'][0]}" in traced.log
+    traced.logs(f"request={told['http.response.header.x-request-id'][0]}")
     assert one.span.status.code == Status.STATUS_CODE_UNSET
 
 
@@ -197,7 +197,7 @@ def test_a_collector_that_is_away_is_told_once_and_holds_up_nobody(datastore_roo
             collector.wait(lambda known=known: len(collector.asked) > known)  # type: ignore[misc]
         collector.status = 200
         collector.of(get(service, "/studies"))
-        service.wait(lambda: "OpenTelemetry collector answers again" in service.log, 10)
+        service.logs("OpenTelemetry collector answers again")
         assert service.stop() == 0
     assert service.log.count("OpenTelemetry collector does not answer") == 1
     assert "Traceback" not in service.log

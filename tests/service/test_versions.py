@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import requests
 
-from ahi.prepared import BULK_BYTES
+from ahi.preparing import BULK_BYTES
 from datastore.embedded import Embedded
 from datastore.storage import Storage
 from tests.datastore.made import with_pixels, written

@@ -1,0 +1,100 @@
+"""The data set of an instance as it is true for native pixels, for the stored ones, and for the metadata.
+
+AHI keeps the labels of the source file while the frames are interleaved and may be RGB by now (PS3.5 Section 8.2).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ahi.codecs import PixelFormat, delivered_photometric, jpeg_2000_has_colour_transform
+from ahi.image_set import Instance
+from dicomweb.data_set import Attribute, DataSet
+from dicomweb.transfer_syntax import transfer_syntax
+
+Probe = Callable[[Instance], bytes]
+"""The stored bytes of the first frame of an instance: only the codestream knows whether colours were transformed."""
+
+_CHANGED_VRS = {"00280004": "CS", "00280006": "US", "00282110": "CS"}
+
+
+@dataclass(frozen=True)
+class Forms:
+    """The forms of one data set, the same object where they are equal; `pixels` is None without pixel data."""
+
+    pixels: PixelFormat | None
+    native: DataSet
+    stored: DataSet
+    described: DataSet
+
+    @classmethod
+    def of(cls, instance: Instance, photometric: "Photometric") -> "Forms":
+        """Those of an instance."""
+        data_set, syntax = instance.data_set, transfer_syntax(instance.stored_transfer_syntax_uid)
+        pixels = _pixel_format(instance) if instance.frames else None
+        if pixels is None:
+            return cls(None, data_set, data_set, data_set)
+        native_label, stored_label = photometric.of(instance, pixels)
+        changes: dict[str, str | int] = {}
+        if pixels.samples_per_pixel > 1:
+            changes["00280006"] = 0
+        if syntax.lossy and not first(data_set, "00282110"):
+            changes["00282110"] = "01"
+        native = _changed(data_set, {**changes, "00280004": native_label})
+        stored = _changed(data_set, {**changes, "00280004": stored_label})
+        stored = native if stored == native else stored
+        return cls(pixels, native, stored, stored if syntax.lossy else native)
+
+
+class Photometric:
+    """What the codestreams of an image set hold, looked up once per kind of instance."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._known: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def of(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:
+        """PhotometricInterpretation of the native and of the stored pixels."""
+        label = pixels.photometric_interpretation
+        if pixels.samples_per_pixel != 3 or not instance.frames:
+            return label, label
+        kind = (label, instance.stored_transfer_syntax_uid)
+        if kind not in self._known:
+            self._known[kind] = self._look(instance, pixels)
+        return self._known[kind]
+
+    def _look(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:
+        uid, label = instance.stored_transfer_syntax_uid, pixels.photometric_interpretation
+        syntax = transfer_syntax(uid)
+        if syntax.native or syntax.video:
+            return label, label
+        stored = self._probe(instance)
+        native = delivered_photometric(stored, uid, pixels)
+        if syntax.lossy:
+            return native, label
+        return native, "YBR_RCT" if jpeg_2000_has_colour_transform(stored) else native
+
+
+def first(data_set: DataSet, tag: str) -> str | int | float | None:
+    """The first value of an attribute; None where there is none."""
+    attribute = next((attribute for attribute in data_set if attribute.tag == tag), None)
+    return attribute.words[0] if attribute and attribute.words else None
+
+
+def _changed(data_set: DataSet, changes: Mapping[str, str | int]) -> DataSet:
+    """The data set with these values; what it has already stays the same object, so that equal forms compare fast."""
+    kept = [attribute for attribute in data_set if attribute.tag not in changes]
+    new = [Attribute(tag, _CHANGED_VRS[tag], (value,)) for tag, value in changes.items()]
+    return tuple(sorted(kept + new, key=lambda attribute: attribute.tag))
+
+
+def _pixel_format(instance: Instance) -> PixelFormat | None:
+    data_set = instance.data_set
+    numbers = [first(data_set, tag) for tag in ("00280010", "00280011", "00280002", "00280100", "00280103")]
+    rows, columns, samples, bits, signed = (number if isinstance(number, int) else None for number in numbers)
+    if not rows or not columns or not bits or bits > 64:
+        return None
+    syntax = transfer_syntax(instance.stored_transfer_syntax_uid)
+    if instance.floating and not (syntax.native and bits in (32, 64)):
+        return None  # no codec of DICOM has floating-point samples
+    photometric = str(first(data_set, "00280004") or "")
+    return PixelFormat(rows, columns, samples or 1, bits, signed or 0, photometric, instance.floating)
