@@ -116,10 +116,15 @@ def _drawn(workshop: Workshop, picture: Picture) -> bytes:
 
 def _subject(workshop: Workshop, head: Block) -> Subject:
     """Images are drawn again and again, with other windows or frame by frame: their data sets are parsed once."""
-    known = _SUBJECTS.get(head)
+    return _SUBJECTS.get(head) or workshop.flights.run(("subject", head), lambda: _parsed(workshop, head))
+
+
+def _parsed(workshop: Workshop, head: Block) -> Subject:
+    known = _SUBJECTS.get(head)  # looked for in the flight: one before it may have landed a moment ago
     if known is None:
         content = read_block(workshop, head)
         known = Subject(parse_head(content))
+        known.of_frame(1)  # with that all functional groups are parsed, which takes longest
         _SUBJECTS.put(head, known, _SUBJECT_TIMES * len(content))
     return known
 

@@ -1,9 +1,13 @@
 """A frame becomes a picture."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pytest
+from pydicom.values import converters
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
@@ -90,3 +94,26 @@ def test_a_picture_with_a_window_of_the_client_becomes_a_file_when_it_is_asked_f
         found.append(len(list((tmp_path / "rendered").rglob("*.*"))))
     assert found == files and len(drawn) == 1
     assert workshop.cache.read(picture.cache_name) in drawn
+
+
+def test_threads_that_draw_frames_of_the_same_image_parse_its_functional_groups_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop = Workshop(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), Checked(60))
+    parsed, threads, convert = [], Barrier(8), converters["SQ"]
+
+    def counted(value: bytes, *arguments: Any) -> Any:
+        parsed.append(len(value))
+        return convert(value, *arguments)
+
+    def render_frame(number: int) -> bytes:
+        threads.wait(10)
+        return render(workshop, Picture((references[number],), (number + 1,), data_set, JPEG))
+
+    monkeypatch.setitem(converters, "SQ", counted)
+    groups = [made(NominalCardiacTriggerDelayTime=number) for number in range(2000)]
+    data_set = head(made(PerFrameFunctionalGroupsSequence=groups))
+    references = [_stored(workshop, f"{number:032}", 16) for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(render_frame, range(8)))) == 1
+    assert len(parsed) == 1
