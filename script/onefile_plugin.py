@@ -6,6 +6,7 @@ Compiled as well they would take more than an hour, for nothing: what is slow in
 from nuitka.plugins.PluginBase import NuitkaPluginBase
 
 OURS = ("main", "app", "qido", "wado", "ahi", "db", "dicomweb", "datastore")
+COMPILED_ALWAYS = ("xmlrpc.server",)  # Nuitka insists on it; what tests need, and .venv may have, imports it
 
 
 class LibrariesAsBytecode(NuitkaPluginBase):
@@ -17,4 +18,5 @@ class LibrariesAsBytecode(NuitkaPluginBase):
         """`bytecode`, or None for Nuitka to decide: what it makes itself, like `numpy-preLoad`, it must compile."""
         name = str(module_name)
         made_by_nuitka = name.startswith("__") or "-" in name
-        return None if made_by_nuitka or name.partition(".")[0] in OURS else "bytecode"
+        left_to_nuitka = made_by_nuitka or name in COMPILED_ALWAYS or name.partition(".")[0] in OURS
+        return None if left_to_nuitka else "bytecode"
