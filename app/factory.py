@@ -43,6 +43,7 @@ from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from dicomweb.public_root import PublicRoot
+from dicomweb.uids import is_well_formed
 from qido.image_sets import Archive
 from wado.locate import Locator
 from wado.rendered.drawn import Drawn
@@ -94,7 +95,8 @@ def create_app(
         return scope() & hiding.scope()
 
     def shown(study: str, series: str | None) -> bool:
-        return scope() == EVERYTHING or bool(find_image_sets(database, scope(), study, series))
+        likely = is_well_formed(study) and (series is None or is_well_formed(series))
+        return (likely and scope() == EVERYTHING) or bool(find_image_sets(database, scope(), study, series))
 
     earlier = EarlierVersions(fetchers, cache, seconds=settings.image_set_old_seconds)
     locator, encoded = Locator(database, image_sets, earlier, scope, note_sop_classes), Encoded(cache)

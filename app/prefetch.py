@@ -8,8 +8,8 @@ from flask import Blueprint, Response, request
 
 from ahi.jobs import Form
 from app.warmer import Order, Status, order
-from dicomweb.errors import BadRequest, NotFound
-from dicomweb.uids import parse_uid
+from dicomweb.errors import BadRequest
+from dicomweb.uids import absent, parse_uid
 
 MOST_ORDERS = 1000
 MOST_BYTES = 256 * 2**10
@@ -28,8 +28,9 @@ def blueprint(warmer_path: str, shown: Callable[[str, str | None], bool]) -> Blu
         if (request.content_length or 0) > MOST_BYTES:
             raise BadRequest(f"send at most {MOST_BYTES} bytes")
         orders = parse_orders(request.get_data())
-        if not all(shown(one.study_instance_uid, one.series_instance_uid) for one in orders):
-            raise NotFound("some of these studies and series are not there")
+        for study, series in ((one.study_instance_uid, one.series_instance_uid) for one in orders):
+            if not shown(study, series):
+                raise absent("some of these studies and series are not there", study, series)
         return _response(order(warmer_path, orders), 202, accepted=len(orders))
 
     @bp.get("/prefetch")

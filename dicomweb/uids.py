@@ -1,17 +1,43 @@
-"""DICOM UIDs as they arrive in a URL."""
+"""UIDs as they arrive in a URL.
+
+AHI imports objects whose UIDs are no UIDs (warning B201): hash values, UUIDs, names with an underscore. Whoever finds
+one in a list opens it, so what may be such a name is looked for; where nothing is found under it, it is ill-formed.
+"""
 
 import re
 
-from dicomweb.errors import BadRequest
+from dicomweb.errors import BadRequest, NotFound, ProxyError
 
-_UID = re.compile(r"[0-9.]{1,64}\Z")
+_LONGEST = 64
+_WELL_FORMED = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+
+
+def is_well_formed(uid: str) -> bool:
+    """Whether it has the form of a UID (PS3.5 Section 9.1).
+
+    Leading zeros of a component are let through, since AHI does not mind them.
+    """
+    return len(uid) <= _LONGEST and _WELL_FORMED.match(uid) is not None
 
 
 def parse_uid(text: str, name: str) -> str:
-    """A UID: 1 to 64 digits and dots (PS3.5 Section 9.1); `name` is what the client calls it.
+    """A UID, or what stored objects may have in its place: 1 to 64 letters, digits, dots, hyphens and underscores.
 
-    Leading zeros of a component are let through, since AHI imports them.
+    `name` is what the client calls it; BadRequest names it.
     """
-    if not _UID.match(text) or text.startswith(".") or text.endswith(".") or ".." in text:
-        raise BadRequest(f"{name} is not a UID: 1 to 64 digits and dots are expected")
+    if len(text) > _LONGEST or not _NAME.match(text):
+        raise ill_formed(name)
     return text
+
+
+def ill_formed(name: str) -> BadRequest:
+    """The error for what is not a UID."""
+    return BadRequest(f"{name} is not a UID: 1 to 64 digits and dots are expected")
+
+
+def absent(what: str, *uids: str | None) -> ProxyError:
+    """The error for what is not found under `uids`: NotFound, or BadRequest where one of them is not well formed."""
+    if all(uid is None or is_well_formed(uid) for uid in uids):
+        return NotFound(what)
+    return ill_formed(f"{what}, and what names it")

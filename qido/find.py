@@ -8,7 +8,7 @@ from typing import Any
 
 from db.engine import Database
 from db.scope import Scope
-from dicomweb.errors import NotFound
+from dicomweb.uids import absent
 from qido import plan, plan_once, plan_results
 from qido.attributes import (
     MODALITIES_IN_STUDY,
@@ -113,7 +113,8 @@ def count(database: Database, query: Query) -> int:
 def check_scope(database: Database, query: Query) -> None:
     """NotFound if the study or series of the path does not exist."""
     if query.study_uid and not database.rows(plan.scope(query)):
-        raise NotFound("there is no such series in this study" if query.series_uid else "there is no such study")
+        what = "there is no such series in this study" if query.series_uid else "there is no such study"
+        raise absent(what, query.study_uid, query.series_uid)
 
 
 def results_of(archive: Archive, query: Query, keys: Sequence[int]) -> list[Result]:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+from dicomweb.uids import ill_formed, is_well_formed
 from qido import find, plan, plan_image_sets, unlisted
-from qido.attributes import Level
+from qido.attributes import Level, Matching
+from qido.conditions import AnyOf, Equal
 from qido.image_sets import Archive, locate, prefixes_of
 from qido.matching import fulfils
 from qido.query import Query
@@ -11,7 +13,31 @@ from qido.result import Found
 
 
 def search(archive: Archive, query: Query) -> Found:
-    """The page that `query` asks for; NotFound if the study or series of the path does not exist."""
+    """The page that `query` asks for; NotFound if the study or series of the path does not exist.
+
+    BadRequest where a UID to match is ill-formed and was not found.
+    """
+    found = _search(archive, query)
+    if query.limit and not query.offset and not found.results:
+        _check_uids(query)
+    return found
+
+
+def _check_uids(query: Query) -> None:
+    """BadRequest if what is to match, and matched nothing, has a UID that is none."""
+    asked = [
+        (condition.attribute.keyword, str(match.value))
+        for condition in (*query.conditions, *query.lacking_conditions)
+        if isinstance(condition, AnyOf) and condition.attribute.matching is Matching.UID
+        for match in condition.matches
+        if isinstance(match, Equal)
+    ]
+    for keyword, uid in asked:
+        if not is_well_formed(uid):
+            raise ill_formed(keyword)
+
+
+def _search(archive: Archive, query: Query) -> Found:
     if _is_unlisted(archive, query):
         return unlisted.page(archive, query)
     if not query.lacking_conditions:
@@ -34,7 +60,14 @@ class Count:
 
 
 def count(archive: Archive, query: Query) -> Count:
-    """The number of results, whatever the page; NotFound if the study or series of the path does not exist."""
+    """The number of results, whatever the page; the same errors as for a search."""
+    found = _count(archive, query)
+    if not found.number:
+        _check_uids(query)
+    return found
+
+
+def _count(archive: Archive, query: Query) -> Count:
     if _is_unlisted(archive, query):
         instances = unlisted.instances(archive, query)
         return Count(len(instances.listed), instances.warnings)

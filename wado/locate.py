@@ -15,6 +15,7 @@ from db.engine import Database
 from db.image_sets import ImageSetRow, find_image_sets
 from db.scope import Scope
 from dicomweb.errors import NotFound
+from dicomweb.uids import absent
 from wado.target import Target
 
 IMPLEMENTATION = "2"
@@ -129,7 +130,7 @@ class Locator:
 
     def instance(self, target: Target) -> LocatedInstance:
         """The one instance of a target that names one; NotFound where there is none."""
-        return self._noted(_instance(target, self._sets_by_series(target)))
+        return self._noted(target, _instance(target, self._sets_by_series(target)))
 
     def instance_with(self, target: Target, has: Callable[[PreparedInstance], bool]) -> LocatedInstance:
         """The one instance of a target, for what metadata leads to: frames and bulk values.
@@ -140,22 +141,22 @@ class Locator:
         by_series = self._sets_by_series(target)
         now = _instance(target, by_series)
         if now and has(now.prepared):
-            return self._noted(now)
+            return self._noted(target, now)
         then = (
             _instance(target, {series: [version]})
             for series, sets in by_series.items()
             for one in preferred(sets)
             for version in self._earlier.of(one)
         )
-        return self._noted(next((one for one in then if one and has(one.prepared)), now))
+        return self._noted(target, next((one for one in then if one and has(one.prepared)), now))
 
     def instance_with_frames(self, target: Target, frame_numbers: Sequence[int]) -> LocatedInstance:
         """The same for frames, counted from 1."""
         return self.instance_with(target, lambda prepared: len(prepared.frames) >= max(frame_numbers))
 
-    def _noted(self, found: LocatedInstance | None) -> LocatedInstance:
+    def _noted(self, target: Target, found: LocatedInstance | None) -> LocatedInstance:
         if found is None:
-            raise NotFound("no such instance")
+            raise absent("no such instance", target.sop_instance_uid)
         self._note([found])
         return found
 
@@ -175,7 +176,8 @@ class Locator:
         if rows is None:
             rows = find_image_sets(self._database, *where)
             if not rows:
-                raise NotFound(f"no such {'series' if target.series_instance_uid else 'study'}")
+                what = f"no such {'series' if target.series_instance_uid else 'study'}"
+                raise absent(what, target.study_instance_uid, target.series_instance_uid)
             self._rows.put(where, rows)
         return rows
 

@@ -23,7 +23,7 @@ class Target:
 
     @classmethod
     def from_path(cls, study: str, series: str | None = None, instance: str | None = None) -> "Target":
-        """The UIDs of a path, checked for their form; BadRequest otherwise."""
+        """The UIDs of a path; BadRequest for what cannot be one."""
         return cls(
             parse_uid(study, "the study"),
             parse_uid(series, "the series") if series is not None else None,

@@ -58,8 +58,8 @@ class Event:
     """One thing that happened. `status` is that of HTTP, 0 where there was no request.
 
     `resource` is the route below the service root, `query` the path and the query of a search. UIDs are those that the
-    request names; what is no UID is left out. `sop_classes` are those of what was found, with the numbers of instances.
-    `cut` tells that the answer did not reach its end.
+    request names; what is no UID and named nothing is left out. `sop_classes` are those of what was found, with the
+    numbers of instances. `cut` tells that the answer did not reach its end.
     """
 
     kind: Kind

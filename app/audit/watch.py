@@ -15,7 +15,7 @@ from app.auth.gate import QUERY_TOKEN, blueprint_name
 from dicomweb import respond
 from dicomweb.errors import BadRequest, UpstreamBusy
 from dicomweb.parameters import parse_parameters
-from dicomweb.uids import parse_uid
+from dicomweb.uids import is_well_formed
 from wado.locate import LocatedInstance
 
 WITHOUT_PATIENT_DATA = frozenset({"health", "capabilities", "prefetch"})
@@ -25,6 +25,7 @@ _SEARCH, _OBJECTS, _URI = "qido", "wado", "wado-uri"
 _OBJECT_PATHS = ("/<study>", "/<series>", "/<instance>")  # what these end with gives DICOM objects
 _REFUSALS = {401: Kind.LOGIN, 403: Kind.ALERT}
 _GIVEN = (200, 206)
+_FOUND = (*_GIVEN, 304)
 
 
 def note_sop_classes(located: Sequence[LocatedInstance]) -> None:
@@ -79,9 +80,9 @@ def _event(kind: Kind, status: int) -> Event:
         ae_title=g.root.ae_title if "root" in g else "",
         resource=str(request.url_rule).removeprefix(root),
         query=_query(root) if kind is Kind.QUERY else "",
-        study_instance_uid=_uid(named.get("study")),
-        series_instance_uid=_uid(named.get("series")),
-        sop_instance_uid=_uid(named.get("instance")),
+        study_instance_uid=_uid(named.get("study"), status),
+        series_instance_uid=_uid(named.get("series"), status),
+        sop_instance_uid=_uid(named.get("instance"), status),
         sop_classes=tuple(sorted(g.get("sop_classes", {}).items())),
         frames=_frames(named.get("frame_list")),
         request_id=g.request_id,
@@ -98,12 +99,10 @@ def _named() -> dict[str, Any]:
     return named
 
 
-def _uid(value: Any) -> str:
-    """The UID, "" for what is none: somebody may have typed a name there."""
-    try:
-        return parse_uid(value, "") if value else ""
-    except BadRequest:
-        return ""
+def _uid(value: Any, status: int) -> str:
+    """The UID, "" for what is none and named nothing: somebody may have typed a name there."""
+    uid = str(value or "")
+    return uid if is_well_formed(uid) or status in _FOUND else ""
 
 
 def _frames(value: Any) -> str:

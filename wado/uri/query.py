@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from dicomweb.accept import ANYTHING, MediaRange, parse_accept
 from dicomweb.errors import BadRequest
-from dicomweb.uids import parse_uid
+from dicomweb.uids import is_well_formed, parse_uid
 from wado.rendered.charset import Charsets
 from wado.representation import DICOM, Accept
 from wado.target import Target, parse_frame_numbers
@@ -70,7 +70,9 @@ def _uid(values: Mapping[str, str], name: str) -> str:
 def _transfer_syntax(text: str | None) -> str | None:
     if not text or text == "*":
         return text or None
-    if parse_uid(text, "transferSyntax") in _UNFIT_SYNTAXES:
+    if not is_well_formed(text):
+        raise BadRequest("transferSyntax is neither a UID nor *")
+    if text in _UNFIT_SYNTAXES:
         raise BadRequest("transferSyntax is Implicit VR Little Endian or Explicit VR Big Endian: ask for another one")
     return text
 
