@@ -6,6 +6,7 @@ supervisor has the other: when the supervisor is gone, however that came, the pi
 
 import logging
 import os
+import select
 import signal
 import threading
 import time
@@ -37,7 +38,7 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         self._leaving: dict[int, Child] = {}  # others have taken their places
         self._lifeline, self._held = os.pipe()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        self._signals = _Signals()
 
     def start(self, child: Child) -> None:
         """Fork the child."""
@@ -48,7 +49,7 @@ class Supervisor:
         """Fork a process for one task and wait for its end; whether it ended well."""
         pid = self._fork(run, "task")
         while True:
-            number = signal.sigwait(_SIGNALS)
+            number = self._signals.wait()
             if number in (signal.SIGTERM, signal.SIGINT):
                 os.kill(pid, signal.SIGTERM)
             ended, status = os.waitpid(pid, os.WNOHANG)
@@ -60,7 +61,7 @@ class Supervisor:
 
         `on_hangup` is called on SIGHUP, which is to end, too, where there is none.
         """
-        while (number := signal.sigwait(_SIGNALS)) not in (signal.SIGTERM, signal.SIGINT):
+        while (number := self._signals.wait()) not in (signal.SIGTERM, signal.SIGINT):
             if number == signal.SIGHUP:
                 if not on_hangup:
                     break
@@ -109,7 +110,7 @@ class Supervisor:
         deadline = time.monotonic() + patience_seconds
         pids, ended = set(children), []
         while pids & (self._children.keys() | self._leaving.keys()) and time.monotonic() < deadline:
-            signal.sigtimedwait({signal.SIGCHLD}, max(0.0, deadline - time.monotonic()))
+            self._signals.wait_for_child(deadline - time.monotonic())
             ended += self._reap()
         return ended
 
@@ -126,8 +127,10 @@ class Supervisor:
         return ended
 
     def _fork(self, run: Callable[[], None], name: str) -> int:
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a child that is not ready has no use for them
         pid = os.fork()
         if pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             return pid
         code = 1
         try:
@@ -143,9 +146,52 @@ class Supervisor:
     def _become_child(self, name: str) -> None:
         Path("/proc/self/comm").write_text(name)  # what ps and top show
         os.close(self._held)
+        self._signals.close()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS - {signal.SIGHUP})  # it waits for who has a use for it
         threading.Thread(target=_end_with_parent, args=(self._lifeline,), daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS - {signal.SIGHUP})  # it waits for who has a use for it
+
+
+class _Signals:
+    """The signals of this process as they come, in a pipe.
+
+    Waiting for blocked ones would do where there is one thread only. A program in one file has a second one, of the
+    part that unpacks it, and what that one does not block it gets, too, and drops.
+    """
+
+    def __init__(self) -> None:
+        self._come: dict[int, None] = {}  # each once, in the order of coming
+        self._arriving, self._noting = os.pipe()
+        os.set_blocking(self._noting, False)
+        signal.set_wakeup_fd(self._noting, warn_on_full_buffer=False)  # what it has no room for it holds already
+        for number in _SIGNALS:
+            signal.signal(number, lambda _number, _frame: None)
+
+    def wait(self) -> int:
+        """The next signal."""
+        if not self._come:
+            self._read(None)
+        number = next(iter(self._come))
+        del self._come[number]
+        return number
+
+    def wait_for_child(self, seconds: float) -> None:
+        """Until a child has ended, for so many seconds at most; or for any other signal, which `wait` will tell."""
+        if signal.SIGCHLD not in self._come:
+            self._read(max(0.0, seconds))
+        self._come.pop(signal.SIGCHLD, None)
+
+    def _read(self, seconds: float | None) -> None:
+        if any(select.select([self._arriving], [], [], seconds)):
+            self._come.update(dict.fromkeys(os.read(self._arriving, 4096)))
+
+    def close(self) -> None:
+        """A child is told nothing here, and does on a signal what processes do."""
+        signal.set_wakeup_fd(-1)
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        os.close(self._arriving)
+        os.close(self._noting)
 
 
 def _end_with_parent(lifeline: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
-import os, pathlib, signal, sys, time
+import os, pathlib, signal, sys, threading, time
 from app.supervisor import Child, Supervisor
 
 folder = pathlib.Path(sys.argv[1])
@@ -35,17 +35,39 @@ def drainer():
     while True:
         time.sleep(600)
 
+def slow():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    mark("slow")
+    while True:
+        time.sleep(600)
+
 def stubborn():
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     mark("stubborn")
     time.sleep(600)
 
+def of_someone_else():
+    while True:
+        time.sleep(600)
+
+if "thread" in sys.argv:
+    threading.Thread(target=of_someone_else, daemon=True).start()
 supervisor = Supervisor()
 supervisor.start(Child("worker", worker))
 supervisor.start(Child("drainer", drainer, drains_seconds=5))
-if len(sys.argv) > 2:
+if "stubborn" in sys.argv:
     supervisor.start(Child("stubborn", stubborn))
-supervisor.run()
+if "renewing" in sys.argv:
+    supervisor.start(Child("slow", slow, drains_seconds=2))
+
+times = []
+def renew():
+    if times:
+        mark("renewing")
+    times.append(1)
+    supervisor.renew([Child("slow", slow, drains_seconds=2)])
+
+supervisor.run(on_hangup=renew)
 """
 
 
@@ -111,6 +133,31 @@ def test_who_does_not_end_is_ended(tmp_path: Path) -> None:
     family.process.terminate()
     assert family.process.wait(timeout=10) == 0
     assert not _alive(stubborn)
+
+
+@pytest.mark.parametrize("extra", [(), ("thread",)])
+def test_all_that_die_are_replaced_whatever_other_threads_there_are(tmp_path: Path, extra: tuple[str, ...]) -> None:
+    """A thread that is not the supervisor's is given the signals that this one does not wait for just then."""
+    family = Family(tmp_path, *extra)
+    names = ("worker", "drainer")
+    for pid in [family.one(name) for name in names]:  # soon after the start: it waits before it starts one again
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
+    family.wait(lambda: all(len(family.pids(name)) == 2 for name in names))
+    family.process.terminate()
+    assert family.process.wait(timeout=15) == 0
+
+
+def test_a_signal_to_end_is_not_lost_while_others_are_renewed(tmp_path: Path) -> None:
+    family = Family(tmp_path, "renewing")
+    leaving = family.one("slow")
+    family.process.send_signal(signal.SIGHUP)
+    family.wait(lambda: len(family.pids("slow")) == 2)
+    family.process.send_signal(signal.SIGHUP)  # waits for who has not left
+    family.wait(lambda: bool(family.pids("renewing")))
+    family.process.terminate()
+    assert family.process.wait(timeout=15) == 0
+    assert not _alive(leaving)
 
 
 def test_no_orphan_outlives_a_killed_parent(family: Family) -> None:
