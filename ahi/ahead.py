@@ -3,6 +3,8 @@
 Prefetching begins when a frame is asked for that the cache does not have. A window is then laid around it, and moved
 when a viewer comes near its edge. While all that is asked for is in the cache and away from an edge, or no window was
 opened, a request costs one look at a table here and nothing else.
+
+A picture alone opens none: it may be the thumbnail of its series. Two that lie near each other are somebody scrolling.
 """
 
 import threading
@@ -11,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 from ahi.cache import Cache
 from ahi.desk import PREFETCH_SECONDS
@@ -22,7 +25,9 @@ from ahi.store import reference_to
 from dicomweb.transfer_syntax import transfer_syntax
 
 _MOST_WINDOWS = 256
+_NEAR = 8  # frames from one picture to the next; connections, and web processes, take turns at a series
 _Scope = tuple[ImageSetKey, Form]
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,16 @@ class Ahead:
         self._budget = budget
         self._lock = threading.Lock()
         self._windows: OrderedDict[_Scope, _Window] = OrderedDict()
+        self._pictures: OrderedDict[_Scope, int] = OrderedDict()  # the position of the last one
+
+    def note_picture(self, asked: Asked, *, missed: bool) -> None:
+        """A client asked for a picture of a frame, and the cache did not have the frame if `missed`."""
+        scope, position = (asked.key, asked.form), _position(asked)
+        with self._lock:
+            last = self._pictures.pop(scope, None)
+            _put(self._pictures, scope, position)
+        if last is not None and 0 < abs(position - last) <= _NEAR:
+            self.note(asked, missed=missed)
 
     def note(self, asked: Asked, *, missed: bool) -> None:
         """A client asked for a frame, and the cache did not have it if `missed`."""
@@ -80,15 +95,13 @@ class Ahead:
         if window is None and not missed:
             return
         order, frames = asked.image_set.frame_order, self._frames(asked.instance)
-        position = asked.image_set.first_frame[asked.instance.sop_instance_uid] + asked.frame_number - 1
+        position = _position(asked)
         moved = around(position, frames, len(order))
         if not frames or (window is not None and window.serves(position, moved, missed=missed)):
             return
         with self._lock:
             self._windows.pop(scope, None)
-            self._windows[scope] = _Window(moved, time.monotonic())
-            if len(self._windows) > _MOST_WINDOWS:
-                self._windows.popitem(last=False)
+            _put(self._windows, scope, _Window(moved, time.monotonic()))
         self._prefetch(asked, [order[index] for index in nearest(position, moved)])
 
     def _frames(self, instance: PreparedInstance) -> int:
@@ -106,6 +119,17 @@ class Ahead:
         lacking = [one for one in references if not self._cache.has(one.cache_name(asked.form))]
         scope = f"{asked.key.image_set_id}.{asked.form.value}"
         self._fetchers.prefetch(scope, fetch_frame, [(one.frame.frame_id, (one, asked.form)) for one in lacking])
+
+
+def _position(asked: Asked) -> int:
+    """Where the frame is in the display order, from 0."""
+    return asked.image_set.first_frame[asked.instance.sop_instance_uid] + asked.frame_number - 1
+
+
+def _put(table: OrderedDict[_Scope, V], scope: _Scope, value: V) -> None:
+    table[scope] = value
+    if len(table) > _MOST_WINDOWS:
+        table.popitem(last=False)
 
 
 def around(position: int, frames: int, count: int) -> range:

@@ -104,7 +104,7 @@ def create_app(
     ahead = Ahead(fetchers, cache, budget)
     retrieve = wado.routes.Retrieve(locator, frames, ahead, fetchers, public_root, file_choice(settings))
     metadata = wado.metadata.routes.MetadataService(locator, encoded, fetchers, public_root)
-    drawn = Drawn(fetchers, cache)
+    drawn = Drawn(fetchers, cache, ahead)
     uri_service = wado.uri.routes.UriService(locator, file_choice(settings), frames, fetchers, drawn, public_root)
     app = Flask(__name__, static_folder=None)
     app.ensure_sync = _plain  # type: ignore[method-assign, assignment]

@@ -15,7 +15,7 @@ from bench.memory import retrieval
 from bench.nginx import running_nginx
 from bench.processes import cpu_seconds, memory
 from bench.stand import Archive, Server, Stand
-from bench.viewer import Timed, open_series, timed
+from bench.viewer import CONNECTIONS, Timed, open_series, timed
 from bench.workload import Series
 from tests.service.process import Service
 
@@ -92,6 +92,15 @@ def crowd_lines(archive: Archive) -> Iterator[Found]:
     yield from _calls(f"{VIEWERS} viewers", many, archive.workload.ct[0])
 
 
+def scroll_lines(archive: Archive) -> Iterator[Found]:
+    """Somebody goes from picture to picture through a series that the proxy has never seen; 40 ms per call."""
+    for line, environment in (("scrolling", {}), ("scrolling, PREFETCH_FRAMES=0", {"PREFETCH_FRAMES": "0"})):
+        scrolled = _opening(archive, "image/jpeg", 1, "/rendered", connections=1, **environment)
+        pictures = len(archive.workload.ct[0].frame_paths)
+        yield Found(f"{line}, a picture", 1000 * scrolled.seconds / pictures, "ms")
+        yield from _calls(line, scrolled, archive.workload.ct[0])
+
+
 @dataclass(frozen=True)
 class _Opening:
     seconds: float
@@ -107,17 +116,26 @@ def _calls(line: str, opening: _Opening, series: Series) -> Iterator[Found]:
     yield Found(f"{line}, GetImageSetMetadata", opening.metadata_calls, "calls", at_most=1)
 
 
-def _opening(archive: Archive, accept: str, viewers: int) -> _Opening:
-    """In a service that has just opened another series, so that it has its connections."""
+def _opening(
+    archive: Archive,
+    accept: str,
+    viewers: int,
+    below: str = "",
+    *,
+    connections: int = CONNECTIONS,
+    **environment: str,
+) -> _Opening:
+    """What is `below` all frames, in a service that has just opened another series, so that it has its connections."""
     series, before = archive.workload.ct
-    with archive.service() as service:
-        open_series(service.root, f"{before.path}/metadata", before.frame_paths[:20], accept)
+    paths, paths_before = ([f"{path}{below}" for path in one.frame_paths] for one in (series, before))
+    with archive.service(**environment) as service:
+        open_series(service.root, f"{before.path}/metadata", paths_before[:20], accept)
         time.sleep(1)  # what was prefetched around them is there
         archive.ahi.faults(f"*:latency={1000 * LATENCY_SECONDS:g}ms")
         archive.ahi.calls()
         used, store_used = cpu_seconds(service.process.pid), cpu_seconds(archive.ahi.pid)
         try:
-            opened = open_series(service.root, f"{series.path}/metadata", series.frame_paths, accept, viewers)
+            opened = open_series(service.root, f"{series.path}/metadata", paths, accept, viewers, connections)
         finally:
             archive.ahi.faults("")
         if opened.bad:

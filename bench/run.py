@@ -20,7 +20,11 @@ from bench.stand import Archive, running_archive, running_stand
 from bench.table import markdown
 from bench.workload import Size
 
-TIMES: Mapping[str, Callable[[Archive], Iterator[Found]]] = {"cold": opening.cold_lines, "crowd": opening.crowd_lines}
+TIMES: Mapping[str, Callable[[Archive], Iterator[Found]]] = {
+    "cold": opening.cold_lines,
+    "crowd": opening.crowd_lines,
+    "scroll": opening.scroll_lines,
+}
 GROUPS = (*RATES, "series", "memory", *TIMES, "growth")
 _MEANING = {True: "met", False: "missed", None: "-"}
 

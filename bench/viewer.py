@@ -26,10 +26,12 @@ class Opened:
     bad: int
 
 
-def open_series(root: str, metadata: str, frames: Sequence[str], accept: str, viewers: int = 1) -> Opened:
-    """Have so many viewers open the series at the same moment; until the last of them has all of it."""
+def open_series(
+    root: str, metadata: str, frames: Sequence[str], accept: str, viewers: int = 1, connections: int = CONNECTIONS
+) -> Opened:
+    """Have so many viewers open the series at the same moment, over so many connections each; until all have all."""
     begin = threading.Barrier(viewers + 1)
-    opened = [_Viewer(root, accept, begin) for _ in range(viewers)]
+    opened = [_Viewer(root, accept, begin, connections) for _ in range(viewers)]
     threads = [threading.Thread(target=viewer.open, args=(metadata, frames)) for viewer in opened]
     for thread in threads:
         thread.start()
@@ -41,10 +43,11 @@ def open_series(root: str, metadata: str, frames: Sequence[str], accept: str, vi
 
 
 class _Viewer:
-    def __init__(self, root: str, accept: str, begin: threading.Barrier) -> None:
+    def __init__(self, root: str, accept: str, begin: threading.Barrier, connections: int) -> None:
         self._root = urlsplit(root)
         self._accept = accept
         self._begin = begin
+        self._connections = connections
         self._lock = threading.Lock()
         self.bad = 0
 
@@ -52,7 +55,7 @@ class _Viewer:
         self._begin.wait()
         self._fetch(iter([metadata]), "application/dicom+json")
         wanted = iter(frames)
-        threads = [threading.Thread(target=self._fetch, args=(wanted, self._accept)) for _ in range(CONNECTIONS)]
+        threads = [threading.Thread(target=self._fetch, args=(wanted, self._accept)) for _ in range(self._connections)]
         for thread in threads:
             thread.start()
         for thread in threads:

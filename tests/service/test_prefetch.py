@@ -119,3 +119,32 @@ def test_a_reload_takes_it_to_another_index(samples: dict[str, Sample], ahi: Ahi
     status = _wait(service, 1)
     assert (status["done"], status["failed"], status["frames"]) == (1, 0, 1)
     assert service.stop() == 0
+
+
+@pytest.mark.parametrize("way", ["rendered", "thumbnail", "uri"])
+def test_who_goes_from_picture_to_picture_finds_the_next_frames_fetched(
+    way: str, samples: dict[str, Sample], ahi: Ahi, index: str, tmp_path: Path
+) -> None:
+    service = _service(tmp_path, index, ahi, WEB_PROCESSES="2")
+    mr = samples["emri_small_jpeg_2k_lossless.dcm"]
+    frames = int(mr.read().NumberOfFrames)
+    study, series, instance = mr.uids
+    uri = f"/wado?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={instance}&frameNumber="
+    path = f"/studies/{study}/series/{series}/instances/{instance}/frames/"
+
+    def show(number: int) -> None:
+        assert service.status(f"{uri}{number}" if way == "uri" else f"{path}{number}/{way}") == 200
+
+    def fetched() -> int:
+        return len(list((tmp_path / "cache").glob("frames/*/*.stored")))
+
+    show(1)
+    assert fetched() == 1
+    show(2)
+    show(3)  # one of the two web processes has seen two of them now
+    service.wait(lambda: fetched() == frames, 30)
+    ahi.calls()
+    for number in range(4, frames + 1):
+        show(number)
+    assert ahi.calls() == {}
+    assert service.stop() == 0

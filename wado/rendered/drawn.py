@@ -4,8 +4,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from ahi.ahead import Ahead, Asked
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers, Pending
+from ahi.jobs import Form
+from wado.locate import LocatedInstance
 from wado.rendered.draw import Picture, render
 
 _AHEAD = 4  # pictures that are being drawn while an earlier one is sent
@@ -17,10 +20,19 @@ class Drawn:
 
     fetchers: Fetchers
     cache: Cache
+    ahead: Ahead
 
-    def one(self, picture: Picture) -> bytes:
-        """A picture, encoded as it says."""
-        return _done(self._begun(picture))
+    def one(self, picture: Picture, instance: LocatedInstance) -> bytes:
+        """A picture of an instance, encoded as it says; who scrolls has the frames around it fetched from AHI, too."""
+        kept = self._kept(picture)
+        if kept is not None:
+            return kept
+        missed = not self.cache.has(picture.frames[0].cache_name(Form.STORED))
+        drawing = self.fetchers.submit(picture.route, render, picture)
+        number = picture.frame_numbers[0]
+        asked = Asked(instance.key, instance.image_set, instance.prepared, number, Form.STORED)
+        self.ahead.note_picture(asked, missed=missed)
+        return drawing.result()
 
     def each(self, pictures: Iterable[Picture]) -> Iterator[bytes]:
         """Pictures in their order; some later ones are already being drawn while one is used."""
@@ -38,9 +50,13 @@ class Drawn:
                     begun.abandon()
 
     def _begun(self, picture: Picture) -> bytes | Pending[bytes]:
+        kept = self._kept(picture)
+        return self.fetchers.submit(picture.route, render, picture) if kept is None else kept
+
+    def _kept(self, picture: Picture) -> bytes | None:
         kept = self.cache.read(picture.cache_name)
         self.cache.count_use(hit=kept is not None)
-        return self.fetchers.submit(picture.route, render, picture) if kept is None else kept
+        return kept
 
 
 def _done(begun: bytes | Pending[bytes]) -> bytes:

@@ -146,7 +146,7 @@ class Pictures:
         def make() -> Response:
             if not chosen.multipart:
                 (picture,) = drawn
-                return respond.single(self.drawn.one(picture), media_type)
+                return respond.single(self.drawn.one(picture, shots[index].instance), media_type)
             locations = [root + (shot.path_by(state) if state else shot.path) for shot in shots]
             return respond.multipart(self._parts(drawn, locations), media_type, tag)
 

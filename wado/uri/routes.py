@@ -125,7 +125,7 @@ class UriService:
             rows, columns = self.fetchers.run(reference.frame.frame_id, find_shown_size, *asked)
         drawn, _ = parse_rendering(rendering.parameters(rows, columns).items())
         picture = Picture((reference,), (frame_number,), instance.short_head, offer.media_type, drawn, how)
-        return respond.single(self.drawn.one(picture), offer.content_type)
+        return respond.single(self.drawn.one(picture, instance), offer.content_type)
 
 
 def _ranged(body: bytes, offer: Offer, tag: str) -> Response:
