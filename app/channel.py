@@ -8,55 +8,97 @@ import logging
 import time
 from typing import Any
 
+from waitress.buffers import OverflowableBuffer
 from waitress.parser import HTTPRequestParser
-from waitress.utilities import RequestHeaderFieldsTooLarge
+from waitress.receiver import ChunkedReceiver
+from waitress.utilities import BadRequest
 
 from app.refusals import Manner, Refusal, RefusalTask, origin_in
+from app.request_head import HeadBuffer, HeadError, checked
 from app.sending import SendingChannel
 from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
 
 _LEAST_BYTES_PER_SECOND = 1024
+_LONGEST_CONTROL_BYTES = 1024
 _TURN_SECONDS = 0.01  # a long answer lets others work after each
 
 
 class Parser(HTTPRequestParser):
-    """A request as it comes in; a URL that is too long is told from headers that are."""
+    """A request as it comes in; waitress sees its head when app/request_head.py has found it in order."""
 
     command: Any
     path: Any
     headers: Any
+    body_rcv: Any
 
     def __init__(self, adj: Any) -> None:
         super().__init__(adj)
         self.began = time.monotonic()
         self.command = self.path = ""
+        self._head = HeadBuffer(adj.max_request_header_size)
 
     def received(self, data: bytes) -> int:
         """How many bytes were taken."""
-        first_line_ended = b"\n" in self.header_plus or b"\n" in data[: self.adj.max_request_header_size]
+        if self.completed:
+            return 0
+        if self.headers_finished:
+            return self._body_received(data)
+        try:
+            taken = self._head.received(data)
+            if self._head.complete:
+                self._read(checked(bytes(self._head)))
+        except HeadError as error:
+            self._refuse(Refusal(error.status, error.detail))
+            return len(data)  # nothing of this connection is read any more
+        return taken
+
+    def _read(self, head: bytes) -> None:
+        try:
+            super().received(head)
+        except ValueError:  # from urllib, for an address in brackets that is none
+            raise HeadError(400, "the URL of the request is none") from None
+        if self.chunked:
+            self.body_rcv = Chunks(OverflowableBuffer(self.adj.inbuf_overflow))
+        if self.completed:
+            self.expect_continue = False  # no body is to come, or none is wanted: this is answered at once
+
+    def _body_received(self, data: bytes) -> int:
         taken: int = super().received(data)
-        if isinstance(self.error, RequestHeaderFieldsTooLarge):
-            too_long = "headers are" if first_line_ended else "URL is"
-            detail = f"the {too_long} too long; URL and headers have at most {self.adj.max_request_header_size} bytes"
-            self.error = Refusal(431 if first_line_ended else 414, detail)
-            self._forget(self.header_plus + data)
         return taken
 
     def give_up(self) -> None:
         """Make it a request that ended, and is answered 408."""
-        if not self.headers_finished:
-            self.parse_header(b"GET / HTTP/1.0\r\n")
-            self._forget(self.header_plus)
-        self.error = Refusal(408, "the request did not come to its end")
-        self.completed = True
+        refusal = Refusal(408, "the request did not come to its end")
+        if self.headers_finished:
+            self.error, self.completed = refusal, True
+        else:
+            self._refuse(refusal)
 
-    def _forget(self, head: bytes) -> None:
-        """What it asks for is not known, but the web page that asks may be."""
+    def _refuse(self, refusal: Refusal) -> None:
+        """End it here. What it asks for is not known, but the web page that asks may be."""
+        self.headers.clear()
         self.command = self.path = ""
-        if origin := origin_in(head):
+        if origin := origin_in(bytes(self._head)):
             self.headers["ORIGIN"] = origin
+        self.error, self.expect_continue = refusal, False
+        self.completed = self.headers_finished = True
+
+
+class Chunks(ChunkedReceiver):
+    """A chunked body (RFC 9112 Section 7.1) with bounds on what is scanned again whenever more of it comes."""
+
+    error: Any
+    control_line: bytes
+    trailer: bytes
+
+    def received(self, data: bytes) -> int:
+        """How many bytes were taken."""
+        taken: int = super().received(data)
+        if max(len(self.control_line), len(self.trailer)) > _LONGEST_CONTROL_BYTES and not self.completed:
+            self.error = BadRequest("a chunk begins with too long a line, or too long a trailer follows")
+        return taken
 
 
 class Channel(SendingChannel):

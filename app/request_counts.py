@@ -13,7 +13,31 @@ from dataclasses import dataclass
 BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper ends of the buckets of durations; there is one more for all that took longer."""
 
-STATUSES = (200, 204, 206, 304, 400, 401, 403, 404, 405, 406, 408, 412, 413, 414, 416, 429, 431, 500, 501, 502, 503)
+STATUSES = (
+    200,
+    204,
+    206,
+    304,
+    400,
+    401,
+    403,
+    404,
+    405,
+    406,
+    408,
+    412,
+    413,
+    414,
+    416,
+    421,
+    429,
+    431,
+    500,
+    501,
+    502,
+    503,
+    505,
+)
 """What the service answers; any other status is counted as 0."""
 
 OTHER = "other"

@@ -105,7 +105,7 @@ def test_the_length_of_a_request_is_bounded(port: int, head: bytes, expected: in
 
 
 @pytest.mark.parametrize(
-    "begun", [b"G", b"GET /x HTTP/1.1\r\nHost: x\r\n", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nx"]
+    "begun", [b"G", b"GET /x HTTP/1.1\r\nHost: x\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"]
 )
 def test_a_request_that_does_not_end_is_told_so(port: int, begun: bytes) -> None:
     with connected(port) as connection:
@@ -260,7 +260,9 @@ def test_a_refused_head_has_no_body(port: int) -> None:
 
 def test_a_page_of_another_origin_does_not_read_refusals(port: int) -> None:
     with connected(port) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nOrigin: https://evil.example.org\r\nTransfer-Encoding: odd\r\n\r\n")
+        connection.sendall(
+            b"GET / HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example.org\r\nTransfer-Encoding: odd\r\n\r\n"
+        )
         found, text = answer(connection)
     assert found == 501
     assert "access-control-allow-origin" not in headers_of(text)

@@ -17,10 +17,10 @@ STUDY = b" /aetitle/studies/1.2.3/metadata"
 REFUSED_BY_THE_SERVER = {
     400: b"GET" + STUDY + b" HTTP/1.1\r\nHost : x\r\n\r\n",
     408: b"GET" + STUDY + b" HTTP/1.1\r\n",
-    413: b"POST" + STUDY + b" HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n",
+    413: b"POST" + STUDY + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n",
     414: b"GET" + STUDY + b"?" + b"x" * 40_000,
     431: b"GET" + STUDY + b" HTTP/1.1\r\nX-Much: " + b"x" * 40_000,
-    501: b"POST" + STUDY + b" HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+    501: b"POST" + STUDY + b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
 }
 """What never reaches the application."""
 
