@@ -9,7 +9,6 @@ its route decides which fetcher does it, so that one run serves everyone who wai
 """
 
 import logging
-import select
 import socket
 import tempfile
 import threading
@@ -18,7 +17,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -31,7 +30,6 @@ from ahi.kept import Kept
 from ahi.wire import packed, receive
 from dicomweb.errors import UpstreamBusy
 from dicomweb.timing import Part, current_timing, waited
-from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -44,7 +42,6 @@ DRAWN_BYTES = 2**25
 """How many bytes of pictures a fetcher holds in memory that are not worth a file yet."""
 
 _BACKLOG = 1024
-_SENT_AT_ONCE_BYTES = 2**16  # a socket takes as much without waiting for its reader
 
 
 class SingleFlight:
@@ -172,8 +169,7 @@ class Pending(Generic[R]):
         since = time.monotonic()
         parts: tuple[Part, ...] = ()
         try:
-            with waiting():
-                answer, parts = self._receive()
+            answer, parts = self._receive()
         finally:
             waited("fetchers", self._question.request.job.__name__, self._asked_at, since, parts)
         self._answered = True
@@ -221,17 +217,15 @@ class _Fetcher:
         content = packed(message)
         with self._lock:
             connection = self._idle.pop() if self._idle else None
-        at_once = len(content) <= _SENT_AT_ONCE_BYTES and (connection is None or _has_room(connection))
-        with nullcontext() if at_once else waiting():
-            if connection:
-                try:
-                    connection.sendall(content)
-                    return connection
-                except ConnectionError:  # its fetcher was replaced meanwhile
-                    connection.close()
-            connection = self._connect()
-            connection.sendall(content)
-            return connection
+        if connection:
+            try:
+                connection.sendall(content)
+                return connection
+            except ConnectionError:  # its fetcher was replaced meanwhile
+                connection.close()
+        connection = self._connect()
+        connection.sendall(content)
+        return connection
 
     def idle(self, connection: socket.socket) -> None:
         with self._lock:
@@ -255,13 +249,6 @@ class _Fetcher:
             end.close()
             raise UpstreamBusy("the service is starting or stopping") from error
         return end
-
-
-def _has_room(connection: socket.socket) -> bool:
-    """Whether it takes a small message at once; a fetcher may have left earlier ones unread."""
-    poll = select.poll()
-    poll.register(connection, select.POLLOUT)
-    return bool(poll.poll(0))
 
 
 class Fetchers:

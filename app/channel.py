@@ -1,4 +1,4 @@
-"""A connection that does not wait for ever: who asks or takes too slowly is let go, and what is refused is answered.
+"""A connection with limits in time and memory: slow clients are let go, and refused requests get an answer.
 
 Numbers of RFC 9110: 408 for a request that does not end, 414 for a URL and 431 for headers that are too long, 429 and
 503 for too many requests.
@@ -15,14 +15,18 @@ from waitress.utilities import BadRequest
 
 from app.refusals import Manner, Refusal, RefusalTask, origin_in
 from app.request_head import HeadBuffer, HeadError, checked
-from app.sending import SendingChannel
-from dicomweb.waiting import waiting
+from app.sending import FileBuffer, SendingChannel
+from app.spool import Spool
+from dicomweb.fairness import give_way
 
 log = logging.getLogger(__name__)
 
 _LEAST_BYTES_PER_SECOND = 1024
 _LONGEST_CONTROL_BYTES = 1024
-_TURN_SECONDS = 0.01  # a long answer lets others work after each
+_STALLED_SECONDS = 1.0  # a client that takes nothing for so long is sent the rest of its answer from a file
+_WAIT_SECONDS = 1.0  # from one look at a client that is waited for to the next
+_MOST_BYTES = 2**26  # of an answer that a stalled client has not taken: beyond, its thread waits
+_MOST_BUFFERS = 64  # likewise; each may be an open file
 
 
 class Parser(HTTPRequestParser):
@@ -110,28 +114,40 @@ class Channel(SendingChannel):
     request: Any
     requests: Any
     requests_lock: Any
+    outbufs: list[Any]
     total_outbufs_len: int
     outbuf_lock: Any
     adj: Any
+    connected: bool
     patience_seconds = 60.0
     deadline_seconds = 3600.0
     manner = Manner()
+    spool: Spool | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._refused: Refusal | None = None
-        self._answering_since = self._taking_since = time.monotonic()
+        self._answering_since = self._taking_since = self._active_at = time.monotonic()
         self._sent_bytes = self._sent_bytes_then = 0
-        self._turn_ends = 0.0
+
+    @property
+    def idle_since(self) -> float | None:
+        """When bytes last came or went; None while a request comes in or is answered."""
+        return None if self.requests or self.request or self.total_outbufs_len else self._active_at
 
     def refuse(self, status: int) -> None:
         """Answer the next request with an error of this status."""
         self._refused = Refusal(status)
 
+    def received(self, data: bytes) -> bool:
+        """Take bytes from the client; in the thread of the loop."""
+        self._active_at = time.monotonic()
+        taken: bool = super().received(data)
+        return taken
+
     def service(self) -> None:
-        """Answer a request; in a thread of the dispatcher."""
+        """Answer a request; in a thread of the pool."""
         self._answering_since = time.monotonic()
-        self._turn_ends = self._answering_since + _TURN_SECONDS
         if self._refused:
             self.requests[0].error, self._refused = self._refused, None
         if self.server.leaving:
@@ -140,26 +156,42 @@ class Channel(SendingChannel):
 
     def write_soon(self, data: Any) -> int:
         """Take bytes to be sent; wait first where the client has not taken earlier ones yet."""
+        give_way()
         self._flush_outbufs_below_high_watermark()  # before waitress does it with a lock on them
-        if time.monotonic() > self._turn_ends:
-            with waiting():
-                pass
-            self._turn_ends = time.monotonic() + _TURN_SECONDS
         taken: int = super().write_soon(data)
         return taken
 
     def _flush_outbufs_below_high_watermark(self) -> None:
-        if self.total_outbufs_len > self.adj.outbuf_high_watermark and not self.outbuf_lock._is_owned():
-            with waiting():  # not within the lock, which who works may need
-                super()._flush_outbufs_below_high_watermark()  # type: ignore[misc]  # the stubs do not know it
+        """Wait until the client has taken enough, or, where it takes nothing, until the rest is in a file."""
+        while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark:
+            with self.outbuf_lock:
+                self._flush_exception(self._flush_some, do_close=False)  # type: ignore[attr-defined]
+                if self.total_outbufs_len <= self.adj.outbuf_high_watermark or self._has_room_in_files():
+                    return
+                self.server.pull_trigger()
+                self.outbuf_lock.wait(_WAIT_SECONDS)
+
+    def _has_room_in_files(self) -> bool:
+        if self.spool is None or time.monotonic() - self._active_at < _STALLED_SECONDS:
+            return False
+        if self.total_outbufs_len > _MOST_BYTES or len(self.outbufs) > _MOST_BUFFERS:
+            return False
+        if self._bytes_in_memory() > self.adj.outbuf_high_watermark:
+            self.spool.move(self.outbufs)
+        return bool(self._bytes_in_memory() <= self.adj.outbuf_high_watermark)
+
+    def _bytes_in_memory(self) -> int:
+        return sum(len(one) for one in self.outbufs if not isinstance(one, FileBuffer))
 
     def send(self, data: Any, do_close: bool = True) -> int:
         """How many bytes the socket took."""
         sent = super().send(data, do_close)
-        self._sent_bytes += sent
+        if sent:
+            self._sent_bytes += sent
+            self._active_at = time.monotonic()
         return sent
 
-    def look(self, now: float) -> None:
+    def enforce_timeouts(self, now: float) -> None:
         """Let go of a client that is too slow; in the thread of the loop, every few seconds."""
         with self.requests_lock:
             unfinished = self.request
@@ -170,8 +202,21 @@ class Channel(SendingChannel):
                 self.server.add_task(self)
         if self._takes_too_long(now):
             log.warning("client too slow connection=%s", self.addr[0])
-            self.will_close = True
-            self.handle_close()  # waitress would wait for a socket that takes something
+            self.let_go()
+        elif self.spool and self.total_outbufs_len and now - self._active_at > _STALLED_SECONDS:
+            self._empty_memory(self.spool)
+
+    def let_go(self) -> None:
+        """Close the connection now; in the thread of the loop."""
+        self.will_close = True
+        self.handle_close()  # waitress would wait for a socket that takes something
+
+    def _empty_memory(self, spool: Spool) -> None:
+        if self.outbuf_lock.acquire(blocking=False):  # else its thread sees to it
+            try:
+                spool.move(self.outbufs)
+            finally:
+                self.outbuf_lock.release()
 
     def _takes_too_long(self, now: float) -> bool:
         if self.requests and now - self._answering_since > self.deadline_seconds:

@@ -54,7 +54,7 @@ def believe(app: Wsgi, trusted: Sequence[Network]) -> Wsgi:
     """`app`, told of each request what the client asked for, as far as `trusted` proxies say it."""
 
     def forwarded(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if _is_trusted(environ.get("REMOTE_ADDR", ""), trusted):
+        if is_trusted(environ.get("REMOTE_ADDR", ""), trusted):
             environ.update(_changes(environ, trusted))
         return app(environ, start_response)
 
@@ -64,7 +64,7 @@ def believe(app: Wsgi, trusted: Sequence[Network]) -> Wsgi:
 def client_of(environ: Mapping[str, Any], trusted: Sequence[Network]) -> str:
     """The address that a request comes from, as far as `trusted` proxies say it."""
     peer: str = environ.get("REMOTE_ADDR", "")
-    changes = _changes(environ, trusted) if _is_trusted(peer, trusted) else {}
+    changes = _changes(environ, trusted) if is_trusted(peer, trusted) else {}
     return changes.get("REMOTE_ADDR", peer)
 
 
@@ -76,7 +76,7 @@ def _changes(environ: Mapping[str, Any], trusted: Sequence[Network]) -> dict[str
     believed: list[_Hop] = []  # the nearest first
     for hop in reversed(hops):
         believed.append(hop)
-        if not _is_trusted(hop.client, further):
+        if not is_trusted(hop.client, further):
             break
     changes = {}
     if client := _first(hop.client for hop in reversed(believed) if _address(hop.client)):
@@ -128,7 +128,8 @@ def _header(environ: Mapping[str, Any], name: str) -> str:
     return text if len(text) <= _LONGEST else ""
 
 
-def _is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+def is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+    """Whether an address is in one of the networks."""
     address = _address(text)
     return address is not None and any(address in network for network in trusted)
 

@@ -77,7 +77,7 @@ def _unless_cut(chunks: Iterator[Any], request_id: str | None) -> Iterator[Any]:
 
 
 def _sent(chunk: Chunk) -> Any:
-    return _FileBuffer(chunk) if isinstance(chunk, FilePiece) else chunk
+    return FileBuffer(chunk) if isinstance(chunk, FilePiece) else chunk
 
 
 class _Span(NamedTuple):
@@ -86,7 +86,7 @@ class _Span(NamedTuple):
     length: int
 
 
-class _FileBuffer(ReadOnlyFileBasedBuffer):
+class FileBuffer(ReadOnlyFileBasedBuffer):
     """A piece of a file among the buffers of a channel."""
 
     def __init__(self, piece: FilePiece) -> None:
@@ -94,7 +94,7 @@ class _FileBuffer(ReadOnlyFileBasedBuffer):
         self._offset = piece.start
         self.remain = len(piece)
 
-    def __getitem__(self, bounds: slice) -> "_FileBuffer":
+    def __getitem__(self, bounds: slice) -> "FileBuffer":
         """What waitress does so that an answer has no more bytes than it announced."""
         self.remain = min(self.remain, bounds.stop)
         return self

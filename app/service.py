@@ -24,7 +24,6 @@ from app.access_log import hide
 from app.audit.configure import FLUSH_SECONDS, announce, check_audit, open_trail
 from app.audit.event import Kind
 from app.auth.configure import open_gate
-from app.connections import Share
 from app.factory import create_app
 from app.rate import Rate
 from app.refusals import Manner
@@ -210,7 +209,7 @@ def _web(number: int, place: int, settings: Settings, index: Login, shared: Shar
             threads=settings.web_threads,
             limits=_limits(settings),
             manner=_manner(settings, app, counts),
-            share=Share(tally, settings.web_processes),
+            on_round=partial(tally.set, Count.CLIENT_CONNECTIONS),
         )
         give_up = time.monotonic() + FLUSH_SECONDS
         if trail:
@@ -225,9 +224,12 @@ def _limits(settings: Settings) -> web.Limits:
     return web.Limits(
         of_client=settings.client_max_requests,
         of_all=settings.max_requests,
+        connections_of_client=settings.client_max_connections,
+        connections=settings.max_connections,
         patience_seconds=settings.slow_client_seconds,
         deadline_seconds=settings.response_deadline_seconds,
         trusted=settings.trusted_proxy,
+        spool_folder=settings.cache_root,
     )
 
 

@@ -233,6 +233,8 @@ class Settings:
     rate_limit_burst: int = _setting(200, _integer(1, 1_000_000))
     client_max_requests: int = _setting(256, _integer(1, 1000))
     max_requests: int = _setting(768, _integer(1, 1000))
+    client_max_connections: int = _setting(256, _integer(1, 30_000))
+    max_connections: int = _setting(1000, _integer(1, 30_000))
     slow_client_seconds: float = _setting(60.0, _seconds)
     response_deadline_seconds: float = _setting(3600.0, _seconds)
     web_threads: int = _setting(32, _integer(1, 512))

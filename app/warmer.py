@@ -23,7 +23,6 @@ from db.engine import Database
 from db.image_sets import find_image_sets
 from db.scope import EVERYTHING
 from dicomweb.errors import NotFound, ProxyError, UpstreamBusy
-from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +157,7 @@ def _answer(orders: Sequence[Order], warmer: Warmer) -> Status | ProxyError:
 def order(path: str, orders: Sequence[Order]) -> Status:
     """Give orders, which may be none, to the process that listens there; UpstreamBusy where it does not answer."""
     try:
-        with waiting(), socket.socket(socket.AF_UNIX) as connection:
+        with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_EXCHANGE_SECONDS)
             connection.connect(path)
             connection.sendall(packed(list(orders)))

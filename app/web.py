@@ -1,6 +1,7 @@
 """A web process: waitress on a listening socket, until SIGTERM; what is being answered then is finished.
 
-On SIGHUP it leaves: others take new connections, and it ends when its own have ended, each with the answer under way.
+One thread listens (`app.connections`), a pool of threads answers (`app.worker_pool`). On SIGHUP the process leaves:
+others take new connections, and it ends when its own have ended, each with the answer under way.
 
 Several processes accept from the one socket: whichever is awake first takes a connection, and one that died leaves
 nothing behind that the others would not take.
@@ -8,22 +9,24 @@ nothing behind that the others would not take.
 
 import signal
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from waitress.server import create_server
 
-from ahi.counters import Tally
 from app.channel import Channel
-from app.connections import Connections, Share
-from app.crew import Crew
-from app.forwarded import Network
+from app.connections import ConnectionLimits, Connections
+from app.fair_queue import QueueLimits
+from app.forwarded import Network, is_trusted
 from app.refusals import Manner, client_of_request
 from app.sending import with_pieces_sent
-from app.turns import Bounds
+from app.spool import Spool
+from app.worker_pool import WorkerPool
 
 DRAIN_SECONDS = 7.0
 _MAX_REQUEST_BYTES = 2**20
@@ -32,6 +35,8 @@ _LARGEST_CHUNK_BYTES = 2**28  # below this nothing is written to a temporary fil
 _MAX_HEAD_BYTES = 32 * 2**10  # URL and headers; a search for a thousand UIDs fits
 _SILENT_SECONDS = 60  # a connection on which nothing moves is closed after that
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_SWITCH_SECONDS = 0.001
+"""How long a thread computes while another one wants to: Python's 5 ms add up where many threads compute."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,13 @@ class Limits:
 
     of_client: int = 256
     of_all: int = 768
+    connections_of_client: int = 256
+    connections: int = 1000
     patience_seconds: float = 60.0
     deadline_seconds: float = 3600.0
     trusted: Sequence[Network] = ()
+    spool_folder: Path | None = None
+    """Where answers are put that clients do not take; None for memory alone."""
 
 
 def serve(
@@ -55,22 +64,25 @@ def serve(
     threads: int,
     limits: Limits | None = None,
     manner: Manner | None = None,
-    share: Share | None = None,
+    on_round: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most; leave on SIGHUP.
 
-    `manner` is how those are refused that do not reach the application.
+    `manner` is how those are refused that do not reach the application. `on_round` is told how many connections are
+    open, every 5 seconds at least.
     """
     said: SimpleQueue[int] = SimpleQueue()  # what the thread of the signals is to know
     for number in _SIGNALS:
         signal.signal(number, lambda number, _frame: said.put(number))
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the threads of the crew are not interrupted
-    limits, share = limits or Limits(), share or Share(Tally.alone())
-    crew = _crew(threads, limits)
-    server = _server(app, listening, threads, limits, crew)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the threads that are started here are not interrupted
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    limits = limits or Limits()
+    pool = _pool(threads, limits)
+    server = _server(app, listening, threads, limits, pool)
     server.channel_class.manner = manner or Manner()
-    connections = Connections(server, crew, limits.patience_seconds / 2, share)
-    crew.start(connections)
+    connections = Connections(server, _connection_limits(limits), limits.patience_seconds / 2, on_round)
+    pool.start()
+    connections.start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # SIGHUP may have come already
     if said.get() == signal.SIGHUP:
         connections.leave(lambda _: True, said)
@@ -79,17 +91,16 @@ def serve(
     with suppress(Empty):
         while said.get(timeout=DRAIN_SECONDS):  # a signal said twice
             pass
-    crew.shutdown(timeout=0.5)
+    pool.shutdown(timeout=0.5)
 
 
-def _server(app: Callable[..., Any], listening: socket.socket, threads: int, limits: Limits, crew: Crew) -> Any:
+def _server(app: Callable[..., Any], listening: socket.socket, threads: int, limits: Limits, pool: WorkerPool) -> Any:
     server: Any = create_server(
         with_pieces_sent(app),
         map={},
-        _dispatcher=crew,  # type: ignore[arg-type]  # waitress only adds tasks to it
+        _dispatcher=pool,  # type: ignore[arg-type]  # waitress only adds tasks to it
         sockets=[listening],
         threads=threads,
-        connection_limit=1000,
         max_request_body_size=_MAX_REQUEST_BYTES,
         max_request_header_size=_MAX_HEAD_BYTES,
         channel_timeout=_SILENT_SECONDS,
@@ -99,18 +110,26 @@ def _server(app: Callable[..., Any], listening: socket.socket, threads: int, lim
         outbuf_overflow=_LARGEST_CHUNK_BYTES,
     )
     patience = {"patience_seconds": limits.patience_seconds, "deadline_seconds": limits.deadline_seconds}
-    server.channel_class = type("LimitedChannel", (Channel,), patience)
+    spool = Spool(limits.spool_folder) if limits.spool_folder else None
+    server.channel_class = type("LimitedChannel", (Channel,), {**patience, "spool": spool})
     server.leaving = False
     return server
 
 
-def _crew(threads: int, limits: Limits) -> Crew:
+def _pool(threads: int, limits: Limits) -> WorkerPool:
     """Threads of which one client has three quarters at most, so that one is left for others where there are two."""
 
     def client(channel: Any) -> str:
         return client_of_request(channel, limits.trusted)
 
-    return Crew(threads, Bounds(max(1, threads * 3 // 4), limits.of_client, limits.of_all), client)
+    return WorkerPool(threads, QueueLimits(max(1, threads * 3 // 4), limits.of_client, limits.of_all), client)
+
+
+def _connection_limits(limits: Limits) -> ConnectionLimits:
+    def is_proxy(address: str) -> bool:
+        return is_trusted(address, limits.trusted)
+
+    return ConnectionLimits(limits.connections_of_client, limits.connections, is_proxy)
 
 
 def _busy(channel: Any) -> bool:

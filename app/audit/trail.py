@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from app.audit.event import Event
-from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +50,7 @@ class Trail:
             return True
         if entry is None:
             return False
-        with waiting():
-            decided = entry.decided.wait(_PATIENCE_SECONDS)
-        if not decided:
+        if not entry.decided.wait(_PATIENCE_SECONDS):
             entry.given_up = True
             return False
         return entry.written

@@ -58,11 +58,6 @@ def test_every_web_process_takes_connections(several: Service) -> None:
     assert all(_cpu_ticks(pid) > ticks for pid, ticks in before.items())
 
 
-def test_connections_are_shared_out_evenly(several: Service) -> None:
-    """On a machine that is busy with something else a process may be too late for its share; not every time."""
-    assert any(max(_taken(several, 12)) <= 5 for _ in range(4))
-
-
 def _taken(service: Service, count: int) -> list[int]:
     """How many of so many connections each web process takes."""
     with ExitStack() as stack:

@@ -1,0 +1,109 @@
+"""The queue of a web process: the next request is that of the client on which the fewest threads work.
+
+A client is an address here. It never has more than its share of the threads, so that a thread is left for others; its
+other requests wait without one. Beyond what may wait, requests are refused, and a refusal needs no thread of a share.
+"""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+REFUSED = ""
+"""Stands for the client of a request that is refused: it counts for nobody."""
+
+
+class Task(Protocol):
+    """What waits for a thread: a connection with a request."""
+
+    def service(self) -> None:
+        """Answer it."""
+
+    def cancel(self) -> None:
+        """Let it go, at the end of the process."""
+
+    def refuse(self, status: int) -> None:
+        """Answer with an error when its turn comes."""
+
+
+@dataclass(frozen=True)
+class QueueLimits:
+    """Bounds of one process: threads for one client; requests, waiting or being answered, of one client and of all."""
+
+    threads_of_client: int
+    requests_of_client: int
+    requests_of_all: int
+
+
+class FairQueue:
+    """Requests that wait. Not safe for several threads: its owner has a lock."""
+
+    def __init__(self, limits: QueueLimits, client_of: Callable[[Task], str]) -> None:
+        self._limits = limits
+        self._client_of = client_of
+        self._waiting: OrderedDict[str, deque[Task]] = OrderedDict()
+        self._working: Counter[str] = Counter()
+        self._refused: deque[Task] = deque()
+        self._requests = 0
+
+    def append(self, task: Task) -> None:
+        """Queue a request; it is refused if too many wait: with 429 if they are its client's, else with 503."""
+        client = self._client_of(task)
+        if self._working[client] + len(self._waiting.get(client, ())) >= self._limits.requests_of_client:
+            self._refuse(task, 429)
+        elif self._requests >= self._limits.requests_of_all:
+            self._refuse(task, 503)
+        else:
+            self._requests += 1
+            self._waiting.setdefault(client, deque()).append(task)
+
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait, those of clients that have all their threads among them."""
+        return len(self._refused) + sum(map(len, self._waiting.values()))
+
+    def pop(self) -> tuple[str, Task] | None:
+        """The next request and its client, None where none may be answered now.
+
+        That of a client with few threads comes before that of one with many, else the order of arrival holds. The
+        client is REFUSED for a request that is refused.
+        """
+        if self._refused:
+            return REFUSED, self._refused.popleft()
+        client = min(self._waiting, key=self._working.__getitem__, default=None)
+        if client is None or self._working[client] >= self._limits.threads_of_client:
+            return None
+        tasks = self._waiting[client]
+        task = tasks.popleft()
+        if tasks:
+            self._waiting.move_to_end(client)
+        else:
+            del self._waiting[client]
+        self._working[client] += 1
+        return client, task
+
+    def done(self, client: str) -> None:
+        """A request that `pop` gave has been answered."""
+        if client == REFUSED:
+            return
+        self._requests -= 1
+        self._working[client] -= 1
+        if not self._working[client]:
+            del self._working[client]
+
+    def competition(self, client: str) -> tuple[int, int]:
+        """How many requests of a client are being answered, and how many other clients have requests here."""
+        others = len(self._working.keys() | self._waiting.keys()) - (client in self._working or client in self._waiting)
+        return max(1, self._working[client]), others
+
+    def clear(self) -> None:
+        """Cancel all that waits."""
+        for tasks in (self._refused, *self._waiting.values()):
+            for task in tasks:
+                task.cancel()
+        self._refused.clear()
+        self._waiting.clear()
+
+    def _refuse(self, task: Task, status: int) -> None:
+        task.refuse(status)
+        self._refused.append(task)

@@ -1,0 +1,27 @@
+"""Memory of this process that is free goes back to the kernel; the C library keeps it otherwise."""
+
+import ctypes
+import resource
+from pathlib import Path
+
+_WORTH_BYTES = 16 * 2**20
+_PAGE_BYTES = resource.getpagesize()
+
+
+def resident_bytes() -> int:
+    """The resident size of this process, files that it has mapped included."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+class Trimmer:
+    """Gives free memory back when the process has grown by 16 MiB since the last time."""
+
+    def __init__(self) -> None:
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others need none
+        self._resident_bytes = resident_bytes()
+
+    def __call__(self) -> None:
+        """Look, and give back what is free if that may be much."""
+        if self._trim and resident_bytes() > self._resident_bytes + _WORTH_BYTES:
+            self._trim(0)
+            self._resident_bytes = resident_bytes()

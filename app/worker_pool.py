@@ -1,0 +1,81 @@
+"""The threads of a web process that answer requests: plain threads, which may wait for anything and hold any lock.
+
+waitress hands requests over as to a dispatcher of its own (`add_task`, `shutdown`). Its loop runs in another thread.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from app.fair_queue import FairQueue, QueueLimits, Task
+from dicomweb.fairness import serving
+
+log = logging.getLogger(__name__)
+
+
+class WorkerPool:
+    """`count` threads; which request they answer next is decided by the queue."""
+
+    def __init__(self, count: int, limits: QueueLimits, client_of: Callable[[Any], str]) -> None:
+        """`client_of` gives the client that a request comes from."""
+        self._changed = threading.Condition()
+        self._queue = FairQueue(limits, client_of)
+        self._ended = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True) for number in range(count)
+        ]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def add_task(self, task: Task) -> None:
+        """Queue a request."""
+        with self._changed:
+            self._queue.append(task)
+            self._changed.notify()
+
+    def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
+        """End the threads, each after its answer; whether all ended within `timeout` seconds."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if cancel_pending:
+            with self._changed:
+                self._queue.clear()
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _work(self) -> None:
+        while found := self._next():
+            client, task = found
+            try:
+                with serving(client, self._competition):
+                    task.service()
+            except Exception:
+                log.exception("a request could not be answered")
+            finally:
+                self._done(client)
+
+    def _next(self) -> tuple[str, Task] | None:
+        """Wait for a request that may be answered; None at the end."""
+        with self._changed:
+            while not self._ended:
+                if found := self._queue.pop():
+                    return found
+                self._changed.wait()
+        return None
+
+    def _done(self, client: str) -> None:
+        with self._changed:
+            self._queue.done(client)
+            self._changed.notify()  # its place may be what another request of this client waits for
+
+    def _competition(self, client: str) -> tuple[int, int]:
+        with self._changed:
+            return self._queue.competition(client)

@@ -1,0 +1,119 @@
+"""Threads that wait, hold locks or fail keep nobody else from being answered while one is free."""
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from app.fair_queue import QueueLimits
+from app.worker_pool import WorkerPool
+from dicomweb.fairness import current_client
+from tests.app.audit.test_trail import wait_for
+from tests.app.test_fair_queue import Request
+
+PoolOf = Callable[[int, QueueLimits], WorkerPool]
+WIDE = QueueLimits(99, 999, 999)
+
+
+@pytest.fixture
+def pool_of() -> Iterator[PoolOf]:
+    pools: list[WorkerPool] = []
+
+    def start(threads: int, limits: QueueLimits) -> WorkerPool:
+        pool = WorkerPool(threads, limits, lambda one: str(one.client))
+        pools.append(pool)
+        pool.start()
+        return pool
+
+    yield start
+    assert all(pool.shutdown(timeout=10) for pool in pools)
+
+
+class Shared:
+    """An object whose property has one lock for all instances before Python 3.12."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+
+    @functools.cached_property
+    def value(self) -> object:
+        return self._work()
+
+
+def test_a_thread_that_waits_keeps_nobody_from_being_answered(pool_of: PoolOf) -> None:
+    pool, let_go, done = pool_of(2, WIDE), threading.Event(), []
+    pool.add_task(Request("one", lambda: (let_go.wait(10), done.append("waited"))))
+    for number in range(3):
+        pool.add_task(Request("two", functools.partial(done.append, number)))
+    wait_for(lambda: done == [0, 1, 2])
+    let_go.set()
+    wait_for(lambda: done == [0, 1, 2, "waited"])
+
+
+@pytest.mark.parametrize("kind", ["lock", "cached_property", "logging"])
+def test_locks_held_over_waits_delay_and_never_stop(pool_of: PoolOf, kind: str) -> None:
+    """What waits for a lock is woken by a request that comes later, as it was with fetchers."""
+    pool, lock, let_go, done = pool_of(4, WIDE), threading.Lock(), threading.Event(), []
+    handler = logging.StreamHandler()
+
+    def hold() -> None:
+        match kind:
+            case "lock":
+                with lock:
+                    let_go.wait(10)
+            case "cached_property":
+                assert Shared(lambda: let_go.wait(10)).value
+            case "logging":
+                assert handler.lock
+                with handler.lock:
+                    let_go.wait(10)
+        done.append(kind)
+
+    for _ in range(3):
+        pool.add_task(Request("one", hold))
+    time.sleep(0.05)
+    pool.add_task(Request("two", let_go.set))
+    wait_for(lambda: done == [kind] * 3)
+
+
+def test_a_thread_given_back_is_the_next_ones(pool_of: PoolOf) -> None:
+    pool, let_go, done = pool_of(3, QueueLimits(1, 99, 99)), threading.Event(), []
+    pool.add_task(Request("greedy", lambda: let_go.wait(10)))
+    for number in range(5):
+        pool.add_task(Request("greedy", functools.partial(done.append, number)))
+    pool.add_task(Request("normal", functools.partial(done.append, "normal")))
+    wait_for(lambda: done == ["normal"])
+    let_go.set()
+    wait_for(lambda: done == ["normal", 0, 1, 2, 3, 4])
+
+
+def test_a_request_that_fails_gives_its_thread_back(pool_of: PoolOf, caplog: pytest.LogCaptureFixture) -> None:
+    pool, done = pool_of(1, QueueLimits(1, 99, 99)), []
+    pool.add_task(Request("one", lambda: 1 / 0))
+    pool.add_task(Request("one", lambda: done.append(1)))
+    wait_for(lambda: done == [1])
+    assert "a request could not be answered" in caplog.text
+
+
+def test_a_thread_knows_its_client(pool_of: PoolOf) -> None:
+    pool, known = pool_of(1, WIDE), []
+    for client in ("one", "two"):
+        pool.add_task(Request(client, lambda: known.append(current_client())))
+    wait_for(lambda: known == ["one", "two"])
+    assert current_client() == ""
+
+
+def test_at_the_end_what_waits_is_cancelled() -> None:
+    pool, let_go, begun = WorkerPool(1, WIDE, lambda one: str(one.client)), threading.Event(), threading.Event()
+    pool.start()
+    pool.add_task(Request("one", lambda: (begun.set(), let_go.wait(10))))
+    assert begun.wait(10)
+    left = Request("two")
+    pool.add_task(left)
+    assert not pool.shutdown(timeout=0.1)
+    assert left.status == 0
+    let_go.set()
+    assert pool.shutdown(timeout=10)
