@@ -14,14 +14,18 @@ def resident_bytes() -> int:
 
 
 class Trimmer:
-    """Gives free memory back when the process has grown by 16 MiB since the last time."""
+    """Gives free memory back while the process is 16 MiB larger than it was at its smallest. To be called now and then.
+
+    A call takes some milliseconds at most, without the lock of the interpreter.
+    """
 
     def __init__(self) -> None:
         self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others need none
-        self._resident_bytes = resident_bytes()
+        self._smallest_bytes = resident_bytes()
 
     def __call__(self) -> None:
         """Look, and give back what is free if that may be much."""
-        if self._trim and resident_bytes() > self._resident_bytes + _WORTH_BYTES:
+        now_bytes = resident_bytes()
+        self._smallest_bytes = min(self._smallest_bytes, now_bytes)
+        if self._trim and now_bytes > self._smallest_bytes + _WORTH_BYTES:
             self._trim(0)
-            self._resident_bytes = resident_bytes()
