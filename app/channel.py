@@ -203,18 +203,23 @@ class Channel(SendingChannel):
         if self._takes_too_long(now):
             log.warning("client too slow connection=%s", self.addr[0])
             self.let_go()
-        elif self.spool and self.total_outbufs_len and now - self._active_at > _STALLED_SECONDS:
-            self._empty_memory(self.spool)
+        elif now - self._active_at > _STALLED_SECONDS:
+            self._empty_memory()
 
     def let_go(self) -> None:
         """Close the connection now; in the thread of the loop."""
         self.will_close = True
         self.handle_close()  # waitress would wait for a socket that takes something
 
-    def _empty_memory(self, spool: Spool) -> None:
+    def _empty_memory(self) -> None:
+        """Forget what was sent, which waitress keeps until the next answer; put what was not into a file."""
         if self.outbuf_lock.acquire(blocking=False):  # else its thread sees to it
             try:
-                spool.move(self.outbufs)
+                if self.spool and self.total_outbufs_len:
+                    self.spool.move(self.outbufs)
+                elif not self.total_outbufs_len and self.outbufs[-1].buf is not None:
+                    self.outbufs[-1].close()
+                    self.outbufs[-1] = OverflowableBuffer(self.adj.outbuf_overflow)
             finally:
                 self.outbuf_lock.release()
 
