@@ -1,33 +1,36 @@
 """Read-only sessions on the metadata index, whichever database holds it."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar, cast
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Executable, Row, create_engine, event, inspect, select
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, NoSuchTableError, OperationalError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, NoSuchTableError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from db import mysql, trouble
+from db import driver_errors, drivers
+from db.driver_errors import Cause
 from db.fuzzy import search_in_sqlite
 from db.login import Login
+from db.statement_cache import StatementCache
 from db.tls import Tls
-from dicomweb.errors import UpstreamBusy, UpstreamFailed
+from dicomweb.errors import BadRequest, ProxyError, UpstreamBusy, UpstreamFailed
 from dicomweb.outage import Outage
 from dicomweb.timing import describe, measured
-from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_QUICK_SECONDS = 2.0
+_QUICK_SECONDS = 8.0  # more than the kernel needs to give up a connection, see db.drivers
 _POOL_SECONDS = 10.0  # for a connection to become free
+_IDLE_SECONDS = 5.0  # a connection that was idle for longer is asked whether it lives
+_PING_SECONDS = 1.0
+_SILENT_SECONDS = 5.0  # beyond the time that a statement may take: the server itself gives up before that
 
 # What each database is told when a session begins: read only, and no statement longer than {seconds}. MySQL
 # would cut off what db.comparison.listed lists after 1 KB.
@@ -64,7 +67,6 @@ class Database:
         self._login = login if isinstance(login, Login) else Login(login)
         self._tls = tls or Tls()
         self._statement_timeout_seconds = statement_timeout_seconds
-        self._places = threading.BoundedSemaphore(pool_size)
         self._engine = create_engine(
             self._login.url,
             creator=self._connect,
@@ -77,28 +79,28 @@ class Database:
             skip_autocommit_rollback=True,
             hide_parameters=True,  # values of a search are patient data
         )
+        self._engine.update_execution_options(compiled_cache=StatementCache())
         event.listen(self._engine, "connect", self._start_session)
+        event.listen(self._engine, "checkout", self._make_sure)
+        event.listen(self._engine, "checkin", _note_idle)
         if self.kind == "sqlite":
             event.listen(self._engine, "before_cursor_execute", self._start_clock)
 
     def _connect(self) -> Any:
         """A connection of the driver; where the login is refused and another has become known, one with that."""
         url = self._login.url
-        with waiting():
-            try:
-                return self._connect_to(url)
-            except Exception as error:
-                renewed = self._login.other_than(url) if trouble.login_refused(error) else None
-                if renewed is None:
-                    raise
-            return self._connect_to(renewed)
+        try:
+            return self._connect_to(url)
+        except Exception as error:
+            renewed = self._login.other_than(url) if driver_errors.login_refused(error) else None
+            if renewed is None:
+                raise
+        return self._connect_to(renewed)
 
     def _connect_to(self, url: URL) -> Any:
         dialect = self._engine.dialect
         positional, named = dialect.create_connect_args(url)
-        named.update(_connect_args(self.kind, self._statement_timeout_seconds) | self._tls_args(named))
-        connect = mysql.Connection if self.kind == "mysql" else dialect.connect
-        return connect(*positional, **named)
+        return drivers.connect(self.kind, dialect, positional, {**named, **self._tls_args(named)})
 
     def _tls_args(self, told: Mapping[str, Any]) -> dict[str, Any]:
         match self.kind:
@@ -115,12 +117,20 @@ class Database:
         seconds = self._statement_timeout_seconds
         if kind == "sqlite":
             connection.create_function("regexp", 2, search_in_sqlite, deterministic=True)
-        with waiting():
-            cursor = connection.cursor()
-            for statement in _SESSION_START[kind]:
-                cursor.execute(statement.format(seconds=seconds, milliseconds=int(seconds * 1000)))
-            cursor.close()
-            connection.commit()  # or PostgreSQL forgets all of it when the first transaction is rolled back
+        cursor = connection.cursor()
+        for statement in _SESSION_START[kind]:
+            cursor.execute(statement.format(seconds=seconds, milliseconds=int(seconds * 1000)))
+        cursor.close()
+        connection.commit()  # or PostgreSQL forgets all of it when the first transaction is rolled back
+
+    def _make_sure(self, connection: Any, record: Any, _proxy: Any) -> None:
+        """Before a connection is used: one that was idle may have died, and then all that are older have."""
+        if remote := drivers.as_remote(connection):
+            idle_since = record.info.get("idle_since", time.monotonic())
+            if time.monotonic() - idle_since > _IDLE_SECONDS and not drivers.answers(remote, _PING_SECONDS):
+                log.warning("a connection to the index had died")
+                raise InvalidatePoolError()
+            remote.set_patience(self._statement_timeout_seconds + _SILENT_SECONDS)
 
     def _start_clock(self, _connection: Any, cursor: Any, *_statement: Any) -> None:
         deadline = time.monotonic() + self._statement_timeout_seconds
@@ -154,53 +164,36 @@ class Database:
     def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All rows of a statement with these parameters.
 
-        UpstreamBusy when the index does not answer, UpstreamFailed when it refuses.
+        UpstreamBusy when the index does not answer, BadRequest when it cannot compare what is asked for, UpstreamFailed
+        when it refuses the statement.
 
-        A connection that has died in the pool shows itself by a quick failure; then another one is made and asked. To
-        ask beforehand whether it lives would cost a round trip for each statement.
+        A connection that has died shows itself by a quick failure; then another one is made and asked.
         """
         started = time.monotonic()
         with self._translated():
             try:
                 return self._run(statement, parameters)
             except DBAPIError as error:
-                if not error.connection_invalidated or time.monotonic() - started > _QUICK_SECONDS:
+                died = error.connection_invalidated and error.statement is not None  # else it could not be made
+                if not died or time.monotonic() - started > min(_QUICK_SECONDS, self._statement_timeout_seconds):
                     raise
             return self._run(statement, parameters)
 
     def _run(self, statement: Executable, parameters: Mapping[str, Any] | None) -> Sequence[Row[Any]]:
-        with self._connection() as connection:
+        with self._engine.connect() as connection:
             started = time.monotonic()
-            with nullcontext() if self.kind == "mysql" else waiting():  # those connections do it where they wait
-                rows = connection.execute(statement, parameters).all()
+            rows = connection.execute(statement, parameters).all()
             log.debug("index rows=%d ms=%d", len(rows), (time.monotonic() - started) * 1000)
             return rows
 
-    @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        """One from the pool, when it is our turn; PoolTimeout if that takes too long."""
-        if not self._places.acquire(blocking=False):
-            with waiting():
-                free = self._places.acquire(timeout=_POOL_SECONDS)
-            if not free:
-                raise PoolTimeout("all connections are in use")
-        try:
-            pool = cast(QueuePool, self._engine.pool)
-            with nullcontext() if pool.checkedin() else waiting():  # making the first one takes locks of the engine's
-                connection = self._engine.connect()
-            with connection:
-                yield connection
-        finally:
-            self._places.release()
-
     def look(self, at: Callable[[Connection], T]) -> T:
         """What `at` finds out on a connection; errors are those of `rows`."""
-        with self._translated(), self._connection() as connection, waiting():
+        with self._translated(), self._engine.connect() as connection:
             return at(connection)
 
     def columns(self, table: str) -> frozenset[str]:
         """The names of the columns of a table, none where there is no such table; errors are those of `rows`."""
-        with self._translated(), self._connection() as connection, waiting():
+        with self._translated(), self._engine.connect() as connection:
             try:
                 return frozenset(column["name"].lower() for column in inspect(connection).get_columns(table))
             except NoSuchTableError:
@@ -211,22 +204,35 @@ class Database:
         try:
             with measured("db"):
                 yield
-        except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
-            raise self._busy(error) from error
-        except DBAPIError as error:
-            log.error("index refused a statement error=%s", trouble.kind(error))
-            raise UpstreamFailed("the metadata index refused the search") from error
+        except PoolTimeout as error:  # it is busy with us
+            log.warning("no connection to the index was free")
+            raise UpstreamBusy(_BUSY) from error
+        except (StatementError, UnicodeError, OverflowError) as error:  # the latter two from values, by some drivers
+            raise self._in_our_words(error) from error
         self._outage.is_over()
 
-    def _busy(self, error: Exception) -> UpstreamBusy:
-        if trouble.timed_out(error):
-            log.warning("statement cancelled after=%gs", self._statement_timeout_seconds)
-            return UpstreamBusy(_TOO_SLOW.format(self._statement_timeout_seconds), retry_after_seconds=30)
-        if isinstance(error, PoolTimeout):  # it is busy with us
-            log.warning("no connection to the index was free")
-            return UpstreamBusy("the metadata index has more to do than it can at the moment")
-        reason = trouble.not_trusted(error)
-        self._outage.begins(f"not trusted, {reason}" if reason else trouble.kind(error))
+    def _in_our_words(self, error: Exception) -> ProxyError:
+        match driver_errors.cause(error):
+            case Cause.AWAY:
+                return self._away(error)
+            case Cause.BUSY:
+                log.warning("index has no room for a statement error=%s", driver_errors.kind(error))
+                found: ProxyError = UpstreamBusy(_BUSY)
+            case Cause.SLOW:
+                log.warning("statement cancelled after=%gs", self._statement_timeout_seconds)
+                found = UpstreamBusy(_TOO_SLOW.format(self._statement_timeout_seconds), retry_after_seconds=30)
+            case Cause.ASKED:
+                log.info("index cannot compare what was asked for error=%s", driver_errors.kind(error))
+                found = BadRequest(str(driver_errors.asked_too_much(error)))
+            case Cause.REFUSED:
+                log.error("index refused a statement error=%s", driver_errors.kind(error))
+                found = UpstreamFailed("the metadata index refused the search")
+        self._outage.is_over()  # it answered
+        return found
+
+    def _away(self, error: Exception) -> UpstreamBusy:
+        reason = driver_errors.not_trusted(error)
+        self._outage.begins(f"not trusted, {reason}" if reason else driver_errors.kind(error))
         return UpstreamBusy(
             f"the metadata index is not trusted: {reason}" if reason else "the metadata index does not answer"
         )
@@ -251,19 +257,11 @@ class Database:
         self._engine.dispose()
 
 
-def _connect_args(kind: str, statement_timeout_seconds: float) -> dict[str, Any]:
-    """What the driver is told, so that it notices a server that has gone without a word."""
-    silent_seconds = int(statement_timeout_seconds) + 5  # the server itself gives up before that
-    match kind:
-        case "mysql":
-            return {"connect_timeout": 5, "read_timeout": silent_seconds, "write_timeout": silent_seconds}
-        case "postgresql":
-            alive = {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3}
-            return {"connect_timeout": 5, "tcp_user_timeout": silent_seconds * 1000, **alive}
-        case _:
-            return {"timeout": 10, "check_same_thread": False}
-
-
+_BUSY = "the metadata index has more to do than it can at the moment"
 _TOO_SLOW = (
     "the metadata index took longer than {:g} seconds: narrow the search, by a patient or a range of dates for example"
 )
+
+
+def _note_idle(_connection: Any, record: Any) -> None:
+    record.info["idle_since"] = time.monotonic()

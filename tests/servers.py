@@ -12,9 +12,10 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -159,15 +160,9 @@ class MariaDb:
     def _server(self) -> str:
         return _program("mariadbd", "mariadb-server", "/usr/sbin")
 
-    @contextmanager
-    def silent(self) -> Iterator[None]:
+    def silent(self) -> AbstractContextManager[None]:
         """Have the server say nothing meanwhile, as one whose machine has gone."""
-        server = int((self._folder / "server.pid").read_text())
-        os.kill(server, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(server, signal.SIGCONT)
+        return _stopped(int((self._folder / "server.pid").read_text()))
 
     def execute(self, *statements: str) -> None:
         """Run statements as the administrator."""
@@ -318,6 +313,61 @@ class PostgreSql:
     def close(self) -> None:
         """End the server and remove its data."""
         self._process.close()
+
+
+@contextmanager
+def _stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.001)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+class Hole:
+    """A port that passes connections on to a server, until it swallows what comes, as a firewall that has forgotten."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._swallowed: set[socket.socket] = set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def swallow(self, *, new: bool = False) -> None:
+        """From here on nothing comes through the connections that there are; nor, with `new`, through later ones."""
+        self._swallowed |= {one for pair in self._pairs for one in pair}
+        if new:
+            self._target = 0
+
+    def close(self) -> None:
+        for one in (self._listening, *(one for pair in self._pairs for one in pair)):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                here, _ = self._listening.accept()
+                if not self._target:
+                    self._pairs.append((here, here))
+                    continue
+                there = socket.create_connection(("127.0.0.1", self._target))
+                self._pairs.append((here, there))
+                for pair in ((here, there), (there, here)):
+                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if source not in self._swallowed:
+                    target.sendall(data)
+            if source not in self._swallowed:
+                target.shutdown(socket.SHUT_WR)
 
 
 def _files_of(certificate: Certificate, folder: Path) -> list[str]:

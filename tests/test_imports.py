@@ -30,7 +30,7 @@ ONLY = {  # library: the folders and files that may know it
     "sqlalchemy": ("db", "qido/plan*.py", "datastore/index*.py", "app/service.py"),  # the last: a URL, no SQL
     "opentelemetry": ("app/spans.py",),
     "backports": ("dicomweb/encoding.py",),
-    "pymysql": ("db/mysql.py",),
+    "pymysql": ("db/drivers.py",),
     "psycopg": (),  # SQLAlchemy loads it by name
     **dict.fromkeys(CODECS, ("ahi", "datastore")),
 }

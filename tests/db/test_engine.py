@@ -2,18 +2,21 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, literal, select, text
 from sqlalchemy.engine import make_url
 
+from db import drivers, engine
 from db.engine import Database
 from db.schema import issuer
 from dicomweb.errors import ProxyError, UpstreamBusy, UpstreamFailed
 from dicomweb.timing import Part, start_timing
-from tests.servers import MariaDb, OpenDatabase, PostgreSql, Sqlite, engine_of, free_port, mysql_server
+from tests.servers import Hole, MariaDb, OpenDatabase, PostgreSql, Sqlite, engine_of, free_port, mysql_server
 
 SECRET_VALUE = "ROE^RICHARD"  # noqa: S105 - a patient, who must not be in a log
 
@@ -81,11 +84,11 @@ def test_what_the_index_refuses_is_told_without_statement_and_values(
         assert hidden not in f"{told.value}{caplog.text}"
 
 
-@pytest.mark.parametrize("server", ["mariadb", "postgresql"])
+@pytest.mark.parametrize("server", ["sqlite", "mariadb", "postgresql"])
 def test_a_statement_of_ours_that_is_wrong_is_no_outage(
     request: pytest.FixtureRequest, open_database: OpenDatabase, server: str
 ) -> None:
-    found: MariaDb | PostgreSql = request.getfixturevalue(server)
+    found: Sqlite | MariaDb | PostgreSql = request.getfixturevalue(server)
     with pytest.raises(UpstreamFailed):
         open_database(found.new_index()).rows(text("SELECT * FROM nowhere"))
 
@@ -167,6 +170,90 @@ def test_a_server_that_has_fallen_silent_is_left(open_database: OpenDatabase) ->
         database.ping()
     finally:
         server.close()
+
+
+@contextmanager
+def behind_a_hole(url: str) -> Iterator[tuple[Hole, str]]:
+    """A way to the database that can fall silent, and the URL that takes it."""
+    real = make_url(url)
+    hole = Hole(real.port or 0)
+    try:
+        yield hole, real.set(port=hole.port).render_as_string(hide_password=False)
+    finally:
+        hole.close()
+
+
+@pytest.mark.parametrize("server", ["mariadb", "postgresql"])
+def test_connections_that_died_silently_cost_one_quick_retry(
+    request: pytest.FixtureRequest,
+    open_database: OpenDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+    server: str,
+) -> None:
+    """Not the time that a statement may take: it was 35 s, for each connection of the pool."""
+    found: MariaDb | PostgreSql = request.getfixturevalue(server)
+    with behind_a_hole(found.new_index()) as (hole, url):
+        database = open_database(url, pool_size=4)
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda _: database.ping(), range(16)))
+        hole.swallow()
+        monkeypatch.setattr(engine, "_IDLE_SECONDS", 0.0)
+        began = time.monotonic()
+        database.ping()
+        assert time.monotonic() - began < 5
+        monkeypatch.undo()
+        began = time.monotonic()
+        with ThreadPoolExecutor(4) as threads:  # the other connections are known to be dead, too
+            list(threads.map(lambda _: database.ping(), range(16)))
+        assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("server", ["mariadb", "postgresql"])
+def test_a_network_that_swallows_everything_is_an_outage_within_seconds(
+    request: pytest.FixtureRequest, open_database: OpenDatabase, monkeypatch: pytest.MonkeyPatch, server: str
+) -> None:
+    found: MariaDb | PostgreSql = request.getfixturevalue(server)
+    monkeypatch.setattr(engine, "_IDLE_SECONDS", 0.0)
+    with behind_a_hole(found.new_index()) as (hole, url):
+        database = open_database(url)
+        database.ping()
+        hole.swallow(new=True)
+        began = time.monotonic()
+        with pytest.raises(UpstreamBusy, match="does not answer"):
+            database.ping()
+        assert time.monotonic() - began < 10  # a second for the connection that there was, five for another one
+
+
+@pytest.mark.parametrize("server", ["mariadb", "postgresql"])
+def test_a_statement_whose_answer_is_swallowed_is_given_up(
+    request: pytest.FixtureRequest, open_database: OpenDatabase, server: str
+) -> None:
+    found: MariaDb | PostgreSql = request.getfixturevalue(server)
+    with behind_a_hole(found.new_index()) as (hole, url):
+        database = open_database(url, statement_timeout_seconds=0.3)
+        database.ping()
+        hole.swallow()
+        began = time.monotonic()
+        with pytest.raises(UpstreamBusy, match="does not answer"):
+            database.ping()
+        assert time.monotonic() - began < 12
+        database.ping()
+
+
+@pytest.mark.parametrize("server", ["mariadb", "postgresql"])
+def test_connections_that_are_used_are_not_asked_whether_they_live(
+    request: pytest.FixtureRequest, open_database: OpenDatabase, monkeypatch: pytest.MonkeyPatch, server: str
+) -> None:
+    found: MariaDb | PostgreSql = request.getfixturevalue(server)
+    asked: list[Any] = []
+    monkeypatch.setattr(drivers, "answers", lambda *of: asked.append(of) or True)
+    database = open_database(found.new_index(), pool_size=1)
+    for _ in range(5):
+        database.ping()
+    assert asked == []
+    monkeypatch.setattr(engine, "_IDLE_SECONDS", 0.0)
+    database.ping()
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(

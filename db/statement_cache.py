@@ -1,0 +1,27 @@
+"""The compiled statements that are kept: few and small ones, so that no search makes a process grow."""
+
+from typing import Any
+
+from sqlalchemy.util import LRUCache
+
+MOST = 96
+LONGEST = 12_000
+"""Characters of SQL. Compiled, a statement takes some ten times that; those of the usual searches have 2,000."""
+
+_MOST_VALUES = 32
+"""Of one parameter: a statement is kept with the values of its first use."""
+
+
+class StatementCache(LRUCache[Any, Any]):
+    """SQLAlchemy's, which leaves out what is large: that is compiled whenever it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(MOST)
+
+    def __setitem__(self, key: Any, compiled: Any) -> None:
+        if len(compiled.string) <= LONGEST and not any(map(_is_long, compiled.binds.values())):
+            super().__setitem__(key, compiled)
+
+
+def _is_long(parameter: Any) -> bool:
+    return isinstance(parameter.value, list | tuple) and len(parameter.value) > _MOST_VALUES
