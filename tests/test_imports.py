@@ -31,7 +31,7 @@ ONLY = {  # library: the folders and files that may know it
     "opentelemetry": ("app/spans.py",),
     "backports": ("dicomweb/encoding.py",),
     "pymysql": ("db/drivers.py",),
-    "psycopg": (),  # SQLAlchemy loads it by name
+    "psycopg": ("db/drivers.py",),
     **dict.fromkeys(CODECS, ("ahi", "datastore")),
 }
 
