@@ -1,11 +1,12 @@
 """What a fetcher does next: what clients wait for, then what they will ask for soon, then what nobody waits for.
 
-Equal requests are one ticket, whoever asks. All of this is bounded, nothing is looked at again and again, and nothing
+Requests go round among clients: the one for which the fewest threads work is next. Equal requests are one ticket,
+whoever asks. All of this is bounded, nothing is looked at again and again, and nothing
 here knows sockets or threads: who calls it, one at a time, is told by return values.
 """
 
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -39,6 +40,9 @@ class Question:
     traceparent: str = ""
     """The trace that it belongs to, "" if it is in none."""
 
+    client: str = ""
+    """Who waits, as far as the web process knows."""
+
 
 @dataclass(frozen=True)
 class Prefetch:
@@ -57,6 +61,12 @@ class Ticket:
     waiting: list[Any] = field(default_factory=list)
     urgency: Urgency | None = None  # None for a prefetch
     running: bool = False
+    clients: set[str] = field(default_factory=set)
+    """In whose queues it stands."""
+
+    served: str = ""
+    """In whose turn it was taken."""
+
     traceparent: str = ""
     """Of the first who asked and is traced."""
 
@@ -82,7 +92,9 @@ class Desk:
         self._limits = limits
         self._clock = clock
         self._tickets: dict[Request, Ticket] = {}
-        self._queues: dict[Urgency, deque[Ticket]] = {urgency: deque() for urgency in Urgency}
+        self._of_clients: OrderedDict[str, deque[Ticket]] = OrderedDict()
+        self._served: Counter[str] = Counter()
+        self._background: deque[Ticket] = deque()
         self._scopes: OrderedDict[str, tuple[float, deque[Request]]] = OrderedDict()
         self._running = {True: 0, False: 0}  # by whether a client waited at the start
         self.queued = 0
@@ -97,10 +109,16 @@ class Desk:
             ticket = self._tickets[question.request] = Ticket(question.request, self._clock())
         ticket.waiting.append(who)
         ticket.traceparent = ticket.traceparent or question.traceparent
-        if not ticket.running and (ticket.urgency is None or question.urgency < ticket.urgency):
+        if ticket.running:
+            return True
+        if ticket.urgency is None or question.urgency < ticket.urgency:
             ticket.urgency, ticket.since = question.urgency, self._clock()  # where it stood before it is passed over
-            self._queues[question.urgency].append(ticket)
             self.queued += question.urgency is Urgency.CLIENT
+            if question.urgency is Urgency.BACKGROUND:
+                self._background.append(ticket)
+        if question.urgency is Urgency.CLIENT and question.client not in ticket.clients:
+            ticket.clients.add(question.client)
+            self._of_clients.setdefault(question.client, deque()).append(ticket)
         return True
 
     def leave(self, request: Request, who: Any) -> None:
@@ -125,9 +143,9 @@ class Desk:
         """What to begin now; None when all threads are busy or there is nothing."""
         if self.running >= self._limits.threads:
             return None
-        ticket = self._next(Urgency.CLIENT)
+        ticket = self._next_of_clients()
         if ticket is None and self._running[False] < self._limits.most_prefetching:
-            ticket = self._next_prefetch() or self._next(Urgency.BACKGROUND)
+            ticket = self._next_prefetch() or self._next(self._background, Urgency.BACKGROUND)
         if ticket is None:
             return None
         ticket.running = True
@@ -139,6 +157,10 @@ class Desk:
         """Who waits for the answer of a ticket that was taken."""
         del self._tickets[ticket.request]
         self._running[ticket.urgency is Urgency.CLIENT] -= 1
+        if ticket.urgency is Urgency.CLIENT:
+            self._served[ticket.served] -= 1
+            if not self._served[ticket.served]:
+                del self._served[ticket.served]
         return ticket.waiting
 
     @property
@@ -150,8 +172,21 @@ class Desk:
         """Whether a client has waited for its turn for longer than it is worth."""
         return ticket.urgency is Urgency.CLIENT and self._clock() - ticket.since > self._limits.patience_seconds
 
-    def _next(self, urgency: Urgency) -> Ticket | None:
-        queue = self._queues[urgency]
+    def _next_of_clients(self) -> Ticket | None:
+        while self._of_clients:
+            client = min(self._of_clients, key=self._served.__getitem__)
+            ticket = self._next(self._of_clients[client], Urgency.CLIENT)
+            if self._of_clients[client]:
+                self._of_clients.move_to_end(client)
+            else:
+                del self._of_clients[client]
+            if ticket:
+                self._served[client] += 1
+                ticket.served = client
+                return ticket
+        return None
+
+    def _next(self, queue: deque[Ticket], urgency: Urgency) -> Ticket | None:
         while queue:
             ticket = queue.popleft()
             current = self._tickets.get(ticket.request) is ticket  # else everybody has left

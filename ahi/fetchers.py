@@ -29,6 +29,7 @@ from ahi.image_set import ImageSetKey, ImageSetProperties
 from ahi.kept import Kept
 from ahi.wire import packed, receive
 from dicomweb.errors import UpstreamBusy
+from dicomweb.fairness import current_client
 from dicomweb.timing import Part, current_timing, waited
 
 log = logging.getLogger(__name__)
@@ -262,7 +263,8 @@ class Fetchers:
     def submit(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> Pending[R]:
         """Hand the job to the fetcher of its route. Equal jobs that run at the same time are one."""
         timing = current_timing()
-        question = Question(Request(job, arguments), self._urgency, timing.traceparent if timing else "")
+        traceparent = timing.traceparent if timing else ""
+        question = Question(Request(job, arguments), self._urgency, traceparent, current_client())
         return Pending(self._of(route), question)
 
     def run(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> R:

@@ -15,8 +15,8 @@ def _request(name: str) -> Request:
     return Request(_job, (name,))
 
 
-def _question(name: str, urgency: Urgency = Urgency.CLIENT) -> Question:
-    return Question(_request(name), urgency)
+def _question(name: str, urgency: Urgency = Urgency.CLIENT, client: str = "") -> Question:
+    return Question(_request(name), urgency, client=client)
 
 
 def _prefetch(scope: str, names: str) -> Prefetch:
@@ -149,3 +149,43 @@ def test_prefetches_are_bounded_by_dropping_the_oldest_series(desk: Desk) -> Non
         desk.done(ticket)
     assert len(taken) == 4000
     assert (taken[0], taken[-1]) == ("99.0", "60.99")
+
+
+def test_requests_go_round_among_clients(clock: Clock) -> None:
+    desk = Desk(Limits(threads=100), clock)
+    for number in range(20):
+        desk.ask(_question(f"{number % 10}", client="greedy"), number)
+    for name in "ab":
+        desk.ask(_question(name, client="normal"), name)
+    assert _names(desk) == "0a1b" + "23456789"
+
+
+def test_the_client_with_the_fewest_threads_is_next(clock: Clock) -> None:
+    desk = Desk(Limits(threads=3), clock)
+    for name in "abcde":
+        desk.ask(_question(name, client="greedy"), name)
+    running = list(_taken(desk))
+    desk.ask(_question("x", client="normal"), "x")
+    desk.done(running[0])
+    assert _names(desk) == "x"
+    desk.done(running[1])
+    assert _names(desk) == "d"
+
+
+def test_what_two_clients_wait_for_comes_in_the_turn_of_either(clock: Clock) -> None:
+    desk = Desk(Limits(threads=100), clock)
+    for name in "abcdef":
+        desk.ask(_question(name, client="greedy"), "greedy")
+    desk.ask(_question("f", client="normal"), "normal")
+    assert _names(desk) == "afbcde"
+    assert desk.queued == 0
+
+
+def test_a_client_that_has_left_keeps_no_place(clock: Clock) -> None:
+    desk = Desk(Limits(threads=100), clock)
+    desk.ask(_question("a", client="gone"), "gone")
+    desk.leave(_request("a"), "gone")
+    desk.ask(_question("b", client="here"), "here")
+    for ticket in list(_taken(desk)):
+        assert desk.done(ticket) == ["here"]
+    assert (desk.queued, desk.running, desk._of_clients, desk._served) == (0, 0, {}, {})
