@@ -14,6 +14,7 @@ from ahi.merged import LocatedInstance
 from ahi.prepared import PreparedImageSet, PreparedInstance
 from ahi.store import ImageSets, LocatedImageSet
 from dicomweb.dicom_json import DataSet
+from dicomweb.fairness import in_turns
 
 HERE_BYTES = 2**18
 """Of JSON text of one image set; what is longer is read by a fetcher. It takes some milliseconds."""
@@ -91,5 +92,5 @@ def _completed(
 def _read(
     image_set: PreparedImageSet, instances: Sequence[PreparedInstance], prefixes: tuple[str, ...], public_root: str
 ) -> list[DataSet]:
-    texts = (image_set.metadata(instance, public_root) for instance in instances)
+    texts = (image_set.metadata(instance, public_root) for instance in in_turns(instances))
     return [{tag: value for tag, value in json.loads(text).items() if tag.startswith(prefixes)} for text in texts]

@@ -4,10 +4,14 @@ import pickle
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
+
+from dicomweb.fairness import computing
 
 _LENGTH = struct.Struct("<Q")
 _PIECE_BYTES = 2**18
+_LONG_BYTES = 2**17
 
 
 def packed(value: Any) -> bytes:
@@ -27,7 +31,9 @@ def receive(connection: socket.socket) -> Any:
         begun += _some(connection, _PIECE_BYTES)
     end = _LENGTH.size + _LENGTH.unpack_from(begun)[0]
     whole = begun if len(begun) == end else _whole(connection, begun, end)
-    return pickle.loads(memoryview(whole)[_LENGTH.size :])  # noqa: S301 - from a process of ours, in a folder of ours
+    content = memoryview(whole)[_LENGTH.size :]
+    with computing() if len(content) >= _LONG_BYTES else nullcontext():
+        return pickle.loads(content)  # noqa: S301 - from a process of ours, in a folder of ours
 
 
 def _some(connection: socket.socket, most_bytes: int) -> bytes:

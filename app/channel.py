@@ -17,7 +17,6 @@ from app.refusals import Manner, Refusal, RefusalTask, origin_in
 from app.request_head import HeadBuffer, HeadError, checked
 from app.sending import FileBuffer, SendingChannel
 from app.spool import Spool
-from dicomweb.fairness import give_way
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +155,6 @@ class Channel(SendingChannel):
 
     def write_soon(self, data: Any) -> int:
         """Take bytes to be sent; wait first where the client has not taken earlier ones yet."""
-        give_way()
         self._flush_outbufs_below_high_watermark()  # before waitress does it with a lock on them
         taken: int = super().write_soon(data)
         return taken

@@ -91,11 +91,6 @@ class FairQueue:
         if not self._working[client]:
             del self._working[client]
 
-    def competition(self, client: str) -> tuple[int, int]:
-        """How many requests of a client are being answered, and how many other clients have requests here."""
-        others = len(self._working.keys() | self._waiting.keys()) - (client in self._working or client in self._waiting)
-        return max(1, self._working[client]), others
-
     def clear(self) -> None:
         """Cancel all that waits."""
         for tasks in (self._refused, *self._waiting.values()):

@@ -55,7 +55,7 @@ class WorkerPool:
         while found := self._next():
             client, task = found
             try:
-                with serving(client, self._competition):
+                with serving(client):
                     task.service()
             except Exception:
                 log.exception("a request could not be answered")
@@ -75,7 +75,3 @@ class WorkerPool:
         with self._changed:
             self._queue.done(client)
             self._changed.notify()  # its place may be what another request of this client waits for
-
-    def _competition(self, client: str) -> tuple[int, int]:
-        with self._changed:
-            return self._queue.competition(client)

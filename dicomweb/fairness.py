@@ -1,65 +1,44 @@
-"""Fairness among clients within one process: places go round among clients, and long computations make pauses.
+"""Fairness among clients within one process: what threads share goes round among clients, not among threads.
 
-Python runs one thread at a time. A client that has many requests answered at once would get most of that time, because
-the interpreter goes round among threads and not among clients. So code that computes for long calls `give_way` between
-pieces of its work. Where it is forgotten, others are slower, and nothing else happens: no lock is involved.
+Python runs one thread at a time, and goes round among threads. A client that has many requests answered at once would
+get most of that time. So a section that computes for milliseconds says so (`computing`, `in_turns`), and two threads do
+that at the same time. Where it is forgotten, others are slower. Where such a section waits for something, others wait
+2 seconds at most.
 """
 
 import threading
-import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-_SLICE_SECONDS = 0.005
-"""CPU time of a thread between two looks at who else is there."""
+T = TypeVar("T")
 
-_LONGEST_PAUSE_SECONDS = 0.25
-
-Competition = Callable[[str], tuple[int, int]]
-"""For a client: how many of its requests are being answered, and how many other clients have requests."""
+_AT_ONCE = 2
+_PATIENCE_SECONDS = 2.0
 
 
 class _Thread(threading.local):
     client = ""
-    competition: Competition | None = None
-    used_seconds = 0.0
+    computes = False
 
 
 _thread = _Thread()
 
 
 @contextmanager
-def serving(client: str, competition: Competition) -> Iterator[None]:
+def serving(client: str) -> Iterator[None]:
     """Until the end of this context, the current thread works for `client`."""
-    _thread.client, _thread.competition = client, competition
-    _thread.used_seconds = time.thread_time()
+    _thread.client = client
     try:
         yield
     finally:
-        _thread.client, _thread.competition = "", None
+        _thread.client = ""
 
 
 def current_client() -> str:
     """The client that the current thread works for; "" where it works for none."""
     return _thread.client
-
-
-def give_way() -> None:
-    """Pause, for 0.25 seconds at most, if this thread has computed for a while and other clients have requests.
-
-    All threads of one client together then get the share of one client.
-    """
-    if _thread.competition is None:
-        return
-    now = time.thread_time()
-    used = now - _thread.used_seconds
-    if used < _SLICE_SECONDS:
-        return
-    own, others = _thread.competition(_thread.client)
-    if others:
-        time.sleep(min(used * (own * (others + 1) - 1), _LONGEST_PAUSE_SECONDS))
-    _thread.used_seconds = now
 
 
 class FairSemaphore:
@@ -113,3 +92,32 @@ class FairSemaphore:
         self._waiting[client].remove(ticket)
         if not self._waiting[client]:
             del self._waiting[client]
+
+
+_places = FairSemaphore(_AT_ONCE)
+
+
+@contextmanager
+def computing() -> Iterator[None]:
+    """A section that computes for long, of which two run at a time: clients take turns.
+
+    It begins after 2 seconds at the latest, so that it may wait for anything. It may be entered within itself.
+    """
+    if _thread.computes:
+        yield
+        return
+    client = _places.acquire(_PATIENCE_SECONDS)
+    _thread.computes = True
+    try:
+        yield
+    finally:
+        _thread.computes = False
+        if client is not None:
+            _places.release(client)
+
+
+def in_turns(items: Iterable[T]) -> Iterator[T]:
+    """The same items; what is done with each of them is a section of `computing`."""
+    for item in items:
+        with computing():
+            yield item

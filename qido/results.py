@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, time
 
 from dicomweb.dicom_json import DataSet, Element, element, encode, encode_members, member, member_of
+from dicomweb.fairness import in_turns
 from qido.attributes import INSTANCE_UID, MODALITIES_IN_STUDY, SERIES_UID, STUDY_UID, Attribute, Level, Presence
 from qido.query import Query
 from qido.result import Found, Result, Value
@@ -23,14 +24,14 @@ def data_sets(query: Query, found: Found, root: str) -> Iterator[DataSet]:
 
     `root` is the public URL of the service, without a slash at its end.
     """
-    return (_data_set(query.level, result, root) for result in found.results)
+    return (_data_set(query.level, result, root) for result in in_turns(found.results))
 
 
 def encoded(query: Query, found: Found, root: str) -> Iterator[bytes]:
     """The DICOM JSON of each of `data_sets`, of which only those are made that image sets tell of."""
     return (
         encode(_data_set(query.level, result, root)) if result.described else _written(query.level, result, root)
-        for result in found.results
+        for result in in_turns(found.results)
     )
 
 

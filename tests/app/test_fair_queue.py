@@ -96,16 +96,3 @@ def test_what_waits_at_the_end_is_cancelled() -> None:
     queue.pop()
     queue.clear()
     assert (queue.pop(), queue.waiting, [one.status for one in requests]) == (None, 0, [0, 429, 0])
-
-
-@pytest.mark.parametrize(
-    ("clients", "taken", "of", "expected"),
-    [("aaab", 3, "a", (2, 1)), ("aaa", 2, "a", (2, 0)), ("abc", 0, "a", (1, 2)), ("", 0, "a", (1, 0))],
-)
-def test_competition_is_own_threads_and_other_clients(
-    clients: str, taken: int, of: str, expected: tuple[int, int]
-) -> None:
-    queue, _ = queued(QueueLimits(9, 99, 99), clients)
-    for _ in range(taken):
-        queue.pop()
-    assert queue.competition(of) == expected

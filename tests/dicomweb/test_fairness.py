@@ -2,57 +2,19 @@
 
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
-from dicomweb.fairness import FairSemaphore, current_client, give_way, serving
+from dicomweb import fairness
+from dicomweb.fairness import FairSemaphore, computing, in_turns, serving
 from tests.app.audit.test_trail import wait_for
-
-
-def alone(_client: str) -> tuple[int, int]:
-    return 1, 0
-
-
-def crowded(_client: str) -> tuple[int, int]:
-    return 3, 1
-
-
-def compute(seconds: float) -> None:
-    until = time.thread_time() + seconds
-    while time.thread_time() < until:
-        pass
-
-
-@pytest.mark.parametrize(
-    ("competition", "computed", "pause"),
-    [(alone, 0.02, 0.0), (crowded, 0.0, 0.0), (crowded, 0.02, 0.1), (crowded, 0.2, 0.25)],
-)
-def test_who_has_computed_pauses_where_others_wait(
-    competition: Callable[[str], tuple[int, int]], computed: float, pause: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slept: list[float] = []
-    with serving("one", competition):
-        compute(computed)
-        monkeypatch.setattr("dicomweb.fairness.time.sleep", slept.append)
-        give_way()
-        give_way()  # nothing was computed since
-    assert len(slept) == bool(pause)
-    assert sum(slept) == pytest.approx(pause, rel=0.3)
-
-
-def test_a_thread_of_no_client_never_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dicomweb.fairness.time.sleep", pytest.fail)
-    compute(0.01)
-    give_way()
-    assert current_client() == ""
 
 
 def test_free_places_go_round_among_clients() -> None:
     places, order, lock = FairSemaphore(1), list[str](), threading.Lock()
 
     def take(client: str) -> None:
-        with serving(client, alone):
+        with serving(client):
             held = places.acquire(10)
             assert held == client
             with lock:
@@ -87,7 +49,7 @@ def test_places_are_neither_lost_nor_made_when_many_give_up() -> None:
 
     def come_and_go(number: int) -> None:
         for turn in range(60):
-            with serving(str(number % 4), alone):
+            with serving(str(number % 4)):
                 if (held := places.acquire(0.0005 * (turn % 3))) is None:
                     continue
                 with lock:
@@ -105,3 +67,58 @@ def test_places_are_neither_lost_nor_made_when_many_give_up() -> None:
         thread.join(30)
     assert most[0] <= 3
     assert [places.acquire(0) is not None for _ in range(4)] == [True, True, True, False]
+
+
+def test_two_threads_compute_at_a_time_and_clients_take_turns() -> None:
+    order, let_go, lock = list[str](), threading.Event(), threading.Lock()
+
+    def compute(client: str) -> None:
+        with serving(client), computing(), computing():
+            with lock:
+                order.append(client)
+            let_go.wait(10)
+
+    threads = []
+    for begun, client in enumerate("aaaab"):
+        threads.append(threading.Thread(target=compute, args=(client,)))
+        threads[-1].start()
+        wait_for(lambda begun=begun: len(order) + sum(map(len, fairness._places._waiting.values())) == begun + 1)
+    assert order == ["a", "a"]
+    let_go.set()
+    for thread in threads:
+        thread.join(10)
+    assert "".join(order) == "aabaa"
+
+
+def test_a_section_that_never_ends_delays_others_and_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fairness, "_PATIENCE_SECONDS", 0.05)
+    let_go, held, done = threading.Event(), list[int](), list[int]()
+
+    def hold() -> None:
+        with computing():
+            held.append(1)
+            let_go.wait(30)
+
+    threads = [threading.Thread(target=hold) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(held) == 2)
+    done += in_turns(range(5))
+    assert done == [0, 1, 2, 3, 4]
+    let_go.set()
+    for thread in threads:
+        thread.join(10)
+    assert [fairness._places.acquire(0) is not None for _ in range(3)] == [True, True, False]
+    fairness._places.release("")
+    fairness._places.release("")
+
+
+def test_an_iteration_that_is_left_gives_its_place_back() -> None:
+    for item in in_turns(range(5)):
+        if item == 2:
+            break
+    held = [fairness._places.acquire(0.1) for _ in range(2)]
+    assert held == ["", ""]
+    for client in held:
+        assert client is not None
+        fairness._places.release(client)
