@@ -7,6 +7,7 @@ Several processes accept from the one socket: whichever is awake first takes a c
 nothing behind that the others would not take.
 """
 
+import gc
 import signal
 import socket
 import sys
@@ -35,6 +36,10 @@ _LARGEST_CHUNK_BYTES = 2**28  # below this nothing is written to a temporary fil
 _MAX_HEAD_BYTES = 32 * 2**10  # URL and headers; a search for a thousand UIDs fits
 _SILENT_SECONDS = 60  # a connection on which nothing moves is closed after that
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+_COLLECT = (50_000, 100, 100)
+"""Thresholds of the garbage collector: with Python's, it goes through all large results that are being made, over and
+over, and holds up everybody for that time. Few of our objects are cycles."""
+
 _SWITCH_SECONDS = 0.001
 """How long a thread computes while another one wants to: Python's 5 ms add up where many threads compute."""
 
@@ -76,6 +81,8 @@ def serve(
         signal.signal(number, lambda number, _frame: said.put(number))
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the threads that are started here are not interrupted
     sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.freeze()  # what is there now stays
+    gc.set_threshold(*_COLLECT)
     limits = limits or Limits()
     pool = _pool(threads, limits)
     server = _server(app, listening, threads, limits, pool)
