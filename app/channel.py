@@ -13,6 +13,7 @@ from waitress.parser import HTTPRequestParser
 from waitress.receiver import ChunkedReceiver
 from waitress.utilities import BadRequest
 
+from ahi.heartbeat import Heartbeat
 from app.refusals import Manner, Refusal, RefusalTask, origin_in
 from app.request_head import HeadBuffer, HeadError, checked
 from app.sending import FileBuffer, SendingChannel
@@ -122,6 +123,7 @@ class Channel(SendingChannel):
     deadline_seconds = 3600.0
     manner = Manner()
     spool: Spool | None = None
+    heartbeat = Heartbeat.alone()
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -168,6 +170,7 @@ class Channel(SendingChannel):
                     return
                 self.server.pull_trigger()
                 self.outbuf_lock.wait(_WAIT_SECONDS)
+            self.heartbeat.step()  # to wait for a slow client, with a limit, is no standstill
 
     def _has_room_in_files(self) -> bool:
         if self.spool is None or time.monotonic() - self._active_at < _STALLED_SECONDS:

@@ -209,7 +209,7 @@ def _web(number: int, place: int, settings: Settings, index: Login, shared: Shar
             threads=settings.web_threads,
             limits=_limits(settings),
             manner=_manner(settings, app, counts),
-            on_round=partial(tally.set, Count.CLIENT_CONNECTIONS),
+            tell_connections=partial(tally.set, Count.CLIENT_CONNECTIONS),
         )
         give_up = time.monotonic() + FLUSH_SECONDS
         if trail:

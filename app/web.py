@@ -20,6 +20,7 @@ from typing import Any
 
 from waitress.server import create_server
 
+from ahi.heartbeat import Heartbeat
 from app.channel import Channel
 from app.connections import ConnectionLimits, Connections
 from app.fair_queue import QueueLimits
@@ -69,12 +70,13 @@ def serve(
     threads: int,
     limits: Limits | None = None,
     manner: Manner | None = None,
-    on_round: Callable[[int], None] = lambda _: None,
+    heartbeat: Heartbeat | None = None,
+    tell_connections: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most; leave on SIGHUP.
 
-    `manner` is how those are refused that do not reach the application. `on_round` is told how many connections are
-    open, every 5 seconds at least.
+    `manner` is how those are refused that do not reach the application. `tell_connections` is told how many are open,
+    every 5 seconds at least; `heartbeat` beats.
     """
     said: SimpleQueue[int] = SimpleQueue()  # what the thread of the signals is to know
     for number in _SIGNALS:
@@ -83,10 +85,15 @@ def serve(
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.freeze()  # what is there now stays
     gc.set_threshold(*_COLLECT)
-    limits = limits or Limits()
-    pool = _pool(threads, limits)
+    limits, heartbeat = limits or Limits(), heartbeat or Heartbeat.alone()
+    pool = _pool(threads, limits, heartbeat)
     server = _server(app, listening, threads, limits, pool)
-    server.channel_class.manner = manner or Manner()
+    server.channel_class.manner, server.channel_class.heartbeat = manner or Manner(), heartbeat
+
+    def on_round(connections: int) -> None:
+        heartbeat.listened()
+        tell_connections(connections)
+
     connections = Connections(server, _connection_limits(limits), limits.patience_seconds / 2, on_round)
     pool.start()
     connections.start()
@@ -123,13 +130,14 @@ def _server(app: Callable[..., Any], listening: socket.socket, threads: int, lim
     return server
 
 
-def _pool(threads: int, limits: Limits) -> WorkerPool:
+def _pool(threads: int, limits: Limits, heartbeat: Heartbeat) -> WorkerPool:
     """Threads of which one client has three quarters at most, so that one is left for others where there are two."""
 
     def client(channel: Any) -> str:
         return client_of_request(channel, limits.trusted)
 
-    return WorkerPool(threads, QueueLimits(max(1, threads * 3 // 4), limits.of_client, limits.of_all), client)
+    queue_limits = QueueLimits(max(1, threads * 3 // 4), limits.of_client, limits.of_all)
+    return WorkerPool(threads, queue_limits, client, heartbeat)
 
 
 def _connection_limits(limits: Limits) -> ConnectionLimits:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ahi.heartbeat import Heartbeat
 from app.fair_queue import FairQueue, QueueLimits, Task
 from dicomweb.fairness import serving
 
@@ -18,8 +19,11 @@ log = logging.getLogger(__name__)
 class WorkerPool:
     """`count` threads; which request they answer next is decided by the queue."""
 
-    def __init__(self, count: int, limits: QueueLimits, client_of: Callable[[Any], str]) -> None:
+    def __init__(
+        self, count: int, limits: QueueLimits, client_of: Callable[[Any], str], heartbeat: Heartbeat | None = None
+    ) -> None:
         """`client_of` gives the client that a request comes from."""
+        self._heartbeat = heartbeat or Heartbeat.alone()
         self._changed = threading.Condition()
         self._queue = FairQueue(limits, client_of)
         self._ended = False
@@ -36,6 +40,7 @@ class WorkerPool:
         """Queue a request."""
         with self._changed:
             self._queue.append(task)
+            self._heartbeat.set_waiting(self._queue.waiting)
             self._changed.notify()
 
     def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
@@ -67,11 +72,13 @@ class WorkerPool:
         with self._changed:
             while not self._ended:
                 if found := self._queue.pop():
+                    self._heartbeat.set_waiting(self._queue.waiting)
+                    self._heartbeat.step()
                     return found
                 self._changed.wait()
         return None
 
     def _done(self, client: str) -> None:
         with self._changed:
-            self._queue.done(client)
-            self._changed.notify()  # its place may be what another request of this client waits for
+            self._queue.done(client)  # what that makes room for is for this thread, which looks at once
+        self._heartbeat.step()

@@ -19,6 +19,7 @@ from db.login import Login
 from db.statement_cache import StatementCache
 from db.tls import Tls
 from dicomweb.errors import BadRequest, ProxyError, UpstreamBusy, UpstreamFailed
+from dicomweb.fairness import FairSemaphore
 from dicomweb.outage import Outage
 from dicomweb.timing import describe, measured
 
@@ -67,6 +68,7 @@ class Database:
         self._login = login if isinstance(login, Login) else Login(login)
         self._tls = tls or Tls()
         self._statement_timeout_seconds = statement_timeout_seconds
+        self._places = FairSemaphore(pool_size)
         self._engine = create_engine(
             self._login.url,
             creator=self._connect,
@@ -180,20 +182,32 @@ class Database:
             return self._run(statement, parameters)
 
     def _run(self, statement: Executable, parameters: Mapping[str, Any] | None) -> Sequence[Row[Any]]:
-        with self._engine.connect() as connection:
+        with self._connection() as connection:
             started = time.monotonic()
             rows = connection.execute(statement, parameters).all()
             log.debug("index rows=%d ms=%d", len(rows), (time.monotonic() - started) * 1000)
             return rows
 
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        """A connection of the pool, which clients get in turn; PoolTimeout if that takes too long."""
+        client = self._places.acquire(_POOL_SECONDS)
+        if client is None:
+            raise PoolTimeout("all connections are in use")
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        finally:
+            self._places.release(client)
+
     def look(self, at: Callable[[Connection], T]) -> T:
         """What `at` finds out on a connection; errors are those of `rows`."""
-        with self._translated(), self._engine.connect() as connection:
+        with self._translated(), self._connection() as connection:
             return at(connection)
 
     def columns(self, table: str) -> frozenset[str]:
         """The names of the columns of a table, none where there is no such table; errors are those of `rows`."""
-        with self._translated(), self._engine.connect() as connection:
+        with self._translated(), self._connection() as connection:
             try:
                 return frozenset(column["name"].lower() for column in inspect(connection).get_columns(table))
             except NoSuchTableError:
