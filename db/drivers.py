@@ -22,6 +22,9 @@ _UNACKNOWLEDGED_SECONDS = 5
 _ALIVE = {"idle": 5, "interval": 5, "count": 3}
 """TCP keep-alive: seconds, seconds, and probes without an answer."""
 
+_KEPT_STATEMENTS = 16
+"""Of SQLite's, for each connection; one for a thousand UIDs takes a megabyte."""
+
 if TYPE_CHECKING:
     _MySqlBase = Any  # the stubs know neither the socket nor the time-outs
     _PostgreSqlBase = psycopg.Connection[Any]
@@ -96,7 +99,8 @@ def connect(kind: str, dialect: Dialect, positional: Sequence[Any], named: Mappi
             connection.set_patience(CONNECT_SECONDS)
             return connection
         case _:
-            return dialect.connect(*positional, **{**named, "timeout": 10, "check_same_thread": False})
+            kept = {"cached_statements": _KEPT_STATEMENTS}
+            return dialect.connect(*positional, **{**named, "timeout": 10, "check_same_thread": False, **kept})
 
 
 def answers(connection: RemoteConnection, seconds: float) -> bool:

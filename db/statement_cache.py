@@ -4,9 +4,11 @@ from typing import Any
 
 from sqlalchemy.util import LRUCache
 
-MOST = 96
-LONGEST = 12_000
-"""Characters of SQL. Compiled, a statement takes some ten times that; those of the usual searches have 2,000."""
+MOST = 64
+"""When there are half as many more, those that were not used for longest go."""
+
+MOST_PARAMETERS = 64
+"""Of a statement that is kept. A parameter takes some 5 KB; usual searches have 10 to 50."""
 
 _MOST_VALUES = 32
 """Of one parameter: a statement is kept with the values of its first use."""
@@ -19,7 +21,7 @@ class StatementCache(LRUCache[Any, Any]):
         super().__init__(MOST)
 
     def __setitem__(self, key: Any, compiled: Any) -> None:
-        if len(compiled.string) <= LONGEST and not any(map(_is_long, compiled.binds.values())):
+        if len(compiled.binds) <= MOST_PARAMETERS and not any(map(_is_long, compiled.binds.values())):
             super().__setitem__(key, compiled)
 
 

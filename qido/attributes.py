@@ -7,6 +7,7 @@ from functools import cached_property
 from pydicom.datadict import dictionary_has_tag, dictionary_keyword, keyword_dict
 
 from dicomweb.errors import BadRequest
+from qido.bounds import DEPTH
 
 
 class Level(IntEnum):
@@ -183,8 +184,9 @@ _TAG_BY_KEYWORD = {keyword.lower(): f"{tag:08X}" for keyword, tag in keyword_dic
 def parse_path(name: str) -> tuple[str, ...] | None:
     """The tags of `{attributeID}` (PS3.18 Section 8.3.4): keywords or hex tags in either case, joined by dots.
 
-    None if it names no attribute; BadRequest if a tag has a digit too few or too many.
+    None if it names no attribute; BadRequest if a tag has a digit too few or too many, or if there are too many tags.
     """
+    DEPTH.check(name.count(".") + 1)
     tags = tuple(map(_parse_tag, name.split(".")))
     known = tuple(tag for tag in tags if tag)
     return known if len(known) == len(tags) else None

@@ -9,11 +9,9 @@ from typing import Generic, TypeVar
 from dicomweb.errors import BadRequest
 from dicomweb.uids import parse_uid
 from qido.attributes import Attribute, Matching
+from qido.bounds import CHARACTERS
 from qido.lacking import Key, Lacking
 from qido.moments import parse_moments
-
-MAX_LENGTH = 200
-"""Characters of one value; the longest that a matched VR allows is a PN of 3 x 64 and two `=`."""
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 A = TypeVar("A", bound=Key)
@@ -117,8 +115,8 @@ def parse_matches(
     if any(value.strip("*") == "" for value in values):
         return ()
     for value in values:
-        if len(value) > MAX_LENGTH:
-            raise BadRequest(f"{attribute.keyword} has a value of more than {MAX_LENGTH} characters")
+        if len(value) > CHARACTERS.most:
+            raise BadRequest(f"{attribute.keyword} has a value of more than {CHARACTERS.most} characters")
     if fuzzy and attribute.matching is Matching.NAME:
         return tuple(map(Fuzzy, values))
     return tuple(_PARSERS[attribute.matching](attribute, value) for value in values)

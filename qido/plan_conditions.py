@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Column, String, and_, bindparam, false, func, literal, not_, or_, select
 from sqlalchemy.sql import ColumnElement
@@ -15,6 +15,8 @@ from qido.attributes import MODALITIES_IN_STUDY, MODALITY, Attribute, Matching
 from qido.conditions import AnyOf, Between, Condition, Empty, Equal, Fuzzy, Like, Match, Period
 from qido.names import EMPTY_ENDS, fuzzy_words, group_patterns, literal_start
 from qido.plan_tables import Truth, column_of
+
+T = TypeVar("T")
 
 
 def holds(condition: Condition, scope: Scope) -> Truth:
@@ -90,8 +92,9 @@ def _period(day: Column[Any], clock: Column[Any], first: datetime | None, last: 
 def _any_of(attribute: Attribute, column: ColumnElement[Any], matches: tuple[Match, ...]) -> Truth:
     """Whether one of `matches` holds; `column` is the attribute's, or an alias of it."""
     equal = [match.value for match in matches if isinstance(match, Equal)]
+    others = [match for match in matches if not isinstance(match, Equal)]
     found = [_one_of(attribute, column, equal)] if equal else []
-    found += [_one(attribute, column, match) for match in matches if not isinstance(match, Equal)]
+    found += [_one(attribute, column, match) for match in of_few_lengths(others)]
     return or_(false(), *found)
 
 
@@ -100,7 +103,7 @@ def _one_of(attribute: Attribute, column: ColumnElement[Any], values: list[Any])
         case Matching.NUMBER:
             return as_number(column).in_(values)
         case Matching.NAME | Matching.DESCRIPTION:
-            return or_(*(_TEXT[attribute.matching](attribute, column, value) for value in values))
+            return or_(*(_TEXT[attribute.matching](attribute, column, value) for value in of_few_lengths(values)))
         case _:
             present = [value for value in values if value not in attribute.placeholders]
             return identical(column, present) if present else false()
@@ -145,27 +148,33 @@ def _is_integer(column: ColumnElement[Any]) -> bool:
     return column.type.python_type is int
 
 
-class Slot(str):
-    """The name of a parameter for a text that is looked for by `identical`, in place of the text."""
+def of_few_lengths(items: list[T]) -> list[T]:
+    """The items, the last one repeated until there are 1, 2, 4, 8...: each number of them is another statement."""
+    length = 1 << (len(items) - 1).bit_length() if items else 0
+    return items + items[-1:] * (length - len(items))
 
-    def parameters(self, text: str) -> dict[str, str]:
-        """The values of the parameters that a statement has for it."""
-        return {self: text, f"{self}_padded": f"{text} "}
+
+class Slot(str):
+    """The name of a parameter for all texts that are looked for by `identical`, in place of the texts."""
+
+    def parameters(self, texts: Sequence[str]) -> dict[str, Sequence[str]]:
+        """The values of the parameters that a statement has for them."""
+        return {self: texts, f"{self}_padded": _padded(texts)}
 
 
 def identical(column: ColumnElement[str], values: Sequence[str]) -> Truth:
     """One of `values` to the last character, but for blanks after it; an index of the column can find it."""
-    padded = [text for value in values for text in _padded(value)]
-    return and_(column.in_(padded), bare(column).in_([_padded(value)[0] for value in values]))
+    match values:
+        case [Slot() as slot]:
+            texts, padded = (bindparam(name, expanding=True, type_=String()) for name in slot.parameters(()))
+            return and_(column.in_(padded), bare(column).in_(texts))
+        case _:
+            return and_(column.in_(_padded(values)), bare(column).in_(values))
 
 
-def _padded(value: str) -> tuple[Any, Any]:
-    """The text itself, and to an even length (PS3.5 Section 6.2)."""
-    if isinstance(value, Slot):
-        names = value.parameters("")
-        text, padded = (bindparam(name, type_=String()) for name in names)
-        return text, padded
-    return value, f"{value} "
+def _padded(values: Sequence[str]) -> list[str]:
+    """The texts themselves, and to an even length (PS3.5 Section 6.2)."""
+    return [text for value in values for text in (value, f"{value} ")]
 
 
 def _text_exactly(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:

@@ -1,10 +1,10 @@
 """Statements that are made once for all queries of one shape: only texts of UIDs, IDs and codes differ.
 
-To make a small statement takes longer than to run it. A shape has a `Slot` for each of these texts, so that nothing a
-client wrote is kept.
+To make a small statement takes longer than to run it. A shape has a `Slot` for all texts of an attribute, so that
+nothing a client wrote is kept, however many there are.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -15,13 +15,14 @@ from qido.plan_conditions import Slot
 from qido.plan_tables import Statement
 from qido.query import Query
 
-_KEPT = 256  # statements; that of a page is one
+_KEPT = 64  # statements of each kind; that of a page is one
 _EXACT = frozenset({Matching.UID, Matching.CODE, Matching.ID})
 
-_Filled = Callable[[str], Slot]
+_Filled = Callable[[Sequence[str]], Slot]
+_Parameters = Mapping[str, Sequence[str]]
 
 
-def named(query: Query, at_most: int) -> tuple[plan.Named, Mapping[str, str]] | None:
+def named(query: Query, at_most: int) -> tuple[plan.Named, _Parameters] | None:
     """As `qido.plan.named`, and the values of its parameters; None unless IDs and UIDs are all that is to match."""
     if not plan.names_few(query) or not all(map(_is_exact, query.conditions)):
         return None
@@ -29,7 +30,7 @@ def named(query: Query, at_most: int) -> tuple[plan.Named, Mapping[str, str]] | 
     return _named(replace(shape, limit=0, offset=0), at_most), parameters
 
 
-def gathered(query: Query, at_most: int) -> tuple[Statement, Mapping[str, str]]:
+def gathered(query: Query, at_most: int) -> tuple[Statement, _Parameters]:
     """As `qido.plan.gathered`, and the values of its parameters."""
     if not all(map(_is_exact, query.conditions)):
         return plan.gathered(query, at_most), {}
@@ -67,19 +68,19 @@ def _is_exact(condition: Condition) -> bool:
     return False
 
 
-def _shape(query: Query) -> tuple[Query, dict[str, str]]:
+def _shape(query: Query) -> tuple[Query, _Parameters]:
     """The query with slots, and what is in them."""
-    parameters: dict[str, str] = {}
+    parameters: dict[str, Sequence[str]] = {}
 
-    def slot(text: str) -> Slot:
-        slot = Slot(f"text{len(parameters)}")
-        parameters.update(slot.parameters(text))
+    def slot(texts: Sequence[str]) -> Slot:
+        slot = Slot(f"texts{len(parameters)}")
+        parameters.update(slot.parameters(texts))
         return slot
 
     shape = replace(
         _without_words(query),
-        study_uid=query.study_uid and slot(query.study_uid),
-        series_uid=query.series_uid and slot(query.series_uid),
+        study_uid=query.study_uid and slot([query.study_uid]),
+        series_uid=query.series_uid and slot([query.series_uid]),
         conditions=tuple(_with_slots(condition, slot) for condition in query.conditions),
     )
     return shape, parameters
@@ -88,7 +89,7 @@ def _shape(query: Query) -> tuple[Query, dict[str, str]]:
 def _with_slots(condition: Condition, slot: _Filled) -> Condition:
     match condition:
         case AnyOf(attribute, matches):
-            return AnyOf(attribute, tuple(Equal(slot(str(of.value))) for of in matches if isinstance(of, Equal)))
+            return AnyOf(attribute, (Equal(slot([str(of.value) for of in matches if isinstance(of, Equal)])),))
     return condition
 
 

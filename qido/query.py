@@ -23,8 +23,10 @@ from qido.attributes import (
     parse_path,
     title,
 )
-from qido.conditions import A, AnyOf, Between, Condition, Equal, LackingCondition, Match, Period, parse_matches
-from qido.lacking import LACKING_MOMENTS, Lacking, find_lacking, is_creator
+from qido.bounds import INCLUDED, KEYS, ORDERED, PARAMETERS, PATTERNS, VALUES, WORDS
+from qido.conditions import A, AnyOf, Between, Condition, Equal, Fuzzy, LackingCondition, Match, Period, parse_matches
+from qido.lacking import LACKING_MOMENTS, Key, Lacking, find_lacking, is_creator
+from qido.names import fuzzy_words
 
 KEY_UNSUPPORTED = "{} cannot be matched at this level. It has been ignored."
 KEY_UNBOUNDED = "{} can be matched within a study or a series only. It has been ignored."
@@ -96,14 +98,19 @@ def parse_query(
 ) -> Query:
     """The query that `parameters`, names and values as decoded, make below the UIDs of the path.
 
-    Unknown names are ignored; BadRequest names the parameter whose value is ill-formed. Without a limit, or above
-    it, `max_results` is the limit.
+    Unknown names are ignored; BadRequest names the parameter whose value is ill-formed, or the bound of `qido.bounds`
+    that is passed. Without a limit, or above it, `max_results` is the limit.
     """
     pairs = tuple(parameters)
+    PARAMETERS.check(pairs)
     options = {name: value.strip() for name, value in pairs}  # of a name given twice, the last counts
     keys = [_Key(path, value) for name, value in pairs if name not in _OPTIONS and (path := parse_path(name))]
     creators = {key.path[0]: key.value.strip() for key in keys if is_creator(key.path)}
     included = [name.strip() for key, value in pairs if key == "includefield" for name in value.split(",")]
+    ordered = [name.strip() for name in options.get("orderby", "").split(",") if name.strip()]
+    KEYS.check({key.path for key in keys})
+    INCLUDED.check(included)
+    ORDERED.check(ordered)
     study_uid = study_uid and parse_uid(study_uid, "the study in the path")
     series_uid = series_uid and parse_uid(series_uid, "the series in the path")
     asked = _matching(keys, options, level, creators, within_study=study_uid is not None)
@@ -117,7 +124,7 @@ def parse_query(
         min(_unsigned(options, "limit", max_results), max_results),
         _unsigned(options, "offset", 0),
         asked.warnings,
-        tuple(_parse_order(level, name.strip()) for name in options.get("orderby", "").split(",") if name.strip()),
+        tuple(_parse_order(level, name) for name in ordered),
         _boolean(options, "count"),
         scope,
         _lacking(level, included, creators, asked.lacking),
@@ -161,11 +168,24 @@ def _matching(
     }
     split = _split((key for key in keys if not is_creator(key.path)), level, creators)
     known, lacking = _matches(split.known, **ways), _matches(split.lacking, **ways)
+    _check_number([*known.items(), *lacking.items()])
     warnings = [KEY_UNSUPPORTED.format(name) for name in dict.fromkeys(title(key.path) for key in split.unsupported)]
     if not within_study and not _names_one(known):
         warnings += [KEY_UNBOUNDED.format(key.keyword) for key, wanted in lacking.items() if wanted]
         lacking = {key: () for key, wanted in lacking.items() if not wanted}
     return _Asked(known, lacking, tuple(warnings))
+
+
+def _check_number(matches: Sequence[tuple[Key, tuple[Match, ...]]]) -> None:
+    """BadRequest where there is more to match than a search may have."""
+    all_matches = [match for _, found in matches for match in found]
+    VALUES.check(all_matches)
+    whole = sum(key.matching in _WHOLE and isinstance(match, Equal) for key, found in matches for match in found)
+    PATTERNS.check(len(all_matches) - whole)
+    WORDS.check(sum(len(fuzzy_words(match.value)) for match in all_matches if isinstance(match, Fuzzy)))
+
+
+_WHOLE = frozenset({Matching.UID, Matching.CODE, Matching.ID, Matching.NUMBER, Matching.DECIMAL})
 
 
 @dataclass(frozen=True)

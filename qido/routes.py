@@ -10,6 +10,7 @@ from db.scope import Scope
 from dicomweb import respond
 from dicomweb.parameters import parse_parameters
 from qido.attributes import Level
+from qido.bounds import QUERY_BYTES
 from qido.image_sets import Archive
 from qido.query import Query, parse_query
 from qido.representation import JSON, choose, encode
@@ -35,6 +36,7 @@ def blueprint(archive: Archive, scope: Callable[[], Scope], max_results: int = 1
     routes = Blueprint("qido", __name__)
 
     def asked(level: Level, study: str | None = None, series: str | None = None) -> Query:
+        QUERY_BYTES.check(request.query_string)
         parameters = parse_parameters(request.query_string)
         return parse_query(parameters, level, study, series, max_results=max_results, scope=scope())
 

@@ -11,6 +11,7 @@ from app.auth import links
 from app.factory import PREFIX, create_app
 from app.settings import Settings
 from qido.attributes import ATTRIBUTES, Matching, Presence
+from qido.bounds import BOUNDS
 from tests.servers import OpenDatabase
 
 STATEMENT = Path(__file__).parents[2] / "doc" / "conformance.md"
@@ -51,6 +52,14 @@ def test_the_attributes_are_those_of_the_search() -> None:
         ]
         for attribute in ATTRIBUTES
     ]
+
+
+def test_the_bounds_are_those_of_the_search() -> None:
+    rows = _rows()
+    begin = rows.index(["At most", "Of what"]) + 1
+    documented = rows[begin : begin + len(BOUNDS) + 1]
+    assert documented[:-1] == [[str(bound.most), bound.what] for bound in BOUNDS]
+    assert len(documented[-1]) != 2  # the next table
 
 
 READING = {"GET", "HEAD", "OPTIONS"}

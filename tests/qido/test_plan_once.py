@@ -1,5 +1,7 @@
 """Statements are made once for a shape, which holds nothing that a client wrote."""
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
@@ -19,6 +21,7 @@ def query(text: str, level: Level = Level.STUDY, study: str | None = None) -> Qu
     [
         pytest.param(query("PatientID=P1"), query("PatientID=P2"), id="ID"),
         pytest.param(query("StudyInstanceUID=1.2,1.3"), query("StudyInstanceUID=1.4,1.5"), id="UID list"),
+        pytest.param(query("StudyInstanceUID=1.2"), query("StudyInstanceUID=1.4,1.5,1.6"), id="number of values"),
         pytest.param(query("ModalitiesInStudy=CT"), query("ModalitiesInStudy=MR"), id="code"),
         pytest.param(query("", Level.SERIES, "1.2"), query("", Level.SERIES, "1.3"), id="path"),
         pytest.param(query("PatientID=P1&what=1"), query("PatientID=P2&x=2&00091002=X"), id="warnings"),
@@ -36,7 +39,6 @@ def test_queries_of_one_shape_have_one_statement(one: Query, other: Query) -> No
     ("one", "other"),
     [
         pytest.param("PatientID=P1", "AccessionNumber=P1", id="attribute"),
-        pytest.param("StudyInstanceUID=1.2", "StudyInstanceUID=1.2,1.3", id="number of values"),
         pytest.param("PatientID=P1", "PatientID=P1&limit=7", id="page"),
         pytest.param("PatientID=P1", "PatientID=P1&orderby=StudyID", id="order"),
         pytest.param("PatientID=P1", "PatientID=P*", id="pattern"),
@@ -76,10 +78,15 @@ def test_other_searches_are_put_in_order_by_the_database(text: str, level: Level
 )
 def test_a_statement_made_once_is_that_of_the_query(text: str) -> None:
     statement, values = plan_once.gathered(query(text), 9)
-    made = statement.compile(dialect=mysql.dialect(), compile_kwargs={"render_postcompile": True})
-    usual = plan.gathered(query(text), 9).compile(dialect=mysql.dialect(), compile_kwargs={"render_postcompile": True})
-    assert {*made.construct_params(values).values()} == {*usual.params.values()}
+    made = statement.compile(dialect=mysql.dialect())
+    usual = plan.gathered(query(text), 9).compile(dialect=mysql.dialect())
+    assert flat(made.construct_params(values)) == flat(usual.params)
     assert not any("qu" in str(value) or "8.7" in str(value) for value in made.params.values())
+
+
+def flat(parameters: Mapping[str, Any]) -> set[Any]:
+    """The values, those of lists each."""
+    return {one for value in parameters.values() for one in (value if isinstance(value, list) else [value])}
 
 
 def test_columns_are_those_of_the_level_and_of_what_is_asked_for() -> None:
