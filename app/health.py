@@ -1,9 +1,13 @@
 """Whether the service lives (`/live`), and whether it can do its work: the index and AHI answer (`/health`).
 
 They are apart because an orchestrator replaces what does not live: while the index is down, new processes help nobody.
+Both answer soon, whatever hangs, and neither is work for anybody else: `/live` asks nobody. `/health` asks index and
+AHI once a second at most, in threads of its own, however often it is asked itself.
 """
 
 from collections.abc import Callable
+from concurrent.futures import wait
+from functools import partial
 
 from flask import Blueprint, Response
 
@@ -12,13 +16,17 @@ from ahi.store import ping_ahi
 from db.engine import Database
 from db.image_sets import any_datastore_id
 from dicomweb.errors import ProxyError, UpstreamBusy
+from dicomweb.single_flight import SingleFlight
 
 NAME = "health"
+
+_BELIEVED_SECONDS = 1.0
+_PATIENCE_SECONDS = 1.5
 
 
 def blueprint(database: Database, fetchers: Fetchers) -> Blueprint:
     """`/live`: 200 `OK`. `/health`: 200 `OK`, or 503 that says what does not answer."""
-    bp = Blueprint(NAME, __name__)
+    bp, checked = Blueprint(NAME, __name__), Health(database, fetchers)
 
     @bp.get("/live")
     def live() -> Response:
@@ -26,7 +34,7 @@ def blueprint(database: Database, fetchers: Fetchers) -> Blueprint:
 
     @bp.get("/health")
     def health() -> Response:
-        check(database, fetchers)
+        checked.check()
         return _ok()
 
     return bp
@@ -36,21 +44,36 @@ def _ok() -> Response:
     return Response("OK", content_type="text/plain; charset=utf-8")
 
 
-def check(database: Database, fetchers: Fetchers) -> None:
-    """Nothing if all is well, else UpstreamBusy with every reason."""
-    datastore_ids: list[str | None] = [None]
+class Health:
+    """What was found out last, and is found out again when it is older than a second."""
 
-    def index() -> None:
-        datastore_ids[0] = any_datastore_id(database)
+    def __init__(self, database: Database, fetchers: Fetchers) -> None:
+        self._database = database
+        self._fetchers = fetchers
+        self._datastore_id: str | None = None  # one that the index has told
+        asking = {"the metadata index": self._ask_index, "AWS HealthImaging": self._ask_ahi}
+        self._asked = {name: SingleFlight(partial(_reason, ask)) for name, ask in asking.items()}
 
-    reasons = [*_reason(index), *_reason(lambda: ping_ahi(fetchers, datastore_ids[0]))]
-    if reasons:
-        raise UpstreamBusy("; ".join(reasons))
+    def check(self) -> None:
+        """Nothing if all is well, else UpstreamBusy with every reason."""
+        flights = {name: asked.latest(_BELIEVED_SECONDS) for name, asked in self._asked.items()}
+        wait(flights.values(), _PATIENCE_SECONDS)
+        silent = f"has not answered for {_PATIENCE_SECONDS:g} seconds"
+        told = [flight.result() if flight.done() else f"{name} {silent}" for name, flight in flights.items()]
+        if reasons := [reason for reason in told if reason]:
+            raise UpstreamBusy("; ".join(reasons))
+
+    def _ask_index(self) -> None:
+        self._datastore_id = any_datastore_id(self._database)
+
+    def _ask_ahi(self) -> None:
+        ping_ahi(self._fetchers, self._datastore_id)
 
 
-def _reason(doing: Callable[[], None]) -> list[str]:
+def _reason(ask: Callable[[], None]) -> str | None:
+    """What does not answer, None where it does."""
     try:
-        doing()
+        ask()
     except ProxyError as error:
-        return [str(error)]
-    return []
+        return str(error)
+    return None

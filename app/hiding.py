@@ -8,7 +8,6 @@ from ahi.gone import Gone
 from db.engine import Database
 from db.hidden import find_hidden
 from db.scope import EVERYTHING, Scope
-from dicomweb.waiting import waiting
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +30,12 @@ class Hiding:
         image_set_ids = self._gone.image_set_ids()
         if not image_set_ids:
             return EVERYTHING
-        with waiting(), self._lock:  # the lock is held while the index is asked
-            if image_set_ids != self._of or time.monotonic() - self._looked_at > _BELIEVED_SECONDS:
+        due = image_set_ids != self._of or time.monotonic() - self._looked_at > _BELIEVED_SECONDS
+        if due and self._lock.acquire(blocking=False):  # one asks the index; others go on with what was known
+            try:
                 self._scope = Scope(hidden=find_hidden(self._database, image_set_ids))
                 self._of, self._looked_at = image_set_ids, time.monotonic()
                 log.info("image sets that AHI has no more: %d", len(image_set_ids))
-            return self._scope
+            finally:
+                self._lock.release()
+        return self._scope

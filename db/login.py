@@ -1,15 +1,16 @@
 """Where the metadata index is and how to log in there; asked for again when the login is refused."""
 
 import logging
-import threading
-import time
 from collections.abc import Callable
 
 from sqlalchemy.engine import URL, make_url
 
+from dicomweb.single_flight import SingleFlight, ended
+
 log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 5.0  # between two readings: a password that is wrong stays wrong for a while
+_PATIENCE_SECONDS = 5.0  # of who was refused; the reading itself may take longer
 
 
 class Login:
@@ -19,8 +20,7 @@ class Login:
         """`read_again` gives the URL as it is now, and raises what it will where it cannot."""
         self._url = make_url(url)
         self._read_again = read_again
-        self._lock = threading.Lock()
-        self._read_at = -_PAUSE_SECONDS
+        self._reading = SingleFlight(self._read)
 
     @property
     def url(self) -> URL:
@@ -29,18 +29,16 @@ class Login:
 
     def other_than(self, refused: URL) -> URL | None:
         """Another URL than the one that was refused, None where there is none: of all who come at a time one reads."""
-        with self._lock:
-            if self._url != refused:
-                return self._url
-            if self._read_again is None or time.monotonic() < self._read_at + _PAUSE_SECONDS:
-                return None
-            self._read_at = time.monotonic()
-            try:
-                self._url = self._read_again()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the login stays refused
-                log.error("database secret not read again: %s", error)
-                return None
-            if self._url == refused:
-                return None
+        if self._url == refused and self._read_again:
+            ended(self._reading.latest(_PAUSE_SECONDS), _PATIENCE_SECONDS)
+        return self._url if self._url != refused else None
+
+    def _read(self) -> None:
+        try:
+            url = self._read_again() if self._read_again else self._url
+        except Exception as error:  # noqa: BLE001 - whatever it is, the login stays refused
+            log.error("database secret not read again: %s", error)
+            return
+        if url != self._url:
+            self._url = url
             log.info("login of the index renewed")
-            return self._url

@@ -7,8 +7,6 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 
@@ -33,33 +31,38 @@ class Outage:
 
     def begins(self, reason: str) -> None:
         """It does not answer."""
-        if self._since:
-            return
-        with self._alone():
-            if not self._since:
-                log.error("%s does not answer: %s", self._name, reason)
-                _SINCE.pack_into(self._memory, 0, time.monotonic())
+        if not self._since and self._change(time.monotonic()) is not None:
+            log.error("%s does not answer: %s", self._name, reason)
 
     def is_over(self) -> None:
         """It has answered; to be called whenever it does, and cheap while it always does."""
-        if not self._since:
-            return
-        with self._alone():
-            if self._since:
-                log.warning("%s answers again after=%.1fs", self._name, time.monotonic() - self._since)
-                _SINCE.pack_into(self._memory, 0, 0.0)
+        if self._since and (since := self._change(0.0)) is not None:
+            log.warning("%s answers again after=%.1fs", self._name, time.monotonic() - since)
 
     @property
     def _since(self) -> float:
         since: float = _SINCE.unpack_from(self._memory)[0]
         return since
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No other thread, and no other process: the kernel takes its lock back from one that dies."""
-        with self._lock:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+    def _change(self, since: float) -> float | None:
+        """What it was before; None where it already was so, or another thread or process is about to change it.
+
+        Nobody waits: one that is frozen with the lock would stop all others. The kernel takes the lock back from one
+        that dies.
+        """
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             try:
-                yield
+                before = self._since
+                if bool(before) == bool(since):
+                    return None
+                _SINCE.pack_into(self._memory, 0, since)
+                return before
             finally:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+        except OSError:  # another process has it
+            return None
+        finally:
+            self._lock.release()

@@ -131,3 +131,15 @@ def test_a_secret_that_cannot_be_read_is_told_and_the_login_stays(caplog: pytest
         assert login.other_than(login.url) is None
     assert "not read again: the database secret cannot be read: AccessDeniedException" in caplog.text
     assert login.url.password == "p"  # noqa: S105
+
+
+def test_a_secret_that_takes_long_holds_nobody_up_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login_module, "_PATIENCE_SECONDS", 0.2)
+    read = Reader(make_url("mysql+pymysql://u:new@h/d"))
+    read.seconds = 3
+    login = Login("mysql+pymysql://u:old@h/d", read)
+    began = time.monotonic()
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(login.other_than, [login.url] * 16)) == [None] * 16
+    assert time.monotonic() - began < 2.5
+    assert read.read == 1

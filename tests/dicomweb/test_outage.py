@@ -1,7 +1,10 @@
 """An outage is told once when it begins and once when it is over, by however many processes and threads."""
 
+import fcntl
 import logging
 import os
+import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -42,3 +45,24 @@ def test_the_next_outage_is_told_again(caplog: pytest.LogCaptureFixture) -> None
             outage.begins("gone")
             outage.is_over()
     assert len(caplog.messages) == 4
+
+
+def test_a_process_that_is_frozen_while_it_tells_stops_no_other() -> None:
+    """It holds the lock of the kernel; the others go on, and tell it when that is free again."""
+    outage, ready = Outage("index"), os.pipe()
+    child = os.fork()
+    if not child:
+        fcntl.lockf(outage._descriptor, fcntl.LOCK_EX)
+        os.write(ready[1], b"x")
+        signal.pause()
+    os.read(ready[0], 1)
+    os.kill(child, signal.SIGSTOP)
+    began = time.monotonic()
+    outage.begins("gone")
+    outage.is_over()
+    assert time.monotonic() - began < 5
+    assert not outage._since
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    outage.begins("gone")
+    assert outage._since

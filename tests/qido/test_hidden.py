@@ -1,7 +1,10 @@
 """What hangs on image sets that AHI has no more is not found, and not counted, on any database."""
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -99,3 +102,28 @@ def test_what_is_noted_is_known_to_all_processes_until_it_is_there_again(databas
     ours.forget(key)
     assert theirs.image_set_ids() == frozenset()
     assert hiding.scope() == EVERYTHING
+
+
+class Slow(Database):
+    """An index that answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__("sqlite://")
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def rows(self, *_: Any) -> list[Any]:  # type: ignore[override]
+        self.asked.set()
+        self.go_on.wait(30)
+        return []
+
+
+def test_others_go_on_while_one_asks_the_index(tmp_path: Path) -> None:
+    gone, slow = Gone(Cache(tmp_path, 2**20)), Slow()
+    gone.note(ImageSetKey(A, "f" * 32))
+    hiding = Hiding(slow, gone)
+    with ThreadPoolExecutor(2) as threads:
+        asking = threads.submit(hiding.scope)
+        assert slow.asked.wait(30)
+        assert threads.submit(hiding.scope).result(10) == EVERYTHING
+        slow.go_on.set()
+        assert asking.result(10) == Scope(hidden=NOTHING)

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -36,6 +36,7 @@ class Provider:
     documents: dict[str, Any] = field(default_factory=dict)
     keys: dict[str, tuple[str, Any]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    hangs: bool = False
 
     def add_key(self, key_id: str, algorithm: str = "RS256") -> None:
         """A new key, published as JWKS and as a PEM file."""
@@ -74,12 +75,15 @@ def provided() -> Iterator[Provider]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             provider.asked.append(self.path)
+            while provider.hangs:
+                time.sleep(0.02)
             document = provider.documents.get(self.path)
             body = document if isinstance(document, bytes) else json.dumps(document).encode()
-            self.send_response(404 if document is None else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            with suppress(OSError):  # who has given up meanwhile
+                self.send_response(404 if document is None else 200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -90,6 +94,7 @@ def provided() -> Iterator[Provider]:
     provider.issuer = f"http://127.0.0.1:{server.server_port}"
     provider.add_key("first")
     yield provider
+    provider.hangs = False
     server.shutdown()
     thread.join()
     server.server_close()

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from app.auth.alb import Alb, public_keys_url
 from app.auth.keys import KeysByUrl
 from app.auth.principal import Credentials, NotProven, Principal
+from dicomweb.errors import UpstreamBusy
 from tests.app.auth.provider import Provider, provided
 
 ARN = "arn:aws:elasticloadbalancing:eu-central-1:111122223333:loadbalancer/app/dicomweb/0123456789abcdef"
@@ -78,6 +80,29 @@ def test_a_made_up_key_is_asked_for_once(provider: Provider, alb: Alb) -> None:
         with pytest.raises(NotProven):
             alb.principal(signed(provider, kid="nobody"))
     assert provider.asked == ["/nobody"]
+
+
+def test_made_up_keys_do_not_flood_the_publisher(provider: Provider, alb: Alb) -> None:
+    assert alb.principal(signed(provider))
+    for number in range(100):
+        with pytest.raises((NotProven, UpstreamBusy)):
+            alb.principal(signed(provider, kid=f"nobody-{number}"))
+    assert len(provider.asked) == 10
+    assert alb.principal(signed(provider))
+
+
+def test_known_keys_go_on_while_the_publisher_hangs(provider: Provider, alb: Alb) -> None:
+    assert alb.principal(signed(provider))
+    provider.hangs = True
+    with ThreadPoolExecutor(1) as thread:
+        waits = thread.submit(alb.principal, signed(provider, kid="nobody"))
+        while len(provider.asked) < 2:
+            time.sleep(0.01)
+        began = time.monotonic()
+        assert alb.principal(signed(provider))
+        assert time.monotonic() - began < 1
+        with pytest.raises(UpstreamBusy):
+            waits.result()
 
 
 def test_without_the_header_it_is_not_its_affair(alb: Alb) -> None:

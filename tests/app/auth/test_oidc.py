@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jwt
@@ -150,6 +151,45 @@ def test_while_the_issuer_is_down_known_keys_go_on_and_others_must_wait(
     assert oidc.principal(bearer(provider.token()))
     with pytest.raises(UpstreamBusy):
         Oidc(provider.issuer, [AUDIENCE]).principal(bearer(provider.token()))
+
+
+def test_known_keys_go_on_while_the_issuer_hangs(
+    provider: Provider, oidc: Oidc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And tokens that name other keys stop no more threads than a few, for a short time, and ask it once."""
+    assert oidc.principal(bearer(provider.token()))
+    provider.hangs = True
+    monkeypatch.setattr(keys, "_FRESH_SECONDS", 0.5)  # the keys are due
+    time.sleep(0.6)
+    monkeypatch.setattr(keys, "_PAUSE_SECONDS", 0.0)
+
+    def refused(number: int) -> float:
+        began = time.monotonic()
+        with pytest.raises(UpstreamBusy):
+            oidc.principal(bearer(provider.token(headers={"kid": f"made up {number}"})))
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(48) as threads:
+        stopped = threads.map(refused, range(96))
+        began = time.monotonic()
+        for _ in range(100):
+            assert oidc.principal(bearer(provider.token()))
+        assert time.monotonic() - began < 2
+        assert sum(seconds > 1 for seconds in stopped) <= 3 * keys._MOST_WAITING
+    assert provider.asked.count("/.well-known/openid-configuration") <= 3
+
+
+def test_keys_that_nobody_has_looked_at_for_long_are_renewed_before_they_count(
+    provider: Provider, oidc: Oidc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = provider.token()
+    assert oidc.principal(bearer(old))
+    del provider.keys["first"]
+    provider.add_key("second")
+    monkeypatch.setattr(keys, "_FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(keys, "_PAUSE_SECONDS", 0.0)
+    with pytest.raises(NotProven):
+        oidc.principal(bearer(old))
 
 
 def test_a_discovery_document_of_another_issuer_is_not_believed(provider: Provider, oidc: Oidc) -> None:

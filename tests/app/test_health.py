@@ -1,0 +1,92 @@
+"""`/health` answers soon whatever hangs, and asking it often is no work for the index; `/live` asks nobody."""
+
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event
+
+from ahi.fetchers import Fetchers
+from app import health
+from db.engine import Database
+from dicomweb import respond
+from dicomweb.errors import ProxyError
+from tests.servers import MariaDb, Sqlite, mysql_server
+
+
+def client(database: Database, fetchers: Fetchers) -> FlaskClient:
+    app = Flask(__name__, static_folder=None)
+    app.register_blueprint(health.blueprint(database, fetchers))
+    app.register_error_handler(ProxyError, respond.problem)
+    return app.test_client()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[MariaDb]:
+    server = mysql_server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def silent_fetcher(tmp_path: Path) -> Iterator[Fetchers]:
+    """One that takes questions and says nothing."""
+    path = str(tmp_path / "fetcher")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen(64)
+        yield Fetchers([path])
+
+
+def test_whatever_hangs_it_answers_within_two_seconds(server: MariaDb, silent_fetcher: Fetchers) -> None:
+    database = Database(server.new_index())
+    database.ping()
+    asking = client(database, silent_fetcher)
+    with server.silent():
+        for _ in range(3):  # and threads do not add up
+            began = time.monotonic()
+            answer = asking.get("/health")
+            assert time.monotonic() - began < 3.5  # 1.5 s and what a busy machine needs
+            assert answer.status_code == 503
+            assert answer.headers["Retry-After"]
+            for what in ("the metadata index", "AWS HealthImaging"):
+                assert f"{what} has not answered for 1.5 seconds" in answer.json["detail"]
+        began = time.monotonic()
+        assert asking.get("/live").status_code == 200
+        assert time.monotonic() - began < 1
+
+
+def test_the_index_that_is_back_is_told(server: MariaDb, silent_fetcher: Fetchers) -> None:
+    database = Database(server.new_index(), statement_timeout_seconds=0.3)
+    database.ping()
+    asking = client(database, silent_fetcher)
+    with server.silent():
+        assert "the metadata index" in asking.get("/health").json["detail"]
+    give_up = time.monotonic() + 30
+    while "the metadata index" in asking.get("/health").json["detail"]:
+        assert time.monotonic() < give_up
+
+
+def test_it_asks_the_index_once_a_second_however_often_it_is_asked(sqlite: Sqlite, silent_fetcher: Fetchers) -> None:
+    database, statements = Database(sqlite.new_index()), list[float]()
+    event.listen(database._engine, "before_cursor_execute", lambda *_: statements.append(time.monotonic()))
+    began = time.monotonic()
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda _: client_once(asking), [asking := client(database, silent_fetcher)] * 64))
+    assert 1 <= len(statements) <= time.monotonic() - began + 1
+
+
+def client_once(asking: FlaskClient) -> None:
+    asking.application.test_client().get("/health")
+
+
+def test_live_asks_nobody(silent_fetcher: Fetchers) -> None:
+    database, connections = Database("sqlite:////none/index"), list[int]()
+    database.tell_use(connections.append)
+    assert client(database, silent_fetcher).get("/live").data == b"OK"
+    assert connections == []
