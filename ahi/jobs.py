@@ -204,13 +204,11 @@ def held_frame(workshop: Workshop, reference: FrameReference) -> bytes:
 def reduced_frame(workshop: Workshop, reference: FrameReference, scale: float) -> tuple[bytes, PixelFormat] | None:
     """Native pixels of a lower resolution that still has `scale` pixels for one of the frame, and their layout.
 
-    None where the whole frame is as good: there is no such resolution, or it has been decoded already. A part of a
-    frame has no checksum that could be verified.
+    None where there is no such resolution. It does not matter whether the whole frame has been decoded already: the
+    same picture must be the same bytes. A part of a frame has no checksum that could be verified.
     """
     media_type = transfer_syntax(reference.transfer_syntax_uid).media_type
     if media_type != "image/jphc" or reference.pixels is None:
-        return None
-    if workshop.cache.has(reference.cache_name(Form.NATIVE)):
         return None
     return decode_reduced(_stored(workshop, reference), reference.pixels, scale)
 

@@ -1,6 +1,7 @@
 """`/rendered` and `/thumbnail` at every level, asked as clients ask (PS3.18 Sections 10.4.1.1.3 and 10.4.1.1.4)."""
 
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,3 +171,22 @@ def test_types_that_are_not_offered_are_refused(clinic_service: Service, clinic:
 def test_a_frame_beyond_the_last_is_not_found(clinic_service: Service, clinic: Clinic) -> None:
     for resource in ("rendered", "thumbnail"):
         assert ask(clinic_service, clinic, f"{{slide}}/frames/{FRAMES + 1}/{resource}").status == 404
+
+
+def test_a_small_picture_is_the_same_whatever_was_asked_for_before(
+    clinic: Clinic, clinic_root: Path, tmp_path: Path
+) -> None:
+    """Its entity tag says so. It is made of a lower resolution where there is one."""
+    settings = {"DATASTORE_ROOT": str(clinic_root), "PUBLIC_URL": "https://dicom.example.org"}
+    found = []
+    for before in ("", "{ct}/frames/1"):
+        service = Service(tmp_path / f"after{len(found)}", settings)
+        try:
+            if before:
+                assert ask(service, clinic, before, "application/octet-stream").status == 200
+            small = ask(service, clinic, "{ct}/thumbnail?viewport=50,50", PNG)
+        finally:
+            service.stop()
+        found.append((small.status, small.headers["ETag"], small.body))
+    assert found[0] == found[1]
+    assert found[0][0] == 200
