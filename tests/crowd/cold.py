@@ -35,7 +35,7 @@ SLOW = "GetImageFrame:latency=250ms,GetImageSetMetadata:latency=100ms,GetImageSe
 _ROUND_SECONDS = 12.0
 _EVICTED_AFTER_SECONDS = 3.0
 _EVICTED_EVERY_SECONDS = 2.0
-_OF_EACH_KIND = 4
+_OF_EACH_KIND = 3
 _TOLD = 5  # problems that a report has in full
 _SETTINGS = {
     "WEB_PROCESSES": "1",  # where threads meet
@@ -65,9 +65,8 @@ def run(archive: Archive, python: Path, folder: Path, *, seconds: float, clients
     report, random, ahi = Report(), Random(seed), Ahi(archive.root)  # noqa: S311 - chance, not a secret
     try:
         environment = {**archive.environment(ahi), **_SETTINGS}
-        with _service(python, folder / "quiet", environment) as service:
-            with closing(Client(service.port)) as client:
-                expected = expected_answers(client, archive, random, _OF_EACH_KIND)
+        with _service(python, folder / "quiet", environment) as service, closing(Client(service.port)) as client:
+            expected = expected_answers(client, archive, random, _OF_EACH_KIND)
         report.kinds = len({ask.kind for ask, _ in expected})
         ahi.faults(SLOW)
         for number in range(max(1, round(seconds / _ROUND_SECONDS))):

@@ -13,7 +13,7 @@ from tests.crowd.archive import make_archive
 from tests.crowd.cold import Report, run
 from tests.crowd.pythons import VERSIONS, find_interpreter
 
-SECONDS = 60.0
+SECONDS = 48.0
 CLIENTS = 20
 AT_ONCE = 2
 

@@ -53,7 +53,8 @@ class Answer:
     @property
     def json(self) -> list[dict[str, dict[str, object]]]:
         """The data sets."""
-        return json.loads(self.body)
+        data_sets: list[dict[str, dict[str, object]]] = json.loads(self.body)
+        return data_sets
 
 
 def get(root: str, target: str, headers: dict[str, str], method: str = "GET") -> Answer:

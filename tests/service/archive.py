@@ -5,12 +5,13 @@ other. Here each file gets UIDs of its own, and nothing else is changed.
 """
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydicom import DataElement, Dataset, dcmread
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
 from datastore.samples import sample_files
 
@@ -87,7 +88,7 @@ def _write(source: Path, path: Path) -> Sample:
     return Sample(source.name, path, *uids)
 
 
-_ENCODINGS = {
+_ENCODINGS: Mapping[object, UID] = {
     (True, True): ImplicitVRLittleEndian,
     (False, True): ExplicitVRLittleEndian,
     (False, False): ExplicitVRBigEndian,
