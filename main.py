@@ -21,7 +21,7 @@ from app.auth.commands import make_link, make_token
 from app.cache import describe_cache
 from app.check import check_all, describe, failed
 from app.logs import start_logging
-from app.notify import READY, STOPPING, notify
+from app.notify import READY, STOPPING, feed_watchdog, notify
 from app.probe import probe
 from app.reload import Reload
 from app.settings import NotNowError, Settings, SettingsError
@@ -141,7 +141,7 @@ def serve(settings: Settings) -> int:
     try:
         hangs_up = sys.stdin.isatty()  # a terminal does when it closes
         reload = None if hangs_up else Reload(supervisor, settings, index, shared)
-        supervisor.run(on_stop=lambda: notify(STOPPING), on_hangup=reload)
+        supervisor.run(on_stop=lambda: notify(STOPPING), on_hangup=reload, on_round=feed_watchdog)
         service.stopped(reload.settings if reload else settings)
     finally:
         shared.sockets.remove()
@@ -156,7 +156,7 @@ def start_embedded(settings: Settings, supervisor: Supervisor) -> Settings:
     if not supervisor.complete(fill):
         raise SettingsError("the embedded data store could not be filled")
     listening = socket.create_server(("127.0.0.1", 0))
-    supervisor.start(Child("datastore", lambda: embedded.serve(listening, settings.datastore_faults)))
+    supervisor.start(Child("datastore", lambda _: embedded.serve(listening, settings.datastore_faults)))
     os.environ.update(embedded.environment(listening.getsockname()[1]))
     print(WELCOME.format(host=os.environ["HOST"], port=settings.port), flush=True)
     return Settings.from_env(os.environ)

@@ -22,6 +22,7 @@ from botocore.exceptions import (
 
 from ahi.counters import Count, Tally
 from ahi.frame_calls import FrameCalls
+from ahi.heartbeat import Heartbeat
 from ahi.image_set import ImageSetKey, ImageSetProperties
 from dicomweb.errors import BadRequest, NotAcceptable, NotFound, ProxyError, UpstreamBusy, UpstreamFailed
 from dicomweb.outage import Outage
@@ -87,11 +88,13 @@ class AhiClient:
         deadline_seconds: float = 10,
         tally: Tally | None = None,
         outage: Outage | None = None,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
-        """`outage` is told when AHI goes and comes back, and may be shared by processes."""
+        """`outage` is told when AHI goes and comes back, and may be shared by processes; `heartbeat` of each call."""
         self._outage = outage or Outage("AHI")
         self._deadline_seconds = deadline_seconds
         self._tally = tally or Tally.alone()
+        self._heartbeat = heartbeat or Heartbeat()
         self._client = _boto3_client(
             region,
             Config(
@@ -184,7 +187,7 @@ class AhiClient:
         while True:
             self._tally.add(_COUNTED[operation])
             try:
-                with measured("ahi", operation):
+                with measured("ahi", operation), self._heartbeat.expecting(self._deadline_seconds):
                     answer = call()
             except (ClientError, BotoCoreError) as error:
                 if _code(error) in _THROTTLED:

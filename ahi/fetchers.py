@@ -17,7 +17,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -35,6 +35,8 @@ from dicomweb.timing import Part, current_timing, waited
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
+Expecting = Callable[[float], AbstractContextManager[object]]
+"""See `Heartbeat.expecting`."""
 
 HELD_BYTES = 2**26
 """How many bytes of native pixels a fetcher holds in memory for the next drawing."""
@@ -43,6 +45,8 @@ DRAWN_BYTES = 2**25
 """How many bytes of pictures a fetcher holds in memory that are not worth a file yet."""
 
 _BACKLOG = 1024
+_ANSWER_SECONDS = 120.0  # a fetcher that takes longer is hung, and its supervisor replaces it before
+_TRIES = 3  # to send a message: the fetcher of a connection may be replaced at any moment
 
 
 class SingleFlight:
@@ -170,7 +174,8 @@ class Pending(Generic[R]):
         since = time.monotonic()
         parts: tuple[Part, ...] = ()
         try:
-            answer, parts = self._receive()
+            with self._fetcher.expecting(_ANSWER_SECONDS):
+                answer, parts = self._receive()
         finally:
             waited("fetchers", self._question.request.job.__name__, self._asked_at, since, parts)
         self._answered = True
@@ -209,24 +214,26 @@ def _answer(connection: socket.socket) -> tuple[Any, tuple[Part, ...]]:
 class _Fetcher:
     """The connections from this process to one fetcher. Each carries one question at a time."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, expecting: Expecting) -> None:
         self._path = path
+        self.expecting = expecting
         self._lock = threading.Lock()
         self._idle: list[socket.socket] = []
 
     def send(self, message: Question | Prefetch) -> socket.socket:
+        """Send a message; the connection on which its answer comes."""
         content = packed(message)
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        if connection:
+        for _ in range(_TRIES):
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            connection = connection or self._connect()
             try:
                 connection.sendall(content)
                 return connection
-            except ConnectionError:  # its fetcher was replaced meanwhile
+            except ConnectionError:  # its fetcher was replaced, or leaves just now
                 connection.close()
-        connection = self._connect()
-        connection.sendall(content)
-        return connection
+                self.forget()
+        raise UpstreamBusy("the service is starting or stopping")
 
     def idle(self, connection: socket.socket) -> None:
         with self._lock:
@@ -255,9 +262,9 @@ class _Fetcher:
 class Fetchers:
     """All fetchers, seen from another process."""
 
-    def __init__(self, paths: list[str], urgency: Urgency = Urgency.CLIENT) -> None:
-        """`urgency` is that of all that is submitted here."""
-        self._fetchers = [_Fetcher(path) for path in paths]
+    def __init__(self, paths: list[str], urgency: Urgency = Urgency.CLIENT, expecting: Expecting = nullcontext) -> None:
+        """`urgency` is that of all that is submitted here; `expecting` is entered around each wait for an answer."""
+        self._fetchers = [_Fetcher(path, expecting) for path in paths]
         self._urgency = urgency
 
     def submit(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> Pending[R]:

@@ -1,15 +1,17 @@
-"""Signs of life of all processes, in memory that they share: each writes a row of its own, the supervisor reads them.
+"""Signs of life of one process, in memory that it shares with the supervisor: the process writes, the supervisor reads.
 
-A beat is one write of the time, without a lock, so it may be given often and by any thread. Times are seconds of the
-monotonic clock, which all processes of a machine share. A row outlives its process: the supervisor calls `restart`
-before it forks the next one.
+A beat is one write of the time, so it may be given often and by any thread. Times are seconds of the
+monotonic clock, which all processes of a machine share. Each process has memory of its own, made before it is forked.
 
-    the process       heartbeat.listened(), .step(), .set_waiting(3), .expect(10)
+    the process       heartbeat.listened(), .step(), .set_waiting(3), .expecting(10)
     the supervisor    heartbeat.pulse  →  Pulse
 """
 
 import mmap
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 _BYTES = 8
@@ -40,37 +42,23 @@ class Pulse:
         return max(self.stepped_at, self.expected_until, self.waiting_since)
 
 
-class Heartbeats:
-    """The rows of a number of processes. Made before they are forked."""
-
-    def __init__(self, processes: int) -> None:
-        self._words = memoryview(mmap.mmap(-1, max(1, processes) * _WORDS * _BYTES)).cast("d")
-
-    def of_process(self, process: int) -> "Heartbeat":
-        """The row of one process, from 0."""
-        return Heartbeat(self._words[process * _WORDS : (process + 1) * _WORDS])
-
-
 class Heartbeat:
-    """The row of one process. All its threads may beat; any other process may look at `pulse`.
+    """The beats of one process. All its threads may beat; the one that forked it may look at `pulse`.
 
     A process is hung when its listening loop has not gone round for 20 seconds, or when work waits for a thread and no
-    thread has made a step for 20 seconds, counted from the end of what it was told to expect. It is then replaced. A
-    forgotten beat costs no more than that.
+    thread has made a step for 20 seconds, counted from when the longest wait that is expected now must end. It is then
+    replaced. A forgotten beat costs no more than that.
     """
 
-    def __init__(self, words: "memoryview[float]") -> None:
-        self._words = words
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._expected: dict[object, float] = {}
+        self._words = memoryview(mmap.mmap(-1, _WORDS * _BYTES)).cast("d")
 
     @classmethod
     def alone(cls) -> "Heartbeat":
         """For a process that nobody watches."""
-        return Heartbeats(1).of_process(0)
-
-    def restart(self) -> None:
-        """Forget the beats of the process before; to be called before the next one is forked."""
-        for word in range(_WORDS):
-            self._words[word] = 0.0
+        return cls()
 
     def listened(self) -> None:
         """The listening loop has gone round. It does so every 5 seconds, or more often, also when nothing happens."""
@@ -89,14 +77,27 @@ class Heartbeat:
         if bool(number) != bool(self._words[_WAITING_SINCE]):
             self._words[_WAITING_SINCE] = time.monotonic() if number else 0.0
 
-    def expect(self, seconds: float) -> None:
-        """A thread begins to wait for something that may take so long: no step is due before that, of any thread.
+    @contextmanager
+    def expecting(self, seconds: float) -> Iterator[None]:
+        """This thread waits for something that may take so long: no step is due meanwhile, of any thread. It is one.
 
-        It is for what has a deadline: a statement, an answer of a fetcher, a client that takes its time.
+        It is for what has a deadline: a statement, a call to AHI, an answer of a fetcher.
         """
-        until = time.monotonic() + seconds
-        if until > self._words[_EXPECTED]:
-            self._words[_EXPECTED] = until
+        key = object()
+        self._set_expected(key, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self._set_expected(key, None)
+            self.step()
+
+    def _set_expected(self, key: object, until: float | None) -> None:
+        with self._lock:
+            if until is None:
+                del self._expected[key]
+            else:
+                self._expected[key] = until
+            self._words[_EXPECTED] = max(self._expected.values(), default=0.0)
 
     @property
     def pulse(self) -> Pulse:

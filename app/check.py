@@ -13,6 +13,7 @@ from ahi.identity import caller_arn
 from ahi.image_set import ImageSetKey
 from app.audit.configure import find_sink
 from app.auth.configure import open_gate
+from app.metrics import replaced_processes
 from app.service import find_index, find_trust, open_cache
 from app.settings import AUDIT_REFUSE, Settings, SettingsError
 from app.tracing import find_tracing
@@ -37,6 +38,14 @@ _LEAST_FREE_BYTES = 2**26
 
 _UNREACHABLE = "check host, port, user, security group; where it is not trusted, DB_TLS_CA"
 
+_REPLACED = {"died": "died", "hung": "hung", "memory": "over MEMORY_MAX"}
+_LOOK = {
+    "died": "the log says when; the kernel's log, whether memory was short",
+    "hung": "the log has the stacks of its threads behind `process is hung`; report them",
+    "memory": "where it happens often, a larger MEMORY_MAX and more memory",
+}
+"""By why a process was replaced: how that is told, and what to do."""
+
 OK, WARNING, ERROR = "ok", "warning", "error"
 
 
@@ -52,7 +61,8 @@ class Finding:
 
 def check_all(settings: Settings) -> list[Finding]:
     """All findings, in the order in which an operator would look for a cause."""
-    findings = [*_settings(settings), *_cache(settings), _audit(settings), *_traces(), _identity(settings)]
+    findings = [*_settings(settings), *_cache(settings), _audit(settings), *_traces(), *_processes(settings)]
+    findings.append(_identity(settings))
     try:
         database = Database(find_index(settings), find_trust(settings), pool_size=1)
     except SettingsError as error:
@@ -160,6 +170,22 @@ def _traces() -> Iterator[Finding]:
     elif tracing:
         advice = "start the collector, and let the service reach it; check OTEL_EXPORTER_OTLP_ENDPOINT and _HEADERS"
         yield Finding("traces", WARNING, "the collector does not take them: they are lost", advice)
+
+
+def _processes(settings: Settings) -> Iterator[Finding]:
+    """What the running service tells of its processes, if it can be asked; it need not run."""
+    if settings.metrics_port is None:
+        return
+    try:
+        replaced = replaced_processes(settings.metrics_host, settings.metrics_port)
+    except OSError as error:
+        told = f"the service does not tell on METRICS_PORT {settings.metrics_port}: {_reason(error)}"
+        yield Finding("processes", WARNING, told, "start it; if it runs, look whether its process metrics does")
+        return
+    if not replaced:
+        yield Finding("processes", OK, "none was replaced since the service was started")
+    for (process, reason), number in sorted(replaced.items()):
+        yield Finding("processes", WARNING, f"{process}: {number} replaced ({_REPLACED[reason]})", _LOOK[reason])
 
 
 def _identity(settings: Settings) -> Finding:

@@ -1,5 +1,9 @@
-"""What the service counts, for Prometheus: `GET /metrics` on a port of its own, answered by a process of its own."""
+"""What the service counts, for Prometheus: `GET /metrics` on a port of its own, answered by a process of its own.
 
+`python main.py check` asks there, too.
+"""
+
+import http.client
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
@@ -7,12 +11,18 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from ahi.counters import Count, Counters
+from app.replacements import Replacements
 from app.request_counts import BUCKETS_SECONDS, RequestCounts, Requests
 
+_PATIENCE_SECONDS = 5
 _PREFIX = "dicomweb_proxy"
+
+REPLACED = f"{_PREFIX}_processes_replaced"
+"""How many processes were replaced, by what they do and why."""
 
 _CALLS = {
     "GetImageSet": Count.AHI_GET_IMAGE_SET,
@@ -41,17 +51,22 @@ _GAUGES = {
 }
 
 
-def metrics_application(counters: Counters, requests: RequestCounts, index_connections: int) -> Callable[..., Any]:
+def metrics_application(
+    counters: Counters, requests: RequestCounts, index_connections: int, replacements: Replacements
+) -> Callable[..., Any]:
     """The WSGI application that tells; `index_connections` is how many there may be in all processes."""
     registry = CollectorRegistry()
-    registry.register(_Shared(counters, requests, index_connections))
+    registry.register(_Shared(counters, requests, index_connections, replacements))
     application: Callable[..., Any] = make_wsgi_app(registry)
     return application
 
 
 class _Shared(Collector):
-    def __init__(self, counters: Counters, requests: RequestCounts, index_connections: int) -> None:
+    def __init__(
+        self, counters: Counters, requests: RequestCounts, index_connections: int, replacements: Replacements
+    ) -> None:
         self._counters, self._requests, self._index_connections = counters, requests, index_connections
+        self._replacements = replacements
 
     def collect(self) -> Iterable[Metric]:
         yield from _of_requests(self._requests.totals())
@@ -67,6 +82,10 @@ class _Shared(Collector):
             yield GaugeMetricFamily(f"{_PREFIX}_{name}", count.value, value=self._counters.total(count))
         most = "connections to the index that there may be"
         yield GaugeMetricFamily(f"{_PREFIX}_index_connections_max", most, value=self._index_connections)
+        replaced = CounterMetricFamily(REPLACED, "processes replaced", labels=["process", "reason"])
+        for (kind, reason), number in self._replacements.totals().items():
+            replaced.add_metric([kind.value, reason.value], number)
+        yield replaced
 
 
 def _of_requests(totals: Iterable[Requests]) -> Iterator[Metric]:
@@ -88,3 +107,18 @@ def listen(host: str, port: int) -> socket.socket:
     listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setblocking(False)
     return listening
+
+
+def replaced_processes(host: str, port: int) -> dict[tuple[str, str], int]:
+    """How many processes a running service has replaced, by what they did and why; OSError if it does not tell."""
+    connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE_SECONDS)
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        families = [family for family in text_string_to_metric_families(text) if family.name == REPLACED]
+    except (http.client.HTTPException, ValueError) as error:
+        raise OSError("what answers there is not the service") from error
+    finally:
+        connection.close()
+    samples = [sample for family in families for sample in family.samples if sample.value]
+    return {(one.labels["process"], one.labels["reason"]): int(one.value) for one in samples}

@@ -1,7 +1,7 @@
 """SIGHUP: the settings, and the files that they name, are read again while the service runs.
 
 Web processes with the new settings take over the listening socket, and the old ones leave when they have answered. The
-process that prefetches is another one where the index is elsewhere now.
+process that prefetches is another one where the index is elsewhere now; it is handed what was still to be done.
 """
 
 import logging
@@ -38,7 +38,6 @@ class Reload:
         self.settings = settings
         self._where = (index.url, service.find_trust(settings))
         self._shared = shared
-        self._generation = 0
 
     def __call__(self) -> None:
         """Read the settings again; one that is wrong leaves everything as it is."""
@@ -55,13 +54,13 @@ class Reload:
             log.exception("[Reload] - the old settings stay")
         else:
             logging.getLogger().setLevel(settings.log_level)
-            self._generation += 1
             self.settings = settings
-            children = service.web_children(settings, index, self._shared, self._generation)
+            children = service.web_children(settings, index, self._shared)
             if (index.url, trust) != self._where:
                 self._where = (index.url, trust)
                 children.append(service.warmer_child(settings, index, self._shared))
             self._supervisor.renew(children)
+            self._supervisor.growth.max_bytes = settings.memory_max
             log.info("[Reload] - new web processes started, the old ones finish what they are answering")
         notify(READY)
 

@@ -14,10 +14,12 @@ from sqlalchemy.exc import ArgumentError
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
+from ahi.codecs import HAS_OPENJPH
 from ahi.counters import Count, Counters, Tally
 from ahi.desk import Limits, Urgency
 from ahi.fetcher import serve as serve_fetcher
 from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
+from ahi.heartbeat import Heartbeat
 from ahi.store import Frames, ImageSets
 from app import metrics, web
 from app.access_log import hide
@@ -27,12 +29,14 @@ from app.auth.configure import open_gate
 from app.factory import create_app
 from app.rate import Rate
 from app.refusals import Manner
+from app.replacements import ProcessKind, Replacements
 from app.request_counts import ProcessCounts, RequestCounts
 from app.settings import NotNowError, Settings, SettingsError
-from app.supervisor import Child, Supervisor
+from app.supervisor import Child, Place, Supervisor
 from app.tracing import Tracing, find_tracing
 from app.warmer import Warmer
 from app.warmer import serve as serve_warmer
+from app.watchdog import SILENT_SECONDS
 from db.engine import Database
 from db.login import Login
 from db.secret import SecretError, index_url
@@ -110,7 +114,7 @@ def find_trust(settings: Settings) -> Tls:
 class Shared:
     """What the processes of the service have in common, made before they are forked.
 
-    Each of the web processes has two places to count in, so that one can leave while the next one already works.
+    Each process has two places to count in, one for each side, so that one can leave while the next one already works.
     """
 
     listening: socket.socket
@@ -125,11 +129,19 @@ class Shared:
     @classmethod
     def of(cls, settings: Settings, listening: socket.socket) -> "Shared":
         """For processes as many as the settings say."""
-        fetchers, web_places = settings.frame_fetchers, 2 * settings.web_processes
-        counters = Counters(fetchers + 1 + web_places)
+        fetchers = settings.frame_fetchers
+        counters = Counters(2 * (fetchers + 1 + settings.web_processes))
         rate = Rate(settings.rate_limit, settings.rate_limit_burst) if settings.rate_limit else None
-        requests, tracing = RequestCounts(web_places), find_tracing(os.environ)
+        requests, tracing = RequestCounts(2 * settings.web_processes), find_tracing(os.environ)
         return cls(listening, FetcherSockets(fetchers + 1), counters, requests, rate, tracing)
+
+    def tally_of_fetcher(self, number: int, place: Place) -> Tally:
+        """What one fetcher counts; the one after the last is the process that prefetches."""
+        return self.counters.tally(2 * number + place.side)
+
+    def tally_of_web(self, number: int, place: Place) -> Tally:
+        """What one web process counts."""
+        return self.counters.tally(2 * (len(self.sockets.paths) + number) + place.side)
 
     @property
     def warmer_path(self) -> str:
@@ -156,11 +168,12 @@ def start(supervisor: Supervisor, settings: Settings, index: Login, listening: s
     for number in range(settings.frame_fetchers):
         log.info("[Startup] - Forking FrameFetcher FF%d", number)
         supervisor.start(_fetcher(number, settings, shared))
-    for child in web_children(settings, index, shared, 0):
+    for child in web_children(settings, index, shared):
         supervisor.start(child)
     supervisor.start(warmer_child(settings, index, shared))
     if metrics_socket:
-        supervisor.start(_metrics(metrics_socket, settings, shared))
+        supervisor.start(_metrics(metrics_socket, settings, shared, supervisor.replacements))
+    supervisor.growth.max_bytes = settings.memory_max
     announce(settings, Kind.START)
     log.info("QIDO/WADO-RS service started.")
     return shared
@@ -172,35 +185,37 @@ def stopped(settings: Settings) -> None:
 
 
 def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
-    def run() -> None:
-        tally, threads = shared.counters.tally(number), settings.fetch_threads
+    def run(place: Place) -> None:
+        tally, threads = shared.tally_of_fetcher(number, place), settings.fetch_threads
         client = AhiClient(
             region=settings.aws_default_region or "",
             max_connections=threads,
             deadline_seconds=settings.ahi_deadline_seconds,
             tally=tally,
             outage=shared.ahi_outage,
+            heartbeat=place.heartbeat,
         )
         cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
         workshop = Workshop(client, cache, Checked(settings.image_set_fresh_seconds))
         limits = Limits(threads, patience_seconds=settings.ahi_deadline_seconds)
-        serve_fetcher(shared.sockets.listening[number], workshop, limits)
+        serve_fetcher(shared.sockets.listening[number], workshop, limits, place.heartbeat)
 
-    return Child(f"FF{number}", run)
-
-
-def web_children(settings: Settings, index: Login, shared: Shared, generation: int) -> list[Child]:
-    """The web processes; those of the next generation may run beside them, not those of the one after."""
-    first = settings.web_processes * (generation % 2)
-    return [_web(number, first + number, settings, index, shared) for number in range(settings.web_processes)]
+    silent_seconds = SILENT_SECONDS if HAS_OPENJPH else 3 * SILENT_SECONDS  # OpenJPEG keeps the interpreter
+    return Child(f"FF{number}", run, ProcessKind.FETCHER, leaves=True, silent_seconds=silent_seconds, computes=True)
 
 
-def _web(number: int, place: int, settings: Settings, index: Login, shared: Shared) -> Child:
-    def run() -> None:
-        tally = shared.counters.tally(settings.frame_fetchers + 1 + place)
-        database, counts = _database(settings, index, shared, tally), shared.requests.of_process(place)
+def web_children(settings: Settings, index: Login, shared: Shared) -> list[Child]:
+    """The web processes."""
+    return [_web(number, settings, index, shared) for number in range(settings.web_processes)]
+
+
+def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child:
+    def run(place: Place) -> None:
+        tally = shared.tally_of_web(number, place)
+        database = _database(settings, index, shared, tally, place.heartbeat)
+        counts = shared.requests.of_process(2 * number + place.side)
         trail = open_trail(settings, database)
-        fetchers = Fetchers(shared.fetcher_paths)
+        fetchers = Fetchers(shared.fetcher_paths, expecting=place.heartbeat.expecting)
         spans = shared.tracing.open(database) if shared.tracing else None
         app = create_app(settings, database, fetchers, tally, shared.warmer_path, counts, trail, shared.rate, spans)
         web.serve(
@@ -209,6 +224,7 @@ def _web(number: int, place: int, settings: Settings, index: Login, shared: Shar
             threads=settings.web_threads,
             limits=_limits(settings),
             manner=_manner(settings, app, counts),
+            heartbeat=place.heartbeat,
             tell_connections=partial(tally.set, Count.CLIENT_CONNECTIONS),
         )
         give_up = time.monotonic() + FLUSH_SECONDS
@@ -217,7 +233,8 @@ def _web(number: int, place: int, settings: Settings, index: Login, shared: Shar
         if spans:
             spans.close(give_up - time.monotonic())
 
-    return Child(f"web{number}", run, drains_seconds=web.DRAIN_SECONDS + FLUSH_SECONDS + 1)
+    drains_seconds = web.DRAIN_SECONDS + FLUSH_SECONDS + 1
+    return Child(f"web{number}", run, ProcessKind.WEB, drains_seconds, leaves=True, silent_seconds=SILENT_SECONDS)
 
 
 def _limits(settings: Settings) -> web.Limits:
@@ -241,36 +258,39 @@ def _manner(settings: Settings, app: Flask, counts: ProcessCounts) -> Manner:
 def warmer_child(settings: Settings, index: Login, shared: Shared) -> Child:
     """The process that prefetches."""
 
-    def run() -> None:
-        tally = shared.counters.tally(settings.frame_fetchers)
+    def run(place: Place) -> None:
+        tally = shared.tally_of_fetcher(settings.frame_fetchers, place)
         cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
-        fetchers = Fetchers(shared.fetcher_paths, Urgency.BACKGROUND)
-        database = _database(settings, index, shared, tally, most=1)
+        fetchers = Fetchers(shared.fetcher_paths, Urgency.BACKGROUND, place.heartbeat.expecting)
+        database = _database(settings, index, shared, tally, place.heartbeat, most=1)
         image_sets = ImageSets(
             fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds, max_bytes=_WARMER_MAPPED_BYTES
         )
-        warmer = Warmer(database, image_sets, Frames(fetchers, cache))
-        serve_warmer(shared.sockets.listening[-1], warmer, settings.prefetch, database)
+        warmer = Warmer(database, image_sets, Frames(fetchers, cache), place.heartbeat)
+        serve_warmer(shared.sockets.listening[-1], shared.warmer_path, warmer, settings.prefetch, database)
 
-    return Child("warmer", run)
+    return Child("warmer", run, ProcessKind.PREFETCH, leaves=True, silent_seconds=SILENT_SECONDS)
 
 
-def _metrics(listening: socket.socket, settings: Settings, shared: Shared) -> Child:
-    def run() -> None:
+def _metrics(listening: socket.socket, settings: Settings, shared: Shared, replacements: Replacements) -> Child:
+    def run(place: Place) -> None:
         connections = settings.web_processes * settings.db_pool_size + 1  # one is the warmer's
-        application = metrics.metrics_application(shared.counters, shared.requests, connections)
-        web.serve(application, listening, threads=1)
+        application = metrics.metrics_application(shared.counters, shared.requests, connections, replacements)
+        web.serve(application, listening, threads=1, heartbeat=place.heartbeat)
 
-    return Child("metrics", run)
+    return Child("metrics", run, ProcessKind.METRICS, leaves=True, silent_seconds=SILENT_SECONDS)
 
 
-def _database(settings: Settings, index: Login, shared: Shared, tally: Tally, most: int | None = None) -> Database:
+def _database(
+    settings: Settings, index: Login, shared: Shared, tally: Tally, heartbeat: Heartbeat, most: int | None = None
+) -> Database:
     database = Database(
         index,
         find_trust(settings),
         shared.index_outage,
         pool_size=most or settings.db_pool_size,
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
+        expecting=heartbeat.expecting,
     )
     database.tell_use(lambda change: tally.add(Count.INDEX_CONNECTIONS_IN_USE, change))
     return database

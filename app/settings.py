@@ -39,6 +39,13 @@ def _integer(lowest: int, highest: int) -> Callable[[str], int]:
     return parse
 
 
+def _memory(text: str) -> int:
+    number = _integer(0, 2**50)(text)
+    if 0 < number < 2**27:
+        raise ValueError(f"is neither 0, for no bound, nor {2**27} or more: a process needs as much")
+    return number
+
+
 def _seconds(text: str) -> float:
     try:
         number = float(text)
@@ -243,6 +250,7 @@ class Settings:
     prefetch_frames: int = _setting(64, _integer(0, 4096))
     prefetch_max_bytes: int = _setting(128 * 2**20, _integer(0, 2**40))
     prefetch: tuple[Rule, ...] = _setting((), parse_rules)
+    memory_max: int = _setting(2 * 2**30, _memory)
     cache_root: Path = _setting(Path("cache"), Path)
     cache_max_bytes: int = _setting(10 * 2**30, _integer(2**20, 2**60))
     cache_min_free_bytes: int = _setting(512 * 2**20, _integer(0, 2**60))

@@ -1,49 +1,115 @@
-"""The parent of all processes: it forks them, replaces those that die, and ends them in order.
+"""The parent of all processes: it forks them, replaces those that die, hang or grow too large, and ends them in order.
 
 It never starts a thread, so that it can fork at any time. Every child holds the reading end of a pipe of which only the
 supervisor has the other: when the supervisor is gone, however that came, the pipe closes and the child ends itself.
 """
 
 import logging
+import math
 import os
-import select
 import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from ahi.heartbeat import Heartbeat
+from app.replacements import ProcessKind, Reason, Replacements
+from app.signals import HANDLED, Signals
+from app.stacks import Stacks
+from app.watchdog import ROUND_SECONDS, Growth, Hangs
 
 log = logging.getLogger(__name__)
 
-_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP}
 _MIN_LIFE_SECONDS = 2.0  # a child that dies sooner is not started again before that
 _LAST_STAGE_SECONDS = 1.0
+_STACKS_SECONDS = 2.0  # a hung process has so long to say where its threads are
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a process is given by the supervisor."""
+
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
+    side: int = 0
+    """0 or 1. A process and the one that replaces it may run at the same time; they have different sides."""
 
 
 @dataclass(frozen=True)
 class Child:
-    """A process: what it runs, and whether it is given time to finish what it is doing when all ends."""
+    """What a process runs, and how it is treated.
+
+    One that `leaves` has others take its place on SIGHUP, finishes what it is doing, and ends; one that does not is
+    ended in its place. `drains_seconds` is how long it may finish what it is doing when all ends. `silent_seconds` is
+    how long its heart may stand still; None if it has none that beats. One that `computes` works for minutes at times
+    without a step.
+    """
 
     name: str
-    run: Callable[[], None]
+    run: Callable[[Place], None]
+    kind: ProcessKind = ProcessKind.OTHER
     drains_seconds: float = 0.0
-    started_at: float = 0.0
+    leaves: bool = False
+    silent_seconds: float | None = None
+    computes: bool = False
+
+
+@dataclass(eq=False)
+class Process:
+    """A child that runs."""
+
+    pid: int
+    child: Child
+    place: Place
+    started_at: float
+    reason: Reason = Reason.DIED
+    """Why it is replaced when it ends."""
+
+    @property
+    def name(self) -> str:
+        return self.child.name
+
+    @property
+    def kind(self) -> ProcessKind:
+        return self.child.kind
+
+    @property
+    def heartbeat(self) -> Heartbeat:
+        return self.place.heartbeat
+
+    @property
+    def silent_seconds(self) -> float | None:
+        return self.child.silent_seconds
+
+    @property
+    def computes(self) -> bool:
+        return self.child.computes
 
 
 class Supervisor:
     """Forks children and watches over them until SIGTERM or SIGINT."""
 
     def __init__(self) -> None:
-        self._children: dict[int, Child] = {}
-        self._leaving: dict[int, Child] = {}  # others have taken their places
+        self._processes: dict[int, Process] = {}
+        self._leaving: dict[int, Process] = {}  # others have taken their places
+        self._due: dict[str, tuple[float, Child]] = {}  # those that died young, and when they are started again
         self._lifeline, self._held = os.pipe()
-        self._signals = _Signals()
+        self._signals = Signals()
+        self._stacks = Stacks()
+        self._hangs = Hangs(time.monotonic())
+        self._asked: tuple[Process, str, float] | None = None  # who is hung, why, and when it is killed
+        self.growth = Growth()
+        """Its `max_bytes` may be set at any time."""
+
+        self.replacements = Replacements()
 
     def start(self, child: Child) -> None:
         """Fork the child."""
-        pid = self._fork(child.run, child.name)
-        self._children[pid] = replace(child, started_at=time.monotonic())
+        taken = {one.place.side for one in self._all() if one.name == child.name}
+        place = Place(side=int(0 in taken))
+        pid = self._fork(lambda: child.run(place), child.name)
+        self._processes[pid] = Process(pid, child, place, time.monotonic())
 
     def complete(self, run: Callable[[], None]) -> bool:
         """Fork a process for one task and wait for its end; whether it ended well."""
@@ -56,78 +122,153 @@ class Supervisor:
             if ended:
                 return os.waitstatus_to_exitcode(status) == 0
 
-    def run(self, on_stop: Callable[[], None] = lambda: None, on_hangup: Callable[[], None] | None = None) -> None:
+    def run(
+        self,
+        on_stop: Callable[[], None] = lambda: None,
+        on_hangup: Callable[[], None] | None = None,
+        on_round: Callable[[], None] = lambda: None,
+    ) -> None:
         """Watch until told to end; then `on_stop`, end the children that drain, then the others, then what is left.
 
-        `on_hangup` is called on SIGHUP, which is to end, too, where there is none.
+        `on_hangup` is called on SIGHUP, which is to end, too, where there is none; `on_round` every ROUND_SECONDS.
         """
-        while (number := self._signals.wait()) not in (signal.SIGTERM, signal.SIGINT):
+        while (number := self._signals.wait(self._until_round())) not in (signal.SIGTERM, signal.SIGINT):
             if number == signal.SIGHUP:
                 if not on_hangup:
                     break
                 on_hangup()
-            for child in self._reap():
-                log.error("process ended, starting it again name=%s", child.name)
-                time.sleep(max(0.0, child.started_at + _MIN_LIFE_SECONDS - time.monotonic()))
-                self.start(child)
+            self._replace_ended()
+            self._watch()
+            on_round()
         on_stop()
         self._stop()
 
     def renew(self, children: Sequence[Child]) -> None:
         """Start children in the places of those of the same names, which are told by SIGHUP to finish and to leave.
 
-        Those that have nothing to finish are ended at once.
+        Those that do not leave are ended at once.
 
-        Those that still have not left since the last time are ended before that, within the time they need to drain.
+        Of these names, those that still have not left since the last time are ended before that, within the time they
+        need to drain.
         """
         names = {child.name for child in children}
-        patience_seconds = max((child.drains_seconds for child in self._leaving.values()), default=0)
-        for child in self._end(self._leaving, patience_seconds):
-            if child.name not in names:
-                self.start(child)
-        old = {pid: child for pid, child in self._children.items() if child.name in names}
+        self._end_leaving(names)
+        old = [one for one in self._processes.values() if one.name in names]
         for child in children:
+            self._due.pop(child.name, None)
             self.start(child)
-        for pid in old:
-            self._leaving[pid] = leaving = self._children.pop(pid)
-            os.kill(pid, signal.SIGHUP if leaving.drains_seconds else signal.SIGTERM)
+        for one in old:
+            self._leaving[one.pid] = self._processes.pop(one.pid)
+            os.kill(one.pid, signal.SIGHUP if one.child.leaves else signal.SIGTERM)
+
+    def _until_round(self) -> float:
+        due = min((at for at, _ in self._due.values()), default=math.inf)
+        return max(0.0, min(ROUND_SECONDS, due - time.monotonic()))
+
+    def _all(self) -> list[Process]:
+        return [*self._processes.values(), *self._leaving.values()]
+
+    def _replace_ended(self) -> None:
+        """Start those again that have ended: at once, but for those that died young."""
+        for one in self._reap():
+            self._note_ended(one)
+        now = time.monotonic()
+        for name, (at, child) in list(self._due.items()):
+            if at <= now:
+                del self._due[name]
+                self.start(child)
+
+    def _note_ended(self, one: Process) -> None:
+        log.error("process ended, starting it again name=%s", one.name)
+        self.replacements.count(one.kind, one.reason)
+        self._due[one.name] = (one.started_at + _MIN_LIFE_SECONDS, one.child)
+
+    def _watch(self) -> None:
+        """Look for those that must be replaced."""
+        try:
+            now = time.monotonic()
+            self._watch_hearts(now)
+            self._watch_memory(now)
+        except Exception:  # a mistake of ours is no reason to end the service
+            log.exception("processes could not be watched")
+
+    def _watch_hearts(self, now: float) -> None:
+        hung = self._hangs.look(self._all(), now)
+        if self._asked:
+            one, why, until = self._asked
+            if one not in self._all() or not self._hangs.is_hung(one, now):
+                self._asked = None  # it ended, or went on
+            elif now >= until:
+                self._asked = None
+                self._kill(one, why)
+                self._hangs.end(one, now)
+        elif hung:
+            one, why = hung
+            self._stacks.ask(one.pid)
+            self._asked = (one, why, now + _STACKS_SECONDS)
+
+    def _kill(self, one: Process, why: str) -> None:
+        told = self._stacks.told() or "None came: it is frozen."
+        log.error("process is hung: %s; killing it name=%s pid=%d. Its stacks:\n%s", why, one.name, one.pid, told)
+        one.reason = Reason.HUNG
+        if one.pid in self._leaving:
+            self.replacements.count(one.kind, one.reason)
+        os.kill(one.pid, signal.SIGKILL)
+
+    def _watch_memory(self, now: float) -> None:
+        leaving = {one.name for one in self._leaving.values()}
+        may = [one for one in self._processes.values() if one.child.leaves and one.name not in leaving]
+        for one, size in self.growth.look(may, now):
+            log.warning("process is over MEMORY_MAX, replacing it name=%s pid=%d bytes=%d", one.name, one.pid, size)
+            self.replacements.count(one.kind, Reason.MEMORY)
+            self.renew([one.child])
 
     def _stop(self) -> None:
         log.info("[Shutdown] - finishing what is being answered")
-        self._children |= self._leaving
-        draining = {pid: child for pid, child in self._children.items() if child.drains_seconds}
-        self._end(draining, max((child.drains_seconds for child in draining.values()), default=0))
-        self._end(dict(self._children), _LAST_STAGE_SECONDS)
-        for pid in list(self._children):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+        draining = [one for one in self._all() if one.child.drains_seconds]
+        self._end(draining, max((one.child.drains_seconds for one in draining), default=0))
+        self._end(self._all(), _LAST_STAGE_SECONDS)
+        for one in self._all():
+            os.kill(one.pid, signal.SIGKILL)
+            os.waitpid(one.pid, 0)
         log.info("[Shutdown] - done")
 
-    def _end(self, children: dict[int, Child], patience_seconds: float) -> list[Child]:
+    def _end_leaving(self, names: set[str]) -> None:
+        leaving = [one for one in self._leaving.values() if one.name in names]
+        ended = self._end(leaving, max((one.child.drains_seconds for one in leaving), default=0))
+        for one in leaving:
+            if one.pid in self._leaving:  # it does not even end when told to
+                os.kill(one.pid, signal.SIGKILL)
+                os.waitpid(one.pid, 0)
+                del self._leaving[one.pid]
+        for one in ended:
+            self._note_ended(one)
+
+    def _end(self, processes: Sequence[Process], patience_seconds: float) -> list[Process]:
         """Those that have ended meanwhile, other than those that were to leave."""
-        for pid in children:
-            os.kill(pid, signal.SIGTERM)  # a child that has ended is there until it is reaped, here
+        for one in processes:
+            os.kill(one.pid, signal.SIGTERM)  # a child that has ended is there until it is reaped, here
         deadline = time.monotonic() + patience_seconds
-        pids, ended = set(children), []
-        while pids & (self._children.keys() | self._leaving.keys()) and time.monotonic() < deadline:
+        pids, ended = {one.pid for one in processes}, []
+        while pids & {one.pid for one in self._all()} and time.monotonic() < deadline:
             self._signals.wait_for_child(deadline - time.monotonic())
             ended += self._reap()
         return ended
 
-    def _reap(self) -> list[Child]:
-        """The children that have ended, other than those that were to leave."""
+    def _reap(self) -> list[Process]:
+        """The processes that have ended, other than those that were to leave."""
         ended = []
-        while self._children or self._leaving:
+        while self._processes or self._leaving:
             pid, _ = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 break
             self._leaving.pop(pid, None)
-            if pid in self._children:
-                ended.append(self._children.pop(pid))
+            if pid in self._processes:
+                ended.append(self._processes.pop(pid))
         return ended
 
     def _fork(self, run: Callable[[], None], name: str) -> int:
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a child that is not ready has no use for them
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # a child that is not ready has no use for them
         pid = os.fork()
         if pid:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -147,51 +288,10 @@ class Supervisor:
         Path("/proc/self/comm").write_text(name)  # what ps and top show
         os.close(self._held)
         self._signals.close()
+        self._stacks.register()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
         threading.Thread(target=_end_with_parent, args=(self._lifeline,), daemon=True).start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS - {signal.SIGHUP})  # it waits for who has a use for it
-
-
-class _Signals:
-    """The signals of this process as they come, in a pipe.
-
-    Waiting for blocked ones would do where there is one thread only. A program in one file has a second one, of the
-    part that unpacks it, and what that one does not block it gets, too, and drops.
-    """
-
-    def __init__(self) -> None:
-        self._come: dict[int, None] = {}  # each once, in the order of coming
-        self._arriving, self._noting = os.pipe()
-        os.set_blocking(self._noting, False)
-        signal.set_wakeup_fd(self._noting, warn_on_full_buffer=False)  # what it has no room for it holds already
-        for number in _SIGNALS:
-            signal.signal(number, lambda _number, _frame: None)
-
-    def wait(self) -> int:
-        """The next signal."""
-        if not self._come:
-            self._read(None)
-        number = next(iter(self._come))
-        del self._come[number]
-        return number
-
-    def wait_for_child(self, seconds: float) -> None:
-        """Until a child has ended, for so many seconds at most; or for any other signal, which `wait` will tell."""
-        if signal.SIGCHLD not in self._come:
-            self._read(max(0.0, seconds))
-        self._come.pop(signal.SIGCHLD, None)
-
-    def _read(self, seconds: float | None) -> None:
-        if any(select.select([self._arriving], [], [], seconds)):
-            self._come.update(dict.fromkeys(os.read(self._arriving, 4096)))
-
-    def close(self) -> None:
-        """A child is told nothing here, and does on a signal what processes do."""
-        signal.set_wakeup_fd(-1)
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        os.close(self._arriving)
-        os.close(self._noting)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED - {signal.SIGHUP})  # it waits for who has a use for it
 
 
 def _end_with_parent(lifeline: int) -> None:

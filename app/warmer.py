@@ -5,6 +5,8 @@ to ask for next comes first. An order is a study or a series; equal ones that wa
 """
 
 import logging
+import select
+import signal
 import socket
 import threading
 import time
@@ -14,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from ahi.heartbeat import Heartbeat
 from ahi.image_set import ImageSetKey
 from ahi.jobs import Form
 from ahi.store import Frames, ImageSets, LocatedImageSet, references_of
@@ -28,6 +31,8 @@ log = logging.getLogger(__name__)
 
 MOST_WAITING = 20_000
 _EXCHANGE_SECONDS = 10.0
+_ROUND_SECONDS = 1.0  # the longest from one beat to the next
+_LOADING_SECONDS = 6 * 3600.0  # an order, while clients are served first
 _AT_ONCE = 4  # image sets that are prepared at the same time
 
 
@@ -53,7 +58,10 @@ class Status:
 class Warmer:
     """Orders, and the thread that works on them one after another."""
 
-    def __init__(self, database: Database, image_sets: ImageSets, frames: Frames) -> None:
+    def __init__(
+        self, database: Database, image_sets: ImageSets, frames: Frames, heartbeat: Heartbeat | None = None
+    ) -> None:
+        self.heartbeat = heartbeat or Heartbeat()
         self._database = database
         self._image_sets = image_sets
         self._frames = frames
@@ -73,8 +81,19 @@ class Warmer:
             if len(self._orders.keys() | set(orders)) > MOST_WAITING:
                 raise UpstreamBusy("too much is waiting to be loaded", retry_after_seconds=60)
             self._orders.update(dict.fromkeys(orders))
+            self.heartbeat.set_waiting(len(self._orders))
             self._changed.notify()
         return self.status
+
+    def hand_over(self, path: str) -> None:
+        """Give the orders that are not done to the process that listens there now."""
+        with self._changed:
+            orders = list(self._orders)
+        try:
+            if orders:
+                order(path, orders)
+        except ProxyError as error:
+            log.error("orders are lost: %s number=%d", error, len(orders))
 
     def work(self) -> None:
         """Work on orders as they come; does not return."""
@@ -82,7 +101,9 @@ class Warmer:
             with self._changed:
                 self._changed.wait_for(lambda: self._orders)
                 order = next(iter(self._orders))
-            frames, failed = self._outcome(order)
+                self.heartbeat.set_waiting(len(self._orders) - 1)
+            with self.heartbeat.expecting(_LOADING_SECONDS):
+                frames, failed = self._outcome(order)
             with self._changed:
                 del self._orders[order]
                 done = self._status
@@ -134,15 +155,25 @@ def evaluate(rule: Rule, database: Database, warmer: Warmer, now: datetime) -> N
         log.info("rule followed studies=%d", len(studies))
 
 
-def serve(listening: socket.socket, warmer: Warmer, rules: Sequence[Rule], database: Database) -> None:
-    """The life of the process."""
+def serve(listening: socket.socket, path: str, warmer: Warmer, rules: Sequence[Rule], database: Database) -> None:
+    """The life of the process, until SIGHUP: then another one listens at `path`, and is handed what is to be done."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])  # it is looked for below
     threading.Thread(target=warmer.work, daemon=True).start()
     if rules:
         threading.Thread(target=follow, args=(rules, database, warmer, datetime.now), daemon=True).start()
-    listening.setblocking(True)
-    while True:
+    listening.setblocking(False)
+    while not signal.sigtimedwait([signal.SIGHUP], 0):
+        warmer.heartbeat.listened()
+        if any(select.select([listening], [], [], _ROUND_SECONDS)):
+            _exchange(listening, warmer)
+    warmer.hand_over(path)
+
+
+def _exchange(listening: socket.socket, warmer: Warmer) -> None:
+    """Take the orders of one connection."""
+    with suppress(EOFError, OSError):  # who asked is gone, or another process has accepted it
         connection, _ = listening.accept()
-        with connection, suppress(EOFError, OSError):  # who asked is gone
+        with connection:
             connection.settimeout(_EXCHANGE_SECONDS)
             connection.sendall(packed(_answer(receive(connection), warmer)))
 

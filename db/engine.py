@@ -3,7 +3,8 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Executable, Row, create_engine, event, inspect, select
@@ -59,11 +60,14 @@ class Database:
         *,
         pool_size: int = 8,
         statement_timeout_seconds: float = 30,
+        expecting: Callable[[float], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         """`pool_size` is the most connections at once; a statement is cancelled after `statement_timeout_seconds`.
 
-        `outage` is told when the index goes and comes back, and may be shared by processes.
+        `outage` is told when the index goes and comes back, and may be shared by processes. `expecting` is entered
+        around each wait, with the most seconds that it takes.
         """
+        self._expecting = partial(expecting, _POOL_SECONDS + _QUICK_SECONDS + statement_timeout_seconds)
         self._outage = outage or Outage("index")
         self._login = login if isinstance(login, Login) else Login(login)
         self._tls = tls or Tls()
@@ -216,7 +220,7 @@ class Database:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
-            with measured("db"):
+            with measured("db"), self._expecting():
                 yield
         except PoolTimeout as error:  # it is busy with us
             log.warning("no connection to the index was free")

@@ -2,46 +2,39 @@
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ahi.heartbeat import Heartbeat, Heartbeats, Pulse
+from ahi.heartbeat import Heartbeat, Pulse
 
 
 def test_a_process_that_has_not_begun_to_listen_has_no_beats() -> None:
-    assert Heartbeat.alone().pulse == Pulse()
+    assert Heartbeat().pulse == Pulse()
     assert not Pulse().listens
     assert Pulse().idle_since is None
 
 
-def test_each_process_has_a_row_that_others_see() -> None:
-    beats = Heartbeats(3)
+def test_the_beats_of_a_process_are_seen_by_the_one_that_forked_it() -> None:
+    own, other = Heartbeat(), Heartbeat()
     before = time.monotonic()
     pid = os.fork()
     if pid == 0:
-        own = beats.of_process(1)
         own.listened()
         own.step()
         own.set_waiting(2)
-        own.expect(100)
+        waiting = own.expecting(100)
+        waiting.__enter__()
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    seen, after = beats.of_process(1).pulse, time.monotonic()
+    seen, after = own.pulse, time.monotonic()
     assert before <= seen.listened_at <= seen.stepped_at <= seen.waiting_since <= after
     assert before + 100 <= seen.expected_until <= after + 100
-    assert beats.of_process(0).pulse == beats.of_process(2).pulse == Pulse()
-
-
-def test_the_next_process_begins_without_the_beats_of_the_one_before() -> None:
-    beat = Heartbeat.alone()
-    beat.listened()
-    beat.set_waiting(1)
-    beat.restart()
-    assert beat.pulse == Pulse()
+    assert other.pulse == Pulse()
 
 
 def test_waiting_is_counted_from_when_it_began() -> None:
-    beat = Heartbeat.alone()
+    beat = Heartbeat()
     beat.set_waiting(1)
     since = beat.pulse.waiting_since
     beat.set_waiting(5)
@@ -52,12 +45,30 @@ def test_waiting_is_counted_from_when_it_began() -> None:
     assert beat.pulse.waiting_since > since
 
 
-def test_what_is_expected_longest_counts() -> None:
-    beat = Heartbeat.alone()
-    beat.expect(100)
-    until = beat.pulse.expected_until
-    beat.expect(1)
-    assert beat.pulse.expected_until == until
+def test_of_all_waits_the_longest_counts_while_it_lasts() -> None:
+    beat, expected = Heartbeat(), []
+    began = time.monotonic()
+    with beat.expecting(10):
+        with beat.expecting(100):
+            expected.append(beat.pulse.expected_until)
+        expected.append(beat.pulse.expected_until)
+    assert began + 100 <= expected[0] < began + 200
+    assert began + 10 <= expected[1] < began + 100
+    assert beat.pulse.expected_until == 0
+    assert beat.pulse.stepped_at >= began  # the end of a wait is a step
+
+
+def test_many_threads_may_wait() -> None:
+    beat = Heartbeat()
+
+    def wait(number: int) -> None:
+        for _ in range(100):
+            with beat.expecting(number):
+                pass
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(wait, range(8)))
+    assert beat.pulse.expected_until == 0
 
 
 @pytest.mark.parametrize(

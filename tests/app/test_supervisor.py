@@ -21,11 +21,11 @@ folder = pathlib.Path(sys.argv[1])
 def mark(name):
     (folder / f"{name}.{os.getpid()}").touch()
 
-def worker():
+def worker(place):
     mark("worker")
     time.sleep(600)
 
-def drainer():
+def drainer(place):
     def finish(*_):
         time.sleep(1)
         mark("drained")
@@ -35,13 +35,13 @@ def drainer():
     while True:
         time.sleep(600)
 
-def slow():
+def slow(place):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     mark("slow")
     while True:
         time.sleep(600)
 
-def stubborn():
+def stubborn(place):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     mark("stubborn")
     time.sleep(600)
@@ -58,14 +58,14 @@ supervisor.start(Child("drainer", drainer, drains_seconds=5))
 if "stubborn" in sys.argv:
     supervisor.start(Child("stubborn", stubborn))
 if "renewing" in sys.argv:
-    supervisor.start(Child("slow", slow, drains_seconds=2))
+    supervisor.start(Child("slow", slow, drains_seconds=2, leaves=True))
 
 times = []
 def renew():
     if times:
         mark("renewing")
     times.append(1)
-    supervisor.renew([Child("slow", slow, drains_seconds=2)])
+    supervisor.renew([Child("slow", slow, drains_seconds=2, leaves=True)])
 
 supervisor.run(on_hangup=renew)
 """

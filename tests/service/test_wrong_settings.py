@@ -40,6 +40,7 @@ WRONG = {
     "AUDIT_FAILURE": ["ignore"],
     "PREFETCH": ["{", '[{"days": 1}]'],
     **dict.fromkeys(["PART10_UNNAMED", "PART10_ANY"], ["jpeg"]),
+    "MEMORY_MAX": ["1", "100000000"],
     "LOG_LEVEL": ["LOUD"],
     "LOG_FORMAT": ["xml"],
 }
