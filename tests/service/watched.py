@@ -1,0 +1,41 @@
+"""The service with shorter times of its watchdog, and with paths that make a web process hang. Run by test_watchdog.py.
+
+The first argument says how many times of its memory a process is taken to have.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import main
+from app import service, supervisor, watchdog
+
+SILENT_SECONDS = 8.0  # more than the 5 in which a loop goes round at least
+_LOCKS = threading.Lock(), threading.Lock()
+
+
+def hold_and_wait(first: int) -> str:
+    with _LOCKS[first]:
+        time.sleep(0.5)
+        with _LOCKS[1 - first]:
+            return "never"
+
+
+def with_deadlock(create_app: Callable[..., Any]) -> Callable[..., Any]:
+    def create(*arguments: Any, **named: Any) -> Any:
+        app = create_app(*arguments, **named)
+        app.add_url_rule("/aetitle/deadlock/<int:first>", view_func=hold_and_wait)
+        return app
+
+    return create
+
+
+if __name__ == "__main__":
+    times, own_bytes = int(sys.argv.pop(1)), watchdog.own_bytes
+    watchdog.own_bytes = lambda pid: times * own_bytes(pid)
+    service.SILENT_SECONDS = SILENT_SECONDS
+    service.create_app = with_deadlock(service.create_app)
+    supervisor.Growth = lambda: watchdog.Growth(look_seconds=0.5)  # type: ignore[assignment,misc]
+    sys.exit(main.main())
