@@ -3,9 +3,11 @@
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,33 @@ def test_the_service_tells_when_it_is_ready_and_when_it_stops(tmp_path: Path, *,
         assert service.stop() == 0
         assert told.recv(100) == b"STOPPING=1"
         assert service.command("probe").returncode == 1
+
+
+def test_the_service_tells_that_it_looks_after_its_processes_until_it_cannot(tmp_path: Path) -> None:
+    (seconds,) = re.findall(r"^WatchdogSec=(\d+)$", UNIT.read_text(), flags=re.MULTILINE)
+    assert int(seconds) >= 60
+    assert "NotifyAccess=main" in UNIT.read_text().splitlines()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(tmp_path / "notify"))
+        told.settimeout(60)
+        index = {"DATABASE_URL": f"sqlite:///{tmp_path}/index", "AWS_DEFAULT_REGION": "us-east-1"}
+        watched = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": f"{seconds}000000"}
+        service = Service(tmp_path / "service", {**index, **watched}, healthy=False)
+        assert told.recv(100) == b"READY=1"
+        assert [told.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+        service.process.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        told.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            while told.recv(100):  # what was told before
+                pass
+        with pytest.raises(TimeoutError):
+            told.settimeout(4)
+            told.recv(100)
+        service.process.send_signal(signal.SIGCONT)
+        told.settimeout(60)
+        assert told.recv(100) == b"WATCHDOG=1"
+        assert service.stop() == 0
 
 
 NOBODY = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://127.0.0.1:9", "AWS_EC2_METADATA_DISABLED": "true"}
