@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cache = commands.add_parser("cache", help="show what the cache holds")
     cache.add_argument("--empty", action="store_true", help="delete what it holds")
     alone = commands.add_parser("datastore", help="serve the embedded data store alone, on loopback")
-    alone.add_argument("--port", type=int, default=9000)
+    alone.add_argument("--port", type=port, default=9000)
     commands.add_parser("probe", help="ask the running service of these settings whether it lives")
     checking = commands.add_parser("check", help="look at settings, database, AHI, cache, audit and clock")
     checking.add_argument("--json", action="store_true", help="print what was found as JSON")
@@ -72,6 +72,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1 if isinstance(error, NotNowError) else 2
+    except Exception as error:
+        if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
+            raise
+        print(f"{in_one_line(error)} (LOG_LEVEL=DEBUG shows where)", file=sys.stderr)
+        return 1
+
+
+def in_one_line(error: Exception) -> str:
+    """What nobody has foreseen, without its text, which may hold a secret: only the system's words are repeated."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return type(error).__name__
+
+
+def port(text: str) -> int:
+    """The number of a port, for argparse."""
+    if not (text.isdecimal() and len(text) < 6 and 0 < int(text) < 65_536):
+        raise argparse.ArgumentTypeError("is not the number of a port")
+    return int(text)
 
 
 def say(problem: str | None) -> int:
@@ -151,15 +170,35 @@ def serve(settings: Settings) -> int:
 def start_embedded(settings: Settings, supervisor: Supervisor) -> Settings:
     """Start the embedded data store, filled with samples the first time; the settings of a proxy in front of it."""
     embedded = _embedded(settings)
-    fill = embedded.fill_with_samples if embedded.is_empty() else embedded.catch_up
     service.bind(_with_defaults(embedded)).close()  # a taken port is told before the import, not after
-    if not supervisor.complete(fill):
-        raise SettingsError("the embedded data store could not be filled")
+    if reason := _fill(embedded, supervisor):
+        raise SettingsError(f"DATASTORE_ROOT {settings.datastore_root}: {reason}")
     listening = socket.create_server(("127.0.0.1", 0))
     supervisor.start(Child("datastore", lambda _: embedded.serve(listening, settings.datastore_faults)))
     os.environ.update(embedded.environment(listening.getsockname()[1]))
     print(WELCOME.format(host=os.environ["HOST"], port=settings.port), flush=True)
     return Settings.from_env(os.environ)
+
+
+def _fill(embedded: Embedded, supervisor: Supervisor) -> str:
+    """Have a process fill the embedded data store as far as it is not; why it could not, else ""."""
+    told, telling = os.pipe()
+
+    def fill() -> None:
+        try:
+            if embedded.is_empty():
+                embedded.fill_with_samples()
+            else:
+                embedded.catch_up()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with what lies there
+            os.write(telling, in_one_line(getattr(error, "orig", None) or error).encode())
+            raise SystemExit(1) from error
+
+    filled = supervisor.complete(fill)
+    os.close(telling)
+    reason = os.read(told, 1000).decode()
+    os.close(told)
+    return "" if filled else f"what lies there cannot be used, {reason or 'and the process that filled it was ended'}"
 
 
 def _with_defaults(embedded: Embedded) -> Settings:

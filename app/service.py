@@ -6,15 +6,15 @@ import os
 import resource
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from flask import Flask
-from sqlalchemy.exc import ArgumentError
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
 from ahi.codecs import HAS_OPENJPH
+from ahi.configuration import wrong_configuration
 from ahi.counters import Count, Counters, Tally
 from ahi.desk import Limits, Urgency
 from ahi.fetcher import serve as serve_fetcher
@@ -37,11 +37,12 @@ from app.tracing import Tracing, find_tracing
 from app.warmer import Warmer
 from app.warmer import serve as serve_warmer
 from app.watchdog import SILENT_SECONDS
+from db.drivers import UnusableUrl
 from db.engine import Database
 from db.login import Login
 from db.secret import SecretError, index_url
 from db.tls import Tls
-from dicomweb.errors import UpstreamBusy
+from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from dicomweb.outage import Outage
 
 log = logging.getLogger(__name__)
@@ -58,8 +59,9 @@ def bind(settings: Settings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
-    except OSError as error:
-        raise SettingsError(f"HOST {settings.host}, PORT {settings.port}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:  # the latter from a name that can be none
+        reason = error.strerror if isinstance(error, OSError) else "is not the name of a host"
+        raise SettingsError(f"HOST {settings.host}, PORT {settings.port}: {reason}") from error
     return listening
 
 
@@ -94,10 +96,26 @@ def find_index(settings: Settings) -> Login:
     read_secret = partial(index_url, settings.db_secret_arn or "", region=settings.aws_default_region)
     try:
         return Login(settings.database_url) if settings.database_url else Login(read_secret(), read_secret)
-    except ArgumentError as error:
-        raise SettingsError("DATABASE_URL is not a database URL") from error
+    except UnusableUrl as error:
+        raise SettingsError(f"DATABASE_URL {error}") from error
     except (SecretError, UpstreamBusy) as error:
         raise NotNowError(f"DB_SECRET_ARN: {error}") from error
+
+
+def try_index(settings: Settings, index: Login, outage: Outage) -> None:
+    """Make a first connection; SettingsError where the driver does not take what is set.
+
+    An index that does not answer is told in one line, and keeps nothing from starting: it may come later.
+    """
+    database = Database(index.url, find_trust(settings), outage, pool_size=1)  # which reads no secret again: no thread
+    try:
+        database.ping()
+    except UpstreamFailed as error:
+        raise SettingsError(f"{'DATABASE_URL' if settings.database_url else 'DB_SECRET_ARN'}: {error}") from error
+    except UpstreamBusy:
+        pass  # told by the outage
+    finally:
+        database.close()
 
 
 def find_trust(settings: Settings) -> Tls:
@@ -156,7 +174,8 @@ def start(supervisor: Supervisor, settings: Settings, index: Login, listening: s
     """Fork the processes of the service. The shared sockets are the caller's to remove when all has ended."""
     open_cache(settings)
     check_audit(settings)
-    find_trust(settings)
+    if wrong := wrong_configuration(settings.aws_default_region or ""):
+        raise SettingsError(wrong)
     if not open_gate(settings).authenticators and not settings.on_loopback:
         log.warning("AUTH is none and HOST %s: whoever reaches the service sees all of it", settings.host)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -164,7 +183,9 @@ def start(supervisor: Supervisor, settings: Settings, index: Login, listening: s
     listening.listen(_BACKLOG)
     listening.setblocking(False)  # of several that wake for one connection, all but one find none
     metrics_socket = bind_metrics(settings)
-    shared = Shared.of(settings, listening)
+    index_outage = Outage("index")
+    try_index(settings, index, index_outage)
+    shared = replace(Shared.of(settings, listening), index_outage=index_outage)
     for number in range(settings.frame_fetchers):
         log.info("[Startup] - Forking FrameFetcher FF%d", number)
         supervisor.start(_fetcher(number, settings, shared))

@@ -22,6 +22,11 @@ _PROTOCOL = "http/protobuf"
 _RATIOS = ("traceidratio", "parentbased_traceidratio")
 _SAMPLERS = ("always_on", "always_off", "parentbased_always_on", "parentbased_always_off", *_RATIOS)
 
+_NUMBERS = (
+    *("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT"),
+    *("OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
+)
+
 
 @dataclass(frozen=True)
 class Tracing:
@@ -52,7 +57,7 @@ def find_tracing(environ: Mapping[str, str]) -> Tracing | None:
         return None
     if exporter != "otlp":
         raise SettingsError("OTEL_TRACES_EXPORTER is neither otlp nor none")
-    problems = [*_endpoints(told), *_protocol(told), *_sampler(told)]
+    problems = [*_endpoints(told), *_protocol(told), *_sampler(told), *_numbers(told)]
     if problems:
         raise SettingsError("\n".join(problems))
     return Tracing()
@@ -77,6 +82,11 @@ def _sampler(told: Mapping[str, str]) -> list[str]:
     if sampler in _RATIOS and not _is_ratio(told.get("OTEL_TRACES_SAMPLER_ARG", "1")):
         return ["OTEL_TRACES_SAMPLER_ARG is not a number between 0 and 1"]
     return []
+
+
+def _numbers(told: Mapping[str, str]) -> list[str]:
+    wrong = [name for name in _NUMBERS if name in told and not told[name].isdecimal()]
+    return [f"{name} is not a whole number" for name in wrong]
 
 
 def _is_url(text: str) -> bool:

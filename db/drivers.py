@@ -10,8 +10,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import psycopg
+import psycopg.conninfo
 import pymysql
 from sqlalchemy import Dialect
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 CONNECT_SECONDS = 5
 """The patience while a connection is made and a session begins."""
@@ -24,6 +27,32 @@ _ALIVE = {"idle": 5, "interval": 5, "count": 3}
 
 _KEPT_STATEMENTS = 16
 """Of SQLite's, for each connection; one for a thousand UIDs takes a megabyte."""
+
+_DRIVERS = {
+    **dict.fromkeys(("mysql", "mysql+pymysql"), "mysql+pymysql"),
+    **dict.fromkeys(("mariadb", "mariadb+pymysql"), "mariadb+pymysql"),
+    **dict.fromkeys(("postgres", "postgresql", "postgresql+psycopg"), "postgresql+psycopg"),
+    **dict.fromkeys(("sqlite", "sqlite+pysqlite"), "sqlite"),
+}
+"""What a URL may begin with, and which driver it then is."""
+
+
+class UnusableUrl(ValueError):
+    """A database URL that is none, or that its driver does not take; the message never holds any of it."""
+
+
+def usable_url(url: str | URL) -> URL:
+    """The URL with a driver that is there; UnusableUrl for all else."""
+    try:
+        found = make_url(url)
+    except (ArgumentError, ValueError):  # the latter from a port; both quote the URL
+        raise UnusableUrl("is not a database URL") from None
+    if found.drivername not in _DRIVERS:
+        raise UnusableUrl(f"begins with none of {', '.join(_DRIVERS)}")
+    if not 0 < (found.port or 1) < 65_536:
+        raise UnusableUrl("has a port that is none")
+    return found.set(drivername=_DRIVERS[found.drivername])
+
 
 if TYPE_CHECKING:
     _MySqlBase = Any  # the stubs know neither the socket nor the time-outs
@@ -85,7 +114,17 @@ class PostgreSqlConnection(_PostgreSqlBase):
 
 
 def connect(kind: str, dialect: Dialect, positional: Sequence[Any], named: Mapping[str, Any]) -> Any:
-    """A connection to a database of this kind (`mysql`, `postgresql`, `sqlite`), with arguments of its driver."""
+    """A connection to a database of this kind (`mysql`, `postgresql`, `sqlite`), with arguments of its driver.
+
+    UnusableUrl where the driver does not take them.
+    """
+    try:
+        return _connected(kind, dialect, positional, named)
+    except (TypeError, AttributeError, ValueError, LookupError, psycopg.ProgrammingError) as error:
+        raise UnusableUrl("has an option that the driver does not take") from error
+
+
+def _connected(kind: str, dialect: Dialect, positional: Sequence[Any], named: Mapping[str, Any]) -> Any:
     match kind:
         case "mysql":
             patience = {"connect_timeout": CONNECT_SECONDS, "read_timeout": CONNECT_SECONDS}
@@ -95,6 +134,7 @@ def connect(kind: str, dialect: Dialect, positional: Sequence[Any], named: Mappi
         case "postgresql":
             alive = {f"keepalives_{name}": value for name, value in _ALIVE.items()}
             patience = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": _UNACKNOWLEDGED_SECONDS * 1000}
+            psycopg.conninfo.make_conninfo(*positional, **named)  # or a host that is not found hides a wrong option
             connection = PostgreSqlConnection.connect(*positional, **{**named, **patience, **alive})
             connection.set_patience(CONNECT_SECONDS)
             return connection

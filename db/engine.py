@@ -15,6 +15,7 @@ from sqlalchemy.pool import QueuePool
 
 from db import driver_errors, drivers
 from db.driver_errors import Cause
+from db.drivers import UnusableUrl
 from db.fuzzy import search_in_sqlite
 from db.login import Login
 from db.statement_cache import StatementCache
@@ -225,6 +226,8 @@ class Database:
         except PoolTimeout as error:  # it is busy with us
             log.warning("no connection to the index was free")
             raise UpstreamBusy(_BUSY) from error
+        except UnusableUrl as error:
+            raise UpstreamFailed(f"the URL of the metadata index {error}") from error
         except (StatementError, UnicodeError, OverflowError) as error:  # the latter two from values, by some drivers
             raise self._in_our_words(error) from error
         self._outage.is_over()

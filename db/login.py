@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Callable
 
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 
+from db.drivers import usable_url
 from dicomweb.single_flight import SingleFlight, ended
 
 log = logging.getLogger(__name__)
@@ -17,8 +18,11 @@ class Login:
     """The URL of the index. Safe to share between threads; of a secret that was rotated it learns by being refused."""
 
     def __init__(self, url: str | URL, read_again: Callable[[], URL] | None = None) -> None:
-        """`read_again` gives the URL as it is now, and raises what it will where it cannot."""
-        self._url = make_url(url)
+        """`read_again` gives the URL as it is now, and raises what it will where it cannot.
+
+        `db.drivers.UnusableUrl` for a URL that is none, or of a driver that is not there.
+        """
+        self._url = usable_url(url)
         self._read_again = read_again
         self._reading = SingleFlight(self._read)
 

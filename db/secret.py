@@ -63,7 +63,7 @@ def _secret_string(secret_arn: str, region: str | None) -> str:
         raise SecretError(f"the database secret cannot be read: {code}") from error
     except (ConnectionError, HTTPClientError) as error:
         raise UpstreamBusy("AWS Secrets Manager does not answer at the moment") from error
-    except BotoCoreError as error:  # no region, no credentials, an ill-formed endpoint or ARN
+    except (BotoCoreError, ValueError) as error:  # no region, no credentials, an ill-formed endpoint or ARN
         raise SecretError(f"the database secret cannot be read: {type(error).__name__}") from error
     if "SecretString" not in secret:
         raise SecretError("the database secret is binary, not text")
@@ -73,7 +73,7 @@ def _secret_string(secret_arn: str, region: str | None) -> str:
 def _members(text: str) -> Mapping[str, Any]:
     try:
         secret = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         secret = None  # what json says of a text quotes it
     if not isinstance(secret, dict):
         raise SecretError("the database secret is not a JSON object")

@@ -4,17 +4,22 @@ So do settings that contradict each other, and files that cannot be read; nothin
 """
 
 import os
+import socket
 import subprocess
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from uuid import uuid4
 
+import boto3
 import pytest
 from cryptography.hazmat.primitives import serialization
+from moto.server import ThreadedMotoServer
 
 from app.settings import Settings, SettingsError, variable
 from tests.authority import Authority
 from tests.servers import free_port
-from tests.service.process import PROGRAM
+from tests.service.process import PROGRAM, Service
 
 NOT_READ = {
     "AUTH_GROUPS_CLAIM": "any text may be the name of a claim",
@@ -69,6 +74,27 @@ STARTED = {
     "DATASTORE_FAULTS": {"DATASTORE_FAULTS": "sometimes"},
 }
 """What only the start finds wrong, and what it is wrong with."""
+
+MYSQL = "mysql+pymysql://reader:Zq9xsecret@127.0.0.1:1/index"
+
+STOPPED: list[tuple[dict[str, str], int, str]] = [
+    *(({"DATABASE_URL": f"{driver}://reader:Zq9xsecret@h/d"}, 2, "DATABASE_URL begins with none of mysql, ")
+      for driver in ("oracle", "postgresql+psycopg2", "mysql+mysqldb", "nonsense")),
+    ({"DATABASE_URL": "mysql://reader:Zq9xsecret@h:port/d"}, 2, "DATABASE_URL is not a database URL"),
+    ({"DATABASE_URL": "mysql://reader:Zq9xsecret@h:99999/d"}, 2, "DATABASE_URL has a port that is none"),
+    ({"DATABASE_URL": f"{MYSQL}?no=such"}, 2, "DATABASE_URL: the URL of the metadata index has an option"),
+    ({"DATABASE_URL": f"{MYSQL}?charset=none"}, 2, "DATABASE_URL: the URL of the metadata index has an option"),
+    ({"DATABASE_URL": "postgresql://h/d?no=such"}, 2, "DATABASE_URL: the URL of the metadata index has an option"),
+    ({"AWS_DEFAULT_REGION": "the moon"}, 2, "AWS_DEFAULT_REGION is not the name of a region"),
+    ({"AWS_ENDPOINT_URL": "nonsense"}, 2, "AWS_ENDPOINT_URL is not a URL"),
+    ({"AWS_PROFILE": "nobody"}, 2, "AWS_PROFILE or AWS_CONFIG_FILE cannot be used: ProfileNotFound"),
+    ({"AWS_CONFIG_FILE": "broken"}, 2, "AWS_PROFILE or AWS_CONFIG_FILE cannot be used: ConfigParseError"),
+    ({"HOST": "x" * 70}, 2, "HOST xxx"),
+    ({"CACHE_ROOT": "broken"}, 2, "CACHE_ROOT broken: File exists"),
+    ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_BSP_SCHEDULE_DELAY": "x"}, 2,
+     "OTEL_BSP_SCHEDULE_DELAY is not a whole number"),
+]  # fmt: skip
+"""Starts that end, their statuses, and the one line that is said."""
 
 TLS_AUDIT = {"AUDIT": "syslog", "AUDIT_SYSLOG": "tls://127.0.0.1:1"}
 
@@ -152,6 +178,83 @@ def test_what_the_start_finds_wrong_stops_it_in_one_line(name: str, tmp_path: Pa
     assert "Traceback" not in done.stderr
     said = [line for line in done.stderr.splitlines() if name in line]
     assert len(said) == 1, done.stderr
+
+
+@pytest.mark.parametrize(("settings", "status", "told"), STOPPED)
+def test_a_mistake_anywhere_in_the_start_is_one_line(
+    settings: dict[str, str], status: int, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "broken").write_text("[[[")
+    done = started(tmp_path, **settings)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(told)
+    assert SECRET not in line
+    assert (done.returncode, done.stdout) == (status, "")
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = started(tmp_path, PORT=str(taken.getsockname()[1]))
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("Address already in use")
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("name", ["index.sqlite", "store"])
+def test_a_data_store_that_is_something_else_is_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / name).write_text("something else " * 999)
+    done = started(tmp_path, embedded=True)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("DATASTORE_ROOT data: what lies there cannot be used, ")
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "secret", ["", "{", "[" * 99_999, "[]", '{"host": 1}', '{"host": "h", "username": "u", "password": "Zq9xsecret"}']
+)
+def test_a_secret_that_is_something_else_is_one_line(
+    secret: str, tmp_path: Path, secrets_manager: dict[str, str]
+) -> None:
+    manager = boto3.client(
+        "secretsmanager",
+        region_name="us-east-1",
+        endpoint_url=secrets_manager["AWS_ENDPOINT_URL_SECRETS_MANAGER"],
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106
+    )
+    arn = manager.create_secret(Name=f"s{uuid4()}", SecretString=secret or "x")["ARN"]
+    done = started(tmp_path, embedded=True, DB_SECRET_ARN=arn, AWS_DEFAULT_REGION="us-east-1", **secrets_manager)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("DB_SECRET_ARN: ")
+    assert SECRET not in line
+    assert done.returncode == 1
+
+
+@pytest.fixture(scope="module")
+def secrets_manager() -> Iterator[dict[str, str]]:
+    """The environment in which Secrets Manager is one of our own."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield {
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+    server.stop()
+
+
+def test_an_index_that_does_not_answer_is_one_line_and_no_reason_to_end(tmp_path: Path) -> None:
+    service = Service(tmp_path, {"DATABASE_URL": MYSQL, "AWS_DEFAULT_REGION": "us-east-1"}, healthy=False)
+    assert service.status("/health") == 503
+    assert service.status("/live") == 200
+    assert service.stop() == 0
+    told = [line for line in service.log.splitlines() if " INFO " not in line]
+    assert [line.rpartition(" ERROR ")[2] for line in told if "index" in line] == [
+        "dicomweb.outage index does not answer: OperationalError 2003"
+    ]
+    assert "Traceback" not in service.log
 
 
 @pytest.mark.parametrize(("settings", "problem"), CONTRADICTIONS)

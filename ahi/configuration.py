@@ -1,0 +1,25 @@
+"""What AWS' own settings say of AHI: the region, and the variables and files that boto3 reads."""
+
+import os
+
+import botocore.session
+from botocore.exceptions import BotoCoreError
+from botocore.utils import is_valid_endpoint_url, validate_region_name
+
+_ENDPOINTS = ("AWS_ENDPOINT_URL_MEDICAL_IMAGING", "AWS_ENDPOINT_URL")
+
+
+def wrong_configuration(region: str) -> str | None:
+    """What keeps a client from being made, None where nothing does. Nobody is asked."""
+    try:
+        validate_region_name(region)
+    except BotoCoreError:
+        return "AWS_DEFAULT_REGION is not the name of a region"
+    for name in _ENDPOINTS:
+        if (url := os.environ.get(name, "")) and not is_valid_endpoint_url(url):
+            return f"{name} is not a URL"
+    try:
+        botocore.session.get_session().get_scoped_config()
+    except BotoCoreError as error:  # no such profile, a file that cannot be parsed
+        return f"AWS_PROFILE or AWS_CONFIG_FILE cannot be used: {type(error).__name__}"
+    return None
