@@ -25,6 +25,9 @@ _UNACKNOWLEDGED_SECONDS = 5
 _ALIVE = {"idle": 5, "interval": 5, "count": 3}
 """TCP keep-alive: seconds, seconds, and probes without an answer."""
 
+_OF_PSYCOPG = frozenset({"context", "autocommit", "prepare_threshold", "row_factory", "cursor_factory"})
+"""What psycopg takes itself, and libpq does not know."""
+
 _KEPT_STATEMENTS = 16
 """Of SQLite's, for each connection; one for a thousand UIDs takes a megabyte."""
 
@@ -134,7 +137,10 @@ def _connected(kind: str, dialect: Dialect, positional: Sequence[Any], named: Ma
         case "postgresql":
             alive = {f"keepalives_{name}": value for name, value in _ALIVE.items()}
             patience = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": _UNACKNOWLEDGED_SECONDS * 1000}
-            psycopg.conninfo.make_conninfo(*positional, **named)  # or a host that is not found hides a wrong option
+            of_libpq = {name: value for name, value in named.items() if name not in _OF_PSYCOPG}
+            psycopg.conninfo.make_conninfo(
+                *positional, **of_libpq
+            )  # a host that is not found would hide a wrong option
             connection = PostgreSqlConnection.connect(*positional, **{**named, **patience, **alive})
             connection.set_patience(CONNECT_SECONDS)
             return connection
