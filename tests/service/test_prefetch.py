@@ -121,6 +121,28 @@ def test_a_reload_takes_it_to_another_index(samples: dict[str, Sample], ahi: Ahi
     assert service.stop() == 0
 
 
+def test_a_process_that_is_replaced_hands_its_orders_on(
+    samples: dict[str, Sample], ahi: Ahi, index: str, tmp_path: Path
+) -> None:
+    settings, studies = tmp_path / "settings.env", sorted({one.study_instance_uid for one in samples.values()})
+    (tmp_path / "second.sqlite").write_bytes(Path(index.removeprefix("sqlite:///")).read_bytes())
+    settings.touch()
+    service = _service(tmp_path, index, ahi, SETTINGS_FILE=str(settings))
+    (old,) = service.named("warmer")
+    ahi.faults("GetImageFrame:latency=1s")
+    try:
+        assert requests.post(f"{service.root}/prefetch", json={"studies": studies}, timeout=5).status_code == 202
+        settings.write_text(f"DATABASE_URL=sqlite:///{tmp_path}/second.sqlite")
+        service.process.send_signal(signal.SIGHUP)
+        service.wait(lambda: old not in service.named("warmer"), 30)
+    finally:
+        ahi.faults("")
+    status = _wait(service, 1)
+    assert len(studies) - 3 <= status["done"] + status["failed"] <= len(studies)  # some the old one had done
+    assert status["frames"] > len(studies) / 2
+    assert service.stop() == 0
+
+
 @pytest.mark.parametrize("way", ["rendered", "thumbnail", "uri"])
 def test_who_goes_from_picture_to_picture_finds_the_next_frames_fetched(
     way: str, samples: dict[str, Sample], ahi: Ahi, index: str, tmp_path: Path

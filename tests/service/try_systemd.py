@@ -137,6 +137,26 @@ def test_it_comes_back_when_it_was_killed(host: Host) -> None:
     assert requests.get(f"{host.root}/health", timeout=60).status_code == 200
 
 
+def test_what_hangs_is_replaced_by_the_supervisor_and_that_by_systemd(host: Host) -> None:
+    host.sh("kill -STOP $(pgrep --exact web0)")
+    give_up = time.monotonic() + 60
+    while "process is hung: its listening loop stands still; killing it name=web0" not in host.journal():
+        assert time.monotonic() < give_up, host.journal()[-2000:]
+        time.sleep(0.5)
+    folder = "/etc/systemd/system/ahi-dicomweb-proxy.service.d"
+    shorter = r"[Service]\nWatchdogSec=5\nTimeoutStopSec=5\n"
+    host.sh(f"mkdir --parents {folder} && printf '{shorter}' >{folder}/shorter.conf && systemctl daemon-reload")
+    host.sh("systemctl restart ahi-dicomweb-proxy && sleep 10")
+    assert host.state("NRestarts", "ActiveState") == ["0", "active"]  # it says that it lives, in time
+    host.sh("systemctl kill --signal=STOP --kill-who=main ahi-dicomweb-proxy")
+    give_up = time.monotonic() + 60
+    while host.state("NRestarts", "ActiveState") != ["1", "active"]:
+        assert time.monotonic() < give_up, host.journal()[-2000:]
+        time.sleep(0.5)
+    host.sh(f"rm --recursive {folder} && systemctl daemon-reload && systemctl restart ahi-dicomweb-proxy")
+    assert requests.get(f"{host.root}/health", timeout=60).status_code == 200
+
+
 def test_a_wrong_setting_is_one_line_and_is_not_tried_again(host: Host) -> None:
     host.sh(f"cp {SETTINGS} /root/kept && echo PREFETCH_FRAMES=many >>{SETTINGS}")
     started = host.machine.run("systemctl", "restart", "ahi-dicomweb-proxy")
