@@ -9,7 +9,7 @@ from ahi.image_set import ImageSetKey
 from ahi.jobs import prepare_version
 from ahi.kept import Kept
 from ahi.prepared import PreparedImageSet
-from ahi.store import LocatedImageSet, opened
+from ahi.store import LocatedImageSet, read_prepared
 from dicomweb.errors import NotFound, UpstreamBusy
 
 _MOST_VERSIONS = 8  # looked at for one image set: each may cost two calls of AHI, once
@@ -44,9 +44,9 @@ class EarlierVersions:
         if kept:
             return kept
         properties, blob = self._fetchers.run(key.image_set_id, prepare_version, key, version)
-        content = blob or opened(self._cache, key, version)
-        if content is None:
+        prepared = PreparedImageSet.from_bytes(blob) if blob else read_prepared(self._cache, key, version)
+        if prepared is None:
             raise UpstreamBusy("the cache is too small for what is being read")
-        located = LocatedImageSet(key, properties, PreparedImageSet.from_bytes(content))
+        located = LocatedImageSet(key, properties, prepared)
         self._kept.put((key, version), located, located.size_bytes)
         return located

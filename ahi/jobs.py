@@ -114,13 +114,16 @@ def read_block(workshop: Workshop, block: Block) -> bytes:
     return kept
 
 
-def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, float, bytes | None]:
+def prepare_image_set(
+    workshop: Workshop, key: ImageSetKey, carried: bool = False
+) -> tuple[ImageSetProperties, float, bytes | None]:
     """The latest version of an image set, prepared, and when it was known to be the latest, by the monotonic clock.
 
-    NotFound when AHI no longer has it.
+    The prepared form is None where it is in the cache, unless it is to be `carried` to a process that cannot read
+    that. NotFound when AHI no longer has it.
     """
     properties, checked_at = _checked(workshop, key)
-    return properties, checked_at, _prepared(workshop, key, properties.version)
+    return properties, checked_at, _prepared(workshop, key, properties.version, carried=carried)
 
 
 def prepare_version(workshop: Workshop, key: ImageSetKey, version: str) -> tuple[ImageSetProperties, bytes | None]:
@@ -128,9 +131,12 @@ def prepare_version(workshop: Workshop, key: ImageSetKey, version: str) -> tuple
     return workshop.client.image_set(key, version), _prepared(workshop, key, version)
 
 
-def _prepared(workshop: Workshop, key: ImageSetKey, version: str) -> bytes | None:
+def _prepared(workshop: Workshop, key: ImageSetKey, version: str, *, carried: bool = False) -> bytes | None:
     name = prepared_cache_name(key, version)
-    if workshop.cache.find(name):
+    if carried:
+        if (blob := workshop.cache.read(name)) is not None:
+            return blob
+    elif workshop.cache.use(name):
         return None
 
     def first_frame(instance: Instance) -> bytes:
@@ -146,7 +152,7 @@ def _prepared(workshop: Workshop, key: ImageSetKey, version: str) -> bytes | Non
         version,
         len(image_set.instances),
     )
-    return None if kept else blob
+    return None if kept and not carried else blob
 
 
 def _checked(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, float]:
@@ -158,18 +164,24 @@ def _checked(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, 
     return known
 
 
-def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form) -> bytes | None:
-    """A frame in one of its forms."""
+def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form, carried: bool = False) -> bytes | None:
+    """A frame in one of its forms.
+
+    None where it is in the cache, unless it is to be `carried` to a process that cannot read that.
+    """
     name = reference.cache_name(form)
-    if workshop.cache.find(name):
+    if carried:
+        if (kept := workshop.cache.read(name)) is not None:
+            return kept
+    elif workshop.cache.use(name):
         return None
     if form is Form.STORED:
         stored = _stored(workshop, reference)
-        return None if workshop.cache.find(name) else stored
+        return None if not carried and workshop.cache.use(name) else stored
     frame = native_frame(workshop, reference)
     if form is not Form.NATIVE and reference.pixels:
         frame = encode(frame, _ENCODED_AS[form], reference.pixels)
-    return None if workshop.cache.put(name, frame) else frame
+    return None if workshop.cache.put(name, frame) and not carried else frame
 
 
 def native_frame(workshop: Workshop, reference: FrameReference) -> bytes:

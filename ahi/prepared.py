@@ -7,7 +7,6 @@ holds by itself, stands for the public root, which each client may see under ano
 """
 
 import json
-import mmap
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,8 +30,8 @@ PIXEL_DATA = "7FE00010"
 Slice = tuple[int, int]
 """Offset and length in bytes."""
 
-Source = bytes | memoryview | mmap.mmap | FileView
-"""What blocks are cut out of: memory, or a file that is mapped or read."""
+Source = bytes | memoryview | FileView
+"""What blocks are cut out of: memory, or a file that is read."""
 
 _MAGIC = b"AHI prepared\0"
 
@@ -125,7 +124,14 @@ class PreparedImageSet:
 
     @classmethod
     def from_bytes(cls, blob: Source) -> "PreparedImageSet":
-        """What `joined` made."""
+        """What `joined` made; ValueError where it is something else."""
+        try:
+            return cls._read(blob)
+        except (struct.error, LookupError, TypeError) as error:
+            raise ValueError("this is no prepared image set") from error
+
+    @classmethod
+    def _read(cls, blob: Source) -> "PreparedImageSet":
         start = len(_MAGIC) + 8
         (index_bytes,) = struct.unpack("<Q", blob[len(_MAGIC) : start])
         index = json.loads(bytes(blob[start : start + index_bytes]))

@@ -1,7 +1,5 @@
 """Image sets and frames as the web process sees them: what is in the cache is used, the rest is had from fetchers."""
 
-import mmap
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +18,7 @@ from dicomweb.file_piece import Chunk, FilePiece
 from dicomweb.transfer_syntax import transfer_syntax
 
 _INSTANCE_BYTES = 4096  # what one instance of an image set takes in memory, about
-_MAPPED_BYTES = 2**22  # a prepared file of more is read piece by piece
+_HELD_BYTES = 2**22  # a prepared file of more is read piece by piece
 _OPEN_FILE_BYTES = 2**20  # what such a file counts as: there may be so many open ones
 _AHEAD = 8  # frames asked for while an earlier one is being sent
 _PIECE_BYTES = 2**16  # a piece of a file keeps it open until it is sent, which pays from here on
@@ -37,22 +35,33 @@ class LocatedImageSet:
     prepared: PreparedImageSet
 
     @property
+    def is_damaged(self) -> bool:
+        """Whether its file was found to be shorter than it was."""
+        blocks = self.prepared.blocks
+        return isinstance(blocks, FileView) and blocks.is_damaged
+
+    @property
     def size_bytes(self) -> int:
-        """What it takes in memory, about: the mapped file, or the open one, and what that says of its instances."""
+        """What it takes in memory, about: its bytes, or the open file, and what they say of its instances."""
         blocks = self.prepared.blocks
         held_bytes = _OPEN_FILE_BYTES if isinstance(blocks, FileView) else len(blocks)
         return held_bytes + _INSTANCE_BYTES * len(self.prepared.instances)
 
 
-def opened(cache: Cache, key: ImageSetKey, version: str) -> mmap.mmap | FileView | None:
-    """The prepared form of a version as the cache has it, or None: mapped, unless it is large."""
-    file = cache.open(prepared_cache_name(key, version))
-    if file is None:
+def read_prepared(cache: Cache, key: ImageSetKey, version: str) -> PreparedImageSet | None:
+    """The prepared form of a version as the cache has it, or None; where it is large, it stays in its file."""
+    name = prepared_cache_name(key, version)
+    entry = cache.open(name)
+    if entry is None:
         return None
-    if os.fstat(file.fileno()).st_size >= _MAPPED_BYTES:
-        return FileView(file)
-    with file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    try:
+        if entry.length_bytes >= _HELD_BYTES:
+            return PreparedImageSet.from_bytes(FileView(entry.file, entry.length_bytes))
+        with entry.file:
+            return PreparedImageSet.from_bytes(entry.read())
+    except (ValueError, OSError, UpstreamBusy):  # damaged since this machine booted
+        cache.drop(name)
+        return None
 
 
 def reference_to(key: ImageSetKey, instance: PreparedInstance, frame_number: int) -> FrameReference:
@@ -108,7 +117,9 @@ class ImageSets:
 
     def _fresh(self, key: ImageSetKey) -> _Known | None:
         known = self._known.get(key)
-        return known if known and time.monotonic() - known.checked_at <= self._fresh_seconds else None
+        if known is None or known.located.is_damaged:
+            return None
+        return known if time.monotonic() - known.checked_at <= self._fresh_seconds else None
 
     def _submit(self, key: ImageSetKey) -> Pending[_Prepared]:
         return self._fetchers.submit(key.image_set_id, prepare_image_set, key)
@@ -116,16 +127,17 @@ class ImageSets:
     def _received(self, key: ImageSetKey, answer: _Prepared) -> LocatedImageSet:
         properties, checked_at, blob = answer
         known = self._known.get(key)
-        if known and known.located.properties == properties:
+        if known and known.located.properties == properties and not known.located.is_damaged:
             self._keep(known.located, checked_at)
             return known.located
-        content = blob or opened(self._cache, key, properties.version)
-        if content is None:  # evicted between two moments
-            properties, checked_at, blob = self._submit(key).result()
-            content = blob or opened(self._cache, key, properties.version)
-        if content is None:
-            raise UpstreamBusy("the cache is too small for what is being read")
-        located = LocatedImageSet(key, properties, PreparedImageSet.from_bytes(content))
+        prepared = None if blob else read_prepared(self._cache, key, properties.version)
+        if prepared is None:
+            if blob is None:  # evicted between two moments, or this process cannot read the cache
+                properties, checked_at, blob = self._fetchers.run(key.image_set_id, prepare_image_set, key, True)
+            if blob is None:
+                raise UpstreamBusy("the cache is too small for what is being read")
+            prepared = PreparedImageSet.from_bytes(blob)
+        located = LocatedImageSet(key, properties, prepared)
         self._keep(located, checked_at)
         return located
 
@@ -221,11 +233,7 @@ class Frames:
 
     def known_size(self, reference: FrameReference, form: Form) -> int | None:
         """How many bytes one frame has, if it is in the cache; nothing is fetched."""
-        path = self._cache.find(reference.cache_name(form))
-        try:
-            return path.stat().st_size if path else None
-        except FileNotFoundError:  # evicted this moment
-            return None
+        return self._cache.length(reference.cache_name(form))
 
     def chunks(self, reference: FrameReference, form: Form, start: int, stop: int) -> Iterator[Chunk]:
         """The bytes of one frame, or video, from `start` to before `stop`."""
@@ -246,22 +254,24 @@ class Frames:
 
     def _received(self, reference: FrameReference, form: Form, pending: Pending[bytes | None] | None) -> Chunk:
         body = (pending.result() if pending else None) or self._kept(reference, form)
-        if body is None:  # evicted between two moments
-            again = self._submit(reference, form)
-            body = (again.result() if again else None) or self._kept(reference, form)
+        if body is None:  # evicted between two moments, or this process cannot read the cache
+            body = self._fetchers.run(reference.frame.frame_id, fetch_frame, reference, form, True)
         if body is None:
             raise UpstreamBusy("the cache is too small for what is being read")
         return body
 
     def _kept(self, reference: FrameReference, form: Form) -> Chunk | None:
-        file = self._cache.open(reference.cache_name(form))
-        if file is None:
+        name = reference.cache_name(form)
+        entry = self._cache.open(name)
+        if entry is None:
             return None
-        length_bytes = os.fstat(file.fileno()).st_size
-        if length_bytes >= _PIECE_BYTES:
-            return FilePiece(file, 0, length_bytes)
-        with file:
-            return file.read()
+        if entry.length_bytes >= _PIECE_BYTES:
+            return FilePiece(entry.file, 0, entry.length_bytes)
+        with entry.file:
+            try:
+                return entry.read()
+            except OSError:  # it became shorter this moment
+                return None
 
 
 class Encoded:

@@ -38,6 +38,7 @@ _COUNTERS = {
     "cache_written_bytes": Count.CACHE_WRITTEN_BYTES,
     "cache_evicted_bytes": Count.CACHE_EVICTED_BYTES,
     "cache_refused": Count.CACHE_REFUSED,
+    "cache_damaged": Count.CACHE_DAMAGED,
     "jobs_done": Count.JOBS_DONE,
     "jobs_refused": Count.JOBS_REFUSED,
     "prefetches": Count.PREFETCHES,

@@ -12,6 +12,7 @@ from PIL import Image
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from ahi.cache_entry import FORMAT
 from datastore.embedded import Embedded
 from tests.service.process import Service
 
@@ -97,7 +98,7 @@ def test_a_picture_comes_although_what_says_how_to_draw_it_was_evicted(
 ) -> None:
     path = _path(images["evicted"])
     assert service.status(f"{path}/metadata") == 200
-    prepared = folder / "cache" / "prepared"
+    prepared = folder / "cache" / FORMAT / "prepared"
     shutil.rmtree(prepared)
     for index in (5, 6, 7, 8):  # of more than one fetcher
         assert np.abs(_picture(f"{service.root}{path}/frames/{index + 1}/rendered") - _levels(index)).max() <= 1

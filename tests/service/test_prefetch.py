@@ -158,7 +158,7 @@ def test_who_goes_from_picture_to_picture_finds_the_next_frames_fetched(
         assert service.status(f"{uri}{number}" if way == "uri" else f"{path}{number}/{way}") == 200
 
     def fetched() -> int:
-        return len(list((tmp_path / "cache").glob("frames/*/*.stored")))
+        return len(list((tmp_path / "cache").glob("*/frames/*/*.stored")))
 
     show(1)
     assert fetched() == 1

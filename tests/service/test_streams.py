@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from ahi.cache_entry import FORMAT
 from datastore.embedded import Embedded
 from datastore.storage import Storage
 from tests.datastore.made import with_pixels, written
@@ -79,7 +80,7 @@ def warm(root: Path, ahi: Ahi, folder: Path) -> Iterator[Service]:
 @pytest.fixture
 def service(warm: Service, ahi: Ahi, folder: Path) -> Iterator[Service]:
     """The same without any frame in its cache."""
-    shutil.rmtree(folder / "cache" / "frames", ignore_errors=True)
+    shutil.rmtree(folder / "cache" / FORMAT / "frames", ignore_errors=True)
     yield warm
     ahi.faults("")
 

@@ -91,7 +91,7 @@ def test_a_picture_with_a_window_of_the_client_becomes_a_file_when_it_is_asked_f
     drawn, found = set(), []
     for _ in files:
         drawn.add(render(workshop, picture))
-        found.append(len(list((tmp_path / "rendered").rglob("*.*"))))
+        found.append(len(list((workshop.cache.root / "rendered").rglob("*.*"))))
     assert found == files and len(drawn) == 1
     assert workshop.cache.read(picture.cache_name) in drawn
 
