@@ -222,7 +222,7 @@ def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
         serve_fetcher(shared.sockets.listening[number], workshop, limits, place.heartbeat)
 
     silent_seconds = SILENT_SECONDS if HAS_OPENJPH else 3 * SILENT_SECONDS  # OpenJPEG keeps the interpreter
-    return Child(f"FF{number}", run, ProcessKind.FETCHER, leaves=True, silent_seconds=silent_seconds, computes=True)
+    return Child(f"FF{number}", run, ProcessKind.FETCHER, leaves=True, silent_seconds=silent_seconds)
 
 
 def web_children(settings: Settings, index: Login, shared: Shared) -> list[Child]:

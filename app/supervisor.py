@@ -42,8 +42,7 @@ class Child:
 
     One that `leaves` has others take its place on SIGHUP, finishes what it is doing, and ends; one that does not is
     ended in its place. `drains_seconds` is how long it may finish what it is doing when all ends. `silent_seconds` is
-    how long its heart may stand still; None if it has none that beats. One that `computes` works for minutes at times
-    without a step.
+    how long its heart may stand still; None if it has none that beats.
     """
 
     name: str
@@ -52,7 +51,6 @@ class Child:
     drains_seconds: float = 0.0
     leaves: bool = False
     silent_seconds: float | None = None
-    computes: bool = False
 
 
 @dataclass(eq=False)
@@ -81,10 +79,6 @@ class Process:
     @property
     def silent_seconds(self) -> float | None:
         return self.child.silent_seconds
-
-    @property
-    def computes(self) -> bool:
-        return self.child.computes
 
 
 class Supervisor:

@@ -25,7 +25,7 @@ _STOOD_STILL_SECONDS = 3.0  # later than that: this process did not run, and may
 _APART_SECONDS = 5.0  # from one hung process of a kind to the next: a forgotten beat must not stop all at once
 _REMEMBERED_SECONDS = 3600.0
 _MOST_DOUBLINGS = 5
-_COMPUTES_SHARE = 0.2  # of one processor: who computes in C code makes no steps
+_COMPUTES_SHARE = 0.2  # of one processor: a process that uses as much works, even if it makes no steps
 _COMPUTES_SECONDS = 300.0  # the longest that is believed
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -56,10 +56,6 @@ class Watched(Protocol):
     @property
     def silent_seconds(self) -> float | None:
         """How long it may be silent; None if it has no heart that beats."""
-
-    @property
-    def computes(self) -> bool:
-        """Whether its threads may use the processor for minutes without a step."""
 
 
 W = TypeVar("W", bound=Watched)
@@ -135,7 +131,7 @@ class Hangs:
         since = pulse.idle_since
         if since is None:
             return None
-        if one.computes and self._computes(one, now):
+        if self._computes(one, now):
             self._computed_at[one.pid] = now
         since = max(since, min(self._computed_at.get(one.pid, 0.0), since + _COMPUTES_SECONDS))
         return "work waits and no thread makes a step" if too_long(since, silent_seconds) else None

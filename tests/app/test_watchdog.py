@@ -45,7 +45,6 @@ class One:
     kind: object = ProcessKind.WEB
     started_at: float = 0.0
     silent_seconds: float | None = SILENT_SECONDS
-    computes: bool = False
 
 
 def watch(hangs: Hangs, *processes: One, start: float, until: float) -> float | None:
@@ -106,11 +105,11 @@ def test_one_that_replaced_a_hung_one_is_given_twice_the_time() -> None:
     assert at is not None and at < 4000 + 1.5 * SILENT_SECONDS
 
 
-@pytest.mark.parametrize(("computes", "found"), [(False, 20), (True, 20 + 300)])
-def test_who_computes_is_believed_for_a_while(monkeypatch: pytest.MonkeyPatch, *, computes: bool, found: float) -> None:
+@pytest.mark.parametrize(("share", "found"), [(0.05, 20), (1.0, 20 + 300)])
+def test_who_computes_is_believed_for_a_while(monkeypatch: pytest.MonkeyPatch, share: float, found: float) -> None:
     clock = [0.0]
-    monkeypatch.setattr(watchdog, "processor_seconds", lambda _pid: clock[0])
-    hangs, one = Hangs(0), One(Told(Pulse(1e9, 0.5, 0, 0.5)), computes=computes)
+    monkeypatch.setattr(watchdog, "processor_seconds", lambda _pid: share * clock[0])
+    hangs, one = Hangs(0), One(Told(Pulse(1e9, 0.5, 0, 0.5)))
     while not hangs.look([one], clock[0]):
         clock[0] += ROUND_SECONDS
         assert clock[0] < 1000

@@ -90,7 +90,7 @@ def fetcher(folder: Path) -> Child:
         workshop = Workshop(AhiClient(region="us-east-1"), Cache(folder / "cache", 10**6), Checked(60))
         serve(listening, workshop, Limits(threads=2), place.heartbeat)
 
-    return Child("fetcher", run, ProcessKind.FETCHER, leaves=True, silent_seconds=SILENT_SECONDS, computes=True)
+    return Child("fetcher", run, ProcessKind.FETCHER, leaves=True, silent_seconds=SILENT_SECONDS)
 
 
 def process(_workshop: Workshop, _number: int = 0) -> int:
