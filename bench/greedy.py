@@ -7,8 +7,8 @@ import argparse
 import http.client
 import socket
 import statistics
+import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,7 +21,7 @@ from tests.service.clinic import Clinic, write_clinic
 from tests.service.process import Service
 
 _NORMAL, _OTHER = "192.0.2.1", "192.0.2.66"
-_ENVIRONMENT = {"WEB_PROCESSES": "1", "WEB_THREADS": "8", "TRUSTED_PROXY": "127.0.0.1", "LOG_LEVEL": "ERROR"}
+_ENVIRONMENT = {"WEB_PROCESSES": "1", "TRUSTED_PROXY": "127.0.0.1", "LOG_LEVEL": "ERROR"}
 
 
 @dataclass(frozen=True)
@@ -93,33 +93,27 @@ def never_taking(port: int, clinic: Clinic) -> Iterator[None]:
 
 @contextmanager
 def greedy(port: int, _clinic: Clinic) -> Iterator[None]:
-    """One client with 50 connections, each of which searches as soon as it has its answer."""
-    over = threading.Event()
-
-    def ask() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        while not over.is_set():
-            connection.request("GET", "/aetitle/instances?includefield=all", headers={"X-Forwarded-For": _OTHER})
-            connection.getresponse().read()
-        connection.close()
-
-    threads = [threading.Thread(target=ask) for _ in range(50)]
-    for thread in threads:
-        thread.start()
+    """One client with 48 connections, each of which searches for all attributes of all instances, over and over."""
+    url = f"http://127.0.0.1:{port}/aetitle/instances?includefield=all"
+    command = ["wrk", "--threads=1", "--connections=48", "--duration=600", "--timeout=60"]
+    process = subprocess.Popen([*command, f"--header=X-Forwarded-For: {_OTHER}", url], stdout=subprocess.DEVNULL)
+    time.sleep(3)
     yield
-    over.set()
-    for thread in threads:
-        thread.join()
+    process.terminate()
+    process.wait()
 
 
 LOADS = (nobody, never_asking, never_taking, greedy)
 
 
-def measure(requests: int, folder: Path) -> list[tuple[str, Noticed]]:
-    """What the normal client notices under each load."""
+def measure(requests: int, folder: Path, *, samples: bool = True) -> list[tuple[str, Noticed]]:
+    """What the normal client notices under each load; with `samples` there is more to search than a small archive."""
     (folder / "files").mkdir()
     clinic = write_clinic(folder / "files")
-    Embedded(folder / "store").fill([clinic.folder])
+    store = Embedded(folder / "store")
+    store.fill([clinic.folder])
+    if samples:
+        store.fill_with_samples()
     service = Service(folder / "service", {**_ENVIRONMENT, "DATASTORE_ROOT": str(folder / "store")})
     try:
         normal_client(service.port, clinic, 4)  # fills the cache
