@@ -7,6 +7,8 @@ import pytest
 from db.engine import Database
 from tests.servers import MariaDb, OpenDatabase, PostgreSql, Sqlite, mysql_server
 
+pytest.register_assert_rewrite("tests.service.answers", "tests.service.expected")  # before anything imports them
+
 INDEXES = ("sqlite", "mariadb", "postgresql")
 """Every database that the index may live in; each is the name of a fixture below. Another one is another row.
 

@@ -14,8 +14,6 @@ from tests.service.archive import Sample, write_samples
 from tests.service.clinic import Clinic, write_clinic
 from tests.service.process import ROOT, Service
 
-pytest.register_assert_rewrite("tests.service.answers", "tests.service.expected")
-
 
 @pytest.fixture(scope="session")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sample]:
