@@ -119,6 +119,7 @@ class Bench:
 
     def _listen(self) -> None:
         """Wait until something is said on any connection."""
+        self._heartbeat.listened()
         try:
             for descriptor, event in self._poll.poll(_ROUND_SECONDS):
                 if descriptor == self._listening.fileno():
@@ -132,7 +133,6 @@ class Bench:
         except Exception:
             log.exception("connections could not be listened to")
             time.sleep(_PAUSE_SECONDS)
-        self._heartbeat.listened()
 
     def _begin_to_leave(self) -> None:
         """Hear only what has been sent already."""

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -56,6 +57,7 @@ def finding(port: int | None, tmp_path: Path) -> Finding | None:
 def test_each_kind_of_process_is_replaced_when_it_is_frozen(start: Start, tmp_path: Path) -> None:
     service, port = start(WEB_PROCESSES="2")
     assert (finding(port, tmp_path) or Finding("", "", "")).level == OK
+    time.sleep(6)  # until each has gone round once: one that starts has more time
     frozen = [service.named(name)[0] for name in PROCESSES]
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
