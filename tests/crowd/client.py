@@ -14,10 +14,13 @@ class Client:
 
     def __init__(self, port: int, prefix: str = "/aetitle") -> None:
         self._prefix = prefix
+        self.was_kept = False
+        """Whether the last request went over a connection that had carried one before."""
         self._connection = HTTPConnection("127.0.0.1", port, timeout=STOP_SECONDS)
 
     def answer(self, ask: Ask) -> Answer:
         """The answer; TimeoutError when nothing comes, another OSError or HTTPException when it is cut off."""
+        self.was_kept = self._connection.sock is not None
         try:
             self._connection.request(ask.method, self._prefix + ask.path, ask.body, _headers(ask))
             response = self._connection.getresponse()
