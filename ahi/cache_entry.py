@@ -1,136 +1,177 @@
-"""One file of the cache: the bytes, and behind them what proves that they are whole and those of this name.
+"""One file of the cache: the bytes of an entry, then a magic, their number, and a CRC-32 over its name and them.
 
-    content | magic | digest of the name | length of the content | CRC-32 of the content | proof
-
-The proof says that the checksum is known to hold: it follows from the boot of this machine, and from the device and the
-inode of the file. What was written or checked since the machine booted is thus trusted. A file of before that, after
-which the power may have failed, has its checksum computed once; so has a file that was copied or restored. Lengths are
-compared at each use. A file is replaced by renaming and removed by unlinking, and never cut in place.
+The checksum is compared once in each boot of the machine, as after a power loss a file may have its length and not its
+bytes. A file that was written or checked since the boot carries a seal: its modification time is a number made from the
+boot ID, the name, the inode and the length, as seconds between 1970 and 2004. So whatever writes to a file, replaces,
+copies or restores it breaks the seal, and so does a reboot. When a file was last used is its access time. A file is
+replaced by renaming and removed by unlinking, and never cut in place.
 """
 
-import hashlib
+import errno
 import os
+import secrets
 import stat
 import struct
+import time
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
+from itertools import count
 from pathlib import Path
-from typing import BinaryIO, cast
 
 FORMAT = "v2"
 """The folder of entries of this form: raise it when the form changes. Programs of both forms may share a cache."""
 
-_MAGIC = b"AHIcach2"
-_SEAL = struct.Struct("<8s8sQI4x8s")
-SEAL_BYTES = _SEAL.size
-_PROOF_BYTES = 8
-_PIECE_BYTES = 2**20
-_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # neither a link nor a FIFO in its place leads anywhere
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+ASIDE = ".aside-"
+"""The beginning of the names of files that are being written."""
+
+BOOT_ID = "MACHINE_BOOT_ID"
+"""A variable of the environment that takes the place of the kernel's boot ID: tests reboot with it."""
+
+_BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
+_TRAILER = struct.Struct("<8sQI")
+_MAGIC = b"AHIcache"
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_BLOCK_BYTES = 2**18
+_SEALS = 2**30 - 1  # seconds: no file is modified so early, and every file system can tell them
+_RUN, _numbers = secrets.token_hex(8), count()  # with the process ID, no file of any run has the same name
+
+TRAILER_BYTES = _TRAILER.size
+"""How many bytes a file has more than its entry."""
+
+
+def boot_id() -> str:
+    """The identifier of this boot of the machine; where there is none, one for the processes of this start."""
+    try:
+        return os.environ.get(BOOT_ID) or _BOOT_ID_PATH.read_text().strip()
+    except OSError:
+        return _RUN
 
 
 class DamagedError(Exception):
-    """What is in the place of an entry is none, or not the one that was written."""
+    """What stands in the place of an entry is none, or not the one that was written."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An open entry that is whole: the caller closes the file. What comes behind its content is none of it."""
+class Seals:
+    """Tells which files were written or checked since a boot, and marks them."""
 
-    file: BinaryIO
-    length_bytes: int
-    used_at: float
+    def __init__(self, boot: str) -> None:
+        self._boot = zlib.crc32(boot.encode())
 
-    def read(self, start: int = 0, length_bytes: int | None = None) -> bytes:
-        """A part of the content, which is all of it by default; OSError where the file has become shorter."""
-        wanted = max(0, min(self.length_bytes - start, self.length_bytes if length_bytes is None else length_bytes))
-        blob = os.pread(self.file.fileno(), wanted, start)
-        while len(blob) < wanted:  # 2 GiB at a time
-            more = os.pread(self.file.fileno(), wanted - len(blob), start + len(blob))
-            if not more:
-                raise OSError("a cached file is shorter than it was")
-            blob += more
-        return blob
+    def holds(self, name: str, status: os.stat_result) -> bool:
+        """Whether it is a regular file that nobody has changed since it was sealed in this boot."""
+        return status.st_mtime_ns == self._seal(name, status) and stat.S_ISREG(status.st_mode)
+
+    def mark(self, name: str, status: os.stat_result, file: int | str) -> None:
+        """Seal a file, open or named by its path, and note that it is used now."""
+        os.utime(file, ns=(time.time_ns(), self._seal(name, status)))
+
+    def _seal(self, name: str, status: os.stat_result) -> int:
+        """A time in nanoseconds."""
+        told = f"{name}\0{status.st_dev}\0{status.st_ino}\0{status.st_size}"
+        return (zlib.crc32(told.encode(), self._boot) % _SEALS + 1) * 10**9
 
 
-def open_entry(path: str, name: str) -> Entry:
-    """The entry at a path; DamagedError where it is not what was written, OSError where it cannot be opened."""
-    handle = os.open(path, os.O_RDONLY | _FLAGS)
+def open_entry(path: str, name: str, seals: Seals) -> tuple[int, os.stat_result]:
+    """The file of an entry, open for reading; DamagedError where it is not what was written under the name.
+
+    OSError where it cannot be opened or read. Neither a link nor a FIFO in its place leads anywhere.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a socket or a device
+            raise DamagedError from error
+        raise
     try:
         status = os.fstat(handle)
-        _verify(handle, status, path, name)
-        file = cast(BinaryIO, os.fdopen(handle, "rb", buffering=0))
+        if not seals.holds(name, status):
+            if not (stat.S_ISREG(status.st_mode) and _is_intact(handle, name, status.st_size)):
+                raise DamagedError
+            with suppress(OSError):  # where it cannot be written, it is checked again the next time
+                seals.mark(name, status, handle)
     except BaseException:
         os.close(handle)
         raise
-    return Entry(file, status.st_size - SEAL_BYTES, status.st_mtime)
+    return handle, status
 
 
-def write_entry(handle: int, name: str, blob: bytes) -> None:
-    """Write an entry into a new file."""
-    status = os.fstat(handle)
-    proof = _proof(status.st_dev, status.st_ino)
-    seal = _SEAL.pack(_MAGIC, _digest(name), len(blob), zlib.crc32(blob), proof)
-    for part in (blob, seal):
-        left = memoryview(part)
-        while left:
-            left = left[os.write(handle, left) :]
+def _is_intact(handle: int, name: str, size_bytes: int) -> bool:
+    length_bytes = size_bytes - TRAILER_BYTES
+    if length_bytes < 0:
+        return False
+    trailer = os.pread(handle, TRAILER_BYTES, length_bytes)
+    if len(trailer) < TRAILER_BYTES:
+        return False
+    magic, stated_bytes, checksum = _TRAILER.unpack(trailer)
+    if magic != _MAGIC or stated_bytes != length_bytes:
+        return False
+    found, start = zlib.crc32(name.encode()), 0
+    while start < length_bytes:
+        block = os.pread(handle, min(_BLOCK_BYTES, length_bytes - start), start)
+        if not block:
+            return False
+        found, start = zlib.crc32(block, found), start + len(block)
+    return bool(found == checksum)
 
 
-def _verify(handle: int, status: os.stat_result, path: str, name: str) -> None:
-    length_bytes = status.st_size - SEAL_BYTES
-    if not stat.S_ISREG(status.st_mode) or length_bytes < 0:
-        raise DamagedError
-    seal = os.pread(handle, SEAL_BYTES, length_bytes)
-    if len(seal) < SEAL_BYTES:
-        raise DamagedError
-    magic, digest, written_bytes, checksum, proof = _SEAL.unpack(seal)
-    if magic != _MAGIC or digest != _digest(name) or written_bytes != length_bytes:
-        raise DamagedError
-    expected = _proof(status.st_dev, status.st_ino)
-    if proof != expected:
-        if _checksum(handle, length_bytes) != checksum:
-            raise DamagedError
-        _write_proof(path, status, expected)
-
-
-def _checksum(handle: int, length_bytes: int) -> int:
-    checksum, at = 0, 0
-    while at < length_bytes:
-        piece = os.pread(handle, min(_PIECE_BYTES, length_bytes - at), at)
-        if not piece:
-            raise DamagedError
-        checksum, at = zlib.crc32(piece, checksum), at + len(piece)
-    return checksum
-
-
-def _write_proof(path: str, status: os.stat_result, proof: bytes) -> None:
-    """Remember that the checksum holds; where that cannot be written it is computed again the next time."""
-    with suppress(OSError):
-        handle = os.open(path, os.O_WRONLY | _FLAGS)
+def write_entry(folder: str, path: str, name: str, blob: bytes, seals: Seals) -> None:
+    """Write a whole file, sealed, or none. In terms of `os`: this is done for each picture and frame."""
+    aside = f"{folder}/{ASIDE}{_RUN}.{os.getpid()}.{next(_numbers)}"
+    handle = os.open(aside, _NEW, 0o600)
+    try:
         try:
-            now = os.fstat(handle)
-            if (now.st_dev, now.st_ino, now.st_size) == (status.st_dev, status.st_ino, status.st_size):
-                os.pwrite(handle, proof, status.st_size - _PROOF_BYTES)
-                os.utime(handle, ns=(status.st_atime_ns, status.st_mtime_ns))
+            for part in (blob, _TRAILER.pack(_MAGIC, len(blob), zlib.crc32(blob, zlib.crc32(name.encode())))):
+                left = memoryview(part)
+                while left:
+                    left = left[os.write(handle, left) :]
+            seals.mark(name, os.fstat(handle), handle)
         finally:
             os.close(handle)
-
-
-def _digest(name: str) -> bytes:
-    return hashlib.blake2b(name.encode(), digest_size=8).digest()
-
-
-def _proof(device: int, inode: int) -> bytes:
-    return hashlib.blake2b(b"%d %d" % (device, inode), digest_size=_PROOF_BYTES, key=boot()).digest()
-
-
-@cache
-def boot() -> bytes:
-    """Something that is different after each boot of the machine; without it, nothing written before is trusted."""
-    try:
-        return _BOOT_ID.read_bytes().strip()[:64]
+        _rename(aside, path)
     except OSError:
-        return os.urandom(16)
+        Path(aside).unlink(missing_ok=True)
+        raise
+
+
+def _rename(aside: str, path: str) -> None:
+    try:
+        os.rename(aside, path)  # noqa: PTH104
+    except IsADirectoryError:
+        remove(path)
+        os.rename(aside, path)  # noqa: PTH104
+
+
+def remove(path: str) -> None:
+    """Remove what is there, if anything is: a file, a link, a whole folder. OSError when it cannot be removed."""
+    try:
+        os.unlink(path)  # noqa: PTH108
+    except FileNotFoundError:
+        pass
+    except OSError:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            raise
+        _remove_folder(path)
+
+
+def _remove_folder(path: str) -> None:
+    """Links are not followed."""
+    for folder, folders, names in os.walk(path, topdown=False):
+        for one in names:
+            Path(folder, one).unlink()
+        for one in folders:
+            inner = Path(folder, one)
+            inner.unlink() if inner.is_symlink() else inner.rmdir()
+    Path(path).rmdir()
+
+
+def make_folder(root: str, folder: str) -> None:
+    """Make a folder below `root`; a file or a dangling link that stands in its way is removed."""
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
+    except OSError:
+        above = root
+        for part in folder[len(root) :].strip("/").split("/"):
+            above = f"{above}/{part}"
+            if os.path.lexists(above) and not Path(above).is_dir():
+                os.unlink(above)  # noqa: PTH108
+        os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103

@@ -8,9 +8,8 @@ from ahi.fetchers import Fetchers
 from ahi.image_set import ImageSetKey
 from ahi.jobs import prepare_version
 from ahi.kept import Kept
-from ahi.prepared import PreparedImageSet
-from ahi.store import LocatedImageSet, read_prepared
-from dicomweb.errors import NotFound, UpstreamBusy
+from ahi.store import LocatedImageSet, PreparedFiles
+from dicomweb.errors import NotFound
 
 _MOST_VERSIONS = 8  # looked at for one image set: each may cost two calls of AHI, once
 _KEPT_BYTES = 32 * 2**20
@@ -21,7 +20,7 @@ class EarlierVersions:
 
     def __init__(self, fetchers: Fetchers, cache: Cache, *, seconds: float) -> None:
         self._fetchers = fetchers
-        self._cache = cache
+        self._files = PreparedFiles(fetchers, cache)
         self._seconds = seconds
         self._kept: Kept[tuple[ImageSetKey, str], LocatedImageSet] = Kept(_KEPT_BYTES)
 
@@ -44,9 +43,6 @@ class EarlierVersions:
         if kept:
             return kept
         properties, blob = self._fetchers.run(key.image_set_id, prepare_version, key, version)
-        prepared = PreparedImageSet.from_bytes(blob) if blob else read_prepared(self._cache, key, version)
-        if prepared is None:
-            raise UpstreamBusy("the cache is too small for what is being read")
-        located = LocatedImageSet(key, properties, prepared)
+        located = LocatedImageSet(key, properties, self._files.read(key, version, blob))
         self._kept.put((key, version), located, located.size_bytes)
         return located

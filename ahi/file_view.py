@@ -1,35 +1,17 @@
-"""A file that is read where it is sliced: what is mapped instead counts as memory of the process, all around it too.
+"""A file that is read where it is sliced: one that is mapped kills the process when somebody else cuts it short."""
 
-A mapped file that somebody cuts kills the process that reads it; one that is read says so.
-"""
-
-import os
-from typing import BinaryIO
-
-from dicomweb.errors import UpstreamBusy
+from dicomweb.file_piece import FilePiece
 
 
 class FileView:
-    """The first `length_bytes` of an open file, which is closed when nobody has the view any more."""
+    """The bytes of a piece of a file, which is closed when nobody has the view any more."""
 
-    def __init__(self, file: BinaryIO, length_bytes: int) -> None:
-        self._file = file
-        self._length_bytes = length_bytes
-        self.is_damaged = False
-        """Whether the file has turned out to be shorter than it was."""
+    def __init__(self, piece: FilePiece) -> None:
+        self._piece = piece
 
     def __len__(self) -> int:
-        return self._length_bytes
+        return len(self._piece)
 
     def __getitem__(self, bounds: slice) -> bytes:
-        """The bytes within the bounds; UpstreamBusy where the file has become shorter."""
-        start, stop, _ = bounds.indices(self._length_bytes)
-        wanted = max(0, stop - start)
-        found = os.pread(self._file.fileno(), wanted, start)
-        if len(found) < wanted:
-            self.is_damaged = True
-            raise UpstreamBusy("a cached file was damaged, and is had anew", retry_after_seconds=1)
-        return found
-
-    def __del__(self) -> None:
-        self._file.close()
+        start, stop, _ = bounds.indices(len(self._piece))
+        return self._piece.read(self._piece.start + start, self._piece.start + max(start, stop))

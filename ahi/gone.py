@@ -40,7 +40,7 @@ class Gone:
         """The identifiers; the folder is read when it has changed."""
         try:
             changed_at = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - for each search
-        except FileNotFoundError:
+        except OSError:  # there is none
             return frozenset()
         with self._lock:
             if changed_at != self._read_at:
@@ -48,6 +48,16 @@ class Gone:
             return self._image_set_ids
 
     def _listed(self) -> frozenset[str]:
-        with os.scandir(self._folder) as entries:
-            noted = sorted((entry.stat().st_mtime, entry.name) for entry in entries if entry.name.isalnum())
-        return frozenset(name for _, name in noted[-MOST:])
+        try:
+            with os.scandir(self._folder) as entries:
+                noted = sorted((_used_at(entry), entry.name) for entry in entries if entry.name.isalnum())
+        except OSError:
+            return frozenset()
+        return frozenset(name for _, name in noted[-MOST:] if self._cache.use(f"{_FOLDER}/{name}"))
+
+
+def _used_at(entry: "os.DirEntry[str]") -> float:
+    try:
+        return entry.stat(follow_symlinks=False).st_atime
+    except OSError:  # it was forgotten this moment
+        return 0.0

@@ -1,6 +1,7 @@
 """What fetchers do for the proxy: prepare image sets, fetch and decode frames. Each keeps its result in the cache.
 
-A job returns None when the result is in the cache under its name, and the bytes themselves where the disk is full.
+A job returns None when the result is in the cache under its name, and the bytes themselves where the cache cannot be
+written. Who cannot read the cache asks for the bytes (`carry_frame`, `carry_version`).
 """
 
 import logging
@@ -16,7 +17,7 @@ from ahi.fetchers import HELD_BYTES, Workshop
 from ahi.image_set import Frame, ImageSet, ImageSetKey, ImageSetProperties, Instance
 from ahi.prepared import FORMAT
 from ahi.preparing import encode_prepared
-from dicomweb.errors import UpstreamBusy, UpstreamFailed
+from dicomweb.errors import UpstreamFailed
 from dicomweb.transfer_syntax import (
     HTJ2K_LOSSLESS,
     HTJ2K_LOSSLESS_RPCL,
@@ -107,23 +108,18 @@ def read_block(workshop: Workshop, block: Block) -> bytes:
     name = prepared_cache_name(key, version)
     kept = workshop.cache.piece(name, start, length_bytes)
     if kept is None:
-        _, blob = workshop.flights.run(name, lambda: prepare_version(workshop, key, version))
-        kept = blob[start : start + length_bytes] if blob else workshop.cache.piece(name, start, length_bytes)
-    if kept is None:
-        raise UpstreamBusy("the cache is too small for what is being read")
+        blob = workshop.flights.run(name, lambda: carry_version(workshop, key, version))
+        kept = blob[start : start + length_bytes]
     return kept
 
 
-def prepare_image_set(
-    workshop: Workshop, key: ImageSetKey, carried: bool = False
-) -> tuple[ImageSetProperties, float, bytes | None]:
+def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, float, bytes | None]:
     """The latest version of an image set, prepared, and when it was known to be the latest, by the monotonic clock.
 
-    The prepared form is None where it is in the cache, unless it is to be `carried` to a process that cannot read
-    that. NotFound when AHI no longer has it.
+    NotFound when AHI no longer has it.
     """
     properties, checked_at = _checked(workshop, key)
-    return properties, checked_at, _prepared(workshop, key, properties.version, carried=carried)
+    return properties, checked_at, _prepared(workshop, key, properties.version)
 
 
 def prepare_version(workshop: Workshop, key: ImageSetKey, version: str) -> tuple[ImageSetProperties, bytes | None]:
@@ -131,13 +127,21 @@ def prepare_version(workshop: Workshop, key: ImageSetKey, version: str) -> tuple
     return workshop.client.image_set(key, version), _prepared(workshop, key, version)
 
 
-def _prepared(workshop: Workshop, key: ImageSetKey, version: str, *, carried: bool = False) -> bytes | None:
-    name = prepared_cache_name(key, version)
-    if carried:
-        if (blob := workshop.cache.read(name)) is not None:
-            return blob
-    elif workshop.cache.use(name):
+def carry_version(workshop: Workshop, key: ImageSetKey, version: str) -> bytes:
+    """The bytes of a version, prepared, for a process that cannot read them in the cache."""
+    kept = workshop.cache.read(prepared_cache_name(key, version))
+    return _prepare(workshop, key, version)[0] if kept is None else kept
+
+
+def _prepared(workshop: Workshop, key: ImageSetKey, version: str) -> bytes | None:
+    if workshop.cache.use(prepared_cache_name(key, version)):
         return None
+    blob, kept = _prepare(workshop, key, version)
+    return None if kept else blob
+
+
+def _prepare(workshop: Workshop, key: ImageSetKey, version: str) -> tuple[bytes, bool]:
+    """The prepared form, and whether it is in the cache now."""
 
     def first_frame(instance: Instance) -> bytes:
         uid = instance.stored_transfer_syntax_uid
@@ -145,14 +149,14 @@ def _prepared(workshop: Workshop, key: ImageSetKey, version: str, *, carried: bo
 
     image_set = ImageSet.from_metadata(workshop.client.image_set_metadata(key, version))
     blob = encode_prepared(image_set, first_frame)
-    kept = workshop.cache.put(name, blob)
+    kept = workshop.cache.put(prepared_cache_name(key, version), blob)
     log.info(
         "image set prepared image_set=%s version=%s instances=%d",
         key.image_set_id,
         version,
         len(image_set.instances),
     )
-    return None if kept and not carried else blob
+    return blob, kept
 
 
 def _checked(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, float]:
@@ -164,24 +168,31 @@ def _checked(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, 
     return known
 
 
-def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form, carried: bool = False) -> bytes | None:
-    """A frame in one of its forms.
-
-    None where it is in the cache, unless it is to be `carried` to a process that cannot read that.
-    """
+def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form) -> bytes | None:
+    """A frame in one of its forms."""
     name = reference.cache_name(form)
-    if carried:
-        if (kept := workshop.cache.read(name)) is not None:
-            return kept
-    elif workshop.cache.use(name):
+    if workshop.cache.use(name):
         return None
+    frame, kept = _fetch(workshop, reference, form, name)
+    return None if kept else frame
+
+
+def carry_frame(workshop: Workshop, reference: FrameReference, form: Form) -> bytes:
+    """The bytes of a frame in one of its forms, for a process that cannot read them in the cache."""
+    name = reference.cache_name(form)
+    kept = workshop.cache.read(name)
+    return _fetch(workshop, reference, form, name)[0] if kept is None else kept
+
+
+def _fetch(workshop: Workshop, reference: FrameReference, form: Form, name: str) -> tuple[bytes, bool]:
+    """The frame, and whether it is in the cache now."""
     if form is Form.STORED:
         stored = _stored(workshop, reference)
-        return None if not carried and workshop.cache.use(name) else stored
+        return stored, workshop.cache.use(name)
     frame = native_frame(workshop, reference)
     if form is not Form.NATIVE and reference.pixels:
         frame = encode(frame, _ENCODED_AS[form], reference.pixels)
-    return None if workshop.cache.put(name, frame) and not carried else frame
+    return frame, workshop.cache.put(name, frame)
 
 
 def native_frame(workshop: Workshop, reference: FrameReference) -> bytes:

@@ -124,14 +124,7 @@ class PreparedImageSet:
 
     @classmethod
     def from_bytes(cls, blob: Source) -> "PreparedImageSet":
-        """What `joined` made; ValueError where it is something else."""
-        try:
-            return cls._read(blob)
-        except (struct.error, LookupError, TypeError) as error:
-            raise ValueError("this is no prepared image set") from error
-
-    @classmethod
-    def _read(cls, blob: Source) -> "PreparedImageSet":
+        """What `joined` made."""
         start = len(_MAGIC) + 8
         (index_bytes,) = struct.unpack("<Q", blob[len(_MAGIC) : start])
         index = json.loads(bytes(blob[start : start + index_bytes]))

@@ -4,16 +4,27 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers, Pending
 from ahi.file_view import FileView
 from ahi.gone import Gone
 from ahi.image_set import ImageSetKey, ImageSetProperties
-from ahi.jobs import Form, FrameReference, fetch_frame, ping, prepare_image_set, prepared_cache_name
+from ahi.jobs import (
+    Form,
+    FrameReference,
+    carry_frame,
+    carry_version,
+    fetch_frame,
+    ping,
+    prepare_image_set,
+    prepare_version,
+    prepared_cache_name,
+)
 from ahi.kept import Kept
 from ahi.prepared import PreparedImageSet, PreparedInstance
-from dicomweb.errors import NotFound, UpstreamBusy
+from dicomweb.errors import NotFound
 from dicomweb.file_piece import Chunk, FilePiece
 from dicomweb.transfer_syntax import transfer_syntax
 
@@ -35,12 +46,6 @@ class LocatedImageSet:
     prepared: PreparedImageSet
 
     @property
-    def is_damaged(self) -> bool:
-        """Whether its file was found to be shorter than it was."""
-        blocks = self.prepared.blocks
-        return isinstance(blocks, FileView) and blocks.is_damaged
-
-    @property
     def size_bytes(self) -> int:
         """What it takes in memory, about: its bytes, or the open file, and what they say of its instances."""
         blocks = self.prepared.blocks
@@ -48,20 +53,33 @@ class LocatedImageSet:
         return held_bytes + _INSTANCE_BYTES * len(self.prepared.instances)
 
 
-def read_prepared(cache: Cache, key: ImageSetKey, version: str) -> PreparedImageSet | None:
-    """The prepared form of a version as the cache has it, or None; where it is large, it stays in its file."""
-    name = prepared_cache_name(key, version)
-    entry = cache.open(name)
-    if entry is None:
-        return None
-    try:
-        if entry.length_bytes >= _HELD_BYTES:
-            return PreparedImageSet.from_bytes(FileView(entry.file, entry.length_bytes))
-        with entry.file:
-            return PreparedImageSet.from_bytes(entry.read())
-    except (ValueError, OSError, UpstreamBusy):  # damaged since this machine booted
-        cache.drop(name)
-        return None
+@dataclass(frozen=True)
+class PreparedFiles:
+    """Prepared image sets as the cache has them; where it fails, fetchers carry the bytes here."""
+
+    fetchers: Fetchers
+    cache: Cache
+
+    def read(self, key: ImageSetKey, version: str, blob: bytes | None) -> PreparedImageSet:
+        """A version that a fetcher has just prepared; `blob` is what it answered."""
+        content = blob or self._piece(key, version, self._again) or self._carried(key, version)
+        if isinstance(content, FilePiece):
+            return PreparedImageSet.from_bytes(FileView(content) if len(content) >= _HELD_BYTES else bytes(content))
+        return PreparedImageSet.from_bytes(content)
+
+    def _piece(self, key: ImageSetKey, version: str, again: Callable[[ImageSetKey, str], Chunk]) -> FilePiece | None:
+        piece = self.cache.open(prepared_cache_name(key, version))
+        if piece:
+            piece.again = partial(again, key, version)
+        return piece
+
+    def _again(self, key: ImageSetKey, version: str) -> Chunk:
+        """For a file that was cut short while it was open."""
+        _, blob = self.fetchers.run(key.image_set_id, prepare_version, key, version)
+        return blob or self._piece(key, version, self._carried) or self._carried(key, version)
+
+    def _carried(self, key: ImageSetKey, version: str) -> bytes:
+        return self.fetchers.run(key.image_set_id, carry_version, key, version)
 
 
 def reference_to(key: ImageSetKey, instance: PreparedInstance, frame_number: int) -> FrameReference:
@@ -91,6 +109,7 @@ class ImageSets:
         """`max_bytes` bounds what is kept in memory."""
         self._fetchers = fetchers
         self._cache = cache
+        self._files = PreparedFiles(fetchers, cache)
         self._gone = Gone(cache)
         self._fresh_seconds = fresh_seconds
         self._known: Kept[ImageSetKey, _Known] = Kept(max_bytes)
@@ -117,9 +136,7 @@ class ImageSets:
 
     def _fresh(self, key: ImageSetKey) -> _Known | None:
         known = self._known.get(key)
-        if known is None or known.located.is_damaged:
-            return None
-        return known if time.monotonic() - known.checked_at <= self._fresh_seconds else None
+        return known if known and time.monotonic() - known.checked_at <= self._fresh_seconds else None
 
     def _submit(self, key: ImageSetKey) -> Pending[_Prepared]:
         return self._fetchers.submit(key.image_set_id, prepare_image_set, key)
@@ -127,17 +144,10 @@ class ImageSets:
     def _received(self, key: ImageSetKey, answer: _Prepared) -> LocatedImageSet:
         properties, checked_at, blob = answer
         known = self._known.get(key)
-        if known and known.located.properties == properties and not known.located.is_damaged:
+        if known and known.located.properties == properties:
             self._keep(known.located, checked_at)
             return known.located
-        prepared = None if blob else read_prepared(self._cache, key, properties.version)
-        if prepared is None:
-            if blob is None:  # evicted between two moments, or this process cannot read the cache
-                properties, checked_at, blob = self._fetchers.run(key.image_set_id, prepare_image_set, key, True)
-            if blob is None:
-                raise UpstreamBusy("the cache is too small for what is being read")
-            prepared = PreparedImageSet.from_bytes(blob)
-        located = LocatedImageSet(key, properties, prepared)
+        located = LocatedImageSet(key, properties, self._files.read(key, properties.version, blob))
         self._keep(located, checked_at)
         return located
 
@@ -158,7 +168,8 @@ class Frames:
 
     def body(self, reference: FrameReference, form: Form) -> Chunk:
         """The bytes of one frame; where they are many, as a piece of their file."""
-        return self.kept(reference, form) or next(self.bodies([reference], form))
+        kept = self.kept(reference, form)
+        return next(self.bodies([reference], form)) if kept is None else kept
 
     def kept(self, reference: FrameReference, form: Form) -> Chunk | None:
         """The same, if it is in the cache; nothing is fetched."""
@@ -253,25 +264,21 @@ class Frames:
         return self._fetchers.submit(reference.frame.frame_id, fetch_frame, reference, form)
 
     def _received(self, reference: FrameReference, form: Form, pending: Pending[bytes | None] | None) -> Chunk:
-        body = (pending.result() if pending else None) or self._kept(reference, form)
-        if body is None:  # evicted between two moments, or this process cannot read the cache
-            body = self._fetchers.run(reference.frame.frame_id, fetch_frame, reference, form, True)
+        body: Chunk | None = pending.result() if pending else None
         if body is None:
-            raise UpstreamBusy("the cache is too small for what is being read")
-        return body
+            body = self._kept(reference, form)
+        # Evicted between two moments, or this process cannot read the cache.
+        return self._carried(reference, form) if body is None else body
 
     def _kept(self, reference: FrameReference, form: Form) -> Chunk | None:
-        name = reference.cache_name(form)
-        entry = self._cache.open(name)
-        if entry is None:
+        piece = self._cache.open(reference.cache_name(form))
+        if piece is None:
             return None
-        if entry.length_bytes >= _PIECE_BYTES:
-            return FilePiece(entry.file, 0, entry.length_bytes)
-        with entry.file:
-            try:
-                return entry.read()
-            except OSError:  # it became shorter this moment
-                return None
+        piece.again = partial(self._carried, reference, form)
+        return piece if len(piece) >= _PIECE_BYTES else bytes(piece)
+
+    def _carried(self, reference: FrameReference, form: Form) -> bytes:
+        return self._fetchers.run(reference.frame.frame_id, carry_frame, reference, form)
 
 
 class Encoded:

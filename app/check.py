@@ -115,9 +115,13 @@ def _settings(settings: Settings) -> Iterator[Finding]:
 
 def _cache(settings: Settings) -> Iterator[Finding]:
     try:
-        open_cache(settings)
+        trouble = open_cache(settings).trouble()
     except SettingsError as error:
         yield Finding("cache", ERROR, str(error), "let the user of the service write there")
+        return
+    if trouble:
+        told = f"CACHE_ROOT {settings.cache_root}: {trouble.strerror}"
+        yield Finding("cache", ERROR, told, "repair the disk: nothing is cached now")
         return
     free, needed = shutil.disk_usage(settings.cache_root).free, settings.cache_min_free_bytes
     if free < needed:

@@ -77,11 +77,14 @@ def _unless_cut(chunks: Iterator[Any], request_id: str | None) -> Iterator[Any]:
 
 
 def _sent(chunk: Chunk) -> Any:
-    return FileBuffer(chunk) if isinstance(chunk, FilePiece) else chunk
+    """A piece of a file as it is sent; one that is cut short by now is read, which gets it again."""
+    if isinstance(chunk, FilePiece):
+        return FileBuffer(chunk) if chunk.is_there() else bytes(chunk)
+    return chunk
 
 
 class _Span(NamedTuple):
-    descriptor: int
+    piece: FilePiece
     offset: int
     length: int
 
@@ -101,7 +104,7 @@ class FileBuffer(ReadOnlyFileBasedBuffer):
 
     def get(self, numbytes: int = -1, skip: bool = False) -> Any:
         """All that is left: it costs nothing to name it."""
-        return _Span(self._piece.file.fileno(), self._offset, self.remain)
+        return _Span(self._piece, self._offset, self.remain)
 
     def skip(self, numbytes: int, allow_prune: int = 0) -> None:
         """So much was sent."""
@@ -159,13 +162,17 @@ class SendingChannel(HTTPChannel):
             sent: int = super().send(data, do_close)
             return sent
         try:
-            count = os.sendfile(self.socket.fileno(), data.descriptor, data.offset, data.length)
+            count = os.sendfile(self.socket.fileno(), data.piece.file.fileno(), data.offset, data.length)
         except BlockingIOError:
             return 0
         except ConnectionError:
             if do_close:
                 self.handle_close()
             return 0
+        except OSError:
+            data.piece.forget()
+            raise
         if count == 0:
+            data.piece.forget()
             raise OSError("a cached file is shorter than it was")
         return count

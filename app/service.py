@@ -47,6 +47,7 @@ from dicomweb.outage import Outage
 
 log = logging.getLogger(__name__)
 
+_DISK_TROUBLES = (errno.EROFS, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE)
 _BACKLOG = 1024
 _MOST_FILES = 65_536  # connections, and files that are being sent
 _WARMER_MAPPED_BYTES = 16 * 2**20
@@ -77,14 +78,20 @@ def bind_metrics(settings: Settings) -> socket.socket | None:
 
 
 def open_cache(settings: Settings) -> Cache:
-    """The cache, within its bounds; SettingsError if it cannot be written to."""
+    """The cache, within its bounds; SettingsError if it cannot be written to.
+
+    A disk that is full, read-only or broken is no mistake in the settings: the service runs without a cache meanwhile.
+    """
+    cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes)
     try:
-        cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes)
+        cache.make_root()
         cache.evict()
-        if not os.access(cache.root, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if trouble := cache.trouble():
+            raise trouble
     except OSError as error:
-        raise SettingsError(f"CACHE_ROOT {settings.cache_root}: {error.strerror}") from error
+        if error.errno not in _DISK_TROUBLES:
+            raise SettingsError(f"CACHE_ROOT {settings.cache_root}: {error.strerror}") from error
+        log.warning("the cache cannot be used, serving without it: %s", error.strerror)
     return cache
 
 

@@ -1,17 +1,32 @@
 """Pieces of files in the body of an answer: a server that can sends them without reading them."""
 
+import errno
 import os
-from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, Union
 
 
 class FilePiece:
-    """Bytes `start` to before `stop` of an open file, which is closed when nobody has the piece any more."""
+    """Bytes `start` to before `stop` of an open file, which is closed when nobody has the piece any more.
 
-    def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
+    `forget` is called when the file cannot be read or is shorter than it was, and `again` then gives the bytes of the
+    whole file; without it that is an OSError. Never fewer bytes come than there were.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        start: int,
+        stop: int,
+        forget: Callable[[], None] = lambda: None,
+        again: "Callable[[], Chunk] | None" = None,
+    ) -> None:
         self.file = file
         self.start = start
         self.stop = stop
+        self.forget = forget
+        self.again = again
+        self._instead: Chunk | None = None
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -25,11 +40,43 @@ class FilePiece:
         self.file.close()
 
     def __bytes__(self) -> bytes:
-        return os.pread(self.file.fileno(), len(self), self.start)
+        return self.read(self.start, self.stop)
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Bytes of the file, from `start` to before `stop`."""
+        if self._instead is None:
+            try:
+                return _read(self.file.fileno(), start, stop)
+            except OSError:
+                self.forget()
+                if self.again is None:
+                    raise
+            self._instead = self.again()
+        instead = self._instead
+        return instead.read(start, stop) if isinstance(instead, FilePiece) else instead[start:stop]
+
+    def is_there(self) -> bool:
+        """Whether the file still reaches as far as the piece."""
+        return os.fstat(self.file.fileno()).st_size >= self.stop
 
 
-Chunk = bytes | FilePiece
+Chunk = Union[bytes, FilePiece]  # noqa: UP007 - Python 3.10
 """What bodies are made of."""
+
+
+def _read(handle: int, start: int, stop: int) -> bytes:
+    """All of these bytes of a file; OSError when there are fewer."""
+    content = os.pread(handle, max(0, stop - start), start)
+    if len(content) < stop - start:  # 2 GiB at a time
+        parts, there = [content], len(content)
+        while there < stop - start:
+            part = os.pread(handle, stop - start - there, start + there)
+            if not part:
+                raise OSError(errno.EIO, "a cached file is shorter than it was")
+            parts.append(part)
+            there += len(part)
+        content = b"".join(parts)
+    return content
 
 
 def between(chunks: Iterable[Chunk], start: int, stop: int) -> Iterator[Chunk]:

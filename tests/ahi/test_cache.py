@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from ahi.cache import Cache
-from ahi.cache_entry import SEAL_BYTES
+from ahi.cache_entry import TRAILER_BYTES
 from ahi.counters import Count, Counters
 from tests.small_disk import small_disk
 
@@ -59,11 +59,10 @@ def test_using_a_file_keeps_it(tmp_path: Path) -> None:
 def test_an_open_file_stays_readable_when_it_is_evicted(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 10**6)
     cache.put("a", b"bytes")
-    entry = cache.open("a")
+    piece = cache.open("a")
     cache.drop("a")
-    assert entry is not None
-    with entry.file:
-        assert (entry.read(), entry.read(1, 2), entry.read(3, 9), entry.read(9)) == (b"bytes", b"yt", b"es", b"")
+    assert piece is not None
+    assert (len(piece), bytes(piece), piece.read(1, 3), piece.read(3, 3)) == (5, b"bytes", b"yt", b"")
 
 
 def test_what_a_killed_process_left_aside_goes_and_is_never_served(tmp_path: Path) -> None:
@@ -132,10 +131,10 @@ def test_several_writers_together_keep_the_bound(tmp_path: Path) -> None:
     assert counters.total(Count.CACHE_WRITTEN_BYTES) == 4 * 300 * 10_000
     # An eviction takes a moment, in which others write; so does a look, which counts what comes and what goes.
     assert max_bytes / 2 < largest < max_bytes * 1.5
-    kept_bytes = _size(tmp_path) - SEAL_BYTES * sum(path.is_file() for path in tmp_path.rglob("*"))
+    kept_bytes = _size(tmp_path) - TRAILER_BYTES * sum(path.is_file() for path in tmp_path.rglob("*"))
     assert kept_bytes <= max_bytes * 1.1
     evicted = (4 * 300 * 10_000 - kept_bytes) // 10_000
-    assert counters.total(Count.CACHE_EVICTED_BYTES) == evicted * (10_000 + SEAL_BYTES)
+    assert counters.total(Count.CACHE_EVICTED_BYTES) == evicted * (10_000 + TRAILER_BYTES)
 
 
 def test_what_the_disk_must_have_left_is_left(tmp_path: Path) -> None:
