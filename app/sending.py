@@ -88,6 +88,10 @@ class _Span(NamedTuple):
     offset: int
     length: int
 
+    @property
+    def descriptor(self) -> int:
+        return self.piece.file.fileno()
+
 
 class FileBuffer(ReadOnlyFileBasedBuffer):
     """A piece of a file among the buffers of a channel."""
@@ -162,7 +166,7 @@ class SendingChannel(HTTPChannel):
             sent: int = super().send(data, do_close)
             return sent
         try:
-            count = os.sendfile(self.socket.fileno(), data.piece.file.fileno(), data.offset, data.length)
+            count = os.sendfile(self.socket.fileno(), data.descriptor, data.offset, data.length)
         except BlockingIOError:
             return 0
         except ConnectionError:
