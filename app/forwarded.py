@@ -15,14 +15,14 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any
 
 from dicomweb.public_root import is_host
+from dicomweb.texts import split_list
 
 Network = IPv4Network | IPv6Network
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 _LONGEST = 1024  # characters of a header; more are no list of proxies
 _EVERY = ("0.0.0.0/0", "::/0")
-_ELEMENT = re.compile(r'((?:[^,"]|"(?:[^"\\]|\\.)*"|")+)')
-_PAIR = re.compile(r'(?<![\w-])([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;",]*))\s*(?:;|\Z)', re.ASCII)
+_PAIR = re.compile(r'\s*([\w-]+)\s*=\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)"\s*|([^\s;",]+)\s*|)\Z', re.ASCII)
 _ADDRESS = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]+)?\Z|([0-9.]+)(?::[0-9]+)?\Z|([0-9A-Fa-f:.]+)\Z")
 _PORT = re.compile(r"[0-9]{1,5}\Z")
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)+/?\Z")
@@ -101,8 +101,9 @@ def _first(texts: Iterable[str]) -> str:
 def _standard_hops(environ: Mapping[str, Any]) -> list[_Hop]:
     """The elements of `Forwarded`, that of the peer last (RFC 7239 Section 4)."""
     hops: list[_Hop] = []
-    for element in _ELEMENT.findall(_header(environ, "FORWARDED")):
-        said = {name.lower(): re.sub(r"\\(.)", r"\1", quoted) or bare for name, quoted, bare in _PAIR.findall(element)}
+    for element in filter(None, split_list(_header(environ, "FORWARDED"))):
+        pairs = (pair.groups("") for text in split_list(element, ";") if (pair := _PAIR.match(text)))
+        said = {name.lower(): re.sub(r"\\(.)", r"\1", quoted) or bare for name, quoted, bare in pairs}
         hops.append(_Hop(said.get("for", ""), said.get("proto", "").lower(), said.get("host", "")))
     return hops
 

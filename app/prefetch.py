@@ -23,7 +23,7 @@ def blueprint(warmer_path: str, shown: Callable[[str, str | None], bool]) -> Blu
 
     @bp.post("/prefetch")
     def prefetch() -> Response:
-        if request.mimetype != "application/json":
+        if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
             raise BadRequest("send application/json")
         if (request.content_length or 0) > MOST_BYTES:
             raise BadRequest(f"send at most {MOST_BYTES} bytes")

@@ -64,7 +64,7 @@ def rights_to_write(database: Database) -> list[str]:
 def _rights(grant: str) -> list[str]:
     """`GRANT SELECT, INSERT (a, b) ON ...` is SELECT and INSERT."""
     found = re.match(r"GRANT (.+?) ON ", grant)
-    names = re.sub(r"\([^)]*\)", "", found[1]).split(",") if found else []
+    names = re.sub(r"\([^()]*\)", "", found[1]).split(",") if found else []
     return [name.strip() for name in names]
 
 

@@ -4,13 +4,18 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 
+from dicomweb.errors import BadRequest
+from dicomweb.texts import parse_decimal, split_list
 from dicomweb.transfer_syntax import OLD_SPELLINGS
 
 # One parameter: quoted values may hold any separator; unquoted ones may hold `/` (type=application/dicom) and `*`.
-_PARAMETER = re.compile(r'\s*;\s*([\w.+-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;,\s"]*))')
+_PARAMETER = re.compile(r'\s*;\s*([\w.+-]+)\s*=\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)"|([^;,\s"]*))')
 _TYPE = re.compile(r"\s*([\w.+*-]+/[\w.+*-]+)\s*")
-_SKIP = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,"]|")*?(?:,|\Z)')
+
+MOST_RANGES = 200
+"""Media types that a client names, at most: each is held against all that there is to offer."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,13 @@ ANYTHING = (MediaRange("*/*", None, None, 1.0),)
 
 @lru_cache(64)  # clients send the same few, again and again
 def parse_accept(text: str | None) -> tuple[MediaRange, ...]:
-    """The ranges of an Accept value, best first; a missing or blank one takes anything."""
-    named = list(_ranges(text or ""))
+    """The ranges of an Accept value, best first; a missing or blank one takes anything.
+
+    BadRequest where it names more than MOST_RANGES.
+    """
+    named = list(islice(_ranges(text or ""), MOST_RANGES + 1))
+    if len(named) > MOST_RANGES:
+        raise BadRequest(f"more than {MOST_RANGES} media types are named")
     if not named:
         return ANYTHING
     none = [one for one in named if not one.quality > 0]
@@ -58,19 +68,14 @@ def parse_accept(text: str | None) -> tuple[MediaRange, ...]:
 
 
 def _ranges(text: str) -> Iterator[MediaRange]:
-    position = 0
-    while position < len(text):
-        start = _TYPE.match(text, position)
-        if start:
+    for entry in split_list(text):
+        if start := _TYPE.match(entry):
             parameters = []
             end = start.end()
-            while found := _PARAMETER.match(text, end):
+            while found := _PARAMETER.match(entry, end):
                 parameters.append((found[1].lower(), found[3] if found[2] is None else found[2]))
                 end = found.end()
-            yield _media_range(start[1].lower(), parameters)
-            position = end
-        rest = _SKIP.match(text, position)  # a stray `;`, or what we cannot read: on to the next comma
-        position = rest.end() if rest and rest.end() > position else len(text)
+            yield _media_range(start[1].lower(), parameters)  # a stray `;`, or what we cannot read, may follow
 
 
 def _media_range(name: str, parameters: Iterable[tuple[str, str]]) -> MediaRange:
@@ -86,6 +91,6 @@ def _media_range(name: str, parameters: Iterable[tuple[str, str]]) -> MediaRange
 
 def _quality(text: str) -> float:
     try:
-        return min(max(float(text), 0.0), 1.0)
+        return min(max(parse_decimal(text), 0.0), 1.0)
     except ValueError:
         return 1.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dicomweb.errors import RangeNotSatisfiable
 
-_RANGE = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*\Z", re.IGNORECASE | re.ASCII)
+_RANGE = re.compile(r"bytes\s*=\s*(?:(\d{1,18})\s*)?-\s*(?:(\d{1,18})\s*)?\Z", re.IGNORECASE | re.ASCII)
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 _STRONG_TAG = re.compile(r'(?:\A|,)\s*("[^"]*")')
 

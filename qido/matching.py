@@ -7,7 +7,8 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, time
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 from typing import Any
 
 from db.comparison import fold
@@ -130,7 +131,12 @@ def _like(matching: Matching, pattern: str, text: str) -> bool:
 
 def _fits(pattern: str, text: str) -> bool:
     """`*` and `?`; all else stands for itself. The time that it takes does not grow with the number of wildcards."""
-    return fnmatchcase(text, pattern.replace("[", "[[]"))
+    return _glob(pattern).match(text) is not None
+
+
+@lru_cache(256)  # fnmatch itself would keep 32,768 of them
+def _glob(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(pattern.replace("[", "[[]")))
 
 
 def _name(pattern: str, text: str) -> bool:

@@ -313,4 +313,5 @@ def _unsigned(options: dict[str, str], name: str, default: int) -> int:
         return default
     if not _UNSIGNED.match(text):
         raise BadRequest(f"{name} is not an unsigned integer")
-    return _LARGEST if len(text.lstrip("0")) > 10 else min(int(text), _LARGEST)
+    digits = text.lstrip("0") or "0"
+    return _LARGEST if len(digits) > 10 else min(int(digits), _LARGEST)

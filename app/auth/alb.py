@@ -52,5 +52,5 @@ def _in_time(expires: Any) -> bool:
     """Whether the header's `exp`, seconds since 1970 as a number or as text, has not passed."""
     try:
         return float(expires) > time.time() - LEEWAY_SECONDS
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False

@@ -55,7 +55,7 @@ def header_of(token: str, algorithms: Sequence[str]) -> Mapping[str, Any]:
     """The header of a token, not verified; NotProven where it is none, or of another algorithm."""
     try:
         header = jwt.get_unverified_header(token)
-    except jwt.PyJWTError as error:
+    except (jwt.PyJWTError, RecursionError) as error:  # the latter where it is nested thousands of times
         raise NotProven(type(error).__name__) from error
     if header.get("alg") not in algorithms:
         raise NotProven("signed with another algorithm")

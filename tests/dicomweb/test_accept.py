@@ -2,8 +2,10 @@
 
 import pytest
 
-from dicomweb.accept import ANYTHING, parse_accept
+from dicomweb.accept import ANYTHING, MOST_RANGES, parse_accept
 from dicomweb.accept import MediaRange as R
+from dicomweb.errors import BadRequest
+from tests.growth import grows_linearly
 
 OCTETS = "application/octet-stream"
 J2K = "1.2.840.10008.1.2.4.90"
@@ -62,3 +64,14 @@ def test_a_browser_takes_anything_last() -> None:
 )
 def test_garbage_never_raises(garbage: str) -> None:
     assert not any(found.covers("image/") for found in parse_accept(garbage) if found.specificity == 2)
+
+
+@pytest.mark.parametrize("unit", ['"', '\\"', 'a/b;c="', "a/b;", "a/b; c=d;", "a/b;c = ", ";", " ", "a/", "/"])
+def test_the_time_for_a_value_grows_with_its_length(unit: str) -> None:
+    grows_linearly(lambda length: lambda: parse_accept.__wrapped__('a/b, "' + unit * (length // len(unit))), 2**15)
+
+
+def test_the_number_of_media_types_is_bounded() -> None:
+    assert len(parse_accept(",".join(["a/b"] * MOST_RANGES))) == MOST_RANGES
+    with pytest.raises(BadRequest):
+        parse_accept(",".join(["a/b"] * (MOST_RANGES + 1)))

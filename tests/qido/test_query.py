@@ -4,6 +4,7 @@ from datetime import date, datetime, time
 
 import pytest
 
+from dicomweb.errors import BadRequest
 from qido.attributes import ATTRIBUTES, BY_TAG, Attribute, Level, Matching
 from qido.conditions import AnyOf, Between, Condition, Empty, Equal, Like, Period
 from qido.query import Query, parse_query
@@ -74,6 +75,23 @@ def test_every_attribute_that_can_be_matched_accepts_a_value(attribute: Attribut
     query = parsed((attribute.tag, values.get(attribute.matching, "A")), level=Level.INSTANCE)
     assert bool(query.conditions) is (attribute.matching is not Matching.NONE)
     assert bool(query.warnings) is (attribute.matching is Matching.NONE)
+
+
+@pytest.mark.parametrize("text", ["9" * 30_000, "0" * 30_000 + "7" * 11, "2147483647"])
+def test_a_limit_may_have_any_number_of_digits(text: str) -> None:
+    query = parsed(("limit", text), ("offset", text))
+    assert (query.limit, query.offset) == (1000, 2**31 - 1)
+
+
+def test_zeros_are_of_no_account() -> None:
+    query = parsed(("limit", "0" * 30_000 + "7"), ("offset", "0" * 30_000))
+    assert (query.limit, query.offset) == (7, 0)
+
+
+@pytest.mark.parametrize("text", ["\u0661", "\uff11", "1_0", "+1", "-1", "1.0", "0x1", "\xb2"])
+def test_other_numbers_are_no_limit(text: str) -> None:
+    with pytest.raises(BadRequest):
+        parsed(("limit", text))
 
 
 def test_the_last_limit_counts_and_the_maximum_holds() -> None:

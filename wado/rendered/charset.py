@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dicomweb.errors import NotAcceptable
+from dicomweb.texts import parse_decimal
 
 _TERMS = {  # IANA name: the Python codec, and the Defined Term of PS3.3 Section C.12.1.1.2
     "utf-8": ("utf_8", "ISO_IR 192"),
@@ -78,7 +79,7 @@ def _quality(parameters: list[str]) -> float:
         name, _, number = parameter.partition("=")
         if name.strip() == "q":
             try:
-                return float(number)
+                return parse_decimal(number)
             except ValueError:
                 return 1.0
     return 1.0

@@ -1,11 +1,11 @@
 """The parameters of rendered resources as a frozen value (PS3.18 Section 8.3.5.1)."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from dicomweb.errors import BadRequest
+from dicomweb.texts import parse_decimal
 
 MOST_PIXELS = 2**26
 """How many pixels a picture has at most: more than any detector, and less than what exhausts memory."""
@@ -164,9 +164,6 @@ def _integer(text: str, name: str) -> int:
 
 def _finite(text: str, name: str) -> float:
     try:
-        number = float(text)
+        return parse_decimal(text)
     except ValueError:
         raise BadRequest(f"{name} has something that is not a number") from None
-    if not math.isfinite(number) or len(text) > 32:
-        raise BadRequest(f"{name} has something that is not a number")
-    return number

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dicomweb.errors import BadRequest
+from dicomweb.texts import parse_decimal
 from dicomweb.uids import parse_uid
 
 _PAIRS = (("windowCenter", "windowWidth"), ("rows", "columns"), ("presentationUID", "presentationSeriesUID"))
@@ -104,12 +105,9 @@ def _annotation(text: str) -> tuple[str, ...]:
 
 def _number(values: Mapping[str, str], name: str) -> float:
     try:
-        number = float(values[name])
+        return parse_decimal(values[name])
     except ValueError:
         raise BadRequest(f"{name} is not a number") from None
-    if not math.isfinite(number):
-        raise BadRequest(f"{name} is not a number")
-    return number
 
 
 def _integer(values: Mapping[str, str], name: str, most: int) -> int:

@@ -61,6 +61,7 @@ def test_base64_may_be_padded_as_the_load_balancer_does(provider: Provider, alb:
 WRONG: dict[str, Callable[[Provider], Credentials]] = {
     "another load balancer": lambda provider: signed(provider, signer=ARN.replace("dicomweb", "evil")),
     "expired": lambda provider: signed(provider, exp=int(time.time()) - 120),
+    "an end beyond all numbers": lambda provider: signed(provider, exp=10**400, kid="nobody"),
     "no end": lambda provider: signed(provider, exp=None),
     "another algorithm": lambda provider: signed(provider, "first"),
     "unknown key": lambda provider: signed(provider, kid="nobody"),

@@ -76,6 +76,10 @@ def _signed_with_the_public_key(provider: Provider) -> str:
     return f"{signed}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
 
 
+def _of_header(header: str) -> str:
+    return base64.urlsafe_b64encode(header.encode()).decode().rstrip("=") + ".e30.e30"
+
+
 def _tampered(provider: Provider) -> str:
     header, payload, signature = provider.token().split(".")
     other = provider.token(sub="admin").split(".")[1]
@@ -99,6 +103,9 @@ WRONG: dict[str, Callable[[Provider], str]] = {
     "other claims": _tampered,
     "no token": lambda _: "x.y.z",
     "empty": lambda _: "",
+    "a header that is nested deeply": lambda _: _of_header("[" * 50_000),
+    "a header with a key of another type": lambda _: _of_header('{"alg": "RS256", "kid": {"a": 1}}'),
+    "a header with a long number": lambda _: _of_header('{"alg": "RS256", "kid": ' + "9" * 30_000 + "}"),
     "hostile": lambda _: "\N{SNOWMAN}" * 5000,
 }
 
