@@ -12,7 +12,6 @@ Each connection is shut for what comes, which a web process sees before it has s
 import logging
 import os
 import select
-import signal
 import socket
 import threading
 import time
@@ -22,6 +21,7 @@ from ahi.counters import Count
 from ahi.desk import Desk, Limits, Prefetch, Question, Request, Ticket
 from ahi.fetchers import Workshop, is_brief
 from ahi.heartbeat import Heartbeat
+from ahi.leaving import block_signal, wait_to_leave
 from ahi.wire import Unpacker, packed
 from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.timing import Part, start_timing
@@ -38,11 +38,11 @@ _PAUSE_SECONDS = 0.1  # where listening fails, as it does again and again when t
 
 def serve(listening: socket.socket, workshop: Workshop, limits: Limits, heartbeat: Heartbeat | None = None) -> None:
     """The life of a fetcher: answer every connection until SIGHUP, then what it was asked before."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])  # it is for this thread
+    block_signal()
     bench = Bench(listening, workshop, limits, heartbeat or Heartbeat())
     for number in range(limits.threads + 1):  # somebody always listens
         threading.Thread(target=bench.work, name=f"job-{number}", daemon=True).start()
-    signal.sigwait([signal.SIGHUP])
+    wait_to_leave()
     bench.leave()
 
 

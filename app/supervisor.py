@@ -224,6 +224,7 @@ class Supervisor:
         self._end(self._all(), _LAST_STAGE_SECONDS)
         for one in self._all():
             os.kill(one.pid, signal.SIGKILL)
+        for one in self._all():
             os.waitpid(one.pid, 0)
         log.info("[Shutdown] - done")
 

@@ -6,7 +6,6 @@ to ask for next comes first. An order is a study or a series; equal ones that wa
 
 import logging
 import select
-import signal
 import socket
 import threading
 import time
@@ -19,6 +18,7 @@ from datetime import datetime
 from ahi.heartbeat import Heartbeat
 from ahi.image_set import ImageSetKey
 from ahi.jobs import Form
+from ahi.leaving import block_signal, is_to_leave
 from ahi.store import Frames, ImageSets, LocatedImageSet, references_of
 from ahi.wire import packed, receive
 from app.rules import Rule
@@ -157,12 +157,12 @@ def evaluate(rule: Rule, database: Database, warmer: Warmer, now: datetime) -> N
 
 def serve(listening: socket.socket, path: str, warmer: Warmer, rules: Sequence[Rule], database: Database) -> None:
     """The life of the process, until SIGHUP: then another one listens at `path`, and is handed what is to be done."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])  # it is looked for below
+    block_signal()
     threading.Thread(target=warmer.work, daemon=True).start()
     if rules:
         threading.Thread(target=follow, args=(rules, database, warmer, datetime.now), daemon=True).start()
     listening.setblocking(False)
-    while not signal.sigtimedwait([signal.SIGHUP], 0):
+    while not is_to_leave():
         warmer.heartbeat.listened()
         if any(select.select([listening], [], [], _ROUND_SECONDS)):
             _exchange(listening, warmer)

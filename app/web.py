@@ -11,6 +11,7 @@ import gc
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import Any
 from waitress.server import create_server
 
 from ahi.heartbeat import Heartbeat
+from ahi.leaving import block_signal, wait_to_leave
 from app.channel import Channel
 from app.connections import ConnectionLimits, Connections
 from app.fair_queue import QueueLimits
@@ -30,13 +32,12 @@ from app.sending import with_pieces_sent
 from app.spool import Spool
 from app.worker_pool import WorkerPool
 
-DRAIN_SECONDS = 7.0
+DRAIN_SECONDS = 6.0
 _MAX_REQUEST_BYTES = 2**20
 _HELD_BYTES = 2**21  # of an answer that its client does not take yet, beyond one chunk
 _LARGEST_CHUNK_BYTES = 2**28  # below this nothing is written to a temporary file
 _MAX_HEAD_BYTES = 32 * 2**10  # URL and headers; a search for a thousand UIDs fits
 _SILENT_SECONDS = 60  # a connection on which nothing moves is closed after that
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 _COLLECT = (50_000, 100, 100)
 """Thresholds of the garbage collector: with Python's, it goes through all large results that are being made, over and
 over, and holds up everybody for that time. Few of our objects are cycles."""
@@ -79,9 +80,9 @@ def serve(
     every 5 seconds at least; `heartbeat` beats.
     """
     said: SimpleQueue[int] = SimpleQueue()  # what the thread of the signals is to know
-    for number in _SIGNALS:
-        signal.signal(number, lambda number, _frame: said.put(number))
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # the threads that are started here are not interrupted
+    signal.signal(signal.SIGTERM, lambda number, _frame: said.put(number))
+    block_signal()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # the threads started here are not interrupted
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.freeze()  # what is there now stays
     gc.set_threshold(*_COLLECT)
@@ -97,7 +98,8 @@ def serve(
     connections = Connections(server, _connection_limits(limits), limits.patience_seconds / 2, on_round)
     pool.start()
     connections.start()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # SIGHUP may have come already
+    threading.Thread(target=_tell_when_to_leave, args=(said,), name="leaving", daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     if said.get() == signal.SIGHUP:
         connections.leave(lambda _: True, said)
         said.get()
@@ -106,6 +108,11 @@ def serve(
         while said.get(timeout=DRAIN_SECONDS):  # a signal said twice
             pass
     pool.shutdown(timeout=0.5)
+
+
+def _tell_when_to_leave(said: "SimpleQueue[int]") -> None:
+    wait_to_leave()
+    said.put(signal.SIGHUP)
 
 
 def _server(app: Callable[..., Any], listening: socket.socket, threads: int, limits: Limits, pool: WorkerPool) -> Any:

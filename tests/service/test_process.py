@@ -108,3 +108,36 @@ def test_a_wrong_setting_stops_the_start_with_a_line_for_each(tmp_path: Path) ->
         Service(tmp_path, {"WEB_THREADS": "many", "LOG_LEVEL": "loud"})
     lines = (tmp_path / "log").read_text().splitlines()
     assert [line.split()[0] for line in lines] == ["WEB_THREADS", "LOG_LEVEL"]
+
+
+@pytest.mark.slow
+def test_a_hangup_that_is_meant_for_the_parent_makes_no_process_leave(
+    datastore_root: Path, samples: dict[str, Sample], tmp_path: Path
+) -> None:
+    """`pkill -HUP` reaches every process; one that left would listen no more while a client is still being answered."""
+    faults = {"DATASTORE_FAULTS": "GetImageFrame:latency=8s", "WEB_PROCESSES": "1", "FRAME_FETCHERS": "1"}
+    service = Service(tmp_path, {"DATASTORE_ROOT": str(datastore_root), **faults})
+    children = service.children()
+    study, series, instance = samples["CT_small.dcm"].uids
+    download = Download(f"{service.root}/studies/{study}/series/{series}/instances/{instance}/frames/1")
+    download.start()
+    time.sleep(1)
+    for pid in children:
+        os.kill(pid, signal.SIGHUP)
+    time.sleep(1)
+    with urllib.request.urlopen(f"{service.root}/live", timeout=5) as answer:  # noqa: S310 - our own loopback
+        assert answer.status == 200
+    download.join()
+    assert download.body is not None
+    assert service.children() == children
+    assert service.stop() == 0
+
+
+@pytest.mark.slow
+def test_frozen_processes_do_not_make_the_end_later(datastore_root: Path, tmp_path: Path) -> None:
+    service = Service(tmp_path, {"DATASTORE_ROOT": str(datastore_root)})
+    for pid in service.children():
+        os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - began < 10
