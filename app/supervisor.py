@@ -140,20 +140,33 @@ class Supervisor:
     def renew(self, children: Sequence[Child]) -> None:
         """Start children in the places of those of the same names, which are told by SIGHUP to finish and to leave.
 
-        Those that do not leave are ended at once.
+        Those that do not leave are ended at once. One stays whose place nobody can take, as the machine is full.
 
         Of these names, those that still have not left since the last time are ended before that, within the time they
         need to drain.
         """
         names = {child.name for child in children}
         self._end_leaving(names)
-        old = [one for one in self._processes.values() if one.name in names]
+        old = {one.name: one for one in self._processes.values() if one.name in names}
         for child in children:
+            one = old.get(child.name)
+            if not self._can_start(child):
+                if one is None:
+                    self._due[child.name] = (time.monotonic() + _MIN_LIFE_SECONDS, child)
+                continue
             self._due.pop(child.name, None)
+            if one is not None:
+                self._leaving[one.pid] = self._processes.pop(one.pid)
+                os.kill(one.pid, signal.SIGHUP if one.child.leaves else signal.SIGTERM)
+
+    def _can_start(self, child: Child) -> bool:
+        """Fork the child, if the system has a process and memory for it; a full machine is no reason to end."""
+        try:
             self.start(child)
-        for one in old:
-            self._leaving[one.pid] = self._processes.pop(one.pid)
-            os.kill(one.pid, signal.SIGHUP if one.child.leaves else signal.SIGTERM)
+        except OSError as error:
+            log.error("process cannot be started: %s name=%s", error.strerror, child.name)  # noqa: TRY400 - told
+            return False
+        return True
 
     def _until_round(self) -> float:
         due = min((at for at, _ in self._due.values()), default=math.inf)
@@ -170,7 +183,8 @@ class Supervisor:
         for name, (at, child) in list(self._due.items()):
             if at <= now:
                 del self._due[name]
-                self.start(child)
+                if not self._can_start(child):
+                    self._due[name] = (now + _MIN_LIFE_SECONDS, child)
 
     def _note_ended(self, one: Process) -> None:
         log.error("process ended, starting it again name=%s", one.name)
@@ -264,7 +278,11 @@ class Supervisor:
 
     def _fork(self, run: Callable[[], None], name: str) -> int:
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # a child that is not ready has no use for them
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            raise
         if pid:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             return pid

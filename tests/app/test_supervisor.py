@@ -60,6 +60,15 @@ if "stubborn" in sys.argv:
 if "renewing" in sys.argv:
     supervisor.start(Child("slow", slow, drains_seconds=2, leaves=True))
 
+if "full" in sys.argv:
+    fork, failures = os.fork, []
+    def no_fork():
+        if len(failures) < 3:
+            failures.append(1)
+            raise BlockingIOError(11, os.strerror(11))
+        return fork()
+    os.fork = no_fork
+
 times = []
 def renew():
     if times:
@@ -164,3 +173,18 @@ def test_no_orphan_outlives_a_killed_parent(family: Family) -> None:
     children = [family.one("worker"), family.one("drainer")]
     family.process.kill()
     family.wait(lambda: not any(map(_alive, children)))
+
+
+def test_a_machine_without_room_for_a_process_ends_nothing(tmp_path: Path) -> None:
+    family = Family(tmp_path, "renewing", "full")
+    first = family.one("worker")
+    old = family.one("slow")
+    family.process.send_signal(signal.SIGHUP)  # nobody can take its place: it stays
+    time.sleep(1)
+    assert _alive(old)
+    os.kill(first, signal.SIGKILL)
+    family.wait(lambda: len(family.pids("worker")) == 2, 20)
+    family.process.send_signal(signal.SIGHUP)
+    family.wait(lambda: len(family.pids("slow")) == 2)
+    family.process.terminate()
+    assert family.process.wait(timeout=15) == 0
