@@ -182,7 +182,7 @@ def test_an_outage_of_the_index_is_survived(production: Service, mariadb: MariaD
     assert "SELECT" not in answer.text
     with ThreadPoolExecutor(8) as threads:
         assert set(threads.map(production.status, ["/studies?limit=1"] * 24)) == {200}
-    assert production.status("/health") == 200
+    production.wait(lambda: production.status("/health") == 200, 10)  # it is looked at once a second
     gone, back = told(production, "index", before)
     assert gone.startswith("index does not answer: OperationalError")
     assert float(re.match(r"index answers again after=([0-9.]+)s", back)[1]) < 120  # type: ignore[index]
