@@ -90,7 +90,7 @@ STOPPED: list[tuple[dict[str, str], int, str]] = [
     ({"AWS_PROFILE": "nobody"}, 2, "AWS_PROFILE or AWS_CONFIG_FILE cannot be used: ProfileNotFound"),
     ({"AWS_CONFIG_FILE": "broken"}, 2, "AWS_PROFILE or AWS_CONFIG_FILE cannot be used: ConfigParseError"),
     ({"HOST": "x" * 70}, 2, "HOST xxx"),
-    ({"CACHE_ROOT": "broken"}, 2, "CACHE_ROOT broken: Not a directory"),
+    ({"CACHE_ROOT": "broken"}, 2, "CACHE_ROOT broken: "),
     ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_BSP_SCHEDULE_DELAY": "x"}, 2,
      "OTEL_BSP_SCHEDULE_DELAY is not a whole number"),
 ]  # fmt: skip
