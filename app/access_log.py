@@ -60,7 +60,7 @@ def _fields(response: Response) -> dict[str, object]:
         "bytes": response.content_length,
         "ms": 0.0,
         "from": request.remote_addr,
-        "user": g.principal.name if "principal" in g else None,
+        "user": g.principal.user if "principal" in g else None,
         "request": g.request_id,
     }
 

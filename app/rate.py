@@ -71,7 +71,7 @@ def add_rate(app: Flask, rate: Rate, open_blueprint: str) -> None:
     def before() -> None:
         if request.blueprint is not None and blueprint_name(request.blueprint) != open_blueprint:
             known = g.principal not in (ANYONE, LINKED)
-            _check(rate.take(f"user {g.principal.name}" if known else f"address {request.remote_addr}"))
+            _check(rate.take(f"user {g.principal.user}" if known else f"address {request.remote_addr}"))
 
 
 def _refused() -> str:

@@ -220,6 +220,7 @@ class Settings:
     auth_users_file: Path | None = _setting(None, Path)
     auth_tokens_file: Path | None = _setting(None, Path)
     auth_query_token: bool = _setting(False, _flag)
+    auth_name_claim: str = _setting("sub", str)
     auth_groups_claim: str = _setting("groups", str)
     oidc_issuer: str | None = _setting(None, _url)
     oidc_audience: tuple[str, ...] = _setting((), _words)

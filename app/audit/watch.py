@@ -75,7 +75,7 @@ def _event(kind: Kind, status: int) -> Event:
     return Event(
         kind,
         status,
-        user=g.principal.name if "principal" in g else UNIDENTIFIED,
+        user=g.principal.user if "principal" in g else UNIDENTIFIED,
         client=request.remote_addr or "",
         ae_title=g.root.ae_title if "root" in g else "",
         resource=str(request.url_rule).removeprefix(root),

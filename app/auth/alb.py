@@ -8,8 +8,9 @@ from typing import Any
 
 import jwt
 
+from app.auth.claims import USUAL, ClaimNames
 from app.auth.keys import KeysByUrl
-from app.auth.oidc import LEEWAY_SECONDS, header_of, principal_of
+from app.auth.oidc import LEEWAY_SECONDS, header_of
 from app.auth.principal import Credentials, NotProven, Principal
 
 _ALGORITHMS = ("ES256",)
@@ -25,10 +26,10 @@ class Alb:
 
     challenge = ""
 
-    def __init__(self, load_balancer_arn: str, keys: KeysByUrl, groups_claim: str = "groups") -> None:
+    def __init__(self, load_balancer_arn: str, keys: KeysByUrl, names: ClaimNames = USUAL) -> None:
         self._load_balancer_arn = load_balancer_arn
         self._keys = keys
-        self._groups_claim = groups_claim
+        self._names = names
 
     def principal(self, credentials: Credentials) -> Principal | None:
         """Who it is, by what the load balancer says."""
@@ -45,7 +46,7 @@ class Alb:
                                 options={"require": ["sub"], "verify_aud": False})  # fmt: skip
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise NotProven(type(error).__name__) from error
-        return principal_of(claims, self._groups_claim)
+        return self._names.principal("alb", claims)
 
 
 def _in_time(expires: Any) -> bool:

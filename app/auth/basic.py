@@ -60,7 +60,7 @@ class Basic:
         if not self._remembered(seen):
             self._check(name, password)
             self._remember(seen)
-        return Principal(name)
+        return Principal(name, scheme="basic")
 
     def _check(self, name: str, password: str) -> None:
         if not self._checking.acquire(timeout=_PATIENCE_SECONDS):

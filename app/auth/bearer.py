@@ -33,7 +33,7 @@ def parse_tokens(path: Path) -> dict[str, Principal]:
         if not match:
             raise ValueError(f"line {number} of {path} is not a name and the SHA-256 of a token")
         groups = (group.strip() for group in (match["groups"] or "").split(","))
-        tokens[match["hash"]] = Principal(match["name"], frozenset(filter(None, groups)))
+        tokens[match["hash"]] = Principal(match["name"], frozenset(filter(None, groups)), scheme="bearer")
     return tokens
 
 

@@ -1,12 +1,14 @@
 """The gate that the settings ask for."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from app.auth.alb import Alb, public_keys_url
 from app.auth.basic import Basic, parse_users
 from app.auth.bearer import Bearer, parse_tokens
+from app.auth.claims import ClaimNames
 from app.auth.gate import Gate
 from app.auth.keys import KeysByUrl
 from app.auth.links import Links
@@ -20,7 +22,8 @@ T = TypeVar("T")
 
 def open_gate(settings: Settings) -> Gate:
     """The gate; its files are read now. SettingsError where something that is needed is missing or wrong."""
-    rules = _read("ACCESS_RULES", settings.access_rules, parse_rules) if settings.access_rules else None
+    parse = partial(parse_rules, ways=settings.auth)
+    rules = _read("ACCESS_RULES", settings.access_rules, parse) if settings.access_rules else None
     if rules is not None and not settings.auth:
         raise SettingsError("ACCESS_RULES says what callers may see, but AUTH asks nobody who they are")
     links = Links(settings.link_secret) if settings.link_secret else None
@@ -51,14 +54,18 @@ def _bearer(settings: Settings) -> Authenticator:
 def _oidc(settings: Settings) -> Authenticator:
     if not settings.oidc_issuer or not settings.oidc_audience:
         raise SettingsError("OIDC_ISSUER and OIDC_AUDIENCE are not both set, which AUTH needs")
-    return Oidc(settings.oidc_issuer, settings.oidc_audience, settings.oidc_algorithms, settings.auth_groups_claim)
+    return Oidc(settings.oidc_issuer, settings.oidc_audience, settings.oidc_algorithms, _names(settings))
 
 
 def _alb(settings: Settings) -> Authenticator:
     if not settings.alb_arn:
         raise SettingsError("ALB_ARN is not set, which AUTH needs")
     keys = KeysByUrl(settings.alb_public_keys_url or public_keys_url(settings.alb_arn))
-    return Alb(settings.alb_arn, keys, settings.auth_groups_claim)
+    return Alb(settings.alb_arn, keys, _names(settings))
+
+
+def _names(settings: Settings) -> ClaimNames:
+    return ClaimNames(settings.auth_name_claim, settings.auth_groups_claim)
 
 
 _WAYS: Mapping[str, Callable[[Settings], Authenticator]] = {

@@ -6,6 +6,7 @@ from typing import Any
 import jwt
 
 from app.auth.bearer import PREFIX
+from app.auth.claims import USUAL, ClaimNames
 from app.auth.keys import IssuerKeys
 from app.auth.principal import Credentials, NotProven, Principal
 
@@ -22,13 +23,13 @@ class Oidc:
         issuer: str,
         audiences: Sequence[str],
         algorithms: Sequence[str] = ("RS256",),
-        groups_claim: str = "groups",
+        names: ClaimNames = USUAL,
     ) -> None:
         self._keys = IssuerKeys(issuer)
         self._issuer = issuer
         self._audiences = list(audiences)
         self._algorithms = list(algorithms)
-        self._groups_claim = groups_claim
+        self._names = names
 
     def principal(self, credentials: Credentials) -> Principal | None:
         """Who it is, by a token of the issuer."""
@@ -48,7 +49,7 @@ class Oidc:
             )
         except (jwt.PyJWTError, ValueError, TypeError) as error:  # the latter two from claims of odd types
             raise NotProven(type(error).__name__) from error
-        return principal_of(claims, self._groups_claim)
+        return self._names.principal("oidc", claims)
 
 
 def header_of(token: str, algorithms: Sequence[str]) -> Mapping[str, Any]:
@@ -60,13 +61,3 @@ def header_of(token: str, algorithms: Sequence[str]) -> Mapping[str, Any]:
     if header.get("alg") not in algorithms:
         raise NotProven("signed with another algorithm")
     return header
-
-
-def principal_of(claims: Mapping[str, Any], groups_claim: str) -> Principal:
-    """Who the claims speak of; groups are in the claim of that name, which may be a dotted path."""
-    name = next((claims[key] for key in ("preferred_username", "email", "sub") if isinstance(claims.get(key), str)), "")
-    groups: Any = claims
-    for step in groups_claim.split("."):
-        groups = groups.get(step) if isinstance(groups, Mapping) else None
-    listed = groups.split() if isinstance(groups, str) else groups if isinstance(groups, list) else []
-    return Principal(name, frozenset(group for group in listed if isinstance(group, str)), dict(claims))

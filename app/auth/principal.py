@@ -9,11 +9,21 @@ from dicomweb.errors import Unauthorized
 
 @dataclass(frozen=True)
 class Principal:
-    """Who calls: a name for logs and the audit trail, the groups they belong to, and all that is claimed of them."""
+    """Who calls: their name, the groups they belong to, and all that is claimed of them.
+
+    `scheme` is the way of AUTH that vouches for the name, "" where nobody was asked: the same name by another way is
+    somebody else.
+    """
 
     name: str
     groups: frozenset[str] = frozenset()
     claims: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    scheme: str = ""
+
+    @property
+    def user(self) -> str:
+        """The name for logs, the audit trail and the rate limit: `basic:anna`; no two principals share one."""
+        return f"{self.scheme}:{self.name}" if self.scheme else self.name
 
 
 ANYONE = Principal("anonymous")

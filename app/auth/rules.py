@@ -3,7 +3,9 @@
 [{"group": "radiology"},
  {"group": "research", "ae_titles": ["research"], "filter": {"Modality": "MR"}},
  {"claim": {"department": "dental"}, "datastores": ["0123456789abcdef0123456789abcdef"]},
- {"name": "trial-42", "studies": ["1.2.840.1"]}]
+ {"name": "bearer:trial-42", "studies": ["1.2.840.1"]}]
+
+A name says which way of AUTH vouches for it; where AUTH has one way alone, it may be left out.
 """
 
 import json
@@ -14,6 +16,7 @@ from typing import Any
 
 from app.ae_titles import parse_scope
 from app.auth.principal import Principal
+from app.settings import AUTH_WAYS
 from db.scope import EVERYTHING, Scope
 from dicomweb.errors import Forbidden
 
@@ -23,9 +26,12 @@ _WHAT = frozenset({"ae_titles", "datastores", "filter", "studies"})
 
 @dataclass(frozen=True)
 class Rule:
-    """Whom it fits, None for anyone; which AE titles they may use, None for all; and what they see there."""
+    """Whom it fits, None for anyone; which AE titles they may use, None for all; and what they see there.
 
-    name: str | None
+    `user` is the name with the way of AUTH that vouches for it.
+    """
+
+    user: str | None
     group: str | None
     claims: tuple[tuple[str, Any], ...]
     ae_titles: frozenset[str] | None
@@ -34,7 +40,7 @@ class Rule:
     def fits(self, principal: Principal) -> bool:
         """Whether all that the rule says of who calls holds."""
         return (
-            self.name in (None, principal.name)
+            self.user in (None, principal.user)
             and (self.group is None or self.group in principal.groups)
             and all(_claimed(principal.claims.get(claim), value) for claim, value in self.claims)
         )
@@ -54,8 +60,8 @@ def scope_of(rules: Sequence[Rule] | None, principal: Principal, ae_title: str) 
     return rule.scope
 
 
-def parse_rules(path: Path) -> tuple[Rule, ...]:
-    """The rules of a file; ValueError says in one line what is wrong."""
+def parse_rules(path: Path, ways: Sequence[str]) -> tuple[Rule, ...]:
+    """The rules of a file, for these ways of AUTH; ValueError says in one line what is wrong."""
     text = path.read_text("utf-8")
     try:
         document = json.loads(text)
@@ -63,10 +69,10 @@ def parse_rules(path: Path) -> tuple[Rule, ...]:
         raise ValueError(f"{path} is not JSON") from None
     if not isinstance(document, list):
         raise ValueError(f"{path} is not a list of rules")
-    return tuple(_rule(number, members) for number, members in enumerate(document, 1))
+    return tuple(_rule(number, members, ways) for number, members in enumerate(document, 1))
 
 
-def _rule(number: int, members: Any) -> Rule:
+def _rule(number: int, members: Any, ways: Sequence[str]) -> Rule:
     if not isinstance(members, Mapping) or not members.keys() <= _WHO | _WHAT:
         raise ValueError(f"rule {number} has other members than {', '.join(sorted(_WHO | _WHAT))}")
     claims = members.get("claim", {})
@@ -82,9 +88,22 @@ def _rule(number: int, members: Any) -> Rule:
     if "studies" in members:
         what["filter"] = {**what.get("filter", {}), "StudyInstanceUID": members["studies"]}
     return Rule(
-        members.get("name"),
+        _user(number, members["name"], ways) if "name" in members else None,
         members.get("group"),
         tuple(claims.items()),
         None if ae_titles is None else frozenset(ae_titles),
         parse_scope(f"rule {number}", what),
     )
+
+
+def _user(number: int, name: str, ways: Sequence[str]) -> str:
+    """The name with its way; ValueError where it is not told, or nobody is asked by it."""
+    way, colon, rest = name.partition(":")
+    if colon and way in AUTH_WAYS:
+        if way not in ways:
+            raise ValueError(f"rule {number}: its name is of {way}, but AUTH has no {way}: it would fit nobody")
+        return f"{way}:{rest}"
+    if len(set(ways)) > 1:
+        forms = " or ".join(f"{way}:NAME" for way in dict.fromkeys(ways))
+        raise ValueError(f"rule {number}: AUTH has several ways, so that a name must say whose it is: write {forms}")
+    return f"{ways[0]}:{name}" if ways else name

@@ -38,7 +38,7 @@ def logged() -> Iterator[Logged]:
 
     @app.before_request
     def enter() -> None:
-        g.principal = Principal("anna b\nroot")
+        g.principal = Principal("anna b\nroot", scheme="basic")
 
     @app.get("/aetitle/studies/<study>/series")
     def series(study: str) -> Response:
@@ -72,7 +72,7 @@ def test_one_line_tells_of_a_request(logged: Logged) -> None:
     assert line == {
         "level": "INFO", "logger": "access", "message": "request", "method": "GET",
         "path": f"/aetitle/studies/{UID}/series", "status": 200, "bytes": len(answer.data), "from": "127.0.0.1",
-        "user": "anna b\nroot", "request": "from-the-client-1",
+        "user": "basic:anna b\nroot", "request": "from-the-client-1",
     }  # fmt: skip
 
 
@@ -132,4 +132,4 @@ def test_no_name_id_or_token_is_logged(logged: Logged, url: str) -> None:
 def test_a_user_cannot_forge_a_line(logged: Logged) -> None:
     logged.get("/none")
     (line,) = logged.text.getvalue().splitlines()
-    assert r'user="anna b\nroot"' in line
+    assert r'user="basic:anna b\nroot"' in line

@@ -1,5 +1,6 @@
 """A client may ask so often and no more; the bound is one for all processes, and holds for who guesses, too."""
 
+import base64
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ahi.fetchers import Fetchers
+from app.auth.bearer import new_token
 from app.factory import create_app
 from app.rate import Rate
 from app.settings import Settings
@@ -80,6 +82,21 @@ def test_who_asks_too_often_is_told_when_to_come_back(app: Flask) -> None:
 def test_a_known_client_is_known_by_its_name(app: Flask) -> None:
     assert statuses(app, 3, headers=ANNA) == [200] * 3
     assert statuses(app, 1, headers=ANNA, environ_base={"REMOTE_ADDR": "192.0.2.9"}) == [429]
+
+
+@pytest.mark.parametrize("name", ["anonymous", "link", "anna"])
+def test_the_same_name_by_another_way_is_another_client(tmp_path: Path, open_database: OpenDatabase, name: str) -> None:
+    """A user whose name is what the service calls strangers is known all the same."""
+    token, line = new_token(name)
+    (tmp_path / "tokens").write_text(line)
+    (tmp_path / "users").write_text(f"{name}:{bcrypt.hashpw(b'geheim', bcrypt.gensalt(4)).decode()}\n")
+    files = {"auth_users_file": tmp_path / "users", "auth_tokens_file": tmp_path / "tokens"}
+    database = open_database(f"sqlite:///{tmp_path}/index")
+    both = Settings(cache_root=tmp_path, auth=("basic", "bearer"), **files)
+    app = create_app(both, database, Fetchers([]), rate=Rate(0.1, 3))
+    password = {"Authorization": "Basic " + base64.b64encode(f"{name}:geheim".encode()).decode()}
+    assert statuses(app, 4, headers=password) == [200, 200, 200, 429]
+    assert statuses(app, 4, headers={"Authorization": f"Bearer {token}"}) == [200, 200, 200, 429]
 
 
 def test_who_guesses_is_not_asked_any_more(app: Flask) -> None:

@@ -23,6 +23,7 @@ from tests.service.process import PROGRAM, Service
 
 NOT_READ = {
     "AUTH_GROUPS_CLAIM": "any text may be the name of a claim",
+    "AUTH_NAME_CLAIM": "any text may be the name of a claim",
     "AUDIT_SOURCE": "any text may be the name of a system",
     "AWS_DEFAULT_REGION": "regions are added without us; calls to one that is none find no host, which `check` tells",
 }

@@ -151,7 +151,7 @@ def test_who_is_refused_is_told(app_with: Maker, users: Path, told: Told, tmp_pa
     assert told_of == [
         (Kind.LOGIN, 401, 4, UNIDENTIFIED),
         (Kind.LOGIN, 401, 4, UNIDENTIFIED),
-        (Kind.ALERT, 403, 4, "anna"),
+        (Kind.ALERT, 403, 4, "basic:anna"),
     ]
 
 

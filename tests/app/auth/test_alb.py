@@ -37,7 +37,7 @@ def test_the_keys_are_those_of_the_region() -> None:
 
 
 def test_who_logged_in(provider: Provider, alb: Alb) -> None:
-    assert alb.principal(signed(provider)) == Principal("a@example.org")
+    assert alb.principal(signed(provider)) == Principal("u1", scheme="alb")
 
 
 def test_base64_may_be_padded_as_the_load_balancer_does(provider: Provider, alb: Alb) -> None:
@@ -55,7 +55,7 @@ def test_base64_may_be_padded_as_the_load_balancer_does(provider: Provider, alb:
     assert b"=" in text
     signature = jwt.get_algorithm_by_name("ES256").sign(text, provider.keys["alb"][1])
     token = (text + b"." + base64.urlsafe_b64encode(signature)).decode()
-    assert alb.principal(Credentials(alb_data=token)) == Principal("u")
+    assert alb.principal(Credentials(alb_data=token)) == Principal("u", scheme="alb")
 
 
 WRONG: dict[str, Callable[[Provider], Credentials]] = {

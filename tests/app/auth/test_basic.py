@@ -25,7 +25,7 @@ def given(name: str, password: str) -> Credentials:
 
 @pytest.mark.parametrize(("name", "password"), [("anna", "geheim"), ("otto", "pässwörd:x"), ("ada", "argon")])
 def test_the_right_password(name: str, password: str) -> None:
-    assert Basic(HASHES).principal(given(name, password)) == Principal(name)
+    assert Basic(HASHES).principal(given(name, password)) == Principal(name, scheme="basic")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ def test_a_new_token_is_known_by_its_line(tmp_path: Path) -> None:
     path.write_text(f"# programs\n\n{line}\n{new_token('other')[1]}\n")
     tokens = Bearer(parse_tokens(path))
     assert token not in path.read_text()
-    assert tokens.principal(Credentials("bearer", token)) == Principal("pacs", frozenset({"research", "staff"}))
+    assert tokens.principal(Credentials("bearer", token)) == Principal(
+        "pacs", frozenset({"research", "staff"}), scheme="bearer"
+    )
     with pytest.raises(NotProven):
         tokens.principal(Credentials("bearer", token + "x"))
     assert tokens.principal(Credentials("basic", token)) is None

@@ -177,6 +177,13 @@ RULES: list[tuple[Any, dict[str, Any], list[str] | int]] = [
     ([{"group": "r"}], {}, 403),
     ([{"group": "r"}], {"groups": ["q", "r"]}, ["1.1", "1.2"]),
     ([{"name": "u1", "datastores": [A]}], {}, ["1.1"]),
+    ([{"name": "oidc:u1", "datastores": [A]}], {}, ["1.1"]),
+    ([{"name": "oidc:basic:u1", "datastores": [A]}], {"sub": "basic:u1"}, ["1.1"]),
+    ([{"name": "urn:u:1", "datastores": [A]}], {"sub": "urn:u:1"}, ["1.1"]),
+    ([{"name": "admin"}], {"preferred_username": "admin", "email": "admin", "email_verified": True}, 403),
+    ([{"claim": {"email": "a@b.org"}}], {"email": "a@b.org", "email_verified": True}, ["1.1", "1.2"]),
+    ([{"claim": {"email": "a@b.org"}}], {"email": "a@b.org", "email_verified": False}, 403),
+    ([{"claim": {"email": "a@b.org"}}], {"email": "a@b.org"}, 403),
     ([{"claim": {"site": "n"}, "filter": {"InstitutionName": "North"}}], {"site": "n"}, ["1.1"]),
     ([{"claim": {"site": "n"}, "filter": {"InstitutionName": "North"}}], {"site": ["m", "n"]}, ["1.1"]),
     ([{"claim": {"site": "n"}}], {"site": "m"}, 403),
@@ -204,6 +211,27 @@ def test_the_first_rule_that_fits_says_what_is_seen(
         assert series.status_code == (200 if uid in expected else 404)
     count = client.get("/aetitle/studies/count", headers=by(provider.token(**claims)))
     assert count.get_json() == {"count": len(expected)}
+
+
+def test_the_same_name_by_another_way_is_somebody_else(
+    app_with: Maker, users: Path, provider: Provider, tmp_path: Path
+) -> None:
+    token, line = new_token("anna")
+    (tmp_path / "tokens").write_text(line)
+    rules = [{"name": "basic:anna", "studies": ["1.1"]}, {"name": "oidc:anna", "studies": ["1.2"]}]
+    ways = {**oidc(provider), "auth": ("basic", "oidc", "bearer"), "auth_users_file": users}
+    client = app_with(rules, **ways, auth_tokens_file=tmp_path / "tokens").test_client()
+    assert seen(client.get("/aetitle/studies", headers=ANNA)) == ["1.1"]
+    assert seen(client.get("/aetitle/studies", headers=by(provider.token(sub="anna")))) == ["1.2"]
+    assert client.get("/aetitle/studies", headers=by(token)).status_code == 403
+
+
+def test_a_name_that_could_be_of_several_ways_stops_the_start(app_with: Maker, users: Path, provider: Provider) -> None:
+    ways = {**oidc(provider), "auth": ("basic", "oidc"), "auth_users_file": users}
+    with pytest.raises(SettingsError, match="rule 2: AUTH has several ways.* basic:NAME or oidc:NAME"):
+        app_with([{"group": "r"}, {"name": "anna"}], **ways)
+    with pytest.raises(SettingsError, match="rule 1: its name is of bearer, but AUTH has no bearer"):
+        app_with([{"name": "bearer:anna"}], **ways)
 
 
 def test_a_link_shows_one_study_without_an_account(app_with: Maker, users: Path) -> None:
@@ -240,6 +268,7 @@ def test_the_log_has_neither_tokens_nor_links(
         ({"auth": ("oidc",), "oidc_issuer": "https://idp"}, "OIDC_AUDIENCE"),
         ({"auth": ("alb",)}, "ALB_ARN"),
         ({"access_rules": Path("/nowhere")}, "ACCESS_RULES"),
+        ({"auth": ("alb",), "alb_arn": "arn:aws:x:eu:1:l", "access_rules": Path("/nowhere")}, "ACCESS_RULES /nowhere"),
         ({"rules": [{}]}, "AUTH asks nobody"),
         ({"rules": {}}, "list of rules"),
         ({"rules": [{"grup": "x"}]}, "rule 1"),

@@ -11,6 +11,7 @@ import jwt
 import pytest
 
 from app.auth import keys
+from app.auth.claims import ClaimNames
 from app.auth.oidc import Oidc
 from app.auth.principal import Credentials, NotProven, Principal
 from dicomweb.errors import UpstreamBusy
@@ -38,7 +39,7 @@ def bearer(token: str) -> Credentials:
 def test_a_token_of_the_issuer_says_who_it_is(provider: Provider, oidc: Oidc, algorithm: str) -> None:
     provider.add_key("key", algorithm)
     token = provider.token("key", email="a@example.org", groups=["radiology", "staff"])
-    assert oidc.principal(bearer(token)) == Principal("a@example.org", frozenset({"radiology", "staff"}))
+    assert oidc.principal(bearer(token)) == Principal("u1", frozenset({"radiology", "staff"}), scheme="oidc")
 
 
 @pytest.mark.parametrize(
@@ -49,10 +50,13 @@ def test_a_token_of_the_issuer_says_who_it_is(provider: Provider, oidc: Oidc, al
         ("realm_access.roles", {"realm_access": "a"}, set()),
         ("groups", {"groups": [1, None, "a"]}, {"a"}),
         ("groups", {}, set()),
+        ("https://example.org/groups", {"https://example.org/groups": ["a"]}, {"a"}),
     ],
 )
 def test_groups_are_in_a_claim(provider: Provider, claim: str, claims: dict[str, Any], groups: set[str]) -> None:
-    principal = Oidc(provider.issuer, [AUDIENCE], groups_claim=claim).principal(bearer(provider.token(**claims)))
+    principal = Oidc(provider.issuer, [AUDIENCE], names=ClaimNames(groups=claim)).principal(
+        bearer(provider.token(**claims))
+    )
     assert principal is not None
     assert principal.groups == groups
 
