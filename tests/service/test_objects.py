@@ -29,6 +29,11 @@ from tests.wado.rendered.made import code, content, made
 PDF = b"%PDF-1.4 a document\n"
 CDA = b'<?xml version="1.0"?><ClinicalDocument xmlns="urn:hl7-org:v3"/>'
 SCRIPT = "<script>alert(1)</script>"
+ACTIVE = (
+    *("text/html", "image/svg+xml", "text/xml", "application/xml", "application/xhtml+xml", "text/javascript"),
+    *("application/javascript", "multipart/x-mixed-replace", "message/rfc822", "image/x+xml", "application/x-anything"),
+)
+"""What a browser would run, or may learn to."""
 
 
 def report() -> Dataset:
@@ -47,7 +52,12 @@ def objects() -> dict[str, Dataset]:
     pdf.EncapsulatedDocument = PDF
     cda = made(SOPClassUID=EncapsulatedCDAStorage, MIMETypeOfEncapsulatedDocument="text/XML")
     cda.EncapsulatedDocument = CDA + b"\0" * (len(CDA) % 2)
+    pages = {}
+    for media_type in ACTIVE:
+        pages[media_type.replace("/", " ")] = page = made(SOPClassUID=EncapsulatedCDAStorage)
+        page.MIMETypeOfEncapsulatedDocument, page.EncapsulatedDocument = media_type, SCRIPT.encode() + b" "
     return {
+        **pages,
         "report": report(),
         "pdf": pdf,
         "cda": cda,
@@ -197,6 +207,7 @@ def test_the_uri_service_has_what_else_is_rendered(by_uri, name: str, content_ty
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, answered)
     policy = answer.headers.get("Content-Security-Policy", "")
     assert ("sandbox" in policy) == (content_type in ("text/xml", "image/svg+xml"))
+    assert ("Content-Disposition" in answer.headers) == (content_type == "text/xml")
 
 
 @pytest.mark.parametrize("name", ["pdf", "plan", "report"])
@@ -220,7 +231,33 @@ def test_text_comes_in_the_charset_that_is_named(get, by_uri, service: Service, 
 def test_documents_are_what_was_encapsulated(get) -> None:
     assert get("pdf").content == PDF
     assert get("cda").content == CDA
-    assert "sandbox" in get("cda").headers["Content-Security-Policy"]
+    check_is_kept_from_running(get("cda"))
+    shown = [get(name) for name in ("pdf", "report", "ecg")]
+    assert not any("Content-Disposition" in answer.headers for answer in shown)
+
+
+def check_is_kept_from_running(answer: requests.Response) -> None:
+    assert answer.status_code in (200, 206), answer.text
+    assert answer.headers["Content-Disposition"] == "attachment"
+    assert "sandbox" in answer.headers["Content-Security-Policy"].split("; ")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("media_type", ACTIVE)
+def test_a_stored_page_runs_nowhere(service: Service, studies: dict[str, Dataset], by_uri, media_type: str) -> None:
+    name = media_type.replace("/", " ")
+    data_set = studies[name]
+    path = f"{service.root}/studies/{data_set.StudyInstanceUID}/series/{data_set.SeriesInstanceUID}"
+    path += f"/instances/{data_set.SOPInstanceUID}/bulkdata/00420011"
+    whole = requests.get(path, headers={"Accept": media_type}, timeout=60)
+    part = requests.get(path, headers={"Accept": media_type, "Range": "bytes=0-7"}, timeout=60)
+    for answer in (whole, part, by_uri(name, contentType=media_type)):
+        check_is_kept_from_running(answer)
+        assert answer.headers["Content-Type"].startswith(media_type)
+    assert (whole.content, part.content) == (SCRIPT.encode() + b" ", b"<script>")
+    known = requests.get(path, headers={"Accept": media_type, "If-None-Match": whole.headers["ETag"]}, timeout=60)
+    assert known.status_code == 304
+    assert "Content-Security-Policy" not in known.headers  # it would take the place of what the browser has kept
 
 
 @pytest.mark.parametrize(

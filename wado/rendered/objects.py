@@ -29,9 +29,8 @@ _ELECTROCARDIOGRAMS = tuple(f"{_STORAGE}{node}" for node in ("9.1.1", "9.1.2", "
 _DOCUMENT = "00420011"
 _RASTER = (2200, 3200)  # pixels that a waveform fits into where nothing else is asked for
 
-_ALONE = "default-src 'none'; sandbox"
-POLICIES = {"text/html": CONTENT_SECURITY_POLICY, "text/xml": _ALONE, "image/svg+xml": _ALONE}
-"""The Content-Security-Policy of what a browser would otherwise let run, or fetch, things."""
+POLICIES = {"text/html": CONTENT_SECURITY_POLICY, "image/svg+xml": "default-src 'none'; sandbox"}
+"""The Content-Security-Policy of pages and drawings that are made here; a stored document gets a stricter one."""
 
 _PADDED = frozenset({"text/xml", "model/obj", "model/mtl"})  # a NUL would make these ill-formed
 

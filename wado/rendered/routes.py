@@ -167,7 +167,8 @@ class Pictures:
                 picture = ObjectPicture(instance.head, root, media_type, rendering)
                 body = self.fetchers.run(instance.prepared.sop_instance_uid, render_object, picture)
             response = respond.single(*charsets.labelled(body, media_type))
-            response.headers.update({"Content-Security-Policy": POLICIES[media_type]} if media_type in POLICIES else {})
+            if media_type in POLICIES and not kind.stored:
+                response.headers["Content-Security-Policy"] = POLICIES[media_type]
             return response
 
         tag = entity_tag("rendered", IMPLEMENTATION, root, instance.state, media_type, charsets, rendering)

@@ -54,10 +54,7 @@ class UriService:
         offer = choose_offer(instance.prepared, accept, query.frame_number)
         make, facts = self._maker(instance, offer, query)
         tag = entity_tag("uri", offer, instance.state, facts)
-        response = respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", lambda: make(tag))
-        if offer.media_type in POLICIES:
-            response.headers["Content-Security-Policy"] = POLICIES[offer.media_type]
-        return response
+        return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", lambda: make(tag))
 
     def _maker(
         self, instance: LocatedInstance, offer: Offer, query: UriQuery
@@ -107,7 +104,10 @@ class UriService:
 
     def _object(self, instance: LocatedInstance, picture: ObjectPicture, charsets: Charsets) -> Response:
         body = self.fetchers.run(instance.prepared.sop_instance_uid, render_object, picture)
-        return respond.single(*charsets.labelled(body, picture.media_type))
+        response = respond.single(*charsets.labelled(body, picture.media_type))
+        if picture.media_type in POLICIES:
+            response.headers["Content-Security-Policy"] = POLICIES[picture.media_type]
+        return response
 
     def _picture(
         self,
