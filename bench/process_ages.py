@@ -38,9 +38,10 @@ class ProcessWatch:
         self._over.set()
         self._thread.join()
 
-    def resident(self) -> Mapping[str, int]:
-        """The resident bytes of each process now, by its name and number; mapped files count."""
-        return {f"{name} {pid}": size for pid, name, size, _ in self._processes()}
+    def resident(self, *, anonymous: bool = False) -> Mapping[str, int]:
+        """The resident bytes of each process now, by its name and number; mapped files count, unless `anonymous`."""
+        field = "RssAnon" if anonymous else "VmRSS"
+        return {f"{name} {pid}": size for pid, name, size, _ in self._processes(field)}
 
     @property
     def rows(self) -> list[tuple[str, int, float, float, float]]:
@@ -74,8 +75,8 @@ class ProcessWatch:
                 if kind == "web" and since:
                     self.longest_stay_seconds = max(self.longest_stay_seconds, now - since[0])
 
-    def _processes(self) -> list[tuple[int, str, int, float]]:
-        """Number, name, resident bytes and start of each."""
+    def _processes(self, field: str = "VmRSS") -> list[tuple[int, str, int, float]]:
+        """Number, name, bytes and start of each; `field` of /proc/PID/status tells the bytes."""
         found = []
         for pid in family(self._root):
             with suppress(OSError, KeyError):  # it has ended
@@ -86,5 +87,5 @@ class ProcessWatch:
                 name = "supervisor" if pid == self._root else fields["Name"].strip()
                 if name.startswith("python"):  # forked this moment, it has no name yet
                     continue
-                found.append((pid, name, int(fields["VmRSS"].split()[0]) * 1024, started_at))
+                found.append((pid, name, int(fields[field].split()[0]) * 1024, started_at))
         return found

@@ -42,6 +42,7 @@ STAYS_SECONDS = 40.0
 
 _HOSTILE_PART = 0.25
 _SETTLES_SECONDS = 8.0
+_LOOKED_AT_PERCENT = (10, 25, 50, 75, 100)  # of the requests
 _TOLD = 10
 _SETTINGS = {
     "WEB_PROCESSES": "2",
@@ -201,17 +202,25 @@ def growth(python: Path, folder: Path, *, requests: int, clients: int, seed: int
     archive = make_archive(folder / "archive")
     with running(python, archive, folder / "service") as (service, _):
         load, watch = _load(service, archive, seed), ProcessWatch(service, [])
-        load.run(clients, lambda: load.requests >= requests // 10)
-        time.sleep(_SETTLES_SECONDS)
-        first = watch.resident()
-        load.run(clients, lambda: load.requests >= requests)
-        time.sleep(_SETTLES_SECONDS)
-        last = watch.resident()
-    head = ("process", f"MB after {requests // 10:,} requests", f"MB after {requests:,}", "more MB")
-    names = sorted(first, key=str)
-    mb = 1e6
-    rows = [(name, first[name] / mb, last.get(name, 0) / mb, (last.get(name, 0) - first[name]) / mb) for name in names]
+        points = [requests * part // 100 for part in _LOOKED_AT_PERCENT]
+        found = []
+        for point in points:
+            load.run(clients, lambda point=point: load.requests >= point)  # type: ignore[misc]
+            time.sleep(_SETTLES_SECONDS)
+            found.append((watch.resident(), watch.resident(anonymous=True)))
+    (first, own_first), *_, (last, own_last) = found
+    names = sorted(first.keys() & last.keys())
+    rows = [
+        (
+            name,
+            *(resident.get(name, 0) / 1e6 for resident, _ in found),
+            (last[name] - first[name]) / 1e6,
+            (own_last[name] - own_first[name]) / 1e6,
+        )
+        for name in names
+    ]
     print(markdown(("requests", "number"), sorted(load.counted.items())))
+    head = ("process", *(f"MB after {point:,} requests" for point in points), "more MB", "of it no files")
     print("\n" + markdown(head, rows))
     gone = [f"{name} has ended" for name in first if name not in last]
     return [*load.problems, *gone, *_grown({name: last[name] - first[name] for name in first if name in last})]
