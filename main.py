@@ -24,6 +24,7 @@ from app.auth.commands import make_link, make_token
 from app.cache import describe_cache
 from app.check import check_all, describe, failed
 from app.logs import start_logging
+from app.memory import share_free_memory
 from app.notify import READY, STOPPING, feed_watchdog, notify
 from app.probe import probe
 from app.reload import Reload
@@ -153,6 +154,7 @@ def serve_datastore(settings: Settings, port: int) -> int:
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; SIGHUP has settings read again."""
+    share_free_memory()
     supervisor = Supervisor()
     if settings.embedded:
         settings = start_embedded(settings, supervisor)

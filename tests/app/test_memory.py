@@ -1,0 +1,39 @@
+"""What threads have freed serves others: the C library keeps two pools of it, not one for each thread."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import ctypes, sys, threading
+from app.memory import share_free_memory
+if sys.argv[1] == "shared":
+    share_free_memory()
+all_here = threading.Barrier(16)
+def work():
+    kept = [bytes(1000) for _ in range(100)]
+    all_here.wait()
+threads = [threading.Thread(target=work) for _ in range(16)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+out = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, out)
+libc.fflush(out)
+"""
+
+
+def arenas(how: str) -> int:
+    """How many the C library has after 16 threads have worked at the same time."""
+    command = [sys.executable, "-c", PROGRAM, how]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return len(re.findall(r"<heap nr=", said))
+
+
+def test_threads_share_what_is_free() -> None:
+    if arenas("as it is") <= 2:
+        pytest.skip("this C library has no more arenas anyway")
+    assert arenas("shared") <= 2
