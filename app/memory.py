@@ -13,7 +13,7 @@ _ARENAS = 2
 
 
 def share_free_memory() -> None:
-    """Have threads share what others have freed, in this process and those that it forks; to be called before any thread.
+    """Have threads share what others have freed, in this process and those that it forks; call it before any thread.
 
     glibc gives threads up to 8 arenas for each core, and what is free in one is of no use to the others: a process
     keeps the most that it ever needed several times over.
