@@ -3,6 +3,7 @@
 import logging
 import math
 import random
+import re
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -19,11 +20,12 @@ from botocore.exceptions import (
     IncompleteReadError,
     NoCredentialsError,
 )
+from botocore.parsers import ResponseParserError
 
 from ahi.counters import Count, Tally
 from ahi.frame_calls import FrameCalls
 from ahi.heartbeat import Heartbeat
-from ahi.image_set import ImageSetKey, ImageSetProperties
+from ahi.image_set import METADATA_BYTES, ImageSetKey, ImageSetProperties, check_metadata_bound
 from dicomweb.errors import BadRequest, NotAcceptable, NotFound, ProxyError, UpstreamBusy, UpstreamFailed
 from dicomweb.outage import Outage
 from dicomweb.timing import current_timing, measured
@@ -57,6 +59,20 @@ _COUNTED = {
 }
 
 _USER_AGENT = f"ahi-dicomweb-proxy Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
+
+_UNUSABLE = (
+    ResponseParserError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What botocore and we raise on an answer of another shape: its parser trusts that services keep to their model."""
+
+_VERSION = re.compile(r"[0-9]{1,20}", re.ASCII)
+_PIECE_BYTES = 2**20
 
 _DELAYS_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 
@@ -109,35 +125,38 @@ class AhiClient:
 
         self._frame_calls = FrameCalls(self._client, max_connections, deadline_seconds)
 
-    def image_set_metadata(self, key: ImageSetKey, version: str) -> bytes:
-        """The metadata of one version, as gzip or as plain JSON."""
+    def image_set_metadata(self, key: ImageSetKey, version: str, max_bytes: int = METADATA_BYTES) -> bytes:
+        """The metadata of one version, as gzip or as plain JSON; UpstreamFailed where it has more than `max_bytes`."""
 
         def call() -> bytes:
             answer = self._client.get_image_set_metadata(
                 datastoreId=key.datastore_id, imageSetId=key.image_set_id, versionId=version
             )
-            return answer["imageSetMetadataBlob"].read()
+            pieces, size_bytes = [], 0
+            for piece in answer["imageSetMetadataBlob"].iter_chunks(_PIECE_BYTES):
+                pieces.append(piece)
+                size_bytes += len(piece)
+                check_metadata_bound(size_bytes, max_bytes)
+            return b"".join(pieces)
 
         return self._retried("GetImageSetMetadata", call)
 
-    def image_set(self, key: ImageSetKey, version: str | None = None) -> ImageSetProperties:
-        """The properties of one version, by default the latest."""
+    def image_set(
+        self, key: ImageSetKey, version: str | None = None, patience_seconds: float | None = None
+    ) -> ImageSetProperties:
+        """The properties of one version, by default the latest.
+
+        `patience_seconds` bounds how long it is tried again, if that is to be less than the deadline.
+        """
         chosen = {"versionId": version} if version else {}
 
         def call() -> ImageSetProperties:
             answer: Any = self._client.get_image_set(
                 datastoreId=key.datastore_id, imageSetId=key.image_set_id, **chosen
             )
-            if answer.get("imageSetState") == "DELETED":
-                raise NotFound("the image set was deleted")
-            updated_at = answer.get("updatedAt")
-            return ImageSetProperties(
-                version=answer["versionId"],
-                is_primary=answer.get("isPrimary", True),
-                updated_at=updated_at.timestamp() if updated_at else 0.0,
-            )
+            return _properties(answer)
 
-        return self._retried("GetImageSet", call)
+        return self._retried("GetImageSet", call, patience_seconds)
 
     def image_frame(self, key: ImageSetKey, frame_id: str) -> bytes:
         """The stored bytes of a frame."""
@@ -172,23 +191,28 @@ class AhiClient:
                 raise self._translated("GetDatastore", error) from error
         except BotoCoreError as error:
             raise self._translated("GetDatastore", error) from error
+        except _UNUSABLE as error:
+            raise self._translated("GetDatastore", UnusableAnswer()) from error
         self._outage.is_over()
         date = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
-        return parsedate_to_datetime(date).timestamp() if date else None
+        try:
+            return parsedate_to_datetime(date).timestamp() if date else None
+        except ValueError:
+            return None
 
     def close(self) -> None:
         """Give up all connections."""
         self._client.close()
         self._frame_calls.close()
 
-    def _retried(self, operation: str, call: Callable[[], T]) -> T:
-        give_up = time.monotonic() + self._deadline_seconds
+    def _retried(self, operation: str, call: Callable[[], T], patience_seconds: float | None = None) -> T:
+        give_up = time.monotonic() + (self._deadline_seconds if patience_seconds is None else patience_seconds)
         delays = iter(_DELAYS_SECONDS)
         while True:
             self._tally.add(_COUNTED[operation])
             try:
                 with measured("ahi", operation), self._heartbeat.expecting(self._deadline_seconds):
-                    answer = call()
+                    answer = _usable(call)
             except (ClientError, BotoCoreError) as error:
                 if _code(error) in _THROTTLED:
                     self._tally.add(Count.AHI_THROTTLES)
@@ -219,6 +243,32 @@ class AhiClient:
         if isinstance(error, NoCredentialsError):
             return UpstreamFailed("the service has no AWS credentials")
         return meaning(f"AWS HealthImaging refused {operation}: {code}")
+
+
+class UnusableAnswer(BotoCoreError):
+    """AHI, or who answers in its place, answered with success and something else than the operation has."""
+
+    fmt = "the answer cannot be used"
+
+
+def _usable(call: Callable[[], T]) -> T:
+    """What a call gives; UnusableAnswer where botocore or we cannot read it: HTML, nothing, JSON without an end."""
+    try:
+        return call()
+    except (ClientError, BotoCoreError, ProxyError):
+        raise
+    except _UNUSABLE as error:
+        raise UnusableAnswer from error
+
+
+def _properties(answer: Any) -> ImageSetProperties:
+    """Those that GetImageSet answered; TypeError or ValueError where they are none, NotFound of a deleted one."""
+    if answer.get("imageSetState") == "DELETED":
+        raise NotFound("the image set was deleted")
+    version, is_primary, updated_at = answer.get("versionId"), answer.get("isPrimary"), answer.get("updatedAt")
+    if not isinstance(version, str) or not _VERSION.fullmatch(version) or not isinstance(is_primary, bool | None):
+        raise TypeError("not the properties of an image set")
+    return ImageSetProperties(version, is_primary is not False, updated_at.timestamp() if updated_at else 0.0)
 
 
 def _boto3_client(region: str, config: Config) -> "HealthImagingClient":
@@ -258,7 +308,7 @@ def _passes(error: ClientError | BotoCoreError) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return _code(error) in _RETRIED or status in (409, 429) or status >= 500
-    return isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError)
+    return isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError | UnusableAnswer)
 
 
 def _is_away(error: ClientError | BotoCoreError) -> bool:

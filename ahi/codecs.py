@@ -13,6 +13,7 @@ import numpy.typing as npt
 from rle.utils import decode_pixel_data
 
 from ahi.openjph import decode_htj2k
+from dicomweb.codestream import Size, size_of
 from dicomweb.errors import NotAcceptable, UpstreamFailed
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE, JPEG_XL, transfer_syntax
 
@@ -60,29 +61,62 @@ class PixelFormat:
         return (samples + 7) // 8 if self.bits_allocated == 1 else samples * self.dtype.itemsize
 
 
-def decode(stored: bytes, transfer_syntax_uid: str, pixels: PixelFormat) -> bytes:
+FRAME_BYTES = 2**28
+"""How many bytes a decoded frame may have, where nothing else is set."""
+
+_WRONG_SIZE = "a stored frame does not have the size that its metadata states"
+
+
+def check_bound(size_bytes: int, max_bytes: int) -> None:
+    """NotAcceptable where decoded pixels take more than the bound."""
+    if size_bytes > max_bytes:
+        raise NotAcceptable(
+            f"a decoded frame takes {size_bytes} bytes, and FRAME_MAX_BYTES is {max_bytes}:"
+            " ask for the stored one, with transfer-syntax=*"
+        )
+
+
+def decode(stored: bytes, transfer_syntax_uid: str, pixels: PixelFormat, max_bytes: int = FRAME_BYTES) -> bytes:
     """One frame as native pixels: little endian, interleaved by pixel, JPEG's YCbCr as RGB.
 
-    NotAcceptable where there is no decoder (video, say); UpstreamFailed where the bytes are not what they should be.
+    NotAcceptable where there is no decoder (video, say), or the pixels take more than `max_bytes`; UpstreamFailed where
+    the bytes are not what they should be. No memory is taken for what a header claims before it is held to both.
     """
     if transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN:
         native = stored
     else:
+        check_bound(pixels.frame_bytes, max_bytes)
+        _check_claim(stored, pixels, max_bytes)
         native = _native(_decode_array(stored, transfer_syntax_uid, pixels), pixels)
     if len(native) != pixels.frame_bytes:
-        raise UpstreamFailed("a stored frame does not have the size that its metadata states")
+        raise UpstreamFailed(_WRONG_SIZE)
     return native
 
 
-def decode_reduced(stored: bytes, pixels: PixelFormat, scale: float) -> tuple[bytes, PixelFormat] | None:
+def _check_claim(stored: bytes, pixels: PixelFormat, max_bytes: int) -> Size | None:
+    """The size that a codestream says it has, which must be that of the data set; None where it says nothing."""
+    claimed = size_of(stored)
+    if claimed is None:
+        return None
+    if claimed.rows * claimed.columns != pixels.rows * pixels.columns:
+        raise UpstreamFailed(_WRONG_SIZE)
+    check_bound(claimed.native_bytes, max_bytes)
+    return claimed
+
+
+def decode_reduced(
+    stored: bytes, pixels: PixelFormat, scale: float, max_bytes: int = FRAME_BYTES
+) -> tuple[bytes, PixelFormat] | None:
     """An HTJ2K frame at the lowest resolution that has `scale` pixels for one of the frame, with its smaller layout.
 
-    None where only the full resolution has that many; UpstreamFailed where the bytes are not what they should be.
+    None where only the full resolution has that many; UpstreamFailed where the bytes are not what they should be, and
+    NotAcceptable where even the lower resolution takes more than `max_bytes`.
     """
     levels = next((segment[5] for marker, segment in _segments(stored) if marker == 0xFF52 and len(segment) > 5), 0)
     skipped = next((level for level in range(levels, 0, -1) if 2**-level >= scale), 0)
     if not skipped or not HAS_OPENJPH:
         return None
+    _check_claim(stored, pixels, max_bytes << 2 * skipped)
     try:
         array = _at_resolution(stored, skipped)
     except (RuntimeError, ValueError, IndexError) as error:

@@ -24,8 +24,9 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
+from ahi.codecs import FRAME_BYTES
 from ahi.desk import Prefetch, Question, Request, Urgency
-from ahi.image_set import ImageSetKey, ImageSetProperties
+from ahi.image_set import METADATA_BYTES, ImageSetKey, ImageSetProperties
 from ahi.kept import Kept
 from ahi.wire import packed, receive
 from dicomweb.errors import UpstreamBusy
@@ -100,12 +101,21 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """How much a job may take on: bytes of a decoded frame, and of the text of an image set's metadata."""
+
+    frame_bytes: int = FRAME_BYTES
+    metadata_bytes: int = METADATA_BYTES
+
+
+@dataclass(frozen=True)
 class Workshop:
     """What a job has at hand in its fetcher; `held` has native pixels by frame ID, `drawn` pictures by cache name."""
 
     client: AhiClient
     cache: Cache
     checked: "Checked"
+    bounds: Bounds = Bounds()
     flights: SingleFlight = field(default_factory=SingleFlight)
     held: Kept[str, bytes] = field(default_factory=lambda: Kept(HELD_BYTES))
     drawn: Kept[str, bytes] = field(default_factory=lambda: Kept(DRAWN_BYTES))

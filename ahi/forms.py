@@ -11,7 +11,7 @@ from ahi.image_set import Instance
 from dicomweb.data_set import Attribute, DataSet
 from dicomweb.transfer_syntax import transfer_syntax
 
-Probe = Callable[[Instance], bytes]
+Probe = Callable[[Instance, PixelFormat], bytes]
 """The stored bytes of the first frame of an instance: only the codestream knows whether colours were transformed."""
 
 _CHANGED_VRS = {"00280004": "CS", "00280006": "US", "00282110": "CS"}
@@ -67,7 +67,7 @@ class Photometric:
         syntax = transfer_syntax(uid)
         if syntax.native or syntax.video:
             return label, label
-        stored = self._probe(instance)
+        stored = self._probe(instance, pixels)
         native = delivered_photometric(stored, uid, pixels)
         if syntax.lossy:
             return native, label

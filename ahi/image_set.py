@@ -1,9 +1,9 @@
 """Image-set metadata as typed values. Past this module nobody reads AHI's dictionaries."""
 
-import gzip
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,25 @@ from dicomweb.errors import UpstreamFailed
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, HTJ2K_LOSSLESS_RPCL
 
 _GZIP = b"\x1f\x8b"
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_LONGEST_ID = 64
+_MOST_MEMBERS = 100  # of a gzip file; each is gone to with a copy of what follows
+
+METADATA_BYTES = 2**28
+"""How many bytes the text of an image set's metadata may have, where nothing else is set."""
+
+_UNREADABLE = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    StopIteration,
+    EOFError,
+    zlib.error,
+)
+"""What reading a document raises that has another shape than that of metadata."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +82,13 @@ class ImageSet:
     instances: tuple[Instance, ...]
 
     @classmethod
-    def from_metadata(cls, blob: bytes) -> "ImageSet":
-        """What GetImageSetMetadata answered, gzip or not; UpstreamFailed if it is not image-set metadata."""
-        try:
-            text = gzip.decompress(blob) if blob.startswith(_GZIP) else blob
-            return cls._from_document(json.loads(text))
-        except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, zlib.error) as error:
-            raise UpstreamFailed("the metadata of an image set cannot be read") from error
+    def from_metadata(cls, blob: bytes, max_bytes: int = METADATA_BYTES) -> "ImageSet":
+        """What GetImageSetMetadata answered, gzip or not.
+
+        UpstreamFailed if it is not image-set metadata, or its text has more than `max_bytes`.
+        """
+        with unreadable_metadata():
+            return cls._from_document(json.loads(_unpacked(blob, max_bytes)))
 
     @classmethod
     def _from_document(cls, document: Mapping[str, Any]) -> "ImageSet":
@@ -81,7 +100,50 @@ class ImageSet:
             for node in series.values()
             for instance in _instances({**upper, **_elements(node)}, node.get("Instances") or {}, known)
         )
-        return cls(str(upper["StudyInstanceUID"]), next(iter(series)), instances)
+        return cls(_text(upper["StudyInstanceUID"]), next(iter(series)), instances)
+
+
+@contextmanager
+def unreadable_metadata() -> Iterator[None]:
+    """Turns what is raised by metadata of another shape than it should have into UpstreamFailed."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise UpstreamFailed("the metadata of an image set cannot be read") from error
+
+
+def _unpacked(blob: bytes, max_bytes: int) -> bytes:
+    """The text of metadata; ValueError, EOFError or zlib.error where it has none, UpstreamFailed where it is too long.
+
+    It is unpacked no further than to the bound: some kilobytes of gzip can hold gigabytes.
+    """
+    check_metadata_bound(len(blob), max_bytes)
+    if not blob.startswith(_GZIP):
+        return blob
+    pieces, size_bytes = [], 0
+    for _ in range(_MOST_MEMBERS):
+        member = zlib.decompressobj(_GZIP_WINDOW)
+        pieces.append(member.decompress(blob, max_bytes + 1 - size_bytes))
+        size_bytes += len(pieces[-1])
+        check_metadata_bound(size_bytes, max_bytes)
+        if not member.eof:
+            raise EOFError
+        blob = member.unused_data.lstrip(b"\0")
+        if not blob:
+            return b"".join(pieces)
+    raise ValueError("too many gzip members")
+
+
+def check_metadata_bound(size_bytes: int, max_bytes: int) -> None:
+    """UpstreamFailed where metadata has more bytes than the bound."""
+    if size_bytes > max_bytes:
+        raise UpstreamFailed(f"the metadata of an image set has more than METADATA_MAX_BYTES, {max_bytes} bytes")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
 
 
 def _elements(node: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -93,7 +155,7 @@ def _instances(upper: Mapping[str, Any], nodes: Mapping[str, Any], known: Known)
         elements = {**upper, **_elements(node)}
         signed = elements.get("PixelRepresentation")
         data_set = to_data_set(elements, node.get("DICOMVRs") or {}, 1 if str(signed).strip() == "1" else 0, known)
-        stored = node.get("StoredTransferSyntaxUID") or HTJ2K_LOSSLESS_RPCL
+        stored = _text(node.get("StoredTransferSyntaxUID") or HTJ2K_LOSSLESS_RPCL)
         frames = tuple(_frames(node.get("ImageFrames") or ()))
         yield Instance(sop_instance_uid, data_set, stored, frames, _is_floating(elements, stored))
 
@@ -114,4 +176,17 @@ def _frames(nodes: Iterable[Mapping[str, Any]]) -> Iterator[Frame]:
     for node in nodes:
         checksums = node.get("PixelDataChecksumFromBaseToFullResolution") or ()
         full = max(checksums, key=lambda entry: entry.get("Width") or 0, default=None)
-        yield Frame(node["ID"], full.get("Checksum") if full else None)
+        yield Frame(_identifier(node["ID"]), _checksum(full.get("Checksum") if full else None))
+
+
+def _identifier(value: Any) -> str:
+    """The ID of a frame, which also names its files."""
+    if not _text(value).isalnum() or not value.isascii() or len(value) > _LONGEST_ID:
+        raise ValueError("not an identifier")
+    return str(value)
+
+
+def _checksum(value: Any) -> int | None:
+    if value is not None and (not isinstance(value, int) or not 0 <= value < 2**32):
+        raise ValueError("not a CRC-32")
+    return value

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from ahi.codecs import PixelFormat, decode, decode_reduced
+from ahi.codecs import PixelFormat, check_bound, decode, decode_reduced
 from ahi.encoders import encodable, encode
 from ahi.fetchers import HELD_BYTES, Workshop
-from ahi.image_set import Frame, ImageSet, ImageSetKey, ImageSetProperties, Instance
+from ahi.frame_check import frame_fault
+from ahi.image_set import Frame, ImageSet, ImageSetKey, ImageSetProperties, Instance, unreadable_metadata
 from ahi.prepared import FORMAT
 from ahi.preparing import encode_prepared
 from dicomweb.errors import UpstreamFailed
@@ -143,12 +144,14 @@ def _prepared(workshop: Workshop, key: ImageSetKey, version: str) -> bytes | Non
 def _prepare(workshop: Workshop, key: ImageSetKey, version: str) -> tuple[bytes, bool]:
     """The prepared form, and whether it is in the cache now."""
 
-    def first_frame(instance: Instance) -> bytes:
+    def first_frame(instance: Instance, pixels: PixelFormat) -> bytes:
         uid = instance.stored_transfer_syntax_uid
-        return _stored(workshop, FrameReference(key, instance.frames[0], uid, None))
+        return _stored(workshop, FrameReference(key, instance.frames[0], uid, pixels))
 
-    image_set = ImageSet.from_metadata(workshop.client.image_set_metadata(key, version))
-    blob = encode_prepared(image_set, first_frame)
+    max_bytes = workshop.bounds.metadata_bytes
+    image_set = ImageSet.from_metadata(workshop.client.image_set_metadata(key, version, max_bytes), max_bytes)
+    with unreadable_metadata():
+        blob = encode_prepared(image_set, first_frame)
     kept = workshop.cache.put(prepared_cache_name(key, version), blob)
     log.info(
         "image set prepared image_set=%s version=%s instances=%d",
@@ -202,12 +205,14 @@ def native_frame(workshop: Workshop, reference: FrameReference) -> bytes:
         return kept
     if reference.pixels is None:
         raise UpstreamFailed("the pixels of a frame are not described in its metadata")
-    native, sound = _decoded(_stored(workshop, reference), reference, reference.pixels)
-    if not sound:
+    if not transfer_syntax(reference.transfer_syntax_uid).native:  # those go out as they are stored
+        check_bound(reference.pixels.frame_bytes, workshop.bounds.frame_bytes)
+    native = _decoded(workshop, reference, reference.pixels)
+    if native is None:
         log.warning("frame checksum wrong, fetching again frame=%s", reference.frame.frame_id)
         workshop.cache.drop(reference.cache_name(Form.STORED))
-        native, sound = _decoded(_stored(workshop, reference), reference, reference.pixels)
-    if not sound:
+        native = _decoded(workshop, reference, reference.pixels)
+    if native is None:
         workshop.cache.drop(reference.cache_name(Form.STORED))
         log.error("frame checksum wrong twice frame=%s", reference.frame.frame_id)
         raise UpstreamFailed("the pixels of a frame do not have the checksum that its metadata states")
@@ -218,6 +223,8 @@ def held_frame(workshop: Workshop, reference: FrameReference) -> bytes:
     """The same, held in memory for a while: who draws a frame soon draws it with another window."""
     held = workshop.held.get(reference.frame.frame_id)
     if held is None:
+        if reference.pixels:
+            check_bound(reference.pixels.frame_bytes, workshop.bounds.frame_bytes)
         held = native_frame(workshop, reference)
         if len(held) <= HELD_BYTES // 2:
             workshop.held.put(reference.frame.frame_id, held, len(held))
@@ -233,21 +240,24 @@ def reduced_frame(workshop: Workshop, reference: FrameReference, scale: float) -
     media_type = transfer_syntax(reference.transfer_syntax_uid).media_type
     if media_type != "image/jphc" or reference.pixels is None:
         return None
-    return decode_reduced(_stored(workshop, reference), reference.pixels, scale)
+    return decode_reduced(_stored(workshop, reference), reference.pixels, scale, workshop.bounds.frame_bytes)
 
 
-def _decoded(stored: bytes, reference: FrameReference, pixels: PixelFormat) -> tuple[bytes, bool]:
-    """Native pixels, and whether they, or the stored bytes where those are what was summed, are intact."""
-    expected = reference.frame.checksum
+def _decoded(workshop: Workshop, reference: FrameReference, pixels: PixelFormat) -> bytes | None:
+    """Native pixels; None where they, or the stored bytes where those are what was summed, are not intact."""
+    expected, stored = reference.frame.checksum, _stored(workshop, reference)
     syntax = transfer_syntax(reference.transfer_syntax_uid)
-    if syntax.lossy or syntax.native:  # kept as imported: the sum is that of the stored bytes
-        sound = expected is None or zlib.crc32(stored) == expected
-        return (decode(stored, syntax.uid, pixels), True) if sound else (b"", False)
+    kept = syntax.lossy or syntax.native  # as imported: the sum is that of the stored bytes
+    proven = kept and expected is not None and zlib.crc32(stored) == expected
+    if kept and expected is not None and not proven:
+        return None
     try:
-        native = decode(stored, syntax.uid, pixels)
+        native = decode(stored, syntax.uid, pixels, workshop.bounds.frame_bytes)
     except UpstreamFailed:
-        return b"", False
-    return native, expected is None or zlib.crc32(native) == expected
+        if proven:  # it was imported like that
+            raise
+        return None
+    return native if proven or expected is None or zlib.crc32(native) == expected else None
 
 
 def _stored(workshop: Workshop, reference: FrameReference) -> bytes:
@@ -258,11 +268,24 @@ def _stored(workshop: Workshop, reference: FrameReference) -> bytes:
         kept = workshop.cache.read(name)  # looked for in the flight: one before it may have landed a moment ago
         if kept is not None:
             return kept
-        stored = workshop.client.image_frame(reference.image_set, reference.frame.frame_id)
+        stored = _fetched(workshop, reference)
         workshop.cache.put(name, stored)
         return stored
 
     return workshop.flights.run(name, read_or_fetch)
+
+
+def _fetched(workshop: Workshop, reference: FrameReference) -> bytes:
+    """The stored bytes of a frame, which are one as far as its structure tells; had twice at most."""
+    key, frame = reference.image_set, reference.frame
+    fault = None
+    for _ in range(2):
+        stored = workshop.client.image_frame(key, frame.frame_id)
+        fault = frame_fault(stored, frame, reference.transfer_syntax_uid, reference.pixels)
+        if fault is None:
+            return stored
+        log.warning("frame is not what it should be frame=%s fault=%s", frame.frame_id, fault)
+    raise UpstreamFailed(f"AWS HealthImaging gave something else than the frame, twice: {fault}")
 
 
 def ping(workshop: Workshop, datastore_id: str | None) -> None:

@@ -18,7 +18,7 @@ from ahi.configuration import wrong_configuration
 from ahi.counters import Count, Counters, Tally
 from ahi.desk import Limits, Urgency
 from ahi.fetcher import serve as serve_fetcher
-from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
+from ahi.fetchers import Bounds, Checked, Fetchers, FetcherSockets, Workshop
 from ahi.heartbeat import Heartbeat
 from ahi.store import Frames, ImageSets
 from app import metrics, web
@@ -224,7 +224,8 @@ def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
             heartbeat=place.heartbeat,
         )
         cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
-        workshop = Workshop(client, cache, Checked(settings.image_set_fresh_seconds))
+        bounds = Bounds(settings.frame_max_bytes, settings.metadata_max_bytes)
+        workshop = Workshop(client, cache, Checked(settings.image_set_fresh_seconds), bounds)
         limits = Limits(threads, patience_seconds=settings.ahi_deadline_seconds)
         serve_fetcher(shared.sockets.listening[number], workshop, limits, place.heartbeat)
 

@@ -255,6 +255,8 @@ class Settings:
     cache_root: Path = _setting(Path("cache"), Path)
     cache_max_bytes: int = _setting(10 * 2**30, _integer(2**20, 2**60))
     cache_min_free_bytes: int = _setting(512 * 2**20, _integer(0, 2**60))
+    frame_max_bytes: int = _setting(256 * 2**20, _integer(2**20, 2**36))
+    metadata_max_bytes: int = _setting(256 * 2**20, _integer(2**20, 2**36))
     image_set_fresh_seconds: float = _setting(60.0, _seconds)
     image_set_old_seconds: int = _setting(3600, _integer(0, 86_400))
     part10_unnamed: str = _setting(EXPLICIT_LE, _file_syntax)

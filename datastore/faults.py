@@ -11,10 +11,14 @@ Faults are text, several are separated by commas:
                  cut                the connection is closed before the answer begins
                  cut-body           the connection is closed after half of the body
                  corrupt            one byte of the body is wrong
+                 half               the body ends half-way, and is announced as that short
+                 body=html          another body with 200; `datastore.strange` has the names: html, empty, list, object,
+                                    wrong-types, deep, deep-gzip, bomb
                  rate=50/100        429 above 50 calls a second, after a burst of 100; `rate` alone: as AHI does it
-    how often    a probability (0.1), or the next calls only (x3); always, when it is not said
+    how often    a probability (0.1), the next calls only (x3), or a while only (30s); always, when it is not said
 """
 
+import math
 import re
 import threading
 import time
@@ -26,6 +30,7 @@ from random import Random
 from waitress.channel import ClientDisconnected
 
 from datastore.errors import STATUS
+from datastore.strange import STRANGE
 
 OPERATIONS = {  # name: calls per second and burst, AWS HealthImaging Developer Guide, throttling limits
     "GetImageFrame": (1000.0, 2000.0),
@@ -72,13 +77,25 @@ class Corrupt:
 
 
 @dataclass(frozen=True)
+class Half:
+    """Answer with the first half of the body, as if that were all."""
+
+
+@dataclass(frozen=True)
+class Strange:
+    """Answer with another body, of this name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Limit:
     """Refuse what is above a rate, in calls per second after a burst; None is AHI's own rate for the operation."""
 
     rate: tuple[float, float] | None
 
 
-Effect = Refuse | Wait | Trickle | Cut | Corrupt | Limit
+Effect = Refuse | Wait | Trickle | Cut | Corrupt | Half | Strange | Limit
 
 _UNIT = {"ms": 0.001, "s": 1.0, "B/s": 1.0, "kB/s": 1000.0}
 _NUMBER = r"(\d+(?:\.\d+)?)"
@@ -88,6 +105,8 @@ _EFFECTS: tuple[tuple[str, Callable[[re.Match[str]], Effect]], ...] = (
     (rf"trickle=(?!0+(?:\.0+)?k?B){_NUMBER}(k?B/s)", lambda match: Trickle(float(match[1]) * _UNIT[match[2]])),
     (r"cut(-body)?", lambda match: Cut(in_body=bool(match[1]))),
     (r"corrupt", lambda match: Corrupt()),
+    (r"half", lambda match: Half()),
+    (rf"body=({'|'.join(STRANGE)})", lambda match: Strange(match[1])),
     (r"rate", lambda match: Limit(None)),
     (rf"rate={_NUMBER}/{_NUMBER}", lambda match: Limit((float(match[1]), float(match[2])))),
 )
@@ -104,6 +123,7 @@ class Fault:
     effect: Effect
     probability: float = 1.0
     calls: int | None = None
+    seconds: float = math.inf
 
     @classmethod
     def from_text(cls, text: str) -> "Fault":
@@ -111,8 +131,8 @@ class Fault:
         match = _FAULT.fullmatch(text)
         if not match or match["operation"] not in {*OPERATIONS, "*"}:
             raise ValueError(f"not a fault: {text!r}; write operation[/id]:effect[:how often]")
-        probability, calls = _often(match["often"])
-        return cls(text, match["operation"], match["target"], _effect(match["effect"]), probability, calls)
+        often = _often(match["often"])
+        return cls(text, match["operation"], match["target"], _effect(match["effect"]), *often)
 
     def concerns(self, operation: str, targets: Collection[str]) -> bool:
         """Whether a call of this operation, on these image sets and frames, is one that it happens to."""
@@ -131,14 +151,17 @@ def _effect(text: str) -> Effect:
     raise ValueError(f"not an effect of a fault: {text!r}")
 
 
-def _often(text: str | None) -> tuple[float, int | None]:
+def _often(text: str | None) -> tuple[float, int | None, float]:
+    """A probability, a number of calls, and for how many seconds."""
     if text is None:
-        return 1.0, None
+        return 1.0, None, math.inf
     if match := re.fullmatch(r"x(\d+)", text, re.ASCII):
-        return 1.0, int(match[1])
+        return 1.0, int(match[1]), math.inf
+    if match := re.fullmatch(rf"{_NUMBER}(ms|s)", text, re.ASCII):
+        return 1.0, None, float(match[1]) * _UNIT[match[2]]
     if re.fullmatch(r"0(\.\d+)?|1(\.0+)?", text, re.ASCII):
-        return float(text), None
-    raise ValueError(f"not how often a fault happens: {text!r}; write a probability or x and a number of calls")
+        return float(text), None, math.inf
+    raise ValueError(f"not how often a fault happens: {text!r}; write a probability, x and a number of calls, or 30s")
 
 
 class Faults:
@@ -159,6 +182,7 @@ class Faults:
         """Put these faults in force instead of all others; counts begin anew."""
         with self._lock:
             self._faults = tuple(faults)
+            self._since = time.monotonic()
             self._met: Counter[int] = Counter()
             self._buckets: dict[tuple[int, str], _Bucket] = {}
 
@@ -190,6 +214,8 @@ class Faults:
 
     def _happens(self, index: int, fault: Fault, operation: str) -> Effect | None:
         if fault.calls is not None and self._met[index] >= fault.calls:
+            return None
+        if time.monotonic() - self._since >= fault.seconds:
             return None
         if self._random.random() >= fault.probability:
             return None
@@ -226,13 +252,25 @@ class ConnectionCut(ClientDisconnected):
 _PIECES_PER_SECOND = 20
 
 
-def spoiled(body: bytes, effects: Collection[Effect]) -> Iterator[bytes]:
-    """A body as these effects have it: with a wrong byte in its middle, slow, or ended by ConnectionCut half-way."""
-    middle = len(body) // 2
-    if Corrupt() in effects and body:
-        body = body[:middle] + bytes([body[middle] ^ 0xFF]) + body[middle + 1 :]
+def damaged(body: bytes, effects: Collection[Effect]) -> bytes:
+    """A body as these effects have it, before its length is announced: another one, half of it, with a wrong byte."""
+    for effect in effects:
+        match effect:
+            case Strange(name):
+                body = STRANGE[name]()
+            case Half():
+                body = body[: len(body) // 2]
+            case Corrupt() if body:
+                middle = len(body) // 2
+                body = body[:middle] + bytes([body[middle] ^ 0xFF]) + body[middle + 1 :]
+    return body
+
+
+def sent(body: bytes, effects: Collection[Effect]) -> Iterator[bytes]:
+    """A body as these effects send it: slowly, or ended by ConnectionCut half-way."""
     cut = Cut(in_body=True) in effects
-    yield from _paced(body[:middle] if cut else body, [effect for effect in effects if isinstance(effect, Trickle)])
+    trickles = [effect for effect in effects if isinstance(effect, Trickle)]
+    yield from _paced(body[: len(body) // 2] if cut else body, trickles)
     if cut:
         raise ConnectionCut
 

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from datastore.answers import datastore_json, properties_json, summary_json
 from datastore.errors import AhiError
-from datastore.faults import OPERATIONS, ConnectionCut, Cut, Effect, Faults, Refuse, Wait, parse_faults, spoiled
+from datastore.faults import OPERATIONS, ConnectionCut, Cut, Effect, Faults, Refuse, Wait, damaged, parse_faults, sent
 from datastore.search import Criteria
 from datastore.storage import ImageSetVersion, Storage, UnknownFrame, UnknownImageSet
 
@@ -62,8 +62,8 @@ def create_app(storage: Storage, faults: Faults, *, signature_needed: bool = Fal
         if not effects:
             return response
         response.direct_passthrough = False
-        body = response.get_data()
-        response.response = spoiled(body, effects)
+        body = damaged(response.get_data(), effects)
+        response.response = sent(body, effects)
         response.content_length = len(body)
         return response
 
