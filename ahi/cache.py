@@ -27,7 +27,7 @@ from ahi.cache_entry import (
     write_entry,
 )
 from ahi.counters import Count, Tally
-from dicomweb.file_piece import FilePiece
+from dicomweb.file_piece import Chunk, FilePiece, read_exactly
 from dicomweb.timing import looked_up
 
 log = logging.getLogger(__name__)
@@ -98,28 +98,37 @@ class Cache:
     def open(self, name: str) -> FilePiece | None:
         """The bytes of that name, open for reading, or None; what is open stays readable when it is evicted."""
         found = self._open(name)
-        if found is None:
-            return None
-        handle, length_bytes = found
-        file = cast(BinaryIO, os.fdopen(handle, "rb", buffering=0))
-        return FilePiece(file, 0, length_bytes, partial(self.drop, name))
+        return None if found is None else self._piece(name, *found)
 
     def read(self, name: str) -> bytes | None:
         """The bytes of that name, or None."""
-        piece = self.open(name)
-        return None if piece is None else self._read(piece, 0, len(piece))
+        found = self._open(name)
+        return None if found is None else self._taken(found[0], 0, found[1])
 
     def piece(self, name: str, start: int, length_bytes: int) -> bytes | None:
         """A part of the bytes of that name, or None; fewer where there are fewer."""
-        piece = self.open(name)
-        return None if piece is None else self._read(piece, start, min(len(piece), start + length_bytes))
+        found = self._open(name)
+        return None if found is None else self._taken(found[0], start, min(found[1], start + length_bytes))
 
-    def _read(self, piece: FilePiece, start: int, stop: int) -> bytes | None:
+    def chunk(self, name: str, piece_bytes: int) -> Chunk | None:
+        """The bytes of that name, or None; where they are `piece_bytes` or more, open for reading."""
+        found = self._open(name)
+        if found is None:
+            return None
+        return self._piece(name, *found) if found[1] >= piece_bytes else self._taken(found[0], 0, found[1])
+
+    def _piece(self, name: str, handle: int, length_bytes: int) -> FilePiece:
+        file = cast(BinaryIO, os.fdopen(handle, "rb", buffering=0))
+        return FilePiece(file, 0, length_bytes, partial(self.drop, name))
+
+    def _taken(self, handle: int, start: int, stop: int) -> bytes | None:
         try:
-            return piece.read(start, stop)
+            return read_exactly(handle, start, stop)
         except OSError as error:
             self._tell_of(error)
             return None
+        finally:
+            os.close(handle)
 
     def _open(self, name: str) -> tuple[int, int] | None:
         """A file descriptor, which is the caller's to close, and how many bytes the entry has."""

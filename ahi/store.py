@@ -271,11 +271,10 @@ class Frames:
         return self._carried(reference, form) if body is None else body
 
     def _kept(self, reference: FrameReference, form: Form) -> Chunk | None:
-        piece = self._cache.open(reference.cache_name(form))
-        if piece is None:
-            return None
-        piece.again = partial(self._carried, reference, form)
-        return piece if len(piece) >= _PIECE_BYTES else bytes(piece)
+        chunk = self._cache.chunk(reference.cache_name(form), _PIECE_BYTES)
+        if isinstance(chunk, FilePiece):
+            chunk.again = partial(self._carried, reference, form)
+        return chunk
 
     def _carried(self, reference: FrameReference, form: Form) -> bytes:
         return self._fetchers.run(reference.frame.frame_id, carry_frame, reference, form)

@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO, Union
+from typing import BinaryIO
 
 
 class FilePiece:
@@ -46,7 +46,7 @@ class FilePiece:
         """Bytes of the file, from `start` to before `stop`."""
         if self._instead is None:
             try:
-                return _read(self.file.fileno(), start, stop)
+                return read_exactly(self.file.fileno(), start, stop)
             except OSError:
                 self.forget()
                 if self.again is None:
@@ -60,22 +60,23 @@ class FilePiece:
         return os.fstat(self.file.fileno()).st_size >= self.stop
 
 
-Chunk = Union[bytes, FilePiece]  # noqa: UP007 - Python 3.10
+Chunk = bytes | FilePiece
 """What bodies are made of."""
 
 
-def _read(handle: int, start: int, stop: int) -> bytes:
-    """All of these bytes of a file; OSError when there are fewer."""
+def read_exactly(handle: int, start: int, stop: int) -> bytes:
+    """All of these bytes of a file; OSError when there are fewer.
+
+    The length is looked at afterwards: while a file is being cut, its last bytes may read as zeros.
+    """
     content = os.pread(handle, max(0, stop - start), start)
-    if len(content) < stop - start:  # 2 GiB at a time
-        parts, there = [content], len(content)
-        while there < stop - start:
-            part = os.pread(handle, stop - start - there, start + there)
-            if not part:
-                raise OSError(errno.EIO, "a cached file is shorter than it was")
-            parts.append(part)
-            there += len(part)
-        content = b"".join(parts)
+    while content and len(content) < stop - start:  # 2 GiB at a time
+        more = os.pread(handle, stop - start - len(content), start + len(content))
+        if not more:
+            break
+        content += more
+    if os.fstat(handle).st_size < stop:
+        raise OSError(errno.EIO, "a cached file is shorter than it was")
     return content
 
 

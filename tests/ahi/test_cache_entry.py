@@ -2,10 +2,15 @@
 
 import errno
 import os
+import resource
 import shutil
 import socket
+import subprocess
+import sys
 import time
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -373,3 +378,109 @@ def test_there_is_one_boot_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(cache_entry, "_BOOT_ID_PATH", tmp_path / "none")
     assert cache_entry.boot_id() == cache_entry.boot_id()
     assert len(cache_entry.boot_id()) >= 16
+
+
+def _in_child(folder: Path, work: Callable[[], None]) -> None:
+    """Do it in a process of its own, in that folder; its failure is that of the test."""
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            os.chdir(folder)
+            work()
+            code = 0
+        except BaseException:  # noqa: BLE001 - the child of a test ends here
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_what_this_user_may_not_read_or_write_is_done_without(tmp_path: Path) -> None:
+    if os.getuid():
+        pytest.skip("only root can become another user")
+    tmp_path.chmod(0o777)
+
+    def work() -> None:
+        os.setgid(65534)
+        os.setuid(65534)
+        cache = Cache(Path("cache"), 10**9)
+        assert cache.put(NAME, CONTENT)
+        path_of(cache).chmod(0)
+        assert cache.read(NAME) is None
+        assert cache.put(NAME, CONTENT)
+        assert cache.read(NAME) == CONTENT
+        path_of(cache).parent.chmod(0o500)
+        assert cache.read(NAME) == CONTENT
+        assert not cache.put(OTHER, CONTENT)
+        path_of(cache).chmod(0o600)
+        os.truncate(path_of(cache), 5)
+        assert cache.read(NAME) is None
+        assert isinstance(cache.trouble(), OSError | None)
+        path_of(cache).parent.chmod(0)
+        assert cache.read(NAME) is None
+        assert not cache.put(NAME, CONTENT)
+        cache.evict()
+
+    _in_child(tmp_path, work)
+
+
+def test_without_file_descriptors_nothing_is_cached(tmp_path: Path) -> None:
+    def work() -> None:
+        cache = Cache(Path("cache"), 10**9)
+        assert cache.put(NAME, CONTENT)
+        highest = os.open(".", os.O_RDONLY)
+        os.close(highest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        for _ in range(3):
+            assert cache.read(NAME) is None
+            assert not cache.put(OTHER, CONTENT)
+        assert cache.length(NAME) == len(CONTENT)
+        cache.evict()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        assert cache.read(NAME) == CONTENT
+
+    _in_child(tmp_path, work)
+
+
+READER = """
+import os, sys
+from pathlib import Path
+from ahi.cache import Cache
+
+cache, content = Cache(Path(sys.argv[1]), 10**9), bytes(range(256)) * 4000
+print("ready", flush=True)
+while not Path(sys.argv[1], "end").exists():
+    for read in (cache.read, lambda name: piece and bytes(piece) if (piece := cache.open(name)) else None):
+        try:
+            found = read("k/entry")
+        except OSError:
+            continue
+        assert found in (None, content)
+"""
+
+
+def test_readers_survive_whatever_is_done_to_the_file(tmp_path: Path) -> None:
+    """Files are cut, changed, removed and written again while two processes read: they get the bytes, or none."""
+    content = bytes(range(256)) * 4000
+    cache = Cache(tmp_path, 10**9)
+    command = [sys.executable, "-c", READER, str(tmp_path)]
+    readers = [
+        subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    try:
+        for reader in readers:
+            assert reader.stdout
+            assert reader.stdout.readline() == b"ready\n"
+        for number in range(300):
+            assert cache.put(NAME, content)
+            with suppress(OSError):
+                os.truncate(path_of(cache), number * 3000)
+            assert cache.put(NAME, content)
+            if number % 3 == 0:
+                cache.drop(NAME)
+    finally:
+        (tmp_path / "end").touch()
+        ended = [(reader.communicate(timeout=30)[1].decode(), reader.returncode) for reader in readers]
+    assert [code for _, code in ended] == [0, 0], ended

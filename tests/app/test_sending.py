@@ -5,8 +5,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import requests
@@ -112,3 +114,44 @@ def test_files_are_closed_when_sent_and_when_the_client_goes(url: str, tmp_path:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         _wait(lambda: _open(file) == 1)
     _wait(lambda: _open(file) == 0)
+
+
+def test_a_file_that_was_cut_short_is_had_again_before_it_is_sent(app: Flask, url: str, tmp_path: Path) -> None:
+    forgotten: list[str] = []
+
+    @app.get("/cut")
+    def cut() -> Response:
+        file = (tmp_path / "file").open("rb")
+        piece = FilePiece(file, 100_000, len(CONTENT), lambda: forgotten.append("file"), lambda: CONTENT)
+        os.truncate(tmp_path / "file", 150_000)
+        response = Response(iter([piece]), content_type="application/octet-stream")
+        response.content_length = len(piece)
+        return response
+
+    with urlopen(f"{url}cut", timeout=30) as answer:  # noqa: S310 - our own loopback
+        assert answer.read() == CONTENT[100_000:]
+    assert forgotten == ["file"]
+
+
+def test_an_answer_whose_file_is_cut_short_while_it_is_sent_does_not_look_whole(
+    app: Flask, url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    forgotten: list[str] = []
+
+    @app.get("/cut")
+    def cut() -> Response:
+        file = (tmp_path / "file").open("rb")
+        piece = FilePiece(file, 0, len(CONTENT), lambda: forgotten.append("file"), lambda: CONTENT)
+        response = Response(iter([piece]), content_type="application/octet-stream")
+        response.content_length = len(piece)
+        return response
+
+    with urlopen(f"{url}cut", timeout=30) as answer:  # noqa: S310 - our own loopback
+        beginning = answer.read(1000)
+        os.truncate(tmp_path / "file", 2**20)
+        with pytest.raises(IncompleteRead) as cut_short:
+            beginning += answer.read()
+    received = beginning + cut_short.value.partial
+    assert len(received) < len(CONTENT)
+    assert received.startswith(CONTENT[: 2**20])  # the kernel makes zeros of what lies in the socket by then
+    assert forgotten == ["file"]

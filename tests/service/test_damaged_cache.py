@@ -290,3 +290,22 @@ def test_a_cache_that_becomes_read_only_is_done_without(
         assert "Traceback" not in service.log
     finally:
         assert service.stop() == 0
+
+
+def test_a_service_starts_on_a_cache_that_is_read_only(
+    samples: dict[str, Sample], right: Answers, datastore_root: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    mounted = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+    under = [*mounted, 'mount -t tmpfs -o ro tmpfs "$0" && exec "$@"', str(cache)]
+    if subprocess.run([*under, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    environment = {"DATASTORE_ROOT": str(datastore_root), "CACHE_ROOT": str(cache), **PUBLIC}
+    service = Service(tmp_path, environment, under=under)
+    try:
+        assert _differences(_answers(service, samples), right) == []
+        assert "the cache cannot be used, serving without it: Read-only file system" in service.log
+        assert "Traceback" not in service.log
+    finally:
+        assert service.stop() == 0
