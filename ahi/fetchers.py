@@ -260,7 +260,10 @@ class _Fetcher:
             connection.close()
 
     def _connect(self) -> socket.socket:
-        end = socket.socket(socket.AF_UNIX)
+        try:
+            end = socket.socket(socket.AF_UNIX)
+        except OSError as error:
+            raise UpstreamBusy("the service has too many files open") from error
         try:
             end.connect(self._path)
         except OSError as error:

@@ -25,7 +25,9 @@ _IDLE_SECONDS = 10.0  # a connection on which nothing moved for so long makes ro
 _PAUSE_SECONDS = 0.5  # until connections are taken again after one could not be
 _SAID_SECONDS = 60.0  # from one line in the log about that to the next
 _READ, _WRITE = select.POLLIN | select.POLLPRI, select.POLLOUT
-_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What the system says where a process, or all of them, have as many files open as they may, or no memory."""
+
 _REFUSAL = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n"
     b"Content-Type: application/problem+json\r\nContent-Length: %d\r\n\r\n%b"
@@ -129,7 +131,7 @@ class Connections:
         try:
             connection, address = self._server.socket.accept()
         except OSError as error:
-            if error.errno in _OUT_OF_RESOURCES:  # it would be tried again at once, and fail again
+            if error.errno in OUT_OF_RESOURCES:  # it would be tried again at once, and fail again
                 self._pause(f"a connection cannot be taken: {error.strerror}")
             return  # another process has it, or it is gone
         same = [channel for channel in channels if channel.addr[0] == address[0] and channel.connected]

@@ -29,6 +29,7 @@ from app.audit.watch import add_audit, note_sop_classes
 from app.auth import links
 from app.auth.configure import open_gate
 from app.auth.gate import add_gate
+from app.connections import OUT_OF_RESOURCES
 from app.cors import add_cors
 from app.forwarded import believe
 from app.hiding import Hiding
@@ -41,7 +42,7 @@ from db.engine import Database
 from db.image_sets import find_image_sets
 from db.scope import EVERYTHING, Scope
 from dicomweb import respond
-from dicomweb.errors import ProxyError
+from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.public_root import PublicRoot
 from dicomweb.uids import is_well_formed
 from qido.image_sets import Archive
@@ -164,5 +165,8 @@ def _ranges_are_for_get() -> None:
 
 
 def _unexpected(error: Exception) -> Response:
+    if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
+        log.error("request failed path=%s reason=%s", logged_path(), error.strerror)
+        return respond.problem(UpstreamBusy("the service has more to do than it can at the moment"))
     log.error("request failed path=%s", logged_path(), exc_info=error)
     return respond.internal_error()

@@ -8,6 +8,7 @@ nothing behind that the others would not take.
 """
 
 import gc
+import resource
 import signal
 import socket
 import sys
@@ -152,7 +153,8 @@ def _connection_limits(limits: Limits) -> ConnectionLimits:
     def is_proxy(address: str) -> bool:
         return is_trusted(address, limits.trusted)
 
-    return ConnectionLimits(limits.connections_of_client, limits.connections, is_proxy)
+    most_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # half of them are for what answers need
+    return ConnectionLimits(limits.connections_of_client, min(limits.connections, most_files // 2), is_proxy)
 
 
 def _busy(channel: Any) -> bool:
