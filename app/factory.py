@@ -147,6 +147,12 @@ def create_app(
     return app
 
 
+def live_paths(settings: Settings) -> frozenset[str]:
+    """Where it is asked whether the service lives."""
+    roots = ae_titles.service_roots(settings.ae_titles, dcm4chee_paths=settings.dcm4chee_paths)
+    return frozenset(root.path + health.LIVE for root in roots)
+
+
 def file_choice(settings: Settings) -> FileChoice:
     """The preferences of the operator for Part 10 objects."""
     forms = {STORED: Form.STORED, EXPLICIT_LE: Form.NATIVE}

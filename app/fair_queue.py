@@ -2,6 +2,7 @@
 
 A client is an address here. It never has more than its share of the threads, so that a thread is left for others; its
 other requests wait without one. Beyond what may wait, requests are refused, and a refusal needs no thread of a share.
+A thread of their own has those that are brief: whether the service lives is told while all other threads wait.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -28,11 +29,15 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """Bounds of one process: threads for one client; requests, waiting or being answered, of one client and of all."""
+    """Bounds of one process: threads for one client; requests, waiting or being answered, of one client and of all.
+
+    `is_brief` tells requests whose answer waits for nothing, whatever hangs; they count for nobody.
+    """
 
     threads_of_client: int
     requests_of_client: int
     requests_of_all: int
+    is_brief: Callable[["Task"], bool] = lambda _: False
 
 
 class FairQueue:
@@ -44,10 +49,14 @@ class FairQueue:
         self._waiting: OrderedDict[str, deque[Task]] = OrderedDict()
         self._working: Counter[str] = Counter()
         self._refused: deque[Task] = deque()
+        self._brief: deque[Task] = deque()
         self._requests = 0
 
     def append(self, task: Task) -> None:
         """Queue a request; it is refused if too many wait: with 429 if they are its client's, else with 503."""
+        if self._limits.is_brief(task):
+            self._brief.append(task)
+            return
         client = self._client_of(task)
         if self._working[client] + len(self._waiting.get(client, ())) >= self._limits.requests_of_client:
             self._refuse(task, 429)
@@ -60,7 +69,12 @@ class FairQueue:
     @property
     def waiting(self) -> int:
         """The number of requests that wait, those of clients that have all their threads among them."""
-        return len(self._refused) + sum(map(len, self._waiting.values()))
+        return len(self._brief) + len(self._refused) + sum(map(len, self._waiting.values()))
+
+    def pop_brief(self) -> Task | None:
+        """The next request that is brief, or refused, for a thread that is kept for these."""
+        found = self._brief or self._refused
+        return found.popleft() if found else None
 
     def pop(self) -> tuple[str, Task] | None:
         """The next request and its client, None where none may be answered now.
@@ -93,9 +107,10 @@ class FairQueue:
 
     def clear(self) -> None:
         """Cancel all that waits."""
-        for tasks in (self._refused, *self._waiting.values()):
+        for tasks in (self._brief, self._refused, *self._waiting.values()):
             for task in tasks:
                 task.cancel()
+        self._brief.clear()
         self._refused.clear()
         self._waiting.clear()
 

@@ -19,6 +19,7 @@ from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.single_flight import SingleFlight
 
 NAME = "health"
+LIVE = "/live"
 
 _BELIEVED_SECONDS = 1.0
 _PATIENCE_SECONDS = 1.5
@@ -28,7 +29,7 @@ def blueprint(database: Database, fetchers: Fetchers) -> Blueprint:
     """`/live`: 200 `OK`. `/health`: 200 `OK`, or 503 that says what does not answer."""
     bp, checked = Blueprint(NAME, __name__), Health(database, fetchers)
 
-    @bp.get("/live")
+    @bp.get(LIVE)
     def live() -> Response:
         return _ok()
 

@@ -26,7 +26,7 @@ from app.access_log import hide
 from app.audit.configure import FLUSH_SECONDS, announce, check_audit, open_trail
 from app.audit.event import Kind
 from app.auth.configure import open_gate
-from app.factory import create_app
+from app.factory import create_app, live_paths
 from app.rate import Rate
 from app.refusals import Manner
 from app.replacements import ProcessKind, Replacements
@@ -275,6 +275,7 @@ def _limits(settings: Settings) -> web.Limits:
         patience_seconds=settings.slow_client_seconds,
         deadline_seconds=settings.response_deadline_seconds,
         trusted=settings.trusted_proxy,
+        live_paths=live_paths(settings),
         spool_folder=settings.cache_root,
     )
 

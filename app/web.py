@@ -61,6 +61,9 @@ class Limits:
     patience_seconds: float = 60.0
     deadline_seconds: float = 3600.0
     trusted: Sequence[Network] = ()
+    live_paths: frozenset[str] = frozenset()
+    """Paths that are answered while all threads wait: what is asked there must wait for nothing."""
+
     spool_folder: Path | None = None
     """Where answers are put that clients do not take; None for memory alone."""
 
@@ -145,7 +148,11 @@ def _pool(threads: int, limits: Limits, heartbeat: Heartbeat) -> WorkerPool:
     def client(channel: Any) -> str:
         return client_of_request(channel, limits.trusted)
 
-    queue_limits = QueueLimits(max(1, threads * 3 // 4), limits.of_client, limits.of_all)
+    def is_brief(channel: Any) -> bool:
+        request = channel.requests[0]
+        return not request.error and request.command in ("GET", "HEAD") and request.path in limits.live_paths
+
+    queue_limits = QueueLimits(max(1, threads * 3 // 4), limits.of_client, limits.of_all, is_brief)
     return WorkerPool(threads, queue_limits, client, heartbeat)
 
 

@@ -17,19 +17,21 @@ log = logging.getLogger(__name__)
 
 
 class WorkerPool:
-    """`count` threads; which request they answer next is decided by the queue."""
+    """`count` threads; which request they answer next is decided by the queue. One more answers what is brief."""
 
     def __init__(
         self, count: int, limits: QueueLimits, client_of: Callable[[Any], str], heartbeat: Heartbeat | None = None
     ) -> None:
         """`client_of` gives the client that a request comes from."""
         self._heartbeat = heartbeat or Heartbeat.alone()
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._changed, self._brief_came = threading.Condition(lock), threading.Condition(lock)
         self._queue = FairQueue(limits, client_of)
         self._ended = False
         self._threads = [
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True) for number in range(count)
         ]
+        self._threads.append(threading.Thread(target=self._work_briefly, name="brief", daemon=True))
 
     def start(self) -> None:
         """Start the threads."""
@@ -42,12 +44,14 @@ class WorkerPool:
             self._queue.append(task)
             self._heartbeat.set_waiting(self._queue.waiting)
             self._changed.notify()
+            self._brief_came.notify()
 
     def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
         """End the threads, each after its answer; whether all ended within `timeout` seconds."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
+            self._brief_came.notify_all()
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -61,11 +65,20 @@ class WorkerPool:
             client, task = found
             try:
                 with serving(client):
-                    task.service()
-            except Exception:
-                log.exception("a request could not be answered")
+                    _answer(task)
             finally:
                 self._done(client)
+
+    def _work_briefly(self) -> None:
+        """Answer what is brief. That is no step: it says nothing of the other threads."""
+        while True:
+            with self._changed:
+                while not self._ended and not (task := self._queue.pop_brief()):
+                    self._brief_came.wait()
+                if self._ended or not task:
+                    return
+                self._heartbeat.set_waiting(self._queue.waiting)
+            _answer(task)
 
     def _next(self) -> tuple[str, Task] | None:
         """Wait for a request that may be answered; None at the end."""
@@ -82,3 +95,10 @@ class WorkerPool:
         with self._changed:
             self._queue.done(client)  # what that makes room for is for this thread, which looks at once
         self._heartbeat.step()
+
+
+def _answer(task: Task) -> None:
+    try:
+        task.service()
+    except Exception:  # the outermost frame of a thread
+        log.exception("a request could not be answered")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from ahi.heartbeat import Heartbeat
 from app.fair_queue import QueueLimits
 from app.worker_pool import WorkerPool
 from dicomweb.fairness import current_client
@@ -117,3 +118,39 @@ def test_at_the_end_what_waits_is_cancelled() -> None:
     assert left.status == 0
     let_go.set()
     assert pool.shutdown(timeout=10)
+
+
+def test_what_is_brief_is_answered_while_all_threads_wait(pool_of: PoolOf) -> None:
+    limits = QueueLimits(99, 999, 999, lambda one: isinstance(one, Request) and one.client == "brief")
+    pool, let_go, done = pool_of(2, limits), threading.Event(), []
+    for number in range(4):
+        pool.add_task(Request(f"client {number}", lambda: let_go.wait(10)))
+    for number in range(3):
+        pool.add_task(Request("brief", functools.partial(done.append, number)))
+    wait_for(lambda: done == [0, 1, 2])
+    let_go.set()
+
+
+def test_what_is_brief_is_no_step_of_the_others() -> None:
+    heartbeat, let_go, done = Heartbeat.alone(), threading.Event(), []
+    limits = QueueLimits(99, 999, 999, lambda one: isinstance(one, Request) and one.client == "brief")
+    pool = WorkerPool(1, limits, lambda one: str(one.client), heartbeat)
+    pool.start()
+    pool.add_task(Request("stuck", lambda: let_go.wait(10)))
+    wait_for(lambda: heartbeat.pulse.stepped_at > 0)
+    pool.add_task(Request("waits"))
+    stepped_at = heartbeat.pulse.stepped_at
+    pool.add_task(Request("brief", lambda: done.append(1)))
+    wait_for(lambda: bool(done))
+    assert heartbeat.pulse.stepped_at == stepped_at
+    assert heartbeat.pulse.waiting_since
+    let_go.set()
+    assert pool.shutdown(timeout=10)
+
+
+def test_a_refusal_is_sent_while_all_threads_wait(pool_of: PoolOf) -> None:
+    pool, let_go, done = pool_of(1, QueueLimits(99, 1, 999)), threading.Event(), []
+    pool.add_task(Request("one", lambda: let_go.wait(10)))
+    pool.add_task(Request("one", lambda: done.append(1)))
+    wait_for(lambda: bool(done))
+    let_go.set()

@@ -82,7 +82,7 @@ def test_a_deadlock_of_the_threads_of_a_web_process_is_found(start: Start) -> No
     stuck = [threading.Thread(target=ask, args=(f"/deadlock/{first}",)) for first in (0, 1, 0)]
     for thread in stuck:
         thread.start()
-    waiting = [threading.Thread(target=ask, args=("/live",)) for _ in range(2)]
+    waiting = [threading.Thread(target=ask, args=("/studies?limit=1",)) for _ in range(2)]
     for thread in waiting:
         thread.start()
     service.wait(lambda: service.named("web") not in ([], [before]), 60)
