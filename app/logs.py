@@ -11,6 +11,7 @@ from flask import g, has_request_context
 
 def start_logging(level: str, form: str) -> None:
     """Log to standard error, as `text` or as `json`."""
+    logging.raiseExceptions = False  # a line that cannot be written, on a full disk, is lost without a traceback
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
     logging.basicConfig(level=level, handlers=[handler])
