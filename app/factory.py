@@ -33,6 +33,7 @@ from app.connections import OUT_OF_RESOURCES
 from app.cors import add_cors
 from app.forwarded import believe
 from app.hiding import Hiding
+from app.known_hosts import add_known_hosts
 from app.rate import Rate, add_rate, add_refused_rate
 from app.request_counts import ProcessCounts
 from app.security_headers import add_security_headers
@@ -114,6 +115,7 @@ def create_app(
     add_access_log(app, counts)
     if spans:
         spans.add_to(app)
+    add_known_hosts(app, settings, health.NAME)
     app.before_request(_ranges_are_for_get)
     add_security_headers(app, settings.public_url)
     add_cors(app, settings.cors_origins)

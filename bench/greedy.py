@@ -60,7 +60,7 @@ def normal_client(port: int, clinic: Clinic, requests: int) -> Noticed:
 
 
 def _head(path: str) -> bytes:
-    return f"GET /aetitle{path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {_OTHER}\r\nAccept: */*\r\n".encode()
+    return f"GET /aetitle{path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {_OTHER}\r\nAccept: */*\r\n".encode()
 
 
 @contextmanager

@@ -6,6 +6,7 @@
      ├── Forbidden         it is known who asks, and that this is not for them
      ├── NotFound          no such study, series, instance, frame or bulk value
      ├── NotAcceptable     it exists, but not in a form that the client takes
+     ├── Misdirected       the client asked another server, by its name
      ├── PreconditionFailed  the client wants it only if it is what it was
      ├── RangeNotSatisfiable  the bytes asked for lie beyond the end
      ├── TooManyRequests   the client asks too often
@@ -43,6 +44,10 @@ class NotFound(ProxyError):
 
 class NotAcceptable(ProxyError):
     """The target exists, but in none of the media types that the client takes."""
+
+
+class Misdirected(ProxyError):
+    """The request is for a host that this service does not answer for (RFC 9110 Section 15.5.20)."""
 
 
 class PreconditionFailed(ProxyError):

@@ -16,6 +16,7 @@ from dicomweb.encoding import Coding, choose_coding, compress, is_worth_compress
 from dicomweb.errors import (
     BadRequest,
     Forbidden,
+    Misdirected,
     NotAcceptable,
     NotFound,
     PreconditionFailed,
@@ -37,6 +38,7 @@ STATUS: Mapping[type[ProxyError], int] = {
     NotAcceptable: 406,
     PreconditionFailed: 412,
     RangeNotSatisfiable: 416,
+    Misdirected: 421,
     TooManyRequests: 429,
     UpstreamFailed: 502,
     UpstreamBusy: 503,

@@ -10,7 +10,7 @@ from random import Random
 from tests.crowd.archive import Archive
 from tests.crowd.client import STOP_SECONDS
 
-_HOST = b"Host: dicom.example.org\r\n"
+_HOST = b"Host: 127.0.0.1\r\n"
 _CLEAN = (501, 503, 505)
 """What may be answered beyond 4xx; 503 only with Retry-After."""
 

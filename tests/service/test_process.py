@@ -75,7 +75,7 @@ def test_sigterm_is_the_end_within_ten_seconds_for_who_is_still_waiting(
     children = service.children()
     with socket.create_connection(("127.0.0.1", service.port), 30) as connection:
         path = f"/aetitle/studies/{study}/series/{series}/instances/{instance}/frames/1"
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         time.sleep(0.7)  # it is being answered now, and waits for its frame
         began = time.monotonic()
         assert service.stop() == 0

@@ -58,3 +58,18 @@ def test_a_client_cannot_say_so_itself(service: Service) -> None:
 def test_a_host_that_is_none_is_refused(service: Service) -> None:
     status, problem = ask(service, {"Host": 'x"},{"evil'})
     assert (status, problem["detail"]) == (400, "the Host header is not a host")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1.evil.example"])
+def test_a_page_that_gives_its_name_our_address_reads_nothing(service: Service, behind: Service, host: str) -> None:
+    """DNS rebinding: a browser connects to 127.0.0.1 and sends the name of the page."""
+    for one in (service, behind):
+        headers = {"Host": host.format(port=one.port), "X-Forwarded-Host": "127.0.0.1"}
+        status, problem = ask(one, headers)
+        assert (status, problem["title"]) == (421, "Misdirected Request")
+        assert "PUBLIC_URL" in problem["detail"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:1", "[::1]:{port}", "127.0.0.1:{port}"])
+def test_names_of_this_machine_are_answered(service: Service, host: str) -> None:
+    assert ask(service, {"Host": host.format(port=service.port)})[0] == 200
