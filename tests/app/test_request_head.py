@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from waitress.adjustments import Adjustments
 
@@ -185,6 +185,7 @@ def test_blanks_around_a_value_are_not_of_it() -> None:
 fields = st.tuples(st.from_regex(rb"\AX-[A-Za-z0-9]{1,9}\Z"), st.from_regex(rb"\A(?:[!-~][ -~]{0,20}[!-~])?\Z"))
 
 
+@settings(deadline=None)
 @given(st.lists(fields, max_size=5, unique_by=lambda pair: pair[0].lower()), st.lists(st.integers(1, 40), max_size=9))
 def test_a_head_is_the_same_however_it_is_cut(found: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
     text = head(*(name + b": " + value + b" " for name, value in found)) + b"rest"
@@ -201,6 +202,7 @@ def test_a_head_is_the_same_however_it_is_cut(found: list[tuple[bytes, bytes]], 
     }
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.text("GET /:\r\n \tHTP1.0xhost", max_size=60).map(str.encode))
 def test_nothing_that_comes_is_more_than_a_refusal(text: bytes) -> None:
     assert status(text) in (0, 200, 400, 413, 501, 505)
