@@ -20,7 +20,7 @@ STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
 TARGETS = (
     b"/aetitle/live",
     b"/aetitle/studies?limit=1",
-    b"/aetitle/studies?PatientName=*&limit=2&offset=" + b"9" * 400,
+    b"/aetitle/studies?PatientName=*&offset=2&limit=" + b"0" * 5000 + b"2",
     b"/aetitle/studies/1.2.3/metadata",
     b"/aetitle/studies/1.2.3/series/1.2.3/instances/1.2.3/frames/1",
     b"/aetitle/studies?StudyInstanceUID=" + b"1.2.840.113619.2.30.1," * 200,
