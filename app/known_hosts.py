@@ -26,6 +26,7 @@ def add_known_hosts(app: Flask, settings: Settings, open_blueprint: str) -> None
 
     This holds where HOST is a loopback address and AUTH is none. The views of the open blueprint answer to any name.
     What counts is Host as received, whatever a proxy says: a web page can send X-Forwarded-Host, but not another Host.
+    A request target that is a whole URL names a host as well (RFC 9112 Section 3.2.2); then both must be known.
     """
     if settings.auth or not settings.on_loopback:
         return
@@ -34,16 +35,16 @@ def add_known_hosts(app: Flask, settings: Settings, open_blueprint: str) -> None
 
     @app.before_request
     def check() -> None:
-        host = request.environ[_RECEIVED]
-        if host is None or blueprint_name(request.blueprint or "") == open_blueprint:
-            return  # browsers always send Host
-        if not is_host(host):
-            raise BadRequest("the Host header is not a host")
-        name = name_of(host)
-        if not (is_loopback(name) or name.endswith(".localhost") or name == public_name):
-            raise Misdirected(
-                "this service answers to localhost only; set PUBLIC_URL to the URL that clients use, or set AUTH"
-            )
+        if blueprint_name(request.blueprint or "") == open_blueprint:
+            return
+        for host in request.environ[_RECEIVED]:
+            if not is_host(host):
+                raise BadRequest("the Host header is not a host")
+            name = name_of(host)
+            if not (is_loopback(name) or name.endswith(".localhost") or name == public_name):
+                raise Misdirected(
+                    "this service answers to localhost only; set PUBLIC_URL to the URL that clients use, or set AUTH"
+                )
 
 
 def name_of(host: str) -> str:
@@ -54,7 +55,13 @@ def name_of(host: str) -> str:
 
 def _with_received_host(app: Wsgi) -> Wsgi:
     def keep(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        environ[_RECEIVED] = environ.get("HTTP_HOST") or None
+        hosts = (environ.get("HTTP_HOST"), _host_of_target(environ.get("REQUEST_URI", "")))
+        environ[_RECEIVED] = tuple(filter(None, hosts))  # browsers always send Host
         return app(environ, start_response)
 
     return keep
+
+
+def _host_of_target(target: str) -> str:
+    """Host and port of a request target that is a whole URL; "" for a path."""
+    return "" if target.startswith("/") else urlsplit(target).netloc

@@ -1,5 +1,6 @@
 """The root in URLs over a real socket: who may change it, and who not."""
 
+import socket
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from json import loads
@@ -68,6 +69,24 @@ def test_a_page_that_gives_its_name_our_address_reads_nothing(service: Service, 
         status, problem = ask(one, headers)
         assert (status, problem["title"]) == (421, "Misdirected Request")
         assert "PUBLIC_URL" in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "expected"),
+    [
+        ("http://evil.example", "127.0.0.1", b"421"),
+        ("http://127.0.0.1", "evil.example", b"421"),
+        ("HTTPS://evil.example:{port}", "localhost", b"421"),
+        ("http://[2001:db8::1]", "localhost", b"421"),
+        ("http://localhost:{port}", "127.0.0.1:{port}", b"200"),
+        ("http://[::1]:{port}", "[::1]", b"200"),
+    ],
+)
+def test_a_whole_url_names_a_host_as_well(service: Service, target: str, host: str, expected: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", service.port), 30) as connection:
+        line = f"GET {target.format(port=service.port)}/aetitle/studies?limit=1 HTTP/1.1\r\n"
+        connection.sendall(f"{line}Host: {host.format(port=service.port)}\r\nConnection: close\r\n\r\n".encode())
+        assert connection.recv(12) == b"HTTP/1.1 " + expected
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:1", "[::1]:{port}", "127.0.0.1:{port}"])
