@@ -232,6 +232,8 @@ class AhiClient:
             self._outage.begins(code)
         elif isinstance(error, ClientError):  # to refuse is to answer
             self._outage.is_over()
+        if isinstance(error, UnusableAnswer):
+            return UpstreamBusy(f"AWS HealthImaging answered {operation} with something that cannot be used")
         if _passes(error):
             if not _is_away(error):
                 log.error("AHI busy operation=%s error=%s", operation, code)

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from ahi.client import AhiClient
+from ahi.frame_check import frame_fault
 from ahi.identity import caller_arn
-from ahi.image_set import ImageSetKey
+from ahi.image_set import ImageSet, ImageSetKey
 from app.audit.configure import find_sink
 from app.auth.configure import open_gate
 from app.metrics import replaced_processes
@@ -268,7 +269,7 @@ def _clock(theirs: float | None, ours: float) -> Iterator[Finding]:
 def _operations(client: AhiClient, sample: Sequence[SampleFrame]) -> Iterator[Finding]:
     """Each operation is tried on image sets that are there; those that are not are told."""
     gone, tried = [], False
-    for one in sample:
+    for one in sorted(sample, key=lambda one: not one.frame_id):  # with a frame, more can be tried
         key = ImageSetKey(one.row.datastore_id, one.row.image_set_id)
         try:
             properties = client.image_set(key)
@@ -277,9 +278,7 @@ def _operations(client: AhiClient, sample: Sequence[SampleFrame]) -> Iterator[Fi
             continue
         if not tried:
             tried = True
-            yield _timed("GetImageSetMetadata", partial(client.image_set_metadata, key, properties.version))
-            if one.frame_id:
-                yield _timed("GetImageFrame", partial(client.image_frame, key, one.frame_id))
+            yield from _content(client, key, properties.version, one.frame_id)
     if gone:
         told = f"AHI no longer has {len(gone)} of {len(sample)}: {', '.join(gone)}"
         yield Finding("image sets", WARNING, told, "remove them from the index; they are not shown")
@@ -287,10 +286,33 @@ def _operations(client: AhiClient, sample: Sequence[SampleFrame]) -> Iterator[Fi
         yield Finding("image sets", OK, f"AHI has the newest {len(sample)}; GetImageSet is allowed")
 
 
-def _timed(operation: str, call: Callable[[], object]) -> Finding:
+def _content(client: AhiClient, key: ImageSetKey, version: str, frame_id: str | None) -> Iterator[Finding]:
+    """Metadata and a frame can be had, and are what they should be."""
+    found: list[ImageSet] = []
+
+    def take_in(blob: bytes) -> None:
+        found.append(ImageSet.from_metadata(blob))
+
+    def look_at(stored: bytes) -> None:
+        for one in found[0].instances if found else ():
+            for frame in (frame for frame in one.frames if frame.frame_id == frame_id):
+                if fault := frame_fault(stored, frame, one.stored_transfer_syntax_uid, None):
+                    raise UpstreamFailed(f"something else than the frame came: {fault}")
+
+    yield _timed("GetImageSetMetadata", partial(client.image_set_metadata, key, version), take_in)
+    if frame_id:
+        yield _timed("GetImageFrame", partial(client.image_frame, key, frame_id), look_at)
+
+
+def _timed(operation: str, call: Callable[[], bytes], look: Callable[[bytes], None]) -> Finding:
     before = time.monotonic()
     try:
-        call()
+        answer = call()
     except ProxyError as error:
         return Finding(operation, ERROR, str(error), "allow it in the IAM policy; doc/iam-policy.json has all")
-    return Finding(operation, OK, f"allowed, {(time.monotonic() - before) * 1000:.0f} ms")
+    took_ms = (time.monotonic() - before) * 1000
+    try:
+        look(answer)
+    except ProxyError as error:
+        return Finding(operation, ERROR, str(error), "look at what answers in AHI's place: a proxy, an endpoint")
+    return Finding(operation, OK, f"allowed, {took_ms:.0f} ms")

@@ -165,6 +165,6 @@ def test_check_says_what_ahi_answers(faced: Service, ahi: Ahi, operation: str, f
     done = faced.command("check", "--json")
     assert done.stderr.count("Traceback") == 0, done.stderr
     levels = {finding["what"]: finding["level"] for finding in json.loads(done.stdout)}
-    told = [level for what, level in levels.items() if what in (operation, "AHI", "image sets")]
-    allowed = operation == "GetDatastore" and fault not in ("429", "404")
-    assert allowed or {"error", "warning"} & set(told), done.stdout
+    told = {levels.get(what) for what in (operation, "AHI", "image sets")}
+    if operation != "GetDatastore":  # of which nothing is needed but that it answers
+        assert told & {"error", "warning"}, done.stdout
