@@ -10,6 +10,7 @@ from pydicom.encaps import generate_fragments, generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 
 from datastore.codecs import Pixels, decode_extended_jpeg
+from dicomweb.codestream import size_of
 
 NATIVE = "1.2.840.10008.1.2.1"
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -18,6 +19,9 @@ _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 _JPEG_2000_SOURCES = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in ("90", "92", "93", "201", "202"))
 FLOAT_PIXELS: Mapping[str, np.dtype[Any]] = {"FloatPixelData": np.dtype("<f4"), "DoubleFloatPixelData": np.dtype("<f8")}
 """The elements of floating-point pixels, and their samples (PS3.3 Section C.7.6.24, C.7.6.25)."""
+
+MOST_FRAME_BYTES = 2**30
+"""How many bytes a decoded frame may have; an import has the memory of its machine to itself."""
 
 _JP2_SIGNATURE = b"\0\0\0\x0cjP  "
 
@@ -66,6 +70,7 @@ def source_syntax(data_set: Dataset) -> str:
 def decoded_frames(data_set: Dataset, *, as_rgb: bool) -> Iterator[Pixels]:
     """The frames as pydicom decodes them: stored values, interleaved, full sampling; in a byte order of their own."""
     expected, count = frame_count(data_set), 0
+    _check_size(data_set)
     try:
         for pixels in islice(_arrays(data_set, as_rgb), expected):
             count += 1
@@ -79,6 +84,19 @@ def decoded_frames(data_set: Dataset, *, as_rgb: bool) -> Iterator[Pixels]:
         raise NoFrames(f"the pixel data cannot be decoded ({type(error).__name__})") from error
     if count < expected:
         raise NoFrames(f"the pixel data has {count} frames, NumberOfFrames says {expected}")
+
+
+def _check_size(data_set: Dataset) -> None:
+    """NoFrames where a decoded frame would take too much memory, by the data set or by what a codestream claims."""
+    try:
+        claimed = [_samples(data_set) * max(8, int(data_set.BitsAllocated)) // 8]
+    except (AttributeError, TypeError, ValueError):
+        claimed = []
+    if source_syntax(data_set) not in NATIVE_SOURCES and "PixelData" in data_set:
+        sizes = (size_of(frame) for frame in encapsulated_frames(data_set))
+        claimed += [size.native_bytes for size in sizes if size]
+    if claimed and max(claimed) > MOST_FRAME_BYTES:
+        raise NoFrames(f"a decoded frame would take {max(claimed)} bytes, more than {MOST_FRAME_BYTES}")
 
 
 def binary_frames(data_set: Dataset) -> Iterator[Pixels]:
