@@ -293,15 +293,18 @@ def _content(client: AhiClient, key: ImageSetKey, version: str, frame_id: str | 
     def take_in(blob: bytes) -> None:
         found.append(ImageSet.from_metadata(blob))
 
-    def look_at(stored: bytes) -> None:
-        for one in found[0].instances if found else ():
-            for frame in (frame for frame in one.frames if frame.frame_id == frame_id):
-                if fault := frame_fault(stored, frame, one.stored_transfer_syntax_uid, None):
-                    raise UpstreamFailed(f"something else than the frame came: {fault}")
-
     yield _timed("GetImageSetMetadata", partial(client.image_set_metadata, key, version), take_in)
-    if frame_id:
-        yield _timed("GetImageFrame", partial(client.image_frame, key, frame_id), look_at)
+    framed = next((one for one in (found[0].instances if found else ()) if one.frames), None)
+    if framed is None and frame_id is None:
+        return
+    known = framed.frames[0].frame_id if framed else str(frame_id)
+
+    def look_at(stored: bytes) -> None:
+        fault = framed and frame_fault(stored, framed.frames[0], framed.stored_transfer_syntax_uid, None)
+        if fault:
+            raise UpstreamFailed(f"something else than the frame came: {fault}")
+
+    yield _timed("GetImageFrame", partial(client.image_frame, key, known), look_at)
 
 
 def _timed(operation: str, call: Callable[[], bytes], look: Callable[[bytes], None]) -> Finding:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import requests
 
 from tests.service.ahi import Ahi
 from tests.service.archive import Sample
-from tests.service.process import Service
+from tests.service.process import PROGRAM, Service
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 STRANGE = ("html", "empty", "list", "object", "wrong-types", "deep", "deep-gzip", "bomb")
@@ -62,6 +64,14 @@ def faced(datastore_root: Path, ahi: Ahi, tmp_path_factory: pytest.TempPathFacto
     yield service
     assert "Traceback" not in service.log
     assert service.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def images(clinic_root: Path) -> Iterator[Ahi]:
+    """A data store of images: of the samples, the newest have no frames."""
+    images = Ahi(clinic_root)
+    yield images
+    images.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -160,9 +170,17 @@ def test_a_frame_that_is_wrong_once_is_fetched_again(faced: Service, ahi: Ahi, s
 
 @pytest.mark.parametrize("operation", ["GetImageSet", "GetImageSetMetadata", "GetImageFrame", "GetDatastore"])
 @pytest.mark.parametrize("fault", [*(f"body={name}" for name in STRANGE if name != "bomb"), "404", "429"])
-def test_check_says_what_ahi_answers(faced: Service, ahi: Ahi, operation: str, fault: str) -> None:
-    ahi.faults(f"{operation}:{fault}")
-    done = faced.command("check", "--json")
+def test_check_says_what_ahi_answers(clinic_root: Path, images: Ahi, operation: str, fault: str) -> None:
+    images.faults(f"{operation}:{fault}")
+    environment = {
+        **os.environ,
+        **CREDENTIALS,
+        "DATABASE_URL": f"sqlite:///{clinic_root / 'index.sqlite'}",
+        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": images.url,
+        "AHI_DEADLINE_SECONDS": "1",
+    }
+    command = [*PROGRAM, "check", "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr.count("Traceback") == 0, done.stderr
     levels = {finding["what"]: finding["level"] for finding in json.loads(done.stdout)}
     told = {levels.get(what) for what in (operation, "AHI", "image sets")}
