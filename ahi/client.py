@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
@@ -56,6 +57,7 @@ _COUNTED = {
     "GetImageSet": Count.AHI_GET_IMAGE_SET,
     "GetImageSetMetadata": Count.AHI_GET_IMAGE_SET_METADATA,
     "GetImageFrame": Count.AHI_GET_IMAGE_FRAME,
+    "SearchImageSets": Count.AHI_SEARCH_IMAGE_SETS,
 }
 
 _USER_AGENT = f"ahi-dicomweb-proxy Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
@@ -73,6 +75,8 @@ _UNUSABLE = (
 
 _VERSION = re.compile(r"[0-9]{1,20}", re.ASCII)
 _PIECE_BYTES = 2**20
+_MOST_PAGES = 40
+"""Of SearchImageSets for one study: 2,000 image sets."""
 
 _DELAYS_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 
@@ -172,6 +176,29 @@ class AhiClient:
             return answer["imageFrameBlob"].read()
 
         return self._retried("GetImageFrame", call)
+
+    def search_study(self, datastore_id: str, study_instance_uid: str) -> list[ImageSetKey]:
+        """The image sets of a study in a data store, as SearchImageSets finds them; NotFound without that data store.
+
+        2,000 at most; UpstreamFailed where the right to the call is missing.
+        """
+        equal: Any = {"operator": "EQUAL", "values": [{"DICOMStudyInstanceUID": study_instance_uid}]}
+
+        def call(token: str | None) -> tuple[list[ImageSetKey], str | None]:
+            page: Any = {"nextToken": token} if token else {}
+            answer: Any = self._client.search_image_sets(
+                datastoreId=datastore_id, searchCriteria={"filters": [equal]}, maxResults=50, **page
+            )
+            summaries = answer["imageSetsMetadataSummaries"]
+            return [ImageSetKey(datastore_id, one["imageSetId"]) for one in summaries], answer.get("nextToken")
+
+        found, token = self._retried("SearchImageSets", lambda: call(None))
+        for _ in range(_MOST_PAGES - 1):
+            if not token:
+                break
+            more, token = self._retried("SearchImageSets", partial(call, token))
+            found += more
+        return found
 
     def ping(self, datastore_id: str | None) -> float | None:
         """AHI's clock (seconds since 1970, if it says) if it answers us, else UpstreamBusy or UpstreamFailed.

@@ -17,6 +17,7 @@ class Count(Enum):
     AHI_GET_IMAGE_SET = "calls to GetImageSet, repeated ones included"
     AHI_GET_IMAGE_SET_METADATA = "calls to GetImageSetMetadata, repeated ones included"
     AHI_GET_IMAGE_FRAME = "calls to GetImageFrame, repeated ones included"
+    AHI_SEARCH_IMAGE_SETS = "calls to SearchImageSets, repeated ones included"
     AHI_RETRIES = "calls to AHI that were repeated"
     AHI_THROTTLES = "calls that AHI refused because there were too many"
     CACHE_HITS = "frames, image sets and encoded answers that were there when a client asked"

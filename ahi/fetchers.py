@@ -28,6 +28,7 @@ from ahi.codecs import FRAME_BYTES
 from ahi.desk import Prefetch, Question, Request, Urgency
 from ahi.image_set import METADATA_BYTES, ImageSetKey, ImageSetProperties
 from ahi.kept import Kept
+from ahi.searches import Searches
 from ahi.wire import packed, receive
 from dicomweb.errors import UpstreamBusy
 from dicomweb.fairness import current_client
@@ -117,6 +118,7 @@ class Workshop:
     checked: "Checked"
     bounds: Bounds = Bounds()
     flights: SingleFlight = field(default_factory=SingleFlight)
+    searches: Searches = field(default_factory=Searches)
     held: Kept[str, bytes] = field(default_factory=lambda: Kept(HELD_BYTES))
     drawn: Kept[str, bytes] = field(default_factory=lambda: Kept(DRAWN_BYTES))
 

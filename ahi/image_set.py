@@ -75,7 +75,10 @@ class Instance:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """An image set: instances of one series, in no particular order."""
+    """An image set: instances of one series, in no particular order.
+
+    All of them have the same patient, study and series, and the UIDs of the places where they stand.
+    """
 
     study_instance_uid: str
     series_instance_uid: str
@@ -94,13 +97,12 @@ class ImageSet:
     def _from_document(cls, document: Mapping[str, Any]) -> "ImageSet":
         study = document["Study"]
         upper = {**_elements(document.get("Patient")), **_elements(study)}
-        series, known = study["Series"], Known()
-        instances = tuple(
-            instance
-            for node in series.values()
-            for instance in _instances({**upper, **_elements(node)}, node.get("Instances") or {}, known)
-        )
-        return cls(_text(upper["StudyInstanceUID"]), next(iter(series)), instances)
+        ((series_uid, node),) = study["Series"].items()  # ValueError where it has several
+        upper |= _elements(node)
+        if upper.get("SeriesInstanceUID", series_uid) != series_uid:
+            raise ValueError("a series under the UID of another")
+        instances = tuple(_instances(upper, node.get("Instances") or {}, Known()))
+        return cls(_text(upper["StudyInstanceUID"]), series_uid, instances)
 
 
 @contextmanager
@@ -152,7 +154,9 @@ def _elements(node: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 def _instances(upper: Mapping[str, Any], nodes: Mapping[str, Any], known: Known) -> Iterator[Instance]:
     for sop_instance_uid, node in nodes.items():
-        elements = {**upper, **_elements(node)}
+        elements = {**_elements(node), **upper}  # an instance says nothing else of its patient, study and series
+        if elements.get("SOPInstanceUID", sop_instance_uid) != sop_instance_uid:
+            raise ValueError("an instance under the UID of another")
         signed = elements.get("PixelRepresentation")
         data_set = to_data_set(elements, node.get("DICOMVRs") or {}, 1 if str(signed).strip() == "1" else 0, known)
         stored = _text(node.get("StoredTransferSyntaxUID") or HTJ2K_LOSSLESS_RPCL)

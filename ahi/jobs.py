@@ -18,7 +18,7 @@ from ahi.frame_check import frame_fault
 from ahi.image_set import Frame, ImageSet, ImageSetKey, ImageSetProperties, Instance, unreadable_metadata
 from ahi.prepared import FORMAT
 from ahi.preparing import encode_prepared
-from dicomweb.errors import UpstreamFailed
+from dicomweb.errors import NotFound, UpstreamBusy, UpstreamFailed
 from dicomweb.transfer_syntax import (
     HTJ2K_LOSSLESS,
     HTJ2K_LOSSLESS_RPCL,
@@ -286,6 +286,27 @@ def _fetched(workshop: Workshop, reference: FrameReference) -> bytes:
             return stored
         log.warning("frame is not what it should be frame=%s fault=%s", frame.frame_id, fault)
     raise UpstreamFailed(f"AWS HealthImaging gave something else than the frame, twice: {fault}")
+
+
+def search_study(workshop: Workshop, datastore_id: str, study_instance_uid: str) -> tuple[ImageSetKey, ...]:
+    """The image sets of a study in a data store, by AHI's own index; none where the right to ask is missing.
+
+    UpstreamBusy where AHI does not answer, or was asked too often.
+    """
+    known = workshop.searches.get(datastore_id, study_instance_uid)
+    if known is not None:
+        return known
+    if not workshop.searches.may_call():
+        raise UpstreamBusy("too many studies are being looked for", retry_after_seconds=1)
+    try:
+        found = workshop.client.search_study(datastore_id, study_instance_uid)
+    except NotFound:  # no such data store any more
+        found = []
+    except UpstreamFailed as error:
+        workshop.searches.refused(datastore_id, str(error))
+        return ()
+    workshop.searches.put(datastore_id, study_instance_uid, found)
+    return tuple(found)
 
 
 def ping(workshop: Workshop, datastore_id: str | None) -> None:

@@ -1,10 +1,11 @@
 """Image sets and frames as the web process sees them: what is in the cache is used, the rest is had from fetchers."""
 
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers, Pending
@@ -24,8 +25,10 @@ from ahi.jobs import (
 )
 from ahi.kept import Kept
 from ahi.prepared import PreparedImageSet, PreparedInstance
+from dicomweb.dicom_json import DataSet
 from dicomweb.errors import NotFound
 from dicomweb.file_piece import Chunk, FilePiece
+from dicomweb.levels import LEVELS
 from dicomweb.transfer_syntax import transfer_syntax
 
 _INSTANCE_BYTES = 4096  # what one instance of an image set takes in memory, about
@@ -44,6 +47,18 @@ class LocatedImageSet:
     key: ImageSetKey
     properties: ImageSetProperties
     prepared: PreparedImageSet
+
+    @property
+    def datastore_id(self) -> str:
+        """The data store that it is in."""
+        return self.key.datastore_id
+
+    @cached_property
+    def upper(self) -> DataSet:
+        """Its attributes of patient, study and series, which all its instances have; none without instances."""
+        instances = self.prepared.instances
+        text = self.prepared.metadata(instances[0], "") if instances else b"{}"
+        return {tag: element for tag, element in json.loads(text).items() if int(tag, 16) in LEVELS}
 
     @property
     def size_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, request
@@ -19,8 +20,10 @@ from ahi.described import Described
 from ahi.earlier import EarlierVersions
 from ahi.fetchers import Fetchers
 from ahi.gone import Gone
+from ahi.image_set import ImageSetKey
 from ahi.jobs import Form
 from ahi.store import Encoded, Frames, ImageSets
+from ahi.studies import Hint, Studies
 from app import ae_titles, capabilities, health, prefetch
 from app.access_log import add_access_log, logged_path
 from app.ae_titles import ServiceRoot
@@ -40,7 +43,7 @@ from app.security_headers import add_security_headers
 from app.sending import with_pieces_read
 from app.settings import EXPLICIT_LE, STORED, Settings
 from db.engine import Database
-from db.image_sets import find_image_sets
+from db.image_sets import find_datastore_ids, find_image_sets
 from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError, UpstreamBusy
@@ -98,10 +101,11 @@ def create_app(
 
     def shown(study: str, series: str | None) -> bool:
         likely = is_well_formed(study) and (series is None or is_well_formed(series))
-        return (likely and scope() == EVERYTHING) or bool(find_image_sets(database, scope(), study, series))
+        return (likely and scope() == EVERYTHING) or studies.has(scope(), study, series)
 
     earlier = EarlierVersions(fetchers, cache, seconds=settings.image_set_old_seconds)
-    locator, encoded = Locator(database, image_sets, earlier, scope, note_sop_classes), Encoded(cache)
+    studies = Studies(hints_of(database), partial(find_datastore_ids, database), image_sets, fetchers)
+    locator, encoded = Locator(studies, earlier, scope, note_sop_classes), Encoded(cache)
     budget = Budget(settings.prefetch_frames, min(settings.prefetch_max_bytes, settings.cache_max_bytes // 8))
     ahead = Ahead(fetchers, cache, budget)
     retrieve = wado.routes.Retrieve(locator, frames, ahead, fetchers, public_root, file_choice(settings))
@@ -153,6 +157,17 @@ def live_paths(settings: Settings) -> frozenset[str]:
     """Where it is asked whether the service lives."""
     roots = ae_titles.service_roots(settings.ae_titles, dcm4chee_paths=settings.dcm4chee_paths)
     return frozenset(root.path + health.LIVE for root in roots)
+
+
+def hints_of(database: Database) -> Callable[[str, str | None], Hint]:
+    """What the index names, in AHI's terms."""
+
+    def hint(study: str, series: str | None) -> Hint:
+        named = find_image_sets(database, study, series)
+        keys = tuple(ImageSetKey(row.datastore_id, row.image_set_id) for row in named.image_sets)
+        return Hint(keys, named.known, named.lossy)
+
+    return hint
 
 
 def file_choice(settings: Settings) -> FileChoice:

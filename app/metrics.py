@@ -28,6 +28,7 @@ _CALLS = {
     "GetImageSet": Count.AHI_GET_IMAGE_SET,
     "GetImageSetMetadata": Count.AHI_GET_IMAGE_SET_METADATA,
     "GetImageFrame": Count.AHI_GET_IMAGE_FRAME,
+    "SearchImageSets": Count.AHI_SEARCH_IMAGE_SETS,
 }
 
 _COUNTERS = {

@@ -20,6 +20,7 @@ from ahi.desk import Limits, Urgency
 from ahi.fetcher import serve as serve_fetcher
 from ahi.fetchers import Bounds, Checked, Fetchers, FetcherSockets, Workshop
 from ahi.heartbeat import Heartbeat
+from ahi.searches import CALLS_PER_SECOND, Searches
 from ahi.store import Frames, ImageSets
 from app import metrics, web
 from app.access_log import hide
@@ -224,8 +225,9 @@ def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
             heartbeat=place.heartbeat,
         )
         cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
+        searches = Searches(CALLS_PER_SECOND / settings.frame_fetchers)
         bounds = Bounds(settings.frame_max_bytes, settings.metadata_max_bytes)
-        workshop = Workshop(client, cache, Checked(settings.image_set_fresh_seconds), bounds)
+        workshop = Workshop(client, cache, Checked(settings.image_set_fresh_seconds), bounds, searches=searches)
         limits = Limits(threads, patience_seconds=settings.ahi_deadline_seconds)
         serve_fetcher(shared.sockets.listening[number], workshop, limits, place.heartbeat)
 

@@ -24,7 +24,6 @@ from ahi.wire import packed, receive
 from app.rules import Rule
 from db.engine import Database
 from db.image_sets import find_image_sets
-from db.scope import EVERYTHING
 from dicomweb.errors import NotFound, ProxyError, UpstreamBusy
 
 log = logging.getLogger(__name__)
@@ -122,7 +121,7 @@ class Warmer:
         return 0, 1
 
     def _load(self, order: Order) -> int:
-        rows = find_image_sets(self._database, EVERYTHING, order.study_instance_uid, order.series_instance_uid)
+        rows = find_image_sets(self._database, order.study_instance_uid, order.series_instance_uid).image_sets
         if not rows:
             raise NotFound("the index does not have it")
         keys = [ImageSetKey(row.datastore_id, row.image_set_id) for row in rows]

@@ -1,12 +1,13 @@
-"""Which image sets belong to a study or a series: all that retrieval asks of the index."""
+"""Which image sets the index names for a study or a series. It may be wrong: the image sets say what they are."""
 
 from dataclasses import dataclass
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, exists, select
 
 from db.engine import Database
-from db.schema import imageset, series, study
-from db.scope import Scope
+from db.schema import conflict, imageset, series, study
+
+_MOST_LENGTH = 64  # of a column of UIDs, which holds the beginning of what is longer
 
 
 @dataclass(frozen=True)
@@ -18,29 +19,48 @@ class ImageSetRow:
     image_set_id: str
 
 
-def find_image_sets(
-    database: Database, scope: Scope, study_instance_uid: str, series_instance_uid: str | None = None
-) -> list[ImageSetRow]:
-    """The image sets in scope of a study, or of one series of it, series by series; none for one that is not there."""
-    statement = plan_image_sets(scope, study_instance_uid, series_instance_uid)
-    return [ImageSetRow(*row) for row in database.rows(statement)]
+@dataclass(frozen=True)
+class Named:
+    """What the index names: image sets, series by series, and whether it has the study or series at all.
+
+    `lossy`: it may have lost others. Its writer files a series under the study that used the UID last.
+    """
+
+    image_sets: tuple[ImageSetRow, ...] = ()
+    known: bool = False
+    lossy: bool = False
 
 
-def plan_image_sets(
-    scope: Scope, study_instance_uid: str, series_instance_uid: str | None
-) -> Select[tuple[str, str, str]]:
-    """The statement behind `find_image_sets`."""
+def find_image_sets(database: Database, study_instance_uid: str, series_instance_uid: str | None = None) -> Named:
+    """What the index names for a study; for a series, whatever study the index files it under."""
+    rows = database.rows(plan_image_sets(study_instance_uid, series_instance_uid))
+    if not rows:
+        return Named()
+    image_sets = tuple(ImageSetRow(*row[:3]) for row in rows if row[2] is not None)
+    has_conflicts, counted = rows[0][3:]
+    missing = len(image_sets) < len(rows) or len({one.series_instance_uid for one in image_sets}) < (counted or 0)
+    return Named(image_sets, True, missing or bool(has_conflicts))
+
+
+def plan_image_sets(study_instance_uid: str, series_instance_uid: str | None) -> Select[tuple[object, ...]]:
+    """Rows of image sets, and of series and studies that have none."""
+    has_conflicts = exists(select(conflict.c.conflict_pkey)).label("has_conflicts")
     statement = (
         select(series.c.seriesinstanceuid, imageset.c.datastoreid, imageset.c.imagesetid)
+        .add_columns(has_conflicts, study.c.numberofstudyrelatedseries)
         .select_from(study)
-        .join(series, series.c.study_pkey == study.c.study_pkey)
-        .join(imageset, imageset.c.series_pkey == series.c.series_pkey)
-        .where(study.c.studyinstanceuid == study_instance_uid, *scope.image_sets(), *scope.series_with_image_set())
+        .join(series, series.c.study_pkey == study.c.study_pkey, isouter=series_instance_uid is None)
+        .join(imageset, imageset.c.series_pkey == series.c.series_pkey, isouter=True)
         .order_by(series.c.series_pkey, imageset.c.imageset_pkey)
     )
-    if series_instance_uid is None:
-        return statement
-    return statement.where(series.c.seriesinstanceuid == series_instance_uid)
+    if series_instance_uid is not None:
+        return statement.where(series.c.seriesinstanceuid == series_instance_uid[:_MOST_LENGTH])
+    return statement.where(study.c.studyinstanceuid == study_instance_uid[:_MOST_LENGTH])
+
+
+def find_datastore_ids(database: Database) -> frozenset[str]:
+    """The data stores that the index speaks of."""
+    return frozenset(str(row[0]) for row in database.rows(select(imageset.c.datastoreid).distinct()))
 
 
 def any_datastore_id(database: Database) -> str | None:

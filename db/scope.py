@@ -7,13 +7,14 @@ instance is in scope if its series and its image set are.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Column, Table, select
 from sqlalchemy.sql import ColumnElement
 
 from db.hidden import NOTHING, Hidden
 from db.schema import imageset, instance, issuer, patient, series, study
+from dicomweb.dicom_json import DataSet
 
 Truth = ColumnElement[bool]
 
@@ -34,6 +35,26 @@ class Filter(Protocol):
     def truth(self) -> Truth:
         """The condition, on columns of `table`."""
 
+    @property
+    def tag(self) -> str:
+        """The attribute that the condition is on, if it is on that of the image set itself."""
+
+    def is_met_by(self, data_set: DataSet) -> bool:
+        """The same of what an image set says of its patient, study and series; `table` is of no account."""
+
+
+class HasAttributes(Protocol):
+    """An image set: where it is, and its attributes of patient, study and series."""
+
+    @property
+    def datastore_id(self) -> str: ...
+
+    @property
+    def upper(self) -> DataSet: ...
+
+
+ImageSetT = TypeVar("ImageSetT", bound=HasAttributes)
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -53,6 +74,40 @@ class Scope:
         known = [ids for ids in (self.datastore_ids, other.datastore_ids) if ids is not None]
         ids = frozenset.intersection(*known) if known else None
         return Scope(ids, tuple(dict.fromkeys((*self.filters, *other.filters))), self.hidden | other.hidden)
+
+    @property
+    def asks_of_series(self) -> bool:
+        """Whether what may be seen of a study depends on its other series."""
+        return any(one.of_some_series for one in self.filters)
+
+    def has_datastore(self, datastore_id: str) -> bool:
+        """Whether what is in a data store may be seen."""
+        return self.datastore_ids is None or datastore_id in self.datastore_ids
+
+    def excludes(self, data_set: DataSet) -> bool:
+        """Whether nothing that has these attributes may be seen, whatever else it has."""
+        return any(one.tag in data_set and not one.is_met_by(data_set) for one in self.filters)
+
+    def admits(self, data_set: DataSet) -> bool:
+        """Whether all that has these attributes may be seen, whatever else it has and wherever it is."""
+        met = all(one.tag in data_set and one.is_met_by(data_set) for one in self.filters)
+        return met and self.datastore_ids is None
+
+    def seen(self, image_sets: Sequence[ImageSetT]) -> list[ImageSetT]:
+        """Those of the image sets of one study, all that there are of it, that may be seen by what they say themselves.
+
+        This is the same as what the conditions say of rows, of image sets instead: rows may be wrong.
+        """
+        own = [one for one in self.filters if not one.of_some_series]
+        found = [
+            image_set
+            for image_set in image_sets
+            if self.has_datastore(image_set.datastore_id) and all(one.is_met_by(image_set.upper) for one in own)
+        ]
+        of_some_series = (one for one in self.filters if one.of_some_series)
+        if all(any(one.is_met_by(image_set.upper) for image_set in found) for one in of_some_series):
+            return found
+        return []
 
     @property
     def hides_parts(self) -> bool:

@@ -7,9 +7,11 @@ from sqlalchemy import Table
 
 from db import schema
 from db.scope import Truth
+from dicomweb.dicom_json import DataSet
 from dicomweb.errors import BadRequest
 from qido.attributes import BY_TAG, MODALITIES_IN_STUDY, MODALITY, Attribute, Level, Matching, parse_path
-from qido.conditions import Match, parse_matches
+from qido.conditions import AnyOf, Match, parse_matches
+from qido.matching import fulfils, values
 from qido.plan_conditions import any_of
 
 
@@ -30,9 +32,21 @@ class Filter:
         """ModalitiesInStudy: at least one series has a modality that matches (PS3.4 Section C.3.4)."""
         return self.attribute is MODALITIES_IN_STUDY
 
+    @property
+    def tag(self) -> str:
+        """That of the attribute."""
+        return self.attribute.tag
+
     def truth(self) -> Truth:
         """The condition on the columns of the table."""
         return any_of(MODALITY if self.of_some_series else self.attribute, self.matches)
+
+    def is_met_by(self, data_set: DataSet) -> bool:
+        """The condition on the attributes of an image set. As in the index, an unknown time may be any time."""
+        attribute = MODALITY if self.of_some_series else self.attribute
+        if attribute.matching is Matching.TIME and not values(data_set.get(attribute.tag, {})):
+            return True
+        return fulfils(data_set, [AnyOf(attribute, self.matches)])
 
 
 def parse_filter(name: str, values: Sequence[str]) -> Filter:

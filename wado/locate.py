@@ -1,8 +1,10 @@
-"""From a target to its instances: the index names the image sets, AHI's metadata says what is in them."""
+"""From a target to its instances: the index names image sets, and the image sets say what they are.
 
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+Whatever leaves the service of an instance comes from a `LocatedInstance` that a `Locator` gave, and it gives none that
+is not of the study, series and instance of the target, or that the client may not see, by the image set's own word.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ahi.earlier import EarlierVersions
@@ -10,9 +12,8 @@ from ahi.image_set import ImageSetKey
 from ahi.jobs import Block, BlockReference, FrameReference
 from ahi.merged import merged, preferred
 from ahi.prepared import FORMAT, BulkValue, PreparedImageSet, PreparedInstance
-from ahi.store import ImageSets, LocatedImageSet
-from db.engine import Database
-from db.image_sets import ImageSetRow, find_image_sets
+from ahi.store import LocatedImageSet
+from ahi.studies import Studies, by_series, is_of
 from db.scope import Scope
 from dicomweb.errors import NotFound
 from dicomweb.uids import absent
@@ -91,7 +92,7 @@ class LocatedInstance:
 
 
 class Locator:
-    """Finds the instances of a target. What the index answered is believed for `index_seconds`.
+    """Finds the instances of a target.
 
     `scope` tells what may be seen by the client whose request this thread answers; `note` is told what was found for
     it.
@@ -99,38 +100,30 @@ class Locator:
 
     def __init__(
         self,
-        database: Database,
-        image_sets: ImageSets,
+        studies: Studies,
         earlier: EarlierVersions,
         scope: Callable[[], Scope],
         note: Callable[[Sequence[LocatedInstance]], None] = lambda _: None,
-        *,
-        index_seconds: float = 2.0,
     ) -> None:
-        self._database = database
+        self._studies = studies
         self._note = note
-        self._image_sets = image_sets
         self._earlier = earlier
         self._scope = scope
-        self._rows = _Brief(index_seconds)
 
     def instances(self, target: Target) -> list[LocatedInstance]:
         """The instances of the target, series by series in display order; NotFound where there is none."""
         if target.sop_instance_uid:
             return [self.instance(target)]
         found = [
-            _located(target, series, one, prepared)
-            for series, sets in self._sets_by_series(target).items()
+            _located(one, prepared)
+            for sets in by_series(self._image_sets(target)).values()
             for one, prepared in merged(sets)
         ]
-        if not found:
-            raise NotFound(f"no such {target.level}")
-        self._note(found)
-        return found
+        return self._given(target, found)
 
     def instance(self, target: Target) -> LocatedInstance:
         """The one instance of a target that names one; NotFound where there is none."""
-        return self._noted(target, _instance(target, self._sets_by_series(target)))
+        return self._given(target, _instances(target, self._image_sets(target))[:1])[0]
 
     def instance_with(self, target: Target, has: Callable[[PreparedInstance], bool]) -> LocatedInstance:
         """The one instance of a target, for what metadata leads to: frames and bulk values.
@@ -138,84 +131,59 @@ class Locator:
         As it was in an earlier version of a short while ago if it lacks now what is asked for, and had it then: whoever
         holds the metadata of that version finds what it speaks of. NotFound where there is no such instance at all.
         """
-        by_series = self._sets_by_series(target)
-        now = _instance(target, by_series)
-        if now and has(now.prepared):
-            return self._noted(target, now)
+        image_sets = self._image_sets(target)
+        now = _instances(target, image_sets)[:1]
+        if now and has(now[0].prepared):
+            return self._given(target, now)[0]
+        scope = self._scope()
         then = (
-            _instance(target, {series: [version]})
-            for series, sets in by_series.items()
-            for one in preferred(sets)
+            instance
+            for one in preferred(image_sets)
             for version in self._earlier.of(one)
+            if version in scope.seen([version, *image_sets])
+            for instance in _instances(target, [version])
+            if has(instance.prepared)
         )
-        return self._noted(target, next((one for one in then if one and has(one.prepared)), now))
+        return self._given(target, [found for found in (next(then, None), *now) if found][:1])[0]
 
     def instance_with_frames(self, target: Target, frame_numbers: Sequence[int]) -> LocatedInstance:
         """The same for frames, counted from 1."""
         return self.instance_with(target, lambda prepared: len(prepared.frames) >= max(frame_numbers))
 
-    def _noted(self, target: Target, found: LocatedInstance | None) -> LocatedInstance:
-        if found is None:
-            raise absent("no such instance", target.sop_instance_uid)
-        self._note([found])
+    def _image_sets(self, target: Target) -> list[LocatedImageSet]:
+        study, series = target.study_instance_uid, target.series_instance_uid
+        found = self._studies.find(self._scope(), study, series)
+        if not found:
+            raise absent(f"no such {'series' if series else 'study'}", study, series)
         return found
 
-    def _sets_by_series(self, target: Target) -> dict[str, list[LocatedImageSet]]:
-        rows = self._rows_of(target)
-        keys = [ImageSetKey(row.datastore_id, row.image_set_id) for row in rows]
-        located = {one.key: one for one in self._image_sets.locate(keys)}
-        by_series: dict[str, list[LocatedImageSet]] = {}
-        for row, key in zip(rows, keys, strict=True):
-            if key in located:
-                by_series.setdefault(row.series_instance_uid, []).append(located[key])
-        return by_series
-
-    def _rows_of(self, target: Target) -> list[ImageSetRow]:
-        where = (self._scope(), target.study_instance_uid, target.series_instance_uid)
-        rows = self._rows.get(where)
-        if rows is None:
-            rows = find_image_sets(self._database, *where)
-            if not rows:
-                what = f"no such {'series' if target.series_instance_uid else 'study'}"
-                raise absent(what, target.study_instance_uid, target.series_instance_uid)
-            self._rows.put(where, rows)
-        return rows
+    def _given(self, target: Target, found: list[LocatedInstance]) -> list[LocatedInstance]:
+        """What was found, as far as it is of the target; NotFound where nothing is."""
+        own = [one for one in found if _is_of(target, one)]
+        if not own:
+            raise absent(f"no such {target.level}", target.uid)
+        self._note(own)
+        return own
 
 
-def _instance(target: Target, by_series: Mapping[str, Sequence[LocatedImageSet]]) -> LocatedInstance | None:
-    """The instance of a target in the image sets of its series."""
-    for series, sets in by_series.items():
-        for one in preferred(sets):
-            prepared = one.prepared.by_uid.get(target.sop_instance_uid or "")
-            if prepared:
-                return _located(target, series, one, prepared)
-    return None
+def _instances(target: Target, image_sets: Sequence[LocatedImageSet]) -> list[LocatedInstance]:
+    """The instance of a target in each of the image sets that have it, that of the preferred one first."""
+    uid = target.sop_instance_uid or ""
+    return [
+        _located(one, prepared)
+        for one in preferred(image_sets)
+        if is_of(one, target.study_instance_uid, target.series_instance_uid)
+        and (prepared := one.prepared.by_uid.get(uid))
+    ]
 
 
-def _located(target: Target, series: str, one: LocatedImageSet, prepared: PreparedInstance) -> LocatedInstance:
-    version = one.properties.version
-    return LocatedInstance(target.study_instance_uid, series, one.key, version, one.prepared, prepared)
+def _is_of(target: Target, one: LocatedInstance) -> bool:
+    """Whether an instance has the UIDs of the target."""
+    asked = (target.study_instance_uid, target.series_instance_uid, target.sop_instance_uid)
+    own = (one.study_instance_uid, one.series_instance_uid, one.prepared.sop_instance_uid)
+    return all(uid in (None, found) for uid, found in zip(asked, own, strict=True))
 
 
-_Where = tuple[Scope, str, str | None]
-
-
-class _Brief:
-    """Index answers for a moment: a viewer that opens a series asks for the same rows once per slice."""
-
-    def __init__(self, seconds: float, most: int = 1024) -> None:
-        self._seconds = seconds
-        self._most = most
-        self._lock = threading.Lock()
-        self._kept: dict[_Where, tuple[float, list[ImageSetRow]]] = {}
-
-    def get(self, where: _Where) -> list[ImageSetRow] | None:
-        with self._lock:
-            at, rows = self._kept.get(where, (0.0, None))
-            return rows if time.monotonic() - at < self._seconds else None
-
-    def put(self, where: _Where, rows: list[ImageSetRow]) -> None:
-        with self._lock:
-            if len(self._kept) >= self._most:
-                self._kept.clear()
-            self._kept[where] = (time.monotonic(), rows)
+def _located(one: LocatedImageSet, prepared: PreparedInstance) -> LocatedInstance:
+    study, series = one.prepared.study_instance_uid, one.prepared.series_instance_uid
+    return LocatedInstance(study, series, one.key, one.properties.version, one.prepared, prepared)

@@ -1,0 +1,167 @@
+"""The image sets of studies and series, by what the image sets say of themselves.
+
+What the index names is a hint: an image set belongs to the study and the series whose UIDs it has, whatever row of the
+index it hangs on. Where the index may have lost some, AHI is asked for the image sets of the study.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from ahi.fetchers import Fetchers, Pending
+from ahi.image_set import ImageSetKey
+from ahi.jobs import search_study
+from ahi.store import ImageSets, LocatedImageSet
+from dicomweb.dicom_json import DataSet, element
+from dicomweb.errors import UpstreamBusy
+from dicomweb.uids import is_well_formed
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+_DATASTORES_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What the index names for a study or series; whether it has it at all; whether it may have lost image sets."""
+
+    keys: tuple[ImageSetKey, ...]
+    known: bool
+    lossy: bool
+
+
+class Viewer(Protocol):
+    """What a request may see."""
+
+    @property
+    def datastore_ids(self) -> frozenset[str] | None: ...
+
+    @property
+    def asks_of_series(self) -> bool: ...
+
+    def has_datastore(self, datastore_id: str) -> bool: ...
+
+    def excludes(self, data_set: DataSet) -> bool: ...
+
+    def admits(self, data_set: DataSet) -> bool: ...
+
+    def seen(self, image_sets: Sequence[LocatedImageSet]) -> list[LocatedImageSet]: ...
+
+
+class Studies:
+    """Finds image sets. What the index names is believed for `index_seconds`."""
+
+    def __init__(
+        self,
+        hint: Callable[[str, str | None], Hint],
+        datastore_ids: Callable[[], frozenset[str]],
+        image_sets: ImageSets,
+        fetchers: Fetchers,
+        *,
+        index_seconds: float = 2.0,
+    ) -> None:
+        """`hint` tells what the index names for a study, or for a series; `datastore_ids` are all data stores."""
+        self._hint = hint
+        self._datastore_ids = datastore_ids
+        self._image_sets = image_sets
+        self._fetchers = fetchers
+        self._hints: Brief[tuple[str, str | None], Hint] = Brief(index_seconds)
+        self._datastores: Brief[None, frozenset[str]] = Brief(_DATASTORES_SECONDS)
+
+    def find(self, viewer: Viewer, study: str, series: str | None = None) -> list[LocatedImageSet]:
+        """The image sets of a study, or of one series of it, that the viewer may see; none where there are none.
+
+        UpstreamBusy where the index has lost them, and AHI does not tell at the moment.
+        """
+        if viewer.excludes(_uids(study, series)):
+            return []
+        part = None if viewer.asks_of_series else series
+        hint = self._hints.get((study, part), lambda: self._hint(study, part))
+        found, all_agree = self._agreeing(
+            [key for key in hint.keys if viewer.has_datastore(key.datastore_id)], study, part
+        )
+        if not found or (part is None and (hint.lossy or not all_agree)):
+            known = {one.key for one in found}
+            needed = hint.known and not found
+            lost = [key for key in self.lost(viewer, study, needed=needed) if key not in known]
+            found = [*found, *self._agreeing(lost, study, part)[0]]
+        return [one for one in viewer.seen(found) if series in (None, one.prepared.series_instance_uid)]
+
+    def has(self, viewer: Viewer, study: str, series: str | None = None) -> bool:
+        """Whether the viewer may see anything of it; the index is believed where the UIDs alone decide that."""
+        if viewer.admits(_uids(study, series)) and self._hint(study, series).known:
+            return True
+        return bool(self.find(viewer, study, series))
+
+    def lost(self, viewer: Viewer, study: str, *, needed: bool) -> list[ImageSetKey]:
+        """The image sets of a study by AHI's own index, in the data stores that the viewer may see.
+
+        Where AHI does not tell, none, or UpstreamBusy if they are `needed`.
+        """
+        if not is_well_formed(study):
+            return []
+        ids = viewer.datastore_ids
+        datastore_ids = self._datastores.get(None, self._datastore_ids) if ids is None else ids
+        pending: list[Pending[tuple[ImageSetKey, ...]]] = []
+        try:
+            pending += (self._fetchers.submit(study, search_study, one, study) for one in sorted(datastore_ids))
+            return [key for waiting in pending for key in waiting.result()]
+        except UpstreamBusy:
+            if needed:
+                raise
+            return []
+        finally:
+            for waiting in pending:
+                waiting.abandon()
+
+    def _agreeing(
+        self, keys: Sequence[ImageSetKey], study: str, series: str | None
+    ) -> tuple[list[LocatedImageSet], bool]:
+        """Those of the image sets that are of the study and series, and whether all of those that there are, are."""
+        located = self._image_sets.locate(keys) if keys else []
+        found = [one for one in located if is_of(one, study, series)]
+        return found, len(found) == len(located)
+
+
+def _uids(study: str, series: str | None) -> DataSet:
+    named = {"0020000D": study, "0020000E": series}
+    return {tag: element("UI", [uid]) for tag, uid in named.items() if uid is not None}
+
+
+def is_of(one: LocatedImageSet, study: str, series: str | None) -> bool:
+    """Whether an image set is of a study and a series, None for any, to the last character."""
+    return one.prepared.study_instance_uid == study and series in (None, one.prepared.series_instance_uid)
+
+
+def by_series(image_sets: Iterable[LocatedImageSet]) -> dict[str, list[LocatedImageSet]]:
+    """The image sets by their series, in the order in which the series come first."""
+    found: dict[str, list[LocatedImageSet]] = {}
+    for one in image_sets:
+        found.setdefault(one.prepared.series_instance_uid, []).append(one)
+    return found
+
+
+class Brief(Generic[K, V]):
+    """Answers for a moment: a viewer that opens a series asks for the same once per slice."""
+
+    def __init__(self, seconds: float, most: int = 1024) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._lock = threading.Lock()
+        self._kept: dict[K, tuple[float, V]] = {}
+
+    def get(self, key: K, ask: Callable[[], V]) -> V:
+        """The answer, of a moment ago or of now."""
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept and time.monotonic() - kept[0] < self._seconds:
+            return kept[1]
+        answer = ask()
+        with self._lock:
+            if len(self._kept) >= self._most:
+                self._kept.clear()
+            self._kept[key] = (time.monotonic(), answer)
+        return answer
