@@ -1,0 +1,268 @@
+"""No answer holds anything of who is not meant or may not be seen, and everything that may be seen can be opened.
+
+The archives are random: UIDs are used again at all levels, patients share IDs or have none, there are two data stores,
+rows of the index were overwritten by its writer, have gone or point to nothing. `IDENTITY_EXAMPLES` asks for more.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete
+
+from app.ae_titles import parse_ae_titles
+from app.auth.links import Link, Links
+from app.factory import create_app
+from app.settings import Settings
+from datastore.index import IndexFiller
+from db import schema
+from db.engine import Database
+from tests.identity.archive import (
+    STORES,
+    HereFetchers,
+    ImageSet,
+    Memory,
+    Patient,
+    mark_of_picture,
+    marks_in,
+    shown,
+)
+from tests.servers import engine_of
+
+EXAMPLES = int(os.environ.get("IDENTITY_EXAMPLES", "120"))
+SECRET = "s" * 40
+
+PATIENTS = [
+    Patient("P1", "ONE^ANNA"),
+    Patient("P1", "ONE^OTHER"),  # of another hospital, whose IDs begin anew
+    Patient("p1", "LOWER^X"),
+    Patient("P2", "TWO^BERT"),
+    Patient(None, "THETA^ONE"),
+    Patient(None, "THETA^TWOO"),
+    Patient("NO_PID", "NO^PIDD"),
+]
+STUDIES, SERIES, INSTANCES = (
+    [f"1.2.3.{level}{number}" for number in range(count)] for level, count in ((1, 3), (2, 3), (3, 3))
+)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls: the root below which it does, and the filter and the data stores that apply there."""
+
+    root: str
+    datastores: frozenset[str] | None = None
+    keys: tuple[tuple[str, str], ...] = ()
+
+    def sees(self, image_sets: list[ImageSet]) -> list[ImageSet]:
+        """Those of all image sets that the caller may see."""
+        own = [one for one in image_sets if self._may_see(one)]
+        wanted = dict(self.keys).get("ModalitiesInStudy")
+        return [
+            one
+            for one in own
+            if wanted is None or any(other.study == one.study and other.modality == wanted for other in own)
+        ]
+
+    def _may_see(self, one: ImageSet) -> bool:
+        told = {
+            "PatientID": one.patient.patient_id,
+            "PatientName": one.patient.name,
+            "Modality": one.modality,
+            "StudyInstanceUID": one.study,
+        }
+        met = all(told[key] == value for key, value in self.keys if key in told)
+        return met and (self.datastores is None or one.store in self.datastores)
+
+
+FILTERS: dict[str, tuple[frozenset[str] | None, dict[str, str]]] = {
+    "aetitle": (None, {}),
+    "p1": (None, {"PatientID": "P1"}),
+    "two": (None, {"PatientName": "TWO^BERT"}),
+    "theta": (None, {"PatientName": "THETA^ONE"}),
+    "ct": (None, {"Modality": "CT"}),
+    "withct": (None, {"ModalitiesInStudy": "CT"}),
+    "first": (frozenset(STORES[:1]), {}),
+    "second-p1": (frozenset(STORES[1:]), {"PatientID": "P1"}),
+}
+
+
+def callers() -> list[Caller]:
+    """Below AE titles, and by share links."""
+    found = [Caller(f"/{name}", stores, tuple(keys.items())) for name, (stores, keys) in FILTERS.items()]
+    links = ((study, Links(SECRET).token(Link(study, 2**33))) for study in STUDIES)
+    return found + [Caller(f"/link/{token}", None, (("StudyInstanceUID", study),)) for study, token in links]
+
+
+AE_TITLES = parse_ae_titles(
+    json.dumps(
+        {
+            name: {"filter": keys, **({"datastores": sorted(stores)} if stores else {})}
+            for name, (stores, keys) in FILTERS.items()
+            if name != "aetitle"
+        }
+    )
+)
+
+
+@st.composite
+def archives(draw: st.DrawFn) -> list[ImageSet]:
+    """A few image sets, among which UIDs and IDs are scarce."""
+    found, mark = list[ImageSet](), 0
+    for number in range(draw(st.integers(2, 6))):
+        uids = draw(st.lists(st.sampled_from(INSTANCES), min_size=1, max_size=2, unique=True))
+        marks = tuple((uid, mark + at + 1) for at, uid in enumerate(uids))
+        mark += len(marks)
+        store = draw(st.sampled_from(STORES))
+        found.append(
+            ImageSet(
+                number + 1,
+                store,
+                draw(st.sampled_from([one for one in PATIENTS if one is not PATIENTS[store == STORES[0]]])),
+                draw(st.sampled_from(STUDIES)),
+                draw(st.sampled_from(SERIES)),
+                draw(st.sampled_from(["CT", "MR"])),
+                "Thorax",
+                marks,
+                draw(st.booleans()),
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Harm:
+    """What became of the index and the data store after the import."""
+
+    deleted: tuple[int, ...] = ()  # image sets that AHI has no more
+    unnamed: tuple[int, ...] = ()  # image sets whose rows have gone
+    lost_series: tuple[str, ...] = ()
+    lost_studies: tuple[str, ...] = ()
+
+
+HARMS = st.builds(
+    Harm,
+    st.lists(st.integers(1, 6), max_size=1).map(tuple),
+    st.lists(st.integers(1, 6), max_size=1).map(tuple),
+    st.lists(st.sampled_from(SERIES), max_size=1).map(tuple),
+    st.lists(st.sampled_from(STUDIES), max_size=1).map(tuple),
+)
+
+
+@contextmanager
+def served(image_sets: list[ImageSet], harm: Harm, *, instances: bool = True) -> Iterator[tuple[FlaskClient, Memory]]:
+    """The application on an archive; AHI has lost what `harm` says, and so has the index."""
+    folder = Path(tempfile.mkdtemp(prefix="identity-"))
+    url = f"sqlite:///{folder / 'index.sqlite'}"
+    filler = IndexFiller(url, populate_instances=instances)
+    filler.create_schema()
+    for one in image_sets:
+        filler.put(one.store, one.metadata())
+    filler.close()
+    memory = Memory({one.key: one for one in image_sets if one.number not in harm.deleted})
+    with engine_of(url) as engine, engine.begin() as connection:
+        unnamed = [f"{number:032}" for number in harm.unnamed]
+        connection.execute(delete(schema.imageset).where(schema.imageset.c.imagesetid.in_(unnamed)))
+        connection.execute(delete(schema.series).where(schema.series.c.seriesinstanceuid.in_(harm.lost_series)))
+        connection.execute(delete(schema.study).where(schema.study.c.studyinstanceuid.in_(harm.lost_studies)))
+    database = Database(url)
+    made = Settings(cache_root=folder / "cache", ae_titles=AE_TITLES, link_secret=SECRET)
+    try:
+        app = create_app(made, database, HereFetchers(memory, folder / "cache"))
+        yield app.test_client(), memory
+    finally:
+        database.close()
+        shutil.rmtree(folder)
+
+
+def got(client: FlaskClient, path: str, accept: str = "*/*") -> tuple[int, bytes, str]:
+    answer = client.get(path, headers={"Accept": accept})
+    assert answer.status_code in (200, 204, 404), (path, answer.status_code, answer.data)
+    return answer.status_code, answer.data, answer.mimetype
+
+
+OBJECTS = (
+    ("/metadata", "application/dicom+json"),
+    ("", "multipart/related; type=application/dicom; transfer-syntax=*"),
+    ("", "application/zip"),
+    ("/bulkdata", "multipart/related; type=application/octet-stream"),
+    ("/pixeldata", "multipart/related; type=application/octet-stream"),
+)
+OF_INSTANCES = (*OBJECTS, ("/frames/1", "*/*"), ("/bulkdata/00420011", "*/*"))
+
+
+def holds_of_objects(client: FlaskClient, caller: Caller, path: str, model: dict[tuple[str, str], int]) -> None:
+    """All resources of a path give what the model has, and nothing else."""
+    for resource, accept in OF_INSTANCES if "/instances/" in path else OBJECTS:
+        status, body, media_type = got(client, f"{caller.root}{path}{resource}", accept)
+        found = marks_in(body, media_type)
+        assert found == set(model.values()), (caller, path, resource, accept, status, found, model)
+        assert (status == 200) is bool(model), (caller, path, resource, status)
+    for resource in ("/rendered", "/thumbnail") if "/instances/" in path else ():
+        status, body, media_type = got(client, f"{caller.root}{path}{resource}", "image/png")
+        assert (status == 200) is bool(model), (caller, path, resource, status)
+        if model:
+            assert mark_of_picture(body) in model.values(), (caller, path, resource)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, derandomize="IDENTITY_EXAMPLES" not in os.environ,
+          suppress_health_check=list(HealthCheck))  # fmt: skip
+@given(archives(), HARMS, st.booleans(), st.data())
+def test_every_object_is_what_its_path_says_and_for_who_asks(
+    image_sets: list[ImageSet], harm: Harm, instances: bool, data: st.DataObject
+) -> None:
+    with served(image_sets, harm, instances=instances) as (client, _):
+        there = [one for one in image_sets if one.number not in harm.deleted]
+        for caller in data.draw(st.lists(st.sampled_from(callers()), min_size=2, max_size=3, unique=True)):
+            seen = caller.sees(there)
+            one = data.draw(st.sampled_from(image_sets))
+            study, series, (uid, _) = one.study, data.draw(st.sampled_from([one.series, *SERIES])), one.marks[0]
+            note(f"{caller} {study} {series} {uid}")
+            of_series = shown(seen, study, series)
+            holds_of_objects(client, caller, f"/studies/{study}/series/{series}", of_series)
+            own = {key: mark for key, mark in of_series.items() if key[1] == uid}
+            holds_of_objects(client, caller, f"/studies/{study}/series/{series}/instances/{uid}", own)
+            uri = f"{caller.root}/wado?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={uid}"
+            status, body, media_type = got(client, f"{uri}&contentType=application/dicom", "*/*")
+            assert marks_in(body, media_type) == set(own.values()), (caller, uri, status)
+            holds_of_study(client, caller, study, shown(seen, study), harm, instances=instances)
+
+
+def holds_of_study(
+    client: FlaskClient, caller: Caller, study: str, model: dict[tuple[str, str], int], harm: Harm, *, instances: bool
+) -> None:
+    """The same of a study. What leaves no trace in the index is found by its series only: whole rows that are gone."""
+    untraced = bool(harm.lost_series) or (bool(harm.unnamed) and not instances)
+    status, body, media_type = got(client, f"{caller.root}/studies/{study}/metadata")
+    found = marks_in(body, media_type)
+    assert found <= set(model.values()), (caller, study, found, model)
+    if not untraced:
+        assert found == set(model.values()), (caller, study, status, found, model)
+        holds_of_objects(client, caller, f"/studies/{study}", model)
+
+
+def test_a_study_whose_series_another_uses_opens() -> None:
+    """The index has moved the series of the first study to the second one."""
+    first = ImageSet(1, STORES[0], PATIENTS[0], STUDIES[0], SERIES[0], "CT", "Thorax", ((INSTANCES[0], 1),))
+    second = ImageSet(2, STORES[0], PATIENTS[3], STUDIES[1], SERIES[0], "CT", "Thorax", ((INSTANCES[1], 2),))
+    with served([first, second], Harm()) as (client, memory):
+        for one in (first, second, first):
+            _, body, media_type = got(client, f"/aetitle/studies/{one.study}/metadata")
+            assert marks_in(body, media_type) == {one.number}
+        assert memory.searched.count((STORES[0], first.study)) == 1, "what was found is remembered"
+
+
+@pytest.mark.parametrize("uid", ["no_uid", "hash-0123"])
+def test_ahi_is_not_asked_for_what_is_no_uid(uid: str) -> None:
+    with served([], Harm()) as (client, memory):
+        assert client.get(f"/aetitle/studies/{uid}/metadata").status_code == 400
+        assert memory.searched == []
