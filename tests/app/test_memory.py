@@ -1,10 +1,15 @@
 """What threads have freed serves others: the C library keeps two pools of it, not one for each thread."""
 
+import gc
 import re
 import subprocess
 import sys
+import weakref
 
 import pytest
+
+from app import memory
+from app.memory import Trimmer
 
 PROGRAM = """
 import ctypes, sys, threading
@@ -37,3 +42,27 @@ def test_threads_share_what_is_free() -> None:
     if arenas("as it is") <= 2:
         pytest.skip("this C library has no more arenas anyway")
     assert arenas("shared") <= 2
+
+
+class Node:
+    """Something that can refer to itself."""
+
+    itself: object = None
+
+
+def test_a_process_that_has_grown_collects_cycles_whatever_the_thresholds_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_COLLECT_SECONDS", 0.0)
+    trim = Trimmer()
+    gc.disable()
+    try:
+        node = Node()
+        node.itself = node
+        gone = weakref.ref(node)
+        del node
+        trim()
+        assert gone(), "it has not grown"
+        monkeypatch.setattr(memory, "resident_bytes", lambda: 2**40)
+        trim()
+        assert gone() is None
+    finally:
+        gc.enable()
