@@ -282,6 +282,10 @@ class Fetchers:
         self._fetchers = [_Fetcher(path, expecting) for path in paths]
         self._urgency = urgency
 
+    def __len__(self) -> int:
+        """How many there are; none in a service that only searches the index."""
+        return len(self._fetchers)
+
     def submit(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> Pending[R]:
         """Hand the job to the fetcher of its route. Equal jobs that run at the same time are one."""
         timing = current_timing()

@@ -22,6 +22,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 _DATASTORES_SECONDS = 60.0
+_LOST_SECONDS = 10.0  # fetchers know for longer
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Studies:
         self._image_sets = image_sets
         self._fetchers = fetchers
         self._hints: Brief[tuple[str, str | None], Hint] = Brief(index_seconds)
+        self._lost: Brief[tuple[str, frozenset[str]], list[ImageSetKey]] = Brief(_LOST_SECONDS)
         self._datastores: Brief[None, frozenset[str]] = Brief(_DATASTORES_SECONDS)
 
     def find(self, viewer: Viewer, study: str, series: str | None = None) -> list[LocatedImageSet]:
@@ -83,12 +85,31 @@ class Studies:
         found, all_agree = self._agreeing(
             [key for key in hint.keys if viewer.has_datastore(key.datastore_id)], study, part
         )
-        if not found or (part is None and (hint.lossy or not all_agree)):
+        if not found or hint.lossy or not all_agree:
             known = {one.key for one in found}
             needed = hint.known and not found
             lost = [key for key in self.lost(viewer, study, needed=needed) if key not in known]
             found = [*found, *self._agreeing(lost, study, part)[0]]
         return [one for one in viewer.seen(found) if series in (None, one.prepared.series_instance_uid)]
+
+    def of_series(self, viewer: Viewer, series: str) -> list[LocatedImageSet]:
+        """The image sets of a series, whatever its studies are, that the viewer may see."""
+        hint = self._hints.get(("", series), lambda: self._hint("", series))
+        located = self._image_sets.locate([key for key in hint.keys if viewer.has_datastore(key.datastore_id)])
+        studies = dict.fromkeys(one.prepared.study_instance_uid for one in located if is_series(one, series))
+        return [one for study in studies for one in self.find(viewer, study, series)]
+
+    def is_sound(self, viewer: Viewer, study: str) -> bool:
+        """Whether the index names all image sets of a study that AHI has; also where AHI does not tell."""
+        hint = self._hints.get((study, None), lambda: self._hint(study, None))
+        return not hint.lossy or set(self.lost(viewer, study, needed=False)) <= set(hint.keys)
+
+    def seen(self, viewer: Viewer, study: str, image_sets: Sequence[LocatedImageSet]) -> list[LocatedImageSet]:
+        """Those of the image sets, which are of the study, that the viewer may see."""
+        if not viewer.asks_of_series:
+            return viewer.seen(image_sets)
+        keys = {one.key for one in image_sets}
+        return [one for one in self.find(viewer, study) if one.key in keys]
 
     def has(self, viewer: Viewer, study: str, series: str | None = None) -> bool:
         """Whether the viewer may see anything of it; the index is believed where the UIDs alone decide that."""
@@ -105,14 +126,18 @@ class Studies:
             return []
         ids = viewer.datastore_ids
         datastore_ids = self._datastores.get(None, self._datastore_ids) if ids is None else ids
-        pending: list[Pending[tuple[ImageSetKey, ...]]] = []
         try:
-            pending += (self._fetchers.submit(study, search_study, one, study) for one in sorted(datastore_ids))
-            return [key for waiting in pending for key in waiting.result()]
+            return self._lost.get((study, datastore_ids), lambda: self._searched(study, datastore_ids))
         except UpstreamBusy:
             if needed:
                 raise
             return []
+
+    def _searched(self, study: str, datastore_ids: Iterable[str]) -> list[ImageSetKey]:
+        pending: list[Pending[tuple[ImageSetKey, ...]]] = []
+        try:
+            pending += (self._fetchers.submit(study, search_study, one, study) for one in sorted(datastore_ids))
+            return [key for waiting in pending for key in waiting.result()]
         finally:
             for waiting in pending:
                 waiting.abandon()
@@ -134,6 +159,11 @@ def _uids(study: str, series: str | None) -> DataSet:
 def is_of(one: LocatedImageSet, study: str, series: str | None) -> bool:
     """Whether an image set is of a study and a series, None for any, to the last character."""
     return one.prepared.study_instance_uid == study and series in (None, one.prepared.series_instance_uid)
+
+
+def is_series(one: LocatedImageSet, series: str) -> bool:
+    """Whether an image set is of a series."""
+    return one.prepared.series_instance_uid == series
 
 
 def by_series(image_sets: Iterable[LocatedImageSet]) -> dict[str, list[LocatedImageSet]]:

@@ -49,6 +49,7 @@ from dicomweb import respond
 from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.public_root import PublicRoot
 from dicomweb.uids import is_well_formed
+from qido.checked import Checks
 from qido.image_sets import Archive
 from wado.locate import Locator
 from wado.rendered.drawn import Drawn
@@ -130,7 +131,9 @@ def create_app(
         add_rate(app, rate, health.NAME)
     if trail:
         add_audit(app, trail)
-    archive = Archive(database, Described(image_sets, fetchers), settings.search_max_image_sets, public_root)
+    described = Described(image_sets, fetchers)
+    checks = Checks(database, studies) if len(fetchers) else None  # without fetchers there is nothing but the index
+    archive = Archive(database, described, settings.search_max_image_sets, public_root, checks)
     blueprints = (
         qido.routes.blueprint(archive, searched, settings.max_results),
         wado.metadata.routes.blueprint(metadata),

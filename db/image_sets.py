@@ -38,13 +38,17 @@ def find_image_sets(database: Database, study_instance_uid: str, series_instance
         return Named()
     image_sets = tuple(ImageSetRow(*row[:3]) for row in rows if row[2] is not None)
     has_conflicts, counted = rows[0][3:]
-    missing = len(image_sets) < len(rows) or len({one.series_instance_uid for one in image_sets}) < (counted or 0)
+    expected = 1 if series_instance_uid else counted or 0
+    missing = len(image_sets) < len(rows) or len({one.series_instance_uid for one in image_sets}) < expected
     return Named(image_sets, True, missing or bool(has_conflicts))
 
 
 def plan_image_sets(study_instance_uid: str, series_instance_uid: str | None) -> Select[tuple[object, ...]]:
     """Rows of image sets, and of series and studies that have none."""
-    has_conflicts = exists(select(conflict.c.conflict_pkey)).label("has_conflicts")
+    conflicts = select(conflict.c.conflict_pkey)
+    if series_instance_uid is not None:
+        conflicts = conflicts.where(conflict.c.series_pkey == series.c.series_pkey)
+    has_conflicts = exists(conflicts).label("has_conflicts")
     statement = (
         select(series.c.seriesinstanceuid, imageset.c.datastoreid, imageset.c.imagesetid)
         .add_columns(has_conflicts, study.c.numberofstudyrelatedseries)

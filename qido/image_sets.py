@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ahi.described import ALL, Described
 from ahi.image_set import ImageSetKey
@@ -16,19 +17,24 @@ from qido.lacking import Key, select_all, select_lacking
 from qido.query import Query
 from qido.result import Result
 
+if TYPE_CHECKING:
+    from qido.checked import Checks
+
 
 @dataclass(frozen=True)
 class Archive:
     """What a search asks: the index, and the image sets that it names.
 
     `max_image_sets` is how many are asked for one answer whose results may be anywhere; results within one study or
-    series have no such bound. `public_root` is the URL of the service for this client.
+    series have no such bound. `public_root` is the URL of the service for this client. Without `checks` the index is
+    believed.
     """
 
     database: Database
     described: Described
     max_image_sets: int
     public_root: Callable[[], str]
+    checks: "Checks | None" = None
 
 
 @dataclass(frozen=True)

@@ -164,8 +164,8 @@ def _between(value: Any, first: Any, last: Any) -> bool:
 
 def _in_period(days: list[Value], clocks: list[Value], first: datetime | None, last: datetime | None) -> bool:
     """As in the index, an unknown time may be any time of its day."""
-    day = _read_date(str(days[0])) if days else None
-    clock = _read_time(str(clocks[0])) if clocks else None
+    day = read_date(str(days[0])) if days else None
+    clock = read_time(str(clocks[0])) if clocks else None
     if day is None:
         return False
     earliest = datetime.combine(day, clock or time.min)
@@ -173,7 +173,7 @@ def _in_period(days: list[Value], clocks: list[Value], first: datetime | None, l
     return (first is None or latest >= first) and (last is None or earliest <= last)
 
 
-def _read_date(text: str) -> date | None:
+def read_date(text: str) -> date | None:
     """A date, also as ACR-NEMA wrote it: 1999.12.31 (PS3.5 Section 6.2)."""
     digits = text.replace(".", "")
     if len(digits) != 8 or not digits.isdecimal():
@@ -184,7 +184,7 @@ def _read_date(text: str) -> date | None:
         return None
 
 
-def _read_time(text: str) -> time | None:
+def read_time(text: str) -> time | None:
     """A time, also as ACR-NEMA wrote it, with colons; what is left out is 0, and a leap second counts as the 59th."""
     digits, _, fraction = text.replace(":", "").partition(".")
     if not digits.isdecimal() or len(digits) not in (2, 4, 6) or not (fraction or "0").isdecimal():
@@ -204,7 +204,7 @@ def _read_moment(text: str) -> datetime | None:
 
 
 _READERS: dict[Matching, Callable[[str], date | time | None]] = {
-    Matching.DATE: _read_date,
-    Matching.TIME: _read_time,
+    Matching.DATE: read_date,
+    Matching.TIME: read_time,
     Matching.MOMENT: _read_moment,
 }

@@ -1,10 +1,12 @@
 """The ways of a search: in the index; then among the image sets of what it found; or among the image sets alone."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from dicomweb.uids import ill_formed, is_well_formed
-from qido import find, plan, plan_image_sets, unlisted
+from qido import checked, find, plan, plan_image_sets, unlisted
 from qido.attributes import Level, Matching
+from qido.checked import find_doubts
 from qido.conditions import AnyOf, Equal
 from qido.image_sets import Archive, locate, prefixes_of
 from qido.matching import fulfils
@@ -17,7 +19,7 @@ def search(archive: Archive, query: Query) -> Found:
 
     BadRequest where a UID to match is ill-formed and was not found.
     """
-    found = _search(archive, query)
+    found = checked.with_own_patients(archive, query, _search(archive, query))
     if query.limit and not query.offset and not found.results:
         _check_uids(query)
     return found
@@ -38,6 +40,13 @@ def _check_uids(query: Query) -> None:
 
 
 def _search(archive: Archive, query: Query) -> Found:
+    doubts = find_doubts(archive, query)
+    if doubts:
+        return checked.search(archive, query, doubts, partial(_search_index, archive))
+    return _search_index(archive, query)
+
+
+def _search_index(archive: Archive, query: Query) -> Found:
     if _is_unlisted(archive, query):
         return unlisted.page(archive, query)
     if not query.lacking_conditions:
@@ -68,6 +77,14 @@ def count(archive: Archive, query: Query) -> Count:
 
 
 def _count(archive: Archive, query: Query) -> Count:
+    doubts = find_doubts(archive, query)
+    if not doubts:
+        return _count_index(archive, query)
+    number = checked.count(archive, query, doubts, lambda rest: _count_index(archive, rest).number)
+    return Count(number, doubts.warnings)
+
+
+def _count_index(archive: Archive, query: Query) -> Count:
     if _is_unlisted(archive, query):
         instances = unlisted.instances(archive, query)
         return Count(len(instances.listed), instances.warnings)

@@ -93,8 +93,8 @@ def test_the_policies_allow_what_the_code_calls_and_no_more(
         "image_set": (key,),
         "image_set_metadata": (key, "1"),
         "image_frame": (key, frame_id(1)),
-        "ping": (DATASTORE_ID,),
         "search_study": (DATASTORE_ID, "1.2.3"),
+        "ping": (DATASTORE_ID,),
     }
     methods: dict[str, Callable[..., Any]] = dict(getmembers(AhiClient, isfunction))
     assert arguments.keys() | {"close"} == {name for name in methods if not name.startswith("_")}

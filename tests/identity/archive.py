@@ -141,7 +141,7 @@ class HereFetchers(Fetchers):
     """Fetchers that do their jobs in this process."""
 
     def __init__(self, memory: Memory, folder: Path) -> None:
-        super().__init__([])
+        super().__init__(["here"])
         self.workshop = Workshop(cast(AhiClient, memory), Cache(folder, 2**30), Checked(0))
 
     def submit(self, _route: str, job: Any, *arguments: Any, **_none: Any) -> Any:

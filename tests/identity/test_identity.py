@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete
 
@@ -35,11 +36,13 @@ from tests.identity.archive import (
     mark_of_picture,
     marks_in,
     shown,
+    text_of,
 )
 from tests.servers import engine_of
 
-EXAMPLES = int(os.environ.get("IDENTITY_EXAMPLES", "120"))
+EXAMPLES = int(os.environ.get("IDENTITY_EXAMPLES", "40"))
 SECRET = "s" * 40
+PHASES = [Phase.generate] if os.environ.get("QUICK") else list(Phase)
 
 PATIENTS = [
     Patient("P1", "ONE^ANNA"),
@@ -159,8 +162,10 @@ HARMS = st.builds(
 
 
 @contextmanager
-def served(image_sets: list[ImageSet], harm: Harm, *, instances: bool = True) -> Iterator[tuple[FlaskClient, Memory]]:
-    """The application on an archive; AHI has lost what `harm` says, and so has the index."""
+def served(
+    image_sets: list[ImageSet], harm: Harm, of: list[Caller] | None = None, *, instances: bool = True
+) -> Iterator[tuple[FlaskClient, Memory]]:
+    """The application on an archive, for these callers; AHI has lost what `harm` says, and so has the index."""
     folder = Path(tempfile.mkdtemp(prefix="identity-"))
     url = f"sqlite:///{folder / 'index.sqlite'}"
     filler = IndexFiller(url, populate_instances=instances)
@@ -170,12 +175,15 @@ def served(image_sets: list[ImageSet], harm: Harm, *, instances: bool = True) ->
     filler.close()
     memory = Memory({one.key: one for one in image_sets if one.number not in harm.deleted})
     with engine_of(url) as engine, engine.begin() as connection:
-        unnamed = [f"{number:032}" for number in harm.unnamed]
+        stores = [one.store for one in image_sets if one.number not in harm.unnamed]  # the index must know of the store
+        unnamed = [one.key.image_set_id for one in image_sets if one.number in harm.unnamed and one.store in stores]
         connection.execute(delete(schema.imageset).where(schema.imageset.c.imagesetid.in_(unnamed)))
         connection.execute(delete(schema.series).where(schema.series.c.seriesinstanceuid.in_(harm.lost_series)))
         connection.execute(delete(schema.study).where(schema.study.c.studyinstanceuid.in_(harm.lost_studies)))
     database = Database(url)
-    made = Settings(cache_root=folder / "cache", ae_titles=AE_TITLES, link_secret=SECRET)
+    roots = {one.root for one in of or ()}
+    titles = tuple(one for one in AE_TITLES if f"/{one.name}" in roots)  # to register all takes longer than to ask
+    made = Settings(cache_root=folder / "cache", ae_titles=titles, link_secret=SECRET, dcm4chee_paths=False)
     try:
         app = create_app(made, database, HereFetchers(memory, folder / "cache"))
         yield app.test_client(), memory
@@ -215,14 +223,15 @@ def holds_of_objects(client: FlaskClient, caller: Caller, path: str, model: dict
 
 
 @settings(max_examples=EXAMPLES, deadline=None, derandomize="IDENTITY_EXAMPLES" not in os.environ,
-          suppress_health_check=list(HealthCheck))  # fmt: skip
+          suppress_health_check=list(HealthCheck), phases=PHASES)  # fmt: skip
 @given(archives(), HARMS, st.booleans(), st.data())
 def test_every_object_is_what_its_path_says_and_for_who_asks(
     image_sets: list[ImageSet], harm: Harm, instances: bool, data: st.DataObject
 ) -> None:
-    with served(image_sets, harm, instances=instances) as (client, _):
+    of = data.draw(st.lists(st.sampled_from(callers()), min_size=2, max_size=3, unique=True))
+    with served(image_sets, harm, of, instances=instances) as (client, _):
         there = [one for one in image_sets if one.number not in harm.deleted]
-        for caller in data.draw(st.lists(st.sampled_from(callers()), min_size=2, max_size=3, unique=True)):
+        for caller in of:
             seen = caller.sees(there)
             one = data.draw(st.sampled_from(image_sets))
             study, series, (uid, _) = one.study, data.draw(st.sampled_from([one.series, *SERIES])), one.marks[0]
@@ -248,6 +257,106 @@ def holds_of_study(
     if not untraced:
         assert found == set(model.values()), (caller, study, status, found, model)
         holds_of_objects(client, caller, f"/studies/{study}", model)
+
+
+SEARCHES = ("/patients", "/studies", "/series", "/instances", "/studies/{study}/series", "/studies/{study}/instances",
+            "/studies/{study}/series/{series}/instances")  # fmt: skip
+CONDITIONS = ("", "PatientName=THETA^ONE", "PatientName=*", "PatientID=P1", "Modality=CT", "StudyInstanceUID={study}",
+              "SeriesInstanceUID={series}", "ModalitiesInStudy=MR", "limit=2", "limit=2&offset=1")  # fmt: skip
+FIELDS = "includefield=PatientName,PatientID,PatientBirthDate,ImageComments,StudyInstanceUID,SeriesInstanceUID"
+
+
+def value(result: dict[str, Any], tag: str) -> Any:
+    found = result.get(tag, {}).get("Value", [None])[0]
+    return found.get("Alphabetic") if isinstance(found, dict) else found
+
+
+@settings(max_examples=EXAMPLES, deadline=None, derandomize="IDENTITY_EXAMPLES" not in os.environ,
+          suppress_health_check=list(HealthCheck), phases=PHASES)  # fmt: skip
+@given(archives(), st.booleans(), st.data())
+def test_no_search_tells_of_another_patient(image_sets: list[ImageSet], instances: bool, data: st.DataObject) -> None:
+    of = data.draw(st.lists(st.sampled_from(callers()), min_size=2, max_size=3, unique=True))
+    with served(image_sets, Harm(), of, instances=instances) as (client, _):
+        for caller in of:
+            seen = caller.sees(image_sets)
+            one = data.draw(st.sampled_from(image_sets))
+            for resource in data.draw(st.lists(st.sampled_from(SEARCHES), min_size=2, max_size=3, unique=True)):
+                condition = data.draw(st.sampled_from(CONDITIONS))
+                path = f"{resource}?{condition}".format(study=one.study, series=one.series)
+                note(f"{caller} {path}")
+                status, body, _ = got(client, f"{caller.root}{path}&{FIELDS}", "application/dicom+json")
+                found = json.loads(body) if status == 200 else []
+                if "/patients" not in resource:
+                    uids = [tuple(value(one, tag) for tag in ("0020000D", "0020000E", "00080018")) for one in found]
+                    assert len(set(uids)) == len(uids), (caller, path, uids)
+                for result in found:
+                    holds_of_result(caller, path, result, seen, image_sets)
+
+
+def strangers(study: str, image_sets: list[ImageSet]) -> list[Patient]:
+    """Patients whose names the row of a study may have though it is of others: the limit of what is checked.
+
+    Nothing in the index tells that objects of two patients share a Study Instance UID, and no series.
+    """
+    own = [one for one in image_sets if one.study == study]
+    told = any(one.patient.patient_id in (None, "NO_PID") for one in own[-1:])
+    told = told or any(one.series == other.series for one in own for other in image_sets if other is not one)
+    return [] if told else [one.patient for one in own]
+
+
+def holds_of_result(
+    caller: Caller, path: str, result: dict[str, Any], seen: list[ImageSet], image_sets: list[ImageSet]
+) -> None:
+    """What a result says is true of one of the image sets that the caller may see."""
+    uids = [value(result, tag) for tag in ("0020000D", "0020000E", "00080018")]
+    own = [
+        one
+        for one in seen
+        if uids[0] in (None, one.study)
+        and uids[1] in (None, one.series)
+        and (uids[2] is None or uids[2] in dict(one.marks))
+    ]
+    told = (value(result, "00100010"), value(result, "00100020"), value(result, "00100030"))
+    assert own, (caller, path, result)
+    patients = [one.patient for one in own]
+    if uids[0] and "PatientID" not in dict(caller.keys) and "PatientName" not in dict(caller.keys):
+        patients += strangers(uids[0], image_sets)
+    names = {one.name for one in patients}
+    assert told[0] in {None, *names}, (caller, path, told, names)
+    assert told[2] in {None, *(one.elements()["PatientBirthDate"] for one in patients)}, (caller, path, told)
+    marks = {text_of(mark) for one in own for _, mark in one.marks}
+    assert value(result, "00204000") in {None, *marks}, (caller, path, result)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, derandomize="IDENTITY_EXAMPLES" not in os.environ,
+          suppress_health_check=list(HealthCheck), phases=PHASES)  # fmt: skip
+@given(archives(), st.booleans())
+def test_search_counts_and_retrieval_agree(image_sets: list[ImageSet], instances: bool) -> None:
+    with served(image_sets, Harm(), instances=instances) as (client, _):
+        for study in sorted({one.study for one in image_sets}):
+            model = shown(image_sets, study)
+            listed = json.loads(got(client, f"/aetitle/studies/{study}/instances")[1])
+            assert sorted((value(one, "0020000E"), value(one, "00080018")) for one in listed) == sorted(model)
+            counted = json.loads(got(client, f"/aetitle/studies/{study}/instances/count")[1])
+            assert counted == {"count": len(model)}
+            (of_study,) = json.loads(got(client, f"/aetitle/studies?StudyInstanceUID={study}")[1])
+            assert value(of_study, "00201208") == len(model)
+            assert value(of_study, "00201206") == len({series for series, _ in model})
+        listed = json.loads(got(client, "/aetitle/studies")[1])
+        assert sorted(value(one, "0020000D") for one in listed) == sorted({one.study for one in image_sets})
+        assert json.loads(got(client, "/aetitle/studies/count")[1]) == {"count": len(listed)}
+
+
+def test_a_search_finds_who_shares_a_row() -> None:
+    """Two patients without an ID; the index has the name of the second one for both."""
+    first = ImageSet(1, STORES[0], PATIENTS[4], STUDIES[0], SERIES[0], "CT", "Thorax", ((INSTANCES[0], 1),))
+    second = ImageSet(2, STORES[0], PATIENTS[5], STUDIES[1], SERIES[1], "CT", "Thorax", ((INSTANCES[1], 2),))
+    with served([first, second], Harm()) as (client, _):
+        for one in (first, second):
+            for asked in (f"StudyInstanceUID={one.study}", f"PatientName={one.patient.name}"):
+                (found,) = json.loads(got(client, f"/aetitle/studies?{asked}")[1])
+                assert value(found, "0020000D") == one.study
+                assert value(found, "00100010") == one.patient.name
 
 
 def test_a_study_whose_series_another_uses_opens() -> None:
