@@ -4,12 +4,15 @@ AHI imports objects whose UIDs are no UIDs (warning B201): hash values, UUIDs, n
 one in a list opens it, so what may be such a name is looked for; where nothing is found under it, it is ill-formed.
 """
 
+import hashlib
 import re
 
 from dicomweb.errors import BadRequest, NotFound, ProxyError
 
 _LONGEST = 64
 _WELL_FORMED = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
+_FILE_NAME = 64
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
 
@@ -34,6 +37,19 @@ def parse_uid(text: str, name: str) -> str:
 def ill_formed(name: str) -> BadRequest:
     """The error for what is not a UID."""
     return BadRequest(f"{name} is not a UID: 1 to 64 digits and dots are expected")
+
+
+def file_name(uid: str) -> str:
+    """A name for a file or a folder on any system: the UID itself where it is well formed.
+
+    Else what is harmless of it, 64 characters at most, and a digest of all of it: other UIDs, those that differ in case
+    only too, have other names. It is never a reserved name, begins with a letter or a digit, and has no blanks.
+    """
+    if len(uid) <= _FILE_NAME and _WELL_FORMED.match(uid):
+        return uid
+    harmless = _UNSAFE.sub("_", uid)[:_FILE_NAME].strip("._-")
+    digest = hashlib.sha256(uid.encode(errors="surrogatepass")).hexdigest()[:16]
+    return f"{harmless or 'uid'}-{digest}"
 
 
 def absent(what: str, *uids: str | None) -> ProxyError:

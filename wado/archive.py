@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 
 from dicomweb.file_piece import Chunk
+from dicomweb.uids import file_name
 from wado.part10 import Part10
 
 _DRAIN_BYTES = 2**18
@@ -64,7 +65,6 @@ def zip_length(files: Sequence[Part10]) -> int | None:
 
 
 def _name(file: Part10) -> str:
-    """Folder and file; what is no character of a UID has no place in a path."""
-    uids = (file.instance.series_instance_uid, file.instance.prepared.sop_instance_uid)
-    series, instance = ("".join(character for character in uid if character in "0123456789.") for uid in uids)
-    return f"{series.strip('.')}/{instance.strip('.')}.dcm"
+    """The folder of its series, and its file in it: no two objects of a study have the same."""
+    series, instance = file.instance.series_instance_uid, file.instance.prepared.sop_instance_uid
+    return f"{file_name(series)}/{file_name(instance)}.dcm"

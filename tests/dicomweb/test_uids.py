@@ -1,9 +1,13 @@
 """UIDs of a path are checked for their form (PS3.5 Section 9.1); what AHI imports in their place is looked for."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dicomweb.errors import BadRequest, NotFound
-from dicomweb.uids import absent, is_well_formed, parse_uid
+from dicomweb.uids import absent, file_name, is_well_formed, parse_uid
 
 WELL_FORMED = ["1.2.3", "1", "1.02.3", "9" * 64]
 IMPORTED = ["05fa52f0e599f17b8186ff18fcdf2b55", "2b6a5c4e-9f1d-4c3a-8f57-0d7c5a1b2e3f", "ID_1", "1.2.a", "1..2", "1."]
@@ -50,3 +54,18 @@ def test_what_is_not_found_is_ill_formed_or_not_there() -> None:
         assert isinstance(error, BadRequest)
         assert "no such series" in str(error)
         assert "ID_1" not in str(error)
+
+
+NAMES = st.one_of(st.text(max_size=300), st.text("0123456789.", max_size=300), st.text("aA./\\ \0:", max_size=9))
+
+
+@given(st.lists(NAMES, unique=True, max_size=20))
+def test_no_two_have_the_same_file_name_on_any_system(uids: list[str]) -> None:
+    names = [file_name(uid) for uid in uids]
+    assert len({name.casefold() for name in names}) == len(uids)
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) and not name.endswith(".") for name in names)
+
+
+@pytest.mark.parametrize("uid", ["1.2.840.10008", "0", "9" * 64])
+def test_a_uid_is_its_own_file_name(uid: str) -> None:
+    assert file_name(uid) == uid

@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,14 +18,15 @@ from wado.part10 import Part10
 class File:
     """What a ZIP file needs to know of a Part 10 object."""
 
-    number: int
+    number: int | str
     length_bytes: int
     sized: bool = True
+    series: str = "1.2.3"
 
     @property
     def instance(self) -> SimpleNamespace:
-        prepared = SimpleNamespace(sop_instance_uid=f"1.2.3.{self.number}")
-        return SimpleNamespace(series_instance_uid="1.2.3", prepared=prepared)
+        uid = f"1.2.3.{self.number}" if isinstance(self.number, int) else self.number
+        return SimpleNamespace(series_instance_uid=self.series, prepared=SimpleNamespace(sop_instance_uid=uid))
 
     def chunks(self, fetched: Iterator[Chunk]) -> Iterator[Chunk]:
         return iter([bytes(self.length_bytes // 2), bytes(self.length_bytes - self.length_bytes // 2)])
@@ -52,3 +54,36 @@ def test_the_size_is_that_of_the_file(
 def test_what_is_not_known_of_one_file_is_not_known_of_all() -> None:
     files: list = [File(1, 10), File(2, 10, sized=False)]
     assert zip_length(files) is None
+
+
+ODD = [
+    "uid.a1",
+    "uid.b1",
+    "a1",
+    "A1",
+    "1 2",
+    "12",
+    "../../etc/passwd",
+    "/1",
+    "..",
+    "",
+    "C:\\1",
+    "9" * 256,
+    "1.2.",
+    "1.2",
+]
+
+
+def test_objects_with_odd_uids_have_entries_of_their_own(tmp_path: Path) -> None:
+    """Names that differ in their digits only by case, by blanks or by letters were one; some were absolute."""
+    files: list = [File(uid, number, series=series) for number, uid in enumerate(ODD) for series in ("1.2", "..", "")]
+    encoded = _encoded(files)
+    assert zip_length(files) == len(encoded)
+    with zipfile.ZipFile(BytesIO(encoded)) as archive:
+        archive.extractall(tmp_path)
+    found = [path.relative_to(tmp_path) for path in tmp_path.rglob("*.dcm")]
+    assert len({str(path).casefold() for path in found}) == len(files)
+    assert {len(path.parts) for path in found} == {2}
+    assert sorted(tmp_path.joinpath(path).stat().st_size for path in found) == sorted(
+        file.length_bytes for file in files
+    )
