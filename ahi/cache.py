@@ -119,7 +119,7 @@ class Cache:
 
     def _piece(self, name: str, handle: int, length_bytes: int) -> FilePiece:
         file = cast(BinaryIO, os.fdopen(handle, "rb", buffering=0))
-        return FilePiece(file, 0, length_bytes, partial(self.drop, name))
+        return FilePiece(file, 0, length_bytes, partial(self._drop_file, name, file))
 
     def _taken(self, handle: int, start: int, stop: int) -> bytes | None:
         try:
@@ -215,6 +215,12 @@ class Cache:
     def drop(self, name: str) -> None:
         """Forget it, if it is there."""
         self._remove(self._prefix + name)
+
+    def _drop_file(self, name: str, file: BinaryIO) -> None:
+        """Forget the entry, unless another file has taken the place of this one."""
+        with suppress(OSError):  # it is gone already
+            if os.path.samestat(os.fstat(file.fileno()), os.lstat(self._prefix + name)):
+                self._remove(self._prefix + name)
 
     def _remove(self, path: str) -> None:
         try:

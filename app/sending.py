@@ -4,6 +4,7 @@ waitress keeps the bytes of an answer in buffers, takes a piece from the first o
 is a piece of a file, gives a span instead of bytes, and a channel that sends spans with sendfile(2).
 """
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,7 @@ SENDS_FILES = "ahi_dicomweb.sends_files"
 """A key of the WSGI environment: the server takes FilePieces among the bytes of an answer."""
 
 _SMALL_BYTES = 2**16  # as much is copied rather than sent by itself
+_UNREADABLE = frozenset({errno.EIO, errno.ESTALE})  # what is wrong with a file, and not with a socket
 
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[Any]]
 
@@ -150,6 +152,9 @@ class SendingChannel(HTTPChannel):
     head = b""
     """That of an answer whose first bytes come next."""
 
+    socket: Any
+    will_close: bool
+
     def write_soon(self, data: Any) -> int:
         """Take bytes, or a piece of a file, to be sent."""
         head, self.head = self.head, b""
@@ -161,22 +166,33 @@ class SendingChannel(HTTPChannel):
         return taken
 
     def send(self, data: Any, do_close: bool = True) -> int:
-        """How many bytes the socket took; an error other than that the client is gone is the caller's."""
-        if not isinstance(data, _Span) or self.socket is None:
-            sent: int = super().send(data, do_close)
-            return sent
+        """How many bytes the socket took.
+
+        None are sent, and the loop is told to close the connection, where the client is gone or a file is not what it
+        was. Whoever flushes next then does not try it again.
+        """
+        if self.will_close:
+            return 0
         try:
-            count = os.sendfile(self.socket.fileno(), data.descriptor, data.offset, data.length)
+            if not isinstance(data, _Span) or self.socket is None:
+                sent: int = super().send(data, do_close)
+                return sent
+            return self._send_span(data)
         except BlockingIOError:
             return 0
-        except ConnectionError:
-            if do_close:
-                self.handle_close()
+        except OSError:  # of the network: the client is gone
+            self.will_close = True
             return 0
-        except OSError:
-            data.piece.forget()
-            raise
+
+    def _send_span(self, span: _Span) -> int:
+        try:
+            count = os.sendfile(self.socket.fileno(), span.descriptor, span.offset, span.length)
+        except OSError as error:
+            if error.errno not in _UNREADABLE:
+                raise
+            count = 0
         if count == 0:
-            data.piece.forget()
-            raise OSError("a cached file is shorter than it was")
+            log.error("answer cut short: a file of it cannot be read to its end")
+            self.will_close = True
+            span.piece.forget()
         return count

@@ -131,6 +131,7 @@ def _server(app: Callable[..., Any], listening: socket.socket, threads: int, lim
         max_request_header_size=_MAX_HEAD_BYTES,
         channel_timeout=_SILENT_SECONDS,
         ident=None,
+        log_socket_errors=False,  # with a traceback, although only a client is gone
         clear_untrusted_proxy_headers=False,  # app/forwarded.py knows whom to believe
         outbuf_high_watermark=_HELD_BYTES,
         outbuf_overflow=_LARGEST_CHUNK_BYTES,

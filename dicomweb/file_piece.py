@@ -9,8 +9,8 @@ from typing import BinaryIO
 class FilePiece:
     """Bytes `start` to before `stop` of an open file, which is closed when nobody has the piece any more.
 
-    `forget` is called when the file cannot be read or is shorter than it was, and `again` then gives the bytes of the
-    whole file; without it that is an OSError. Never fewer bytes come than there were.
+    `on_unreadable` is called once when the file cannot be read or is shorter than it was, and `again` then gives the
+    bytes of the whole file; without it that is an OSError. Never fewer bytes come than there were.
     """
 
     def __init__(
@@ -18,13 +18,13 @@ class FilePiece:
         file: BinaryIO,
         start: int,
         stop: int,
-        forget: Callable[[], None] = lambda: None,
+        on_unreadable: Callable[[], None] | None = None,
         again: "Callable[[], Chunk] | None" = None,
     ) -> None:
         self.file = file
         self.start = start
         self.stop = stop
-        self.forget = forget
+        self._on_unreadable = on_unreadable
         self.again = again
         self._instead: Chunk | None = None
 
@@ -54,6 +54,12 @@ class FilePiece:
             self._instead = self.again()
         instead = self._instead
         return instead.read(start, stop) if isinstance(instead, FilePiece) else instead[start:stop]
+
+    def forget(self) -> None:
+        """Tell that the file is not what it was: once, as a good one may soon take its place."""
+        told, self._on_unreadable = self._on_unreadable, None
+        if told:
+            told()
 
     def is_there(self) -> bool:
         """Whether the file still reaches as far as the piece."""

@@ -65,6 +65,20 @@ def test_an_open_file_stays_readable_when_it_is_evicted(tmp_path: Path) -> None:
     assert (len(piece), bytes(piece), piece.read(1, 3), piece.read(3, 3)) == (5, b"bytes", b"yt", b"")
 
 
+def test_a_file_that_was_cut_is_dropped_and_the_one_that_took_its_place_is_not(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 10**6)
+    cache.put("a", b"bytes")
+    first, second = cache.open("a"), cache.open("a")
+    assert first is not None
+    assert second is not None
+    os.truncate(cache.root / "a", 2)
+    first.forget()
+    assert not (cache.root / "a").exists()
+    cache.put("a", b"bytes")
+    second.forget()
+    assert cache.read("a") == b"bytes"
+
+
 def test_what_a_killed_process_left_aside_goes_and_is_never_served(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 10**6)
     aside = tmp_path / ".aside-x"

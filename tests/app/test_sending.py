@@ -1,5 +1,6 @@
 """Pieces of files arrive whole at any client, through any server, and leave no file open."""
 
+import logging
 import os
 import socket
 import threading
@@ -16,7 +17,7 @@ from flask import Flask, Response, request
 from waitress import wasyncore
 from waitress.server import create_server
 
-from app.sending import SendingChannel, with_pieces_read, with_pieces_sent
+from app.sending import FileBuffer, SendingChannel, with_pieces_read, with_pieces_sent
 from dicomweb.file_piece import FilePiece
 
 CONTENT = os.urandom(20_000_000)  # more than a socket takes for a client that does not read
@@ -154,4 +155,29 @@ def test_an_answer_whose_file_is_cut_short_while_it_is_sent_does_not_look_whole(
     received = beginning + cut_short.value.partial
     assert len(received) < len(CONTENT)
     assert received.startswith(CONTENT[: 2**20])  # the kernel makes zeros of what lies in the socket by then
+    _wait(lambda: "answer cut short" in caplog.text)
     assert forgotten == ["file"]
+    told = [(one.getMessage(), one.exc_info) for one in caplog.records if one.levelno >= logging.ERROR]
+    assert told == [("answer cut short: a file of it cannot be read to its end", None)]
+
+
+def test_what_is_wrong_with_a_connection_is_not_wrong_with_its_file(
+    app: Flask, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    forgotten: list[str] = []
+    server: Any = create_server(app, map={}, listen="127.0.0.1:0")
+    ours, theirs = socket.socketpair()
+    try:
+        channel: Any = SendingChannel(server, ours, ("127.0.0.1", 1), server.adj, map={})
+        channel.requests = [object()]  # its thread is at it, and the loop closes it afterwards
+        ours.close()
+        piece = FilePiece((tmp_path / "file").open("rb"), 0, len(CONTENT), lambda: forgotten.append("file"))
+        assert channel.write_soon(FileBuffer(piece)) == len(CONTENT)
+        assert channel.will_close
+        channel.handle_write()
+        assert not channel.connected
+    finally:
+        theirs.close()
+        server.close()
+    assert forgotten == []
+    assert caplog.text == ""

@@ -28,3 +28,15 @@ def test_a_file_stays_a_file_and_is_closed_when_nobody_has_it(tmp_path: Path) ->
     assert [type(chunk) for chunk in found] == [FilePiece]
     del chunks, found
     assert file.closed
+
+
+def test_a_file_that_is_shorter_is_told_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    path = tmp_path / "file"
+    path.write_bytes(b"01234")
+    piece = FilePiece(path.open("rb", buffering=0), 0, 12, lambda: told.append("file"))
+    for _ in range(3):
+        with pytest.raises(OSError, match="shorter"):
+            bytes(piece)
+    piece.forget()
+    assert told == ["file"]
