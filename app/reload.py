@@ -61,7 +61,7 @@ class Reload:
                 children.append(service.warmer_child(settings, index, self._shared))
             self._supervisor.renew(children)
             self._supervisor.growth.max_bytes = settings.memory_max
-            log.info("[Reload] - new web processes started, the old ones finish what they are answering")
+            log.info("[Reload] - new web processes take over, the old ones finish what they are answering")
         notify(READY)
 
     def _kept(self, settings: Settings) -> Settings:

@@ -64,6 +64,9 @@ class Process:
     reason: Reason = Reason.DIED
     """Why it is replaced when it ends."""
 
+    killed_at: float | None = None
+    """When it is killed, where it was told to end."""
+
     @property
     def name(self) -> str:
         return self.child.name
@@ -87,6 +90,7 @@ class Supervisor:
     def __init__(self) -> None:
         self._processes: dict[int, Process] = {}
         self._leaving: dict[int, Process] = {}  # others have taken their places
+        self._wanted: dict[str, Child] = {}  # those that are to take a place that is not free yet
         self._due: dict[str, tuple[float, Child]] = {}  # those that died young, and when they are started again
         self._lifeline, self._held = os.pipe()
         self._signals = Signals()
@@ -132,6 +136,7 @@ class Supervisor:
                     break
                 on_hangup()
             self._replace_ended()
+            self._take_places()
             self._watch()
             on_round()
         on_stop()
@@ -142,22 +147,33 @@ class Supervisor:
 
         Those that do not leave are ended at once. One stays whose place nobody can take, as the machine is full.
 
-        Of these names, those that still have not left since the last time are ended before that, within the time they
-        need to drain.
+        Where one of the same name still has not left since the last time, it is ended first, within the time that it
+        needs to drain. Nobody waits for that here: the newest child of a name starts when its place is free.
         """
-        names = {child.name for child in children}
-        self._end_leaving(names)
-        old = {one.name: one for one in self._processes.values() if one.name in names}
-        for child in children:
-            one = old.get(child.name)
-            if not self._can_start(child):
-                if one is None:
-                    self._due[child.name] = (time.monotonic() + _MIN_LIFE_SECONDS, child)
-                continue
-            self._due.pop(child.name, None)
-            if one is not None:
-                self._leaving[one.pid] = self._processes.pop(one.pid)
-                os.kill(one.pid, signal.SIGHUP if one.child.leaves else signal.SIGTERM)
+        self._wanted.update((child.name, child) for child in children)
+        self._take_places()
+
+    def _take_places(self) -> None:
+        """Start those for which there is a place, and end those that are in the way."""
+        now = time.monotonic()
+        for name, child in list(self._wanted.items()):
+            in_the_way = [one for one in self._leaving.values() if one.name == name]
+            for one in in_the_way:
+                _end_in_time(one, now)
+            if not in_the_way:
+                del self._wanted[name]
+                self._take_place(child)
+
+    def _take_place(self, child: Child) -> None:
+        one = next((one for one in self._processes.values() if one.name == child.name), None)
+        if not self._can_start(child):
+            if one is None:
+                self._due[child.name] = (time.monotonic() + _MIN_LIFE_SECONDS, child)
+            return
+        self._due.pop(child.name, None)
+        if one is not None:
+            self._leaving[one.pid] = self._processes.pop(one.pid)
+            os.kill(one.pid, signal.SIGHUP if one.child.leaves else signal.SIGTERM)
 
     def _can_start(self, child: Child) -> bool:
         """Fork the child, if the system has a process and memory for it; a full machine is no reason to end."""
@@ -189,7 +205,7 @@ class Supervisor:
     def _note_ended(self, one: Process) -> None:
         log.error("process ended, starting it again name=%s", one.name)
         self.replacements.count(one.kind, one.reason)
-        self._due[one.name] = (one.started_at + _MIN_LIFE_SECONDS, one.child)
+        self._due[one.name] = (one.started_at + _MIN_LIFE_SECONDS, self._wanted.pop(one.name, one.child))
 
     def _watch(self) -> None:
         """Look for those that must be replaced."""
@@ -242,27 +258,14 @@ class Supervisor:
             os.waitpid(one.pid, 0)
         log.info("[Shutdown] - done")
 
-    def _end_leaving(self, names: set[str]) -> None:
-        leaving = [one for one in self._leaving.values() if one.name in names]
-        ended = self._end(leaving, max((one.child.drains_seconds for one in leaving), default=0))
-        for one in leaving:
-            if one.pid in self._leaving:  # it does not even end when told to
-                os.kill(one.pid, signal.SIGKILL)
-                os.waitpid(one.pid, 0)
-                del self._leaving[one.pid]
-        for one in ended:
-            self._note_ended(one)
-
-    def _end(self, processes: Sequence[Process], patience_seconds: float) -> list[Process]:
-        """Those that have ended meanwhile, other than those that were to leave."""
+    def _end(self, processes: Sequence[Process], patience_seconds: float) -> None:
         for one in processes:
             os.kill(one.pid, signal.SIGTERM)  # a child that has ended is there until it is reaped, here
         deadline = time.monotonic() + patience_seconds
-        pids, ended = {one.pid for one in processes}, []
+        pids = {one.pid for one in processes}
         while pids & {one.pid for one in self._all()} and time.monotonic() < deadline:
             self._signals.wait_for_child(deadline - time.monotonic())
-            ended += self._reap()
-        return ended
+            self._reap()
 
     def _reap(self) -> list[Process]:
         """The processes that have ended, other than those that were to leave."""
@@ -305,6 +308,15 @@ class Supervisor:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
         threading.Thread(target=_end_with_parent, args=(self._lifeline,), daemon=True).start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED - {signal.SIGHUP})  # it waits for who has a use for it
+
+
+def _end_in_time(one: Process, now: float) -> None:
+    """Tell it to end, or kill it if it was told and its time to drain is over. Until it is reaped its ID is its own."""
+    if one.killed_at is None:
+        one.killed_at = now + one.child.drains_seconds
+        os.kill(one.pid, signal.SIGTERM)
+    elif now >= one.killed_at:
+        os.kill(one.pid, signal.SIGKILL)
 
 
 def _end_with_parent(lifeline: int) -> None:

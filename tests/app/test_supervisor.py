@@ -57,8 +57,9 @@ supervisor.start(Child("worker", worker))
 supervisor.start(Child("drainer", drainer, drains_seconds=5))
 if "stubborn" in sys.argv:
     supervisor.start(Child("stubborn", stubborn))
+drains_seconds = 20 if "patient" in sys.argv else 2
 if "renewing" in sys.argv:
-    supervisor.start(Child("slow", slow, drains_seconds=2, leaves=True))
+    supervisor.start(Child("slow", slow, drains_seconds=drains_seconds, leaves=True))
 
 if "full" in sys.argv:
     fork, failures = os.fork, []
@@ -74,7 +75,7 @@ def renew():
     if times:
         mark("renewing")
     times.append(1)
-    supervisor.renew([Child("slow", slow, drains_seconds=2, leaves=True)])
+    supervisor.renew([Child("slow", slow, drains_seconds=drains_seconds, leaves=True)])
 
 supervisor.run(on_hangup=renew)
 """
@@ -167,6 +168,32 @@ def test_a_signal_to_end_is_not_lost_while_others_are_renewed(tmp_path: Path) ->
     family.process.terminate()
     assert family.process.wait(timeout=15) == 0
     assert not _alive(leaving)
+
+
+def test_all_are_watched_while_one_that_is_to_leave_drains(tmp_path: Path) -> None:
+    family = Family(tmp_path, "renewing", "patient")
+    worker = family.one("worker")
+    for number in (2, 3):
+        family.process.send_signal(signal.SIGHUP)
+        family.wait(lambda number=number: len(family.pids("slow")) == number or bool(family.pids("renewing")))  # type: ignore[misc]
+    os.kill(worker, signal.SIGKILL)
+    family.wait(lambda: len(family.pids("worker")) == 2)
+    assert len(family.pids("slow")) == 2  # the third one still has no place
+    family.process.kill()
+    family.process.wait()
+
+
+def test_the_place_of_one_that_does_not_end_is_taken_in_time(tmp_path: Path) -> None:
+    family = Family(tmp_path, "renewing")
+    first = family.one("slow")
+    family.process.send_signal(signal.SIGHUP)
+    family.wait(lambda: len(family.pids("slow")) == 2)
+    for _ in range(3):
+        family.process.send_signal(signal.SIGHUP)
+    family.wait(lambda: len(family.pids("slow")) == 3, 20)
+    assert not _alive(first)
+    family.process.terminate()
+    assert family.process.wait(timeout=15) == 0
 
 
 def test_no_orphan_outlives_a_killed_parent(family: Family) -> None:

@@ -105,9 +105,9 @@ def test_a_reload_takes_it_to_another_index(samples: dict[str, Sample], ahi: Ahi
     def reload(*lines: str) -> list[int]:
         """The process that prefetches, then."""
         settings.write_text("\n".join(lines))
-        before = service.log.count("[Reload] - new web processes started")
+        before = service.log.count("[Reload] - new web processes take over")
         service.process.send_signal(signal.SIGHUP)
-        service.wait(lambda: service.log.count("[Reload] - new web processes started") > before, 20)
+        service.wait(lambda: service.log.count("[Reload] - new web processes take over") > before, 20)
         service.wait(lambda: len(service.named("warmer")) == 1, 20)
         return service.named("warmer")
 
