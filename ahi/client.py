@@ -27,6 +27,7 @@ from ahi.counters import Count, Tally
 from ahi.frame_calls import FrameCalls
 from ahi.heartbeat import Heartbeat
 from ahi.image_set import METADATA_BYTES, ImageSetKey, ImageSetProperties, check_metadata_bound
+from ahi.searches import AT_ONCE
 from dicomweb.errors import BadRequest, NotAcceptable, NotFound, ProxyError, UpstreamBusy, UpstreamFailed
 from dicomweb.outage import Outage
 from dicomweb.timing import current_timing, measured
@@ -75,6 +76,8 @@ _UNUSABLE = (
 
 _VERSION = re.compile(r"[0-9]{1,20}", re.ASCII)
 _PIECE_BYTES = 2**20
+_SEARCH_SECONDS = 5.0  # as a rule, somebody waits who has most of a study already
+_IMAGE_SET_ID = re.compile(r"[0-9a-z]{32}", re.ASCII)
 _MOST_PAGES = 40
 """Of SearchImageSets for one study: 2,000 image sets."""
 
@@ -183,21 +186,25 @@ class AhiClient:
         2,000 at most; UpstreamFailed where the right to the call is missing.
         """
         equal: Any = {"operator": "EQUAL", "values": [{"DICOMStudyInstanceUID": study_instance_uid}]}
+        give_up = time.monotonic() + min(self._deadline_seconds, _SEARCH_SECONDS)
 
         def call(token: str | None) -> tuple[list[ImageSetKey], str | None]:
             page: Any = {"nextToken": token} if token else {}
             answer: Any = self._client.search_image_sets(
-                datastoreId=datastore_id, searchCriteria={"filters": [equal]}, maxResults=50, **page
+                datastoreId=datastore_id, searchCriteria={"filters": [equal]}, maxResults=AT_ONCE, **page
             )
-            summaries = answer["imageSetsMetadataSummaries"]
-            return [ImageSetKey(datastore_id, one["imageSetId"]) for one in summaries], answer.get("nextToken")
+            return _summaries(datastore_id, answer)
 
-        found, token = self._retried("SearchImageSets", lambda: call(None))
-        for _ in range(_MOST_PAGES - 1):
+        found: list[ImageSetKey] = []
+        token: str | None = None
+        for page in range(_MOST_PAGES):
+            patience_seconds = give_up - time.monotonic()
+            if page and patience_seconds < 0:
+                raise UpstreamBusy("AWS HealthImaging does not answer at the moment")
+            more, token = self._retried("SearchImageSets", partial(call, token), patience_seconds)
+            found += more
             if not token:
                 break
-            more, token = self._retried("SearchImageSets", partial(call, token))
-            found += more
         return found
 
     def ping(self, datastore_id: str | None) -> float | None:
@@ -298,6 +305,14 @@ def _properties(answer: Any) -> ImageSetProperties:
     if not isinstance(version, str) or not _VERSION.fullmatch(version) or not isinstance(is_primary, bool | None):
         raise TypeError("not the properties of an image set")
     return ImageSetProperties(version, is_primary is not False, updated_at.timestamp() if updated_at else 0.0)
+
+
+def _summaries(datastore_id: str, answer: Any) -> tuple[list[ImageSetKey], str | None]:
+    """The image sets that SearchImageSets answered, and the token of the next page; TypeError where it is no answer."""
+    token, ids = answer.get("nextToken"), [one["imageSetId"] for one in answer["imageSetsMetadataSummaries"]]
+    if not isinstance(token, str | None) or not all(_IMAGE_SET_ID.fullmatch(one) for one in ids):
+        raise TypeError("not the answer of a search")
+    return [ImageSetKey(datastore_id, one) for one in ids], token
 
 
 def _boto3_client(region: str, config: Config) -> "HealthImagingClient":

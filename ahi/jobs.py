@@ -18,6 +18,7 @@ from ahi.frame_check import frame_fault
 from ahi.image_set import Frame, ImageSet, ImageSetKey, ImageSetProperties, Instance, unreadable_metadata
 from ahi.prepared import FORMAT
 from ahi.preparing import encode_prepared
+from ahi.searches import AT_ONCE
 from dicomweb.errors import NotFound, UpstreamBusy, UpstreamFailed
 from dicomweb.transfer_syntax import (
     HTJ2K_LOSSLESS,
@@ -293,19 +294,24 @@ def search_study(workshop: Workshop, datastore_id: str, study_instance_uid: str)
 
     UpstreamBusy where AHI does not answer, or was asked too often.
     """
-    known = workshop.searches.get(datastore_id, study_instance_uid)
+    searches = workshop.searches
+    known = searches.get(datastore_id, study_instance_uid)
     if known is not None:
         return known
-    if not workshop.searches.may_call():
+    if not searches.may_call(datastore_id):
         raise UpstreamBusy("too many studies are being looked for", retry_after_seconds=1)
     try:
         found = workshop.client.search_study(datastore_id, study_instance_uid)
     except NotFound:  # no such data store any more
         found = []
     except UpstreamFailed as error:
-        workshop.searches.refused(datastore_id, str(error))
+        searches.refused(datastore_id, str(error))
         return ()
-    workshop.searches.put(datastore_id, study_instance_uid, found)
+    except UpstreamBusy:
+        searches.silent(datastore_id)
+        raise
+    searches.count(len(found) // AT_ONCE)
+    searches.put(datastore_id, study_instance_uid, found)
     return tuple(found)
 
 

@@ -23,6 +23,7 @@ V = TypeVar("V")
 
 _DATASTORES_SECONDS = 60.0
 _LOST_SECONDS = 10.0  # fetchers know for longer
+_MOST_LOST = _MOST_HINTS = 20_000  # studies and image sets
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,10 @@ class Studies:
         self._datastore_ids = datastore_ids
         self._image_sets = image_sets
         self._fetchers = fetchers
-        self._hints: Brief[tuple[str, str | None], Hint] = Brief(index_seconds)
-        self._lost: Brief[tuple[str, frozenset[str]], list[ImageSetKey]] = Brief(_LOST_SECONDS)
+        self._hints: Brief[tuple[str, str | None], Hint] = Brief(
+            index_seconds, _MOST_HINTS, lambda hint: len(hint.keys)
+        )
+        self._lost: Brief[tuple[str, frozenset[str]], list[ImageSetKey]] = Brief(_LOST_SECONDS, _MOST_LOST, len)
         self._datastores: Brief[None, frozenset[str]] = Brief(_DATASTORES_SECONDS)
 
     def find(self, viewer: Viewer, study: str, series: str | None = None) -> list[LocatedImageSet]:
@@ -177,11 +180,14 @@ def by_series(image_sets: Iterable[LocatedImageSet]) -> dict[str, list[LocatedIm
 class Brief(Generic[K, V]):
     """Answers for a moment: a viewer that opens a series asks for the same once per slice."""
 
-    def __init__(self, seconds: float, most: int = 1024) -> None:
+    def __init__(self, seconds: float, most: int = 1024, weigh: Callable[[V], int] = lambda _: 0) -> None:
+        """`most` bounds the number of answers, and the sum of what they `weigh`."""
         self._seconds = seconds
         self._most = most
+        self._weigh = weigh
         self._lock = threading.Lock()
         self._kept: dict[K, tuple[float, V]] = {}
+        self._weight = 0
 
     def get(self, key: K, ask: Callable[[], V]) -> V:
         """The answer, of a moment ago or of now."""
@@ -191,7 +197,10 @@ class Brief(Generic[K, V]):
             return kept[1]
         answer = ask()
         with self._lock:
-            if len(self._kept) >= self._most:
+            old = self._kept.pop(key, None)
+            self._weight += 1 + self._weigh(answer) - (1 + self._weigh(old[1]) if old else 0)
+            if self._weight > self._most:
                 self._kept.clear()
+                self._weight = 1 + self._weigh(answer)
             self._kept[key] = (time.monotonic(), answer)
         return answer

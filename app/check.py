@@ -26,6 +26,7 @@ from dicomweb.errors import NotFound, ProxyError, UpstreamBusy, UpstreamFailed
 from dicomweb.hosts import is_loopback
 
 _SAMPLE = 20
+_NO_STUDY = "2.25.0"  # whether a study is found is of no account
 _SKEW_SECONDS = 60
 """AWS refuses signatures whose time is five minutes off."""
 
@@ -252,6 +253,7 @@ def _ahi(settings: Settings, database: Database) -> Iterator[Finding]:
             told = f"{datastore_id} has {number} image sets in the index"
             yield Finding("data store", OK, told)
             yield from _operations(client, inspection.sample_of(database, datastore_id, _SAMPLE))
+            yield _search(client, datastore_id)
     finally:
         client.close()
 
@@ -305,6 +307,17 @@ def _content(client: AhiClient, key: ImageSetKey, version: str, frame_id: str | 
             raise UpstreamFailed(f"something else than the frame came: {fault}")
 
     yield _timed("GetImageFrame", partial(client.image_frame, key, known), look_at)
+
+
+def _search(client: AhiClient, datastore_id: str) -> Finding:
+    """Whether AHI may be asked for the image sets of a study. Most of the service does without."""
+    before = time.monotonic()
+    try:
+        client.search_study(datastore_id, _NO_STUDY)
+    except ProxyError as error:
+        told = f"{error}: studies whose image sets the index has lost cannot be opened"
+        return Finding("SearchImageSets", WARNING, told, "allow it in the IAM policy; doc/iam-policy.json has all")
+    return Finding("SearchImageSets", OK, f"allowed, {(time.monotonic() - before) * 1000:.0f} ms")
 
 
 def _timed(operation: str, call: Callable[[], bytes], look: Callable[[bytes], None]) -> Finding:

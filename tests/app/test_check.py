@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 import main
 from app.check import ERROR, OK, WARNING, Finding, check_all, describe, failed
 from app.settings import Settings
+from datastore.faults import Faults, parse_faults
 from db.indexes import WANTED
 from db.schema import frame, imageset, instance, issuer, patient, series, study
 from tests.app.audit.receiver import new_certificate, receiving
@@ -89,7 +90,7 @@ def test_what_is_well_and_what_is_not(index_url: str, tmp_path: Path) -> None:
         "database grants": grants, "schema": OK,
         "index": WARNING, "AHI": OK, "clock": OK, "data store": OK, "GetImageSetMetadata": ERROR,
         "GetImageFrame": OK,  # the metadata of this shelf are of no image set
-        "image sets": WARNING,
+        "image sets": WARNING, "SearchImageSets": OK,
     }  # fmt: skip
     (gone,) = (finding.told for finding in findings if finding.what == "image sets")
     assert gone == f"AHI no longer has 1 of 2: {identifier(2)}"
@@ -99,6 +100,18 @@ def test_what_is_well_and_what_is_not(index_url: str, tmp_path: Path) -> None:
     text = "\n".join(describe(findings, as_json=False))
     assert "DOE" not in text
     assert "PAT-4711" not in text
+
+
+def test_a_role_that_may_not_search_is_told(sqlite: Sqlite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = sqlite.new_index()
+    fill(url)
+    faults = Faults()
+    with served(Shelf(image_set(1)), faults) as endpoint:  # type: ignore[arg-type]
+        monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", endpoint)
+        faults.replace(parse_faults("SearchImageSets:403"))
+        (found,) = [one for one in check_all(settings_of(url, tmp_path)) if one.what == "SearchImageSets"]
+    assert (found.level, "AccessDeniedException" in found.told) == (WARNING, True)
+    assert "doc/iam-policy.json" in found.advice
 
 
 @pytest.mark.usefixtures("ahi")
