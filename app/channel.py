@@ -13,7 +13,6 @@ from waitress.parser import HTTPRequestParser
 from waitress.receiver import ChunkedReceiver
 from waitress.utilities import BadRequest
 
-from ahi.heartbeat import Heartbeat
 from app.refusals import Manner, Refusal, RefusalTask, origin_in
 from app.request_head import HeadBuffer, HeadError, checked
 from app.sending import FileBuffer, SendingChannel
@@ -123,7 +122,6 @@ class Channel(SendingChannel):
     deadline_seconds = 3600.0
     manner = Manner()
     spool: Spool | None = None
-    heartbeat = Heartbeat.alone()
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -157,20 +155,30 @@ class Channel(SendingChannel):
 
     def write_soon(self, data: Any) -> int:
         """Take bytes to be sent; wait first where the client has not taken earlier ones yet."""
-        self._flush_outbufs_below_high_watermark()  # before waitress does it with a lock on them
+        self._wait_for_room()
         taken: int = super().write_soon(data)
         return taken
 
     def _flush_outbufs_below_high_watermark(self) -> None:
-        """Wait until the client has taken enough, or, where it takes nothing, until the rest is in a file."""
-        while self.connected and self.total_outbufs_len > self.adj.outbuf_high_watermark:
-            with self.outbuf_lock:
-                self._flush_exception(self._flush_some, do_close=False)  # type: ignore[attr-defined]
-                if self.total_outbufs_len <= self.adj.outbuf_high_watermark or self._has_room_in_files():
-                    return
+        """waitress' own wait, with a lock on what is to be sent: it has been waited before."""
+
+    def _wait_for_room(self) -> None:
+        """Wait until the client has taken enough, or, where it takes nothing, until the rest is in a file.
+
+        Meanwhile another thread has the place of this one.
+        """
+        if self.total_outbufs_len <= self.adj.outbuf_high_watermark or self._has_room():
+            return
+        with self.server.task_dispatcher.pausing(), self.outbuf_lock:
+            while self.connected and not self._has_room():
                 self.server.pull_trigger()
                 self.outbuf_lock.wait(_WAIT_SECONDS)
-            self.heartbeat.step()  # to wait for a slow client, with a limit, is no standstill
+
+    def _has_room(self) -> bool:
+        """Send what the client takes now, and tell whether there is room for more then."""
+        with self.outbuf_lock:
+            self._flush_exception(self._flush_some, do_close=False)  # type: ignore[attr-defined]
+            return self.total_outbufs_len <= self.adj.outbuf_high_watermark or self._has_room_in_files()
 
     def _has_room_in_files(self) -> bool:
         if self.spool is None or time.monotonic() - self._active_at < _STALLED_SECONDS:

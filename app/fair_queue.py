@@ -1,8 +1,9 @@
 """The queue of a web process: the next request is that of the client on which the fewest threads work.
 
 A client is an address here. It never has more than its share of the threads, so that a thread is left for others; its
-other requests wait without one. Beyond what may wait, requests are refused, and a refusal needs no thread of a share.
-A thread of their own has those that are brief: whether the service lives is told while all other threads wait.
+other requests wait without one. One that is paused, as its client is slow to take the answer, has no thread of a share.
+Beyond what may wait, requests are refused, and a refusal needs no thread of a share, either. A thread of their own has
+those that are brief: whether the service lives is told while all other threads wait.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -48,6 +49,7 @@ class FairQueue:
         self._client_of = client_of
         self._waiting: OrderedDict[str, deque[Task]] = OrderedDict()
         self._working: Counter[str] = Counter()
+        self._paused: Counter[str] = Counter()
         self._refused: deque[Task] = deque()
         self._brief: deque[Task] = deque()
         self._requests = 0
@@ -58,7 +60,8 @@ class FairQueue:
             self._brief.append(task)
             return
         client = self._client_of(task)
-        if self._working[client] + len(self._waiting.get(client, ())) >= self._limits.requests_of_client:
+        begun = self._working[client] + self._paused[client]
+        if begun + len(self._waiting.get(client, ())) >= self._limits.requests_of_client:
             self._refuse(task, 429)
         elif self._requests >= self._limits.requests_of_all:
             self._refuse(task, 503)
@@ -70,6 +73,11 @@ class FairQueue:
     def waiting(self) -> int:
         """The number of requests that wait, those of clients that have all their threads among them."""
         return len(self._brief) + len(self._refused) + sum(map(len, self._waiting.values()))
+
+    @property
+    def working(self) -> int:
+        """The number of requests that are being answered, without those that are paused."""
+        return self._working.total()
 
     def pop_brief(self) -> Task | None:
         """The next request that is brief, or refused, for a thread that is kept for these."""
@@ -101,9 +109,26 @@ class FairQueue:
         if client == REFUSED:
             return
         self._requests -= 1
-        self._working[client] -= 1
-        if not self._working[client]:
-            del self._working[client]
+        _take_one(self._working, client)
+
+    def pause(self, client: str) -> None:
+        """A request that `pop` gave waits for its client: it counts as begun, and not as being answered."""
+        _take_one(self._working, client)
+        self._paused[client] += 1
+
+    def resume(self, client: str) -> None:
+        """A request that was paused is being answered again."""
+        _take_one(self._paused, client)
+        self._working[client] += 1
+
+    def may_resume(self, client: str) -> bool:
+        """Whether a request that was paused keeps nobody waiting if it goes on now."""
+        return not self._waiting and self._working[client] < self._limits.threads_of_client
+
+    def requeue(self, client: str, task: Task) -> None:
+        """Have `pop` give `task` when a request that was paused may go on, before others of its client."""
+        _take_one(self._paused, client)
+        self._waiting.setdefault(client, deque()).appendleft(task)
 
     def clear(self) -> None:
         """Cancel all that waits."""
@@ -117,3 +142,9 @@ class FairQueue:
     def _refuse(self, task: Task, status: int) -> None:
         task.refuse(status)
         self._refused.append(task)
+
+
+def _take_one(counter: Counter[str], client: str) -> None:
+    counter[client] -= 1
+    if not counter[client]:
+        del counter[client]

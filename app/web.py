@@ -93,7 +93,7 @@ def serve(
     limits, heartbeat = limits or Limits(), heartbeat or Heartbeat.alone()
     pool = _pool(threads, limits, heartbeat)
     server = _server(app, listening, threads, limits, pool)
-    server.channel_class.manner, server.channel_class.heartbeat = manner or Manner(), heartbeat
+    server.channel_class.manner = manner or Manner()
 
     def on_round(connections: int) -> None:
         heartbeat.listened()

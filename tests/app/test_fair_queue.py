@@ -96,3 +96,31 @@ def test_what_waits_at_the_end_is_cancelled() -> None:
     queue.pop()
     queue.clear()
     assert (queue.pop(), queue.waiting, [one.status for one in requests]) == (None, 0, [0, 429, 0])
+
+
+def test_one_that_is_paused_leaves_its_thread_to_others_and_counts_as_begun() -> None:
+    queue, requests = queued(QueueLimits(1, 3, 99), "aab")
+    assert queue.pop() == ("a", requests[0])
+    queue.pause("a")
+    assert queue.working == 0
+    assert popped(queue) == ["b", "a"]
+    queue.append(Request("a"))
+    queue.append(fourth := Request("a"))
+    assert fourth.status == 429
+    assert not queue.may_resume("a")
+    turn = Request("a")
+    queue.requeue("a", turn)
+    queue.done("a")
+    assert queue.pop() == (REFUSED, fourth)
+    assert queue.pop() == ("a", turn)  # before the one that came earlier, but has not begun
+
+
+def test_one_that_is_paused_goes_on_at_once_where_nobody_waits() -> None:
+    queue, _ = queued(QueueLimits(1, 3, 99), "a")
+    assert queue.pop()
+    queue.pause("a")
+    assert queue.may_resume("a")
+    queue.resume("a")
+    assert queue.working == 1
+    queue.done("a")
+    assert queue.working == 0

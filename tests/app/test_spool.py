@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ from waitress.buffers import OverflowableBuffer
 
 from app.spool import Spool
 from tests.app.test_connections import connected, serving
-from tests.app.test_web import answer, request
+from tests.app.test_web import answer, is_held_by_server, request, status
 
 
 def filled(content: bytes) -> OverflowableBuffer:
@@ -118,3 +119,40 @@ def test_an_answer_that_is_stalled_on_the_way_gives_its_thread_back(tmp_path: Pa
         status, text = answer(stalled[0])
         assert status == 200
         assert text.partition(b"\r\n\r\n")[2] == b"0123456789abcdef" * 2**20
+
+
+def slow_reader(port: int) -> socket.socket:
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    made.settimeout(30)
+    made.connect(("127.0.0.1", port))
+    return made
+
+
+def trickle(connections: list[socket.socket], done: threading.Event) -> None:
+    """Take some 2 KB of each in a second."""
+    while not done.wait(0.2):
+        for one in connections:
+            one.recv(400)
+
+
+def test_readers_that_take_little_hold_no_thread(tmp_path: Path) -> None:
+    """There are four places, and eight readers of long answers from each of two clients."""
+    limits = {"of_client": 20, "of_all": 100, "patience_seconds": 60.0, "deadline_seconds": 60.0}
+    done = threading.Event()
+    with serving(tmp_path / "log", **limits) as port, ExitStack() as stack:
+        slow = [stack.enter_context(slow_reader(port)) for _ in range(16)]
+        for number, one in enumerate(slow):
+            one.sendall(request("/endless", f"192.0.2.{200 + number % 2}"))
+        reading = threading.Thread(target=trickle, args=(slow, done))
+        reading.start()
+        try:
+            time.sleep(1)
+            began = time.monotonic()
+            for client in ("192.0.2.200", "192.0.2.202"):
+                assert [status(port, "/", client) for _ in range(20)] == [200] * 20
+            assert time.monotonic() - began < 5
+            assert all(is_held_by_server(port, one) for one in slow)
+        finally:
+            done.set()
+            reading.join()

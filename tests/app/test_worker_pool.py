@@ -4,6 +4,7 @@ import functools
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -105,6 +106,72 @@ def test_a_thread_knows_its_client(pool_of: PoolOf) -> None:
         pool.add_task(Request(client, lambda: known.append(current_client())))
     wait_for(lambda: known == ["one", "two"])
     assert current_client() == ""
+
+
+def test_threads_that_wait_for_their_clients_take_no_places(pool_of: PoolOf) -> None:
+    pool, taken, done = pool_of(2, QueueLimits(1, 99, 99)), threading.Event(), []
+
+    def send_slowly() -> None:
+        with pool.pausing():
+            taken.wait(10)
+        done.append("slow")
+
+    for number in range(20):
+        pool.add_task(Request(f"slow {number % 2}", send_slowly))
+    for number in range(3):
+        pool.add_task(Request("other", functools.partial(done.append, number)))
+    wait_for(lambda: done == [0, 1, 2])
+    taken.set()
+    wait_for(lambda: done == [0, 1, 2] + ["slow"] * 20)
+    pool.add_task(Request("other", functools.partial(done.append, 3)))
+    wait_for(lambda: done[-1] == 3)
+    wait_for(lambda: len(pool._threads) <= 2 + 2 + 1)  # others end when there is nothing to do for them
+
+
+def test_those_that_go_on_wait_for_a_place(pool_of: PoolOf) -> None:
+    pool, lock = pool_of(3, QueueLimits(2, 999, 999)), threading.Lock()
+    working, most, done = Counter[str](), [0, 0], []
+
+    def work(client: str) -> None:
+        with lock:
+            working[client] += 1
+            most[:] = max(most[0], working.total()), max(most[1], working[client])
+        time.sleep(0.001)
+        with lock:
+            working[client] -= 1
+
+    def answer(client: str, number: int) -> None:
+        for turn in range(5):
+            work(client)
+            with pool.pausing():
+                time.sleep(0.001 * ((number + turn) % 3))
+        work(client)
+        done.append(number)
+
+    for number in range(100):
+        client = str(number % 4)
+        pool.add_task(Request(client, functools.partial(answer, client, number)))
+    wait_for(lambda: len(done) == 100)
+    assert most == [3, 2]
+    assert sorted(done) == list(range(100))
+
+
+def test_a_pool_ends_while_threads_wait_for_their_clients() -> None:
+    pool, taken = WorkerPool(1, WIDE, lambda one: str(one.client)), threading.Event()
+    pool.start()
+    begun: list[int] = []
+
+    def send_slowly() -> None:
+        begun.append(1)
+        with pool.pausing():
+            taken.wait(10)
+
+    for _ in range(5):
+        pool.add_task(Request("slow", send_slowly))
+    wait_for(lambda: len(begun) == 5)
+    assert not pool.shutdown(timeout=0.1)
+    taken.set()
+    assert pool.shutdown(timeout=10)
 
 
 def test_at_the_end_what_waits_is_cancelled() -> None:
