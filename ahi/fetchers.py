@@ -14,7 +14,6 @@ import tempfile
 import threading
 import time
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -26,9 +25,10 @@ from ahi.cache import Cache
 from ahi.client import AhiClient
 from ahi.codecs import FRAME_BYTES
 from ahi.desk import Prefetch, Question, Request, Urgency
-from ahi.image_set import METADATA_BYTES, ImageSetKey, ImageSetProperties
+from ahi.image_set import METADATA_BYTES
 from ahi.kept import Kept
 from ahi.searches import Searches
+from ahi.version_cache import VersionCache
 from ahi.wire import packed, receive
 from dicomweb.errors import UpstreamBusy
 from dicomweb.fairness import current_client
@@ -77,30 +77,6 @@ class SingleFlight:
         return result
 
 
-class Checked:
-    """What AHI said of image sets less than `fresh_seconds` ago: what one web process asks for, others need not."""
-
-    def __init__(self, fresh_seconds: float, most: int = 10_000) -> None:
-        self._fresh_seconds = fresh_seconds
-        self._most = most
-        self._lock = threading.Lock()
-        self._known: OrderedDict[ImageSetKey, tuple[ImageSetProperties, float]] = OrderedDict()
-
-    def get(self, key: ImageSetKey) -> tuple[ImageSetProperties, float] | None:
-        """Its properties and when they were had, in seconds of the monotonic clock; None where that is too long ago."""
-        with self._lock:
-            known = self._known.get(key)
-        return known if known and time.monotonic() - known[1] < self._fresh_seconds else None
-
-    def put(self, key: ImageSetKey, properties: ImageSetProperties, checked_at: float) -> None:
-        """Remember them."""
-        with self._lock:
-            self._known.pop(key, None)
-            self._known[key] = (properties, checked_at)
-            if len(self._known) > self._most:
-                self._known.popitem(last=False)
-
-
 @dataclass(frozen=True)
 class Bounds:
     """How much a job may take on: bytes of a decoded frame, and of the text of an image set's metadata."""
@@ -115,7 +91,7 @@ class Workshop:
 
     client: AhiClient
     cache: Cache
-    checked: "Checked"
+    versions: VersionCache
     bounds: Bounds = Bounds()
     flights: SingleFlight = field(default_factory=SingleFlight)
     searches: Searches = field(default_factory=Searches)

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from ahi.codecs import PixelFormat, check_bound, decode, decode_reduced
 from ahi.encoders import encodable, encode
@@ -19,6 +20,7 @@ from ahi.image_set import Frame, ImageSet, ImageSetKey, ImageSetProperties, Inst
 from ahi.prepared import FORMAT
 from ahi.preparing import encode_prepared
 from ahi.searches import AT_ONCE
+from ahi.version_cache import Version
 from dicomweb.errors import NotFound, UpstreamBusy, UpstreamFailed
 from dicomweb.transfer_syntax import (
     HTJ2K_LOSSLESS,
@@ -115,13 +117,29 @@ def read_block(workshop: Workshop, block: Block) -> bytes:
     return kept
 
 
-def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, float, bytes | None]:
-    """The latest version of an image set, prepared, and when it was known to be the latest, by the monotonic clock.
+def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[Version, bytes | None]:
+    """The latest version of an image set, prepared. NotFound when AHI no longer has it."""
+    version = workshop.versions.latest(key, partial(_ask_version, workshop, key))
+    try:
+        return version, _prepared(workshop, key, version.properties.version)
+    except NotFound as error:
+        workshop.versions.forget(key)
+        workshop.client.image_set(key)  # NotFound if it was deleted meanwhile
+        raise UpstreamBusy("AWS HealthImaging has the image set, but not all of it at the moment") from error
 
-    NotFound when AHI no longer has it.
-    """
-    properties, checked_at = _checked(workshop, key)
-    return properties, checked_at, _prepared(workshop, key, properties.version)
+
+def has_image_set(workshop: Workshop, key: ImageSetKey) -> bool:
+    """Whether AHI has an image set now, whatever is remembered."""
+    began = time.monotonic()
+    try:
+        workshop.versions.put(key, workshop.client.image_set(key), began)
+    except NotFound:
+        return False
+    return True
+
+
+def _ask_version(workshop: Workshop, key: ImageSetKey, patience_seconds: float | None) -> ImageSetProperties:
+    return workshop.client.image_set(key, patience_seconds=patience_seconds)
 
 
 def prepare_version(workshop: Workshop, key: ImageSetKey, version: str) -> tuple[ImageSetProperties, bytes | None]:
@@ -161,15 +179,6 @@ def _prepare(workshop: Workshop, key: ImageSetKey, version: str) -> tuple[bytes,
         len(image_set.instances),
     )
     return blob, kept
-
-
-def _checked(workshop: Workshop, key: ImageSetKey) -> tuple[ImageSetProperties, float]:
-    known = workshop.checked.get(key)
-    if known is None:
-        now = time.monotonic()
-        known = (workshop.client.image_set(key), now)
-        workshop.checked.put(key, *known)
-    return known
 
 
 def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form) -> bytes | None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 from ahi.cache import Cache
+from ahi.deleted_image_sets import DeletedImageSets
 from ahi.fetchers import Fetchers, Pending
 from ahi.file_view import FileView
-from ahi.gone import Gone
 from ahi.image_set import ImageSetKey, ImageSetProperties
 from ahi.jobs import (
     Form,
@@ -25,6 +25,7 @@ from ahi.jobs import (
 )
 from ahi.kept import Kept
 from ahi.prepared import PreparedImageSet, PreparedInstance
+from ahi.version_cache import Version
 from dicomweb.dicom_json import DataSet
 from dicomweb.errors import NotFound
 from dicomweb.file_piece import Chunk, FilePiece
@@ -37,7 +38,7 @@ _OPEN_FILE_BYTES = 2**20  # what such a file counts as: there may be so many ope
 _AHEAD = 8  # frames asked for while an earlier one is being sent
 _PIECE_BYTES = 2**16  # a piece of a file keeps it open until it is sent, which pays from here on
 
-_Prepared = tuple[ImageSetProperties, float, bytes | None]
+_Prepared = tuple[Version, bytes | None]
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,24 @@ class _Known:
 class ImageSets:
     """Prepared image sets by key. One that was looked at less than `fresh_seconds` ago is taken to be current."""
 
-    def __init__(self, fetchers: Fetchers, cache: Cache, *, fresh_seconds: float, max_bytes: int = 96 * 2**20) -> None:
-        """`max_bytes` bounds what is kept in memory."""
+    def __init__(
+        self,
+        fetchers: Fetchers,
+        cache: Cache,
+        *,
+        fresh_seconds: float,
+        max_bytes: int = 96 * 2**20,
+        note_unchecked: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`max_bytes` bounds what is kept in memory.
+
+        `note_unchecked` is called in the thread that locates an image set whose latest version AHI does not tell.
+        """
+        self._note_unchecked = note_unchecked
         self._fetchers = fetchers
         self._cache = cache
         self._files = PreparedFiles(fetchers, cache)
-        self._gone = Gone(cache)
+        self._deleted = DeletedImageSets(cache)
         self._fresh_seconds = fresh_seconds
         self._known: Kept[ImageSetKey, _Known] = Kept(max_bytes)
 
@@ -140,9 +153,9 @@ class ImageSets:
                 try:
                     fresh[key] = self._received(key, pending[key].result())
                 except NotFound:  # deleted behind the index
-                    self._gone.note(key)
+                    self._deleted.note(key)
                 else:
-                    self._gone.forget(key)
+                    self._deleted.forget(key)
                 del pending[key]
         finally:
             for waiting in pending.values():
@@ -157,13 +170,16 @@ class ImageSets:
         return self._fetchers.submit(key.image_set_id, prepare_image_set, key)
 
     def _received(self, key: ImageSetKey, answer: _Prepared) -> LocatedImageSet:
-        properties, checked_at, blob = answer
+        version, blob = answer
+        properties = version.properties
+        if version.unchecked:
+            self._note_unchecked()
         known = self._known.get(key)
         if known and known.located.properties == properties:
-            self._keep(known.located, checked_at)
+            self._keep(known.located, version.checked_at)
             return known.located
         located = LocatedImageSet(key, properties, self._files.read(key, properties.version, blob))
-        self._keep(located, checked_at)
+        self._keep(located, version.checked_at)
         return located
 
     def _keep(self, located: LocatedImageSet, checked_at: float) -> None:

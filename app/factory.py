@@ -16,10 +16,10 @@ import wado.uri.routes
 from ahi.ahead import Ahead, Budget
 from ahi.cache import Cache
 from ahi.counters import Tally
+from ahi.deleted_image_sets import DeletedImageSets
 from ahi.described import Described
 from ahi.earlier import EarlierVersions
 from ahi.fetchers import Fetchers
-from ahi.gone import Gone
 from ahi.image_set import ImageSetKey
 from ahi.jobs import Form
 from ahi.store import Encoded, Frames, ImageSets
@@ -42,6 +42,7 @@ from app.request_counts import ProcessCounts
 from app.security_headers import add_security_headers
 from app.sending import with_pieces_read
 from app.settings import EXPLICIT_LE, STORED, Settings
+from app.unchecked import add_unchecked, note_unchecked
 from db.engine import Database
 from db.image_sets import find_datastore_ids, find_image_sets
 from db.scope import EVERYTHING, Scope
@@ -80,7 +81,9 @@ def create_app(
     asks, `spans` is where requests are traced; at `warmer_path` the warmer listens.
     """
     cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
-    image_sets = ImageSets(fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds)
+    image_sets = ImageSets(
+        fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds, note_unchecked=note_unchecked
+    )
     frames = Frames(fetchers, cache)
     roots: dict[str, ServiceRoot] = {}  # by the name under which a blueprint is registered there
 
@@ -94,7 +97,7 @@ def create_app(
         scope: Scope = g.scope
         return scope
 
-    hiding = Hiding(database, Gone(cache))
+    hiding = Hiding(database, DeletedImageSets(cache))
 
     def searched() -> Scope:
         """What a search shows; retrieval asks AHI itself, and may find that something is there after all."""
@@ -124,6 +127,7 @@ def create_app(
     app.before_request(_ranges_are_for_get)
     add_security_headers(app, settings.public_url)
     add_cors(app, settings.cors_origins)
+    add_unchecked(app)
     if rate:
         add_refused_rate(app, rate)
     add_gate(app, open_gate(settings), here, health.NAME)

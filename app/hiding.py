@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 
-from ahi.gone import Gone
+from ahi.deleted_image_sets import DeletedImageSets
 from db.engine import Database
 from db.hidden import find_hidden
 from db.scope import EVERYTHING, Scope
@@ -17,9 +17,9 @@ _BELIEVED_SECONDS = 30.0  # the index may learn of a deletion, or of other image
 class Hiding:
     """The scope without it; looked up when something has gone, and again from time to time."""
 
-    def __init__(self, database: Database, gone: Gone) -> None:
+    def __init__(self, database: Database, deleted: DeletedImageSets) -> None:
         self._database = database
-        self._gone = gone
+        self._deleted = deleted
         self._lock = threading.Lock()
         self._of: frozenset[str] = frozenset()
         self._looked_at = 0.0
@@ -27,7 +27,7 @@ class Hiding:
 
     def scope(self) -> Scope:
         """Everything but what hangs on image sets that are no more; everything, as a rule."""
-        image_set_ids = self._gone.image_set_ids()
+        image_set_ids = self._deleted.image_set_ids()
         if not image_set_ids:
             return EVERYTHING
         due = image_set_ids != self._of or time.monotonic() - self._looked_at > _BELIEVED_SECONDS

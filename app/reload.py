@@ -20,7 +20,14 @@ log = logging.getLogger(__name__)
 
 TAKE_A_START = frozenset(
     ("host", "port", "web_processes", "frame_fetchers", "fetch_threads", "prefetch", "ahi_deadline_seconds")
-    + ("image_set_fresh_seconds", "aws_default_region", "cache_root", "cache_max_bytes", "cache_min_free_bytes")
+    + (
+        "image_set_fresh_seconds",
+        "image_set_unchecked_seconds",
+        "aws_default_region",
+        "cache_root",
+        "cache_max_bytes",
+        "cache_min_free_bytes",
+    )
     + ("metrics_port", "metrics_host", "log_format", "settings_file", "datastore_root", "datastore_faults")
     + ("datastore_clean_index", "datastore_populate_instances", "rate_limit", "rate_limit_burst")
 )

@@ -5,6 +5,7 @@ import logging
 import os
 import resource
 import socket
+import threading
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,12 +17,15 @@ from ahi.client import AhiClient
 from ahi.codecs import HAS_OPENJPH
 from ahi.configuration import wrong_configuration
 from ahi.counters import Count, Counters, Tally
+from ahi.deleted_image_sets import DeletedImageSets
+from ahi.deletion_watch import DeletionWatch
 from ahi.desk import Limits, Urgency
 from ahi.fetcher import serve as serve_fetcher
-from ahi.fetchers import Bounds, Checked, Fetchers, FetcherSockets, Workshop
+from ahi.fetchers import Bounds, Fetchers, FetcherSockets, Workshop
 from ahi.heartbeat import Heartbeat
 from ahi.searches import CALLS_PER_SECOND, Searches
 from ahi.store import Frames, ImageSets
+from ahi.version_cache import VersionCache
 from app import metrics, web
 from app.access_log import hide
 from app.audit.configure import FLUSH_SECONDS, announce, check_audit, open_trail
@@ -225,9 +229,12 @@ def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
             heartbeat=place.heartbeat,
         )
         cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
+        versions = VersionCache(
+            settings.image_set_fresh_seconds, unchecked_seconds=settings.image_set_unchecked_seconds, cache=cache
+        )
         searches = Searches(CALLS_PER_SECOND / settings.frame_fetchers)
         bounds = Bounds(settings.frame_max_bytes, settings.metadata_max_bytes)
-        workshop = Workshop(client, cache, Checked(settings.image_set_fresh_seconds), bounds, searches=searches)
+        workshop = Workshop(client, cache, versions, bounds, searches=searches)
         limits = Limits(threads, patience_seconds=settings.ahi_deadline_seconds)
         serve_fetcher(shared.sockets.listening[number], workshop, limits, place.heartbeat)
 
@@ -299,6 +306,8 @@ def warmer_child(settings: Settings, index: Login, shared: Shared) -> Child:
             fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds, max_bytes=_WARMER_MAPPED_BYTES
         )
         warmer = Warmer(database, image_sets, Frames(fetchers, cache), place.heartbeat)
+        watch = DeletionWatch(DeletedImageSets(cache), fetchers)
+        threading.Thread(target=watch.work, name="deletions", daemon=True).start()
         serve_warmer(shared.sockets.listening[-1], shared.warmer_path, warmer, settings.prefetch, database)
 
     return Child("warmer", run, ProcessKind.PREFETCH, leaves=True, silent_seconds=SILENT_SECONDS)

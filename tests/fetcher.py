@@ -10,7 +10,8 @@ from ahi.cache import Cache
 from ahi.client import AhiClient
 from ahi.desk import Limits
 from ahi.fetcher import serve
-from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop
+from ahi.fetchers import Fetchers, FetcherSockets, Workshop
+from ahi.version_cache import VersionCache
 
 CACHE_MAX_BYTES = 10**9
 
@@ -31,5 +32,5 @@ def fetching(cache_root: Path, *, fresh_seconds: float) -> Iterator[tuple[Fetche
 
 def _serve(listening: socket, cache_root: Path, fresh_seconds: float) -> None:
     client = AhiClient(region="us-east-1", deadline_seconds=3)
-    workshop = Workshop(client, Cache(cache_root, CACHE_MAX_BYTES), Checked(fresh_seconds))
+    workshop = Workshop(client, Cache(cache_root, CACHE_MAX_BYTES), VersionCache(fresh_seconds))
     serve(listening, workshop, Limits())

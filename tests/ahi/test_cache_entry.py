@@ -21,7 +21,7 @@ from ahi import cache_entry
 from ahi.cache import Cache
 from ahi.cache_entry import TRAILER_BYTES
 from ahi.counters import Count
-from ahi.gone import Gone
+from ahi.deleted_image_sets import DeletedImageSets
 from ahi.image_set import ImageSetKey
 
 CONTENT = bytes(range(256)) * 40
@@ -361,14 +361,14 @@ def test_entries_of_another_form_are_not_read_and_go(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_notes_of_deleted_image_sets_bear_damage(cache: Cache, damage: Callable[[Path], None]) -> None:
-    gone, other = Gone(cache), Gone(cache)
+    gone, other = DeletedImageSets(cache), DeletedImageSets(cache)
     for name in ("entry", "other"):
         gone.note(ImageSetKey("d" * 32, name))
-    damage(cache.root / "gone" / "entry")
+    damage(cache.root / "deleted" / f"{'d' * 32}+entry")
     assert other.image_set_ids() <= {"entry", "other"}
     assert gone.image_set_ids() <= {"entry", "other"}
     other.note(ImageSetKey("d" * 32, "entry"))
-    os.utime(cache.root / "gone")
+    os.utime(cache.root / "deleted")
     assert "entry" in gone.image_set_ids()
 
 

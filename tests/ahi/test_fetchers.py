@@ -15,7 +15,8 @@ from ahi.client import AhiClient
 from ahi.counters import Count, Counters
 from ahi.desk import Limits
 from ahi.fetcher import serve
-from ahi.fetchers import Checked, Fetchers, FetcherSockets, Workshop, brief
+from ahi.fetchers import Fetchers, FetcherSockets, Workshop, brief
+from ahi.version_cache import VersionCache
 from dicomweb.errors import NotFound, UpstreamBusy
 
 
@@ -55,7 +56,7 @@ class Pool:
         pid = os.fork()
         if pid == 0:
             cache = Cache(self._root, 10**6, tally=self.counters.tally(number))
-            workshop = Workshop(AhiClient(region="us-east-1"), cache, Checked(60))
+            workshop = Workshop(AhiClient(region="us-east-1"), cache, VersionCache(60))
             serve(self.sockets.listening[number], workshop, self._limits)
         return pid
 

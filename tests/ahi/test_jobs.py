@@ -9,9 +9,10 @@ from typing import Any, cast
 from ahi.cache import Cache
 from ahi.client import AhiClient
 from ahi.codecs import PixelFormat
-from ahi.fetchers import Checked, Workshop
+from ahi.fetchers import Workshop
 from ahi.image_set import Frame, ImageSetKey
 from ahi.jobs import Form, FrameReference, fetch_frame
+from ahi.version_cache import VersionCache
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 
 SIDE, FETCH_SECONDS = 8, 0.002
@@ -31,7 +32,7 @@ class Client:
 
 def test_requests_that_overlap_in_any_way_fetch_a_frame_once(tmp_path: Path) -> None:
     client, random = Client(), Random(1)  # noqa: S311
-    workshop = Workshop(cast(AhiClient, client), Cache(tmp_path, 2**28), Checked(60))
+    workshop = Workshop(cast(AhiClient, client), Cache(tmp_path, 2**28), VersionCache(60))
     key, pixels = ImageSetKey("0" * 32, "1" * 32), PixelFormat(SIDE, SIDE, 1, 8, 0, "MONOCHROME2")
     references = [FrameReference(key, Frame(f"{n:032}", None), EXPLICIT_VR_LITTLE_ENDIAN, pixels) for n in range(150)]
 

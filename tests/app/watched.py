@@ -17,7 +17,8 @@ from ahi.cache import Cache
 from ahi.client import AhiClient
 from ahi.desk import Limits
 from ahi.fetcher import serve
-from ahi.fetchers import Checked, Workshop
+from ahi.fetchers import Workshop
+from ahi.version_cache import VersionCache
 from app.logs import start_logging
 from app.replacements import ProcessKind
 from app.supervisor import Child, Place, Supervisor
@@ -87,7 +88,7 @@ def fetcher(folder: Path) -> Child:
 
     def run(place: Place) -> None:
         (folder / f"fetcher.{os.getpid()}").touch()
-        workshop = Workshop(AhiClient(region="us-east-1"), Cache(folder / "cache", 10**6), Checked(60))
+        workshop = Workshop(AhiClient(region="us-east-1"), Cache(folder / "cache", 10**6), VersionCache(60))
         serve(listening, workshop, Limits(threads=2), place.heartbeat)
 
     return Child("fetcher", run, ProcessKind.FETCHER, leaves=True, silent_seconds=SILENT_SECONDS)

@@ -17,8 +17,9 @@ import numpy as np
 
 from ahi.cache import Cache
 from ahi.client import AhiClient
-from ahi.fetchers import Checked, Fetchers, Pending, Workshop
+from ahi.fetchers import Fetchers, Pending, Workshop
 from ahi.image_set import ImageSetKey, ImageSetProperties
+from ahi.version_cache import VersionCache
 from dicomweb.errors import NotFound
 
 SIDE = 16
@@ -101,7 +102,9 @@ class Memory:
     image_sets: dict[ImageSetKey, ImageSet] = field(default_factory=dict)
     searched: list[tuple[str, str]] = field(default_factory=list)
 
-    def image_set(self, key: ImageSetKey, version: str | None = None) -> ImageSetProperties:
+    def image_set(
+        self, key: ImageSetKey, version: str | None = None, patience_seconds: float | None = None
+    ) -> ImageSetProperties:
         one = self._known(key)
         return ImageSetProperties(version or "1", one.is_primary, float(one.number))
 
@@ -142,7 +145,7 @@ class HereFetchers(Fetchers):
 
     def __init__(self, memory: Memory, folder: Path) -> None:
         super().__init__(["here"])
-        self.workshop = Workshop(cast(AhiClient, memory), Cache(folder, 2**30), Checked(0))
+        self.workshop = Workshop(cast(AhiClient, memory), Cache(folder, 2**30), VersionCache(0))
 
     def submit(self, _route: str, job: Any, *arguments: Any, **_none: Any) -> Any:
         try:

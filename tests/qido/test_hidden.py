@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from ahi.cache import Cache
-from ahi.gone import Gone
+from ahi.deleted_image_sets import DeletedImageSets
 from ahi.image_set import ImageSetKey
 from app.hiding import Hiding
 from db.engine import Database
@@ -88,11 +88,11 @@ def test_instances_are_counted_without_those_that_are_gone(database: Database) -
 
 
 def test_nothing_is_looked_up_while_nothing_is_gone(tmp_path: Path) -> None:
-    assert Hiding(Database("sqlite:////nowhere/index"), Gone(Cache(tmp_path, 2**20))).scope() == EVERYTHING
+    assert Hiding(Database("sqlite:////nowhere/index"), DeletedImageSets(Cache(tmp_path, 2**20))).scope() == EVERYTHING
 
 
 def test_what_is_noted_is_known_to_all_processes_until_it_is_there_again(database: Database, tmp_path: Path) -> None:
-    ours, theirs = (Gone(Cache(tmp_path, 2**20)) for _ in range(2))
+    ours, theirs = (DeletedImageSets(Cache(tmp_path, 2**20)) for _ in range(2))
     hiding, key = Hiding(database, theirs), ImageSetKey(A, "f" * 32)
     assert theirs.image_set_ids() == frozenset()
     ours.note(key)
@@ -118,7 +118,7 @@ class Slow(Database):
 
 
 def test_others_go_on_while_one_asks_the_index(tmp_path: Path) -> None:
-    gone, slow = Gone(Cache(tmp_path, 2**20)), Slow()
+    gone, slow = DeletedImageSets(Cache(tmp_path, 2**20)), Slow()
     gone.note(ImageSetKey(A, "f" * 32))
     hiding = Hiding(slow, gone)
     with ThreadPoolExecutor(2) as threads:

@@ -12,9 +12,10 @@ from pydicom.values import converters
 from ahi.cache import Cache
 from ahi.client import AhiClient
 from ahi.codecs import PixelFormat
-from ahi.fetchers import HELD_BYTES, Checked, Workshop
+from ahi.fetchers import HELD_BYTES, Workshop
 from ahi.image_set import Frame, ImageSetKey
 from ahi.jobs import Form, FrameReference, held_frame
+from ahi.version_cache import VersionCache
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from tests.wado.rendered.made import head, made
 from wado.rendered.draw import Picture, render, within_bits
@@ -70,7 +71,7 @@ def _stored(workshop: Workshop, frame_id: str, side: int) -> FrameReference:
     ("side", "held"), [(512, True), (4096, True), (8192, False)], ids=["CT", "mammogram", "more than half of the room"]
 )
 def test_pixels_are_held_for_the_next_window_within_a_bound(tmp_path: Path, side: int, held: bool) -> None:
-    workshop = Workshop(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), Checked(60))
+    workshop = Workshop(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
     references = [
         _stored(workshop, f"{number:032}", side) for number in range(HELD_BYTES // side**2 + 1 if held else 2)
     ]
@@ -86,7 +87,7 @@ def test_pixels_are_held_for_the_next_window_within_a_bound(tmp_path: Path, side
 def test_a_picture_with_a_window_of_the_client_becomes_a_file_when_it_is_asked_for_again(
     tmp_path: Path, window: Window | None, files: list[int]
 ) -> None:
-    workshop = Workshop(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), Checked(60))
+    workshop = Workshop(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
     picture = Picture((_stored(workshop, "1" * 32, 16),), (1,), head(made()), JPEG, Rendering(window))
     drawn, found = set(), []
     for _ in files:
@@ -99,7 +100,7 @@ def test_a_picture_with_a_window_of_the_client_becomes_a_file_when_it_is_asked_f
 def test_threads_that_draw_frames_of_the_same_image_parse_its_functional_groups_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workshop = Workshop(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), Checked(60))
+    workshop = Workshop(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
     parsed, threads, convert = [], Barrier(8), converters["SQ"]
 
     def counted(value: bytes, *arguments: Any) -> Any:

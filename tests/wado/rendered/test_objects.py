@@ -5,7 +5,8 @@ import pytest
 from pydicom import dcmread, uid
 from pydicom.data import get_testdata_file
 
-from ahi.fetchers import Checked, Workshop
+from ahi.fetchers import Workshop
+from ahi.version_cache import VersionCache
 from dicomweb.errors import NotAcceptable
 from tests.wado.rendered.made import head, made
 from wado.rendered.icon import draw_icon
@@ -58,7 +59,7 @@ class _NoCache:
 def test_a_waveform_without_samples_cannot_be_rendered() -> None:
     empty = ObjectPicture(head(made(SOPClassUID=uid.TwelveLeadECGWaveformStorage)), "", "image/svg+xml")
     with pytest.raises(NotAcceptable, match="no samples"):
-        render_object(Workshop(None, _NoCache(), Checked(1)), empty)
+        render_object(Workshop(None, _NoCache(), VersionCache(1)), empty)
 
 
 def test_equal_names_mean_equal_bytes() -> None:
