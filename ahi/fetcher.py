@@ -15,10 +15,11 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from ahi.counters import Count
-from ahi.desk import Desk, Limits, Prefetch, Question, Request, Ticket
+from ahi.desk import Desk, Limits, Prefetch, Question, Request, Ticket, Urgency
 from ahi.fetchers import Workshop, is_brief
 from ahi.heartbeat import Heartbeat
 from ahi.leaving import block_signal, wait_to_leave
@@ -32,6 +33,7 @@ _BUSY = packed((UpstreamBusy("the service has more to do than it can at the mome
 _PIECE_BYTES = 2**18
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
 _NOTHING = memoryview(b"")
+_MOST_IN_BACKGROUND = 10_000  # jobs of our own that wait; each is a reference to a frame
 _ROUND_SECONDS = 5.0  # the longest that is listened without a beat
 _PAUSE_SECONDS = 0.1  # where listening fails, as it does again and again when there are too many open files
 
@@ -66,6 +68,8 @@ class Bench:
         self._leaves = False
         self._left = threading.Event()
         self._conversations: dict[int, _Conversation] = {}
+        self._in_background = 0
+        workshop.background.bind(self._take_background)
 
     def work(self) -> None:
         """Lead, or do jobs, for ever."""
@@ -177,6 +181,18 @@ class Bench:
             self._tally.add(Count.JOBS_REFUSED)
             conversation.answer(_BUSY)
 
+    def _take_background(self, request: Request) -> bool:
+        """Queue a job of our own, if there are not too many; its turn comes when nobody waits for anything."""
+        with self._desk_lock:
+            if self._in_background >= _MOST_IN_BACKGROUND:
+                return False
+            self._in_background += 1
+            return self._desk.ask(Question(request, Urgency.BACKGROUND), _Nobody(self._background_done))
+
+    def _background_done(self) -> None:
+        with self._desk_lock:
+            self._in_background -= 1
+
     def _lost(self, conversation: "_Conversation") -> None:
         """A connection closed; nobody waits there any more."""
         del self._conversations[conversation.descriptor]
@@ -184,6 +200,17 @@ class Bench:
         with self._desk_lock:
             if conversation.asked:
                 self._desk.leave(conversation.asked, conversation)
+
+
+class _Nobody:
+    """Stands for the conversation where nobody waits for the result of a job."""
+
+    def __init__(self, done: Callable[[], None]) -> None:
+        self._done = done
+
+    def answer(self, _content: bytes) -> None:
+        """The job is done."""
+        self._done()
 
 
 class _Own(threading.local):

@@ -28,6 +28,7 @@ from ahi.desk import Prefetch, Question, Request, Urgency
 from ahi.image_set import METADATA_BYTES
 from ahi.kept import Kept
 from ahi.searches import Searches
+from ahi.verification import Verification
 from ahi.version_cache import VersionCache
 from ahi.wire import packed, receive
 from dicomweb.errors import UpstreamBusy
@@ -93,6 +94,8 @@ class Workshop:
     cache: Cache
     versions: VersionCache
     bounds: Bounds = Bounds()
+    verification: Verification = field(default_factory=Verification)
+    background: "BackgroundJobs" = field(default_factory=lambda: BackgroundJobs())
     flights: SingleFlight = field(default_factory=SingleFlight)
     searches: Searches = field(default_factory=Searches)
     held: Kept[str, bytes] = field(default_factory=lambda: Kept(HELD_BYTES))
@@ -100,6 +103,21 @@ class Workshop:
 
 
 Job = Callable[Concatenate[Workshop, P], R]
+
+
+class BackgroundJobs:
+    """Jobs that a fetcher does when it has nothing else to do, and for whose result nobody waits."""
+
+    def __init__(self) -> None:
+        self._take: Callable[[Request], bool] | None = None
+
+    def bind(self, take: Callable[[Request], bool]) -> None:
+        """`take` queues a request, and says whether there was room for it."""
+        self._take = take
+
+    def submit(self, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> bool:
+        """Have a job done later; False where there is too much to do, or no fetcher to do it."""
+        return self._take is not None and self._take(Request(job, arguments))
 
 
 def brief(says: Callable[Concatenate[Workshop, P], bool]) -> Callable[[Job[P, R]], Job[P, R]]:

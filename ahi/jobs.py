@@ -21,7 +21,7 @@ from ahi.prepared import FORMAT
 from ahi.preparing import encode_prepared
 from ahi.searches import AT_ONCE
 from ahi.version_cache import Version
-from dicomweb.errors import NotFound, UpstreamBusy, UpstreamFailed
+from dicomweb.errors import NotAcceptable, NotFound, UpstreamBusy, UpstreamFailed
 from dicomweb.transfer_syntax import (
     HTJ2K_LOSSLESS,
     HTJ2K_LOSSLESS_RPCL,
@@ -245,12 +245,36 @@ def reduced_frame(workshop: Workshop, reference: FrameReference, scale: float) -
     """Native pixels of a lower resolution that still has `scale` pixels for one of the frame, and their layout.
 
     None where there is no such resolution. It does not matter whether the whole frame has been decoded already: the
-    same picture must be the same bytes. A part of a frame has no checksum that could be verified.
+    same picture must be the same bytes. A part of a frame has no checksum that could be verified; with
+    VERIFY_FRAMES=decode the whole frame is decoded before, once.
     """
     media_type = transfer_syntax(reference.transfer_syntax_uid).media_type
     if media_type != "image/jphc" or reference.pixels is None:
         return None
+    if _is_unverified(workshop, reference):
+        native_frame(workshop, reference)
     return decode_reduced(_stored(workshop, reference), reference.pixels, scale, workshop.bounds.frame_bytes)
+
+
+def verify_frame(workshop: Workshop, reference: FrameReference) -> None:
+    """Compare a stored frame in the cache with its checksum, by decoding it; one that does not have it is dropped."""
+    name = reference.cache_name(Form.STORED)
+    if reference.pixels is None or not _is_unverified(workshop, reference) or not workshop.cache.use(name):
+        return
+    try:
+        native = _decoded(workshop, reference, reference.pixels)
+    except (NotAcceptable, UpstreamBusy):  # it is too large, or was evicted this moment and cannot be had
+        return
+    if native is None:
+        workshop.cache.drop(name)
+        log.error("frame dropped, its pixels do not have their checksum frame=%s", reference.frame.frame_id)
+
+
+def _is_unverified(workshop: Workshop, reference: FrameReference) -> bool:
+    """Whether a frame is still to be compared with its checksum, which is that of its decoded pixels."""
+    syntax = transfer_syntax(reference.transfer_syntax_uid)
+    summed = reference.frame.checksum is not None and not (syntax.lossy or syntax.native or syntax.video)
+    return summed and reference.pixels is not None and workshop.verification.needs(reference.frame.frame_id)
 
 
 def _decoded(workshop: Workshop, reference: FrameReference, pixels: PixelFormat) -> bytes | None:
@@ -267,7 +291,12 @@ def _decoded(workshop: Workshop, reference: FrameReference, pixels: PixelFormat)
         if proven:  # it was imported like that
             raise
         return None
-    return native if proven or expected is None or zlib.crc32(native) == expected else None
+    if proven or expected is None:
+        return native
+    if zlib.crc32(native) != expected:
+        return None
+    workshop.verification.is_sound(reference.frame.frame_id)
+    return native
 
 
 def _stored(workshop: Workshop, reference: FrameReference) -> bytes:
@@ -279,7 +308,8 @@ def _stored(workshop: Workshop, reference: FrameReference) -> bytes:
         if kept is not None:
             return kept
         stored = _fetched(workshop, reference)
-        workshop.cache.put(name, stored)
+        if workshop.cache.put(name, stored) and _is_unverified(workshop, reference):
+            workshop.background.submit(verify_frame, reference)
         return stored
 
     return workshop.flights.run(name, read_or_fetch)

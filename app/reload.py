@@ -23,6 +23,7 @@ TAKE_A_START = frozenset(
     + (
         "image_set_fresh_seconds",
         "image_set_unchecked_seconds",
+        "verify_frames",
         "aws_default_region",
         "cache_root",
         "cache_max_bytes",

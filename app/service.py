@@ -25,6 +25,7 @@ from ahi.fetchers import Bounds, Fetchers, FetcherSockets, Workshop
 from ahi.heartbeat import Heartbeat
 from ahi.searches import CALLS_PER_SECOND, Searches
 from ahi.store import Frames, ImageSets
+from ahi.verification import Verification
 from ahi.version_cache import VersionCache
 from app import metrics, web
 from app.access_log import hide
@@ -36,7 +37,7 @@ from app.rate import Rate
 from app.refusals import Manner
 from app.replacements import ProcessKind, Replacements
 from app.request_counts import ProcessCounts, RequestCounts
-from app.settings import NotNowError, Settings, SettingsError
+from app.settings import DECODE, NotNowError, Settings, SettingsError
 from app.supervisor import Child, Place, Supervisor
 from app.tracing import Tracing, find_tracing
 from app.warmer import Warmer
@@ -232,9 +233,10 @@ def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
         versions = VersionCache(
             settings.image_set_fresh_seconds, unchecked_seconds=settings.image_set_unchecked_seconds, cache=cache
         )
+        verification = Verification(by_decoding=settings.verify_frames == DECODE)
         searches = Searches(CALLS_PER_SECOND / settings.frame_fetchers)
         bounds = Bounds(settings.frame_max_bytes, settings.metadata_max_bytes)
-        workshop = Workshop(client, cache, versions, bounds, searches=searches)
+        workshop = Workshop(client, cache, versions, bounds, verification, searches=searches)
         limits = Limits(threads, patience_seconds=settings.ahi_deadline_seconds)
         serve_fetcher(shared.sockets.listening[number], workshop, limits, place.heartbeat)
 

@@ -161,6 +161,7 @@ def _tls(text: str) -> str:
     return text.lower()
 
 
+STRUCTURE, DECODE = "structure", "decode"
 STORED, EXPLICIT_LE = "stored", "explicit-le"
 
 
@@ -259,6 +260,7 @@ class Settings:
     metadata_max_bytes: int = _setting(256 * 2**20, _integer(2**20, 2**36))
     image_set_fresh_seconds: float = _setting(60.0, _seconds)
     image_set_unchecked_seconds: int = _setting(3600, _integer(0, 86_400))
+    verify_frames: str = _setting(STRUCTURE, _one_of(STRUCTURE, DECODE))
     image_set_old_seconds: int = _setting(3600, _integer(0, 86_400))
     part10_unnamed: str = _setting(EXPLICIT_LE, _file_syntax)
     part10_any: str = _setting(STORED, _file_syntax)
