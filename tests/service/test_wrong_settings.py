@@ -47,6 +47,7 @@ WRONG = {
     "PREFETCH": ["{", '[{"days": 1}]'],
     **dict.fromkeys(["PART10_UNNAMED", "PART10_ANY"], ["jpeg"]),
     "MEMORY_MAX": ["1", "100000000"],
+    "VERIFY_FRAMES": ["yes", "DECODE!"],
     "LOG_LEVEL": ["LOUD"],
     "LOG_FORMAT": ["xml"],
 }
