@@ -1,4 +1,4 @@
-"""Lossless frames: pixels → codestream, proven by decoding it again; and the decoders that pydicom lacks."""
+"""Lossless frames: pixels → codestream, proven by decoding it again."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ Pixels = npt.NDArray[Any]
 
 _CODING_STYLE = b"\xff\x52"
 _MOST_EXACT_BITS = 24  # OpenJPEG does not keep all bits of larger samples
+_MOST_LEVELS = 5
 
 
 class NotEncodable(Exception):
@@ -36,7 +37,17 @@ class LosslessFormat:
 
 def _encode_htj2k(pixels: Pixels, transform: bool) -> bytes:
     rgb = None if transform else False
-    return bytes(imagecodecs.htj2k_encode(pixels, rgb=rgb, reversible=True, tlm=True, tilepart=1))
+    levels = _fitting_levels(pixels)  # which imagecodecs calls resolutions
+    return bytes(imagecodecs.htj2k_encode(pixels, rgb=rgb, reversible=True, tlm=True, tilepart=1, resolutions=levels))
+
+
+def _fitting_levels(pixels: Pixels) -> int:
+    """How often both sides of a frame can be halved, 5 at most and 1 at least: the encoder has no form without levels.
+
+    Decoders of viewers stop or give other pixels where there are more levels than the frame has room for.
+    """
+    shorter = min(pixels.shape[:2])
+    return min(max(int(shorter).bit_length() - 1, 1), _MOST_LEVELS)
 
 
 def _decode_htj2k(stored: bytes, left_out: int) -> Pixels:
@@ -93,8 +104,3 @@ def resolutions(stored: bytes, lossless: LosslessFormat) -> list[Pixels]:
 def decomposition_levels(stored: bytes) -> int:
     """How often a codestream halves the frame: its COD marker segment tells (ISO 15444-1 Annex A.6.1)."""
     return stored[stored.index(_CODING_STYLE) + 9]
-
-
-def decode_extended_jpeg(frame: bytes) -> Pixels:
-    """JPEG with 12 bits (process 2 and 4), which pydicom's plugins cannot always read; ValueError or RuntimeError."""
-    return np.asarray(imagecodecs.jpeg8_decode(frame))

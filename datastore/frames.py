@@ -10,26 +10,20 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from pydicom import Dataset
 
 from datastore.codecs import LosslessFormat, NotEncodable, Pixels, encode_lossless, resolutions
-from datastore.pixels import (
-    FLOAT_PIXELS,
-    NATIVE,
-    NATIVE_SOURCES,
-    NoFrames,
-    binary_frames,
-    decoded_frames,
-    encapsulated_frames,
-    float_frames,
-    source_syntax,
-    video_stream,
-)
+from datastore.decoders import DECODERS, NotDecodable, decode
+from datastore.encapsulated import encapsulated_frames, video_stream
+from datastore.findings import Findings, Kind
+from datastore.layout import FLOAT_PIXELS, Layout, NoFrames, declared_frames
+from datastore.native import TruncatedPixelData
+from datastore.pixels import NATIVE, Frames, becomes_rgb, decoded_floats, source_frames, source_syntax
 
 _OCTETS = "application/octet-stream"
 _KEPT_FRAMES = {"50": "image/jpeg", "91": "image/j2c", "112": "image/jxl", "203": "image/jphc"}
@@ -50,12 +44,8 @@ KEPT_FRAMES = _kept(_KEPT_FRAMES, "")
 KEPT_VIDEO = _kept(_KEPT_VIDEO, "", ".1")
 """Encodings of which the whole stream is kept as one frame, and its Content-Type."""
 
-_TRANSCODED = NATIVE_SOURCES | {
-    f"1.2.840.10008.1.2.{end}"
-    for end in ("4.51", "4.57", "4.70", "4.80", "4.81", "4.90", "4.92", "4.93", "4.201", "4.202", "5")
-}
-
 T = TypeVar("T")
+Store = Callable[[int, "EncodedFrame", str], T]
 
 
 @dataclass(frozen=True)
@@ -97,6 +87,15 @@ class Encoding:
     transcoded: bool
 
 
+@dataclass(frozen=True)
+class Encoded(Generic[T]):
+    """The frames of an instance: how they are stored, what `store` made of each, and attributes that changed."""
+
+    encoding: Encoding
+    frames: list[T]
+    replaced: Mapping[str, str | int]
+
+
 class FrameEncoder:
     """Encodes the frames of one instance after another on all cores. Safe to share between threads."""
 
@@ -109,71 +108,116 @@ class FrameEncoder:
         """End the threads."""
         self._pool.shutdown(cancel_futures=True)
 
-    def encode(self, data_set: Dataset, store: Callable[[int, EncodedFrame, str], T]) -> tuple[Encoding, list[T]]:
+    def encode(self, data_set: Dataset, store: Store[T], findings: Findings) -> Encoded[T]:
         """Hand each frame to `store` with its number, from 0, and its Content-Type; NoFrames if there are none.
 
-        What was handed over before NoFrames, or in an encoding other than the one returned, is void.
+        What was handed over before NoFrames, or in an encoding other than the one returned, is void. `findings` tells
+        what could not be had.
         """
         try:
-            return self._encode(data_set, source_syntax(data_set), store)
+            encoded = self._encode(data_set, source_syntax(data_set), store, findings)
         except (NoFrames, OSError):  # of the file system the import has to hear
             raise
+        except TruncatedPixelData as error:
+            raise NoFrames("the pixel data ends before its first frame does") from error
         except Exception as error:  # noqa: BLE001 - hostile descriptions end in any kind of error
             raise NoFrames(f"the pixels are not described as they are ({type(error).__name__})") from error
+        count = len(encoded.frames)
+        if encoded.encoding.transfer_syntax_uid in KEPT_VIDEO or declared_frames(data_set) == count:
+            return encoded
+        findings.add(Kind.VALUE_REPLACED, "NumberOfFrames", f"it is {count} now")
+        return replace(encoded, replaced={**encoded.replaced, "NumberOfFrames": str(count)})
 
-    def _encode(
-        self, data_set: Dataset, syntax: str, store: Callable[[int, EncodedFrame, str], T]
-    ) -> tuple[Encoding, list[T]]:
+    def _encode(self, data_set: Dataset, syntax: str, store: Store[T], findings: Findings) -> Encoded[T]:
         if any(name in data_set for name in FLOAT_PIXELS):
             native = Encoding(NATIVE, _OCTETS, transcoded=True)
-            return native, _stored(map(_native, float_frames(data_set)), native, store)
+            return Encoded(native, _stored(map(_native, decoded_floats(data_set, findings)), native, store), {})
         if syntax in KEPT_VIDEO:
             kept = Encoding(syntax, KEPT_VIDEO[syntax], transcoded=False)
-            return kept, _stored([_as_is(video_stream(data_set), data_set)], kept, store)
+            return Encoded(kept, _stored([_as_is(video_stream(data_set), data_set)], kept, store), {})
         if syntax in KEPT_FRAMES:
             kept = Encoding(syntax, KEPT_FRAMES[syntax], transcoded=False)
-            return kept, _stored((_as_is(frame, data_set) for frame in encapsulated_frames(data_set)), kept, store)
-        if syntax not in _TRANSCODED:
-            raise NoFrames("the transfer syntax is not supported")
-        if data_set.get("BitsAllocated") == 1:
+            return Encoded(kept, _stored(self._kept(data_set, syntax, findings), kept, store), {})
+        frames = source_frames(data_set, findings, as_rgb=self._options.ybr_as_rgb)
+        if frames.layout.bits_allocated == 1:
             packed = Encoding(NATIVE, _OCTETS, transcoded=False)
-            return packed, _stored(map(partial(_packed, data_set), binary_frames(data_set)), packed, store)
-        return self._transcode(data_set, store)
+            each = self._each(partial(_packed, data_set), frames, data_set, findings)
+            return Encoded(packed, _stored(each, packed, store), frames.layout.replaced)
+        return self._transcode(frames, data_set, store, findings)
 
-    def _transcode(self, data_set: Dataset, store: Callable[[int, EncodedFrame, str], T]) -> tuple[Encoding, list[T]]:
+    def _kept(self, data_set: Dataset, syntax: str, findings: Findings) -> Iterator[EncodedFrame]:
+        """The frames as they are; what cannot be decoded is told."""
+        frames = encapsulated_frames(data_set, findings)
+        check = partial(_why_not_decodable, data_set, syntax)
+        for number, (frame, why) in enumerate(zip(frames, self._pool.map(check, frames), strict=True), 1):
+            if why is not None:
+                findings.add(Kind.FRAME_UNREADABLE, f"frame {number}", why)
+            yield _as_is(frame, data_set)
+
+    def _transcode(self, frames: Frames, data_set: Dataset, store: Store[T], findings: Findings) -> Encoded[T]:
         lossless = self._options.lossless
         encoding = Encoding(lossless.transfer_syntax_uid, lossless.content_type, transcoded=True)
+        transform = becomes_rgb(frames, as_rgb=self._options.ybr_as_rgb)
+        encode = partial(_lossless, options=self._options, transform=transform)
+        told = Findings()
         try:
-            transform = self._is_rgb_when_decoded(str(data_set.get("PhotometricInterpretation")))
-            encode = partial(_lossless, options=self._options, transform=transform)
-            return encoding, _stored(self._each(encode, data_set), encoding, store)
+            stored = _stored(self._each(encode, frames, data_set, told), encoding, store)
         except NotEncodable:
-            native = Encoding(NATIVE, _OCTETS, transcoded=True)
-            return native, _stored(self._each(_native, data_set), native, store)
+            told, encoding = Findings(), Encoding(NATIVE, _OCTETS, transcoded=True)
+            stored = _stored(self._each(_native, frames, data_set, told), encoding, store)
+        findings.extend(told)
+        return Encoded(encoding, stored, frames.layout.replaced)
 
-    def _is_rgb_when_decoded(self, photometric_interpretation: str) -> bool:
-        if photometric_interpretation in ("YBR_FULL", "YBR_FULL_422"):
-            return self._options.ybr_as_rgb
-        return not photometric_interpretation.startswith("YBR_PARTIAL")
+    def _each(
+        self, encode: Callable[[Pixels], EncodedFrame], frames: Frames, data_set: Dataset, findings: Findings
+    ) -> Iterator[EncodedFrame]:
+        """The frames, decoded and encoded on all cores, in order; only a few at a time are in memory.
 
-    def _each(self, encode: Callable[[Pixels], EncodedFrame], data_set: Dataset) -> Iterator[EncodedFrame]:
-        """The decoded frames, encoded on all cores, in order; only a few at a time are in memory."""
-        waiting: deque[Future[EncodedFrame]] = deque()
+        What cannot be decoded stays as it is if there is another one that can, else NoFrames.
+        """
+        waiting: deque[tuple[int, Future[EncodedFrame]]] = deque()
+        reasons: dict[int, str] = {}
+
+        def finished() -> EncodedFrame:
+            index, future = waiting.popleft()
+            try:
+                return future.result()
+            except NotDecodable as error:
+                reasons[index] = str(error)
+                if len(reasons) == frames.count:
+                    raise NoFrames(reasons[0]) from error
+                return _as_is(frames.stored(index), data_set)
+
         try:
-            for pixels in decoded_frames(data_set, as_rgb=self._options.ybr_as_rgb):
-                waiting.append(self._pool.submit(encode, pixels))
+            for index in range(frames.count):
+                waiting.append((index, self._pool.submit(_encoded, encode, frames, index)))
                 if len(waiting) > self._workers:
-                    yield waiting.popleft().result()
+                    yield finished()
             while waiting:
-                yield waiting.popleft().result()
+                yield finished()
         finally:
-            for future in waiting:
+            for _, future in waiting:
                 future.cancel()
+        for index, reason in reasons.items():
+            findings.add(Kind.FRAME_UNREADABLE, f"frame {index + 1}", reason)
 
 
-def _stored(
-    frames: Iterable[EncodedFrame], encoding: Encoding, store: Callable[[int, EncodedFrame, str], T]
-) -> list[T]:
+def _encoded(encode: Callable[[Pixels], EncodedFrame], frames: Frames, index: int) -> EncodedFrame:
+    return encode(frames.decoded(index))
+
+
+def _why_not_decodable(data_set: Dataset, syntax: str, frame: bytes) -> str | None:
+    """Why a frame that is kept as it is cannot be decoded; None where it can, or nobody here can tell."""
+    if syntax not in DECODERS:
+        return None
+    try:
+        decode(frame, syntax, Layout.from_data_set(data_set, Findings()), as_rgb=False)
+    except (NotDecodable, NoFrames) as error:
+        return str(error)
+    return None
+
+
+def _stored(frames: Iterable[EncodedFrame], encoding: Encoding, store: Store[T]) -> list[T]:
     return [store(number, frame, encoding.content_type) for number, frame in enumerate(frames)]
 
 

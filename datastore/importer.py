@@ -19,10 +19,12 @@ from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
 from datastore.codecs import LOSSLESS
+from datastore.findings import Finding, Findings, Kind
 from datastore.frames import FrameEncoder, Options
 from datastore.instance import InstanceWriter, WrittenInstance
 from datastore.metadata import DIALECTS, InstanceAttributes, Levels
-from datastore.pixels import TruncatedPixelData, check_complete
+from datastore.native import TruncatedPixelData
+from datastore.pixels import check_complete
 from datastore.scan import NotDicom, Refused, Unreadable, quiet, read, scan
 from datastore.series import OpenImageSet, SeriesWriter, primary_levels
 from datastore.storage import ImageSetVersion, Storage
@@ -36,23 +38,38 @@ class Index(Protocol):
 
 
 @dataclass(frozen=True)
-class Warned:
-    """A file that was imported, but not all of it."""
+class Found:
+    """What an import tells of a file that it took in."""
 
     path: Path
-    reason: str
+    finding: Finding
 
 
 @dataclass
 class ImportReport:
-    """What came of an import. `imported` counts files, `replaced` those among them whose instance was there before."""
+    """What came of an import. `imported` counts files, `replaced` those among them whose instance was there before.
+
+    `found` is what was lost or changed of imported files, `counts` how much of each kind.
+    """
 
     imported: int = 0
     replaced: int = 0
     skipped_non_dicom: int = 0
     refused: list[Refused] = field(default_factory=list)
-    warnings: list[Warned] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
+    counts: dict[Kind, int] = field(default_factory=dict)
     image_sets: list[ImageSetVersion] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every file was taken in with all that is in it."""
+        return not self.refused and not any(kind.is_loss for kind in self.counts)
+
+    def add(self, path: Path, findings: Findings) -> None:
+        """Take down what is told of a file."""
+        self.found += [Found(path, finding) for finding in findings]
+        for kind, count in findings.counts.items():
+            self.counts[kind] = self.counts.get(kind, 0) + count
 
 
 def import_files(
@@ -149,35 +166,36 @@ class _Importer:
                 self._import_series(series, files)
 
     def _import_series(self, series: SeriesWriter, files: list[Path]) -> None:
-        waiting: deque[tuple[Path, OpenImageSet, Future[WrittenInstance]]] = deque()
+        waiting: deque[_Writing] = deque()
         try:
             for path in files:
+                findings = Findings()
                 try:
-                    data_set, attributes = self._read(path)
+                    data_set, attributes = self._read(path, findings)
                 except Unreadable as error:
                     self._report.refused.append(Refused(path, str(error)))
                     self._on_progress(path)
                     continue
                 image_set = series.open_for(attributes.levels)
-                job = self._pool.submit(self._writer.write, data_set, attributes, image_set.staging)
-                waiting.append((path, image_set, job))
+                job = self._pool.submit(self._writer.write, data_set, attributes, image_set.staging, findings)
+                waiting.append(_Writing(path, image_set, findings, job))
                 if len(waiting) > self._files_at_once:
-                    self._finish(*waiting.popleft())
+                    self._finish(waiting.popleft())
             while waiting:
-                self._finish(*waiting.popleft())
+                self._finish(waiting.popleft())
         finally:
-            for _, _, job in waiting:
-                job.cancel()
-            wait(job for _, _, job in waiting)  # they write where the series is about to clear up
+            for writing in waiting:
+                writing.job.cancel()
+            wait(writing.job for writing in waiting)  # they write where the series is about to clear up
         for version, metadata in series.publish():
             self._index.put(self._storage.datastore.datastore_id, metadata)
             self._storage.mark_indexed(version.image_set_id, version.version)
             self._report.image_sets.append(version)
 
-    def _read(self, path: Path) -> tuple[Dataset, InstanceAttributes]:
+    def _read(self, path: Path, findings: Findings) -> tuple[Dataset, InstanceAttributes]:
         try:
-            data_set = read(path)
-            attributes = self._writer.attributes(data_set)
+            data_set = read(path, findings)
+            attributes = self._writer.attributes(data_set, findings)
             check_complete(data_set)
         except Unreadable:
             raise
@@ -189,10 +207,21 @@ class _Importer:
             raise Unreadable(f"its elements cannot be read ({type(error).__name__})") from error
         return data_set, attributes
 
-    def _finish(self, path: Path, image_set: OpenImageSet, job: Future[WrittenInstance]) -> None:
-        written = job.result()
+    def _finish(self, writing: "_Writing") -> None:
+        written = writing.job.result()
         self._report.imported += 1
-        self._report.replaced += image_set.put(written)
-        if written.warning is not None:
-            self._report.warnings.append(Warned(path, written.warning))
-        self._on_progress(path)
+        if writing.image_set.put(written):
+            self._report.replaced += 1
+            writing.findings.add(Kind.INSTANCE_REPLACED, "", "an instance with its UID was there before")
+        self._report.add(writing.path, writing.findings)
+        self._on_progress(writing.path)
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """A file whose frames are being written."""
+
+    path: Path
+    image_set: OpenImageSet
+    findings: Findings
+    job: Future[WrittenInstance]

@@ -1,13 +1,16 @@
 """One file → the node of its instance in the metadata, and its frames in a staged image set."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pydicom import Dataset
 
+from datastore.findings import Findings, Kind
 from datastore.frames import EncodedFrame, Encoding, FrameEncoder
+from datastore.layout import NoFrames
 from datastore.metadata import Dialect, InstanceAttributes
-from datastore.pixels import NoFrames, has_pixels
+from datastore.pixels import has_pixels
 from datastore.storage import Staging
 from datastore.values import JsonObject
 
@@ -16,11 +19,10 @@ _HTJ2K_LOSSLESS_RPCL = "1.2.840.10008.1.2.4.202"  # what a reader takes frames f
 
 @dataclass(frozen=True)
 class WrittenInstance:
-    """An instance whose frames are written; `warning` says what could not be had of it."""
+    """An instance whose frames are written."""
 
     sop_instance_uid: str
     node: JsonObject
-    warning: str | None
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,18 @@ class InstanceWriter:
     dialect: Dialect
     max_inline_bytes: int | None
 
-    def attributes(self, data_set: Dataset) -> InstanceAttributes:
-        """The attributes of a file, in the dialect."""
-        return InstanceAttributes.from_data_set(data_set, self.dialect, self.max_inline_bytes)
+    def attributes(self, data_set: Dataset, findings: Findings) -> InstanceAttributes:
+        """The attributes of a file, in the dialect; what could not be had is told."""
+        return InstanceAttributes.from_data_set(data_set, self.dialect, self.max_inline_bytes, findings)
 
-    def write(self, data_set: Dataset, attributes: InstanceAttributes, staging: Staging) -> WrittenInstance:
-        """Write the frames of an instance and describe it."""
-        uid, warning = attributes.sop_instance_uid, None
+    def write(
+        self, data_set: Dataset, attributes: InstanceAttributes, staging: Staging, findings: Findings
+    ) -> WrittenInstance:
+        """Write the frames of an instance and describe it; what could not be had is told."""
+        uid = attributes.sop_instance_uid
         encoding: Encoding | None = None
         frames: list[JsonObject] = []
+        replaced: Mapping[str, str | int] = {}
 
         def store(number: int, frame: EncodedFrame, content_type: str) -> JsonObject:
             frame_id = _frame_id(staging.image_set_id, uid, number, frame.stored)
@@ -48,16 +53,17 @@ class InstanceWriter:
 
         if has_pixels(data_set):
             try:
-                encoding, frames = self.encoder.encode(data_set, store)
+                encoded = self.encoder.encode(data_set, store, findings)
+                encoding, frames, replaced = encoded.encoding, encoded.frames, encoded.replaced
             except NoFrames as error:
-                warning = str(error)
+                findings.add(Kind.NO_FRAMES, "", str(error))
         node = {
-            "DICOM": attributes.dicom,
+            "DICOM": {**attributes.dicom, **replaced},
             "DICOMVRs": attributes.vrs,
             **self._syntax(encoding),
             "ImageFrames": frames,
         }
-        return WrittenInstance(uid, node, warning)
+        return WrittenInstance(uid, node)
 
     def _described(self, frame_id: str, frame: EncodedFrame) -> JsonObject:
         return {

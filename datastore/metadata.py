@@ -11,6 +11,7 @@ from typing import Any
 
 from pydicom import Dataset
 
+from datastore.findings import Findings
 from datastore.values import Context, Element, Json, JsonObject, elements, named
 from dicomweb.levels import INSTANCE, LEVELS, PATIENT, SERIES, STUDY
 
@@ -90,10 +91,18 @@ class InstanceAttributes:
 
     @classmethod
     def from_data_set(
-        cls, data_set: Dataset, dialect: Dialect, max_inline_bytes: int | None = None
+        cls,
+        data_set: Dataset,
+        dialect: Dialect,
+        max_inline_bytes: int | None = None,
+        findings: Findings | None = None,
     ) -> "InstanceAttributes":
-        """The attributes of a file as pydicom has read it. Binary values above `max_inline_bytes` become null."""
-        context = Context(keep_padding=dialect.keeps_padding, max_inline_bytes=max_inline_bytes)
+        """The attributes of a file as pydicom has read it. Binary values above `max_inline_bytes` become null.
+
+        What cannot be read, or is left out, is told to `findings`.
+        """
+        told = Findings() if findings is None else findings
+        context = Context(told, keep_padding=dialect.keeps_padding, max_inline_bytes=max_inline_bytes)
         found = _meta(data_set, dialect, context) + elements(data_set, context)
         if not dialect.names_pixel_data:
             found = [each for each in found if each.tag != _PIXEL_DATA]
@@ -102,7 +111,8 @@ class InstanceAttributes:
             for level in (PATIENT, STUDY, SERIES, INSTANCE)
         }
         levels = Levels(by_level[PATIENT][0], by_level[STUDY][0], by_level[SERIES][0])
-        return cls(levels, *by_level[INSTANCE])
+        vrs = {name: vr for level in (INSTANCE, PATIENT, STUDY, SERIES) for name, vr in by_level[level][1].items()}
+        return cls(levels, by_level[INSTANCE][0], vrs)
 
 
 def _meta(data_set: Dataset, dialect: Dialect, context: Context) -> list[Element]:
@@ -110,7 +120,7 @@ def _meta(data_set: Dataset, dialect: Dialect, context: Context) -> list[Element
     length = meta.get("FileMetaInformationGroupLength")
     first = []
     if dialect.names_group_length and isinstance(length, int):
-        first = [Element(0x00020000, "FileMetaInformationGroupLength", length, "UL")]
+        first = [Element(0x00020000, "FileMetaInformationGroupLength", length, "UL", needs_vr=False)]
     return first + elements(meta, context)
 
 

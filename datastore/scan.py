@@ -1,23 +1,31 @@
 """Files and folders → DICOM files. What is no DICOM is told apart from what is DICOM and broken."""
 
+import hashlib
 import logging
 import stat
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from pydicom import Dataset, config, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
+from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from datastore.findings import Findings, Kind
+from datastore.uids import NoIdentity, give_uids
+
 _PREAMBLE_BYTES = 132
+_BLOCK_BYTES = 2**20
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
-_NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")  # of a file without a preamble, either byte order
+_PIXEL_DATA = 0x7FE00010
+_DELIMITERS = 0xFFFE  # a group
 _UNDEFINED = 0xFFFFFFFF  # the length of what ends with a delimiter
 _IMPLICIT_FIRST_BYTES = 1024  # the first element of a data set is short
 
@@ -89,11 +97,13 @@ def _looked_at(path: Path) -> DicomFile | NotDicom | Refused:
     return DicomFile(path, str(header.StudyInstanceUID), str(header.SeriesInstanceUID))
 
 
-def read(path: Path, *, pixels: bool = True) -> Dataset:
-    """A DICOM file, with its transfer syntax in `file_meta`, even if the file does not tell it.
+def read(path: Path, findings: Findings | None = None, *, pixels: bool = True) -> Dataset:
+    """A DICOM file with all its UIDs, and its transfer syntax in `file_meta`, even if the file does not tell them.
 
-    InvalidDicomError if it is another kind of file, Unreadable if it is a broken one.
+    What was missing, or is left out, is told to `findings`. InvalidDicomError if it is another kind of file, Unreadable
+    if it is a broken one.
     """
+    told = Findings() if findings is None else findings
     try:
         with path.open("rb") as file:
             start = file.read(_PREAMBLE_BYTES + 8)
@@ -104,7 +114,7 @@ def read(path: Path, *, pixels: bool = True) -> Dataset:
     try:
         data_set = dcmread(path, stop_before_pixels=not pixels, force=True)
         _name_transfer_syntax(data_set)
-        missing = [name for name in _NEEDED if not _has_one_text(data_set.get(name))]
+        _drop_trailing(data_set, told)
         is_directory = data_set.file_meta.get("MediaStorageSOPClassUID") == _MEDIA_STORAGE_DIRECTORY
         breaks_off = len(data_set) == 0 or _breaks_off(data_set)
     except Exception as error:  # noqa: BLE001 - pydicom raises of every kind on hostile bytes
@@ -113,23 +123,47 @@ def read(path: Path, *, pixels: bool = True) -> Dataset:
         raise Unreadable("is a DICOMDIR, which only lists other files")
     if breaks_off:
         raise Unreadable("breaks off before its end")
-    if missing:
-        raise Unreadable(f"has no {', '.join(missing)}")
+    try:
+        give_uids(data_set, partial(_digest, path), told)
+    except NoIdentity as error:
+        raise Unreadable(str(error)) from None
+    except OSError as error:
+        raise Unreadable(f"cannot be opened: {error.strerror}") from error
     return data_set
 
 
-def _has_one_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+        return digest.digest()
+
+
+def _drop_trailing(data_set: Dataset, findings: Findings) -> None:
+    """Leave out what follows the pixel data and is no element: padding, or what a transmission has added."""
+    found = data_set._dict  # the only one that tells the order of the file
+    tags = [*found]
+    if _PIXEL_DATA not in found:
+        return
+    after = tags[tags.index(Tag(_PIXEL_DATA)) + 1 :]
+    for place, tag in enumerate(after):
+        element = found[tag]
+        is_short = isinstance(element, RawDataElement) and _is_short(element)
+        if tag < _PIXEL_DATA or tag.group == _DELIMITERS or is_short:
+            findings.add(Kind.STRAY, "", "bytes after the pixel data that are no element")
+            for stray in after[place:]:
+                del found[stray]
+            return
 
 
 def _breaks_off(data_set: Dataset) -> bool:
     """Whether an element is shorter than it says; pydicom takes what there is."""
-    return any(
-        isinstance(element, RawDataElement)
-        and element.length != _UNDEFINED
-        and len(element.value or b"") < element.length
-        for element in data_set.elements()
-    )
+    return any(isinstance(element, RawDataElement) and _is_short(element) for element in data_set.elements())
+
+
+def _is_short(element: RawDataElement) -> bool:
+    return element.length != _UNDEFINED and len(element.value or b"") < element.length
 
 
 def _is_dicom(start: bytes) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
+from datastore.findings import Kind
 from datastore.importer import ImportReport, import_files, index_pending
 from datastore.storage import ImageSetVersion, Storage
 from tests.datastore.made import encapsulated, made, with_pixels, written
@@ -64,7 +65,8 @@ def assert_whole(storage: Storage, version: ImageSetVersion) -> None:
 
 def test_a_series_becomes_one_primary_image_set(storage: Storage, tmp_path: Path) -> None:
     report = import_data_sets(storage, tmp_path / "in", *(slice_of_series(number) for number in range(1, 6)))
-    assert (report.imported, report.replaced, report.refused, report.warnings) == (5, 0, [], [])
+    assert (report.imported, report.replaced, report.refused, report.found) == (5, 0, [], [])
+    assert report.is_whole
     (version,) = storage.image_sets()
     assert report.image_sets == [version]
     assert (version.version, version.is_primary) == (1, True)
@@ -173,7 +175,7 @@ def test_broken_and_other_files_are_named_and_the_rest_is_imported(storage: Stor
     folder = tmp_path / "in"
     truncated = written(slice_of_series(1), folder / "00 truncated")
     truncated.write_bytes(truncated.read_bytes()[:-20])
-    written(made(SOPClassUID=None), folder / "no class")
+    written(made(SOPClassUID=None, SOPInstanceUID="1.2.3.1.1.9"), folder / "no class")
     short = slice_of_series(2)
     short.Rows = 100
     written(short, folder / "short")
@@ -188,15 +190,15 @@ def test_broken_and_other_files_are_named_and_the_rest_is_imported(storage: Stor
     )
     assert {refused.path.name: refused.reason for refused in report.refused} == {
         "00 truncated": "breaks off before its end",
-        "no class": "has no SOPClassUID",
         "short": "ends before its pixel data does",
     }
-    assert (report.imported, report.skipped_non_dicom) == (2, 1)
-    assert [(warned.path.name, warned.reason) for warned in report.warnings] == [
-        ("01", "the pixel data cannot be decoded (RuntimeError)")
+    assert (report.imported, report.skipped_non_dicom, report.is_whole) == (3, 1, False)
+    assert [(found.path.name, found.finding.kind, str(found.finding)) for found in report.found] == [
+        ("01", Kind.NO_FRAMES, "the pixel data cannot be decoded (RuntimeError)"),
+        ("no class", Kind.UID_GIVEN, "SOPClassUID: it was missing"),
     ]
     (version,) = storage.image_sets()
-    assert [len(node["ImageFrames"]) for node in instances(storage, version).values()] == [1, 0]
+    assert [len(node["ImageFrames"]) for node in instances(storage, version).values()] == [1, 0, 0]
     assert sorted(seen) == sorted(path.name for path in folder.iterdir())
 
 
@@ -256,6 +258,7 @@ def _without_ids(value: Any) -> Any:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from datastore.findings import Kind
 from datastore.importer import import_files
 from datastore.storage import Storage
 

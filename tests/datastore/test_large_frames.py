@@ -1,5 +1,7 @@
 """Frames that claim to be huge are not decoded at import."""
 
+from contextlib import closing
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -7,7 +9,10 @@ from pydicom import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless
 
-from datastore.pixels import NoFrames, decoded_frames
+from datastore.codecs import LOSSLESS
+from datastore.findings import Findings
+from datastore.frames import FrameEncoder, Options
+from datastore.layout import NoFrames
 
 
 @pytest.mark.parametrize("rows_of_data_set", [16, 60_000])
@@ -22,5 +27,6 @@ def test_a_codestream_that_claims_to_be_huge_is_not_decoded(rows_of_data_set: in
     data_set.SamplesPerPixel, data_set.BitsAllocated, data_set.BitsStored, data_set.HighBit = 1, 8, 8, 7
     data_set.PixelRepresentation, data_set.PhotometricInterpretation = 0, "MONOCHROME2"
     data_set.PixelData = encapsulate([bytes(frame)])
-    with pytest.raises(NoFrames, match="3600000000 bytes"):
-        list(decoded_frames(data_set, as_rgb=True))
+    encoder = FrameEncoder(Options(LOSSLESS["HTJ2K"]))
+    with closing(encoder), pytest.raises(NoFrames, match="3600000000 bytes"):
+        encoder.encode(data_set, lambda number, frame, content_type: frame, Findings())

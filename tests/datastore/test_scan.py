@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from pydicom import Sequence, dcmread
 from pydicom.data import get_testdata_file
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from datastore.findings import Findings, Kind
+from datastore.metadata import DIALECTS, InstanceAttributes
 from datastore.scan import DicomFile, NotDicom, Refused, Unreadable, quiet, read, scan
 from tests.datastore.made import made, with_pixels, written
 
@@ -101,16 +103,26 @@ def directory(path: Path) -> None:
     written(made(DirectoryRecordSequence=Sequence()), path)
 
 
-def two_uids(path: Path) -> None:
-    written(made(SOPInstanceUID=["1.2.3", "1.2.4"]), path)
+UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+
+
+def nothing(path: Path) -> None:
+    """Text that belongs to nobody."""
+    without(*UIDS, "PatientID", "PatientName", "Modality")(path)
+
+
+def palette(path: Path) -> None:
+    without(*UIDS[2:])(path)
+    data_set = dcmread(path)
+    data_set.SOPClassUID = "1.2.840.10008.5.1.4.39.1"
+    data_set.save_as(path)
 
 
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
-        pytest.param(without("SOPClassUID"), "has no SOPClassUID", id="SOP class"),
-        pytest.param(without("StudyInstanceUID", "PatientID"), "has no StudyInstanceUID", id="study"),
-        pytest.param(two_uids, "has no SOPInstanceUID", id="two UIDs"),
+        pytest.param(nothing, "has no SOPClassUID, SOPInstanceUID, StudyInstanceUID, SeriesInstanceUID", id="nothing"),
+        pytest.param(palette, "belongs to no study", id="an object without a patient"),
         pytest.param(truncated_pixels, "breaks off before its end", id="truncated pixels"),
         pytest.param(truncated_frames, "breaks off before its end", id="truncated frames"),
         pytest.param(truncated_text, "breaks off before its end", id="truncated text"),
@@ -124,6 +136,75 @@ def test_broken_files_are_refused_with_a_reason(tmp_path: Path, broken: Callable
     broken(path)
     with quiet(), pytest.raises(Unreadable, match=reason):
         read(path)
+
+
+@pytest.mark.parametrize("missing", [[UIDS[0]], [UIDS[1]], [UIDS[2]], [UIDS[3]], UIDS])
+def test_uids_that_are_missing_are_given_and_told(tmp_path: Path, missing: list[str]) -> None:
+    """The same for the same file, others for another one; those of the meta information where it has them."""
+    path, other = (written(made(**dict.fromkeys(missing), PatientID=name), tmp_path / name) for name in ("1", "2"))
+    findings = Findings()
+    with quiet():
+        one, again, another = read(path, findings), read(path), read(other)
+    assert [(finding.kind, finding.where) for finding in findings] == [(Kind.UID_GIVEN, name) for name in missing]
+    assert all(one[name].value == again[name].value and one[name].value for name in UIDS)
+    for name in missing:
+        if name in ("StudyInstanceUID", "SeriesInstanceUID"):
+            assert one[name].value.startswith("2.25.")
+            shared = name == "StudyInstanceUID" and "SeriesInstanceUID" not in missing
+            assert (one[name].value == another[name].value) is shared, "a series is of one study"
+        else:
+            assert one[name].value == one.file_meta[f"MediaStorage{name}"].value
+
+
+def test_an_object_without_any_uid_is_told_from_others(tmp_path: Path) -> None:
+    uids = set()
+    for name in ("1", "2"):
+        path = written(made(**dict.fromkeys(UIDS), PatientID=name), tmp_path / name)
+        data_set = dcmread(path)
+        del data_set.file_meta.MediaStorageSOPInstanceUID
+        del data_set.file_meta.MediaStorageSOPClassUID
+        data_set.save_as(path, enforce_file_format=False)
+        with quiet():
+            given = read(path)
+        assert given.SOPClassUID == "1.2.840.10008.5.1.4.1.1.66", "raw data, as it is no image"
+        uids |= {given.SOPInstanceUID, given.SeriesInstanceUID, given.StudyInstanceUID}
+    assert len(uids) == 6
+
+
+def test_two_uids_are_none(tmp_path: Path) -> None:
+    path, findings = written(made(SOPInstanceUID=["1.2.3", "1.2.4"]), tmp_path / "file"), Findings()
+    with quiet():
+        assert read(path, findings).SOPInstanceUID.startswith("2.25.")
+    assert [finding.where for finding in findings] == ["SOPInstanceUID"]
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize(
+    "trailing",
+    [
+        bytes(1),
+        bytes(6),
+        bytes(512),
+        b"\r\n",
+        b"--boundary--\r\n",
+        b"\xfe\xff\xdd\xe0\0\0\0\0",
+        b"\xfe\xff\xdd\xe0\0\0\0\0" * 3,
+        b"\xfe\xff\x0d\xe0\0\0\0\0",
+    ],
+)
+def test_what_follows_the_pixel_data_and_is_no_element_is_left_out(
+    tmp_path: Path, trailing: bytes, syntax: str
+) -> None:
+    data_set = with_pixels(np.arange(16, dtype=np.uint16).reshape(1, 4, 4))
+    data_set.file_meta.TransferSyntaxUID = syntax
+    path = written(data_set, tmp_path / "file")
+    path.write_bytes(path.read_bytes() + trailing)
+    with quiet():
+        found = read(path)
+        attributes = InstanceAttributes.from_data_set(found, DIALECTS["2025"])
+    assert found.PixelData == data_set.PixelData
+    assert not any(name.startswith("FFFE") or name in ("Item", "") for name in attributes.dicom)
+    assert attributes.dicom["Rows"] == 4
 
 
 @pytest.mark.parametrize(

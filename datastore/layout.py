@@ -1,0 +1,112 @@
+"""How the pixels of a file are laid out (PS3.3 Section C.7.6.3), as far as the file says it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset
+
+from datastore.findings import Findings, Kind
+
+FLOAT_PIXELS: Mapping[str, np.dtype[Any]] = {"FloatPixelData": np.dtype("<f4"), "DoubleFloatPixelData": np.dtype("<f8")}
+"""The elements of floating-point pixels, and their samples (PS3.3 Section C.7.6.24, C.7.6.25)."""
+
+MOST_FRAME_BYTES = 2**30
+"""How many bytes a decoded frame may have; an import has the memory of its machine to itself."""
+
+_USUAL_PHOTOMETRIC = {1: "MONOCHROME2", 3: "RGB", 4: "CMYK"}
+_YBR = frozenset({"YBR_FULL", "YBR_FULL_422"})
+
+
+class NoFrames(Exception):
+    """The pixel data cannot be taken apart or decoded: the instance is imported without frames, which is told."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The layout of one frame, in pixels and bits; `replaced` are attributes that had to be told anew, by keyword."""
+
+    rows: int
+    columns: int
+    samples: int
+    bits_allocated: int
+    bits_stored: int
+    signed: bool
+    planar: bool
+    photometric: str
+    replaced: Mapping[str, str | int]
+
+    @classmethod
+    def from_data_set(cls, data_set: Dataset, findings: Findings) -> "Layout":
+        """As the data set says, with what it does not say as it usually is; NoFrames where that is no image."""
+        rows, columns = _number(data_set, "Rows"), _number(data_set, "Columns")
+        samples = _number(data_set, "SamplesPerPixel") or 1
+        bits = _number(data_set, "BitsAllocated")
+        if not rows or not columns:
+            raise NoFrames("Rows and Columns do not say how large the image is")
+        if bits not in (1, 8, 16, 32, 64):
+            raise NoFrames("BitsAllocated is not 1, 8, 16, 32 or 64")
+        if rows * columns * samples * max(8, bits) // 8 > MOST_FRAME_BYTES:
+            needed = rows * columns * samples * max(8, bits) // 8
+            raise NoFrames(f"a decoded frame would take {needed} bytes, more than {MOST_FRAME_BYTES}")
+        stored = _number(data_set, "BitsStored") or bits
+        replaced: dict[str, str | int] = {}
+        photometric = str(data_set.get("PhotometricInterpretation") or "").strip()
+        if not photometric:
+            photometric = replaced["PhotometricInterpretation"] = _USUAL_PHOTOMETRIC.get(samples, "MONOCHROME2")
+            findings.add(Kind.VALUE_REPLACED, "PhotometricInterpretation", f"it was missing and is {photometric} now")
+        return cls(
+            rows,
+            columns,
+            samples,
+            bits,
+            min(stored, bits),
+            _number(data_set, "PixelRepresentation") == 1,
+            samples > 1 and _number(data_set, "PlanarConfiguration") == 1,
+            photometric,
+            replaced,
+        )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of a decoded sample, in the byte order of the machine."""
+        return np.dtype(f"{'i' if self.signed else 'u'}{max(1, self.bits_allocated // 8)}")
+
+    @property
+    def sample_count(self) -> int:
+        """How many samples a frame has."""
+        return self.rows * self.columns * self.samples
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a decoded frame."""
+        return (self.rows, self.columns) if self.samples == 1 else (self.rows, self.columns, self.samples)
+
+    @property
+    def is_ybr(self) -> bool:
+        """Whether the samples are the YCbCr of 8 bits that everyone can turn into RGB."""
+        return self.photometric in _YBR and self.samples == 3 and self.bits_allocated == 8
+
+    def with_bits(self, bits_allocated: int) -> "Layout":
+        """The same for samples of another size."""
+        return replace(self, bits_allocated=bits_allocated, bits_stored=min(self.bits_stored, bits_allocated))
+
+
+def declared_frames(data_set: Dataset) -> int | None:
+    """NumberOfFrames, 1 when it is not said; None when it is no number."""
+    try:
+        return max(1, int(data_set.get("NumberOfFrames") or 1))
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def _number(data_set: Dataset, keyword: str) -> int:
+    """A number, the first of several; 0 where there is none. NoFrames where it cannot be read."""
+    try:
+        value = data_set.get(keyword)
+        if isinstance(value, list | tuple) or (hasattr(value, "__len__") and not isinstance(value, str | bytes)):
+            value = next(iter(value), 0)
+        return max(0, int(value or 0))
+    except Exception as error:  # noqa: BLE001 - hostile descriptions end in any kind of error
+        raise NoFrames(f"{keyword} is no number") from error

@@ -1,0 +1,54 @@
+"""UIDs for objects that came without: the same ones whenever the same file is imported."""
+
+import hashlib
+from collections.abc import Callable
+
+from pydicom import Dataset
+
+from datastore.findings import Findings, Kind
+
+_SECONDARY_CAPTURE, _RAW_DATA = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.66"
+_OF_META = {"SOPClassUID": "MediaStorageSOPClassUID", "SOPInstanceUID": "MediaStorageSOPInstanceUID"}
+_NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+_TELLING = (*_NEEDED, "PatientID", "PatientName", "Modality", "Rows")  # of what kind a file is, one of these says
+_WITHOUT_PATIENT = frozenset(f"1.2.840.10008.5.1.4.{number}.1" for number in (38, 39, 43, 44, 45))
+"""Hanging protocols, colour palettes and implant templates (PS3.4 Annex GG), which no study has."""
+
+
+class NoIdentity(Exception):
+    """Why a file cannot be given the UIDs that it lacks."""
+
+
+def give_uids(data_set: Dataset, digest: Callable[[], bytes], findings: Findings) -> None:
+    """Give a data set the UIDs that it lacks, and tell it; NoIdentity where it is no object of a study.
+
+    `digest` is that of the whole file: two files share no UID unless they are equal. What has a series and no study
+    shares its study with its series.
+    """
+    missing = [name for name in _NEEDED if not has_one_text(data_set.get(name))]
+    if not missing:
+        return
+    if not any(name in data_set for name in _TELLING):
+        raise NoIdentity(f"has no {', '.join(missing)}")
+    if "StudyInstanceUID" in missing and data_set.get("SOPClassUID") in _WITHOUT_PATIENT:
+        raise NoIdentity("belongs to no study: its SOP class is one of objects without a patient")
+    for name in missing:
+        setattr(data_set, name, _uid(name, data_set, digest))
+        findings.add(Kind.UID_GIVEN, name, "it was missing")
+
+
+def has_one_text(value: object) -> bool:
+    """Whether this is one text that is not blank."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _uid(name: str, data_set: Dataset, digest: Callable[[], bytes]) -> str:
+    of_meta = data_set.file_meta.get(_OF_META.get(name, ""))
+    if has_one_text(of_meta):
+        return str(of_meta).strip()
+    if name == "SOPClassUID":
+        return _SECONDARY_CAPTURE if "Rows" in data_set else _RAW_DATA
+    seed = digest()
+    if name == "StudyInstanceUID" and has_one_text(data_set.get("SeriesInstanceUID")):
+        seed = str(data_set.SeriesInstanceUID).strip().encode()
+    return f"2.25.{int.from_bytes(hashlib.sha256(name.encode() + seed).digest()[:16], 'big')}"
