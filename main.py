@@ -1,7 +1,7 @@
 """The AHI DICOMweb proxy.
 
 python main.py                  serve (DB_SECRET_ARN or DATABASE_URL name the index; without, the embedded default)
-python main.py import PATH...   import DICOM files into the embedded data store
+python main.py import PATH...   import DICOM files into the embedded data store; --details; 3 if something was lost
 python main.py probe            ask the running service of these settings whether it lives
 python main.py check            look at settings, database, AHI, cache, audit and clock, and say what to do; --json
 python main.py token NAME       make a static token
@@ -33,6 +33,9 @@ from app.supervisor import Child, Supervisor
 from datastore.embedded import Embedded
 from datastore.faults import parse_faults
 
+NOT_WHOLE = 3
+"""The exit status of an import that refused files, or lost something of them."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status of the process."""
@@ -41,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("serve", help="serve DICOMweb (the default)")
     importing = commands.add_parser("import", help="import DICOM files into the embedded data store")
     importing.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    importing.add_argument("--details", action="store_true", help="name each file that lost or changed something")
     cache = commands.add_parser("cache", help="show what the cache holds")
     cache.add_argument("--empty", action="store_true", help="delete what it holds")
     alone = commands.add_parser("datastore", help="serve the embedded data store alone, on loopback")
@@ -59,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Settings.from_env(os.environ)
         start_logging(settings.log_level, settings.log_format)
         if options.command == "import":
-            return import_files(settings, options.paths)
+            return import_files(settings, options.paths, with_details=options.details)
         if options.command == "cache":
             return show_cache(settings, empty=options.empty)
         if options.command == "datastore":
@@ -111,15 +115,14 @@ def show(lines: Iterable[str]) -> int:
     return 0
 
 
-def import_files(settings: Settings, paths: Sequence[Path]) -> int:
-    """Import into the embedded data store."""
+def import_files(settings: Settings, paths: Sequence[Path], *, with_details: bool) -> int:
+    """Import into the embedded data store; 3 if files were refused, or something of them was lost."""
     if not settings.embedded:
         raise SettingsError("import fills the embedded data store, but a database is set")
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
         raise SettingsError(f"no such file or folder: {', '.join(missing)}")
-    _embedded(settings).fill(paths)
-    return 0
+    return 0 if _embedded(settings).fill(paths, with_details=with_details) else NOT_WHOLE
 
 
 def show_cache(settings: Settings, *, empty: bool) -> int:

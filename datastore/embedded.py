@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,6 +11,7 @@ from tqdm import tqdm
 from datastore.faults import Faults
 from datastore.importer import ImportReport, import_files, index_pending
 from datastore.index import IndexFiller
+from datastore.report import details, summary
 from datastore.samples import sample_files
 from datastore.server import serve
 from datastore.storage import Storage
@@ -55,11 +56,19 @@ class Embedded:
 
     def fill_with_samples(self) -> None:
         """Import the sample images that pydicom and pydicom-data ship; some are broken on purpose."""
-        _tell(self._fill(sample_files()), refusals=False)
+        report = self._fill(sample_files())
+        _say(f"imported {report.imported} samples")
 
-    def fill(self, paths: Iterable[Path]) -> None:
-        """Import files and folders, with a progress bar, and say what came of it."""
-        _tell(self._fill(paths), refusals=True)
+    def fill(self, paths: Iterable[Path], *, with_details: bool = False) -> bool:
+        """Import files and folders, with a progress bar, and say what came of it; whether all of it went in whole.
+
+        `with_details` names each file of which something was lost or changed.
+        """
+        report = self._fill(paths)
+        _say(*(details(report) if with_details else ()), *summary(report))
+        if not (with_details or report.is_whole):
+            _say("  import --details names the files")
+        return report.is_whole and report.imported > 0
 
     def _fill(self, paths: Iterable[Path]) -> ImportReport:
         chosen = list(paths)
@@ -96,7 +105,5 @@ def _count(paths: Iterable[Path]) -> int:
     return sum(sum(len(names) for _, _, names in os.walk(path)) if path.is_dir() else 1 for path in paths)
 
 
-def _tell(report: ImportReport, *, refusals: bool) -> None:
-    lines: Sequence[str] = [f"refused {refused.path}: {refused.reason}" for refused in report.refused if refusals]
-    summary = f"imported {report.imported}, not DICOM {report.skipped_non_dicom}, refused {len(report.refused)}"
-    sys.stderr.write("\n".join([*lines, summary]) + "\n")
+def _say(*lines: str) -> None:
+    sys.stderr.writelines(f"{line}\n" for line in lines)

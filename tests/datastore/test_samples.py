@@ -47,7 +47,7 @@ FOUND = {
 """Every sample of which something is told, but for those that replace another one."""
 
 NOT_DICOM = {"zipMR.gz", "no_meta.dcm", "README"}
-SECONDS = 20
+SECONDS = 120
 
 
 class Told:
