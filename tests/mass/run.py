@@ -48,7 +48,7 @@ def run(paths: Iterable[Path], workers: int = 2) -> Report:
 
 def _round(folder: Path, sources: Sequence[Source], report: Report, workers: int) -> None:
     store = folder / "store"
-    command = [sys.executable, "main.py", "import", *(str(source.path) for source in sources)]
+    command = [sys.executable, "main.py", "import", "--details", *(str(source.path) for source in sources)]
     environment = {**os.environ, "DATASTORE_ROOT": str(store)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     report.imports.append(done.stdout + done.stderr)

@@ -104,7 +104,9 @@ def frames(data_set: Dataset) -> "np.ndarray | None":
     plugin = "pillow" if data_set.file_meta.TransferSyntaxUID == JPEGBaseline8Bit else ""
     try:
         with quiet():
-            array = pixel_array(data_set, decoding_plugin=plugin)
+            # Native words keep all their bits, also those that are no part of the sample.
+            of_bits = data_set.file_meta.TransferSyntaxUID.is_encapsulated
+            array = pixel_array(data_set, decoding_plugin=plugin, correct_unused_bits=of_bits)
             several = int(data_set.get("NumberOfFrames", 1) or 1) > 1
     except Exception:  # noqa: BLE001 - whatever pydicom makes of it, there is nothing to compare with
         return None
