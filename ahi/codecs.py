@@ -1,6 +1,5 @@
 """Stored frames ↔ native pixels. The only module of the proxy that calls a codec."""
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from rle.utils import decode_pixel_data
 
+from ahi.colour import jpeg_has_ycbcr
 from ahi.openjph import decode_htj2k
-from dicomweb.codestream import Size, size_of
+from dicomweb.codestream import Size, header_segments, size_of
 from dicomweb.errors import NotAcceptable, UpstreamFailed
-from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, JPEG_BASELINE, JPEG_XL, transfer_syntax
+from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 
 Pixels = npt.NDArray[Any]
 
@@ -23,7 +23,6 @@ HAS_OPENJPH = bool(getattr(getattr(imagecodecs, "HTJ2K", None), "available", Fal
 """Whether HTJ2K can be encoded; the builds of imagecodecs for Python 3.10 cannot."""
 
 _SIZ_COMPONENTS = 40  # where the number of components is: SIZ follows SOC, and has this at a fixed place
-_J2K_START = b"\xff\x4f\xff\x51"
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,9 @@ def decode_reduced(
     None where only the full resolution has that many; UpstreamFailed where the bytes are not what they should be, and
     NotAcceptable where even the lower resolution takes more than `max_bytes`.
     """
-    levels = next((segment[5] for marker, segment in _segments(stored) if marker == 0xFF52 and len(segment) > 5), 0)
+    levels = next(
+        (segment[5] for marker, segment in header_segments(stored) if marker == 0xFF52 and len(segment) > 5), 0
+    )
     skipped = next((level for level in range(levels, 0, -1) if 2**-level >= scale), 0)
     if not skipped or not HAS_OPENJPH:
         return None
@@ -215,26 +216,13 @@ _DECODERS: dict[str, Callable[[bytes, PixelFormat], Pixels]] = {
 }
 
 
-def jpeg_has_ycbcr(stored: bytes, photometric_interpretation: str) -> bool:
-    """Whether three-component JPEG data is YCbCr: Adobe's marker tells, else the data set's own label."""
-    for marker, segment in _segments(stored):
-        if marker == 0xFFEE and segment[:5] == b"Adobe" and len(segment) >= 12:
-            return segment[11] == 1
-    return photometric_interpretation != "RGB"
-
-
-def jpeg_2000_has_colour_transform(stored: bytes) -> bool:
-    """Whether a JPEG 2000 or HTJ2K codestream has the multiple-component transform on: decoders then give RGB."""
-    return any(marker == 0xFF52 and len(segment) > 4 and segment[4] == 1 for marker, segment in _segments(stored))
-
-
 def resolution_ends(stored: bytes) -> tuple[int, ...]:
     """After how many bytes each resolution level of an HTJ2K codestream is complete, the smallest picture first.
 
     Known from its TLM markers (ISO/IEC 15444-1 Section A.7.1) where there is one tile-part for each level, as AHI
     stores frames; else empty. `stored` may be the beginning of a frame, the main header at least.
     """
-    segments = _segments(stored)
+    segments = header_segments(stored)
     levels = next((segment[5] + 1 for marker, segment in segments if marker == 0xFF52 and len(segment) > 5), 0)
     tables = sorted(segment for marker, segment in segments if marker == 0xFF55 and len(segment) > 2)
     lengths = [length for table in tables for length in _tile_part_lengths(table)]
@@ -251,29 +239,3 @@ def _tile_part_lengths(table: bytes) -> list[int]:
         int.from_bytes(table[at + index_bytes : at + index_bytes + length_bytes], "big")
         for at in range(2, len(table), index_bytes + length_bytes)
     ]
-
-
-def _segments(stored: bytes) -> list[tuple[int, bytes]]:
-    """The marker segments of the main header of a JPEG or a JPEG 2000 codestream."""
-    position, found = 2, []
-    while position + 4 <= len(stored):
-        marker, length = struct.unpack_from(">HH", stored, position)
-        if marker in (0xFFDA, 0xFF90) or marker < 0xFF00:
-            break
-        found.append((marker, stored[position + 4 : position + 2 + length]))
-        position += 2 + length
-    return found
-
-
-def delivered_photometric(stored: bytes, transfer_syntax_uid: str, pixels: PixelFormat) -> str:
-    """The PhotometricInterpretation of the native pixels that `decode` gives for a colour frame."""
-    label = pixels.photometric_interpretation
-    if not label.startswith("YBR") or pixels.samples_per_pixel != 3:
-        return label
-    if transfer_syntax_uid in (JPEG_BASELINE, JPEG_XL):
-        return "RGB"
-    if label in ("YBR_RCT", "YBR_ICT"):
-        return "RGB"
-    if stored.startswith(_J2K_START) and jpeg_2000_has_colour_transform(stored):
-        return "RGB"
-    return "YBR_FULL" if label == "YBR_FULL_422" else label

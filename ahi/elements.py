@@ -8,14 +8,16 @@ expected and the other way round, null for empty. What arrives here may be any o
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from pydicom._dicom_dict import RepeatersDictionary
 from pydicom.datadict import dictionary_VR, private_dictionary_VR, tag_for_keyword
+from pydicom.valuerep import STANDARD_VR
 
+from ahi.element_vr import as_list, fits, other_vr
 from dicomweb.data_set import Attribute, DataSet, splits
 from dicomweb.dicom_json import BINARY_VRS, INTEGER_VRS, NUMBER_VRS
 
@@ -26,6 +28,9 @@ _REPEATERS = {entry[4]: int(mask.replace("x", "0"), 16) for mask, entry in Repea
 
 # Elements of which the first and third value are unsigned whatever the pixels are (PS3.3 Section C.11.1.1).
 _LUT_DESCRIPTORS = frozenset({0x00281101, 0x00281102, 0x00281103, 0x00283002, 0x00281100})
+
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_DELIMITERS = 0xFFFE  # items and what ends them: no elements, where a file has them in the place of one
 
 Vrs = Mapping[str, str]
 
@@ -39,7 +44,9 @@ _LONGEST_KNOWN = 1024
 def to_data_set(
     elements: Mapping[str, Any], private_vrs: Vrs, pixel_representation: int, known: Known | None = None
 ) -> DataSet:
-    """The attributes of one level or item, ascending by tag; group 0002, group lengths and pixel data are left out.
+    """The attributes of one level or item, ascending by tag.
+
+    Left out are group 0002, group lengths, pixel data, and stray items and delimiters (group FFFE).
 
     `private_vrs` are the VRs that the metadata states for elements without a keyword. `known` remembers attributes for
     instances that share them.
@@ -48,7 +55,7 @@ def to_data_set(
     creators = {name: value for name, value in elements.items() if name[4:6] == "00" and isinstance(value, str)}
     for name, value in elements.items():
         tag = _tag(name)
-        if tag is None or tag >> 16 <= 0x0002 or tag & 0xFFFF == 0 or tag in (0x7FE00008, 0x7FE00009, 0x7FE00010):
+        if tag is None or _is_left_out(tag):
             continue
         stated = private_vrs.get(name)
         key = (name, stated, pixel_representation, repr(value)) if _may_be_known(tag, stated, value) else None
@@ -60,6 +67,11 @@ def to_data_set(
             known[key] = attribute
         attributes[tag] = attribute
     return tuple(attributes[tag] for tag in sorted(attributes))
+
+
+def _is_left_out(tag: int) -> bool:
+    group, element = tag >> 16, tag & 0xFFFF
+    return group <= 0x0002 or group == _DELIMITERS or element == 0 or tag in _PIXELS
 
 
 def _may_be_known(tag: int, stated: str | None, value: Any) -> bool:
@@ -79,11 +91,13 @@ def _tag(name: str) -> int | None:
 
 
 def _vr(name: str, tag: int, value: Any, private_vrs: Vrs, creators: Mapping[str, str], signed: int) -> str:
-    stated = private_vrs.get(name)
-    vr = stated if stated else _dictionary_vr(tag, creators.get(f"{tag >> 16:04X}{(tag >> 8) & 0xFF:04X}"))
-    if vr is None or (tag >> 16 & 1 and not stated and not _fits(vr, value)):
-        return _guessed_vr(value)
-    return _settled_vr(tag, vr, value, signed) if " or " in vr else vr
+    """The VR that the metadata states, else that of the dictionary, if the value can be one of it; else another."""
+    stated, private = private_vrs.get(name), bool(tag >> 16 & 1)
+    if stated and (vr := _settled_vr(tag, stated, value, signed)) in STANDARD_VR and fits(vr, value, private=False):
+        return vr
+    known = _dictionary_vr(tag, creators.get(f"{tag >> 16:04X}{(tag >> 8) & 0xFF:04X}"))
+    usual = _settled_vr(tag, known, value, signed) if known else None
+    return usual if usual and fits(usual, value, private=private) else other_vr(usual, value, private=private)
 
 
 def _dictionary_vr(tag: int, creator: str | None) -> str | None:
@@ -97,52 +111,20 @@ def _dictionary_vr(tag: int, creator: str | None) -> str | None:
         return None
 
 
-def _first(value: Any) -> Any:
-    return next((item for item in value if item is not None), None) if isinstance(value, list) else value
-
-
-def _fits(vr: str, value: Any) -> bool:
-    """Whether a value can be one of that VR: the dictionary of private elements knows them by hearsay."""
-    match _first(value):
-        case None:
-            return True
-        case Mapping():
-            return vr == "SQ"
-        case str():
-            return vr != "SQ" and (vr not in NUMBER_VRS or vr in ("DS", "IS"))
-        case _:
-            return vr in NUMBER_VRS or vr == "AT"
-
-
-def _guessed_vr(value: Any) -> str:
-    """For an element that nobody names the VR of: what its JSON form can hold."""
-    match _first(value):
-        case Mapping():
-            return "SQ"
-        case bool():
-            return "UN"
-        case int() as number:
-            return "SL" if -(2**31) <= number < 2**31 else "SV"
-        case float():
-            return "FD"
-        case str() as text:
-            return "UT" if len(text) > 64 else "LO"
-        case _:
-            return "UN"
-
-
 def _settled_vr(tag: int, vr: str, value: Any, signed: int) -> str:
     """One VR where the dictionary leaves a choice (PS3.5 Annex A.1, PS3.6 Section 6)."""
+    if " or " not in vr:
+        return vr
     if isinstance(value, str) and "OW" in vr:
         return "OW"  # base64 text: the source had it as bytes
     if vr == "OB or OW":
         return "OW"
-    numbers = [number for number in _as_list(value) if isinstance(number, int)]
-    if tag in _LUT_DESCRIPTORS:
-        return "SS" if signed and any(number < 0 for number in numbers) else "US"
+    if "SS" not in vr:
+        return "US"
+    numbers = [number for number in as_list(value) if isinstance(number, int)]
     if any(number < 0 for number in numbers):
         return "SS"
-    if any(number > 0x7FFF for number in numbers):
+    if tag in _LUT_DESCRIPTORS or any(number > 0x7FFF for number in numbers):
         return "US"
     return "SS" if signed else "US"
 
@@ -153,7 +135,7 @@ def _value(
     if vr in BINARY_VRS:
         return _binary(value)
     if vr == "SQ":
-        items = [item for item in _as_list(value) if isinstance(item, Mapping)]
+        items = [item for item in as_list(value) if isinstance(item, Mapping)]
         return tuple(_item(item, private_vrs, signed) for item in items)
     if vr == "AT":
         return tuple(_attribute_tag(item) for item in _texts(vr, value))
@@ -171,6 +153,8 @@ def _item(item: Mapping[str, Any], private_vrs: Vrs, signed: int) -> DataSet:
 
 def _binary(value: Any) -> bytes:
     """Base64 text as bytes; what is kept apart by AHI (its metadata may then hold null or an object) is empty."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if not isinstance(value, str):
         return b""
     try:
@@ -179,15 +163,9 @@ def _binary(value: Any) -> bytes:
         return value.encode()
 
 
-def _as_list(value: Any) -> Sequence[Any]:
-    if value is None:
-        return ()
-    return value if isinstance(value, list) else [value]
-
-
 def _texts(vr: str, value: Any) -> tuple[str | int | float, ...]:
     words: list[str | int | float] = []
-    for item in _as_list(value):
+    for item in as_list(value):
         if isinstance(item, str):
             words += item.split("\\") if splits(vr) else [item]
         elif isinstance(item, int | float):

@@ -1,4 +1,4 @@
-"""The data set of an instance as it is true for native pixels, for the stored ones, and for the metadata.
+"""The data set of an instance as it is true for native pixels, which are delivered by default, and for stored ones.
 
 AHI keeps the labels of the source file while the frames are interleaved and may be RGB by now (PS3.5 Section 8.2).
 """
@@ -6,12 +6,13 @@ AHI keeps the labels of the source file while the frames are interleaved and may
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ahi.codecs import PixelFormat, delivered_photometric, jpeg_2000_has_colour_transform
+from ahi.codecs import PixelFormat
+from ahi.colour import delivered_photometric, jpeg_2000_has_colour_transform, tells_its_colours
 from ahi.image_set import Instance
 from dicomweb.data_set import Attribute, DataSet
 from dicomweb.transfer_syntax import transfer_syntax
 
-Probe = Callable[[Instance, PixelFormat], bytes]
+Probe = Callable[[Instance, PixelFormat | None], bytes]
 """The stored bytes of the first frame of an instance: only the codestream knows whether colours were transformed."""
 
 _CHANGED_VRS = {"00280004": "CS", "00280006": "US", "00282110": "CS"}
@@ -19,12 +20,14 @@ _CHANGED_VRS = {"00280004": "CS", "00280006": "US", "00282110": "CS"}
 
 @dataclass(frozen=True)
 class Forms:
-    """The forms of one data set, the same object where they are equal; `pixels` is None without pixel data."""
+    """The forms of one data set, the same object where they are equal; `pixels` is None without pixel data.
+
+    The metadata, and with it what a search finds, is that of native pixels.
+    """
 
     pixels: PixelFormat | None
     native: DataSet
     stored: DataSet
-    described: DataSet
 
     @classmethod
     def of(cls, instance: Instance, photometric: "Photometric") -> "Forms":
@@ -32,7 +35,7 @@ class Forms:
         data_set, syntax = instance.data_set, transfer_syntax(instance.stored_transfer_syntax_uid)
         pixels = _pixel_format(instance) if instance.frames else None
         if pixels is None:
-            return cls(None, data_set, data_set, data_set)
+            return cls(None, data_set, data_set)
         native_label, stored_label = photometric.of(instance, pixels)
         changes: dict[str, str | int] = {}
         if pixels.samples_per_pixel > 1:
@@ -41,23 +44,25 @@ class Forms:
             changes["00282110"] = "01"
         native = _changed(data_set, {**changes, "00280004": native_label})
         stored = _changed(data_set, {**changes, "00280004": stored_label})
-        stored = native if stored == native else stored
-        return cls(pixels, native, stored, stored if syntax.lossy else native)
+        return cls(pixels, native, native if stored == native else stored)
 
 
 class Photometric:
-    """What the codestreams of an image set hold, looked up once per kind of instance."""
+    """What the codestreams of an image set hold, looked up once per kind of instance.
+
+    What was imported in the same encoding with the same label was transcoded in the same way.
+    """
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
-        self._known: dict[tuple[str, str], tuple[str, str]] = {}
+        self._known: dict[tuple[str, str, str], tuple[str, str]] = {}
 
     def of(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:
         """PhotometricInterpretation of the native and of the stored pixels."""
         label = pixels.photometric_interpretation
         if pixels.samples_per_pixel != 3 or not instance.frames:
             return label, label
-        kind = (label, instance.stored_transfer_syntax_uid)
+        kind = (label, instance.stored_transfer_syntax_uid, instance.source_transfer_syntax_uid)
         if kind not in self._known:
             self._known[kind] = self._look(instance, pixels)
         return self._known[kind]
@@ -67,8 +72,8 @@ class Photometric:
         syntax = transfer_syntax(uid)
         if syntax.native or syntax.video:
             return label, label
-        stored = self._probe(instance, pixels)
-        native = delivered_photometric(stored, uid, pixels)
+        stored = b"" if tells_its_colours(uid) else self._probe(instance, pixels)
+        native = delivered_photometric(stored, uid, label)
         if syntax.lossy:
             return native, label
         return native, "YBR_RCT" if jpeg_2000_has_colour_transform(stored) else native

@@ -10,7 +10,7 @@ from typing import Any
 from ahi.elements import Known, to_data_set
 from dicomweb.data_set import DataSet
 from dicomweb.errors import UpstreamFailed
-from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, HTJ2K_LOSSLESS_RPCL
+from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
@@ -63,7 +63,9 @@ class Frame:
 class Instance:
     """One SOP Instance: its attributes from all levels, without group 0002 and without pixel data.
 
-    `floating`: its pixel data is Float Pixel Data or Double Float Pixel Data.
+    `stored_transfer_syntax_uid` is "" where the metadata does not say it. `source_transfer_syntax_uid` is that of the
+    file as it was imported, "" where that is unknown. `floating`: its pixel data is Float Pixel Data or Double Float
+    Pixel Data.
     """
 
     sop_instance_uid: str
@@ -71,6 +73,7 @@ class Instance:
     stored_transfer_syntax_uid: str
     frames: tuple[Frame, ...]
     floating: bool = False
+    source_transfer_syntax_uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,9 +162,10 @@ def _instances(upper: Mapping[str, Any], nodes: Mapping[str, Any], known: Known)
             raise ValueError("an instance under the UID of another")
         signed = elements.get("PixelRepresentation")
         data_set = to_data_set(elements, node.get("DICOMVRs") or {}, 1 if str(signed).strip() == "1" else 0, known)
-        stored = _text(node.get("StoredTransferSyntaxUID") or HTJ2K_LOSSLESS_RPCL)
+        stored = _text(node.get("StoredTransferSyntaxUID") or "")
+        source = str(elements.get("TransferSyntaxUID") or "")
         frames = tuple(_frames(node.get("ImageFrames") or ()))
-        yield Instance(sop_instance_uid, data_set, stored, frames, _is_floating(elements, stored))
+        yield Instance(sop_instance_uid, data_set, stored, frames, _is_floating(elements, stored), source)
 
 
 def _is_floating(elements: Mapping[str, Any], stored_transfer_syntax_uid: str) -> bool:

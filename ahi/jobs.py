@@ -26,6 +26,7 @@ from dicomweb.transfer_syntax import (
     HTJ2K_LOSSLESS,
     HTJ2K_LOSSLESS_RPCL,
     JPEG_2000_LOSSLESS,
+    JPEG_BASELINE,
     JPEG_LS_LOSSLESS,
     RLE_LOSSLESS,
     transfer_syntax,
@@ -51,6 +52,9 @@ _ENCODED_AS = {
     Form.JPEG_LS: JPEG_LS_LOSSLESS,
     Form.RLE: RLE_LOSSLESS,
 }
+
+_DECODED_AGAIN = ".2"
+"""In the names of decoded JPEG frames: a cache may hold those of an earlier decoder, some in other colours."""
 
 _ENCODED_FORMS = {uid: form for form, uid in _ENCODED_AS.items()}
 
@@ -82,7 +86,8 @@ class FrameReference:
 
     def cache_name(self, form: Form) -> str:
         """The bytes behind a frame ID never change, so its name is its ID."""
-        return f"frames/{self.frame.frame_id[:2]}/{self.frame.frame_id}.{form.value}"
+        again = _DECODED_AGAIN if form is Form.NATIVE and self.transfer_syntax_uid == JPEG_BASELINE else ""
+        return f"frames/{self.frame.frame_id[:2]}/{self.frame.frame_id}{again}.{form.value}"
 
 
 def prepared_cache_name(key: ImageSetKey, version: str) -> str:
@@ -163,8 +168,8 @@ def _prepared(workshop: Workshop, key: ImageSetKey, version: str) -> bytes | Non
 def _prepare(workshop: Workshop, key: ImageSetKey, version: str) -> tuple[bytes, bool]:
     """The prepared form, and whether it is in the cache now."""
 
-    def first_frame(instance: Instance, pixels: PixelFormat) -> bytes:
-        uid = instance.stored_transfer_syntax_uid
+    def first_frame(instance: Instance, pixels: PixelFormat | None) -> bytes:
+        uid = instance.stored_transfer_syntax_uid or HTJ2K_LOSSLESS_RPCL  # checked as JPEG 2000 is
         return _stored(workshop, FrameReference(key, instance.frames[0], uid, pixels))
 
     max_bytes = workshop.bounds.metadata_bytes

@@ -7,6 +7,7 @@ from dataclasses import asdict, astuple
 from ahi.forms import Forms, Photometric, Probe, first
 from ahi.image_set import ImageSet, Instance
 from ahi.prepared import PIXEL_DATA, PUBLIC_ROOT, BulkValue, PreparedInstance, Slice, joined, pixel_element
+from ahi.stored_syntax import with_syntax
 from dicomweb import dicom_json
 from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet, Made, json_element
 from dicomweb.explicit_le import encode_data_set, encode_text_value
@@ -22,6 +23,7 @@ _MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+\Z")
 
 def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
     """The prepared form of an image set."""
+    image_set = with_syntax(image_set, lambda instance: probe(instance, None))
     blocks, rows = _Blocks(), []
     photometric, encoded, elements = Photometric(probe), Made[bytes](), Made[dicom_json.Element]()
     for instance in sorted(image_set.instances, key=lambda one: (_display_order(one), one.sop_instance_uid)):
@@ -77,7 +79,7 @@ class _Described:
         self.bulk: list[BulkValue] = []
         self._made = made
         self._instance = instance
-        self._data_set = forms.described
+        self._data_set = forms.native
         self._pixel_element = pixel_element(forms.pixels)
         self._blocks = blocks
         self._path = (

@@ -24,6 +24,7 @@ from db.indexes import missing_indexes
 from db.inspection import SampleFrame
 from dicomweb.errors import NotFound, ProxyError, UpstreamBusy, UpstreamFailed
 from dicomweb.hosts import is_loopback
+from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL
 
 _SAMPLE = 20
 _NO_STUDY = "2.25.0"  # whether a study is found is of no account
@@ -302,7 +303,9 @@ def _content(client: AhiClient, key: ImageSetKey, version: str, frame_id: str | 
     known = framed.frames[0].frame_id if framed else str(frame_id)
 
     def look_at(stored: bytes) -> None:
-        fault = framed and frame_fault(stored, framed.frames[0], framed.stored_transfer_syntax_uid, None)
+        fault = framed and frame_fault(
+            stored, framed.frames[0], framed.stored_transfer_syntax_uid or HTJ2K_LOSSLESS_RPCL, None
+        )
         if fault:
             raise UpstreamFailed(f"something else than the frame came: {fault}")
 

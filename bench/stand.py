@@ -14,6 +14,7 @@ from bench.workload import Size, Workload, write_workload
 from datastore.importer import import_files
 from datastore.index import IndexFiller
 from datastore.storage import Storage
+from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL
 from tests.servers import MariaDb
 from tests.service.ahi import Ahi
 from tests.service.process import Service
@@ -37,7 +38,7 @@ class Archive:
         instance = image_set.instances[0]
         frame = storage.frame(version.image_set_id, instance.frames[0].frame_id).path.read_bytes()
         pixels = PixelFormat(self.size.side, self.size.side, 1, 16, 0, "MONOCHROME2")
-        return frame, instance.stored_transfer_syntax_uid, pixels
+        return frame, instance.stored_transfer_syntax_uid or HTJ2K_LOSSLESS_RPCL, pixels
 
     @contextmanager
     def service(self, **environment: str) -> Iterator[Service]:

@@ -121,6 +121,24 @@ def check_rle(stored: bytes, segments: int | None) -> None:
         raise Incomplete("an RLE segment lies outside of the frame")
 
 
+def header_segments(stored: bytes) -> list[tuple[int, bytes]]:
+    """The markers before the first scan or tile-part of a JPEG or a JPEG 2000 codestream, and what their segments hold.
+
+    `stored` may be the beginning of a frame; a segment that is not all there is left out.
+    """
+    position, found = 2, []
+    while position + 4 <= len(stored):
+        marker, length = _number(stored, position, 2), _number(stored, position + 2, 2)
+        if marker == 0xFFFF:  # a fill byte
+            position += 1
+            continue
+        if marker in (0xFFDA, _SOT) or marker < 0xFF00 or length < 2 or position + 2 + length > len(stored):
+            break
+        found.append((marker, stored[position + 4 : position + 2 + length]))
+        position += 2 + length
+    return found
+
+
 def _number(stored: bytes, position: int, size_bytes: int) -> int:
     """A big-endian number; -1 where the bytes end before."""
     if position + size_bytes > len(stored):

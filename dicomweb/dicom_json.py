@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,18 +20,22 @@ NUMBER_VRS = INTEGER_VRS | {"DS", "FD", "FL"}
 _TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
 _PN_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _EXACT_INTEGER = 2**53  # what every JSON reader can hold
+_LONGEST_NUMBER = 128
+_WHOLE = re.compile(r"[+-]?[0-9]+\Z")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
 
 
 def element(vr: str, values: Iterable[Any] = ()) -> Element:
     """An attribute with `values` as text or numbers, None or "" for an empty one; without values, `vr` alone.
 
-    Numbers of IS and DS become JSON numbers, because viewers sort by them; what is no number stays as the text it is.
+    Numbers of IS and DS become JSON numbers, because viewers sort by them. Where one of several is missing, or is no
+    number, all are left out: pydicom gives up on a text there, and Java clients on a null. NaN and the infinities of FL
+    and FD are texts, spelt as JavaScript, Java and .NET read them.
     """
     converted = [_value(vr, value) for value in values]
-    if all(value is None for value in converted):
+    missing = [value is None for value in converted]
+    if all(missing) or (vr in ("IS", "DS") and any(missing)):
         return {"vr": vr}
-    if vr in ("IS", "DS"):  # Java clients give up on a null among numbers; an empty string is a valid spelling
-        converted = ["" if value is None else value for value in converted]
     return {"vr": vr, "Value": converted}
 
 
@@ -56,23 +61,28 @@ def person_name(text: str) -> dict[str, str] | None:
 
 
 def _number(vr: str, value: Any) -> Any:
-    text = str(value).strip()
-    if not text:
+    number = _read(vr, value.strip()) if isinstance(value, str) else value
+    if isinstance(number, float) and vr in INTEGER_VRS:
+        number = int(number) if number.is_integer() else None
+    if number is None or isinstance(number, int):
+        return number if number is None or abs(number) <= _EXACT_INTEGER else str(number)
+    if math.isfinite(number):
+        return number
+    if vr == "DS":
         return None
-    try:
-        number: int | float = int(text) if vr in INTEGER_VRS else _decimal(text)
-    except ValueError:
-        return text
-    if isinstance(number, int) and abs(number) > _EXACT_INTEGER:
-        return text
-    return number if math.isfinite(number) else text
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
-def _decimal(text: str) -> int | float:
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
+def _read(vr: str, text: str) -> int | float | None:
+    """The number that a text is; None where it is none."""
+    if vr in ("FD", "FL"):
+        try:
+            return float(text)
+        except ValueError:
+            return None
+    if len(text) > _LONGEST_NUMBER or not _DECIMAL.match(text):
+        return None
+    return int(text) if _WHOLE.match(text) else float(text)
 
 
 def encode_array(data_sets: Iterable[bytes]) -> Iterator[bytes]:

@@ -74,7 +74,7 @@ def _encode_attribute(attribute: Attribute, encode_text: EncodeText) -> bytes:
         tags = (int(str(word), 16) for word in attribute.words)
         value = b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in tags)
     else:
-        encode = encode_text if vr in _TEXT_VRS else _ascii
+        encode = encode_text if vr in _TEXT_VRS else partial(_encode_code, encode_text=encode_text)
         value = b"\\".join(encode(_spelt(word)) for word in attribute.words)
         value += (b"\0" if vr == "UI" else b" ") * (len(value) % 2)
     return encode_head(attribute.tag, vr, len(value)) + value
@@ -91,8 +91,15 @@ def _number(letter: str, word: str | int | float) -> bytes:
     return (int(word) & ((1 << size_bits) - 1)).to_bytes(size_bits // 8, "little")  # the same bits if it overflows
 
 
-def _ascii(text: str) -> bytes:
-    return text.encode("ascii", errors="replace")
+def _encode_code(text: str, encode_text: EncodeText) -> bytes:
+    """Text of a VR that has the default repertoire only; letters beyond it are read as ISO 8859-1 by most readers.
+
+    What that lacks is written in the character set of the data set: better than a question mark.
+    """
+    try:
+        return text.encode("iso8859-1")
+    except UnicodeEncodeError:
+        return encode_text(text)
 
 
 def _encoder(terms: Sequence[str]) -> EncodeText:

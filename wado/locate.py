@@ -19,7 +19,7 @@ from dicomweb.errors import NotFound
 from dicomweb.uids import absent
 from wado.target import Target
 
-IMPLEMENTATION = "2"
+IMPLEMENTATION = "3"
 """Part of every entity tag: raise it when the same image sets are answered with other bytes."""
 
 _SHORT_BYTES = 2**15  # what is sent to a fetcher with each question

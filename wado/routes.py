@@ -20,7 +20,7 @@ from wado.archive import encode_zip, zip_length
 from wado.bulk import agree_on_bulk, encode_bulk
 from wado.files import agree_on_files, encode_parts
 from wado.frames import SentFrame, encode_frames, frames_of, part_of, resolution_header
-from wado.locate import LocatedInstance, Locator
+from wado.locate import IMPLEMENTATION, LocatedInstance, Locator
 from wado.part10 import fetch_for
 from wado.representation import ZIP, Accept, Chosen, FileChoice, Kind, Offer, agree, bulk_offers
 from wado.target import LEVELS, Target, parse_frame_numbers
@@ -87,7 +87,7 @@ class Retrieve:
         chosen = _accept().choose(Kind.of(instance.prepared).frames, single=single)
         sent = [SentFrame(instance, number, chosen.offer) for number in numbers]
         locations = None if chosen.multipart is False else (root, instance.path, numbers)
-        tag = entity_tag("frames", chosen, references, locations)
+        tag = entity_tag("frames", IMPLEMENTATION, chosen, references, locations)
 
         def make() -> Response:
             last, form = references[-1], chosen.offer.form

@@ -7,7 +7,8 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from ahi.codecs import PixelFormat, decode, delivered_photometric, resolution_ends
+from ahi.codecs import PixelFormat, decode, resolution_ends
+from ahi.colour import delivered_photometric
 from dicomweb.errors import NotAcceptable, UpstreamFailed
 
 GREY = PixelFormat(64, 48, 1, 16, 0, "MONOCHROME2")
@@ -78,8 +79,7 @@ def test_a_video_has_no_native_frames() -> None:
 )
 def test_the_label_of_decoded_colour_is_that_of_the_codestream(label: str, transformed: bool, expected: str) -> None:
     stored = imagecodecs.htj2k_encode(_array("u1", (64, 48, 3)), reversible=True, rgb=transformed)
-    pixels = PixelFormat(64, 48, 3, 8, 0, label)
-    assert delivered_photometric(stored, "1.2.840.10008.1.2.4.202", pixels) == expected
+    assert delivered_photometric(stored, "1.2.840.10008.1.2.4.202", label) == expected
 
 
 def _segment(marker: int, content: bytes) -> bytes:

@@ -36,7 +36,7 @@ def _image_set(*instances: dict[str, Any]) -> ImageSet:
 
 
 def _prepared(*instances: dict[str, Any]) -> PreparedImageSet:
-    return PreparedImageSet.from_bytes(encode_prepared(_image_set(*instances), lambda _: b""))
+    return PreparedImageSet.from_bytes(encode_prepared(_image_set(*instances), lambda *_: b""))
 
 
 def _told(image_set: PreparedImageSet, index: int) -> tuple[bytes, bytes]:
@@ -74,7 +74,7 @@ def test_what_instances_share_is_one_object() -> None:
 
 
 def test_a_large_file_is_read_where_it_is_needed(tmp_path: Path) -> None:
-    blob = encode_prepared(_image_set({}, {}), lambda _: b"")
+    blob = encode_prepared(_image_set({}, {}), lambda *_: b"")
     path = tmp_path / "prepared"
     path.write_bytes(blob)
     piece = FilePiece(path.open("rb"), 0, len(blob))
@@ -113,5 +113,5 @@ def test_floating_point_pixels_are_told_by_their_element_or_by_having_no_bits_st
     node = {"DICOM": {**MAP, **elements}, "StoredTransferSyntaxUID": syntax, "ImageFrames": [{"ID": "0" * 32}]}
     document = {"Study": {"DICOM": {"StudyInstanceUID": "1"}, "Series": {"1.2": {"Instances": {"1.2.3": node}}}}}
     image_set = ImageSet.from_metadata(json.dumps(document).encode())
-    pixels = PreparedImageSet.from_bytes(encode_prepared(image_set, lambda _: b"")).instances[0].pixels
+    pixels = PreparedImageSet.from_bytes(encode_prepared(image_set, lambda *_: b"")).instances[0].pixels
     assert (pixels.element if pixels else None) == element

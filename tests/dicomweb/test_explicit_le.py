@@ -33,6 +33,22 @@ def test_a_value_comes_back(attribute: Attribute, keyword: str, expected: object
     assert read_back((attribute,))[keyword].value == expected
 
 
+@pytest.mark.parametrize("terms", [(), ("ISO_IR 100",), ("ISO_IR 192",), ("", "ISO 2022 IR 87")])
+@pytest.mark.parametrize(("tag", "vr"), [("00180015", "CS"), ("00080054", "AE")])
+@pytest.mark.parametrize("text", ["SCHÄDEL", "SCH\xc3\x84DEL"])  # also as it is read where it was UTF-8
+def test_codes_beyond_ascii_are_written_as_they_were(terms: tuple[str, ...], tag: str, vr: str, text: str) -> None:
+    charset = (Attribute("00080005", "CS", terms),) if terms else ()
+    data_set = read_back((*charset, Attribute(tag, vr, (text,))))
+    assert data_set[tag].value == text
+    assert data_set.get("SpecificCharacterSet") == read_back(charset).get("SpecificCharacterSet")
+
+
+def test_codes_beyond_latin_1_are_in_the_character_set() -> None:
+    encoded = encode_data_set((Attribute("00180015", "CS", ("頭",)),))
+    assert b"ISO_IR 192" in encoded
+    assert "頭".encode() in encoded
+
+
 def test_items_come_back_in_their_order() -> None:
     items = tuple((Attribute("00080100", "SH", (code,)),) for code in ("A", "BC", "D"))
     data_set = read_back((Attribute("00081032", "SQ", items),))
