@@ -12,8 +12,10 @@ from ahi.image_set import ImageSet
 from ahi.prepared import PreparedImageSet
 from ahi.preparing import encode_prepared
 from dicomweb.file_piece import FilePiece
+from wado.rendered.values import parse_head
 
 NATIVE = "1.2.840.10008.1.2.1"
+JPEG, JPEG_XL = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.112"
 SHARED: dict[str, Any] = {
     "StudyInstanceUID": "1.2",
     "PatientName": "Müller^Jörg",
@@ -115,3 +117,24 @@ def test_floating_point_pixels_are_told_by_their_element_or_by_having_no_bits_st
     image_set = ImageSet.from_metadata(json.dumps(document).encode())
     pixels = PreparedImageSet.from_bytes(encode_prepared(image_set, lambda *_: b"")).instances[0].pixels
     assert (pixels.element if pixels else None) == element
+
+
+@pytest.mark.parametrize("label", ["RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "MONOCHROME2"])
+@pytest.mark.parametrize("syntax", [JPEG, JPEG_XL])
+def test_the_label_in_metadata_is_that_of_what_is_delivered_by_default(label: str, syntax: str) -> None:
+    """Decoded colours of JPEG are RGB, frame by frame; as stored they keep the label that they came with."""
+    element = {**MAP, "SamplesPerPixel": 3, "BitsAllocated": 8, "PhotometricInterpretation": label}
+    node = {"DICOM": element, "StoredTransferSyntaxUID": syntax, "ImageFrames": [{"ID": "0" * 32}]}
+    document = {"Study": {"DICOM": {"StudyInstanceUID": "1"}, "Series": {"1.2": {"Instances": {"1.2.3": node}}}}}
+
+    def probe(*_: object) -> bytes:
+        raise AssertionError("one frame does not speak for the others")
+
+    image_set = PreparedImageSet.from_bytes(
+        encode_prepared(ImageSet.from_metadata(json.dumps(document).encode()), probe)
+    )
+    (one,) = image_set.instances
+    assert json.loads(image_set.metadata(one, ""))["00280004"]["Value"] == ["RGB"]
+    heads = [parse_head(image_set.block(head)) for head in (one.native_head, one.stored_head)]
+    assert [head.PhotometricInterpretation for head in heads] == ["RGB", label]
+    assert [head.LossyImageCompression for head in heads] == ["01", "01"]

@@ -54,7 +54,7 @@ def _by_palette(samples: Samples, data_set: Dataset) -> Rgb:
     stored = Stored.of(data_set, samples)
     if stored.bits > 16:
         raise NotAcceptable("an index of more than 16 bits has no colour")
-    tables = [Lut.of_palette(data_set, colour) for colour in ("Red", "Green", "Blue")]
+    tables = [Lut.of_palette(data_set, colour, stored.ends) for colour in ("Red", "Green", "Blue")]
     found = [table for table in tables if table]
     if len(found) < len(tables):
         raise NotAcceptable("the palette of the image cannot be read")

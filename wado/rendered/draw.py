@@ -147,9 +147,9 @@ def _frame(
     scale = placement.scale if placement else needed_scale(pixels.columns, pixels.rows, aspect, rendering.viewport)
     exact = scale >= 1 or (presentation and presentation.exact) or not subject.may_be_reduced
     reduced = None if exact else reduced_frame(workshop, reference, scale)
-    native, shape = reduced or (held_frame(workshop, reference), pixels)
-    samples = pixel_array(native, shape)
-    samples = within_bits(samples, subject.stored.within(samples)) if reduced else samples
+    samples = within_bits(pixel_array(*reduced), subject.stored) if reduced else None
+    if samples is None:
+        samples = pixel_array(held_frame(workshop, reference), pixels)
     image = Image.fromarray(draw(samples, subject, frame_number, rendering))
     if presentation and placement:
         return presentation.picture(image, samples, placement)
@@ -167,9 +167,19 @@ def pixel_array(native: bytes, pixels: PixelFormat) -> npt.NDArray[Any]:
     return np.frombuffer(native, pixels.dtype).reshape(shape)
 
 
-def within_bits(samples: npt.NDArray[Any], stored: Stored) -> npt.NDArray[Any]:
-    """Samples of a lower resolution within the range of the bits that are stored, which they may have swung beyond."""
-    return samples if stored.high_bit != stored.bits - 1 else samples.clip(*stored.ends)
+def within_bits(samples: npt.NDArray[Any], stored: Stored) -> npt.NDArray[Any] | None:
+    """Samples of a lower resolution within the range of the bits that are stored, which they may have swung beyond.
+
+    None where something else is in the other bits: that is known by averages no more.
+    """
+    stored = stored.within(samples)
+    if stored.high_bit != stored.bits - 1:
+        return None
+    lowest, highest = stored.ends
+    swing = (highest - lowest) // 4 + 1
+    if samples.min() < lowest - swing or samples.max() > highest + swing:
+        return None
+    return samples.clip(lowest, highest)
 
 
 def draw(array: npt.NDArray[Any], subject: Subject, frame_number: int, rendering: Rendering) -> npt.NDArray[np.uint8]:

@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from wado.rendered.modality import Rescale, modality_of, modality_span, stored_span
 from wado.rendered.parameters import Rendering
 from wado.rendered.stored import Samples, Stored, is_signed
 from wado.rendered.tables import Lut
-from wado.rendered.values import integer, item, items, number, text, value
-from wado.rendered.voi import Ramp, Table, Values, Voi, of_window, own_windows
+from wado.rendered.values import integer, item, items, text, value
+from wado.rendered.voi import Ramp, Table, Voi, of_window, own_windows
 
 Grey = npt.NDArray[np.uint8]
 Present = Callable[[], npt.NDArray[np.bool_]]
@@ -26,18 +27,6 @@ Present = Callable[[], npt.NDArray[np.bool_]]
 _MOST_TABLE_ENTRIES = 2**16
 _BLOCK = 2**15  # samples that are worked on at once: what is made of them stays in the processor's cache
 _MOST_LEVELS = 2**17  # up to here, single precision has levels to within a sixtieth
-
-
-@dataclass(frozen=True)
-class Rescale:
-    """Modality values by slope and intercept (PS3.3 Section C.11.1.1.2)."""
-
-    slope: float = 1.0
-    intercept: float = 0.0
-
-    def of(self, stored: Samples) -> Values:
-        """Of stored values."""
-        return stored.astype(np.float64) * self.slope + self.intercept
 
 
 @dataclass(frozen=True)
@@ -59,19 +48,18 @@ class Greyscale:
     @classmethod
     def of(cls, data_set: Dataset) -> "Greyscale":
         """As a data set says, which has what the functional groups say of the frame."""
-        signed = is_signed(data_set)
-        slope, intercept = number(data_set, "RescaleSlope"), number(data_set, "RescaleIntercept") or 0.0
-        modality = Lut.from_item(item(data_set, "ModalityLUTSequence"), signed=signed)
-        tables = filter(None, (Lut.from_item(one, signed=signed) for one in items(data_set, "VOILUTSequence", 1000)))
-        bits = integer(data_set, "BitsStored") or 16
-        as_it_is = 1 <= bits <= 8 and not signed and modality is None and slope in (None, 1)
+        modality = modality_of(data_set)
+        span = modality_span(data_set, modality)
+        tables = filter(None, (Lut.from_item(one, span) for one in items(data_set, "VOILUTSequence", 1000)))
+        bits, rescale = integer(data_set, "BitsStored") or 16, modality if isinstance(modality, Rescale) else None
+        as_it_is = rescale and rescale.slope == 1 and 1 <= bits <= 8 and not is_signed(data_set)
         return cls(
             Stored.described(data_set),
-            modality or Rescale(1.0 if slope is None else slope, intercept),
+            modality,
             (*map(Table, tables), *map(of_window, own_windows(data_set))),
-            Ramp(intercept, intercept + 2**bits - 1) if as_it_is else None,
+            Ramp(rescale.intercept, rescale.intercept + 2**bits - 1) if rescale and as_it_is else None,
             {of: padding for of in _PADDED if (padding := _padding(data_set, of))},
-            Lut.from_item(item(data_set, "PresentationLUTSequence"), signed=False),
+            Lut.from_item(item(data_set, "PresentationLUTSequence"), (0, 65_535)),
             _is_inverted(data_set),
         )
 
@@ -158,8 +146,16 @@ def _padding(data_set: Dataset, of: str) -> tuple[float, float] | None:
     padding, limit = value(data_set, f"{keyword}Value"), value(data_set, f"{keyword}RangeLimit")
     if not isinstance(padding, kind):
         return None
-    low, high = sorted((padding, limit if isinstance(limit, kind) else padding))
-    return low, high
+    ends = [padding, limit if isinstance(limit, kind) else padding]
+    ends = [_as_stored(end, data_set) if isinstance(end, int) else end for end in ends]
+    return min(ends), max(ends)
+
+
+def _as_stored(padding: int, data_set: Dataset) -> int:
+    """A padding value with the sign that stored values have, whatever its own VR is."""
+    lowest, highest = stored_span(data_set)
+    turned = padding + (-65_536 if padding > 0 else 65_536)
+    return turned if not lowest <= padding <= highest and lowest <= turned <= highest else padding
 
 
 def _is_inverted(data_set: Dataset) -> bool:

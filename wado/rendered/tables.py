@@ -9,6 +9,9 @@ from pydicom import Dataset
 
 from wado.rendered.values import numbers, value
 
+Span = tuple[float, float]
+"""The least and the greatest of the values that are looked up."""
+
 _MOST_ENTRIES = 65_536
 _DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2
 
@@ -22,39 +25,36 @@ class Lut:
     entries: npt.NDArray[np.int64]
 
     @classmethod
-    def from_item(cls, item: Dataset, *, signed: bool) -> "Lut | None":
+    def from_item(cls, item: Dataset, span: Span) -> "Lut | None":
         """From an item of a modality, VOI or presentation LUT sequence; None where it has no table."""
-        return cls._read(item, "LUTDescriptor", "LUTData", signed)
+        return cls._read(item, "LUTDescriptor", "LUTData", span)
 
     @classmethod
-    def of_palette(cls, data_set: Dataset, colour: str) -> "Lut | None":
+    def of_palette(cls, data_set: Dataset, colour: str, span: Span = (0, _MOST_ENTRIES - 1)) -> "Lut | None":
         """The table of `Red`, `Green` or `Blue`, expanded where it is segmented (Section C.7.9.2); None without one."""
         names = (f"{colour}PaletteColorLookupTableDescriptor", f"{colour}PaletteColorLookupTableData")
-        return cls._read(data_set, *names, signed=False) or cls._read(
-            data_set, names[0], f"Segmented{names[1]}", signed=False, segmented=True
+        return cls._read(data_set, *names, span) or cls._read(
+            data_set, names[0], f"Segmented{names[1]}", span, segmented=True
         )
 
     @classmethod
-    def _read(
-        cls, data_set: Dataset, descriptor: str, data: str, signed: bool, segmented: bool = False
-    ) -> "Lut | None":
+    def _read(cls, data_set: Dataset, descriptor: str, data: str, span: Span, segmented: bool = False) -> "Lut | None":
         stated = numbers(data_set, descriptor)
         if len(stated) != 3:
             return None
         count, first, bits = (int(number) for number in stated)
         count = count % _MOST_ENTRIES or _MOST_ENTRIES
-        found = value(data_set, data)
+        found = _bytes(value(data_set, data))
         if segmented:
             words = _words(found, one_byte=bits <= 8)
             words = np.array(_expanded(words.tolist(), 1 if bits <= 8 else 2, count), np.int64)
         else:
-            words = _words(found, one_byte=isinstance(found, bytes) and len(found) < 2 * count and bits <= 8)
+            words = _words(found, one_byte=len(found) < 2 * count and (bits <= 8 or len(found) <= count + 1))
         if not words.size:
             return None
         entries = words[:count]
         needed = max(int(entries.max()).bit_length(), 1)  # some tables hold more than they say
-        first = first - 65_536 if signed and first > 32_767 else first
-        return cls(first, max(bits if 1 <= bits <= 16 else 0, needed), entries)
+        return cls(_within(first, span), max(bits if 1 <= bits <= 16 else 0, needed), entries)
 
     def of(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """The entries for values; those for fractions are of the nearest whole number."""
@@ -63,16 +63,29 @@ class Lut:
         return found
 
 
-def _words(found: Any, one_byte: bool) -> npt.NDArray[np.int64]:
-    """The values of LUT data: words or bytes of OW, or the numbers of US or SS."""
+def _within(first: int, span: Span) -> int:
+    """The first value of a table, of which the bits are known: signed or not, as it is one that there may be."""
+    lowest, highest = span
+    if first > 32_767 and lowest < 0 and first > highest:
+        return first - 65_536
+    return first + 65_536 if first < 0 <= lowest and first + 65_536 <= highest else first
+
+
+def _bytes(found: Any) -> bytes:
+    """LUT data as little-endian words, which it is as OW, or may have been as the numbers of US or SS."""
     if isinstance(found, bytes):
-        size = 1 if one_byte else 2
-        return np.frombuffer(found[: len(found) // size * size], f"<u{size}").astype(np.int64)
+        return found
     try:
-        words: npt.NDArray[np.int64] = np.atleast_1d(np.array([] if found is None else found, np.int64)) & 0xFFFF
+        numbers = np.atleast_1d(np.array([] if found is None else found, np.int64))
     except (TypeError, ValueError, OverflowError):
-        return np.empty(0, np.int64)
-    return words
+        return b""
+    return (numbers & 0xFFFF).astype("<u2").tobytes()
+
+
+def _words(found: bytes, one_byte: bool) -> npt.NDArray[np.int64]:
+    """The entries, of one byte or of two."""
+    size = 1 if one_byte else 2
+    return np.frombuffer(found[: len(found) // size * size], f"<u{size}").astype(np.int64)
 
 
 def _expanded(words: list[int], word_bytes: int, most: int) -> list[int]:

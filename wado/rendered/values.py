@@ -127,6 +127,23 @@ def numbers(data_set: Dataset, keyword: Attribute) -> tuple[float, ...]:
     return found if all(abs(one) < float("inf") for one in found) else ()
 
 
+def each_number(data_set: Dataset, keyword: str) -> list[float | None]:
+    """The finite numbers of an attribute of text, each at its place; None for what is no number."""
+    tag = tag_for_keyword(keyword)
+    raw = data_set.get_item(tag) if tag is not None and tag in data_set.keys() else None  # noqa: SIM118 - as above
+    found: Any = raw.value if raw is not None and isinstance(raw.value, bytes) else None
+    words = found.decode("latin-1").split("\\") if found else values(data_set, keyword)
+    return [_finite(word) for word in words]
+
+
+def _finite(word: Any) -> float | None:
+    try:
+        found = float(word.strip(" \0") if isinstance(word, str) else word)
+    except _UNREADABLE:
+        return None
+    return found if abs(found) < float("inf") else None
+
+
 def number(data_set: Dataset, keyword: Attribute) -> float | None:
     """The first number of an attribute."""
     return next(iter(numbers(data_set, keyword)), None)

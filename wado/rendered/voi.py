@@ -8,7 +8,7 @@ from pydicom import Dataset
 
 from wado.rendered.parameters import Window
 from wado.rendered.tables import Lut
-from wado.rendered.values import numbers, value
+from wado.rendered.values import each_number, value
 
 Values = npt.NDArray[np.float64]
 
@@ -74,7 +74,11 @@ def of_window(window: Window) -> Voi:
 
 def own_windows(data_set: Dataset) -> list[Window]:
     """The windows of the image; one that is narrower than its function allows is none (PS3.3 Section C.11.2.1.2)."""
-    centers, widths = (numbers(data_set, name) for name in ("WindowCenter", "WindowWidth"))
+    centers, widths = (each_number(data_set, name) for name in ("WindowCenter", "WindowWidth"))
     function = str(value(data_set, "VOILUTFunction") or "LINEAR")
-    windows = [Window(center, width, function) for center, width in zip(centers, widths, strict=False)]
+    windows = [
+        Window(center, width, function)
+        for center, width in zip(centers, widths, strict=False)
+        if center is not None and width is not None
+    ]
     return [one for one in windows if (one.width > 0 if one.function == "LINEAR_EXACT" else one.width >= 1)]

@@ -60,6 +60,15 @@ def palette(bits: int, first: int = 0, width_bytes: int = 2, stated: int | None 
     return image("PALETTE COLOR", **attributes)
 
 
+def as_numbers(data_set: Dataset) -> Dataset:
+    """The same with the words of its tables as numbers, as some files have them."""
+    for colour in ("Red", "Green", "Blue"):
+        element = data_set[f"{colour}PaletteColorLookupTableData"]
+        words = np.frombuffer(element.value, "<u2").tolist()
+        element.VR, element.value = "US", words
+    return data_set
+
+
 RAMPS = {"Red": [0, 100, 200, 255], "Green": [255, 5, 6, 7], "Blue": [1, 2, 3, 4]}
 
 
@@ -71,6 +80,13 @@ RAMPS = {"Red": [0, 100, 200, 255], "Green": [255, 5, 6, 7], "Blue": [1, 2, 3, 4
         pytest.param(palette(16, **{name: [one * 257 for one in ramp] for name, ramp in RAMPS.items()}), 0, id="16"),
         pytest.param(palette(16, **RAMPS), 0, id="8 bits that are said to be 16"),
         pytest.param(palette(8, first=10, **RAMPS), 10, id="from a first value on"),
+        pytest.param(palette(16, width_bytes=1, **RAMPS), 0, id="bytes that are said to be 16 bits"),
+        pytest.param(
+            as_numbers(palette(16, **{name: [one * 257 for one in ramp] for name, ramp in RAMPS.items()})),
+            0,
+            id="16 bits as US",
+        ),
+        pytest.param(as_numbers(palette(8, width_bytes=1, **RAMPS)), 0, id="bytes in US"),
     ],
 )
 def test_indexes_are_looked_up(data_set: Dataset, first: int) -> None:

@@ -28,17 +28,29 @@ from wado.representation import JPEG
 @pytest.mark.parametrize(
     ("stored", "dtype", "values", "expected"),
     [
-        (Stored(12, 11, False), "<u2", [0, 4095, 4100, 65535], [0, 4095, 4095, 4095]),
+        (Stored(12, 11, False), "<u2", [0, 4095, 4100, 5000], [0, 4095, 4095, 4095]),
         (Stored(12, 11, True), "<i2", [-3000, -2048, 2047, 2100], [-2048, -2048, 2047, 2047]),
         (Stored(16, 15, False), "<u2", [0, 65535], [0, 65535]),
-        (Stored(12, 15, False), "<u2", [0, 0xFFF0], [0, 0xFFF0]),
     ],
 )
 def test_lower_resolutions_stay_within_the_bits_that_are_stored(
     stored: Stored, dtype: str, values: list[int], expected: list[int]
 ) -> None:
     found = within_bits(np.array([values], dtype), stored)
-    assert found.dtype == dtype and found[0].tolist() == expected
+    assert found is not None and found.dtype == dtype and found[0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("stored", "dtype", "values"),
+    [
+        pytest.param(Stored(12, 15, False), "<u2", [0, 0xFFF0], id="stored high"),
+        pytest.param(Stored(12, 11, False), "<u2", [0, 0x1FFF], id="a bit above"),
+        pytest.param(Stored(12, 11, True), "<i2", [0, 0x7000], id="above signed ones"),
+        pytest.param(Stored(12, 11, True), "<i2", [-0x7000, 0], id="below signed ones"),
+    ],
+)
+def test_other_bits_than_those_stored_need_the_full_resolution(stored: Stored, dtype: str, values: list[int]) -> None:
+    assert within_bits(np.array([values], dtype), stored) is None
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.tag import Tag
 
 from tests.wado.rendered.made import made, through
 from wado.rendered.grey import Greyscale
@@ -165,6 +167,71 @@ def test_windows_are_counted_after_the_voi_tables(index: int, expected: int) -> 
 def test_a_voi_table_may_begin_below_nought() -> None:
     data_set = image(16, signed=True, VOILUTSequence=lut(-5, [0, 128, 255], 8))
     assert shown([-9, -5, -4, -3, 5], data_set, dtype="<i2") == [0, 0, 128, 255, 255]
+
+
+@given(
+    st.sampled_from([(12, False), (12, True), (16, True), (8, False)]),
+    st.integers(-2000, 2000),
+    st.integers(0, 2**16),
+    st.booleans(),
+)
+def test_a_voi_table_begins_where_modality_values_do_whatever_its_vr(
+    stored: tuple[int, bool], intercept: int, place: int, as_words: bool
+) -> None:
+    """In a VR that knows no sign, a first value beyond all that there can be is a negative one (Section C.11.2.1.1)."""
+    bits, signed = stored
+    lowest = intercept - (1 << bits - 1 if signed else 0)
+    first = lowest + place % (1 << bits)
+    assume(-(2**15) <= first < 2**16)  # what 16 bits can say
+    unsigned = as_words or first >= 2**15
+    item = Dataset()
+    item.add(DataElement(0x00283002, "US" if unsigned else "SS", [3, first % 2**16 if unsigned else first, 8]))
+    item.add(DataElement(0x00283006, "OW", np.array([10, 20, 30], "<u2").tobytes()))
+    data_set = image(bits, signed=signed, RescaleIntercept=str(intercept), RescaleSlope="1")
+    data_set.VOILUTSequence = [item]
+    near = [value for value in (first, first + 1) if lowest <= value < lowest + (1 << bits)]
+    expected = {first: 10, first + 1: 20}
+    levels = shown([value - intercept for value in near], data_set, dtype="<i2" if signed else "<u2")
+    assert levels == [expected[value] for value in near]
+
+
+def test_a_slope_of_nought_is_none() -> None:
+    assert shown([0, 158, 316], image(12, RescaleSlope="0", RescaleIntercept="-1024")) == pytest.approx(
+        [0, 127.5, 255], abs=1
+    )
+    data_set = image(12, RescaleSlope="0", RescaleIntercept="-1024", WindowCenter="-866", WindowWidth="317")
+    assert shown([0, 158, 316], data_set) == pytest.approx([0, 127.5, 255], abs=1)
+
+
+@pytest.mark.parametrize(
+    ("centers", "widths"),
+    [
+        ("x\\158", "9\\317"),
+        ("9\\158", "0\\317"),
+        ("9\\158", "-1\\317"),
+        ("9\\158", "\\317"),
+        ("nan\\158", "9\\317"),
+        ("9\\158", "inf\\317"),
+    ],
+)
+def test_an_impossible_window_does_not_spoil_the_next(centers: str, widths: str) -> None:
+    data_set = image(12)
+    for tag, words in ((0x00281050, centers), (0x00281051, widths)):
+        content = (words + " " * (len(words) % 2)).encode()
+        data_set[tag] = RawDataElement(Tag(tag), "DS", len(content), content, 0, False, True)
+    assert shown([0, 158, 316], data_set) == pytest.approx([0, 127.5, 255], abs=1)
+
+
+@pytest.mark.parametrize(
+    ("signed", "padding", "limit", "vr"),
+    [(True, 63536, 63537, "US"), (False, -1536, -1535, "SS"), (True, -2000, -1999, "SS"), (False, 64000, 64001, "US")],
+)
+def test_padding_has_the_sign_of_the_pixels(signed: bool, padding: int, limit: int, vr: str) -> None:
+    data_set = image(16, signed=signed)
+    data_set.add(DataElement(0x00280120, vr, padding))
+    data_set.add(DataElement(0x00280121, vr, limit))
+    turned = [one % 2**16 - (2**16 if signed else 0) for one in (padding, limit)]
+    assert shown([*turned, 10, 20], data_set, dtype="<i2" if signed else "<u2")[2:] == [0, 255]
 
 
 def test_a_modality_table_comes_before_the_window() -> None:

@@ -5,11 +5,11 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.valuerep import DSfloat
 
+from wado.rendered.modality import modality_of, modality_span
 from wado.rendered.overlay import GROUPS
 from wado.rendered.presentation.references import applies
-from wado.rendered.stored import is_signed
 from wado.rendered.tables import Lut
-from wado.rendered.values import integer, item, items, number, text
+from wado.rendered.values import items, text
 
 _MODALITY = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "RescaleType")
 _VOI = ("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction")
@@ -65,19 +65,8 @@ def _copy(source: Dataset, target: Dataset, keywords: tuple[str, ...]) -> None:
 
 def _show_all(data_set: Dataset) -> None:
     """A window over all values that stored ones can become."""
-    lowest, highest = _range(data_set)
+    lowest, highest = modality_span(data_set, modality_of(data_set))
     if highest > lowest:
         data_set.WindowCenter = DSfloat((lowest + highest) / 2, auto_format=True)
         data_set.WindowWidth = DSfloat(highest - lowest, auto_format=True)
         data_set.VOILUTFunction = "LINEAR_EXACT"
-
-
-def _range(data_set: Dataset) -> tuple[float, float]:
-    table = Lut.from_item(item(data_set, "ModalityLUTSequence"), signed=is_signed(data_set))
-    if table:
-        return 0, 2**table.bits - 1
-    bits = min(max(integer(data_set, "BitsStored") or integer(data_set, "BitsAllocated", 16), 1), 64)
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if is_signed(data_set) else (0, 2**bits - 1)
-    slope, intercept = number(data_set, "RescaleSlope"), number(data_set, "RescaleIntercept") or 0.0
-    ends = [(1.0 if slope is None else slope) * end + intercept for end in (low, high)]
-    return min(ends), max(ends)

@@ -122,7 +122,7 @@ def test_a_window_is_for_the_images_and_frames_that_it_names() -> None:
         (8, False, "<u1", {}, [0, 128, 255], [0, 128, 255]),
         (12, True, "<i2", {}, [-2048, 0, 2047], [0, 128, 255]),
         (16, False, "<u2", {"RescaleSlope": "-1", "RescaleIntercept": "9"}, [0, 65535], [255, 0]),
-        (12, False, "<u2", {"RescaleSlope": "0"}, [0, 4095], [0, 0]),
+        (12, False, "<u2", {"RescaleSlope": "0"}, [0, 4095], [0, 255]),
     ],
 )
 def test_all_that_can_be_is_what_the_bits_allow(
