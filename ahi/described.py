@@ -13,14 +13,18 @@ from ahi.jobs import prepared_cache_name
 from ahi.merged import LocatedInstance
 from ahi.prepared import PreparedImageSet, PreparedInstance
 from ahi.store import ImageSets, LocatedImageSet
-from dicomweb.dicom_json import DataSet
+from dicomweb.dicom_json import DataSet, element
 from dicomweb.fairness import in_turns
+from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 
 HERE_BYTES = 2**18
 """Of JSON text of one image set; what is longer is read by a fetcher. It takes some milliseconds."""
 
 ALL = ("",)
 """The prefixes of all tags."""
+
+TRANSFER_SYNTAX = "00020010"
+"""TransferSyntaxUID, which no data set has: it is added where it is read for, as that of the object as it is stored."""
 
 _Read = Pending[list[DataSet] | None] | list[DataSet]
 
@@ -93,4 +97,9 @@ def _read(
     image_set: PreparedImageSet, instances: Sequence[PreparedInstance], prefixes: tuple[str, ...], public_root: str
 ) -> list[DataSet]:
     texts = (image_set.metadata(instance, public_root) for instance in in_turns(instances))
-    return [{tag: value for tag, value in json.loads(text).items() if tag.startswith(prefixes)} for text in texts]
+    found = [{tag: value for tag, value in json.loads(text).items() if tag.startswith(prefixes)} for text in texts]
+    if TRANSFER_SYNTAX.startswith(prefixes):
+        for data_set, instance in zip(found, instances, strict=True):
+            uid = instance.transfer_syntax_uid if instance.frames else EXPLICIT_VR_LITTLE_ENDIAN
+            data_set[TRANSFER_SYNTAX] = element("UI", [uid])
+    return found

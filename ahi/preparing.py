@@ -12,6 +12,7 @@ from dicomweb import dicom_json
 from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet, Made, json_element
 from dicomweb.explicit_le import encode_data_set, encode_text_value
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
+from dicomweb.uids import resource_path
 
 BULK_BYTES = 32 * 2**10
 """Binary and long-text values of more bytes are left out of the metadata, which tells where they are instead."""
@@ -82,10 +83,8 @@ class _Described:
         self._data_set = forms.native
         self._pixel_element = pixel_element(forms.pixels)
         self._blocks = blocks
-        self._path = (
-            f"/studies/{image_set.study_instance_uid}/series/{image_set.series_instance_uid}"
-            f"/instances/{instance.sop_instance_uid}"
-        )
+        uids = (image_set.study_instance_uid, image_set.series_instance_uid, instance.sop_instance_uid)
+        self._path = resource_path(*uids)
 
     def json(self) -> bytes:
         """Its text, with a placeholder for the public root."""

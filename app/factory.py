@@ -42,6 +42,7 @@ from app.request_counts import ProcessCounts
 from app.security_headers import add_security_headers
 from app.sending import with_pieces_read
 from app.settings import EXPLICIT_LE, STORED, Settings
+from app.slashes import with_single_slashes
 from app.unchecked import add_unchecked, note_unchecked
 from db.engine import Database
 from db.image_sets import find_datastore_ids, find_image_sets
@@ -119,7 +120,8 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     app.ensure_sync = _plain  # type: ignore[method-assign, assignment]
     app.url_map.merge_slashes = False
-    app.wsgi_app = believe(with_pieces_read(app.wsgi_app), settings.trusted_proxy)  # type: ignore[method-assign, assignment]
+    wsgi_app = with_single_slashes(with_pieces_read(app.wsgi_app))
+    app.wsgi_app = believe(wsgi_app, settings.trusted_proxy)  # type: ignore[method-assign, assignment]
     add_access_log(app, counts)
     if spans:
         spans.add_to(app)

@@ -1,6 +1,7 @@
 """The one maker of HTTP answers, and the table from error to status."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,6 +30,8 @@ from dicomweb.errors import (
 )
 from dicomweb.file_piece import Chunk, between
 from dicomweb.multipart import Part, boundary_of, encode_multipart, multipart_length, multipart_type
+
+_NOT_OF_FILE_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 
 STATUS: Mapping[type[ProxyError], int] = {
     BadRequest: 400,
@@ -235,7 +238,7 @@ def download(chunks: Iterator[Chunk], content_type: str, name: str, length_bytes
     response = Response(_begun(chunks), content_type=content_type)
     if length_bytes is not None:
         response.content_length = length_bytes
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Content-Disposition"] = f'attachment; filename="{_NOT_OF_FILE_NAMES.sub("_", name)}"'
     return response
 
 

@@ -1,19 +1,24 @@
-"""UIDs as they arrive in a URL.
+"""UIDs as they arrive in a URL, and as they are put into one.
 
-AHI imports objects whose UIDs are no UIDs (warning B201): hash values, UUIDs, names with an underscore. Whoever finds
-one in a list opens it, so what may be such a name is looked for; where nothing is found under it, it is ill-formed.
+AHI imports objects whose UIDs are no UIDs (warning B201): hash values, UUIDs, words with blanks, of up to 256
+characters. Whoever finds one in a list opens it, so what may be such a name is looked for; where nothing is found under
+it, it is ill-formed.
 """
 
 import hashlib
 import re
+from urllib.parse import quote
 
 from dicomweb.errors import BadRequest, NotFound, ProxyError
 
 _LONGEST = 64
+_LONGEST_IMPORTED = 256
 _WELL_FORMED = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
 _FILE_NAME = 64
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+_NEVER = frozenset("/\\\ufffd")  # they part paths and values; or were no text
+
+_LEVELS = ("studies", "series", "instances")
 
 
 def is_well_formed(uid: str) -> bool:
@@ -25,13 +30,21 @@ def is_well_formed(uid: str) -> bool:
 
 
 def parse_uid(text: str, name: str) -> str:
-    """A UID, or what stored objects may have in its place: 1 to 64 letters, digits, dots, hyphens and underscores.
+    """A UID, or what stored objects may have in its place: 1 to 256 printable characters, but slashes.
 
-    `name` is what the client calls it; BadRequest names it.
+    Blanks may be within, and there has to be something else than dots. `name` is what the client calls it; BadRequest
+    names it.
     """
-    if len(text) > _LONGEST or not _NAME.match(text):
+    named = text.strip(". ") and text == text.strip()
+    if not named or len(text) > _LONGEST_IMPORTED or not text.isprintable() or not _NEVER.isdisjoint(text):
         raise ill_formed(name)
     return text
+
+
+def resource_path(study: str, series: str | None = None, instance: str | None = None) -> str:
+    """The path of a study, series or instance below the service root, as it stands in a URL."""
+    uids = zip(_LEVELS, (study, series, instance), strict=True)
+    return "".join(f"/{level}/{quote(uid, safe='')}" for level, uid in uids if uid is not None)
 
 
 def ill_formed(name: str) -> BadRequest:

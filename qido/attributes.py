@@ -144,7 +144,6 @@ ATTRIBUTES = (
     Attribute("00080032", "AcquisitionTime", "TM", "instance", _M.TIME, _R),
     Attribute("00080033", "ContentTime", "TM", "instance", _M.TIME, _R),
     Attribute("00200013", "InstanceNumber", "IS", "instance", _M.NUMBER, _A),
-    Attribute("00280004", "PhotometricInterpretation", "CS", "instance", _M.CODE, _R),
     Attribute("00280008", "NumberOfFrames", "IS", "instance", _M.NUMBER, _K),
     Attribute("00280010", "Rows", "US", "instance", _M.NUMBER, _K),
     Attribute("00280011", "Columns", "US", "instance", _M.NUMBER, _K),
@@ -154,7 +153,8 @@ ATTRIBUTES = (
     Attribute("00280103", "PixelRepresentation", "US", "instance", _M.NUMBER, _R),
     Attribute("00700081", "ContentDescription", "LO", "instance", _M.DESCRIPTION, _R),
 )
-"""ImageType, WindowCenter and WindowWidth are left out: the index has them cut off, as text of Python lists."""
+"""ImageType, WindowCenter and WindowWidth are left out: the index has them cut off, as text of Python lists. So is
+PhotometricInterpretation: the index has that of the file, which is not that of decoded frames (`ahi.forms`)."""
 
 BY_TAG = {attribute.tag: attribute for attribute in ATTRIBUTES}
 _BY_KEYWORD = {attribute.keyword: attribute for attribute in ATTRIBUTES}

@@ -32,8 +32,8 @@ PATTERNS = Bound(
     "values that are not matched as a whole (wildcards, names, descriptions, ranges, dates and times) together", 128
 )
 WORDS = Bound("words of names for fuzzy matching together", 32)
-CHARACTERS = Bound("characters in a value", 200)
-"""The longest that a matched VR allows is a PN of 3 x 64 and two `=`."""
+CHARACTERS = Bound("characters in a value", 256)
+"""The longest that AHI imports of a matched VR is a UID of so many."""
 INCLUDED = Bound("attributes in includefield", 256)
 ORDERED = Bound("attributes in orderby", 16)
 DEPTH = Bound("tags in the path of an attribute", 16)

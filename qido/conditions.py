@@ -112,7 +112,8 @@ def parse_matches(
     if empty_values and text.strip() == '""':
         return (Empty(),)
     values = [value for part in _separated(attribute, text, value_lists) if (value := part.strip())]
-    if any(value.strip("*") == "" for value in values):
+    universal = "*=" if attribute.matching is Matching.NAME else "*"
+    if any(value.strip(universal) == "" for value in values):
         return ()
     for value in values:
         if len(value) > CHARACTERS.most:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, private_dictionary_VR
 
+from ahi.described import TRANSFER_SYNTAX
 from dicomweb import levels
 from dicomweb.dicom_json import DataSet
 from dicomweb.paths import Path, private_tag, select
@@ -126,7 +127,9 @@ def select_lacking(data_set: DataSet, lacking: Lacking) -> DataSet:
 def select_all(data_set: DataSet, highest: Level, lowest: Level) -> DataSet:
     """All attributes of the levels from `highest` to `lowest`."""
     return {
-        tag: element for tag, element in data_set.items() if tag not in MADE_HERE and highest <= level_of(tag) <= lowest
+        tag: element
+        for tag, element in data_set.items()
+        if tag not in MADE_HERE and tag != TRANSFER_SYNTAX and highest <= level_of(tag) <= lowest
     }
 
 

@@ -14,11 +14,15 @@ EMPTY_ENDS = ("^^=", "^^=", "^=")
 def group_patterns(pattern: str) -> tuple[list[str], str]:
     """What a name between two `=` is like if a component group of it matches, or several in a row; and how all begin.
 
-    Empty components at the end of a group do not count. A pattern that begins with ASCII is looked for at the beginning
-    of the name only, where PS3.5 Section 6.2.1.2 has the alphabetic group: so an index can help. The beginning is ""
-    where there is no such help.
+    Empty components at the end of a group do not count, and an empty group stands for any: `=王*` is looked for after
+    the alphabetic one. A pattern that begins with ASCII is looked for at the beginning of the name only, where PS3.5
+    Section 6.2.1.2 has the alphabetic group: so an index can help. The beginning is "" where there is no such help.
     """
-    patterns = list(islice(_with_fewer_components(pattern), _COMPONENTS))
+    after, groups = pattern.startswith("="), pattern.rstrip("=^").split("=")
+    wanted = "=".join(group.rstrip("^") or "*" for group in groups) if any(groups) else ""
+    patterns = list(islice(_with_fewer_components(wanted), _COMPONENTS))
+    if after:
+        return [f"={one}=*" for one in patterns], ""
     start = literal_start(patterns[-1]) if patterns else ""
     anchored = bool(start) and start.isascii()
     anchor = "=" if anchored else "*="

@@ -302,7 +302,7 @@ def _paths(included: Sequence[str]) -> list[tuple[str, ...]]:
 
 def _boolean(options: dict[str, str], name: str) -> bool:
     try:
-        return _BOOLEANS[options.get(name, "")]
+        return _BOOLEANS[options.get(name, "").lower()]
     except KeyError:
         raise BadRequest(f"{name} is neither true nor false") from None
 

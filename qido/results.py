@@ -5,6 +5,7 @@ from datetime import date, time
 
 from dicomweb.dicom_json import DataSet, Element, element, encode, encode_members, member, member_of
 from dicomweb.fairness import in_turns
+from dicomweb.uids import resource_path
 from qido.attributes import INSTANCE_UID, MODALITIES_IN_STUDY, SERIES_UID, STUDY_UID, Attribute, Level, Presence
 from qido.query import Query
 from qido.result import Found, Result, Value
@@ -15,8 +16,7 @@ _RETRIEVE_URL = "00081190"
 
 CURTAILED = "{} results lack what only their image sets tell. Ask for fewer results at once."
 
-_PATH = ((Level.STUDY, "studies", STUDY_UID), (Level.SERIES, "series", SERIES_UID),
-         (Level.INSTANCE, "instances", INSTANCE_UID))  # fmt: skip
+_PATH = ((Level.STUDY, STUDY_UID), (Level.SERIES, SERIES_UID), (Level.INSTANCE, INSTANCE_UID))
 
 
 def data_sets(query: Query, found: Found, root: str) -> Iterator[DataSet]:
@@ -86,8 +86,7 @@ def _of_service(level: Level, result: Result, root: str) -> list[tuple[str, str,
 
 
 def _url(level: Level, result: Result, root: str) -> str:
-    steps = (f"/{name}/{result.values[uid][0]}" for at, name, uid in _PATH if at <= level)
-    return root + "".join(steps)
+    return root + resource_path(*(str(result.values[uid][0]) for at, uid in _PATH if at <= level))
 
 
 def _member(attribute: Attribute, values: tuple[Value, ...]) -> str:

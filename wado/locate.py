@@ -16,7 +16,7 @@ from ahi.store import LocatedImageSet
 from ahi.studies import Studies, by_series, is_of
 from db.scope import Scope
 from dicomweb.errors import NotFound
-from dicomweb.uids import absent
+from dicomweb.uids import absent, resource_path
 from wado.target import Target
 
 IMPLEMENTATION = "3"
@@ -39,10 +39,7 @@ class LocatedInstance:
     @property
     def path(self) -> str:
         """The path below the service root."""
-        return (
-            f"/studies/{self.study_instance_uid}/series/{self.series_instance_uid}"
-            f"/instances/{self.prepared.sop_instance_uid}"
-        )
+        return resource_path(self.study_instance_uid, self.series_instance_uid, self.prepared.sop_instance_uid)
 
     @property
     def state(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from app.auth.bearer import new_token
 from app.auth.links import PATH, Link, Links
 from app.settings import Settings, SettingsError
 from dicomweb.errors import BadRequest
-from dicomweb.uids import parse_uid
+from dicomweb.uids import parse_uid, resource_path
 
 
 def make_token(name: str, groups: str) -> Iterator[str]:
@@ -34,5 +34,5 @@ def make_link(settings: Settings, study_instance_uid: str, hours: float) -> Iter
     root = (settings.public_url or f"http://127.0.0.1:{settings.port}") + PATH.replace("<link>", token)
     yield f"until     {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(expires_at))}"
     yield f"DICOMweb  {root}"
-    yield f"study     {root}/studies/{study}"
+    yield f"study     {root}{resource_path(study)}"
     yield f'Weasis    weasis://$dicom:rs --url "{root}" -r "studyUID={study}"'

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pydicom import Dataset
 from pydicom.uid import UID
 
+from dicomweb.uids import resource_path
 from wado.rendered.values import (
     date,
     date_time,
@@ -121,14 +122,12 @@ def _evidence(data_set: Dataset) -> Mapping[str, str]:
     for keyword in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence"):
         for study in items(data_set, keyword):
             for series in items(study, "ReferencedSeriesSequence"):
-                path = f"/studies/{_uid(study, 'StudyInstanceUID')}/series/{_uid(series, 'SeriesInstanceUID')}"
+                above = (text(study, "StudyInstanceUID"), text(series, "SeriesInstanceUID"))
                 for one in items(series, "ReferencedSOPSequence"):
-                    paths[text(one, "ReferencedSOPInstanceUID")] = f"{path}/instances/"
+                    uid = text(one, "ReferencedSOPInstanceUID")
+                    if all((*above, uid)):
+                        paths[uid] = resource_path(*above, uid)
     return paths
-
-
-def _uid(data_set: Dataset, keyword: str) -> str:
-    return "".join(character for character in text(data_set, keyword) if character in "0123456789.")
 
 
 class _Reader:
@@ -162,12 +161,10 @@ class _Reader:
 
     def _references(self, one: Dataset) -> Iterator[Reference]:
         for reference in items(one, "ReferencedSOPSequence", _MAX_REFERENCES):
-            uid = _uid(reference, "ReferencedSOPInstanceUID")
             frame_numbers = tuple(
                 int(frame) for frame in numbers(reference, "ReferencedFrameNumber") if 1 <= frame < _FRAMES_END
             )
-            folder = self._evidence.get(uid)
-            path = f"{folder}{uid}" if folder and uid else ""
+            path = self._evidence.get(text(reference, "ReferencedSOPInstanceUID"), "")
             yield Reference(_class_name(reference), path, frame_numbers[:_MAX_REFERENCES])
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Response, request
 
@@ -63,10 +64,16 @@ class Shot:
 
     def path_by(self, state: LocatedInstance) -> str:
         """Where its picture is as a presentation state shows it: WADO-URI has a name for that."""
-        uids = (state.study_instance_uid, self.instance.series_instance_uid, self.instance.prepared.sop_instance_uid)
-        image = "/wado?requestType=WADO&studyUID={}&seriesUID={}&objectUID={}".format(*uids)
-        by = f"presentationSeriesUID={state.series_instance_uid}&presentationUID={state.prepared.sop_instance_uid}"
-        return f"{image}&frameNumber={self.number}&{by}"
+        parameters = {
+            "requestType": "WADO",
+            "studyUID": state.study_instance_uid,
+            "seriesUID": self.instance.series_instance_uid,
+            "objectUID": self.instance.prepared.sop_instance_uid,
+            "frameNumber": self.number,
+            "presentationSeriesUID": state.series_instance_uid,
+            "presentationUID": state.prepared.sop_instance_uid,
+        }
+        return f"/wado?{urlencode(parameters, quote_via=quote)}"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dicomweb.errors import BadRequest
 from dicomweb.texts import parse_decimal
 from dicomweb.uids import parse_uid
 
-_PAIRS = (("windowCenter", "windowWidth"), ("rows", "columns"), ("presentationUID", "presentationSeriesUID"))
+_PAIRS = (("windowCenter", "windowWidth"), ("presentationUID", "presentationSeriesUID"))
 _ANNOTATIONS = ("patient", "technique")
 _MOST_PIXELS = 65_535
 
@@ -17,12 +17,13 @@ _MOST_PIXELS = 65_535
 class Rendering:
     """How to draw; None or empty where the request does not say.
 
-    `window` is center and width. `size` is rows and columns to fit into. `region` is xmin, ymin, xmax, ymax as parts
-    of the image, from 0 to 1. `presentation` is the UIDs of a presentation state and of its series.
+    `window` is center and width. `size` is rows and columns to fit into, either of them None for no bound. `region` is
+    xmin, ymin, xmax, ymax as parts of the image, from 0 to 1. `presentation` is the UIDs of a presentation state and of
+    its series.
     """
 
     window: tuple[float, float] | None = None
-    size: tuple[int, int] | None = None
+    size: tuple[int | None, int | None] = (None, None)
     region: tuple[float, float, float, float] | None = None
     quality: int | None = None
     annotation: tuple[str, ...] = ()
@@ -34,13 +35,13 @@ class Rendering:
         for pair in _PAIRS:
             if len([name for name in pair if values.get(name)]) == 1:
                 raise BadRequest(f"{pair[0]} and {pair[1]} belong together")
-        center, rows, state = (values.get(first) for first, _ in _PAIRS)
+        center, state = (values.get(first) for first, _ in _PAIRS)
         if state and center:
             raise BadRequest("a window cannot be given together with a presentation state")
         annotation = values.get("imageAnnotation") or values.get("annotation") or ""
         return cls(
             window=_window(values) if center else None,
-            size=(_integer(values, "rows", _MOST_PIXELS), _integer(values, "columns", _MOST_PIXELS)) if rows else None,
+            size=(_side(values, "rows"), _side(values, "columns")),
             region=_region(values["region"]) if values.get("region") else None,
             quality=_integer(values, "imageQuality", 100) if values.get("imageQuality") else None,
             annotation=_annotation(annotation),
@@ -55,22 +56,22 @@ class Rendering:
         given: dict[str, str] = {}
         if self.window:
             given["window"] = "{:.16g},{:.16g},linear".format(*self.window)
-        if self.size or self.region:
-            given["viewport"] = ",".join(map(str, self._viewport(rows, columns)))
+        if any(self.size) or self.region:
+            given["viewport"] = ",".join("" if side is None else str(side) for side in self._viewport(rows, columns))
         if self.quality:
             given["quality"] = str(self.quality)
         if self.annotation:
             given["annotation"] = ",".join(self.annotation)
         return given
 
-    def _viewport(self, rows: int, columns: int) -> tuple[int, ...]:
+    def _viewport(self, rows: int, columns: int) -> tuple[int | None, ...]:
         """Width and height to fit into, then the region in pixels: x, y, width, height."""
         if self.region is None:
-            return self.size[::-1] if self.size else ()
+            return self.size[::-1]
         left, top, right, bottom = self.region
         x, y = math.floor(left * columns), math.floor(top * rows)
         width, height = math.ceil(right * columns) - x, math.ceil(bottom * rows) - y
-        fit = self.size[::-1] if self.size else (width, height)
+        fit = self.size[::-1] if any(self.size) else (width, height)
         return (*fit, x, y, width, height)
 
 
@@ -101,6 +102,10 @@ def _annotation(text: str) -> tuple[str, ...]:
     if not set(words) <= set(_ANNOTATIONS):
         raise BadRequest("annotation is a list of patient and technique")
     return words
+
+
+def _side(values: Mapping[str, str], name: str) -> int | None:
+    return _integer(values, name, _MOST_PIXELS) if values.get(name) else None
 
 
 def _number(values: Mapping[str, str], name: str) -> float:
