@@ -28,7 +28,16 @@ from ahi.frame_calls import FrameCalls
 from ahi.heartbeat import Heartbeat
 from ahi.image_set import METADATA_BYTES, ImageSetKey, ImageSetProperties, check_metadata_bound
 from ahi.searches import AT_ONCE
-from dicomweb.errors import BadRequest, NotAcceptable, NotFound, ProxyError, UpstreamBusy, UpstreamFailed
+from dicomweb.errors import (
+    BadRequest,
+    NotAcceptable,
+    NotFound,
+    ProxyError,
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamFailed,
+    UpstreamRefused,
+)
 from dicomweb.outage import Outage
 from dicomweb.timing import current_timing, measured
 
@@ -90,10 +99,10 @@ _MEANING: dict[str, Callable[[str], ProxyError]] = {
     "NotAcceptableException": NotAcceptable,
     "ServiceQuotaExceededException": UpstreamBusy,
     "AccessDeniedException": UpstreamFailed,
-    "ExpiredTokenException": UpstreamFailed,
-    "ExpiredToken": UpstreamFailed,
-    "UnrecognizedClientException": UpstreamFailed,
-    "UnknownOperationException": UpstreamFailed,
+    "ExpiredTokenException": UpstreamRefused,
+    "ExpiredToken": UpstreamRefused,
+    "UnrecognizedClientException": UpstreamRefused,
+    "UnknownOperationException": UpstreamRefused,
 }
 
 
@@ -267,17 +276,18 @@ class AhiClient:
         elif isinstance(error, ClientError):  # to refuse is to answer
             self._outage.is_over()
         if isinstance(error, UnusableAnswer):
-            return UpstreamBusy(f"AWS HealthImaging answered {operation} with something that cannot be used")
+            return UpstreamBroken(f"AWS HealthImaging answered {operation} with something that cannot be used")
         if _passes(error):
             if not _is_away(error):
                 log.error("AHI busy operation=%s error=%s", operation, code)
-            return UpstreamBusy("AWS HealthImaging does not answer at the moment")
+            broken = isinstance(error, ClientError) and _is_away(error)
+            return (UpstreamBroken if broken else UpstreamBusy)("AWS HealthImaging does not answer at the moment")
         meaning = _MEANING.get(code, UpstreamFailed)
         if meaning is NotFound:
             return NotFound("AWS HealthImaging does not have it any more")
         log.error("AHI refused operation=%s error=%s", operation, code)
         if isinstance(error, NoCredentialsError):
-            return UpstreamFailed("the service has no AWS credentials")
+            return UpstreamRefused("the service has no AWS credentials")
         return meaning(f"AWS HealthImaging refused {operation}: {code}")
 
 

@@ -29,7 +29,8 @@ _SIZ_COMPONENTS = 40  # where the number of components is: SIZ follows SOC, and 
 class PixelFormat:
     """How native pixels of a frame are laid out (PS3.3 Section C.7.6.3): sizes in pixels and bits.
 
-    `floating` samples have 32 or 64 bits (PS3.3 Section C.7.6.24, C.7.6.25).
+    `floating` samples have 32 or 64 bits (PS3.3 Section C.7.6.24, C.7.6.25). A `tile` is a frame of a tiled image
+    (PS3.3 Section C.8.12.4.1.1): at the right and lower edge scanners write codestreams that are smaller than it.
     """
 
     rows: int
@@ -39,6 +40,13 @@ class PixelFormat:
     pixel_representation: int
     photometric_interpretation: str
     floating: bool = False
+    tile: bool = False
+
+    def may_be(self, rows: int, columns: int) -> bool:
+        """Whether a codestream of that size can be a frame."""
+        if self.tile:
+            return 0 < rows <= self.rows and 0 < columns <= self.columns
+        return (rows, columns) == (self.rows, self.columns)
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
@@ -86,7 +94,7 @@ def decode(stored: bytes, transfer_syntax_uid: str, pixels: PixelFormat, max_byt
     else:
         check_bound(pixels.frame_bytes, max_bytes)
         _check_claim(stored, pixels, max_bytes)
-        native = _native(_decode_array(stored, transfer_syntax_uid, pixels), pixels)
+        native = _native(_whole_tile(_decode_array(stored, transfer_syntax_uid, pixels), pixels), pixels)
     if len(native) != pixels.frame_bytes:
         raise UpstreamFailed(_WRONG_SIZE)
     return native
@@ -97,7 +105,9 @@ def _check_claim(stored: bytes, pixels: PixelFormat, max_bytes: int) -> Size | N
     claimed = size_of(stored)
     if claimed is None:
         return None
-    if claimed.rows * claimed.columns != pixels.rows * pixels.columns:
+    if claimed.rows * claimed.columns != pixels.rows * pixels.columns and not pixels.may_be(
+        claimed.rows, claimed.columns
+    ):
         raise UpstreamFailed(_WRONG_SIZE)
     check_bound(claimed.native_bytes, max_bytes)
     return claimed
@@ -117,7 +127,9 @@ def decode_reduced(
     skipped = next((level for level in range(levels, 0, -1) if 2**-level >= scale), 0)
     if not skipped or not HAS_OPENJPH:
         return None
-    _check_claim(stored, pixels, max_bytes << 2 * skipped)
+    claimed = _check_claim(stored, pixels, max_bytes << 2 * skipped)
+    if claimed and (claimed.rows, claimed.columns) != (pixels.rows, pixels.columns):
+        return None  # a tile at an edge, which is made whole at full resolution only
     try:
         array = _at_resolution(stored, skipped)
     except (RuntimeError, ValueError, IndexError) as error:
@@ -152,6 +164,16 @@ def _decode_array(stored: bytes, transfer_syntax_uid: str, pixels: PixelFormat) 
         return decoder(stored, pixels)
     except (RuntimeError, ValueError, KeyError) as error:  # what codecs raise on bytes that they cannot read
         raise UpstreamFailed("a stored frame cannot be decoded") from error
+
+
+def _whole_tile(array: Pixels, pixels: PixelFormat) -> Pixels:
+    """A tile of full size: what lies beyond the image is white in colour, as glass is, and 0 in grey."""
+    if not pixels.tile or array.shape[:2] == (pixels.rows, pixels.columns) or not pixels.may_be(*array.shape[:2]):
+        return array
+    beyond = np.iinfo(array.dtype).max if array.ndim == 3 else 0
+    whole: Pixels = np.full((pixels.rows, pixels.columns, *array.shape[2:]), beyond, array.dtype)
+    whole[: array.shape[0], : array.shape[1]] = array
+    return whole
 
 
 def _native(array: Pixels, pixels: PixelFormat) -> bytes:

@@ -15,6 +15,7 @@ from dicomweb.transfer_syntax import transfer_syntax
 Probe = Callable[[Instance, PixelFormat | None], bytes]
 """The stored bytes of the first frame of an instance: only the codestream knows whether colours were transformed."""
 
+_TOTAL_COLUMNS = "00480006"  # TotalPixelMatrixColumns: of a tiled image
 _CHANGED_VRS = {"00280004": "CS", "00280006": "US", "00282110": "CS"}
 
 
@@ -85,6 +86,11 @@ def first(data_set: DataSet, tag: str) -> str | int | float | None:
     return attribute.words[0] if attribute and attribute.words else None
 
 
+def lacks_frames(instance: Instance) -> bool:
+    """Whether it describes pixels that AHI does not have: an import that could not read them keeps the rest."""
+    return not instance.frames and _pixel_format(instance) is not None
+
+
 def _changed(data_set: DataSet, changes: Mapping[str, str | int]) -> DataSet:
     """The data set with these values; what it has already stays the same object, so that equal forms compare fast."""
     kept = [attribute for attribute in data_set if attribute.tag not in changes]
@@ -102,4 +108,5 @@ def _pixel_format(instance: Instance) -> PixelFormat | None:
     if instance.floating and not (syntax.native and bits in (32, 64)):
         return None  # no codec of DICOM has floating-point samples
     photometric = str(first(data_set, "00280004") or "")
-    return PixelFormat(rows, columns, samples or 1, bits, signed or 0, photometric, instance.floating)
+    tile = any(attribute.tag == _TOTAL_COLUMNS for attribute in data_set)
+    return PixelFormat(rows, columns, samples or 1, bits, signed or 0, photometric, instance.floating, tile)

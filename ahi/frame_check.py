@@ -31,7 +31,7 @@ def frame_fault(stored: bytes, frame: Frame, transfer_syntax_uid: str, pixels: P
         size = _CHECKS.get(syntax.media_type, _check_no_text)(stored, syntax, pixels)
     except Incomplete as error:
         return str(error)
-    if size and pixels and (size.rows, size.columns) != (pixels.rows, pixels.columns):
+    if size and pixels and not pixels.may_be(size.rows, size.columns):
         return f"it has {size.rows} rows and {size.columns} columns instead of {pixels.rows} and {pixels.columns}"
     return None
 

@@ -283,7 +283,10 @@ def _is_unverified(workshop: Workshop, reference: FrameReference) -> bool:
 
 
 def _decoded(workshop: Workshop, reference: FrameReference, pixels: PixelFormat) -> bytes | None:
-    """Native pixels; None where they, or the stored bytes where those are what was summed, are not intact."""
+    """Native pixels; None where they, or the stored bytes where those are what was summed, are not intact.
+
+    NotAcceptable where the stored bytes are intact, and no decoder can read them.
+    """
     expected, stored = reference.frame.checksum, _stored(workshop, reference)
     syntax = transfer_syntax(reference.transfer_syntax_uid)
     kept = syntax.lossy or syntax.native  # as imported: the sum is that of the stored bytes
@@ -292,8 +295,10 @@ def _decoded(workshop: Workshop, reference: FrameReference, pixels: PixelFormat)
         return None
     try:
         native = decode(stored, syntax.uid, pixels, workshop.bounds.frame_bytes)
-    except UpstreamFailed:
-        if proven:  # it was imported like that
+    except UpstreamFailed as error:
+        if kept and not syntax.native:  # it was imported like that
+            raise NotAcceptable(f"{error}: ask for it as it is stored, with transfer-syntax=*") from error
+        if proven:
             raise
         return None
     if proven or expected is None:

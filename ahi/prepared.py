@@ -53,8 +53,8 @@ class PreparedInstance:
     """One instance: what requests need to know of it, and where its blocks are.
 
     `bulk` has the values that the metadata only points to, without PixelData. `native_head` and `stored_head` are the
-    data set before PixelData, `tail` is what follows it. `pixels` is None without pixel data. Instances of several
-    image sets are merged by their `display_order`.
+    data set before PixelData, `tail` is what follows it. `pixels` is None without pixel data, and `lacks_frames` says
+    that there should be some. Instances of several image sets are merged by their `display_order`.
     """
 
     sop_instance_uid: str
@@ -68,6 +68,7 @@ class PreparedInstance:
     stored_head: Slice
     tail: Slice
     bulk: tuple[BulkValue, ...]
+    lacks_frames: bool = False
 
     @property
     def pixel_element(self) -> tuple[str, str]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, astuple
 
-from ahi.forms import Forms, Photometric, Probe, first
+from ahi.forms import Forms, Photometric, Probe, first, lacks_frames
 from ahi.image_set import ImageSet, Instance
 from ahi.prepared import PIXEL_DATA, PUBLIC_ROOT, BulkValue, PreparedInstance, Slice, joined, pixel_element
 from ahi.stored_syntax import with_syntax
@@ -46,6 +46,7 @@ def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
             stored_head=stored_head,
             tail=blocks.add(encode_data_set(_after_pixels(forms.native))),
             bulk=tuple(described.bulk),
+            lacks_frames=lacks_frames(instance),
         )
         frames = [(frame.frame_id, frame.checksum) for frame in instance.frames]
         rows.append({**asdict(prepared), "frames": frames, "bulk": [astuple(value) for value in described.bulk]})

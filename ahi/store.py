@@ -27,7 +27,7 @@ from ahi.kept import Kept
 from ahi.prepared import PreparedImageSet, PreparedInstance
 from ahi.version_cache import Version
 from dicomweb.dicom_json import DataSet
-from dicomweb.errors import NotFound
+from dicomweb.errors import NotFound, ProxyError, UpstreamBroken, UpstreamBusy, UpstreamFailed, UpstreamRefused
 from dicomweb.file_piece import Chunk, FilePiece
 from dicomweb.levels import LEVELS
 from dicomweb.transfer_syntax import transfer_syntax
@@ -186,6 +186,25 @@ class ImageSets:
         self._known.put(located.key, _Known(located, checked_at), located.size_bytes)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A frame that is to be had for an object; `counted` where the use of the cache has been counted already."""
+
+    index: int
+    reference: FrameReference
+    form: Form
+    counted: bool = False
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What became of it: why it cannot be had, or nothing. `blob` is its bytes where the cache does not keep them."""
+
+    wanted: Wanted
+    error: ProxyError | None
+    blob: bytes | None
+
+
 class Frames:
     """Frames by reference, from the cache or through the fetchers."""
 
@@ -231,6 +250,43 @@ class Frames:
             for _, unused in waiting:
                 if unused:
                     unused.abandon()
+
+    def tried(self, wanted: Iterable[Wanted]) -> Iterator[Tried]:
+        """What becomes of the frames, in their order; some later ones are already fetched meanwhile.
+
+        One that cannot be had is a result, and does not stop the others. They are in the cache then, if they can be.
+        """
+        waiting: deque[tuple[Wanted, Pending[bytes | None] | None]] = deque()
+        ahead = iter(wanted)
+        try:
+            while True:
+                for one in ahead:
+                    waiting.append((one, self._submit(one.reference, one.form, counted=one.counted)))
+                    if len(waiting) > _AHEAD:
+                        break
+                if not waiting:
+                    return
+                yield _tried(*waiting.popleft())
+        finally:
+            for _, unused in waiting:
+                if unused:
+                    unused.abandon()
+
+    def body_of(self, tried: Tried) -> Chunk:
+        """The bytes of a frame that could be had."""
+        reference, form = tried.wanted.reference, tried.wanted.form
+        body = self._kept(reference, form) if tried.blob is None else tried.blob
+        return self._carried(reference, form) if body is None else body
+
+    def is_alone(self, error: ProxyError, reference: FrameReference) -> bool:
+        """Whether an error is about the frame, and AHI answers otherwise; it is asked, where that is not clear."""
+        if isinstance(error, UpstreamBroken):
+            try:
+                ping_ahi(self._fetchers, reference.image_set.datastore_id)
+            except ProxyError:
+                return False
+            return True
+        return not isinstance(error, UpstreamBusy | UpstreamRefused)
 
     def fetch(self, references: Iterable[FrameReference], form: Form) -> int:
         """Have the frames in the cache, a few at a time; how many there were."""
@@ -286,10 +342,11 @@ class Frames:
             piece = whole.cut(start, stop)
             yield piece if len(piece) >= _PIECE_BYTES else bytes(piece)
 
-    def _submit(self, reference: FrameReference, form: Form) -> Pending[bytes | None] | None:
+    def _submit(self, reference: FrameReference, form: Form, *, counted: bool = False) -> Pending[bytes | None] | None:
         """None where it is in the cache already."""
         hit = self._cache.use(reference.cache_name(form))
-        self._cache.count_use(hit=hit)
+        if not counted:
+            self._cache.count_use(hit=hit)
         if hit:
             return None
         return self._fetchers.submit(reference.frame.frame_id, fetch_frame, reference, form)
@@ -309,6 +366,15 @@ class Frames:
 
     def _carried(self, reference: FrameReference, form: Form) -> bytes:
         return self._fetchers.run(reference.frame.frame_id, carry_frame, reference, form)
+
+
+def _tried(wanted: Wanted, pending: Pending[bytes | None] | None) -> Tried:
+    try:
+        return Tried(wanted, None, pending.result() if pending else None)
+    except ProxyError as error:
+        return Tried(wanted, error, None)
+    except RuntimeError:  # the log of the fetcher has the traceback
+        return Tried(wanted, UpstreamFailed("a frame cannot be read; the log of the service says more"), None)
 
 
 class Encoded:

@@ -14,6 +14,7 @@ import wado.rendered.routes
 import wado.routes
 import wado.uri.routes
 from ahi.ahead import Ahead, Budget
+from ahi.bad_frames import BadFrames
 from ahi.cache import Cache
 from ahi.counters import Tally
 from ahi.deleted_image_sets import DeletedImageSets
@@ -113,10 +114,11 @@ def create_app(
     locator, encoded = Locator(studies, earlier, scope, note_sop_classes), Encoded(cache)
     budget = Budget(settings.prefetch_frames, min(settings.prefetch_max_bytes, settings.cache_max_bytes // 8))
     ahead = Ahead(fetchers, cache, budget)
-    retrieve = wado.routes.Retrieve(locator, frames, ahead, fetchers, public_root, file_choice(settings))
+    bad_frames, files = BadFrames(cache), file_choice(settings)
+    retrieve = wado.routes.Retrieve(locator, frames, ahead, fetchers, public_root, files, bad_frames)
     metadata = wado.metadata.routes.MetadataService(locator, encoded, fetchers, public_root)
     drawn = Drawn(fetchers, cache, ahead)
-    uri_service = wado.uri.routes.UriService(locator, file_choice(settings), frames, fetchers, drawn, public_root)
+    uri_service = wado.uri.routes.UriService(locator, files, frames, fetchers, drawn, public_root, bad_frames)
     app = Flask(__name__, static_folder=None)
     app.ensure_sync = _plain  # type: ignore[method-assign, assignment]
     app.url_map.merge_slashes = False

@@ -11,7 +11,9 @@
      ├── RangeNotSatisfiable  the bytes asked for lie beyond the end
      ├── TooManyRequests   the client asks too often
      ├── UpstreamFailed    AHI or the index answered with something that cannot be used
+     │    └── UpstreamRefused  it does not serve us at all: wrong credentials, say
      └── UpstreamBusy      AHI or the index is down, throttled or slow; trying again later helps
+          └── UpstreamBroken  AHI answers, again and again, that it has an error; perhaps with this one object only
 
 `dicomweb.respond` knows which HTTP status each one is. Messages are written for the client: what was wrong and what
 would be right. They never hold SQL, ARNs or patient data.
@@ -74,9 +76,17 @@ class UpstreamFailed(ProxyError):
     """A service behind this one gave an unusable answer."""
 
 
+class UpstreamRefused(UpstreamFailed):
+    """A service behind this one refuses us, whatever we ask for."""
+
+
 class UpstreamBusy(ProxyError):
     """A service behind this one is unavailable for now."""
 
     def __init__(self, message: str, retry_after_seconds: int = 5) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class UpstreamBroken(UpstreamBusy):
+    """A service behind this one answers that it has an error: as a whole, or with what was asked for."""

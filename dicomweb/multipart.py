@@ -1,7 +1,7 @@
 """multipart/related as PS3.18 Section 8.6.1.2 wants it: framing and length from one place, bytes as they come."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -64,8 +64,11 @@ def encode_multipart(parts: Iterable[Part], boundary: str) -> Iterator[Chunk]:
     yield b"\r\n--" + boundary.encode() + b"--\r\n"
 
 
-def multipart_length(parts: Sequence[Part], boundary: str) -> int:
+def multipart_length(parts: Iterable[Part], boundary: str) -> int:
     """The size in bytes of what `encode_multipart` gives for the same arguments."""
-    delimiters = len(boundary) + 6  # CRLF -- boundary CRLF; the first lacks its CRLF, the last has another --
-    framing = (len(parts) + 1) * delimiters + (0 if parts else 2)
-    return framing + sum(len(part.head) + part.length_bytes for part in parts)
+    delimiter = len(boundary) + 6  # CRLF -- boundary CRLF; the first lacks its CRLF, the last has another --
+    count = length_bytes = 0
+    for part in parts:
+        count += 1
+        length_bytes += len(part.head) + part.length_bytes
+    return (count + 1) * delimiter + (0 if count else 2) + length_bytes

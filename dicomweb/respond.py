@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from typing import cast
@@ -49,6 +49,8 @@ STATUS: Mapping[type[ProxyError], int] = {
 
 _ONE_PIECE_BYTES = 2**16
 _WARNING_AGENT = "AHI-DICOMweb-Proxy"
+_IN_QUOTES = {**dict.fromkeys(range(32), " "), 127: " ", ord('"'): "'", ord("\\"): "/"}
+_BLANKS = b" " * 2**14
 
 
 def status_of(error: ProxyError) -> int:
@@ -106,8 +108,17 @@ def found(
 def warned(response: Response, warnings: Sequence[str]) -> Response:
     """The answer with a Warning header for each text (PS3.18 Section 8.3.4)."""
     for text in warnings:
-        response.headers.add("Warning", f'299 {_WARNING_AGENT} "{text}"')
+        plain = text.encode("ascii", "replace").decode().translate(_IN_QUOTES)
+        response.headers.add("Warning", f'299 {_WARNING_AGENT} "{plain}"')
     return response
+
+
+@dataclass(frozen=True)
+class Partial:
+    """An answer that is not all that was asked for: it says so, and nobody may keep it in its place."""
+
+    response: Response
+    warnings: Sequence[str]
 
 
 def encoded(body: Iterable[bytes], content_type: str, coding: Coding) -> Response:
@@ -120,17 +131,46 @@ def encoded(body: Iterable[bytes], content_type: str, coding: Coding) -> Respons
     return response
 
 
-def multipart(parts: Iterable[Part], part_type: str, tag: str) -> Response:
+def multipart(
+    parts: Iterable[Part],
+    part_type: str,
+    tag: str,
+    planned: Iterable[Part] | None = None,
+    report: Callable[[], bytes] = bytes,
+) -> Response:
     """`multipart/related`; the first part is made before the status is sent.
 
-    A sequence of parts has a Content-Length; an iterator of parts, whose sizes are not known yet, has none.
-    `part_type` is the media type for the `type` parameter of the answer (RFC 2387), `tag` the entity tag.
+    It has a Content-Length where `parts` is a sequence, or `planned` tells which parts there should be. `report` is
+    asked at the end: what it says follows the closing boundary, where clients read nothing (the epilogue, RFC 2046
+    Section 5.1.1), and blanks take the room of parts that have not come. `part_type` is the media type for the `type`
+    parameter of the answer (RFC 2387), `tag` the entity tag.
     """
     boundary = boundary_of(tag)
-    response = Response(_begun(encode_multipart(parts, boundary)), content_type=multipart_type(part_type, tag))
-    if isinstance(parts, Sequence):
-        response.content_length = multipart_length(parts, boundary)
+    planned = parts if isinstance(parts, Sequence) else planned
+    length_bytes = None if planned is None else multipart_length(planned, boundary) + len(report())
+    body = _with_epilogue(encode_multipart(parts, boundary), length_bytes, report)
+    response = Response(_begun(body), content_type=multipart_type(part_type, tag))
+    if length_bytes is not None:
+        response.content_length = length_bytes
     return response
+
+
+def _with_epilogue(chunks: Iterable[Chunk], length_bytes: int | None, report: Callable[[], bytes]) -> Iterator[Chunk]:
+    """The chunks, then the report, cut and filled with blanks to the length that was promised, if any."""
+    sent_bytes = 0
+    for chunk in chunks:
+        sent_bytes += len(chunk)
+        yield chunk
+    epilogue = report()
+    if length_bytes is None:
+        if epilogue:
+            yield epilogue
+        return
+    room_bytes = length_bytes - sent_bytes
+    if room_bytes > 0:
+        yield epilogue[:room_bytes]
+        for start in range(len(epilogue), room_bytes, len(_BLANKS)):
+            yield _BLANKS[: room_bytes - start]
 
 
 NO_CACHE = "public, no-cache"
@@ -143,16 +183,24 @@ IMMUTABLE = "public, max-age=600, s-maxage=0, proxy-revalidate"
 """For frames: what a browser holds need not be asked for again for a while, a shared cache must ask each time."""
 
 
-def unless_known(request: Headers, tag: str, cache_control: str, vary: str, make: Callable[[], Response]) -> Response:
+def unless_known(
+    request: Headers, tag: str, cache_control: str, vary: str, make: Callable[[], Response | Partial]
+) -> Response:
     """What `make` makes, marked with its entity tag; 304 and nothing made where the client has it (RFC 9110 13.1.2).
 
-    `request` is the headers of the request. PreconditionFailed where it wants another representation (If-Match).
+    `request` is the headers of the request. PreconditionFailed where it wants another representation (If-Match). What
+    is Partial has no entity tag.
     """
     if is_other(request.get("If-Match"), tag):
         raise PreconditionFailed("the representation has changed")
-    response = Response(status=304) if is_known(request.get("If-None-Match"), tag) else make()
-    response.headers["ETag"] = tag
-    response.headers.setdefault("Cache-Control", cache_control)
+    made = Response(status=304) if is_known(request.get("If-None-Match"), tag) else make()
+    if isinstance(made, Partial):
+        response = warned(made.response, made.warnings)
+        response.headers["Cache-Control"] = "no-store"
+    else:
+        response = made
+        response.headers["ETag"] = tag
+        response.headers.setdefault("Cache-Control", cache_control)
     varies(response, vary)
     return response
 

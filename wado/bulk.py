@@ -1,18 +1,44 @@
 """All bulk values of a target as parts (PS3.18 Section 10.4.1.1.4), each labelled with what it is."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from itertools import chain, islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from ahi.jobs import Form
 from ahi.prepared import BulkValue
 from ahi.store import Frames
+from dicomweb.file_piece import Chunk
 from dicomweb.multipart import Part
-from wado.frames import encode_frames, frames_of
+from wado.frames import SentFrame, frames_of, part_of, plan_frames, stored_frame
 from wado.locate import LocatedInstance
 from wado.representation import Accept, Kind, Offer, agree, bulk_offers
 
 Offers = Mapping[Kind | str | None, Offer]
 """How pixel data of a kind is sent, and how values of a natural media type are; None is that of mere bytes."""
+
+
+@dataclass(frozen=True)
+class SentValue:
+    """One value that is no pixel data, and what it is sent as."""
+
+    instance: LocatedInstance
+    value: BulkValue
+    offer: Offer
+    form = Form.NATIVE
+    frame_numbers: Sequence[int] = ()
+
+    @property
+    def path(self) -> str:
+        """Its path below the service root."""
+        return f"{self.instance.path}/bulkdata/{self.value.path}"
+
+    def part(self, public_root: str) -> Part:
+        """Its part; the bytes are read when their turn comes."""
+        where = self.value.where
+        block = self.instance.image_set.block
+        return Part(self.offer.content_type, public_root + self.path, where[1], lambda: [block(where)])
+
+
+Sent = SentFrame | SentValue
 
 
 def agree_on_bulk(located: Sequence[LocatedInstance], accept: Accept) -> Offers:
@@ -33,31 +59,30 @@ def agree_on_bulk(located: Sequence[LocatedInstance], accept: Accept) -> Offers:
     return offers
 
 
-def encode_bulk(
-    located: Sequence[LocatedInstance], offers: Offers, root: str, frames: Frames
-) -> Sequence[Part] | Iterator[Part]:
-    """The parts, instance by instance: a sequence where all sizes are known, else made when their turn comes.
-
-    `root` is the public one.
-    """
-    images = [(one, offers[Kind.of(one.prepared)]) for one in located if one.prepared.frames]
-    pixels = encode_frames(frames_of(images), root, frames)
-    of_frames = iter(pixels)
-    parts = (
-        part
-        for one in located
-        for part in chain(
-            (_part(one, value, offers[value.media_type], root) for value in one.prepared.bulk),
-            islice(of_frames, len(one.prepared.frames)),
-        )
-    )
-    return list(parts) if isinstance(pixels, Sequence) else parts
+def all_bulk(located: Sequence[LocatedInstance], offers: Offers) -> list[Sent]:
+    """All values, instance by instance, and its frames behind them."""
+    sent: list[Sent] = []
+    for one in located:
+        sent += (SentValue(one, value, offers[value.media_type]) for value in one.prepared.bulk)
+        if one.prepared.frames:
+            sent += frames_of([(one, offers[Kind.of(one.prepared)])])
+    return sent
 
 
-def _part(instance: LocatedInstance, value: BulkValue, offer: Offer, root: str) -> Part:
-    location = f"{root}{instance.path}/bulkdata/{value.path}"
-    return Part(offer.content_type, location, value.where[1], partial(_chunks, instance, value))
+def stored_bulk(accept: Accept) -> Callable[[Sent], Sent | None]:
+    """Gives a frame as stored, if the client takes that."""
+    frame = stored_frame(accept, multipart=True)
+    return lambda one: frame(one) if isinstance(one, SentFrame) else None
 
 
-def _chunks(instance: LocatedInstance, value: BulkValue) -> list[bytes]:
-    return [instance.image_set.block(value.where)]
+def plan_bulk(sent: Sequence[Sent], public_root: str, frames: Frames) -> Callable[[Sent], Part] | None:
+    """Gives the part of a value or frame without its bytes, if the sizes of all are known."""
+    planned = plan_frames([one for one in sent if isinstance(one, SentFrame)], public_root, frames)
+    if planned is None:
+        return None
+    return lambda one: one.part(public_root) if isinstance(one, SentValue) else planned(one)
+
+
+def part_of_bulk(one: Sent, public_root: str, frames: Iterator[Chunk]) -> Part:
+    """The part of a value, or of a frame with its bytes."""
+    return one.part(public_root) if isinstance(one, SentValue) else part_of(one, public_root, next(frames))

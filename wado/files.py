@@ -1,14 +1,19 @@
 """The Part 10 objects of a target: agreed on one by one, and put into parts."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from urllib.parse import quote
 
 from ahi.store import Frames
 from dicomweb.file_piece import Chunk
 from dicomweb.multipart import Part
+from wado.archive import encode_zip, entry_bytes, entry_name
+from wado.delivery import Delivery
 from wado.locate import LocatedInstance
 from wado.part10 import Part10
 from wado.representation import DICOM, Accept, Chosen, Kind, agree
+
+_MOST_NAMED = 5  # in a header
 
 
 def agree_on_files(
@@ -21,15 +26,51 @@ def agree_on_files(
     return files, next(iter(choices.values()))
 
 
-def encode_parts(
-    files: Sequence[Part10], public_root: str, fetch: Callable[[Part10], Iterator[Chunk]]
-) -> Iterable[Part]:
-    """A part for each file: a list where all sizes are known, else made one by one."""
-    parts = (_part(file, public_root, fetch) for file in files)
-    return list(parts) if all(file.sized for file in files) or len(files) == 1 else parts
+def stored_file(accept: Accept, *, multipart: bool) -> Callable[[Part10], Part10 | None]:
+    """Gives a file as stored, if it has such a form and the client takes that, in multipart or alone."""
+
+    def stored(file: Part10) -> Part10 | None:
+        offers = Kind.of(file.instance.prepared).files
+        taken = accept.find_stored(offers, file.offer.media_type, multipart=multipart)
+        return replace(file, offer=taken) if taken else None
+
+    return stored
 
 
-def _part(file: Part10, public_root: str, fetch: Callable[[Part10], Iterator[Chunk]]) -> Part:
+def plan_parts(files: Sequence[Part10], public_root: str) -> Callable[[Part10], Part] | None:
+    """Gives the part of a file without its bytes, if the sizes of all are known; that of a single file is found out."""
+    if len(files) > 1 and not all(file.sized for file in files):
+        return None
+    return lambda file: part_of_file(public_root, file, iter(()))
+
+
+def encode_file(delivery: Delivery[Part10]) -> Iterator[Chunk]:
+    """The only file of a delivery that has begun."""
+    for outcome in delivery.outcomes():
+        yield from outcome.item.chunks(outcome.frames)
+
+
+def encode_archive(delivery: Delivery[Part10], length_bytes: int | None) -> Iterator[bytes]:
+    """The ZIP file of a delivery that has begun."""
+
+    def size_of(file: Part10) -> int:
+        return entry_bytes(entry_name(file), file.length_bytes)
+
+    outcomes = delivery.outcomes(size_of if length_bytes is not None else None)
+    return encode_zip(((one.item, one.frames) for one in outcomes), length_bytes, delivery.report)
+
+
+def lacking(files: Sequence[Part10]) -> list[str]:
+    """What is told of files that should have pixel data and have none."""
+    without = [file.instance.prepared.sop_instance_uid for file in files if file.lacks_pixels]
+    if not without:
+        return []
+    named = ", ".join(map(quote, without[:_MOST_NAMED])) + (" and others" if len(without) > _MOST_NAMED else "")
+    return [f"{len(without)} of {len(files)} without pixel data, which AWS HealthImaging does not have: {named}"]
+
+
+def part_of_file(public_root: str, file: Part10, frames: Iterator[Chunk]) -> Part:
+    """The part that a file comes in, with its frames."""
     location = public_root + file.instance.path
     content_type = replace(file.offer, media_type=DICOM).content_type
-    return Part(content_type, location, file.length_bytes, lambda: file.chunks(fetch(file)))
+    return Part(content_type, location, file.length_bytes, lambda: file.chunks(frames))

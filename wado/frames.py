@@ -1,7 +1,7 @@
 """Frames as parts (PS3.18 Section 10.4.1.1.6): in the order asked for, each labelled with what its bytes are."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ahi.codecs import resolution_ends
 from ahi.jobs import Form, FrameReference
@@ -9,10 +9,10 @@ from ahi.store import Frames
 from dicomweb.file_piece import Chunk
 from dicomweb.multipart import Part
 from wado.locate import LocatedInstance
-from wado.representation import Offer
+from wado.representation import Accept, Kind, Offer
 
-_WAITED_FOR = 16
-"""Frames as stored that are all had before the first is sent, so that the answer can say how long it is."""
+WAITED_FOR = 16
+"""Frames that are all had before the first is sent, so that the answer can say how long it is, and what it lacks."""
 
 _MOST_SIZED = 10_000
 """Frames whose sizes are added up beforehand; for more it would cost memory."""
@@ -31,6 +31,21 @@ class SentFrame:
         """What is needed to fetch it."""
         return self.instance.frame(self.number)
 
+    @property
+    def path(self) -> str:
+        """Its path below the service root."""
+        return f"{self.instance.path}/frames/{self.number}"
+
+    @property
+    def form(self) -> Form:
+        """The form that it is sent in."""
+        return self.offer.form
+
+    @property
+    def frame_numbers(self) -> Sequence[int]:
+        """The frame itself."""
+        return (self.number,)
+
 
 def frames_of(offered: Iterable[tuple[LocatedInstance, Offer]]) -> list[SentFrame]:
     """All frames of the instances."""
@@ -39,16 +54,22 @@ def frames_of(offered: Iterable[tuple[LocatedInstance, Offer]]) -> list[SentFram
     ]
 
 
-def encode_frames(sent: Sequence[SentFrame], public_root: str, frames: Frames) -> Sequence[Part] | Iterator[Part]:
-    """One part for each frame: a sequence where all sizes are known, else made one by one as the frames come.
+def stored_frame(accept: Accept, *, multipart: bool) -> Callable[[SentFrame], SentFrame | None]:
+    """Gives a frame as stored, if it has such a form and the client takes that, in multipart or alone."""
 
-    Later frames are fetched while earlier ones are sent.
-    """
-    feeds = {form: frames.bodies(_references(sent, form), form) for form in {one.offer.form for one in sent}}
-    sizes = _sizes(sent, frames)
-    if sizes is None:
-        return (part_of(one, public_root, next(feeds[one.offer.form])) for one in sent)
-    return [_part(one, public_root, size, feeds[one.offer.form]) for one, size in zip(sent, sizes, strict=True)]
+    def stored(sent: SentFrame) -> SentFrame | None:
+        offers = Kind.of(sent.instance.prepared).frames
+        taken = accept.find_stored(offers, sent.offer.media_type, multipart=multipart)
+        return replace(sent, offer=taken) if taken and sent.form is not Form.STORED else None
+
+    return stored
+
+
+def plan_frames(sent: Sequence[SentFrame], public_root: str, frames: Frames) -> Callable[[SentFrame], Part] | None:
+    """Gives the part of a frame without its bytes, if the sizes of all are known."""
+    if len(sent) > _MOST_SIZED or any(_known_size(one, frames) is None for one in sent):
+        return None
+    return lambda one: _part(one, public_root, _known_size(one, frames) or 0, [])
 
 
 def part_of(one: SentFrame, public_root: str, body: Chunk) -> Part:
@@ -56,10 +77,8 @@ def part_of(one: SentFrame, public_root: str, body: Chunk) -> Part:
     return _part(one, public_root, len(body), [body])
 
 
-def _part(one: SentFrame, public_root: str, length_bytes: int, bodies: Iterable[Chunk]) -> Part:
-    """The part whose body is the next one of `bodies`."""
-    location = f"{public_root}{one.instance.path}/frames/{one.number}"
-    return Part(one.offer.content_type, location, length_bytes, lambda: [next(iter(bodies))])
+def _part(one: SentFrame, public_root: str, length_bytes: int, bodies: Sequence[Chunk]) -> Part:
+    return Part(one.offer.content_type, public_root + one.path, length_bytes, lambda: bodies)
 
 
 def resolution_header(offer: Offer, beginning: bytes) -> Mapping[str, str]:
@@ -73,30 +92,8 @@ def resolution_header(offer: Offer, beginning: bytes) -> Mapping[str, str]:
     return {"Resolution-Ends": ends} if ends else {}
 
 
-def _references(sent: Sequence[SentFrame], form: Form) -> Iterator[FrameReference]:
-    return (one.reference for one in sent if one.offer.form is form)
-
-
-def _sizes(sent: Sequence[SentFrame], frames: Frames) -> list[int] | None:
-    """How many bytes each frame has, unless it takes too long to know: a few are had for that."""
-    if len(sent) > _MOST_SIZED:
-        return None
-    sizes = _known_sizes(sent, frames)
-    if sizes is None and 1 < len(sent) <= _WAITED_FOR:
-        for form in Form:
-            frames.fetch(_references(sent, form), form)
-        sizes = _known_sizes(sent, frames)
-    return sizes
-
-
-def _known_sizes(sent: Sequence[SentFrame], frames: Frames) -> list[int] | None:
-    """The sizes if all are known: of native frames the metadata states it, others are in the cache."""
-    sizes = []
-    for one in sent:
-        pixels = one.instance.prepared.pixels
-        stated = pixels.frame_bytes if pixels and one.offer.form is Form.NATIVE else None
-        size = stated or frames.known_size(one.reference, one.offer.form)
-        if size is None:
-            return None
-        sizes.append(size)
-    return sizes
+def _known_size(one: SentFrame, frames: Frames) -> int | None:
+    """How many bytes a frame has, if that is known: of native ones the metadata states it, others are in the cache."""
+    pixels = one.instance.prepared.pixels
+    stated = pixels.frame_bytes if pixels and one.form is Form.NATIVE else None
+    return stated or frames.known_size(one.reference, one.form)

@@ -1,10 +1,10 @@
 """DICOM files (PS3.10 Section 7.1) from prepared instances: nothing is encoded per request, blocks are put together."""
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, chain, islice
+from itertools import accumulate
 
 import numpy as np
 
@@ -41,6 +41,27 @@ class Part10:
     frames: Frames
 
     @property
+    def path(self) -> str:
+        """That of the instance, below the service root."""
+        return self.instance.path
+
+    @property
+    def form(self) -> Form:
+        """The form of its frames."""
+        return self.offer.form
+
+    @property
+    def frame_numbers(self) -> Sequence[int]:
+        """The frames that are in it, from 1."""
+        return range(1, len(self.instance.prepared.frames) + 1) if self.has_pixels else ()
+
+    @property
+    def lacks_pixels(self) -> bool:
+        """Whether it should have pixel data, and has none."""
+        prepared = self.instance.prepared
+        return prepared.lacks_frames or (bool(prepared.frames) and not self.has_pixels)
+
+    @property
     def sized(self) -> bool:
         """Whether the size is known without having the frames."""
         return self._native or not self.instance.prepared.frames or self._known_sizes is not None
@@ -58,10 +79,10 @@ class Part10:
         head, tail = self._head[1], prepared.tail[1]
         return len(self._preamble) + head + len(self._pixel_head) + self._pixel_bytes + tail
 
-    def chunks(self, fetched: Iterator[Chunk]) -> Iterator[Chunk]:
-        """The file, begun when its first frame is there; its frames are the next ones of `fetched`."""
+    def chunks(self, frames: Iterator[Chunk]) -> Iterator[Chunk]:
+        """The file, begun when the first of its frames is there."""
         prepared, image_set = self.instance.prepared, self.instance.image_set
-        pixels = self._pixels(islice(fetched, len(prepared.frames) if self.has_pixels else 0))
+        pixels = self._pixels(frames if self.has_pixels else iter(()))
         first: Chunk = next(pixels, b"")
         yield self._preamble
         yield image_set.block(self._head)
@@ -98,8 +119,9 @@ class Part10:
 
     @cached_property
     def _sizes(self) -> list[int]:
-        known = self._known_sizes
-        return self.frames.sizes(self.instance.frames, self.offer.form) if known is None else known
+        references, form = self.instance.frames, self.offer.form
+        known = self._known_sizes or self.frames.known_sizes(references, form)  # they may have come meanwhile
+        return self.frames.sizes(references, form) if known is None else known
 
     @property
     def _pixel_head(self) -> bytes:
@@ -127,17 +149,6 @@ class Part10:
         if not self._native and self.has_pixels:
             return _encapsulated(fetched)
         return _native_pixels(fetched, self.instance.prepared.pixels, self._pixel_bytes)
-
-
-def fetch_for(files: Sequence[Part10], frames: Frames) -> Callable[[Part10], Iterator[Chunk]]:
-    """The frames of files that are encoded one after another: those of later files come while earlier ones are sent."""
-
-    def feed(form: Form) -> Iterator[Chunk]:
-        alike = (file.instance.frames for file in files if file.offer.form is form and file.has_pixels)
-        return frames.bodies(chain.from_iterable(alike), form)
-
-    feeds = {form: feed(form) for form in Form}
-    return lambda file: feeds[file.offer.form]
 
 
 def _native_bytes(pixels: PixelFormat, frame_count: int) -> int:

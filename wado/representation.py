@@ -120,6 +120,19 @@ class Accept:
                     return Chosen(offer, media_range.multipart)
         return None
 
+    def find_stored(self, offers: Sequence[Offer], media_type: str, *, multipart: bool) -> Offer | None:
+        """The offer as stored, of that media type if it is a file, if the client takes it in this wrapping; else None.
+
+        A range that names no transfer syntax takes it: what comes is labelled as what it is.
+        """
+        stored = (offer for offer in offers if offer.form is Form.STORED)
+        alike = [offer for offer in stored if offer.media_type == media_type or media_type not in _FILES]
+        for media_range in (*self.by_query, *self.by_header):
+            taken = [offer for offer in _fitting(media_range, offers, self.files) if offer in alike]
+            if taken and media_range.multipart in (None, multipart):
+                return taken[0]
+        return None
+
 
 def _fitting(media_range: MediaRange, offers: Sequence[Offer], files: FileChoice) -> Iterator[Offer]:
     """The offers in a range, the one to prefer first."""

@@ -7,8 +7,8 @@ from functools import partial
 from flask import Blueprint, Response, request
 
 from ahi.ahead import Ahead, Asked
+from ahi.bad_frames import BadFrames, NotesOf, tokens
 from ahi.fetchers import Fetchers
-from ahi.jobs import FrameReference
 from ahi.store import Frames
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
@@ -16,13 +16,16 @@ from dicomweb.errors import NotFound
 from dicomweb.file_piece import Chunk
 from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
-from wado.archive import encode_zip, zip_length
-from wado.bulk import agree_on_bulk, encode_bulk
-from wado.files import agree_on_files, encode_parts
-from wado.frames import SentFrame, encode_frames, frames_of, part_of, resolution_header
+from dicomweb.respond import Partial
+from wado.archive import zip_length
+from wado.bulk import agree_on_bulk, all_bulk, part_of_bulk, plan_bulk, stored_bulk
+from wado.delivery import Delivery, encode_parts
+from wado.files import agree_on_files, encode_archive, encode_file, lacking, part_of_file, plan_parts, stored_file
+from wado.frames import WAITED_FOR, SentFrame, frames_of, part_of, plan_frames, resolution_header, stored_frame
 from wado.locate import IMPLEMENTATION, LocatedInstance, Locator
-from wado.part10 import fetch_for
-from wado.representation import ZIP, Accept, Chosen, FileChoice, Kind, Offer, agree, bulk_offers
+from wado.outcome import ItemT
+from wado.part10 import Part10
+from wado.representation import DICOM, ZIP, Accept, Chosen, FileChoice, Kind, agree, bulk_offers
 from wado.target import LEVELS, Target, parse_frame_numbers
 
 _INSTANCE = LEVELS[-1]
@@ -54,6 +57,7 @@ class Retrieve:
     fetchers: Fetchers
     public_root: Callable[[], str]
     file_choice: FileChoice
+    bad_frames: BadFrames
 
     def instances(self, **path: str) -> Response:
         """Part 10 objects; or their bulk data, where that is what the client takes (PS3.18 Section B.10)."""
@@ -63,18 +67,25 @@ class Retrieve:
         if accept.means_bulk_data:
             return self._all_bulk(located, accept)
         files, chosen = agree_on_files(located, accept, self.stored, single=single)
-        root, media_type = self.public_root(), chosen.offer.media_type
+        root, notes = self.public_root(), self.bad_frames.of_all(one.key for one in located)
         offers = [file.offer for file in files]
-        tag = entity_tag("instances", root, chosen, offers, [one.state for one in located])
+        tag = entity_tag("instances", root, chosen, offers, [one.state for one in located], tokens(notes))
+        multipart = chosen.offer.media_type != ZIP and not (single and chosen.multipart is False)
 
-        def make() -> Response:
-            fetch = fetch_for(files, self.stored)
-            if media_type == ZIP:
-                return respond.download(encode_zip(files, fetch), ZIP, f"{target.uid}.zip", zip_length(files))
-            if single and chosen.multipart is False:
-                chunks = files[0].chunks(fetch(files[0]))
-                return respond.stream(chunks, chosen.offer.content_type, files[0].length_bytes)
-            return respond.multipart(encode_parts(files, root, fetch), media_type, tag)
+        def make() -> Response | Partial:
+            stored = stored_file(accept, multipart=multipart)
+            delivery = Delivery(files, self.stored, self.bad_frames, notes, stored)
+            delivery.begin()
+            if chosen.offer.media_type == ZIP:
+                length_bytes = zip_length(delivery.items, delivery.report())
+                body = encode_archive(delivery, length_bytes)
+                response = respond.download(body, ZIP, f"{target.uid}.zip", length_bytes)
+            elif multipart:
+                response = _multipart_files(delivery, root, tag)
+            else:
+                (file,) = delivery.items
+                response = respond.stream(encode_file(delivery), file.offer.content_type, file.length_bytes)
+            return _told(respond.warned(response, lacking(files)), delivery)
 
         return _unless_known(tag, make)
 
@@ -83,32 +94,44 @@ class Retrieve:
         target, numbers = Target.from_path(**path), parse_frame_numbers(frame_list)
         instance = self.locator.instance_with_frames(target, numbers)
         references = [instance.frame(number) for number in numbers]
-        single, root = len(numbers) == 1, self.public_root()
-        chosen = _accept().choose(Kind.of(instance.prepared).frames, single=single)
+        single, root, accept = len(numbers) == 1, self.public_root(), _accept()
+        chosen = accept.choose(Kind.of(instance.prepared).frames, single=single)
         sent = [SentFrame(instance, number, chosen.offer) for number in numbers]
         locations = None if chosen.multipart is False else (root, instance.path, numbers)
-        tag = entity_tag("frames", IMPLEMENTATION, chosen, references, locations)
+        notes = {} if single else self.bad_frames.of_all([instance.key])
+        tag = entity_tag("frames", IMPLEMENTATION, chosen, references, locations, tokens(notes))
 
-        def make() -> Response:
+        def make() -> Response | Partial:
             last, form = references[-1], chosen.offer.form
             kept = self.stored.kept(last, form)
             asked = Asked(instance.key, instance.image_set, instance.prepared, numbers[-1], form)
             self.ahead.note(asked, missed=kept is None)
-            if single and chosen.multipart is not False:
-                return _one_part(sent[0], kept or self.stored.body(last, form), root, tag)
-            return self._frames(sent, chosen, root, tag)
+            if single and kept is not None and chosen.multipart is not False:
+                return _one_part(sent[0], kept, root, tag)
+            return self._frames(sent, chosen, accept, root, tag, notes)
 
         return _unless_known(tag, make, cache_control=respond.IMMUTABLE)
 
-    def _frames(self, sent: Sequence[SentFrame], chosen: Chosen, public_root: str, tag: str) -> Response:
+    def _frames(
+        self, sent: Sequence[SentFrame], chosen: Chosen, accept: Accept, public_root: str, tag: str, notes: NotesOf
+    ) -> Response | Partial:
         """The frames in the wrapping agreed on; `chosen` speaks for all of them."""
-        if chosen.multipart is False:
-            return self._single_frame(sent[0].reference, chosen.offer, tag)
+        multipart = chosen.multipart is not False
+        delivery = Delivery(sent, self.stored, self.bad_frames, notes, stored_frame(accept, multipart=multipart))
+        delivery.begin(WAITED_FOR if len(sent) <= WAITED_FOR else 1)
+        if not multipart:
+            return _told(self._single_frame(delivery.items[0], tag), delivery)
         if len(sent) == 1:
-            return _one_part(sent[0], self.stored.body(sent[0].reference, sent[0].offer.form), public_root, tag)
-        return respond.multipart(encode_frames(sent, public_root, self.stored), chosen.offer.media_type, tag)
+            one = delivery.items[0]
+            response = _one_part(one, self.stored.body(one.reference, one.form), public_root, tag)
+            return _told(response, delivery)
+        plan = plan_frames(delivery.items, public_root, self.stored)
+        parts = encode_parts(delivery, lambda one, bodies: part_of(one, public_root, next(bodies)), plan)
+        return _told(_multipart(parts, delivery, plan, chosen.offer.media_type, tag), delivery)
 
-    def _single_frame(self, reference: FrameReference, offer: Offer, tag: str) -> Response:
+    def _single_frame(self, sent: SentFrame, tag: str) -> Response:
+        reference, offer = sent.reference, sent.offer
+
         def read(start: int, stop: int) -> Iterator[Chunk]:
             return self.stored.chunks(reference, offer.form, start, stop)
 
@@ -131,14 +154,14 @@ class Retrieve:
         if not located:
             raise NotFound("there is no pixel data")
         single = len(located) == 1 and len(located[0].prepared.frames) == 1
-        kinds = [Kind.of(one.prepared) for one in located]
-        chosen = agree({kind: kind.frames for kind in dict.fromkeys(kinds)}, _accept(), single=single)
+        kinds, accept = [Kind.of(one.prepared) for one in located], _accept()
+        chosen = agree({kind: kind.frames for kind in dict.fromkeys(kinds)}, accept, single=single)
         first = next(iter(chosen.values()))
         offers = [chosen[kind].offer for kind in kinds]
-        root = self.public_root()
-        etag = entity_tag("pixeldata", root, first, offers, [one.state for one in located])
+        root, notes = self.public_root(), self.bad_frames.of_all(one.key for one in located)
+        etag = entity_tag("pixeldata", root, first, offers, [one.state for one in located], tokens(notes))
         sent = frames_of(zip(located, offers, strict=True))
-        return _unless_known(etag, lambda: self._frames(sent, first, root, etag))
+        return _unless_known(etag, lambda: self._frames(sent, first, accept, root, etag, notes))
 
     def bulk_data(self, **path: str) -> Response:
         """Every value that the metadata points to, a part for each, and pixel data a part for each frame."""
@@ -148,13 +171,19 @@ class Retrieve:
         located = [one for one in located if one.prepared.frames or one.prepared.bulk]
         if not located:
             raise NotFound("there is no bulk data")
-        root = self.public_root()
+        root, notes = self.public_root(), self.bad_frames.of_all(one.key for one in located)
         offers = agree_on_bulk(located, accept)
-        tag = entity_tag("bulkdata", root, sorted(offers.items(), key=repr), [one.state for one in located])
+        states = [one.state for one in located]
+        tag = entity_tag("bulkdata", root, sorted(offers.items(), key=repr), states, tokens(notes))
 
-        def make() -> Response:
-            parts = encode_bulk(located, offers, root, self.stored)
-            return respond.multipart(parts, next(iter(offers.values())).media_type, tag)
+        def make() -> Response | Partial:
+            sent = all_bulk(located, offers)
+            delivery = Delivery(sent, self.stored, self.bad_frames, notes, stored_bulk(accept))
+            delivery.begin()
+            plan = plan_bulk(delivery.items, root, self.stored)
+            parts = encode_parts(delivery, lambda one, frames: part_of_bulk(one, root, frames), plan)
+            media_type = next(iter(offers.values())).media_type
+            return _told(_multipart(parts, delivery, plan, media_type, tag), delivery)
 
         return _unless_known(tag, make)
 
@@ -187,8 +216,32 @@ def _one_part(sent: SentFrame, body: Chunk, public_root: str, tag: str) -> Respo
     return respond.ranged_multipart(request.headers, [part_of(sent, public_root, body)], sent.offer.media_type, tag)
 
 
+def _multipart_files(delivery: Delivery[Part10], public_root: str, tag: str) -> Response:
+    plan = plan_parts(delivery.items, public_root)
+    parts = encode_parts(delivery, lambda file, frames: part_of_file(public_root, file, frames), plan)
+    return _multipart(parts, delivery, plan, DICOM, tag)
+
+
+def _multipart(
+    parts: Iterator[Part],
+    delivery: Delivery[ItemT],
+    plan: Callable[[ItemT], Part] | None,
+    media_type: str,
+    tag: str,
+) -> Response:
+    """The parts of a delivery; `plan` gives each without its bytes, if a length can be promised."""
+    planned = map(plan, delivery.items) if plan else None
+    return respond.multipart(parts, media_type, tag, planned, delivery.report)
+
+
+def _told(response: Response, delivery: Delivery[ItemT]) -> Response | Partial:
+    """The answer, which is none for caches where it is known to lack something."""
+    warnings = delivery.warnings
+    return Partial(response, warnings) if warnings else response
+
+
 def _unless_known(
-    tag: str, make: Callable[[], Response], *, cache_control: str = respond.NO_CACHE, vary: str = "Accept"
+    tag: str, make: Callable[[], Response | Partial], *, cache_control: str = respond.NO_CACHE, vary: str = "Accept"
 ) -> Response:
     return respond.unless_known(request.headers, tag, cache_control, vary, make)
 

@@ -51,6 +51,12 @@ class Answer:
         return _parts(self.content_type, self.body)
 
     @property
+    def epilogue(self) -> str:
+        """What follows the parts of multipart/related."""
+        boundary = _parameter(self.content_type, "boundary").encode()
+        return self.body.partition(b"\r\n--" + boundary + b"--\r\n")[2].decode("ascii")
+
+    @property
     def json(self) -> list[dict[str, dict[str, object]]]:
         """The data sets."""
         data_sets: list[dict[str, dict[str, object]]] = json.loads(self.body)
@@ -81,11 +87,15 @@ def _unpacked(response: HTTPResponse, accept_encoding: str) -> bytes:
 
 
 def _parts(content_type: str, body: bytes) -> list[Part]:
-    """As strict as the strictest reader: no preamble, CRLF everywhere, a type on the first line, a final boundary."""
+    """As strict as the strictest reader: no preamble, CRLF everywhere, a type on the first line, a final boundary.
+
+    What follows the final boundary is no part (RFC 2046 Section 5.1.1).
+    """
     boundary = _parameter(content_type, "boundary").encode()
     assert body.startswith(b"--" + boundary + b"\r\n")
-    assert body.endswith(b"\r\n--" + boundary + b"--\r\n")
-    pieces = (b"\r\n" + body).split(b"\r\n--" + boundary)[1:-1]
+    parts_of_body, final, _ = body.partition(b"\r\n--" + boundary + b"--\r\n")
+    assert final
+    pieces = (b"\r\n" + parts_of_body).split(b"\r\n--" + boundary)[1:]
     parts = []
     for piece in pieces:
         head, _, payload = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")

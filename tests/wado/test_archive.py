@@ -33,7 +33,7 @@ class File:
 
 
 def _encoded(files: list[Part10]) -> bytes:
-    return b"".join(encode_zip(files, lambda _: iter(())))
+    return b"".join(encode_zip(((file, iter(())) for file in files), None))
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [1, 2, 3], [200, 10, 3000], [10] * 30, [5000, 5000]])

@@ -11,9 +11,8 @@ from ahi.prepared import PreparedImageSet, PreparedInstance
 from ahi.store import Frames
 from dicomweb.multipart import multipart_length
 from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL
-from wado.files import agree_on_files, encode_parts
+from wado.files import agree_on_files, plan_parts
 from wado.locate import LocatedInstance
-from wado.part10 import fetch_for
 from wado.representation import Accept
 
 COUNT = 5000
@@ -39,8 +38,9 @@ def test_the_length_of_a_series_is_known_without_its_heads_in_memory(tmp_path: P
     tracemalloc.start()
     try:
         files, _ = agree_on_files(located, Accept.from_request((), None), frames, single=False)
-        parts = list(encode_parts(files, "http://host/aetitle", fetch_for(files, frames)))
-        length_bytes = multipart_length(parts, "boundary")
+        plan = plan_parts(files, "http://host/aetitle")
+        assert plan
+        length_bytes = multipart_length(map(plan, files), "boundary")
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -55,4 +55,4 @@ def test_stored_files_of_a_series_are_sized_one_by_one(tmp_path: Path) -> None:
         (), f'multipart/related; type="application/dicom"; transfer-syntax={HTJ2K_LOSSLESS_RPCL}'
     )
     files, _ = agree_on_files(_series(), accept, frames, single=False)
-    assert not isinstance(encode_parts(files, "http://host/aetitle", fetch_for(files, frames)), list)
+    assert plan_parts(files, "http://host/aetitle") is None

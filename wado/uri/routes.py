@@ -5,14 +5,17 @@ from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, request
 
+from ahi.bad_frames import BadFrames
 from ahi.fetchers import Fetchers
 from ahi.store import Frames
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
 from dicomweb.errors import BadRequest
 from dicomweb.parameters import parse_parameters
+from wado.delivery import Delivery
+from wado.files import encode_file, lacking
 from wado.locate import LocatedInstance, Locator
-from wado.part10 import Part10, fetch_for
+from wado.part10 import Part10
 from wado.rendered.charset import Charsets
 from wado.rendered.draw import IMPLEMENTATION, Picture
 from wado.rendered.drawn import Drawn
@@ -45,6 +48,7 @@ class UriService:
     fetchers: Fetchers
     drawn: Drawn
     public_root: Callable[[], str]
+    bad_frames: BadFrames
 
     def retrieve(self) -> Response:
         """An object, its document, the report that it is, or a picture of one of its frames."""
@@ -98,9 +102,11 @@ class UriService:
         return state
 
     def _file(self, instance: LocatedInstance, offer: Offer) -> Response:
-        file = Part10(instance, offer, self.stored)
-        chunks = file.chunks(fetch_for([file], self.stored)(file))
-        return respond.stream(chunks, offer.content_type, file.length_bytes)
+        file, notes = Part10(instance, offer, self.stored), self.bad_frames.of_all([instance.key])
+        delivery = Delivery([file], self.stored, self.bad_frames, notes, as_stored=lambda _file: None)
+        delivery.begin()
+        response = respond.stream(encode_file(delivery), offer.content_type, file.length_bytes)
+        return respond.warned(response, lacking([file]))
 
     def _object(self, instance: LocatedInstance, picture: ObjectPicture, charsets: Charsets) -> Response:
         body = self.fetchers.run(instance.prepared.sop_instance_uid, render_object, picture)

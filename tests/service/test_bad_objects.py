@@ -1,0 +1,315 @@
+"""One bad object spoils nothing around it: random studies of good and bad objects, by every way of having many."""
+
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pydicom import dcmread
+from pydicom.encaps import generate_frames
+from pydicom.uid import ExplicitVRLittleEndian
+
+from datastore.embedded import Embedded
+from tests.service.ahi import Ahi
+from tests.service.answers import Answer, Part, get, native
+from tests.service.mixed_study import ABSENT, DAMAGED, KINDS, PDF, UNDECODABLE, Object, make_study, spoil, write
+from tests.service.process import Service
+
+STUDIES = 14
+EXPLICIT, UNNAMED, STORED = f"; transfer-syntax={ExplicitVRLittleEndian}", "", "; transfer-syntax=*"
+GOOD = [kind for kind, one in KINDS.items() if not one.wrong]
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+ALONE = {"404": 404, "403": 502, "500": 503, "no jpeg": 406, "one of three no jpeg": 406, "wrong checksum": 502,
+         "one of three 404": 404}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The studies, AHI, and the service in front of it."""
+
+    studies: Sequence[Sequence[Object]] = field(repr=False)
+    ahi: Ahi
+    faults: str
+    service: Service
+
+    def forget(self) -> None:
+        """Empty the cache of the service."""
+        for path in (self.service.log_path.parent / "cache").rglob("*"):
+            if path.is_file():
+                path.unlink(missing_ok=True)
+
+
+def _kinds(random: Random, number: int) -> list[str]:
+    """One study of bad objects only, one of each kind, and others at random."""
+    if number == 0:
+        return list(KINDS)
+    if number == 1:
+        return ["no jpeg", "wrong checksum", "404"]
+    if number == 2:
+        return ["grey"] * 12 + ["no jpeg"] + ["grey"] * 12 + ["wrong checksum"]
+    return random.choices(list(KINDS), k=random.randrange(2, 8))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    folder, root, random = tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("store"), Random(17)  # noqa: S311
+    studies = [make_study(number, _kinds(random, number), random) for number in range(STUDIES)]
+    everything = [one for study in studies for one in study]
+    write(everything, folder)
+    Embedded(root).fill([folder])
+    faults = spoil(everything, root, random)
+    ahi = Ahi(root)
+    ahi.faults(faults)
+    environment = {
+        **CREDENTIALS,
+        "DATABASE_URL": f"sqlite:///{root / 'index.sqlite'}",
+        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
+        "AHI_DEADLINE_SECONDS": "1",
+        "PREFETCH_FRAMES": "0",
+        "WEB_PROCESSES": "1",
+    }
+    service = Service(tmp_path_factory.mktemp("service"), environment)
+    yield Archive(studies, ahi, faults, service)
+    status = service.stop()
+    ahi.stop()
+    assert status == 0
+    assert not [unwanted for unwanted in ("Traceback", "Gemischt", "MIXED") if unwanted in service.log]
+
+
+def _sent(one: Object, syntax: str) -> bool:
+    """Whether an object can be had in a transfer syntax of EXPLICIT, UNNAMED and STORED."""
+    taken = {"": True, UNDECODABLE: syntax != EXPLICIT, DAMAGED: syntax == STORED, ABSENT: False}
+    return taken[one.wrong]
+
+
+def _told(answer: Answer) -> str:
+    """All that an answer says of what is not as asked for."""
+    return " ".join([*(answer.headers.get_all("Warning") or []), answer.epilogue])
+
+
+def _is_told(one: Object, syntax: str) -> bool:
+    """Whether an answer has to say something of an object."""
+    return one.kind == "no frames" or (bool(one.wrong) and (syntax, one.wrong) not in
+                                       ((STORED, UNDECODABLE), (STORED, DAMAGED)))  # fmt: skip
+
+
+def _check_file(one: Object, content: bytes, syntax: str) -> None:
+    data_set = dcmread(BytesIO(content))
+    assert data_set.SOPInstanceUID == one.uid
+    stored_as = data_set.file_meta.TransferSyntaxUID
+    if one.kind == "document":
+        assert data_set.EncapsulatedDocument == PDF
+    elif one.kind == "no frames":
+        assert "PixelData" not in data_set
+    elif stored_as == ExplicitVRLittleEndian:
+        assert not one.wrong
+        pixels = b"".join(one.native)
+        assert data_set.PixelData == pixels + bytes(len(pixels) % 2)
+    else:
+        assert syntax != EXPLICIT
+        frames = list(generate_frames(data_set.PixelData, number_of_frames=len(one.native)))
+        for number, (frame, expected) in enumerate(zip(frames, one.native, strict=True), 1):
+            _check_stored(one, number, frame, f"{stored_as}", expected)
+
+
+def _check_stored(one: Object, number: int, frame: bytes, syntax: str, expected: bytes) -> None:
+    if syntax == "1.2.840.10008.1.2.4.50":
+        count = int(one.data_set.get("NumberOfFrames", 1))
+        stored = list(generate_frames(one.data_set.PixelData, number_of_frames=count))[number - 1]
+        assert frame.rstrip(b"\0") == stored.rstrip(b"\0")
+    elif one.frame_is_good(number):
+        types = {"1.2.840.10008.1.2.4.202": "image/jphc", "1.2.840.10008.1.2.4.90": "image/jp2"}
+        assert native(Part(f"{types[syntax]}; transfer-syntax={syntax}", None, frame)) == expected
+
+
+def _frames(study: Sequence[Object], syntax: str) -> Iterator[tuple[str, Object, int, bool]]:
+    """The path of each frame, and whether it can be had."""
+    for one in study:
+        for number in range(1, len(one.native) + 1):
+            good = one.frame_is_good(number) or (one.wrong in (UNDECODABLE, DAMAGED) and syntax == STORED)
+            yield f"{one.path}/frames/{number}", one, number, good
+
+
+def _check_frames(study: Sequence[Object], answer: Answer, syntax: str, values: int = 0) -> None:
+    expected = {path: (one, number) for path, one, number, good in _frames(study, syntax) if good}
+    found = {re.sub(".*/aetitle", "", part.location or ""): part for part in answer.parts}
+    assert len(found) == len(answer.parts) == len(expected) + values
+    for path, (one, number) in expected.items():
+        part, stored_as = found[path], found[path].content_type.partition("transfer-syntax=")[2]
+        if stored_as == ExplicitVRLittleEndian:
+            assert part.body == one.native[number - 1]
+        else:
+            _check_stored(one, number, part.body, stored_as, one.native[number - 1])
+    for path, one, number, good in _frames(study, syntax):
+        assert (f"{one.uid}/frames/{number}" in _told(answer)) == (not good), path
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, STUDIES - 1),
+    st.sampled_from(["parts", "zip", "pixeldata", "bulkdata"]),
+    st.sampled_from([EXPLICIT, UNNAMED, STORED]),
+    st.booleans(),
+)
+def test_every_good_object_is_sent_and_every_bad_one_told(
+    archive: Archive, warm: bool, number: int, resource: str, syntax: str, of_series: bool
+) -> None:
+    study = archive.studies[number]
+    if of_series:
+        series = study[0].path.partition("/instances/")[0]
+        study = [one for one in study if one.path.startswith(f"{series}/")]
+    path = study[0].path.partition("/instances/" if of_series else "/series/")[0]
+    if not warm:
+        archive.forget()
+    match resource:
+        case "parts":
+            answer = get(archive.service.root, path, {"Accept": f'multipart/related; type="application/dicom"{syntax}'})
+            _check_parts(study, answer, syntax)
+        case "zip":
+            answer = get(archive.service.root, path, {"Accept": f"application/zip{syntax}"})
+            _check_zip(study, answer, syntax)
+        case _:
+            accept = f'multipart/related; type="application/octet-stream"{syntax}'
+            answer = get(archive.service.root, f"{path}/{resource}", {"Accept": accept})
+            values = sum(one.kind == "document" for one in study) if resource == "bulkdata" else 0
+            if values or any(good for *_, good in _frames(study, syntax)):
+                assert answer.status == 200, answer.body
+                _check_frames(study, answer, syntax, values)
+            else:
+                assert answer.status in (404, 406, 502, 503), answer.status
+
+
+def _check_parts(study: Sequence[Object], answer: Answer, syntax: str) -> None:
+    sent = {one.uid: one for one in study if _sent(one, syntax)}
+    if not sent:
+        assert answer.status == (406 if any(one.wrong == UNDECODABLE for one in study) else answer.status)
+        assert answer.status in (404, 406, 502, 503)
+        return
+    assert answer.status == 200, answer.body
+    found = {(part.location or "").rpartition("/")[2]: part for part in answer.parts}
+    assert found.keys() == sent.keys() and len(answer.parts) == len(sent)
+    for uid, one in sent.items():
+        _check_file(one, found[uid].body, syntax)
+    for one in study:
+        assert (one.uid in re.findall(r"[\d.]+", _told(answer))) == _is_told(one, syntax), (one.kind, _told(answer))
+    _check_kept(answer)
+
+
+def _check_zip(study: Sequence[Object], answer: Answer, syntax: str) -> None:
+    sent = {one.uid: one for one in study if _sent(one, syntax)}
+    if not sent:
+        assert answer.status in (404, 406, 502, 503)
+        return
+    assert answer.status == 200, answer.body
+    told = " ".join(answer.headers.get_all("Warning") or [])
+    with zipfile.ZipFile(BytesIO(answer.body)) as zipped:
+        assert zipped.testzip() is None
+        names = [name for name in zipped.namelist() if name != "left-out.txt"]
+        told += zipped.comment.decode() + (
+            zipped.read("left-out.txt").decode() if len(names) < len(zipped.namelist()) else ""
+        )
+        assert {name.rpartition("/")[2].removesuffix(".dcm") for name in names} == sent.keys()
+        assert len(names) == len(sent)
+        for name in names:
+            _check_file(sent[name.rpartition("/")[2].removesuffix(".dcm")], zipped.read(name), syntax)
+    for one in study:
+        assert (one.uid in re.findall(r"[\d.]+", told)) == _is_told(one, syntax), (one.kind, told)
+    _check_kept(answer)
+
+
+def _check_kept(answer: Answer) -> None:
+    """What says in its head that it lacks something is for no cache."""
+    lacks = any(re.search("left out|sent as stored", one) for one in answer.headers.get_all("Warning") or [])
+    assert (answer.headers["Cache-Control"] == "no-store") == lacks == ("ETag" not in answer.headers)
+
+
+@pytest.mark.parametrize("kind", ALONE)
+def test_an_object_that_is_asked_for_alone_is_a_clear_error(archive: Archive, kind: str) -> None:
+    one = next(one for one in archive.studies[0] if one.kind == kind)
+    for accept in (f"application/dicom{EXPLICIT}", f'multipart/related; type="application/dicom"{EXPLICIT}'):
+        answer = get(archive.service.root, one.path, {"Accept": accept})
+        assert answer.status == ALONE[kind], answer.body
+        assert answer.content_type == "application/problem+json"
+        assert (b"transfer-syntax=*" in answer.body) == (answer.status == 406)
+
+
+def test_an_image_without_frames_says_so(archive: Archive) -> None:
+    one = next(one for one in archive.studies[0] if one.kind == "no frames")
+    study, series = one.data_set.StudyInstanceUID, one.data_set.SeriesInstanceUID
+    uri = f"/wado?requestType=WADO&studyUID={study}&seriesUID={series}&objectUID={one.uid}"
+    for path in (one.path, uri):
+        answer = get(archive.service.root, path, {"Accept": "application/dicom"})
+        assert answer.status == 200
+        _check_file(one, answer.body, UNNAMED)
+        assert "without pixel data" in answer.headers["Warning"]
+    assert get(archive.service.root, f"{one.path}/frames/1", {}).status == 404
+
+
+def test_frames_of_which_one_is_bad_come_without_it(archive: Archive) -> None:
+    for kind in ("one of three no jpeg", "one of three 404"):
+        one = next(one for one in archive.studies[0] if one.kind == kind)
+        accept = f'multipart/related; type="application/octet-stream"{EXPLICIT}'
+        answer = get(archive.service.root, f"{one.path}/frames/1,2,3", {"Accept": accept})
+        assert answer.status == 200
+        _check_frames([one], answer, EXPLICIT)
+        assert "1 of 3 left out" in answer.headers["Warning"]
+
+
+def test_a_slide_has_whole_tiles(archive: Archive) -> None:
+    one = next(one for one in archive.studies[0] if one.kind == "narrow tile")
+    answer = get(archive.service.root, f"{one.path}/frames/2/rendered", {"Accept": "image/png"})
+    assert answer.status == 200
+    assert Image.open(BytesIO(answer.body)).size == (32, 24)
+
+
+def test_what_is_found_out_late_is_told_in_the_head_of_the_next_answer(archive: Archive) -> None:
+    """Of 26 objects the 13th and the last are bad: the first answer keeps the length that it had promised."""
+    study = archive.studies[2]
+    path = study[0].path.partition("/series/")[0]
+    archive.forget()
+    accept = f'multipart/related; type="application/dicom"{EXPLICIT}'
+    first, second = (get(archive.service.root, path, {"Accept": accept}) for _ in range(2))
+    assert int(first.headers["Content-Length"]) == len(first.body)
+    assert "Warning" not in first.headers and first.epilogue.count("left out: /studies/") == 2
+    assert "2 of 26 left out" in second.headers["Warning"]
+    assert first.parts[0] == second.parts[0] and len(first.parts) == len(second.parts) == 24
+    assert int(second.headers["Content-Length"]) == len(second.body) < len(first.body)
+    again = get(archive.service.root, path, {"Accept": accept, "If-None-Match": first.headers["ETag"]})
+    assert again.status == 200
+    log = [line for line in archive.service.log.splitlines() if "not all can be sent" in line]
+    assert all("left_out=" in line for line in log) and log
+
+
+def test_an_outage_is_no_lack_of_objects(archive: Archive) -> None:
+    path = archive.studies[2][0].path.partition("/series/")[0]
+    accept = {"Accept": f'multipart/related; type="application/dicom"{EXPLICIT}'}
+    for fault in ("GetImageFrame:429", "GetImageFrame:cut", "*:500"):
+        archive.forget()
+        assert get(archive.service.root, f"{path}/metadata", {}).status == 200
+        archive.ahi.faults(fault)
+        try:
+            answer = get(archive.service.root, path, accept)
+        finally:
+            archive.ahi.faults(archive.faults)
+        assert answer.status == 503, fault
+        assert answer.headers["Retry-After"]
+
+
+@pytest.mark.parametrize("resource", ["thumbnail", "rendered"])
+def test_another_image_stands_for_a_study(archive: Archive, resource: str) -> None:
+    for study in archive.studies:
+        path = study[0].path.partition("/series/")[0]
+        answer = get(archive.service.root, f"{path}/{resource}", {"Accept": "image/png"})
+        drawable = any(
+            one.native and one.frame_is_good(number) for one in study for number in range(1, len(one.native) + 1)
+        )
+        if drawable:
+            assert answer.status == 200, answer.body
+            assert Image.open(BytesIO(answer.body)).size

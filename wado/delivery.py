@@ -1,0 +1,241 @@
+"""Decides what becomes of each object of an answer: sent as agreed on, sent as stored, or left out.
+
+    items → Delivery.begin()    tries the first items, and those that are known to be bad, before the head is sent
+          → items, warnings     what is to be sent, and what is told in the head
+          → outcomes()          each item right before its turn; nothing of one that is left out
+          → report()            all that was found out, for the end of the answer
+
+An item is tried by having all its frames in the cache, or the first of more than 64 native ones. The error tells what
+is at fault. With NotAcceptable the stored bytes are sound, and only the form that was agreed on cannot be had. Where
+AHI does not answer at all, no item is at fault: the error is raised, which before the head is a status, and then cuts
+the connection.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Generic
+
+from ahi.bad_frames import BadFrames, NotesOf
+from ahi.image_set import ImageSetKey
+from ahi.jobs import Form
+from ahi.store import Frames, Tried, Wanted
+from dicomweb.errors import NotAcceptable, NotFound, ProxyError, UpstreamBroken, UpstreamFailed
+from dicomweb.file_piece import Chunk
+from dicomweb.multipart import Part
+from wado.outcome import AsStored, Deliverable, ItemT, LeftOut, Outcome, Told, log_told, report_of, warnings_of
+
+_FIRST_FRAMES = 8  # as many as are fetched at the same time: to try them all takes little longer than one
+_WHOLE_FRAMES = 64  # an item of more native frames begins when its first one is there
+_STEP = 64  # items that are tried together until one is good
+_MOST_NOTED = 64  # items that are tried before the head because something is noted of them
+_MOST_BROKEN = 3  # items one after another that AHI has an error with: then it has one as a whole
+
+
+class Delivery(Generic[ItemT]):
+    """The items of one answer."""
+
+    def __init__(
+        self,
+        items: Sequence[ItemT],
+        frames: Frames,
+        bad_frames: BadFrames,
+        notes: NotesOf,
+        as_stored: Callable[[ItemT], ItemT | None],
+    ) -> None:
+        """`as_stored` gives the stored form of an item, if the client takes that; `notes` are those of all items."""
+        self._all = list(items)
+        self._frames = frames
+        self._bad_frames = bad_frames
+        self._notes = notes
+        self._as_stored = as_stored
+        self._tried: set[int] = set()
+        self._left_out: set[int] = set()
+        self._told: list[Told] = []
+        self._failed: dict[int, int] = {}  # the frame that an item failed with, from 1
+        self._broken = 0
+
+    @property
+    def items(self) -> Sequence[ItemT]:
+        """What is to be sent, as far as is known."""
+        if not self._left_out:
+            return self._all
+        return [item for index, item in enumerate(self._all) if index not in self._left_out]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is not sent as asked for, in a few words."""
+        return warnings_of(self._told, len(self._all))
+
+    def report(self) -> bytes:
+        """The same in full, a line for each item."""
+        return report_of(self._told)
+
+    def begin(self, first_frames: int = _FIRST_FRAMES) -> None:
+        """Try the first items, and more until one can be sent. Where none can, the reason is raised.
+
+        The first items have `first_frames` frames at most, if that is not less than one item.
+        """
+        at = self._first(first_frames)
+        noted = (index for index in range(at, len(self._all)) if self._notes and self._noted(self._all[index]))
+        good = self._try([*range(at), *islice(noted, _MOST_NOTED)])
+        while not good and at < len(self._all):
+            step = range(at, min(at + _STEP, len(self._all)))
+            good = self._try([index for index in step if index not in self._tried], until_good=True)
+            at = step.stop
+        log_told(self._told, len(self._all))
+        if self._told and not good:
+            reasons = [one.reason for one in self._told]
+            raise next((reason for reason in reasons if isinstance(reason, NotAcceptable)), reasons[0])
+
+    def outcomes(self, size_of: Callable[[ItemT], int] | None = None) -> Iterator[Deliverable[ItemT] | AsStored[ItemT]]:
+        """What is sent, in the order of the items. What is found out meanwhile is noted for later answers.
+
+        `size_of` tells how many bytes an item takes of an answer whose length has been promised: one that is sent as
+        stored instead must find room, which those that are left out have made.
+        """
+        known, room_bytes = len(self._told), 0
+        self._failed.clear()
+        remaining = [index for index in range(len(self._all)) if index not in self._left_out]
+        try:
+            for index, outcome in self._decided(remaining):
+                if isinstance(outcome, AsStored) and size_of:
+                    more_bytes = size_of(outcome.item) - size_of(self._all[index])
+                    if more_bytes > room_bytes:
+                        outcome = LeftOut(self._all[index], outcome.reason)
+                    else:
+                        room_bytes -= more_bytes
+                if isinstance(outcome, LeftOut):
+                    room_bytes += size_of(outcome.item) if size_of else 0
+                    self._told.append(Told.of(outcome))
+                    continue
+                if isinstance(outcome, AsStored):
+                    self._told.append(Told.of(outcome))
+                yield outcome
+        finally:
+            log_told(self._told[known:], len(self._all))
+            self._note_failed()
+
+    def _first(self, most_frames: int) -> int:
+        """How many items are tried before the head in any case."""
+        frames = 0
+        for index, item in enumerate(self._all):
+            frames += len(self._numbers(item))
+            if frames > most_frames and index:
+                return index
+        return len(self._all)
+
+    def _try(self, indexes: Sequence[int], *, until_good: bool = False) -> bool:
+        """Whether one of the items can be sent."""
+        good = False
+        for index, outcome in self._decided(indexes):
+            self._tried.add(index)
+            match outcome:
+                case LeftOut():
+                    self._left_out.add(index)
+                    self._told.append(Told.of(outcome))
+                    continue
+                case AsStored(stored):
+                    self._all[index] = stored
+                    self._told.append(Told.of(outcome))
+            good = True
+            if until_good:
+                break
+        return good
+
+    def _decided(self, indexes: Sequence[int]) -> Iterator[tuple[int, Outcome[ItemT]]]:
+        """What becomes of the items, one after another; frames of later ones come meanwhile."""
+        feed = self._frames.tried(self._wanted(indexes))
+        for index in indexes:
+            item, tried = self._all[index], None
+            for number in self._numbers(item):
+                tried = next(one for one in feed if one.wanted.index == index)
+                if tried.error:
+                    self._failed[index] = number
+                    break
+            yield index, self._outcome(index, item, tried)
+
+    def _wanted(self, indexes: Iterable[int]) -> Iterator[Wanted]:
+        """The frames to be tried; no more of an item when one has failed."""
+        for index in indexes:
+            item, counted = self._all[index], index in self._tried
+            for number in self._numbers(item):
+                if index in self._failed:
+                    break
+                yield Wanted(index, item.instance.frame(number), item.form, counted=counted)
+
+    def _numbers(self, item: ItemT) -> Sequence[int]:
+        """The frames that are had before an item is begun. In other forms than native ones their sizes come first."""
+        numbers = item.frame_numbers
+        if len(numbers) <= _WHOLE_FRAMES or item.form is not Form.NATIVE:
+            return numbers
+        return tuple(dict.fromkeys((numbers[0], *self._noted(item))))
+
+    def _noted(self, item: ItemT) -> Sequence[int]:
+        """Frames of the item, from 1, that failed while an earlier answer was sent."""
+        notes = self._notes.get(item.instance.key)
+        numbers = notes.frame_numbers.get(item.instance.prepared.sop_instance_uid, ()) if notes else ()
+        return [number for number in numbers if number in item.frame_numbers]
+
+    def _outcome(self, index: int, item: ItemT, tried: Tried | None) -> Outcome[ItemT]:
+        """What becomes of an item; `tried` is the last frame that was tried, None where it needs none."""
+        if tried is None or tried.error is None:
+            self._broken = 0
+            return Deliverable(item, self._chunks(index, item, tried))
+        self._raise_unless_alone(tried, tried.error)
+        stored = self._as_stored(item) if isinstance(tried.error, NotAcceptable) else None
+        if stored is None:
+            return LeftOut(item, tried.error)
+        wanted = (
+            Wanted(index, item.instance.frame(number), stored.form, counted=True) for number in stored.frame_numbers
+        )
+        for one in self._frames.tried(wanted):
+            if one.error:
+                self._raise_unless_alone(one, one.error)
+                return LeftOut(item, tried.error)
+        return AsStored(stored, self._chunks(index, stored, None), tried.error)
+
+    def _raise_unless_alone(self, tried: Tried, error: ProxyError) -> None:
+        """Raise the error where it is of AHI as a whole, and not of this item alone."""
+        self._broken = self._broken + 1 if isinstance(error, UpstreamBroken) else 0
+        if self._broken >= _MOST_BROKEN or not self._frames.is_alone(error, tried.wanted.reference):
+            self._failed.pop(tried.wanted.index, None)
+            raise error
+
+    def _chunks(self, index: int, item: ItemT, tried: Tried | None) -> Iterator[Chunk]:
+        """The frames of an item that is begun: one that fails now cuts the answer."""
+        numbers = item.frame_numbers
+        if tried and len(numbers) == 1:
+            yield self._frames.body_of(tried)
+            return
+        bodies = self._frames.bodies((item.instance.frame(number) for number in numbers), item.form)
+        for number in numbers:
+            try:
+                body = next(bodies)
+            except (UpstreamFailed, NotAcceptable, NotFound):
+                self._failed[index] = number
+                raise
+            yield body
+
+    def _note_failed(self) -> None:
+        """Note what failed after the head was sent: a later answer can tell it there."""
+        failed: dict[ImageSetKey, dict[str, list[int]]] = {}
+        for index, number in sorted(self._failed.items()):
+            one = self._all[index].instance
+            failed.setdefault(one.key, {}).setdefault(one.prepared.sop_instance_uid, []).append(number)
+        for key, numbers in failed.items():
+            self._bad_frames.note(key, numbers)
+
+
+def encode_parts(
+    delivery: Delivery[ItemT],
+    part_of: Callable[[ItemT, Iterator[Chunk]], Part],
+    planned: Callable[[ItemT], Part] | None,
+) -> Iterator[Part]:
+    """The parts of a multipart answer. `planned` gives those without their bytes, if a length is promised."""
+    size_of = (lambda item: _size(planned(item))) if planned else None
+    for outcome in delivery.outcomes(size_of):
+        yield part_of(outcome.item, outcome.frames)
+
+
+def _size(part: Part) -> int:
+    return len(part.head) + part.length_bytes
