@@ -182,6 +182,5 @@ def test_operators_can_have_it_the_other_way_round(mixed: tuple[Path, str], tmp_
     assert by_uri.headers["Content-Type"] == f"application/dicom; transfer-syntax={ELE}"
     assert explicit.content.count(f"transfer-syntax={ELE}\r\n".encode()) == 3
     assert by_default[0].content.count(f"transfer-syntax={ELE}\r\n".encode()) < 3
-    cold, warm = ("Content-Length" in answer.headers for answer in by_default)
-    assert (cold, warm) == (False, True)  # what is stored has a known size when it is in the cache
+    assert all("Content-Length" in answer.headers for answer in by_default)  # so few are all had before the head
     assert by_default[0].content == by_default[1].content
