@@ -18,7 +18,7 @@ from ahi.codecs import PixelFormat
 from ahi.file_view import FileView
 from ahi.image_set import Frame
 
-FORMAT = "5"
+FORMAT = "6"
 """Part of the name of a prepared file: raise it when the form changes, and old files are simply not found."""
 
 PUBLIC_ROOT = b"\x01"
