@@ -54,7 +54,7 @@ def _in_type(pixels: Pixels, layout: Layout, size: Size | None) -> Pixels:
         return pixels
     if pixels.dtype.kind not in "iu" or pixels.shape != layout.shape:
         raise NotDecodable("the pixel data is not described as it is")
-    if layout.signed and size and size.bits <= layout.bits_stored < 8 * pixels.dtype.itemsize:
+    if layout.signed and size and size.bits <= layout.bits_stored <= 8 * pixels.dtype.itemsize:
         pixels = _extended(pixels, layout.bits_stored)
     fitting = pixels.astype(layout.dtype, copy=False)
     if pixels.dtype.itemsize > fitting.dtype.itemsize and not np.array_equal(fitting, pixels):
