@@ -134,7 +134,7 @@ def _is_usual(tag: int, vr: str, signed: bool) -> bool:
         return False
     choices = dictionary_VR(tag).split(" or ")
     if vr in ("US", "SS") and {"US", "SS"} <= set(choices):
-        return (vr == "SS") == signed
+        return (vr == "SS") == (signed and tag not in _DESCRIPTORS)
     return vr in choices
 
 
