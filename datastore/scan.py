@@ -159,7 +159,9 @@ def _drop_trailing(data_set: Dataset, findings: Findings) -> None:
 
 def _breaks_off(data_set: Dataset) -> bool:
     """Whether an element is shorter than it says; pydicom takes what there is."""
-    return any(isinstance(element, RawDataElement) and _is_short(element) for element in data_set.elements())
+    known = (tag for tag in data_set.keys() if tag.group != _DELIMITERS)  # noqa: SIM118 - no element is to be parsed
+    elements = (data_set.get_item(tag) for tag in known)
+    return any(isinstance(element, RawDataElement) and _is_short(element) for element in elements)
 
 
 def _is_short(element: RawDataElement) -> bool:

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Select, exists, select
 
 from db.engine import Database
-from db.schema import conflict, imageset, series, study
-
-_MOST_LENGTH = 64  # of a column of UIDs, which holds the beginning of what is longer
+from db.schema import UID_CHARACTERS, conflict, imageset, series, study
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,8 @@ def plan_image_sets(study_instance_uid: str, series_instance_uid: str | None) ->
         .order_by(series.c.series_pkey, imageset.c.imageset_pkey)
     )
     if series_instance_uid is not None:
-        return statement.where(series.c.seriesinstanceuid == series_instance_uid[:_MOST_LENGTH])
-    return statement.where(study.c.studyinstanceuid == study_instance_uid[:_MOST_LENGTH])
+        return statement.where(series.c.seriesinstanceuid == series_instance_uid[:UID_CHARACTERS])
+    return statement.where(study.c.studyinstanceuid == study_instance_uid[:UID_CHARACTERS])
 
 
 def find_datastore_ids(database: Database) -> frozenset[str]:

@@ -21,6 +21,9 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+UID_CHARACTERS = 64
+"""What a column of UIDs has room for; of a UID that is longer it holds the beginning."""
+
 _Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER keys
 
 
@@ -59,7 +62,7 @@ study = Table(
     metadata,
     _key("study"),
     _parent("patient"),
-    Column("studyinstanceuid", String(64), nullable=False, unique=True),
+    Column("studyinstanceuid", String(UID_CHARACTERS), nullable=False, unique=True),
     Column("accessionnumber", String(16), index=True),
     Column("studyid", String(16)),
     Column("studydate", Date),
@@ -75,7 +78,7 @@ series = Table(
     metadata,
     _key("series"),
     _parent("study"),
-    Column("seriesinstanceuid", String(64), nullable=False, unique=True),
+    Column("seriesinstanceuid", String(UID_CHARACTERS), nullable=False, unique=True),
     Column("modality", String(16)),
     Column("seriesnumber", String(12)),
     Column("seriesdescription", String(64)),
@@ -93,7 +96,7 @@ instance = Table(
     metadata,
     _key("instance"),
     _parent("series"),
-    Column("sopinstanceuid", String(64), nullable=False, unique=True),
+    Column("sopinstanceuid", String(UID_CHARACTERS), nullable=False, unique=True),
     Column("sopclassuid", String(64), nullable=False),
     Column("imagetype", String(64)),
     Column("instancenumber", Integer),

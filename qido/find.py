@@ -28,6 +28,7 @@ from qido.plan_order import in_order
 from qido.plan_tables import Statement
 from qido.query import Query
 from qido.result import Found, Result, Value
+from qido.whole_uids import with_whole_uids
 
 COUNT_BOUND = 2_000
 """Results after a page are counted exactly up to this number, which stands for "as many or more"."""
@@ -127,7 +128,7 @@ def _results(archive: Archive, query: Query, rows: Sequence[Sequence[Any]]) -> l
     """The results with these lists of `plan_results.columns`."""
     if not rows:
         return []
-    results = list(map(_reader(query), rows))
+    results = with_whole_uids(archive, query, list(map(_reader(query), rows)))
     wanted = plan_results.FROM_SERIES.intersection(query.returned)
     if wanted and not plan_results.has_series(query):
         results = _with_series(archive.database, query.scope, results, wanted)

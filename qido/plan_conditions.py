@@ -159,7 +159,8 @@ class Slot(str):
 
     def parameters(self, texts: Sequence[str]) -> dict[str, Sequence[str]]:
         """The values of the parameters that a statement has for them."""
-        return {self: texts, f"{self}_padded": _padded(texts)}
+        indexed = _as_indexed(texts)
+        return {self: indexed, f"{self}_padded": _padded(indexed)}
 
 
 def identical(column: ColumnElement[str], values: Sequence[str]) -> Truth:
@@ -169,7 +170,13 @@ def identical(column: ColumnElement[str], values: Sequence[str]) -> Truth:
             texts, padded = (bindparam(name, expanding=True, type_=String()) for name in slot.parameters(()))
             return and_(column.in_(padded), bare(column).in_(texts))
         case _:
-            return and_(column.in_(_padded(values)), bare(column).in_(values))
+            indexed = _as_indexed(values)
+            return and_(column.in_(_padded(indexed)), bare(column).in_(indexed))
+
+
+def _as_indexed(texts: Sequence[str]) -> Sequence[str]:
+    """The texts as columns hold them: of one that is longer, as UIDs may be, the beginning."""
+    return [text[: schema.UID_CHARACTERS] for text in texts]
 
 
 def _padded(values: Sequence[str]) -> list[str]:

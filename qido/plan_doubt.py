@@ -64,7 +64,7 @@ def doubtful(conditions: Iterable[Condition], scope: Scope, by_image_set: bool, 
 
 def studies_named(uids: Sequence[str]) -> Statement:
     """Rows of study key, for UIDs of studies."""
-    return select(_STUDY_KEY).where(schema.study.c.studyinstanceuid.in_(uids))
+    return select(_STUDY_KEY).where(schema.study.c.studyinstanceuid.in_([uid[: schema.UID_CHARACTERS] for uid in uids]))
 
 
 def parts_of(study_keys: Sequence[int]) -> Statement:
