@@ -58,7 +58,7 @@ def _round(folder: Path, sources: Sequence[Source], report: Report, workers: int
             for with_frames, deviations in pool.imap_unordered(_compare, ((service.root, one) for one in sources)):
                 report.with_frames += with_frames
                 report.deviations += deviations
-        missing = {item.source for item in report.deviations if item.kind == "metadata: status 404"}
+        missing = {item.source for item in report.deviations if item.kind.startswith("metadata: status 4")}
         report.deviations += counts(service.root, [source for source in sources if source not in missing])
         told = [source for source in missing if str(source.path) in report.imports[-1]]
         report.refused += told
