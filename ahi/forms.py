@@ -16,6 +16,9 @@ Probe = Callable[[Instance, PixelFormat | None], bytes]
 """The stored bytes of the first frame of an instance: only the codestream knows whether colours were transformed."""
 
 _TOTAL_COLUMNS = "00480006"  # TotalPixelMatrixColumns: of a tiled image
+_TOLD_LABELS = frozenset({"RGB", "YBR_ICT", "YBR_RCT"})
+"""Labels that are decoded as RGB, whatever the codestream says."""
+
 _CHANGED_VRS = {"00280004": "CS", "00280006": "US", "00282110": "CS"}
 
 
@@ -51,19 +54,22 @@ class Forms:
 class Photometric:
     """What the codestreams of an image set hold, looked up once per kind of instance.
 
-    What was imported in the same encoding with the same label was transcoded in the same way.
+    What was imported in the same encoding with the same label was transcoded in the same way. What is kept as it was
+    imported may be anything: there each instance is a kind of its own, where the label does not tell it.
     """
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
-        self._known: dict[tuple[str, str, str], tuple[str, str]] = {}
+        self._known: dict[tuple[str, str, str, str], tuple[str, str]] = {}
 
     def of(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:
         """PhotometricInterpretation of the native and of the stored pixels."""
         label = pixels.photometric_interpretation
         if pixels.samples_per_pixel != 3 or not instance.frames:
             return label, label
-        kind = (label, instance.stored_transfer_syntax_uid, instance.source_transfer_syntax_uid)
+        stored = instance.stored_transfer_syntax_uid
+        alone = instance.sop_instance_uid if transfer_syntax(stored).lossy and label not in _TOLD_LABELS else ""
+        kind = (label, stored, instance.source_transfer_syntax_uid, alone)
         if kind not in self._known:
             self._known[kind] = self._look(instance, pixels)
         return self._known[kind]

@@ -1,5 +1,6 @@
 """Preparing an image set: its metadata in, the file of `ahi.prepared` out. A job for a fetcher, once per version."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, astuple
@@ -136,9 +137,10 @@ def _display_order(instance: Instance) -> tuple[float, ...]:
 
 def _float(word: str | int | float | None) -> float:
     try:
-        return float(word) if word is not None else 0.0
-    except ValueError:
+        number = float(word) if word is not None else 0.0
+    except (ValueError, OverflowError):
         return 0.0
+    return number if math.isfinite(number) else 0.0  # nothing can be put in order by NaN
 
 
 def _before_pixels(data_set: DataSet) -> DataSet:

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
+import numpy as np
 import pytest
 
 from ahi.file_view import FileView
@@ -15,6 +17,7 @@ from dicomweb.file_piece import FilePiece
 from wado.rendered.values import parse_head
 
 NATIVE = "1.2.840.10008.1.2.1"
+JPEG_2000 = "1.2.840.10008.1.2.4.91"
 JPEG, JPEG_XL = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.112"
 SHARED: dict[str, Any] = {
     "StudyInstanceUID": "1.2",
@@ -117,6 +120,39 @@ def test_floating_point_pixels_are_told_by_their_element_or_by_having_no_bits_st
     image_set = ImageSet.from_metadata(json.dumps(document).encode())
     pixels = PreparedImageSet.from_bytes(encode_prepared(image_set, lambda *_: b"")).instances[0].pixels
     assert (pixels.element if pixels else None) == element
+
+
+@pytest.mark.parametrize(
+    ("label", "told"),
+    [("YBR_FULL", ["RGB", "YBR_FULL"]), ("YBR_FULL_422", ["RGB", "YBR_FULL"]), ("RGB", ["RGB"] * 2)],
+)
+def test_colours_of_jpeg_2000_as_imported_are_those_of_each_instance(label: str, told: list[str]) -> None:
+    """One has the component transform on, and is decoded as RGB; the other has not."""
+    element = {**MAP, "SamplesPerPixel": 3, "BitsAllocated": 8, "PhotometricInterpretation": label}
+    nodes = {
+        f"1.2.3.{number}": {
+            "DICOM": {**element, "InstanceNumber": number},
+            "StoredTransferSyntaxUID": JPEG_2000,
+            "ImageFrames": [{"ID": f"{number:032}"}],
+        }
+        for number in (0, 1)
+    }
+    document = {"Study": {"DICOM": {"StudyInstanceUID": "1"}, "Series": {"1.2": {"Instances": nodes}}}}
+    colours = np.zeros((2, 3, 3), np.uint8)
+    frames = [imagecodecs.jpeg2k_encode(colours, level=30, codecformat="J2K", mct=on) for on in (True, False)]
+    blob = encode_prepared(
+        ImageSet.from_metadata(json.dumps(document).encode()),
+        lambda instance, _: frames[int(instance.frames[0].frame_id)],
+    )
+    image_set = PreparedImageSet.from_bytes(blob)
+    found = [json.loads(image_set.metadata(one, ""))["00280004"]["Value"][0] for one in image_set.instances]
+    assert found == told
+
+
+@pytest.mark.parametrize("number", ["NaN", "inf", "1e999", "x"])
+def test_instances_without_a_number_come_first(number: str) -> None:
+    image_set = _prepared({"InstanceNumber": "2"}, {"InstanceNumber": number}, {"InstanceNumber": "1"})
+    assert [one.sop_instance_uid for one in image_set.instances] == ["1.2.3.1", "1.2.3.2", "1.2.3.0"]
 
 
 @pytest.mark.parametrize("label", ["RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "MONOCHROME2"])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
 
 from tests.wado.rendered.made import made, through
 from tests.wado.rendered.states import reference, state_for
@@ -100,6 +100,21 @@ def test_tables_of_the_state_follow_one_another() -> None:
         PresentationLUTShape=None,
     )
     assert found == pytest.approx([(4095 - x) / 4095 * 255 for x in STORED], abs=1)
+
+
+@pytest.mark.parametrize(("vr", "first"), [("SS", -128), ("US", 65408)])
+def test_a_voi_table_of_the_state_may_begin_below_nought(vr: str, first: int) -> None:
+    """The image has no sign, but its values have, by the rescale of the state."""
+    table = Dataset()
+    table.add(DataElement(0x00283002, vr, [256, first, 8]))
+    table.add(DataElement(0x00283006, "OW", np.arange(256, dtype="<u2").tobytes()))
+    found = levels(
+        image(**OWN),
+        RescaleSlope="1",
+        RescaleIntercept="-1024",
+        SoftcopyVOILUTSequence=[made(VOILUTSequence=[table])],
+    )
+    assert found == [min(max(x - 1024 + 128, 0), 255) for x in STORED]
 
 
 def test_a_window_is_for_the_images_and_frames_that_it_names() -> None:
