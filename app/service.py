@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 _DISK_TROUBLES = (errno.EROFS, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE)
 _BACKLOG = 1024
 _MOST_FILES = 65_536  # connections, and files that are being sent
-_WARMER_MAPPED_BYTES = 16 * 2**20
+_WARMER_KEPT_BYTES = 16 * 2**20
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -305,7 +305,7 @@ def warmer_child(settings: Settings, index: Login, shared: Shared) -> Child:
         fetchers = Fetchers(shared.fetcher_paths, Urgency.BACKGROUND, place.heartbeat.expecting)
         database = _database(settings, index, shared, tally, place.heartbeat, most=1)
         image_sets = ImageSets(
-            fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds, max_bytes=_WARMER_MAPPED_BYTES
+            fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds, max_bytes=_WARMER_KEPT_BYTES
         )
         warmer = Warmer(database, image_sets, Frames(fetchers, cache), place.heartbeat)
         watch = DeletionWatch(DeletedImageSets(cache), fetchers)

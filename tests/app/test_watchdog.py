@@ -19,6 +19,7 @@ from app import watchdog
 from app.replacements import ProcessKind, Reason, Replacements
 from app.watchdog import ROUND_SECONDS, SILENT_SECONDS, START_SECONDS, Growth, Hangs, own_bytes, processor_seconds
 from tests.app import watched
+from tests.crowd.pythons import VERSIONS, find_interpreter
 
 ROOT = Path(__file__).parents[2]
 
@@ -158,9 +159,9 @@ def test_replacements_are_counted_for_all_who_share_them() -> None:
 class Family:
     """A supervisor with such children as a real process, in a process group of its own."""
 
-    def __init__(self, folder: Path, *names: str) -> None:
+    def __init__(self, folder: Path, *names: str, python: str = sys.executable) -> None:
         self.folder, self.names = folder, names
-        command = [sys.executable, "-m", "tests.app.watched", str(folder), *names]
+        command = [python, "-m", "tests.app.watched", str(folder), *names]
         with (folder / "log").open("wb") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stderr=log, start_new_session=True)
         for name in names:
@@ -199,8 +200,8 @@ class Family:
 def start(tmp_path: Path) -> Iterator[Callable[..., Family]]:
     families: list[Family] = []
 
-    def start(*names: str) -> Family:
-        families.append(Family(tmp_path, *names))
+    def start(*names: str, python: str = sys.executable) -> Family:
+        families.append(Family(tmp_path, *names, python=python))
         return families[-1]
 
     yield start
@@ -209,9 +210,18 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Family]]:
             family.close()
 
 
+@pytest.fixture(params=VERSIONS)
+def python(request: pytest.FixtureRequest) -> str:
+    """An interpreter of each version that the project promises."""
+    found = find_interpreter(request.param)
+    if found is None:
+        pytest.skip(f"Python {request.param} is not on this machine, or script/pythons was not run")
+    return str(found)
+
+
 @pytest.mark.slow
-def test_a_frozen_process_is_replaced_and_cannot_say_where_it_is(start: Callable[..., Family]) -> None:
-    family = start("beat", "asleep")
+def test_a_frozen_process_is_replaced_and_cannot_say_where_it_is(start: Callable[..., Family], python: str) -> None:
+    family = start("beat", "asleep", python=python)
     (pid,), others = family.pids("beat"), family.pids("asleep")
     os.kill(pid, signal.SIGSTOP)
     family.wait(lambda: len(family.pids("beat")) == 2)
@@ -230,9 +240,9 @@ def test_a_frozen_process_is_replaced_and_cannot_say_where_it_is(start: Callable
     ],
 )
 def test_a_hung_process_says_where_its_threads_are(
-    start: Callable[..., Family], name: str, why: str, functions: list[str]
+    start: Callable[..., Family], python: str, name: str, why: str, functions: list[str]
 ) -> None:
-    family = start(name)
+    family = start(name, python=python)
     family.wait(lambda: len(family.pids(name)) == 2)
     assert f"process is hung: {why}; killing it name={name}" in family.log
     for function in functions:

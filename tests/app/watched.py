@@ -29,6 +29,7 @@ TOLD = "a" * 40 + "b"
 """Stands for what must not be in the log."""
 
 _LOCKS = threading.Lock(), threading.Lock()
+_BOTH_HOLD = threading.Barrier(2)
 _kept: list[bytearray] = []
 
 
@@ -44,7 +45,7 @@ def backtrack(_place: Place) -> None:
 
 def hold_and_wait(first: int) -> None:
     with _LOCKS[first]:
-        time.sleep(0.3)
+        _BOTH_HOLD.wait()
         with _LOCKS[1 - first]:
             pass
 

@@ -4,7 +4,6 @@ import gzip
 import json
 import re
 import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -200,6 +199,11 @@ def test_an_index_that_has_fallen_silent_holds_up_nobody_else(production: Servic
 
 
 def test_neither_log_nor_errors_name_patients(production: Service, samples: dict[str, Sample]) -> None:
-    urllib.request.urlopen(f"{production.root}/studies?PatientName=CompressedSamples*", timeout=30).close()  # noqa: S310
-    production.logs(samples["CT_small.dcm"].study_instance_uid)
+    named, sample = f"{production.root}/studies?PatientName=CompressedSamples*", samples["CT_small.dcm"]
+    found, wrong = requests.get(named, timeout=30), requests.get(f"{named}&limit=x", timeout=30)
+    assert (found.status_code, wrong.status_code) == (200, 400)
+    assert "CompressedSamples" in found.text
+    assert "CompressedSamples" not in wrong.text
+    assert _get(production, sample, "/metadata").status_code == 200
+    production.logs(sample.study_instance_uid)
     assert "CompressedSamples" not in production.log

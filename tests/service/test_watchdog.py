@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import requests
 from app.check import OK, WARNING, Finding, check_all
 from app.metrics import replaced_processes
 from app.settings import Settings
+from app.watchdog import START_SECONDS
 from tests.servers import free_port
 from tests.service.archive import Sample
 from tests.service.process import ROOT, Service, alive
@@ -57,11 +57,10 @@ def finding(port: int | None, tmp_path: Path) -> Finding | None:
 def test_each_kind_of_process_is_replaced_when_it_is_frozen(start: Start, tmp_path: Path) -> None:
     service, port = start(WEB_PROCESSES="2")
     assert (finding(port, tmp_path) or Finding("", "", "")).level == OK
-    time.sleep(6)  # until each has gone round once: one that starts has more time
     frozen = [service.named(name)[0] for name in PROCESSES]
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
-    service.wait(lambda: not any(map(alive, frozen)), 60)
+    service.wait(lambda: not any(map(alive, frozen)), START_SECONDS + 60)  # one that still starts has more time
     service.wait(lambda: [len(service.named(name)) for name in PROCESSES] == [2, 1, 1, 1], 20)
     service.wait(lambda: service.status("/health") == 200, 20)
     assert replaced_processes("127.0.0.1", port) == {(kind, "hung"): 1 for kind in PROCESSES.values()}

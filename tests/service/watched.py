@@ -5,7 +5,6 @@ The first argument says how many times of its memory a process is taken to have.
 
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,11 +13,12 @@ from app import service, supervisor, watchdog
 
 SILENT_SECONDS = 8.0  # more than the 5 in which a loop goes round at least
 _LOCKS = threading.Lock(), threading.Lock()
+_BOTH_HOLD = threading.Barrier(2)
 
 
 def hold_and_wait(first: int) -> str:
     with _LOCKS[first]:
-        time.sleep(0.5)
+        _BOTH_HOLD.wait()
         with _LOCKS[1 - first]:
             return "never"
 
