@@ -10,7 +10,9 @@ Faults are text, several are separated by commas:
                  trickle=8kB/s      the body comes that slowly; also in B/s
                  cut                the connection is closed before the answer begins
                  cut-body           the connection is closed after half of the body
-                 corrupt            one byte of the body is wrong
+                 corrupt            one byte in the middle of the body is wrong; corrupt=17: the one at 17, from 0
+                 longer=1000        Content-Length says so many bytes more than there are; then the connection is closed
+                 type=text/plain    the Content-Type is this one
                  half               the body ends half-way, and is announced as that short
                  body=html          another body with 200; `datastore.strange` has the names: html, empty, list, object,
                                     wrong-types, deep, deep-gzip, bomb
@@ -23,14 +25,11 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from waitress.channel import ClientDisconnected
-
-from datastore.errors import STATUS
-from datastore.strange import STRANGE
+from datastore.effects import Effect, Limit, Refuse, Wait, parse_effect
 
 OPERATIONS = {  # name: calls per second and burst, AWS HealthImaging Developer Guide, throttling limits
     "GetImageFrame": (1000.0, 2000.0),
@@ -43,73 +42,7 @@ OPERATIONS = {  # name: calls per second and burst, AWS HealthImaging Developer 
 }
 
 
-@dataclass(frozen=True)
-class Refuse:
-    """Answer with the error of AHI that has this HTTP status."""
-
-    status: int
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Answer that much later."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Trickle:
-    """Send the body slowly."""
-
-    bytes_per_second: float
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Close the connection: before the answer begins, or half-way through the body."""
-
-    in_body: bool
-
-
-@dataclass(frozen=True)
-class Corrupt:
-    """Change one byte of the body."""
-
-
-@dataclass(frozen=True)
-class Half:
-    """Answer with the first half of the body, as if that were all."""
-
-
-@dataclass(frozen=True)
-class Strange:
-    """Answer with another body, of this name."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Limit:
-    """Refuse what is above a rate, in calls per second after a burst; None is AHI's own rate for the operation."""
-
-    rate: tuple[float, float] | None
-
-
-Effect = Refuse | Wait | Trickle | Cut | Corrupt | Half | Strange | Limit
-
-_UNIT = {"ms": 0.001, "s": 1.0, "B/s": 1.0, "kB/s": 1000.0}
-_NUMBER = r"(\d+(?:\.\d+)?)"
-_EFFECTS: tuple[tuple[str, Callable[[re.Match[str]], Effect]], ...] = (
-    (rf"({'|'.join(map(str, sorted(set(STATUS.values()))))})", lambda match: Refuse(int(match[1]))),
-    (rf"latency={_NUMBER}(ms|s)", lambda match: Wait(float(match[1]) * _UNIT[match[2]])),
-    (rf"trickle=(?!0+(?:\.0+)?k?B){_NUMBER}(k?B/s)", lambda match: Trickle(float(match[1]) * _UNIT[match[2]])),
-    (r"cut(-body)?", lambda match: Cut(in_body=bool(match[1]))),
-    (r"corrupt", lambda match: Corrupt()),
-    (r"half", lambda match: Half()),
-    (rf"body=({'|'.join(STRANGE)})", lambda match: Strange(match[1])),
-    (r"rate", lambda match: Limit(None)),
-    (rf"rate={_NUMBER}/{_NUMBER}", lambda match: Limit((float(match[1]), float(match[2])))),
-)
+_SECONDS = {"ms": 0.001, "s": 1.0}
 _FAULT = re.compile(r"(?P<operation>\w+|\*)(?:/(?P<target>\w+))?:(?P<effect>[^:]+)(?::(?P<often>[^:]+))?", re.ASCII)
 
 
@@ -132,7 +65,7 @@ class Fault:
         if not match or match["operation"] not in {*OPERATIONS, "*"}:
             raise ValueError(f"not a fault: {text!r}; write operation[/id]:effect[:how often]")
         often = _often(match["often"])
-        return cls(text, match["operation"], match["target"], _effect(match["effect"]), *often)
+        return cls(text, match["operation"], match["target"], parse_effect(match["effect"]), *often)
 
     def concerns(self, operation: str, targets: Collection[str]) -> bool:
         """Whether a call of this operation, on these image sets and frames, is one that it happens to."""
@@ -144,21 +77,14 @@ def parse_faults(text: str) -> tuple[Fault, ...]:
     return tuple(Fault.from_text(part.strip()) for part in text.split(",") if part.strip())
 
 
-def _effect(text: str) -> Effect:
-    for pattern, effect in _EFFECTS:
-        if match := re.fullmatch(pattern, text, re.ASCII):
-            return effect(match)
-    raise ValueError(f"not an effect of a fault: {text!r}")
-
-
 def _often(text: str | None) -> tuple[float, int | None, float]:
     """A probability, a number of calls, and for how many seconds."""
     if text is None:
         return 1.0, None, math.inf
     if match := re.fullmatch(r"x(\d+)", text, re.ASCII):
         return 1.0, int(match[1]), math.inf
-    if match := re.fullmatch(rf"{_NUMBER}(ms|s)", text, re.ASCII):
-        return 1.0, None, float(match[1]) * _UNIT[match[2]]
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s)", text, re.ASCII):
+        return 1.0, None, float(match[1]) * _SECONDS[match[2]]
     if re.fullmatch(r"0(\.\d+)?|1(\.0+)?", text, re.ASCII):
         return float(text), None, math.inf
     raise ValueError(f"not how often a fault happens: {text!r}; write a probability, x and a number of calls, or 30s")
@@ -243,44 +169,3 @@ class _Bucket:
             return False
         self._tokens -= 1
         return True
-
-
-class ConnectionCut(ClientDisconnected):
-    """Raised by a body to close the connection: the server takes it for a client that has gone, and is quiet."""
-
-
-_PIECES_PER_SECOND = 20
-
-
-def damaged(body: bytes, effects: Collection[Effect]) -> bytes:
-    """A body as these effects have it, before its length is announced: another one, half of it, with a wrong byte."""
-    for effect in effects:
-        match effect:
-            case Strange(name):
-                body = STRANGE[name]()
-            case Half():
-                body = body[: len(body) // 2]
-            case Corrupt() if body:
-                middle = len(body) // 2
-                body = body[:middle] + bytes([body[middle] ^ 0xFF]) + body[middle + 1 :]
-    return body
-
-
-def sent(body: bytes, effects: Collection[Effect]) -> Iterator[bytes]:
-    """A body as these effects send it: slowly, or ended by ConnectionCut half-way."""
-    cut = Cut(in_body=True) in effects
-    trickles = [effect for effect in effects if isinstance(effect, Trickle)]
-    yield from _paced(body[: len(body) // 2] if cut else body, trickles)
-    if cut:
-        raise ConnectionCut
-
-
-def _paced(body: bytes, trickles: Sequence[Trickle]) -> Iterator[bytes]:
-    if not trickles:
-        yield body
-        return
-    bytes_per_second = min(trickle.bytes_per_second for trickle in trickles)
-    size = max(1, int(bytes_per_second / _PIECES_PER_SECOND))
-    for start in range(0, len(body), size):
-        yield body[start : start + size]
-        time.sleep(size / bytes_per_second)

@@ -16,8 +16,19 @@ from flask import Flask, Response, jsonify, request, send_file
 from werkzeug.exceptions import HTTPException
 
 from datastore.answers import datastore_json, properties_json, summary_json
+from datastore.effects import (
+    ConnectionCut,
+    Cut,
+    Effect,
+    Refuse,
+    Wait,
+    announced_bytes,
+    announced_type,
+    damaged,
+    sent,
+)
 from datastore.errors import AhiError
-from datastore.faults import OPERATIONS, ConnectionCut, Cut, Effect, Faults, Refuse, Wait, damaged, parse_faults, sent
+from datastore.faults import OPERATIONS, Faults, parse_faults
 from datastore.search import Criteria
 from datastore.storage import ImageSetVersion, Storage, UnknownFrame, UnknownImageSet
 
@@ -64,7 +75,9 @@ def create_app(storage: Storage, faults: Faults, *, signature_needed: bool = Fal
         response.direct_passthrough = False
         body = damaged(response.get_data(), effects)
         response.response = sent(body, effects)
-        response.content_length = len(body)
+        response.content_length = announced_bytes(body, effects)
+        if other := announced_type(effects):
+            response.content_type = other
         return response
 
     return app

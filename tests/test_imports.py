@@ -24,7 +24,7 @@ CODECS = ("imagecodecs", "pylibjpeg", "openjpeg", "libjpeg", "rle")
 ONLY = {  # library: the folders and files that may know it
     "flask": ("app", "dicomweb/respond.py", "*/routes.py"),
     "werkzeug": ("app", "dicomweb/respond.py", "*/routes.py"),
-    "waitress": ("app", "datastore/server.py", "datastore/faults.py"),
+    "waitress": ("app", "datastore/server.py", "datastore/effects.py"),
     "boto3": ("ahi", "datastore", "db/secret.py"),
     "botocore": ("ahi", "datastore", "db/secret.py"),
     "sqlalchemy": ("db", "qido/plan*.py", "datastore/index*.py", "app/service.py"),  # the last: a URL, no SQL

@@ -19,7 +19,8 @@ import pytest
 import urllib3
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, ReadTimeoutError
 
-from datastore.faults import Corrupt, Cut, Effect, Fault, Faults, Limit, Refuse, Trickle, Wait, parse_faults
+from datastore.effects import Corrupt, Cut, Effect, Label, Limit, Longer, Refuse, Trickle, Wait
+from datastore.faults import Fault, Faults, parse_faults
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served
 
@@ -42,6 +43,9 @@ ROOT = Path(__file__).parents[2]
         ("GetImageFrame:cut", Cut(in_body=False)),
         ("GetImageFrame:cut-body", Cut(in_body=True)),
         ("GetImageFrame:corrupt", Corrupt()),
+        ("GetImageFrame:corrupt=0", Corrupt(0)),
+        ("GetImageFrame:longer=1000", Longer(1000)),
+        ("GetImageFrame:type=text/plain", Label("text/plain")),
         ("*:rate", Limit(None)),
         ("GetImageSetMetadata:rate=50/100", Limit((50, 100))),
     ],
@@ -243,6 +247,29 @@ def test_one_byte_of_a_corrupt_body_is_wrong(store: Store) -> None:
     assert [index for index, (ours, sent) in enumerate(zip(store.frame(), FRAME, strict=True)) if ours != sent] == [
         len(FRAME) // 2
     ]
+
+
+@pytest.mark.parametrize(("position", "wrong"), [(0, 0), (17, 17), (999_999_999, len(FRAME) - 1)])
+def test_a_chosen_byte_is_wrong(store: Store, position: int, wrong: int) -> None:
+    store.disturb(f"GetImageFrame:corrupt={position}:x1")
+    pairs = enumerate(zip(store.frame(), FRAME, strict=True))
+    assert [index for index, (ours, sent) in pairs if ours != sent] == [wrong]
+
+
+def test_a_length_beyond_the_body_is_noticed(store: Store) -> None:
+    store.disturb("GetImageFrame:longer=1000:x1")
+    with pytest.raises(BotoCoreError):
+        store.frame()
+    assert store.frame() == FRAME
+
+
+@pytest.mark.parametrize(
+    ("fault", "content_type"), [("type=text/plain", "text/plain"), ("body=html", "text/html"), ("half", "image/jph")]
+)
+def test_a_type_may_be_another_one(store: Store, fault: str, content_type: str) -> None:
+    store.disturb(f"GetImageFrame:{fault}:x1")
+    which = {"imageFrameInformation": {"imageFrameId": frame_id(1)}}
+    assert store.client.get_image_frame(**ONE, **which)["contentType"].startswith(content_type)
 
 
 def test_corrupt_metadata_cannot_be_unpacked(store: Store) -> None:
