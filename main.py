@@ -235,6 +235,7 @@ def _embedded(settings: Settings) -> Embedded:
             settings.datastore_root,
             clean_index=settings.datastore_clean_index,
             populate_instances=settings.datastore_populate_instances,
+            frame_bytes=settings.frame_max_bytes,
         )
     except OSError as error:
         raise SettingsError(f"DATASTORE_ROOT {settings.datastore_root}: {error.strerror}") from error

@@ -235,7 +235,7 @@ class AhiClient:
         except BotoCoreError as error:
             raise self._translated("GetDatastore", error) from error
         except _UNUSABLE as error:
-            raise self._translated("GetDatastore", UnusableAnswer()) from error
+            raise self._translated("GetDatastore", UnreadableAnswer()) from error
         self._outage.is_over()
         date = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
         try:
@@ -275,7 +275,7 @@ class AhiClient:
             self._outage.begins(code)
         elif isinstance(error, ClientError):  # to refuse is to answer
             self._outage.is_over()
-        if isinstance(error, UnusableAnswer):
+        if isinstance(error, UnreadableAnswer):
             return UpstreamBroken(f"AWS HealthImaging answered {operation} with something that cannot be used")
         if _passes(error):
             if not _is_away(error):
@@ -291,20 +291,20 @@ class AhiClient:
         return meaning(f"AWS HealthImaging refused {operation}: {code}")
 
 
-class UnusableAnswer(BotoCoreError):
+class UnreadableAnswer(BotoCoreError):
     """AHI, or who answers in its place, answered with success and something else than the operation has."""
 
     fmt = "the answer cannot be used"
 
 
 def _usable(call: Callable[[], T]) -> T:
-    """What a call gives; UnusableAnswer where botocore or we cannot read it: HTML, nothing, JSON without an end."""
+    """What a call gives; UnreadableAnswer where botocore or we cannot read it: HTML, nothing, JSON without an end."""
     try:
         return call()
     except (ClientError, BotoCoreError, ProxyError):
         raise
     except _UNUSABLE as error:
-        raise UnusableAnswer from error
+        raise UnreadableAnswer from error
 
 
 def _properties(answer: Any) -> ImageSetProperties:
@@ -362,7 +362,7 @@ def _passes(error: ClientError | BotoCoreError) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return _code(error) in _RETRIED or status in (409, 429) or status >= 500
-    return isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError | UnusableAnswer)
+    return isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError | UnreadableAnswer)
 
 
 def _is_away(error: ClientError | BotoCoreError) -> bool:

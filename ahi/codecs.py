@@ -1,6 +1,7 @@
 """Stored frames ↔ native pixels. The only module of the proxy that calls a codec."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -13,8 +14,10 @@ from rle.utils import decode_pixel_data
 
 from ahi.colour import jpeg_has_ycbcr
 from ahi.openjph import decode_htj2k
-from dicomweb.codestream import Size, header_segments, size_of
+from ahi.pixel_memory import PixelMemory
+from dicomweb.codestream import header_segments, size_of
 from dicomweb.errors import NotAcceptable, UpstreamFailed
+from dicomweb.markers import Size
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 
 Pixels = npt.NDArray[Any]
@@ -67,6 +70,11 @@ class PixelFormat:
         samples = self.rows * self.columns * self.samples_per_pixel
         return (samples + 7) // 8 if self.bits_allocated == 1 else samples * self.dtype.itemsize
 
+    @property
+    def array_bytes(self) -> int:
+        """The size of one frame in memory, where one-bit pixels have a byte each."""
+        return self.rows * self.columns * self.samples_per_pixel * self.dtype.itemsize
+
 
 FRAME_BYTES = 2**28
 """How many bytes a decoded frame may have, where nothing else is set."""
@@ -83,33 +91,53 @@ def check_bound(size_bytes: int, max_bytes: int) -> None:
         )
 
 
-def decode(stored: bytes, transfer_syntax_uid: str, pixels: PixelFormat, max_bytes: int = FRAME_BYTES) -> bytes:
+def decode(
+    stored: bytes,
+    transfer_syntax_uid: str,
+    pixels: PixelFormat,
+    max_bytes: int = FRAME_BYTES,
+    memory: PixelMemory | None = None,
+) -> bytes:
     """One frame as native pixels: little endian, interleaved by pixel, JPEG's YCbCr as RGB.
 
     NotAcceptable where there is no decoder (video, say), or the pixels take more than `max_bytes`; UpstreamFailed where
-    the bytes are not what they should be. No memory is taken for what a header claims before it is held to both.
+    the bytes are not what they should be. No memory is taken for what a header claims before it is held to both, and
+    then a share of `memory`, if it is given.
     """
     if transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN:
         native = stored
     else:
-        check_bound(pixels.frame_bytes, max_bytes)
-        _check_claim(stored, pixels, max_bytes)
-        native = _native(_whole_tile(_decode_array(stored, transfer_syntax_uid, pixels), pixels), pixels)
+        needed_bytes = _decoded_bytes(stored, transfer_syntax_uid, pixels, max_bytes)
+        with memory.taking(needed_bytes) if memory else nullcontext():
+            native = _native(_whole_tile(_decode_array(stored, transfer_syntax_uid, pixels), pixels), pixels)
     if len(native) != pixels.frame_bytes:
         raise UpstreamFailed(_WRONG_SIZE)
     return native
 
 
-def _check_claim(stored: bytes, pixels: PixelFormat, max_bytes: int) -> Size | None:
-    """The size that a codestream says it has, which must be that of the data set; None where it says nothing."""
+def _decoded_bytes(stored: bytes, transfer_syntax_uid: str, pixels: PixelFormat, max_bytes: int) -> int:
+    """How many bytes a compressed frame takes when it is decoded, by its own header and by the data set.
+
+    NotAcceptable where they are more than `max_bytes`; UpstreamFailed where the two do not agree.
+    """
+    check_bound(pixels.frame_bytes, max_bytes)
+    if transfer_syntax(transfer_syntax_uid).media_type not in _WITH_SIZE:
+        return pixels.frame_bytes
+    claimed = _checked_claim(stored, pixels, max_bytes)
+    return max(pixels.frame_bytes, claimed.native_bytes, claimed.division_bytes)
+
+
+def _checked_claim(stored: bytes, pixels: PixelFormat, max_bytes: int, skipped: int = 0) -> Size:
+    """The size that a codestream says it has, which must be that of the data set, without so many resolutions."""
     claimed = size_of(stored)
     if claimed is None:
-        return None
+        raise UpstreamFailed("a stored frame cannot be decoded")
     if claimed.rows * claimed.columns != pixels.rows * pixels.columns and not pixels.may_be(
         claimed.rows, claimed.columns
     ):
         raise UpstreamFailed(_WRONG_SIZE)
-    check_bound(claimed.native_bytes, max_bytes)
+    check_bound(claimed.native_bytes >> 2 * skipped, max_bytes)
+    check_bound(claimed.division_bytes, max_bytes)
     return claimed
 
 
@@ -127,8 +155,8 @@ def decode_reduced(
     skipped = next((level for level in range(levels, 0, -1) if 2**-level >= scale), 0)
     if not skipped or not HAS_OPENJPH:
         return None
-    claimed = _check_claim(stored, pixels, max_bytes << 2 * skipped)
-    if claimed and (claimed.rows, claimed.columns) != (pixels.rows, pixels.columns):
+    claimed = _checked_claim(stored, pixels, max_bytes, skipped)
+    if (claimed.rows, claimed.columns) != (pixels.rows, pixels.columns):
         return None  # a tile at an edge, which is made whole at full resolution only
     try:
         array = _at_resolution(stored, skipped)
@@ -236,6 +264,10 @@ _DECODERS: dict[str, Callable[[bytes, PixelFormat], Pixels]] = {
     "image/jls": _decode_jpeg_ls,
     "image/dicom-rle": _decode_rle,
 }
+
+
+_WITH_SIZE = _DECODERS.keys() - {"image/dicom-rle"}
+"""Media types whose frames tell their own size."""
 
 
 def resolution_ends(stored: bytes) -> tuple[int, ...]:

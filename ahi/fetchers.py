@@ -27,6 +27,7 @@ from ahi.codecs import FRAME_BYTES
 from ahi.desk import Prefetch, Question, Request, Urgency
 from ahi.image_set import METADATA_BYTES
 from ahi.kept import Kept
+from ahi.pixel_memory import PixelMemory
 from ahi.searches import Searches
 from ahi.verification import Verification
 from ahi.version_cache import VersionCache
@@ -94,6 +95,7 @@ class Workshop:
     cache: Cache
     versions: VersionCache
     bounds: Bounds = Bounds()
+    pixel_memory: PixelMemory = field(default_factory=lambda: PixelMemory(FRAME_BYTES))
     verification: Verification = field(default_factory=Verification)
     background: "BackgroundJobs" = field(default_factory=lambda: BackgroundJobs())
     flights: SingleFlight = field(default_factory=SingleFlight)

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 
 from ahi.codecs import PixelFormat
 from ahi.image_set import Frame
-from dicomweb.codestream import Incomplete, Size, check_jpeg, check_jpeg_2000, check_jpeg_xl, check_rle
+from dicomweb.codestream import check_jpeg, check_jpeg_xl, check_rle, check_video
+from dicomweb.jpeg_2000 import check_jpeg_2000
+from dicomweb.markers import Incomplete, Size
 from dicomweb.transfer_syntax import TRANSFER_SYNTAXES, TransferSyntax, transfer_syntax
 
 _TEXT_BYTES = 64
@@ -70,6 +72,10 @@ def _check_rle(stored: bytes, _syntax: TransferSyntax, pixels: PixelFormat | Non
     check_rle(stored, pixels.samples_per_pixel * ((pixels.bits_allocated + 7) // 8) if pixels else None)
 
 
+def _check_video(stored: bytes, _syntax: TransferSyntax, _pixels: PixelFormat | None) -> None:
+    check_video(stored)
+
+
 _CHECKS: Mapping[str, Check] = {
     "application/octet-stream": _check_native,
     "image/jphc": _check_jpeg_2000,
@@ -79,4 +85,7 @@ _CHECKS: Mapping[str, Check] = {
     "image/jls": _check_jpeg_ls,
     "image/jxl": _check_jpeg_xl,
     "image/dicom-rle": _check_rle,
+    "video/mpeg": _check_video,
+    "video/mp4": _check_video,
+    "video/H265": _check_video,
 }

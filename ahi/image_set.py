@@ -9,7 +9,7 @@ from typing import Any
 
 from ahi.elements import Known, to_data_set
 from dicomweb.data_set import DataSet
-from dicomweb.errors import UpstreamFailed
+from dicomweb.errors import UnusableAnswer, UpstreamFailed
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 
 _GZIP = b"\x1f\x8b"
@@ -91,7 +91,7 @@ class ImageSet:
     def from_metadata(cls, blob: bytes, max_bytes: int = METADATA_BYTES) -> "ImageSet":
         """What GetImageSetMetadata answered, gzip or not.
 
-        UpstreamFailed if it is not image-set metadata, or its text has more than `max_bytes`.
+        UnusableAnswer if it is not image-set metadata; UpstreamFailed if its text has more than `max_bytes`.
         """
         with unreadable_metadata():
             return cls._from_document(json.loads(_unpacked(blob, max_bytes)))
@@ -110,11 +110,11 @@ class ImageSet:
 
 @contextmanager
 def unreadable_metadata() -> Iterator[None]:
-    """Turns what is raised by metadata of another shape than it should have into UpstreamFailed."""
+    """Turns what is raised by metadata of another shape than it should have into UnusableAnswer."""
     try:
         yield
     except _UNREADABLE as error:
-        raise UpstreamFailed("the metadata of an image set cannot be read") from error
+        raise UnusableAnswer("the metadata of an image set cannot be read") from error
 
 
 def _unpacked(blob: bytes, max_bytes: int) -> bytes:

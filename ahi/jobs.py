@@ -7,7 +7,8 @@ written. Who cannot read the cache asks for the bytes (`carry_frame`, `carry_ver
 import logging
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -17,11 +18,12 @@ from ahi.encoders import encodable, encode
 from ahi.fetchers import HELD_BYTES, Workshop
 from ahi.frame_check import frame_fault
 from ahi.image_set import Frame, ImageSet, ImageSetKey, ImageSetProperties, Instance, unreadable_metadata
+from ahi.pixel_memory import SMALL_BYTES
 from ahi.prepared import FORMAT
 from ahi.preparing import encode_prepared
 from ahi.searches import AT_ONCE
 from ahi.version_cache import Version
-from dicomweb.errors import NotAcceptable, NotFound, UpstreamBusy, UpstreamFailed
+from dicomweb.errors import NotAcceptable, NotFound, ProxyError, UnusableAnswer, UpstreamBusy, UpstreamFailed
 from dicomweb.transfer_syntax import (
     HTJ2K_LOSSLESS,
     HTJ2K_LOSSLESS_RPCL,
@@ -172,8 +174,7 @@ def _prepare(workshop: Workshop, key: ImageSetKey, version: str) -> tuple[bytes,
         uid = instance.stored_transfer_syntax_uid or HTJ2K_LOSSLESS_RPCL  # checked as JPEG 2000 is
         return _stored(workshop, FrameReference(key, instance.frames[0], uid, pixels))
 
-    max_bytes = workshop.bounds.metadata_bytes
-    image_set = ImageSet.from_metadata(workshop.client.image_set_metadata(key, version, max_bytes), max_bytes)
+    image_set = _image_set(workshop, key, version)
     with unreadable_metadata():
         blob = encode_prepared(image_set, first_frame)
     kept = workshop.cache.put(prepared_cache_name(key, version), blob)
@@ -184,6 +185,16 @@ def _prepare(workshop: Workshop, key: ImageSetKey, version: str) -> tuple[bytes,
         len(image_set.instances),
     )
     return blob, kept
+
+
+def _image_set(workshop: Workshop, key: ImageSetKey, version: str) -> ImageSet:
+    """The metadata of a version, which is had once more where it cannot be read."""
+    max_bytes = workshop.bounds.metadata_bytes
+    try:
+        return ImageSet.from_metadata(workshop.client.image_set_metadata(key, version, max_bytes), max_bytes)
+    except UnusableAnswer:
+        log.warning("metadata cannot be read, fetching again image_set=%s version=%s", key.image_set_id, version)
+    return ImageSet.from_metadata(workshop.client.image_set_metadata(key, version, max_bytes), max_bytes)
 
 
 def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form) -> bytes | None:
@@ -207,10 +218,31 @@ def _fetch(workshop: Workshop, reference: FrameReference, form: Form, name: str)
     if form is Form.STORED:
         stored = _stored(workshop, reference)
         return stored, workshop.cache.use(name)
-    frame = native_frame(workshop, reference)
-    if form is not Form.NATIVE and reference.pixels:
-        frame = encode(frame, _ENCODED_AS[form], reference.pixels)
-    return frame, workshop.cache.put(name, frame)
+    with pixels_in_memory(workshop, reference):
+        frame = native_frame(workshop, reference)
+        if form is not Form.NATIVE and reference.pixels:
+            frame = encode(frame, _ENCODED_AS[form], reference.pixels)
+        return frame, workshop.cache.put(name, frame)
+
+
+@contextmanager
+def pixels_in_memory(workshop: Workshop, reference: FrameReference) -> Iterator[None]:
+    """Takes the memory for the pixels of a frame until they are done with, after its stored bytes are here.
+
+    So nobody waits for AHI and keeps others from the memory meanwhile.
+    """
+    size_bytes = reference.pixels.array_bytes if reference.pixels else 0
+    if size_bytes > SMALL_BYTES and not _is_here(workshop, reference):
+        _stored(workshop, reference)
+    with workshop.pixel_memory.taking(size_bytes):
+        yield
+
+
+def _is_here(workshop: Workshop, reference: FrameReference) -> bool:
+    """Whether a frame can be had without AHI, unless its file is evicted this moment."""
+    if workshop.held.get(reference.frame.frame_id) is not None:
+        return True
+    return any(workshop.cache.use(reference.cache_name(form)) for form in (Form.NATIVE, Form.STORED))
 
 
 def native_frame(workshop: Workshop, reference: FrameReference) -> bytes:
@@ -230,7 +262,7 @@ def native_frame(workshop: Workshop, reference: FrameReference) -> bytes:
     if native is None:
         workshop.cache.drop(reference.cache_name(Form.STORED))
         log.error("frame checksum wrong twice frame=%s", reference.frame.frame_id)
-        raise UpstreamFailed("the pixels of a frame do not have the checksum that its metadata states")
+        raise UnusableAnswer("the pixels of a frame do not have the checksum that its metadata states")
     return native
 
 
@@ -294,7 +326,7 @@ def _decoded(workshop: Workshop, reference: FrameReference, pixels: PixelFormat)
     if kept and expected is not None and not proven:
         return None
     try:
-        native = decode(stored, syntax.uid, pixels, workshop.bounds.frame_bytes)
+        native = decode(stored, syntax.uid, pixels, workshop.bounds.frame_bytes, workshop.pixel_memory)
     except UpstreamFailed as error:
         if kept and not syntax.native:  # it was imported like that
             raise NotAcceptable(f"{error}: ask for it as it is stored, with transfer-syntax=*") from error
@@ -326,16 +358,38 @@ def _stored(workshop: Workshop, reference: FrameReference) -> bytes:
 
 
 def _fetched(workshop: Workshop, reference: FrameReference) -> bytes:
-    """The stored bytes of a frame, which are one as far as its structure tells; had twice at most."""
+    """The stored bytes of a frame, which are one as far as its structure tells; had twice at most.
+
+    Odd ones that come twice are right all the same where they decode to the pixels that the metadata sums up.
+    """
     key, frame = reference.image_set, reference.frame
-    fault = None
+    fault, stored = None, b""
     for _ in range(2):
         stored = workshop.client.image_frame(key, frame.frame_id)
         fault = frame_fault(stored, frame, reference.transfer_syntax_uid, reference.pixels)
         if fault is None:
             return stored
         log.warning("frame is not what it should be frame=%s fault=%s", frame.frame_id, fault)
-    raise UpstreamFailed(f"AWS HealthImaging gave something else than the frame, twice: {fault}")
+    if _decodes_right(workshop, stored, reference):
+        log.warning("frame has the right pixels all the same frame=%s", frame.frame_id)
+        return stored
+    raise UnusableAnswer(f"AWS HealthImaging gave something else than the frame, twice: {fault}")
+
+
+def _decodes_right(workshop: Workshop, stored: bytes, reference: FrameReference) -> bool:
+    """Whether a frame decodes to pixels that have the checksum of the metadata, however odd its structure is."""
+    syntax, pixels, expected = (
+        transfer_syntax(reference.transfer_syntax_uid),
+        reference.pixels,
+        reference.frame.checksum,
+    )
+    if pixels is None or expected is None or syntax.lossy or syntax.native:
+        return False
+    try:
+        native = decode(stored, syntax.uid, pixels, workshop.bounds.frame_bytes, workshop.pixel_memory)
+    except ProxyError:
+        return False
+    return zlib.crc32(native) == expected
 
 
 def search_study(workshop: Workshop, datastore_id: str, study_instance_uid: str) -> tuple[ImageSetKey, ...]:

@@ -23,6 +23,7 @@ from ahi.desk import Limits, Urgency
 from ahi.fetcher import serve as serve_fetcher
 from ahi.fetchers import Bounds, Fetchers, FetcherSockets, Workshop
 from ahi.heartbeat import Heartbeat
+from ahi.pixel_memory import PixelMemory
 from ahi.searches import CALLS_PER_SECOND, Searches
 from ahi.store import Frames, ImageSets
 from ahi.verification import Verification
@@ -236,7 +237,8 @@ def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
         verification = Verification(by_decoding=settings.verify_frames == DECODE)
         searches = Searches(CALLS_PER_SECOND / settings.frame_fetchers)
         bounds = Bounds(settings.frame_max_bytes, settings.metadata_max_bytes)
-        workshop = Workshop(client, cache, versions, bounds, verification, searches=searches)
+        pixel_memory = PixelMemory(settings.frame_max_bytes)
+        workshop = Workshop(client, cache, versions, bounds, pixel_memory, verification, searches=searches)
         limits = Limits(threads, patience_seconds=settings.ahi_deadline_seconds)
         serve_fetcher(shared.sockets.listening[number], workshop, limits, place.heartbeat)
 

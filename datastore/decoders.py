@@ -14,9 +14,10 @@ from pydicom.pixels.decoders.base import get_decoder
 
 from datastore.codecs import Pixels
 from datastore.findings import Findings
-from datastore.layout import MOST_FRAME_BYTES, Layout
+from datastore.layout import Layout
 from datastore.native import NativeFrames, TruncatedPixelData
-from dicomweb.codestream import Size, size_of
+from dicomweb.codestream import size_of
+from dicomweb.markers import Size
 
 RLE = "1.2.840.10008.1.2.5"
 DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
@@ -31,8 +32,9 @@ class NotDecodable(Exception):
 def decode(frame: bytes, syntax: str, layout: Layout, *, as_rgb: bool) -> Pixels:
     """The frame; colours as RGB where `as_rgb` says so and the samples are YCbCr of 8 bits."""
     size = size_of(frame)
-    if size and size.native_bytes > MOST_FRAME_BYTES:
-        raise NotDecodable(f"a decoded frame would take {size.native_bytes} bytes, more than {MOST_FRAME_BYTES}")
+    needed = max(size.native_bytes, size.division_bytes) if size else 0
+    if needed > layout.max_bytes:
+        raise NotDecodable(f"a decoded frame would take {needed} bytes, more than FRAME_MAX_BYTES ({layout.max_bytes})")
     decoder = DECODERS.get(syntax)
     if decoder is None:
         raise NotDecodable("the transfer syntax is not supported")
@@ -133,7 +135,7 @@ def _jpeg_xl(frame: bytes, _layout: Layout, _size: Size | None, _as_rgb: bool) -
 
 def _deflated(frame: bytes, layout: Layout, _size: Size | None, as_rgb: bool) -> Pixels:
     """A native frame in a Deflate stream of its own (PS3.5 Annex A.4.13)."""
-    content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(frame, MOST_FRAME_BYTES)
+    content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(frame, layout.max_bytes)
     try:
         return NativeFrames.of(content, layout, 1, Findings(), as_rgb=as_rgb).decoded(0)
     except TruncatedPixelData:

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from datastore.faults import Faults
 from datastore.importer import ImportReport, import_files, index_pending
 from datastore.index import IndexFiller
+from datastore.layout import FRAME_BYTES
 from datastore.report import details, summary
 from datastore.samples import sample_files
 from datastore.server import serve
@@ -20,14 +21,23 @@ from datastore.storage import Storage
 class Embedded:
     """What lies below one folder: image sets in `store`, the index in `index.sqlite`, the proxy's cache in `cache`."""
 
-    def __init__(self, root: Path, *, clean_index: bool = False, populate_instances: bool = True) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        clean_index: bool = False,
+        populate_instances: bool = True,
+        frame_bytes: int = FRAME_BYTES,
+    ) -> None:
         """`clean_index` fills the index with clean values instead of those of the AWS index writer.
 
         `populate_instances` is POPULATE_INSTANCE_LEVEL of that writer: without, the index knows of no instances.
+        An import stores no frames that take more than `frame_bytes` when they have to be decoded.
         """
         self._root = root.resolve()
         self._clean_index = clean_index
         self._populate_instances = populate_instances
+        self._frame_bytes = frame_bytes
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @property
@@ -75,7 +85,8 @@ class Embedded:
         index = self._index()
         try:
             with tqdm(total=_count(chosen), desc="Importing", unit=" files", disable=None, file=sys.stderr) as bar:
-                return import_files(chosen, self._storage(), index, on_progress=lambda _: bar.update())
+                storage, told = self._storage(), lambda _: bar.update()
+                return import_files(chosen, storage, index, on_progress=told, frame_bytes=self._frame_bytes)
         finally:
             index.close()
 

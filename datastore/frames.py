@@ -21,7 +21,7 @@ from datastore.codecs import LosslessFormat, NotEncodable, Pixels, encode_lossle
 from datastore.decoders import DECODERS, NotDecodable, decode
 from datastore.encapsulated import encapsulated_frames, video_stream
 from datastore.findings import Findings, Kind
-from datastore.layout import FLOAT_PIXELS, Layout, NoFrames, declared_frames
+from datastore.layout import FLOAT_PIXELS, FRAME_BYTES, Layout, NoFrames, declared_frames
 from datastore.native import TruncatedPixelData
 from datastore.pixels import NATIVE, Frames, becomes_rgb, decoded_floats, source_frames, source_syntax
 
@@ -51,11 +51,13 @@ Store = Callable[[int, "EncodedFrame", str], T]
 @dataclass(frozen=True)
 class Options:
     """How pixels are stored. `ybr_as_rgb`: YBR_FULL sources become RGB, with the component transform, as AHI was seen
-    to do while the metadata keeps its label; else components stay as labelled. `all_resolutions`: sum each of them."""
+    to do while the metadata keeps its label; else components stay as labelled. `all_resolutions`: sum each of them.
+    `frame_bytes`: how many bytes a frame that has to be decoded may take."""
 
     lossless: LosslessFormat
     ybr_as_rgb: bool = True
     all_resolutions: bool = False
+    frame_bytes: int = FRAME_BYTES
 
 
 @dataclass(frozen=True)
@@ -131,14 +133,18 @@ class FrameEncoder:
     def _encode(self, data_set: Dataset, syntax: str, store: Store[T], findings: Findings) -> Encoded[T]:
         if any(name in data_set for name in FLOAT_PIXELS):
             native = Encoding(NATIVE, _OCTETS, transcoded=True)
-            return Encoded(native, _stored(map(_native, decoded_floats(data_set, findings)), native, store), {})
+            return Encoded(
+                native,
+                _stored(map(_native, decoded_floats(data_set, findings, self._options.frame_bytes)), native, store),
+                {},
+            )
         if syntax in KEPT_VIDEO:
             kept = Encoding(syntax, KEPT_VIDEO[syntax], transcoded=False)
             return Encoded(kept, _stored([_as_is(video_stream(data_set), data_set)], kept, store), {})
         if syntax in KEPT_FRAMES:
             kept = Encoding(syntax, KEPT_FRAMES[syntax], transcoded=False)
             return Encoded(kept, _stored(self._kept(data_set, syntax, findings), kept, store), {})
-        frames = source_frames(data_set, findings, as_rgb=self._options.ybr_as_rgb)
+        frames = source_frames(data_set, findings, as_rgb=self._options.ybr_as_rgb, max_bytes=self._options.frame_bytes)
         if frames.layout.bits_allocated == 1:
             packed = Encoding(NATIVE, _OCTETS, transcoded=False)
             each = self._each(partial(_packed, data_set), frames, data_set, findings)
@@ -148,7 +154,7 @@ class FrameEncoder:
     def _kept(self, data_set: Dataset, syntax: str, findings: Findings) -> Iterator[EncodedFrame]:
         """The frames as they are; what cannot be decoded is told."""
         frames = encapsulated_frames(data_set, findings)
-        check = partial(_why_not_decodable, data_set, syntax)
+        check = partial(_why_not_decodable, data_set, syntax, self._options.frame_bytes)
         for number, (frame, why) in enumerate(zip(frames, self._pool.map(check, frames), strict=True), 1):
             if why is not None:
                 findings.add(Kind.FRAME_UNREADABLE, f"frame {number}", why)
@@ -206,12 +212,12 @@ def _encoded(encode: Callable[[Pixels], EncodedFrame], frames: Frames, index: in
     return encode(frames.decoded(index))
 
 
-def _why_not_decodable(data_set: Dataset, syntax: str, frame: bytes) -> str | None:
+def _why_not_decodable(data_set: Dataset, syntax: str, max_bytes: int, frame: bytes) -> str | None:
     """Why a frame that is kept as it is cannot be decoded; None where it can, or nobody here can tell."""
     if syntax not in DECODERS:
         return None
     try:
-        decode(frame, syntax, Layout.from_data_set(data_set, Findings()), as_rgb=False)
+        decode(frame, syntax, Layout.from_data_set(data_set, Findings(), max_bytes), as_rgb=False)
     except (NotDecodable, NoFrames) as error:
         return str(error)
     return None

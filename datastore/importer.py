@@ -22,6 +22,7 @@ from datastore.codecs import LOSSLESS
 from datastore.findings import Finding, Findings, Kind
 from datastore.frames import FrameEncoder, Options
 from datastore.instance import InstanceWriter, WrittenInstance
+from datastore.layout import FRAME_BYTES
 from datastore.metadata import DIALECTS, InstanceAttributes, Levels
 from datastore.native import TruncatedPixelData
 from datastore.pixels import check_complete
@@ -81,17 +82,18 @@ def import_files(
     dialect: str = "2025",
     ybr_as_rgb: bool = True,
     max_inline_bytes: int | None = None,
+    frame_bytes: int = FRAME_BYTES,
 ) -> ImportReport:
     """Import files and folders; `on_progress` is called once for each file when it is done with.
 
-    `dialect` is one of `DIALECTS`; `ybr_as_rgb` is that of `datastore.frames.Options`; binary values above
-    `max_inline_bytes` are left out of the metadata. Not for two threads at once; another process that imports is waited
-    for.
+    `dialect` is one of `DIALECTS`; `ybr_as_rgb` and `frame_bytes` are those of `datastore.frames.Options`. Binary
+    values above `max_inline_bytes` are left out of the metadata. Not for two threads at once; another process that
+    imports is waited for.
     """
     report = ImportReport()
     lossless = LOSSLESS[storage.datastore.lossless_storage_format]
     chosen = DIALECTS[dialect]
-    options = Options(lossless, ybr_as_rgb=ybr_as_rgb, all_resolutions=chosen.all_resolutions)
+    options = Options(lossless, ybr_as_rgb, chosen.all_resolutions, frame_bytes)
     with quiet(), storage.importing(), ExitStack() as stack:
         index_pending(storage, index)
         encoder = FrameEncoder(options)

@@ -12,8 +12,8 @@ from datastore.findings import Findings, Kind
 FLOAT_PIXELS: Mapping[str, np.dtype[Any]] = {"FloatPixelData": np.dtype("<f4"), "DoubleFloatPixelData": np.dtype("<f8")}
 """The elements of floating-point pixels, and their samples (PS3.3 Section C.7.6.24, C.7.6.25)."""
 
-MOST_FRAME_BYTES = 2**30
-"""How many bytes a decoded frame may have; an import has the memory of its machine to itself."""
+FRAME_BYTES = 2**28
+"""How many bytes a decoded frame may have, where nothing else is set."""
 
 _USUAL_PHOTOMETRIC = {1: "MONOCHROME2", 3: "RGB", 4: "CMYK"}
 _YBR = frozenset({"YBR_FULL", "YBR_FULL_422"})
@@ -25,7 +25,10 @@ class NoFrames(Exception):
 
 @dataclass(frozen=True)
 class Layout:
-    """The layout of one frame, in pixels and bits; `replaced` are attributes that had to be told anew, by keyword."""
+    """The layout of one frame, in pixels and bits; `replaced` are attributes that had to be told anew, by keyword.
+
+    `max_bytes` is how many bytes it may take when it is decoded.
+    """
 
     rows: int
     columns: int
@@ -36,10 +39,14 @@ class Layout:
     planar: bool
     photometric: str
     replaced: Mapping[str, str | int]
+    max_bytes: int
 
     @classmethod
-    def from_data_set(cls, data_set: Dataset, findings: Findings) -> "Layout":
-        """As the data set says, with what it does not say as it usually is; NoFrames where that is no image."""
+    def from_data_set(cls, data_set: Dataset, findings: Findings, max_bytes: int) -> "Layout":
+        """As the data set says, with what it does not say as it usually is.
+
+        NoFrames where that is no image, or a decoded frame takes more than `max_bytes`.
+        """
         rows, columns = _number(data_set, "Rows"), _number(data_set, "Columns")
         samples = _number(data_set, "SamplesPerPixel") or 1
         bits = _number(data_set, "BitsAllocated")
@@ -47,9 +54,9 @@ class Layout:
             raise NoFrames("Rows and Columns do not say how large the image is")
         if bits not in (1, 8, 16, 32, 64):
             raise NoFrames("BitsAllocated is not 1, 8, 16, 32 or 64")
-        if rows * columns * samples * max(8, bits) // 8 > MOST_FRAME_BYTES:
-            needed = rows * columns * samples * max(8, bits) // 8
-            raise NoFrames(f"a decoded frame would take {needed} bytes, more than {MOST_FRAME_BYTES}")
+        needed = rows * columns * samples * max(8, bits) // 8
+        if needed > max_bytes:
+            raise NoFrames(f"a decoded frame would take {needed} bytes, more than FRAME_MAX_BYTES ({max_bytes})")
         stored = _number(data_set, "BitsStored") or bits
         replaced: dict[str, str | int] = {}
         photometric = str(data_set.get("PhotometricInterpretation") or "").strip()
@@ -66,6 +73,7 @@ class Layout:
             samples > 1 and _number(data_set, "PlanarConfiguration") == 1,
             photometric,
             replaced,
+            max_bytes,
         )
 
     @property

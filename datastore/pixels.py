@@ -1,5 +1,6 @@
 """Pixel data of a file, taken apart: how many frames there are, each as it is stored and as it decodes."""
 
+import sys
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,7 +71,7 @@ def check_complete(data_set: Dataset) -> None:
     if source_syntax(data_set) not in NATIVE_SOURCES or "PixelData" not in data_set:
         return
     try:
-        source_frames(data_set, Findings(), as_rgb=False)
+        source_frames(data_set, Findings(), as_rgb=False, max_bytes=sys.maxsize)
     except NoFrames:
         return
 
@@ -81,14 +82,14 @@ def source_syntax(data_set: Dataset) -> str:
     return str(meta.get("TransferSyntaxUID") or "")
 
 
-def source_frames(data_set: Dataset, findings: Findings, *, as_rgb: bool) -> Frames:
+def source_frames(data_set: Dataset, findings: Findings, *, as_rgb: bool, max_bytes: int) -> Frames:
     """The frames of integer pixels. `as_rgb`: YCbCr of 8 bits becomes RGB.
 
-    NoFrames where there are none that could be decoded, TruncatedPixelData where native ones are cut before the end of
-    the first one.
+    NoFrames where there are none that could be decoded in `max_bytes` each. TruncatedPixelData where native ones are
+    cut before the end of the first one.
     """
     syntax = source_syntax(data_set)
-    layout = Layout.from_data_set(data_set, findings)
+    layout = Layout.from_data_set(data_set, findings, max_bytes)
     if syntax in NATIVE_SOURCES:
         content = bytes(data_set.PixelData or b"")
         if syntax == _BIG_ENDIAN:
@@ -108,12 +109,12 @@ def becomes_rgb(frames: Frames, *, as_rgb: bool) -> bool:
     return not label.startswith("YBR_PARTIAL")
 
 
-def decoded_floats(data_set: Dataset, findings: Findings) -> list[Pixels]:
+def decoded_floats(data_set: Dataset, findings: Findings, max_bytes: int) -> list[Pixels]:
     """The frames of floating-point pixels, rows x columns; they are native whatever happens."""
     syntax = source_syntax(data_set)
     if syntax not in NATIVE_SOURCES:
         raise NoFrames("floating-point pixels are not described as they are")
     name, sample = next((name, sample) for name, sample in FLOAT_PIXELS.items() if name in data_set)
     stored = sample.newbyteorder(">") if syntax == _BIG_ENDIAN else sample
-    layout = Layout.from_data_set(data_set, findings)
+    layout = Layout.from_data_set(data_set, findings, max_bytes)
     return float_frames(data_set[name].value, np.dtype(stored), layout, declared_frames(data_set) or 1)

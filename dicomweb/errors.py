@@ -11,7 +11,8 @@
      ├── RangeNotSatisfiable  the bytes asked for lie beyond the end
      ├── TooManyRequests   the client asks too often
      ├── UpstreamFailed    AHI or the index answered with something that cannot be used
-     │    └── UpstreamRefused  it does not serve us at all: wrong credentials, say
+     │    ├── UpstreamRefused  it does not serve us at all: wrong credentials, say
+     │    └── UnusableAnswer   AHI gave something else than what it was asked for, which may pass
      └── UpstreamBusy      AHI or the index is down, throttled or slow; trying again later helps
           └── UpstreamBroken  AHI answers, again and again, that it has an error; perhaps with this one object only
 
@@ -78,6 +79,14 @@ class UpstreamFailed(ProxyError):
 
 class UpstreamRefused(UpstreamFailed):
     """A service behind this one refuses us, whatever we ask for."""
+
+
+class UnusableAnswer(UpstreamFailed):
+    """A service behind this one gave something else than it should: HTML, half a frame, metadata without an end."""
+
+    def __init__(self, message: str, retry_after_seconds: int = 30) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UpstreamBusy(ProxyError):

@@ -25,6 +25,7 @@ from dicomweb.errors import (
     RangeNotSatisfiable,
     TooManyRequests,
     Unauthorized,
+    UnusableAnswer,
     UpstreamBusy,
     UpstreamFailed,
 )
@@ -66,7 +67,7 @@ def problem(error: ProxyError | HTTPException) -> Response:
         response = _problem(error.code or 500, error.description or "")
         kept = ((name, value) for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length"))
         response.headers.extend(kept)
-    if isinstance(error, UpstreamBusy | TooManyRequests):
+    if isinstance(error, UpstreamBusy | UnusableAnswer | TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, Unauthorized):
         for challenge in error.challenges:

@@ -16,10 +16,14 @@ from pydicom import dcmread
 from ahi.codecs import HAS_OPENJPH, PixelFormat, decode
 from ahi.frame_check import frame_fault
 from ahi.image_set import Frame
-from datastore.pixels import NATIVE_SOURCES, NoFrames, encapsulated_frames, source_syntax
+from datastore.encapsulated import encapsulated_frames
+from datastore.findings import Findings
+from datastore.layout import NoFrames
+from datastore.pixels import NATIVE_SOURCES, source_syntax
 from datastore.samples import sample_files
-from dicomweb.codestream import Size, size_of
-from dicomweb.errors import NotAcceptable, ProxyError
+from dicomweb.codestream import size_of
+from dicomweb.errors import NotAcceptable, ProxyError, UpstreamFailed
+from dicomweb.markers import Size
 from dicomweb.transfer_syntax import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     HTJ2K_LOSSLESS_RPCL,
@@ -29,6 +33,7 @@ from dicomweb.transfer_syntax import (
     JPEG_XL,
     RLE_LOSSLESS,
 )
+from tests.codestreams import claiming, divided
 
 UNSUMMED = Frame("f" * 32, None)
 GREY = PixelFormat(48, 40, 1, 8, 0, "MONOCHROME2")
@@ -75,6 +80,43 @@ def test_a_whole_frame_is_one(uid: str) -> None:
 @pytest.mark.parametrize("other", [b"", b"<!DOCTYPE html>\n<html></html>", b'{"message": null}', b"  <?xml?>"])
 def test_text_is_no_frame(uid: str, pixels: PixelFormat | None, other: bytes) -> None:
     assert frame_fault(other, UNSUMMED, uid, pixels)
+
+
+@pytest.mark.parametrize("uid", [uid for uid in (HTJ2K_LOSSLESS_RPCL, JPEG_2000_LOSSLESS) if uid in UIDS])
+@pytest.mark.parametrize(("block", "precinct"), [(4, 0x11), (0, None)], ids=["precincts", "code-blocks"])
+def test_a_picture_in_too_many_parts_is_not_decoded(uid: str, block: int, precinct: int | None) -> None:
+    """8,000 x 8,000 pixels, 64 MB: OpenJPEG took more than 8 GB and 87 seconds for it."""
+    pixels = PixelFormat(8000, 8000, 1, 8, 0, "MONOCHROME2")
+    with pytest.raises(NotAcceptable, match="FRAME_MAX_BYTES"):
+        decode(divided(claiming(stored(uid), 8000), block, precinct), uid, pixels)
+
+
+def test_a_picture_in_many_parts_is_decoded() -> None:
+    for block, precinct in ((0, None), (4, 0x33), (4, 0xFF)):
+        frame = divided(stored(JPEG_2000_LOSSLESS), block, precinct)
+        size = size_of(frame)
+        assert size
+        assert 0 < size.division_bytes < 2**21
+        with suppress(UpstreamFailed):  # its packets are those of another division
+            decode(frame, JPEG_2000_LOSSLESS, GREY, 2**21)
+
+
+VIDEO = "1.2.840.10008.1.2.4.102"
+MP4 = b"\0\0\0\x10ftypisom\0\0\0\0" + b"\0\0\1\0mdat" + bytes(248)
+
+
+@pytest.mark.parametrize(
+    "video",
+    [MP4, (b"\x47" + bytes(187)) * 3, b"\0\0\1\xb3" + bytes(50), b"\0\0\0\1\x67" + bytes(50), b"odd\0\0\1\xba"],
+    ids=["MP4", "transport stream", "MPEG-2", "H.264", "something before it"],
+)
+def test_a_video_is_one(video: bytes) -> None:
+    assert frame_fault(video, UNSUMMED, VIDEO, None) is None
+
+
+@pytest.mark.parametrize("other", [MP4[:-100], b"Service unavailable", b"\x47", b"\xff\xd8\xff\xd9" * 100])
+def test_what_is_cut_or_something_else_is_no_video(other: bytes) -> None:
+    assert frame_fault(other, UNSUMMED, VIDEO, None)
 
 
 @pytest.mark.parametrize("uid", [uid for uid in UIDS if uid not in (JPEG_XL, RLE_LOSSLESS)])
@@ -161,7 +203,7 @@ def test_what_decodes_is_not_refused() -> None:
                 uid = source_syntax(data_set)
                 if "PixelData" not in data_set or uid in NATIVE_SOURCES or not uid:
                     continue
-                frames = list(encapsulated_frames(data_set))
+                frames = encapsulated_frames(data_set, Findings())
             except (NoFrames, EOFError, ValueError):
                 continue
         label = str(data_set.get("PhotometricInterpretation", ""))

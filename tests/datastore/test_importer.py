@@ -324,3 +324,14 @@ def _state_after(root: Path, log: Path, folder: Path) -> tuple[int, int]:
     import_files([folder], storage, index)
     assert [len(instances(storage, version)) for version in storage.image_sets()] == [2, 2]
     return len(found), len(found) - len(pending)
+
+
+@pytest.mark.parametrize(("frame_bytes", "frames"), [(2 * 8 * 9, 1), (2 * 8 * 9 - 1, 0)])
+def test_the_bound_of_decoded_frames_can_be_chosen(
+    storage: Storage, tmp_path: Path, frame_bytes: int, frames: int
+) -> None:
+    report = import_data_sets(storage, tmp_path / "in", slice_of_series(1), frame_bytes=frame_bytes)
+    (instance,) = instances(storage, report.image_sets[0]).values()
+    assert len(instance["ImageFrames"]) == frames
+    assert report.is_whole == bool(frames)
+    assert ["FRAME_MAX_BYTES" in found.finding.reason for found in report.found] == [True] * (1 - frames)

@@ -11,8 +11,9 @@ from PIL import Image
 
 from ahi.codecs import PixelFormat
 from ahi.fetchers import Workshop, brief
-from ahi.jobs import Block, FrameReference, held_frame, read_block, reduced_frame
+from ahi.jobs import Block, FrameReference, held_frame, pixels_in_memory, read_block, reduced_frame
 from ahi.kept import Kept
+from ahi.pixel_memory import SMALL_BYTES
 from dicomweb.errors import NotAcceptable
 from dicomweb.timing import measured
 from wado.rendered.annotate import annotate
@@ -73,7 +74,10 @@ def _is_brief(workshop: Workshop, picture: Picture) -> bool:
     """One small frame that was drawn before: nothing is to be parsed or decoded any more."""
     pixels = picture.frames[0].pixels
     small = len(picture.frames) == 1 and pixels and pixels.rows * pixels.columns <= _MOST_BRIEF_PIXELS
-    return bool(small and not picture.state and workshop.held.get(picture.route) and _SUBJECTS.get(picture.head))
+    at_once = pixels and pixels.array_bytes <= SMALL_BYTES  # without waiting for the memory
+    return bool(
+        small and at_once and not picture.state and workshop.held.get(picture.route) and _SUBJECTS.get(picture.head)
+    )
 
 
 @brief(_is_brief)
@@ -105,7 +109,8 @@ def _drawn(workshop: Workshop, picture: Picture) -> bytes:
     for reference, frame_number in zip(picture.frames, picture.frame_numbers, strict=True):
         subject = whole.of_frame(frame_number)
         presentation = Presentation(state, subject.data_set, frame_number) if state else None
-        images.append(_frame(workshop, reference, subject, frame_number, rendering, presentation))
+        with pixels_in_memory(workshop, reference):
+            images.append(_frame(workshop, reference, subject, frame_number, rendering, presentation))
     profile = (icc_profile(state) if state else None) or whole.icc_profile
     profiled = [in_colour_space(image, profile, rendering.icc_profile) for image in images]
     pictures = [image for image, _ in profiled]
