@@ -206,12 +206,12 @@ def test_a_slope_of_nought_is_none() -> None:
 @pytest.mark.parametrize(
     ("centers", "widths"),
     [
-        ("x\\158", "9\\317"),
-        ("9\\158", "0\\317"),
-        ("9\\158", "-1\\317"),
-        ("9\\158", "\\317"),
-        ("nan\\158", "9\\317"),
-        ("9\\158", "inf\\317"),
+        ("x\\158", "9\\101"),
+        ("9\\158", "0\\101"),
+        ("9\\158", "-1\\101"),
+        ("9\\158", "\\101"),
+        ("nan\\158", "9\\101"),
+        ("9\\158", "inf\\101"),
     ],
 )
 def test_an_impossible_window_does_not_spoil_the_next(centers: str, widths: str) -> None:
@@ -219,7 +219,9 @@ def test_an_impossible_window_does_not_spoil_the_next(centers: str, widths: str)
     for tag, words in ((0x00281050, centers), (0x00281051, widths)):
         content = (words + " " * (len(words) % 2)).encode()
         data_set[tag] = RawDataElement(Tag(tag), "DS", len(content), content, 0, False, True)
-    assert shown([0, 158, 316], data_set) == pytest.approx([0, 127.5, 255], abs=1)
+    assert shown([0, 158, 200, 316], data_set) == pytest.approx(
+        [linear(x, 158, 101) for x in (0, 158, 200, 316)], abs=1
+    )
 
 
 @pytest.mark.parametrize(
