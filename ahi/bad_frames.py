@@ -54,14 +54,20 @@ class BadFrames:
         """The notes of image sets, each looked for once."""
         return {key: notes for key in dict.fromkeys(keys) if (notes := self.of(key)).token}
 
-    def note(self, key: ImageSetKey, failed: Mapping[str, Sequence[int]]) -> None:
-        """Frames, from 1, by SOP Instance UID, could not be had; the latest of 1,000 objects are kept, 16 of each."""
-        known = dict(self.of(key).frame_numbers)
-        for uid, numbers in failed.items():
-            both = dict.fromkeys((*known.pop(uid, ()), *numbers))
-            known[uid] = list(both)[-_MOST_FRAMES:]
-        kept = dict(list(known.items())[-_MOST_OBJECTS:])
-        self._cache.put(_name(key), json.dumps((secrets.token_hex(8), kept)).encode())
+    def note_all(self, failed: Iterable[tuple[ImageSetKey, str, int]]) -> None:
+        """Frames could not be had: each by its image set, its SOP Instance UID and its number, from 1.
+
+        The latest of 1,000 objects of an image set are kept, and 16 of each.
+        """
+        by_key: dict[ImageSetKey, list[tuple[str, int]]] = {}
+        for key, uid, number in failed:
+            by_key.setdefault(key, []).append((uid, number))
+        for key, frames in by_key.items():
+            known = dict(self.of(key).frame_numbers)
+            for uid, number in frames:
+                known[uid] = [*(one for one in known.pop(uid, ()) if one != number), number][-_MOST_FRAMES:]
+            kept = dict(list(known.items())[-_MOST_OBJECTS:])
+            self._cache.put(_name(key), json.dumps((secrets.token_hex(8), kept)).encode())
 
 
 def _name(key: ImageSetKey) -> str:

@@ -3,6 +3,7 @@
 AHI keeps the labels of the source file while the frames are interleaved and may be RGB by now (PS3.5 Section 8.2).
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -10,11 +11,13 @@ from ahi.codecs import PixelFormat
 from ahi.colour import delivered_photometric, jpeg_2000_has_colour_transform, tells_its_colours
 from ahi.image_set import Instance
 from dicomweb.data_set import Attribute, DataSet
+from dicomweb.errors import NotAcceptable, NotFound, UpstreamFailed
 from dicomweb.transfer_syntax import transfer_syntax
 
 Probe = Callable[[Instance, PixelFormat | None], bytes]
 """The stored bytes of the first frame of an instance: only the codestream knows whether colours were transformed."""
 
+_MOST_LOOKED_AT = 3  # frames of a kind that cannot be had
 _TOTAL_COLUMNS = "00480006"  # TotalPixelMatrixColumns: of a tiled image
 _TOLD_LABELS = frozenset({"RGB", "YBR_ICT", "YBR_RCT"})
 """Labels that are decoded as RGB, whatever the codestream says."""
@@ -56,11 +59,14 @@ class Photometric:
 
     What was imported in the same encoding with the same label was transcoded in the same way. What is kept as it was
     imported may be anything: there each instance is a kind of its own, where the label does not tell it.
+
+    Frames that cannot be had do not tell; after three of a kind its label is believed.
     """
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
         self._known: dict[tuple[str, str, str, str], tuple[str, str]] = {}
+        self._failed: Counter[tuple[str, str, str, str]] = Counter()
 
     def of(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:
         """PhotometricInterpretation of the native and of the stored pixels."""
@@ -71,7 +77,13 @@ class Photometric:
         alone = instance.sop_instance_uid if transfer_syntax(stored).lossy and label not in _TOLD_LABELS else ""
         kind = (label, stored, instance.source_transfer_syntax_uid, alone)
         if kind not in self._known:
-            self._known[kind] = self._look(instance, pixels)
+            try:
+                self._known[kind] = self._look(instance, pixels)
+            except (UpstreamFailed, NotFound, NotAcceptable):  # a bad frame: another one may tell
+                self._failed[kind] += 1
+                if self._failed[kind] < _MOST_LOOKED_AT:
+                    return label, label
+                self._known[kind] = label, label
         return self._known[kind]
 
     def _look(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:

@@ -279,14 +279,8 @@ class Frames:
         return self._carried(reference, form) if body is None else body
 
     def is_alone(self, error: ProxyError, reference: FrameReference) -> bool:
-        """Whether an error is about the frame, and AHI answers otherwise; it is asked, where that is not clear."""
-        if isinstance(error, UpstreamBroken):
-            try:
-                ping_ahi(self._fetchers, reference.image_set.datastore_id)
-            except ProxyError:
-                return False
-            return True
-        return not isinstance(error, UpstreamBusy | UpstreamRefused)
+        """Whether an error is about this frame alone."""
+        return is_alone(self._fetchers, error, reference)
 
     def fetch(self, references: Iterable[FrameReference], form: Form) -> int:
         """Have the frames in the cache, a few at a time; how many there were."""
@@ -371,10 +365,30 @@ class Frames:
 def _tried(wanted: Wanted, pending: Pending[bytes | None] | None) -> Tried:
     try:
         return Tried(wanted, None, pending.result() if pending else None)
-    except ProxyError as error:
-        return Tried(wanted, error, None)
-    except RuntimeError:  # the log of the fetcher has the traceback
-        return Tried(wanted, UpstreamFailed("a frame cannot be read; the log of the service says more"), None)
+    except (ProxyError, RuntimeError) as error:
+        return Tried(wanted, about_object(error), None)
+
+
+def about_object(error: ProxyError | RuntimeError) -> ProxyError:
+    """What is told of an object whose job failed; of what nobody foresaw the log of the fetcher has the traceback."""
+    if isinstance(error, ProxyError):
+        return error
+    return UpstreamFailed("it cannot be read; the log of the service says more")
+
+
+MOST_BROKEN = 3
+"""Objects one after another that AHI has an error with: then it has one as a whole."""
+
+
+def is_alone(fetchers: Fetchers, error: ProxyError, reference: FrameReference) -> bool:
+    """Whether an error is about one frame, and AHI answers otherwise; it is asked, where that is not clear."""
+    if isinstance(error, UpstreamBroken):
+        try:
+            ping_ahi(fetchers, reference.image_set.datastore_id)
+        except ProxyError:
+            return False
+        return True
+    return not isinstance(error, UpstreamBusy | UpstreamRefused)
 
 
 class Encoded:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ahi.image_set import ImageSet, Instance
 from dicomweb.codestream import header_segments
-from dicomweb.errors import UpstreamFailed
+from dicomweb.errors import NotAcceptable, NotFound, UpstreamFailed
 from dicomweb.transfer_syntax import (
     HTJ2K,
     HTJ2K_LOSSLESS,
@@ -44,7 +44,7 @@ def with_syntax(image_set: ImageSet, look: Callable[[Instance], bytes]) -> Image
 def _looked_up(instance: Instance, look: Callable[[Instance], bytes]) -> str | None:
     try:
         return syntax_of(look(instance))
-    except UpstreamFailed:
+    except (UpstreamFailed, NotFound, NotAcceptable):
         return None
 
 

@@ -119,6 +119,7 @@ def create_app(
     metadata = wado.metadata.routes.MetadataService(locator, encoded, fetchers, public_root)
     drawn = Drawn(fetchers, cache, ahead)
     uri_service = wado.uri.routes.UriService(locator, files, frames, fetchers, drawn, public_root, bad_frames)
+    pictures = wado.rendered.routes.Pictures(locator, fetchers, drawn, public_root, bad_frames)
     app = Flask(__name__, static_folder=None)
     app.ensure_sync = _plain  # type: ignore[method-assign, assignment]
     app.url_map.merge_slashes = False
@@ -146,7 +147,7 @@ def create_app(
         qido.routes.blueprint(archive, searched, settings.max_results),
         wado.metadata.routes.blueprint(metadata),
         wado.routes.blueprint(retrieve),
-        wado.rendered.routes.blueprint(wado.rendered.routes.Pictures(locator, fetchers, drawn, public_root)),
+        wado.rendered.routes.blueprint(pictures),
         wado.uri.routes.blueprint(uri_service),
         capabilities.blueprint(app, lambda: here().path, public_root),
         prefetch.blueprint(warmer_path, shown),

@@ -16,9 +16,8 @@ from itertools import islice
 from typing import Generic
 
 from ahi.bad_frames import BadFrames, NotesOf
-from ahi.image_set import ImageSetKey
 from ahi.jobs import Form
-from ahi.store import Frames, Tried, Wanted
+from ahi.store import MOST_BROKEN, Frames, Tried, Wanted
 from dicomweb.errors import NotAcceptable, NotFound, ProxyError, UpstreamBroken, UpstreamFailed
 from dicomweb.file_piece import Chunk
 from dicomweb.multipart import Part
@@ -28,7 +27,6 @@ _FIRST_FRAMES = 8  # as many as are fetched at the same time: to try them all ta
 _WHOLE_FRAMES = 64  # an item of more native frames begins when its first one is there
 _STEP = 64  # items that are tried together until one is good
 _MOST_NOTED = 64  # items that are tried before the head because something is noted of them
-_MOST_BROKEN = 3  # items one after another that AHI has an error with: then it has one as a whole
 
 
 class Delivery(Generic[ItemT]):
@@ -197,7 +195,7 @@ class Delivery(Generic[ItemT]):
     def _raise_unless_alone(self, tried: Tried, error: ProxyError) -> None:
         """Raise the error where it is of AHI as a whole, and not of this item alone."""
         self._broken = self._broken + 1 if isinstance(error, UpstreamBroken) else 0
-        if self._broken >= _MOST_BROKEN or not self._frames.is_alone(error, tried.wanted.reference):
+        if self._broken >= MOST_BROKEN or not self._frames.is_alone(error, tried.wanted.reference):
             self._failed.pop(tried.wanted.index, None)
             raise error
 
@@ -218,12 +216,8 @@ class Delivery(Generic[ItemT]):
 
     def _note_failed(self) -> None:
         """Note what failed after the head was sent: a later answer can tell it there."""
-        failed: dict[ImageSetKey, dict[str, list[int]]] = {}
-        for index, number in sorted(self._failed.items()):
-            one = self._all[index].instance
-            failed.setdefault(one.key, {}).setdefault(one.prepared.sop_instance_uid, []).append(number)
-        for key, numbers in failed.items():
-            self._bad_frames.note(key, numbers)
+        failed = ((self._all[index].instance, number) for index, number in sorted(self._failed.items()))
+        self._bad_frames.note_all((one.key, one.prepared.sop_instance_uid, number) for one, number in failed)
 
 
 def encode_parts(

@@ -68,7 +68,8 @@ class LeftOut(Generic[ItemT]):
 
 Outcome = Deliverable[ItemT] | AsStored[ItemT] | LeftOut[ItemT]
 
-_WORDS: dict[type, str] = {LeftOut: "left out", AsStored: "sent as stored"}
+LEFT_OUT, AS_STORED = "left out", "sent as stored"
+_WORDS: dict[type, str] = {LeftOut: LEFT_OUT, AsStored: AS_STORED}
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def report_of(told: Sequence[Told]) -> bytes:
 def log_told(told: Sequence[Told], count: int) -> None:
     """One line for an answer that lacks something."""
     if told:
-        left_out = sum(one.what == _WORDS[LeftOut] for one in told)
+        left_out = sum(one.what == LEFT_OUT for one in told)
         log.warning(
             "not all can be sent as asked for left_out=%d as_stored=%d of=%d first=%s reason=%s",
             left_out,

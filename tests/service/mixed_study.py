@@ -82,7 +82,6 @@ def _image(random: Random, sop_class: str, syntax: str, **elements: object) -> D
     made.SOPClassUID, made.Modality, made.PatientName, made.PatientID = sop_class, "OT", "Gemischt^Studie", "MIXED"
     described = {"Rows": ROWS, "Columns": COLUMNS, "SamplesPerPixel": 1, "PixelRepresentation": 0, "BitsAllocated": 8,
                  "BitsStored": 8, "HighBit": 7, "PhotometricInterpretation": "MONOCHROME2"}  # fmt: skip
-    made.InstanceNumber = random.randrange(1, 10_000)
     for keyword, value in {**described, **elements}.items():
         setattr(made, keyword, value)
     return made
@@ -95,6 +94,14 @@ def _grey(random: Random, frames: int = 1) -> tuple[Dataset, Sequence[bytes]]:
     if frames > 1:
         made.NumberOfFrames = frames
     return made, native
+
+
+def _colour(random: Random) -> tuple[Dataset, Sequence[bytes]]:
+    """How it is transformed when it is stored only its first frame tells."""
+    made = _image(random, SecondaryCaptureImageStorage, ExplicitVRLittleEndian, SamplesPerPixel=3,
+                  PhotometricInterpretation="RGB", PlanarConfiguration=0)  # fmt: skip
+    made.PixelData = np.stack([_noise(random, "u1", 256) for _ in range(3)], axis=2).tobytes()
+    return made, [made.PixelData]
 
 
 def _noise(random: Random, sample: str, most: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.generic]]":
@@ -140,13 +147,13 @@ def _without_frames(random: Random) -> tuple[Dataset, Sequence[bytes]]:
     return made, []
 
 
-def _document(random: Random) -> tuple[Dataset, Sequence[bytes]]:
+def _document(_random: Random) -> tuple[Dataset, Sequence[bytes]]:
     made = Dataset()
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     made.SOPClassUID, made.Modality, made.PatientName, made.PatientID = (
         EncapsulatedPDFStorage, "DOC", "Gemischt^Studie", "MIXED")  # fmt: skip
-    made.InstanceNumber, made.MIMETypeOfEncapsulatedDocument = random.randrange(1, 10_000), "application/pdf"
+    made.MIMETypeOfEncapsulatedDocument = "application/pdf"
     made.EncapsulatedDocument = PDF
     return made, []
 
@@ -155,6 +162,8 @@ KINDS: Mapping[str, Kind] = {
     "grey": Kind(_grey),
     "several frames": Kind(lambda random: _grey(random, 3)),
     "jpeg": Kind(_jpegs),
+    "colour": Kind(_colour),
+    "colour 404": Kind(_colour, 1, ABSENT, "404"),
     "narrow tile": Kind(_slide),
     "document": Kind(_document),
     "no frames": Kind(_without_frames),
@@ -168,14 +177,15 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def make_study(number: int, kinds: Sequence[str], random: Random) -> list[Object]:
-    """Objects of these kinds in one study, each kind of pixels in a series of its own, or in one with others."""
+def make_study(number: int, kinds: Sequence[str], random: Random, series: int) -> list[Object]:
+    """Objects of these kinds in one study, in so many series, and one of documents."""
     study = f"{ROOT}.{number}"
     made = []
     for index, kind in enumerate(kinds):
         data_set, native = KINDS[kind].make(random)
         data_set.StudyInstanceUID = study
-        data_set.SeriesInstanceUID = f"{study}.{1 + random.randrange(2)}.{data_set.Modality == 'DOC':d}"
+        data_set.SeriesInstanceUID = f"{study}.{1 + random.randrange(series)}.{data_set.Modality == 'DOC':d}"
+        data_set.InstanceNumber = index + 1
         data_set.SOPInstanceUID = f"{study}.9.{index}"
         data_set.file_meta.MediaStorageSOPClassUID = data_set.SOPClassUID
         data_set.file_meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID

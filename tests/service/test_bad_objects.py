@@ -10,6 +10,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pydicom import dcmread
 from pydicom.encaps import generate_frames
 from pydicom.uid import ExplicitVRLittleEndian
@@ -25,7 +26,7 @@ EXPLICIT, UNNAMED, STORED = f"; transfer-syntax={ExplicitVRLittleEndian}", "", "
 GOOD = [kind for kind, one in KINDS.items() if not one.wrong]
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 ALONE = {"404": 404, "403": 502, "500": 503, "no jpeg": 406, "one of three no jpeg": 406, "wrong checksum": 502,
-         "one of three 404": 404}  # fmt: skip
+         "one of three 404": 404, "colour 404": 404}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ def _kinds(random: Random, number: int) -> list[str]:
         return list(KINDS)
     if number == 1:
         return ["no jpeg", "wrong checksum", "404"]
+    if number == 3:
+        return ["grey", "grey", "no jpeg", "grey", "grey"]
     if number == 2:
         return ["grey"] * 12 + ["no jpeg"] + ["grey"] * 12 + ["wrong checksum"]
     return random.choices(list(KINDS), k=random.randrange(2, 8))
@@ -58,7 +61,7 @@ def _kinds(random: Random, number: int) -> list[str]:
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     folder, root, random = tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("store"), Random(17)  # noqa: S311
-    studies = [make_study(number, _kinds(random, number), random) for number in range(STUDIES)]
+    studies = [make_study(number, _kinds(random, number), random, 1 + (number != 3)) for number in range(STUDIES)]
     everything = [one for study in studies for one in study]
     write(everything, folder)
     Embedded(root).fill([folder])
@@ -261,6 +264,13 @@ def test_frames_of_which_one_is_bad_come_without_it(archive: Archive) -> None:
         assert "1 of 3 left out" in answer.headers["Warning"]
 
 
+def test_a_slide_has_whole_tiles(archive: Archive) -> None:
+    one = next(one for one in archive.studies[0] if one.kind == "narrow tile")
+    answer = get(archive.service.root, f"{one.path}/frames/2/rendered", {"Accept": "image/png"})
+    assert answer.status == 200
+    assert Image.open(BytesIO(answer.body)).size == (32, 24)
+
+
 def test_what_is_found_out_late_is_told_in_the_head_of_the_next_answer(archive: Archive) -> None:
     """Of 26 objects the 13th and the last are bad: the first answer keeps the length that it had promised."""
     study = archive.studies[2]
@@ -292,3 +302,44 @@ def test_an_outage_is_no_lack_of_objects(archive: Archive) -> None:
             archive.ahi.faults(archive.faults)
         assert answer.status == 503, fault
         assert answer.headers["Retry-After"]
+
+
+@pytest.mark.parametrize("resource", ["thumbnail", "rendered"])
+def test_another_image_stands_for_a_study_or_series(archive: Archive, resource: str) -> None:
+    for study in archive.studies:
+        for depth in ("/series/", "/instances/"):
+            path = study[0].path.partition(depth)[0]
+            within = [one for one in study if one.path.startswith(f"{path}/")]
+            good = [one for one in within for n in range(1, len(one.native) + 1) if one.frame_is_good(n)]
+            answer = get(archive.service.root, f"{path}/{resource}", {"Accept": "image/png"})
+            if good:
+                assert answer.status == 200, answer.body
+                assert Image.open(BytesIO(answer.body)).size
+                assert ("Warning" in answer.headers) == ("ETag" not in answer.headers)
+            elif any(one.native for one in within):
+                assert answer.status in (404, 406, 502, 503)
+
+
+def test_the_picture_of_a_study_is_told_to_be_another_one(archive: Archive) -> None:
+    (middle,) = [one for one in archive.studies[3] if one.wrong]
+    path = middle.path.partition("/series/")[0]
+    answer = get(archive.service.root, f"{path}/thumbnail", {"Accept": "image/png"})
+    other = get(archive.service.root, f"{path}/thumbnail", {"Accept": "image/png"})
+    assert (answer.status, answer.body) == (other.status, other.body)
+    assert f"{middle.uid}/frames/1" in answer.headers["Warning"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert get(archive.service.root, f"{middle.path}/thumbnail", {"Accept": "image/png"}).status == 406
+
+
+def test_pictures_of_all_images_come_without_the_bad_ones(archive: Archive) -> None:
+    for study in archive.studies[:5]:
+        path = study[0].path.partition("/series/")[0]
+        answer = get(archive.service.root, f"{path}/rendered", {"Accept": 'multipart/related; type="image/png"'})
+        frames = {f"{one.uid}/frames/{n}": one.frame_is_good(n) for one in study for n in range(1, len(one.native) + 1)}
+        if not any(frames.values()):
+            assert answer.status in (404, 406, 502, 503)
+            continue
+        found = [(part.location or "").partition("/instances/")[2].removesuffix("/rendered") for part in answer.parts]
+        assert sorted(found) == sorted(name for name, good in frames.items() if good)
+        assert all(Image.open(BytesIO(part.body)).size for part in answer.parts)
+        assert all((name in _told(answer)) != good for name, good in frames.items())

@@ -1,17 +1,28 @@
 """Pictures as the web process has them: those that are kept are read, the others a fetcher draws."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ahi.ahead import Ahead, Asked
 from ahi.cache import Cache
 from ahi.fetchers import Fetchers, Pending
 from ahi.jobs import Form
+from ahi.store import MOST_BROKEN, about_object, is_alone
+from dicomweb.errors import BadRequest, ProxyError, UpstreamBroken
 from wado.locate import LocatedInstance
 from wado.rendered.draw import Picture, render
 
 _AHEAD = 4  # pictures that are being drawn while an earlier one is sent
+
+
+@dataclass(frozen=True)
+class FirstDrawn:
+    """A picture, which of the candidates it is, from 0, and why those before it cannot be drawn."""
+
+    number: int
+    body: bytes
+    failed: Sequence[ProxyError]
 
 
 @dataclass(frozen=True)
@@ -34,18 +45,37 @@ class Drawn:
         self.ahead.note_picture(asked, missed=missed)
         return drawing.result()
 
-    def each(self, pictures: Iterable[Picture]) -> Iterator[bytes]:
-        """Pictures in their order; some later ones are already being drawn while one is used."""
-        waiting: deque[bytes | Pending[bytes]] = deque()
+    def first_of(self, candidates: Iterable[tuple[Picture, LocatedInstance]]) -> FirstDrawn:
+        """The first of the candidates that can be drawn. If none can, why the first cannot is raised."""
+        failed: list[ProxyError] = []
+        broken = 0
+        for number, (picture, instance) in enumerate(candidates):
+            try:
+                return FirstDrawn(number, self.one(picture, instance), failed)
+            except BadRequest:
+                raise  # of the request, whatever is drawn
+            except (ProxyError, RuntimeError) as error:
+                failed.append(about_object(error))
+            broken += isinstance(failed[-1], UpstreamBroken)
+            if broken >= MOST_BROKEN or not is_alone(self.fetchers, failed[-1], picture.frames[0]):
+                raise failed[-1]
+        raise failed[0]
+
+    def each(self, pictures: Iterable[Picture]) -> Iterator[bytes | ProxyError]:
+        """Pictures in their order, or why one cannot be drawn; some later ones are being drawn while one is used.
+
+        What is no fault of a picture is raised.
+        """
+        waiting: deque[tuple[Picture, bytes | Pending[bytes]]] = deque()
         try:
             for picture in pictures:
-                waiting.append(self._begun(picture))
+                waiting.append((picture, self._begun(picture)))
                 if len(waiting) > _AHEAD:
-                    yield _done(waiting.popleft())
+                    yield self._done(*waiting.popleft())
             while waiting:
-                yield _done(waiting.popleft())
+                yield self._done(*waiting.popleft())
         finally:  # the client has gone
-            for begun in waiting:
+            for _, begun in waiting:
                 if isinstance(begun, Pending):
                     begun.abandon()
 
@@ -58,6 +88,13 @@ class Drawn:
         self.cache.count_use(hit=kept is not None)
         return kept
 
-
-def _done(begun: bytes | Pending[bytes]) -> bytes:
-    return begun.result() if isinstance(begun, Pending) else begun
+    def _done(self, picture: Picture, begun: bytes | Pending[bytes]) -> bytes | ProxyError:
+        try:
+            return begun.result() if isinstance(begun, Pending) else begun
+        except BadRequest:
+            raise
+        except (ProxyError, RuntimeError) as error:
+            reason = about_object(error)
+        if not is_alone(self.fetchers, reason, picture.frames[0]):
+            raise reason
+        return reason

@@ -1,20 +1,24 @@
 """`/rendered` and `/thumbnail`. Each route: aim, locate, agree on a media type, have it drawn in a fetcher, answer."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Response, request
 
+from ahi.bad_frames import BadFrames, tokens
 from ahi.fetchers import Fetchers
+from ahi.image_set import ImageSetKey
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
-from dicomweb.errors import BadRequest, NotAcceptable, NotFound
+from dicomweb.errors import BadRequest, NotAcceptable, NotFound, ProxyError
 from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
+from dicomweb.respond import Partial
 from wado.locate import LocatedInstance, Locator
+from wado.outcome import LEFT_OUT, Told, log_told, report_of, warnings_of
 from wado.rendered.charset import Charsets
 from wado.rendered.draw import IMPLEMENTATION, MOST_ANIMATED_FRAMES, Picture
 from wado.rendered.drawn import Drawn
@@ -31,6 +35,7 @@ from wado.rendered.objects import (
 from wado.rendered.parameters import Rendering, parse_rendering, thumbnail
 from wado.rendered.presentation.references import SOP_CLASSES as STATES
 from wado.rendered.presentation.shown import find_shown
+from wado.rendered.representative import candidates, middle_of_largest
 from wado.representation import RENDERED_OFFERS, THUMBNAIL_OFFERS, Accept, Chosen, Offer
 from wado.target import Target, parse_frame_numbers
 
@@ -84,6 +89,7 @@ class Pictures:
     fetchers: Fetchers
     drawn: Drawn
     public_root: Callable[[], str]
+    bad_frames: BadFrames
 
     def rendered(self, frame_list: str | None = None, **path: str) -> Response:
         """Pictures of the target: one that stands for it, or, in multipart or as an animation, all."""
@@ -96,7 +102,8 @@ class Pictures:
             answer = self._state(instance, rendering) if _is_state(instance) else self._object(instance, rendering)
         else:
             chosen = _chosen(RENDERED_OFFERS)
-            answer = self._answer(shots, _standing_for(target, located, numbers), chosen, rendering)
+            index = 0 if numbers or target.level == "instance" else middle_of_largest(_series_of(shots))
+            answer = self._answer(shots, index, chosen, rendering, stands_for_all=not numbers)
         return respond.warned(answer, [f"annotation {word} is not supported" for word in unknown])
 
     def thumbnail(self, frame_list: str | None = None, **path: str) -> Response:
@@ -108,7 +115,8 @@ class Pictures:
         chosen = _chosen(THUMBNAIL_OFFERS, multipart=False)
         if not shots:
             return self._stand_in(located[0], rendering, chosen)
-        return self._answer(shots, 0 if numbers else _middle_of_largest(shots), chosen, rendering)
+        index = 0 if numbers else middle_of_largest(_series_of(shots))
+        return self._answer(shots, index, chosen, rendering, stands_for_all=not numbers)
 
     def _located(self, target: Target, numbers: Sequence[int] | None) -> list[LocatedInstance]:
         """The instances of the target; the one that has the frames, where these are named."""
@@ -131,10 +139,13 @@ class Pictures:
         chosen: Chosen,
         rendering: Rendering,
         state: LocatedInstance | None = None,
+        *,
+        stands_for_all: bool = False,
     ) -> Response:
         """All pictures in multipart, or an animation, where that is what was agreed on; else the one of the index.
 
-        `state` is a presentation state that they are shown by.
+        If that cannot be drawn and `stands_for_all`, it is another one. `state` is a presentation state that they are
+        shown by.
         """
         media_type = chosen.offer.media_type
         one_instance = len({shot.instance.state for shot in shots}) == 1
@@ -145,17 +156,22 @@ class Pictures:
         else:
             drawn = [_picture([shots[index]], media_type, rendering, state)]
         states = [shot.instance.state for shot in shots] if len(drawn) > 1 else [shots[index].instance.state]
-        root = self.public_root()
-        how = (media_type, chosen.multipart, rendering.facts, root if chosen.multipart else None)
+        root = self.public_root() if chosen.multipart else None
+        how = (media_type, chosen.multipart, rendering.facts, root)
         what = ([one.frame_numbers for one in drawn], states, state.state if state else None)
-        tag = entity_tag("rendered", IMPLEMENTATION, *how, *what)
+        notes = self.bad_frames.of_all(shot.instance.key for shot in shots) if chosen.multipart else {}
+        tag = entity_tag("rendered", IMPLEMENTATION, *how, *what, tokens(notes))
 
-        def make() -> Response:
+        def make() -> Response | Partial:
             if not chosen.multipart:
                 (picture,) = drawn
-                return respond.single(self.drawn.one(picture, shots[index].instance), media_type)
-            locations = [root + (shot.path_by(state) if state else shot.path) for shot in shots]
-            return respond.multipart(self._parts(drawn, locations), media_type, tag)
+                others = candidates(_series_of(shots), index)[1:] if stands_for_all and len(picture.frames) == 1 else []
+                pictures = (_picture([shots[other]], media_type, rendering, state) for other in others)
+                return self._one(chain([picture], pictures), [shots[one] for one in (index, *others)], media_type)
+            told: list[Told] = []
+            parts = self._parts(shots, drawn, state, told)
+            response = respond.multipart(parts, media_type, tag, report=lambda: report_of(told))
+            return Partial(response, warnings_of(told, len(shots))) if told else response
 
         return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
 
@@ -203,9 +219,38 @@ class Pictures:
 
         return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
 
-    def _parts(self, pictures: Sequence[Picture], locations: Iterable[str]) -> Iterator[Part]:
-        for picture, location, body in zip(pictures, locations, self.drawn.each(pictures), strict=True):
-            yield _part(picture.media_type, location, body)
+    def _one(self, pictures: Iterable[Picture], shots: Sequence[Shot], media_type: str) -> Response | Partial:
+        """The first of the pictures that can be drawn."""
+        found = self.drawn.first_of(zip(pictures, (shot.instance for shot in shots), strict=True))
+        response = respond.single(found.body, media_type)
+        if not found.failed:
+            return response
+        told = [_told(shot, error) for shot, error in zip(shots, found.failed, strict=False)]
+        log_told(told, len(shots))
+        return Partial(response, [f"another image stands for {told[0].path}, which cannot be drawn: {told[0].reason}"])
+
+    def _parts(
+        self, shots: Sequence[Shot], pictures: Sequence[Picture], state: LocatedInstance | None, told: list[Told]
+    ) -> Iterator[Part]:
+        """The pictures that can be drawn; the others are added to `told`. If none can, the reason is raised."""
+        root = self.public_root()
+        failed: list[tuple[ImageSetKey, str, int]] = []
+        try:
+            for shot, picture, body in zip(shots, pictures, self.drawn.each(pictures), strict=True):
+                if isinstance(body, ProxyError):
+                    told.append(_told(shot, body))
+                    failed.append((shot.instance.key, shot.instance.prepared.sop_instance_uid, shot.number))
+                else:
+                    yield _part(picture.media_type, root + (shot.path_by(state) if state else shot.path), body)
+        finally:
+            log_told(told, len(shots))
+            self.bad_frames.note_all(failed)
+        if len(told) == len(shots):
+            raise told[0].reason
+
+
+def _told(shot: Shot, error: ProxyError) -> Told:
+    return Told(LEFT_OUT, quote(shot.path, safe="/%"), error)
 
 
 def _part(media_type: str, location: str, body: bytes) -> Part:
@@ -243,19 +288,9 @@ def _all_frames(instances: Iterable[LocatedInstance]) -> list[Shot]:
     ]
 
 
-def _standing_for(target: Target, located: Sequence[LocatedInstance], numbers: Sequence[int] | None) -> int:
-    """Which of all frames is the picture of the target: of an instance or of frames the first."""
-    return 0 if numbers or target.level == "instance" else _middle_of_largest(_all_frames(located))
-
-
-def _middle_of_largest(shots: Sequence[Shot]) -> int:
-    """The index of the middle frame of the series that has the most."""
-    if not shots:
-        return 0
-    counts = Counter(shot.instance.series_instance_uid for shot in shots)
-    largest = max(counts, key=lambda series: counts[series])
-    of_series = [index for index, shot in enumerate(shots) if shot.instance.series_instance_uid == largest]
-    return of_series[len(of_series) // 2]
+def _series_of(shots: Sequence[Shot]) -> list[str]:
+    """The series of each."""
+    return [shot.instance.series_instance_uid for shot in shots]
 
 
 @lru_cache(_KEPT)
