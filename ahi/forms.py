@@ -4,7 +4,7 @@ AHI keeps the labels of the source file while the frames are interleaved and may
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ahi.codecs import PixelFormat
@@ -22,6 +22,7 @@ _TOTAL_COLUMNS = "00480006"  # TotalPixelMatrixColumns: of a tiled image
 _TOLD_LABELS = frozenset({"RGB", "YBR_ICT", "YBR_RCT"})
 """Labels that are decoded as RGB, whatever the codestream says."""
 
+_Kind = tuple[str, str, str, str]
 _CHANGED_VRS = {"00280004": "CS", "00280006": "US", "00282110": "CS"}
 
 
@@ -60,31 +61,35 @@ class Photometric:
     What was imported in the same encoding with the same label was transcoded in the same way. What is kept as it was
     imported may be anything: there each instance is a kind of its own, where the label does not tell it.
 
-    Frames that cannot be had do not tell; after three of a kind its label is believed.
+    Frames that cannot be had do not tell. If three of a kind cannot, and no other did, its label is believed.
     """
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
-        self._known: dict[tuple[str, str, str, str], tuple[str, str]] = {}
-        self._failed: Counter[tuple[str, str, str, str]] = Counter()
+        self._known: dict[_Kind, tuple[str, str]] = {}
+        self._failed: Counter[_Kind] = Counter()
+
+    def learn(self, instances: Iterable[Instance]) -> None:
+        """Look at the instances before any is described: one that is good tells of those that are bad."""
+        for instance in instances:
+            pixels = _pixel_format(instance) if instance.frames and first(instance.data_set, "00280002") == 3 else None
+            kind = _kind(instance, pixels.photometric_interpretation) if pixels else None
+            if pixels is None or kind is None or kind in self._known or self._failed[kind] >= _MOST_LOOKED_AT:
+                continue
+            try:
+                self._known[kind] = self._look(instance, pixels)
+            except (UpstreamFailed, NotFound, NotAcceptable):  # a bad frame
+                self._failed[kind] += 1
 
     def of(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:
         """PhotometricInterpretation of the native and of the stored pixels."""
         label = pixels.photometric_interpretation
-        if pixels.samples_per_pixel != 3 or not instance.frames:
+        if pixels.samples_per_pixel != 3:
             return label, label
-        stored = instance.stored_transfer_syntax_uid
-        alone = instance.sop_instance_uid if transfer_syntax(stored).lossy and label not in _TOLD_LABELS else ""
-        kind = (label, stored, instance.source_transfer_syntax_uid, alone)
+        kind = _kind(instance, label)
         if kind not in self._known:
-            try:
-                self._known[kind] = self._look(instance, pixels)
-            except (UpstreamFailed, NotFound, NotAcceptable):  # a bad frame: another one may tell
-                self._failed[kind] += 1
-                if self._failed[kind] < _MOST_LOOKED_AT:
-                    return label, label
-                self._known[kind] = label, label
-        return self._known[kind]
+            self.learn([instance])
+        return self._known.get(kind, (label, label))
 
     def _look(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:
         uid, label = instance.stored_transfer_syntax_uid, pixels.photometric_interpretation
@@ -102,6 +107,12 @@ def first(data_set: DataSet, tag: str) -> str | int | float | None:
     """The first value of an attribute; None where there is none."""
     attribute = next((attribute for attribute in data_set if attribute.tag == tag), None)
     return attribute.words[0] if attribute and attribute.words else None
+
+
+def _kind(instance: Instance, label: str) -> _Kind:
+    stored = instance.stored_transfer_syntax_uid
+    alone = instance.sop_instance_uid if transfer_syntax(stored).lossy and label not in _TOLD_LABELS else ""
+    return label, stored, instance.source_transfer_syntax_uid, alone
 
 
 def lacks_frames(instance: Instance) -> bool:

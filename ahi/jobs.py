@@ -23,7 +23,15 @@ from ahi.prepared import FORMAT
 from ahi.preparing import encode_prepared
 from ahi.searches import AT_ONCE
 from ahi.version_cache import Version
-from dicomweb.errors import NotAcceptable, NotFound, ProxyError, UnusableAnswer, UpstreamBusy, UpstreamFailed
+from dicomweb.errors import (
+    NotAcceptable,
+    NotFound,
+    ProxyError,
+    UnusableAnswer,
+    UpstreamBroken,
+    UpstreamBusy,
+    UpstreamFailed,
+)
 from dicomweb.transfer_syntax import (
     HTJ2K_LOSSLESS,
     HTJ2K_LOSSLESS_RPCL,
@@ -172,7 +180,11 @@ def _prepare(workshop: Workshop, key: ImageSetKey, version: str) -> tuple[bytes,
 
     def first_frame(instance: Instance, pixels: PixelFormat | None) -> bytes:
         uid = instance.stored_transfer_syntax_uid or HTJ2K_LOSSLESS_RPCL  # checked as JPEG 2000 is
-        return _stored(workshop, FrameReference(key, instance.frames[0], uid, pixels))
+        try:
+            return _stored(workshop, FrameReference(key, instance.frames[0], uid, pixels))
+        except UpstreamBroken as error:
+            workshop.client.ping(key.datastore_id)  # raises where AHI has an error as a whole
+            raise UpstreamFailed("AWS HealthImaging has an error with a frame") from error
 
     image_set = _image_set(workshop, key, version)
     with unreadable_metadata():

@@ -28,6 +28,7 @@ def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
     image_set = with_syntax(image_set, lambda instance: probe(instance, None))
     blocks, rows = _Blocks(), []
     photometric, encoded, elements = Photometric(probe), Made[bytes](), Made[dicom_json.Element]()
+    photometric.learn(image_set.instances)
     for instance in sorted(image_set.instances, key=lambda one: (_display_order(one), one.sop_instance_uid)):
         forms = Forms.of(instance, photometric)
         native_head = blocks.add(encode_data_set(_before_pixels(forms.native), encoded))

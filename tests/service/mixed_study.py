@@ -164,6 +164,7 @@ KINDS: Mapping[str, Kind] = {
     "jpeg": Kind(_jpegs),
     "colour": Kind(_colour),
     "colour 404": Kind(_colour, 1, ABSENT, "404"),
+    "colour 500": Kind(_colour, 1, ABSENT, "500"),
     "narrow tile": Kind(_slide),
     "document": Kind(_document),
     "no frames": Kind(_without_frames),

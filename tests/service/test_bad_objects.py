@@ -26,7 +26,7 @@ EXPLICIT, UNNAMED, STORED = f"; transfer-syntax={ExplicitVRLittleEndian}", "", "
 GOOD = [kind for kind, one in KINDS.items() if not one.wrong]
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 ALONE = {"404": 404, "403": 502, "500": 503, "no jpeg": 406, "one of three no jpeg": 406, "wrong checksum": 502,
-         "one of three 404": 404, "colour 404": 404}  # fmt: skip
+         "one of three 404": 404, "colour 404": 404, "colour 500": 503}  # fmt: skip
 
 
 @dataclass(frozen=True)
