@@ -109,7 +109,10 @@ def decode(
     else:
         needed_bytes = _decoded_bytes(stored, transfer_syntax_uid, pixels, max_bytes)
         with memory.taking(needed_bytes) if memory else nullcontext():
-            native = _native(_whole_tile(_decode_array(stored, transfer_syntax_uid, pixels), pixels), pixels)
+            array = _whole_tile(_decode_array(stored, transfer_syntax_uid, pixels), pixels)
+            if transfer_syntax(transfer_syntax_uid).lossy:  # kept as imported: nobody has seen to its signs
+                array = _signed_as_told(array, stored, pixels)
+            native = _native(array, pixels)
     if len(native) != pixels.frame_bytes:
         raise UpstreamFailed(_WRONG_SIZE)
     return native
@@ -202,6 +205,22 @@ def _whole_tile(array: Pixels, pixels: PixelFormat) -> Pixels:
     whole: Pixels = np.full((pixels.rows, pixels.columns, *array.shape[2:]), beyond, array.dtype)
     whole[: array.shape[0], : array.shape[1]] = array
     return whole
+
+
+def _signed_as_told(array: Pixels, stored: bytes, pixels: PixelFormat) -> Pixels:
+    """Grey samples with the signs of the data set, where those of the codestream are others (two's complement).
+
+    JPEG and JPEG XL have no signs, and some encoders write JPEG 2000 without.
+    """
+    if pixels.samples_per_pixel != 1 or pixels.bits_allocated == 1 or array.dtype.kind not in "iu":
+        return array
+    if array.dtype.kind == pixels.dtype.kind or array.dtype.itemsize > pixels.dtype.itemsize:
+        return array
+    claimed, room = size_of(stored), 8 * array.dtype.itemsize
+    bits = claimed.bits if claimed and room // 2 < max(claimed.bits, 8) <= room else room  # JPEG XL does not say
+    above = 8 * pixels.dtype.itemsize - bits
+    words: Pixels = array.astype(f"<u{pixels.dtype.itemsize}") << above
+    return words.view(pixels.dtype) >> above  # of a signed one that copies the sign
 
 
 def _native(array: Pixels, pixels: PixelFormat) -> bytes:

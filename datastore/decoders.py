@@ -16,12 +16,13 @@ from datastore.codecs import Pixels
 from datastore.findings import Findings
 from datastore.layout import Layout
 from datastore.native import NativeFrames, TruncatedPixelData
-from dicomweb.codestream import size_of
+from dicomweb.codestream import header_segments, size_of
 from dicomweb.markers import Size
 
 RLE = "1.2.840.10008.1.2.5"
 DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 _JPEG_EXTENDED, _JPEG_LS, _JPEG_2000, _HTJ2K = (f"1.2.840.10008.1.2.4.{end}" for end in ("51", "80", "90", "201"))
+_J2K_START, _COD = b"\xff\x4f\xff\x51", 0xFF52
 _JP2_SIGNATURE = b"\0\0\0\x0cjP  "
 
 
@@ -52,6 +53,8 @@ def decode(frame: bytes, syntax: str, layout: Layout, *, as_rgb: bool) -> Pixels
 
 def _in_type(pixels: Pixels, layout: Layout, size: Size | None) -> Pixels:
     """In the type of the data set; NotDecodable if that would change a value, or the frame has another shape."""
+    if layout.bits_allocated == 1 and size and size.bits > 1:
+        raise NotDecodable("the samples have more bits than BitsAllocated says")
     if layout.bits_allocated == 1 and pixels.size == layout.sample_count:
         return pixels
     if pixels.dtype.kind not in "iu" or pixels.shape != layout.shape:
@@ -69,6 +72,13 @@ def _extended(pixels: Pixels, bits: int) -> Pixels:
     above = 8 * pixels.dtype.itemsize - bits
     signed: Pixels = (pixels << above).view(f"i{pixels.dtype.itemsize}") >> above
     return signed
+
+
+def has_colour_transform(frame: bytes) -> bool:
+    """Whether the multiple-component transform of a JPEG 2000 or HTJ2K codestream is on: it decodes to RGB then."""
+    if not frame.startswith(_J2K_START):
+        return False
+    return any(marker == _COD and segment[4:5] == b"\1" for marker, segment in header_segments(frame))
 
 
 def coded_bits(layout: Layout, size: Size | None) -> int:
@@ -89,10 +99,10 @@ def _by_pydicom(uid: str) -> "Decoder":
             bits_stored=inner.bits_stored,
             pixel_representation=int(layout.signed),
             photometric_interpretation=layout.photometric,
-            planar_configuration=int(layout.planar),
+            planar_configuration=0,  # decoders give samples by pixel, whatever the label says
             number_of_frames=1,
             pixel_keyword="PixelData",
-            as_rgb=(as_rgb and inner.is_ybr) or layout.photometric == "RGB",
+            as_rgb=not has_colour_transform(frame) and ((as_rgb and inner.is_ybr) or layout.photometric == "RGB"),
             correct_unused_bits=False,
         )
         return next(pixels for pixels, _ in arrays)

@@ -47,7 +47,10 @@ class NativeFrames:
             reason = f"the pixel data has {whole} frames, NumberOfFrames says {declared}"
             findings.add(Kind.FRAMES_MISSING, "PixelData", reason)
         left_bytes = len(content) - (count * frame_bits + 7) // 8
-        if left_bytes > 1:
+        if left_bytes > 1 and whole > count:
+            reason = f"there are {whole} frames, NumberOfFrames says {declared}"
+            findings.add(Kind.FRAMES_LEFT_OUT, "PixelData", reason)
+        elif left_bytes > 1:
             findings.add(Kind.STRAY, "PixelData", f"{left_bytes} bytes after the last frame")
         if layout.photometric == "YBR_FULL_422" and layout.samples == 3 and not subsampled:
             findings.add(

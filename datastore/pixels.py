@@ -8,7 +8,7 @@ import numpy as np
 from pydicom import Dataset
 
 from datastore.codecs import Pixels
-from datastore.decoders import DECODERS, coded_bits, decode
+from datastore.decoders import DECODERS, coded_bits, decode, has_colour_transform
 from datastore.encapsulated import encapsulated_frames
 from datastore.findings import Findings
 from datastore.layout import FLOAT_PIXELS, Layout, NoFrames, declared_frames
@@ -104,8 +104,9 @@ def becomes_rgb(frames: Frames, *, as_rgb: bool) -> bool:
     """Whether decoded frames are RGB, or other components that the transform of a codec may take for it."""
     label = frames.layout.photometric
     if label in ("YBR_FULL", "YBR_FULL_422"):
-        size = size_of(frames.stored(0))
-        return as_rgb and frames.layout.with_bits(coded_bits(frames.layout, size)).is_ybr
+        first = frames.stored(0)
+        size = size_of(first)
+        return has_colour_transform(first) or as_rgb and frames.layout.with_bits(coded_bits(frames.layout, size)).is_ybr
     return not label.startswith("YBR_PARTIAL")
 
 

@@ -72,7 +72,7 @@ def test_a_codestream_of_fewer_bits_than_bits_allocated(
     assert_served(found, small.astype(room))
 
 
-@pytest.mark.parametrize(("syntax", "encode", "signs"), [each for each in CODECS if each.values[0] != "4.112"])
+@pytest.mark.parametrize(("syntax", "encode", "signs"), CODECS)
 def test_a_signed_codestream_of_fewer_bits(tmp_path: Path, syntax: str, encode: Encode, signs: bool) -> None:
     """What codecs without signs hold is two's complement of BitsStored."""
     small = ramp(np.int8, 1, 16, 18, top=100)
@@ -80,6 +80,21 @@ def test_a_signed_codestream_of_fewer_bits(tmp_path: Path, syntax: str, encode: 
     found = served(coded(syntax, [frame], small.astype(np.int16), BitsStored=8, HighBit=7), tmp_path)
     assert found.findings == []
     assert_served(found, small.astype(np.int16))
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+@pytest.mark.parametrize("syntax", ["4.90", "4.91"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_codestream_with_the_signs_of_another_data_set(tmp_path: Path, syntax: str, signed: bool, bits: int) -> None:
+    """As pydicom reads it: the samples are two's complement of the bits of the codestream."""
+    words = ramp(np.int16, 1, 16, 18, top=2 ** (bits - 1) - 1)
+    unsigned = (words & (2**bits - 1)).astype(np.uint16)
+    content, expected = (unsigned, words) if signed else (words, unsigned)
+    content = content.astype(f"{content.dtype.kind}1") if bits == 8 else content
+    frame = imagecodecs.jpeg2k_encode(content[0], level=0, codecformat="J2K", reversible=True, bitspersample=bits)
+    found = served(coded(syntax, [frame], expected, BitsStored=bits, HighBit=bits - 1), tmp_path)
+    assert found.findings == []
+    assert_served(found, expected)
 
 
 @pytest.mark.parametrize(("syntax", "encode", "signs"), CODECS)
@@ -200,6 +215,18 @@ def test_native_subsampled_colour_of_several_frames(tmp_path: Path) -> None:
     found = served(data_set, tmp_path)
     assert found.findings == []
     assert_served(found, expected)
+    assert value(found, "00280004") == ("RGB",)
+
+
+@pytest.mark.parametrize("syntax", ["4.90", "4.91", "4.201", "4.203"])
+@pytest.mark.parametrize("label", ["YBR_FULL", "YBR_FULL_422", "YBR_RCT", "RGB"])
+def test_a_codestream_with_a_colour_transform_is_rgb_whatever_the_label(
+    tmp_path: Path, syntax: str, label: str
+) -> None:
+    pixels = ybr(1, 16, 18)
+    encode = _jpeg_2000 if syntax in ("4.90", "4.91") else partial(imagecodecs.htj2k_encode, reversible=True)
+    found = served(coded(syntax, [encode(pixels[0])], pixels, label), tmp_path)
+    assert_served(found, pixels)
     assert value(found, "00280004") == ("RGB",)
 
 
