@@ -87,7 +87,7 @@ def _may_be_known(tag: int, stated: str | None, value: Any) -> bool:
 def _tag(name: str) -> int | None:
     if _HEX_TAG.match(name):
         return int(name, 16)
-    return tag_for_keyword(name) or _REPEATERS.get(name)
+    return (tag_for_keyword(name) if name else None) or _REPEATERS.get(name)  # an attribute of pydicom has no keyword
 
 
 def _vr(name: str, tag: int, value: Any, private_vrs: Vrs, creators: Mapping[str, str], signed: int) -> str:

@@ -53,7 +53,12 @@ _LEVELS = {
 }
 
 _ABSENT = frozenset({"", "None"})
-_PLACEHOLDERS = {"PatientID": _ABSENT | {"NO_PID"}, "IssuerOfPatientID": _ABSENT | {"DEFAULT_DOMAIN"}}
+_PLACEHOLDERS = {
+    "PatientID": _ABSENT | {"NO_PID"},
+    "IssuerOfPatientID": _ABSENT | {"DEFAULT_DOMAIN"},
+    # No row is without its own UID, and UIDs may be any word, `None` among them.
+    **dict.fromkeys(("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"), frozenset({""})),
+}
 
 
 @dataclass(frozen=True, eq=False)  # there is one of each, in ATTRIBUTES; all its fields would be slow to hash
@@ -178,7 +183,7 @@ MOMENTS = tuple((_BY_KEYWORD[f"{of}Date"], _BY_KEYWORD[f"{of}Time"]) for of in (
 """Dates and times that make one instant when ranges of both are asked for (PS3.4 Section C.2.2.2.5)."""
 
 _HEX = frozenset("0123456789abcdefABCDEF")
-_TAG_BY_KEYWORD = {keyword.lower(): f"{tag:08X}" for keyword, tag in keyword_dict.items()}
+_TAG_BY_KEYWORD = {keyword.lower(): f"{tag:08X}" for keyword, tag in keyword_dict.items() if keyword}  # one has none
 
 
 def parse_path(name: str) -> tuple[str, ...] | None:

@@ -20,6 +20,7 @@ from qido.attributes import (
     SERIES_INSTANCES,
     STUDY_INSTANCES,
     STUDY_SERIES,
+    UIDS,
     Attribute,
     Level,
 )
@@ -126,9 +127,10 @@ def results_of(archive: Archive, query: Query, keys: Sequence[int]) -> list[Resu
 
 def _results(archive: Archive, query: Query, rows: Sequence[Sequence[Any]]) -> list[Result]:
     """The results with these lists of `plan_results.columns`."""
-    if not rows:
+    read = [one for one in map(_reader(query), rows) if _has_uids(query, one)]
+    if not read:
         return []
-    results = with_whole_uids(archive, query, list(map(_reader(query), rows)))
+    results = with_whole_uids(archive, query, read)
     wanted = plan_results.FROM_SERIES.intersection(query.returned)
     if wanted and not plan_results.has_series(query):
         results = _with_series(archive.database, query.scope, results, wanted)
@@ -143,6 +145,11 @@ def _results(archive: Archive, query: Query, rows: Sequence[Sequence[Any]]) -> l
     if of_patients := plan_results.OF_PATIENTS.intersection(query.returned):
         results = _with_patient_counts(archive, query.scope, results, of_patients)
     return with_lacking(archive, query, results) if query.lacking or query.everything else results
+
+
+def _has_uids(query: Query, result: Result) -> bool:
+    """Whether a result has the UIDs by which it is retrieved; a row without them cannot be shown."""
+    return all(result.values[uid] for uid in UIDS if uid.level <= query.level)
 
 
 def _reader(query: Query) -> Callable[[Sequence[Any]], Result]:
@@ -266,7 +273,8 @@ def _values(attribute: Attribute, raw: Any) -> tuple[Value, ...]:
     if not isinstance(raw, str):
         return (raw,)
     text = raw.strip()
-    texts = [one.strip() for one in _listed(text)] if text.startswith("[") else [text]
+    is_list = text.startswith("[") and attribute not in UIDS
+    texts = [one.strip() for one in _listed(text)] if is_list else [text]
     return tuple([one for one in texts if one not in attribute.placeholders])
 
 

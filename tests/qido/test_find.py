@@ -10,7 +10,7 @@ from db.engine import Database
 from dicomweb.dicom_json import encode
 from dicomweb.errors import NotFound
 from qido import find, plan, results
-from qido.attributes import MODALITIES_IN_STUDY, STUDY_SERIES, STUDY_UID, Level
+from qido.attributes import MODALITIES_IN_STUDY, STUDY_SERIES, STUDY_UID, UIDS, Level
 from qido.query import Query, parse_query
 from tests.qido.archive import Series, Study, image, index_alone, write
 
@@ -140,3 +140,30 @@ def test_what_was_too_much_to_gather_is_not_counted_again(database: Database, mo
     monkeypatch.setattr(find, "COUNT_BOUND", 10)
     query = asked(Level.STUDY, "PatientName=DOE*&limit=5")
     assert find.find(index_alone(database), query, few=15).additional == 10
+
+
+ODD_UIDS = ("None", "['1.2']", "['1.2", "[]", "NULL", "0")
+
+
+@pytest.fixture(scope="module")
+def odd(new_index: Callable[[], str]) -> Iterator[Database]:
+    """UIDs that are words of Python, and rows that have none."""
+    url = new_index()
+    of_uid = [Study(uid, {}, {}, (Series(uid, {}, (image(uid, 1),)),)) for uid in ODD_UIDS]
+    blank = Study("1.2", {}, {}, (Series("1.2.3", {}, (image(" ", 1),)), Series("", {}, (image("1.2.4", 1),))))
+    write(url, [*of_uid, blank, Study("", {}, {}, (Series("1.3.4", {}, (image("1.3.5", 1),)),))])
+    database = Database(url)
+    yield database
+    database.close()
+
+
+@pytest.mark.parametrize(("level", "also"), [(Level.STUDY, ["1.2"]), (Level.SERIES, ["1.2.3"]), (Level.INSTANCE, [])])
+@pytest.mark.parametrize("few", [1, 10_000])
+def test_no_uid_spoils_a_search(odd: Database, level: Level, also: list[str], few: int) -> None:
+    query, uid = asked(level, "includefield=all"), UIDS[level - Level.STUDY]
+    found = find.find(index_alone(odd), query, few)
+    assert sorted(str(one.values[uid][0]) for one in found.results) == sorted([*ODD_UIDS, *also])
+    assert len(list(results.encoded(query, found, "http://host/aetitle"))) == len(found.results)
+    for wanted in ODD_UIDS:
+        (one,) = find.find(index_alone(odd), asked(level, f"{uid.keyword}={wanted}"), few).results
+        assert one.values[uid] == (wanted,)

@@ -21,6 +21,8 @@ UIDS = {
     "hash": tuple(f"{digit}5fa52f0e599f17b8186ff18fcdf2b5570a52206a75c4d03afebf5c475dc8758" for digit in "abc"),
     "uuid": tuple(f"2b6a5c4e-9f1d-4c3a-8f57-0d7c5a1b2e{number}" for number in (31, 32, 33)),
     "word": ("ID_1", "ID_1.series", "ID_1.series.7"),
+    "absent": ("None", "None", "None"),
+    "list": ("['1.2']", "['1.2'", "[]"),
 }
 """Study, series, instance."""
 
