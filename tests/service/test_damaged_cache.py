@@ -33,7 +33,7 @@ RESOURCES = {
     "rendered": "image/png",
     "thumbnail": "image/jpeg",
 }
-KINDS = {"prepared", "encoded", "rendered", ".stored", ".native", ".jls", ".rle"}
+KINDS = {"prepared", "encoded", "rendered", "versions", ".stored", ".native", ".jls", ".rle"}
 PUBLIC = {"PUBLIC_URL": "https://dicom.example.org"}
 Answers = dict[tuple[str, str], tuple[int, bytes]]
 Damage = Callable[[Path, random.Random], None]
