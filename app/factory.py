@@ -52,7 +52,7 @@ from dicomweb import respond
 from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.public_root import PublicRoot
 from dicomweb.uids import is_well_formed
-from qido.checked import Checks
+from qido.doubts import Checks
 from qido.image_sets import Archive
 from wado.locate import Locator
 from wado.rendered.drawn import Drawn

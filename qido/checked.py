@@ -1,181 +1,20 @@
-"""Searches among rows that may be wrong: what the image sets say of themselves takes the place of such rows.
+"""Searches among rows that may be wrong: what the image sets say of themselves takes the place of such rows."""
 
-Rows are in doubt where the writer of the index may have put several patients, studies or series into one: `plan_doubt`
-says which. Nothing of a study that is in doubt comes from the index; all else does, as without doubts.
-"""
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
-
-from ahi.image_set import ImageSetKey
 from ahi.merged import preferred
 from ahi.store import LocatedImageSet
-from ahi.studies import Brief, Studies
-from db.engine import Database
-from db.hidden import Hidden
 from db.scope import Scope
-from dicomweb.dicom_json import DataSet
 from dicomweb.uids import absent
 from qido import plan_doubt, views
-from qido.attributes import BY_TAG, STUDY_UID, Attribute, Level
-from qido.conditions import AnyOf, Equal
+from qido.attributes import INSTANCE_UID, MODALITIES_IN_STUDY, STUDY_UID, Attribute, Level, Matching
+from qido.conditions import Condition
+from qido.doubts import PATIENT, UNCHECKED, Doubts
 from qido.image_sets import Archive, Series, locate
-from qido.matching import fulfils, values
+from qido.matching import fulfils
 from qido.query import Query
 from qido.result import Found, Result, Value
-
-UNCHECKED = "Some results could not be checked, and lack what may be of others. Ask for fewer results at once."
-LEFT_OUT = "Results that could not be checked have been left out. Ask for fewer results at once."
-
-_FACTS_SECONDS = 2.0
-_PATIENT_ID = BY_TAG["00100020"]
-_PATIENT = frozenset(one for one in BY_TAG.values() if one.level is Level.PATIENT and one.keyword != "PatientID")
-_OF_PATIENTS = ("patient", "issuer")
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What of an index may be wrong: patients without ID, by their keys; series of several image sets; data stores."""
-
-    nameless: frozenset[int]
-    several: bool
-    datastores: bool
-
-
-class Checks:
-    """How doubtful rows are checked. What is in doubt at all is believed for two seconds."""
-
-    def __init__(self, database: Database, studies: Studies) -> None:
-        self._database = database
-        self.studies = studies
-        self.by_image_set = database.kind == "sqlite"  # small; nobody may have noted conflicts in it
-        self._facts: Brief[None, Facts] = Brief(_FACTS_SECONDS)
-
-    def facts(self) -> Facts:
-        """What is in doubt."""
-        return self._facts.get(None, self._look)
-
-    def _look(self) -> Facts:
-        several, first, last = self._database.rows(plan_doubt.facts(self.by_image_set))[0]
-        nameless = frozenset(key for (key,) in self._database.rows(plan_doubt.nameless()))
-        return Facts(nameless, bool(several), first != last)
-
-
-@dataclass(frozen=True)
-class Doubts:
-    """What takes the place of rows: the image sets, all in scope, of what is in `hidden`, or, if `alone`, of all.
-
-    Of the patients in `nameless` nothing else may be told; `warnings` say what could not be checked.
-    """
-
-    image_sets: Sequence[LocatedImageSet]
-    hidden: Hidden = field(default_factory=Hidden)
-    alone: bool = False
-    nameless: frozenset[int] = frozenset()
-    warnings: tuple[str, ...] = ()
-
-
-def find_doubts(archive: Archive, query: Query) -> Doubts | None:
-    """What is in doubt of all that a query asks for; None for nothing."""
-    checks = archive.checks
-    if checks is None:
-        return None
-    facts, of_patients = checks.facts(), any(one.table.name in _OF_PATIENTS for one in query.scope.filters)
-    if not (facts.nameless or facts.several or of_patients):
-        return None
-    study, series = views.names_study(query), views.names_series(query)
-    if study is not None:
-        named = AnyOf(STUDY_UID, (Equal(study),))
-        statement = plan_doubt.doubtful([named], query.scope, checks.by_image_set, whole_scope=False)
-        if not of_patients and not archive.database.rows(statement) and checks.studies.is_sound(query.scope, study):
-            return None
-        return Doubts(checks.studies.find(query.scope, study), alone=True)
-    if series is not None:
-        return Doubts(checks.studies.of_series(query.scope, series), alone=True)
-    return _anywhere(archive, checks, query, facts, of_patients)
-
-
-def _anywhere(archive: Archive, checks: Checks, query: Query, facts: Facts, of_patients: bool) -> Doubts:
-    limited = query.scope.datastore_ids is not None or bool(query.scope.filters)
-    statement = plan_doubt.doubtful(query.conditions, query.scope, checks.by_image_set, whole_scope=of_patients)
-    rows = archive.database.rows(statement)
-    parts = _parts(archive, [row[0] for row in rows])
-    chosen, left = _affordable(parts, archive.max_image_sets)
-    found = _located(archive, parts, chosen)
-    own = _others(archive, {one.prepared.study_instance_uid for one in found})
-    more, bare = own - set(chosen), {key for key in chosen if key not in own and not parts[key].image_sets}
-    parts |= _parts(archive, sorted(more - parts.keys()))
-    by_study: defaultdict[str, dict[ImageSetKey, LocatedImageSet]] = defaultdict(dict)
-    for one in (*found, *_located(archive, parts, more)):
-        by_study[one.prepared.study_instance_uid][one.key] = one
-    shown = [
-        one for study, of in by_study.items() for one in checks.studies.seen(query.scope, study, list(of.values()))
-    ]
-    if query.level is Level.PATIENT:  # rows of patients who have an ID are their own
-        shown = [one for one in shown if _is_nameless(one)]
-    unchecked = left - more - {row[0] for row in rows if row[2]}
-    warnings = (LEFT_OUT if limited else UNCHECKED,) if unchecked else ()
-    if limited and len(rows) > plan_doubt.MOST_STUDIES:
-        return Doubts(shown, alone=True, warnings=(LEFT_OUT,))
-    studies = {*chosen, *more, *unchecked} if limited else {*chosen, *more} - bare
-    hidden = Hidden(
-        frozenset(key for study in studies for key in parts[study].rows),
-        frozenset(key for study in studies for key in parts[study].series),
-        frozenset(studies),
-        facts.nameless if limited or not (unchecked or bare) else frozenset(),
-    )
-    return Doubts(shown, hidden, nameless=facts.nameless, warnings=warnings)
-
-
-@dataclass
-class _Parts:
-    """Of a study, in the index: keys of series, of rows of image sets, and the image sets themselves."""
-
-    series: set[int] = field(default_factory=set)
-    rows: set[int] = field(default_factory=set)
-    image_sets: list[ImageSetKey] = field(default_factory=list)
-
-
-def _is_nameless(one: LocatedImageSet) -> bool:
-    """Whether the index files an image set under a patient without ID."""
-    return {str(value) for value in values(one.upper.get(_PATIENT_ID.tag, {}))} <= _PATIENT_ID.placeholders
-
-
-def _parts(archive: Archive, study_keys: Sequence[int]) -> dict[int, _Parts]:
-    found = {key: _Parts() for key in study_keys}
-    rows = archive.database.rows(plan_doubt.parts_of(study_keys)) if study_keys else ()
-    for study_key, series_key, row_key, *image_set in rows:
-        of = found[study_key]
-        if series_key is not None:
-            of.series.add(series_key)
-        if row_key is not None:
-            of.rows.add(row_key)
-            of.image_sets.append(ImageSetKey(*image_set))
-    return found
-
-
-def _affordable(parts: Mapping[int, _Parts], most: int) -> tuple[list[int], set[int]]:
-    """The first studies whose image sets are `most` together, and the rest."""
-    chosen: list[int] = []
-    rest: set[int] = set()
-    for key, of in parts.items():
-        most -= len(of.image_sets)
-        if most < 0:
-            rest.add(key)
-        else:
-            chosen.append(key)
-    return chosen, rest
-
-
-def _located(archive: Archive, parts: Mapping[int, _Parts], studies: Iterable[int]) -> list[LocatedImageSet]:
-    keys = dict.fromkeys(key for study in studies for key in parts[study].image_sets)
-    return list(archive.described.locate(list(keys)).values()) if keys else []
-
-
-def _others(archive: Archive, uids: Set[str]) -> set[int]:
-    """The keys of studies: what is theirs may hang on rows of others."""
-    return {key for (key,) in archive.database.rows(plan_doubt.studies_named(sorted(uids)))} if uids else set()
 
 
 def search(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query], Found]) -> Found:
@@ -195,7 +34,7 @@ def search(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query
         more = max(0, len(sure.results) + len(seen) + sure.additional - query.offset - query.limit)
         total = None if sure.total is None else sure.total + len(seen)
         found = Found(tuple(views.without_terms(query, listed)), more, total, sure.warnings)
-    shown = tuple(_blanked(one, doubts.nameless) for one in found.results)
+    shown = tuple(_blanked(one) if one.keys.get(Level.PATIENT) in doubts.blank else one for one in found.results)
     return replace(found, results=shown, warnings=(*found.warnings, *doubts.warnings))
 
 
@@ -208,44 +47,83 @@ def count(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query]
     return seen + rest(_sure(query, doubts))
 
 
-def with_own_patients(archive: Archive, query: Query, found: Found) -> Found:
-    """What was found in the index, each result with the patient of its own image sets.
+def verified(archive: Archive, query: Query, found: Found) -> Found:
+    """What was found, as far as the image sets bear it out, each result with the patient and study of its own ones.
 
-    Patients of different data stores who have the same ID share a row.
+    Whoever has a filter sees nothing that the image sets do not bear out. For others this is done where patients of
+    different data stores have the same ID, and so share a row. As in all searches, `max_image_sets` are looked at; rows
+    beyond are believed, but for patients of different data stores.
     """
-    asked = _PATIENT.intersection(query.returned)
-    if archive.checks is None or not asked or not found.results or not archive.checks.facts().datastores:
-        return found
-    keys = {one.keys[Level.PATIENT] for one in found.results if one.keys}
-    shared = (
-        {key for (key,) in archive.database.rows(plan_doubt.patients_in_datastores(sorted(keys)))} if keys else set()
-    )
-    doubtful = [one for one in found.results if one.keys and one.keys[Level.PATIENT] in shared]
-    if not doubtful:
+    shared = _in_datastores(archive, query, found)
+    in_question = [one for one in found.results if one.keys and (query.scope.filters or _patient(one) in shared)]
+    if archive.checks is None or not in_question:
         return found
     level = min(query.level, Level.SERIES)
-    of = list(dict.fromkeys(one.keys[level] for one in doubtful))
-    whole = level is Level.PATIENT
-    sets = locate(archive, query.scope, level, of, whole=whole, most=archive.max_image_sets)
-    of_patient = [one for one in query.conditions if all(key.level is Level.PATIENT for key in one.keys)]
+    keys = list(dict.fromkeys(one.keys[level] for one in in_question))
+    sets = locate(archive, query.scope, level, keys, whole=True, most=archive.max_image_sets)
     results: list[Result] = []
+    unchecked = 0
     for one in found.results:
-        if one not in doubtful:
+        if one.keys.get(level) not in sets.by_key and one.keys.get(level) not in sets.beyond:
             results.append(one)
-            continue
-        upper = _agreed(sets, one.keys[level], whole=whole)
-        told = {key: views.typed(key, upper) if upper else () for key in asked}
-        if not upper or fulfils(upper, of_patient):
-            results.append(replace(one, values={**one.values, **told}))
-    warnings = (UNCHECKED,) if sets.beyond else ()
+        elif one.keys[level] in sets.beyond:
+            unchecked += _patient(one) in shared
+            results.append(_blanked(one) if _patient(one) in shared else one)
+        else:
+            results += _borne_out(archive, query, one, sets)
+    warnings = (UNCHECKED,) if unchecked else ()
     return replace(found, results=tuple(results), warnings=(*found.warnings, *warnings))
 
 
-def _agreed(sets: Series, key: int, *, whole: bool) -> DataSet:
-    """What the image sets say of the patient of a result, if they all say the same."""
-    image_sets = [one for of in sets.by_key.get(key, ()) for one in (of if whole else preferred(of)[:1])]
-    told = [{attribute.tag: one.upper.get(attribute.tag) for attribute in _PATIENT} for one in image_sets]
-    return image_sets[0].upper if told and all(one == told[0] for one in told) else {}
+def _in_datastores(archive: Archive, query: Query, found: Found) -> set[int]:
+    """The patients of results who have image sets in several data stores, if anything is told that they share."""
+    keys = sorted({one.keys[Level.PATIENT] for one in found.results if one.keys})
+    if not keys or archive.checks is None or PATIENT.isdisjoint(query.returned):
+        return set()
+    if not archive.checks.facts().datastores:
+        return set()
+    return {key for key, *_ in archive.database.rows(plan_doubt.patients_in_datastores(keys))}
+
+
+def _borne_out(archive: Archive, query: Query, result: Result, sets: Series) -> list[Result]:
+    """The result as its image sets tell it, if they do."""
+    image_sets = [one for of in sets.by_key[result.keys[min(query.level, Level.SERIES)]] for one in of]
+    if query.level is Level.INSTANCE:
+        uid = str(result.values[INSTANCE_UID][0])
+        image_sets = [one for one in image_sets if uid in one.prepared.by_uid]
+    if not image_sets and not query.scope.filters:
+        return [_blanked(result)]
+    if archive.checks and query.scope.asks_of_series and query.level >= Level.STUDY:
+        image_sets = archive.checks.studies.seen(query.scope, str(result.values[STUDY_UID][0]), image_sets)
+    conditions = [one for one in query.conditions if _is_of_image_set(one)]
+    speaking = [one for one in preferred(image_sets) if fulfils(one.upper, conditions)]
+    return [_with_patient(query, result, speaking)] if speaking else []
+
+
+def _with_patient(query: Query, result: Result, speaking: Sequence[LocatedImageSet]) -> Result:
+    """The result with what its image sets tell of patient and study; of a patient, what they all tell."""
+    told = {key: views.typed(key, speaking[0].upper) for key in result.values if _is_told(key)}
+    if query.level is Level.PATIENT:
+        alike = {
+            key: all(views.typed(key, one.upper) == values for one in speaking[1:]) for key, values in told.items()
+        }
+        told = {key: values if alike[key] else () for key, values in told.items()}
+    return replace(result, values={**result.values, **told})
+
+
+def _is_told(attribute: Attribute) -> bool:
+    """Whether an image set tells it in place of the row of a patient or study."""
+    counted = attribute.matching is Matching.NONE or attribute is MODALITIES_IN_STUDY
+    return attribute.level <= Level.STUDY and not counted
+
+
+def _is_of_image_set(condition: Condition) -> bool:
+    """Whether an image set alone tells if it is fulfilled."""
+    return all(key.level is not Level.INSTANCE and key is not MODALITIES_IN_STUDY for key in condition.keys)
+
+
+def _patient(result: Result) -> int | None:
+    return result.keys.get(Level.PATIENT)
 
 
 def _check_path(query: Query, doubts: Doubts) -> None:
@@ -262,9 +140,7 @@ def _sure(query: Query, doubts: Doubts) -> Query:
     return replace(query, scope=query.scope & Scope(hidden=doubts.hidden))
 
 
-def _blanked(result: Result, patients: frozenset[int]) -> Result:
+def _blanked(result: Result) -> Result:
     """A result without what may be of another patient than its own."""
-    if not patients or result.keys.get(Level.PATIENT) not in patients:
-        return result
-    empty: dict[Attribute, tuple[Value, ...]] = {key: () for key in result.values if key in _PATIENT}
+    empty: dict[Attribute, tuple[Value, ...]] = {key: () for key in result.values if key in PATIENT}
     return replace(result, values={**result.values, **empty})

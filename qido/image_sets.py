@@ -8,6 +8,7 @@ from ahi.described import ALL, Described
 from ahi.image_set import ImageSetKey
 from ahi.merged import LocatedInstance, merged, preferred
 from ahi.store import LocatedImageSet
+from db import schema
 from db.engine import Database
 from db.scope import Scope
 from dicomweb.dicom_json import DataSet
@@ -17,8 +18,10 @@ from qido.lacking import Key, select_all, select_lacking
 from qido.query import Query
 from qido.result import Result
 
+_Uids = tuple[str, str]  # of study and series
+
 if TYPE_CHECKING:
-    from qido.checked import Checks
+    from qido.doubts import Checks
 
 
 @dataclass(frozen=True)
@@ -64,23 +67,41 @@ def locate(
 ) -> Series:
     """The image sets in scope of `keys`, which are of `level`: of all series, or of the first one that has any.
 
-    Not more than `most` are asked for, if that is a number: whose would be more has none.
+    They are of the series and in scope by what they say themselves, and not only by the rows that name them. Not more
+    than `most` are asked for, if that is a number: whose would be more has none.
     """
-    wanted: dict[int, dict[int, list[ImageSetKey]]] = {key: {} for key in keys}
-    for key, series_key, *image_set in archive.database.rows(plan_image_sets.image_sets_of(level, keys, scope)):
-        if whole or not wanted[key] or series_key in wanted[key]:
-            wanted[key].setdefault(series_key, []).append(ImageSetKey(*image_set))
+    wanted: dict[int, dict[_Uids, list[ImageSetKey]]] = {key: {} for key in keys}
+    for key, study, series, *image_set in archive.database.rows(plan_image_sets.image_sets_of(level, keys, scope)):
+        if whole or not wanted[key] or (study, series) in wanted[key]:
+            wanted[key].setdefault((study, series), []).append(ImageSetKey(*image_set))
     asked, beyond = _affordable(wanted, most)
     located = archive.described.locate([one for key in asked for sets in wanted[key].values() for one in sets])
     by_key = {
-        key: [found for sets in wanted[key].values() if (found := [located[one] for one in sets if one in located])]
+        key: [
+            found
+            for uids, sets in wanted[key].items()
+            if (found := _own(scope, uids, [located[one] for one in sets if one in located]))
+        ]
         for key in asked
     }
     return Series(by_key, beyond)
 
 
+def _own(scope: Scope, uids: _Uids, image_sets: Sequence[LocatedImageSet]) -> list[LocatedImageSet]:
+    """Those of the image sets that are of the series of a row, whose columns may have cut its UIDs, and in scope."""
+
+    def of_row(one: LocatedImageSet) -> bool:
+        whole = (one.prepared.study_instance_uid, one.prepared.series_instance_uid)
+        return all(
+            uid[: schema.UID_CHARACTERS].strip() == column.strip() for uid, column in zip(whole, uids, strict=True)
+        )
+
+    found = [one for one in image_sets if of_row(one)]
+    return found if scope.asks_of_series else scope.seen(found)
+
+
 def _affordable(
-    wanted: Mapping[int, Mapping[int, Sequence[ImageSetKey]]], most: int | None
+    wanted: Mapping[int, Mapping[_Uids, Sequence[ImageSetKey]]], most: int | None
 ) -> tuple[list[int], frozenset[int]]:
     """The keys whose image sets are `most` together, in their order, and the others."""
     asked: list[int] = []
@@ -115,8 +136,8 @@ def _instances_of(level: Level, results: Sequence[Result], series: Series) -> li
     """For each result the instance that speaks for it; None if its image sets are gone or too many."""
     if level is not Level.INSTANCE:
         return [series.first(result.keys[level]) for result in results]
-    by_uid = {one[1].sop_instance_uid: one for key in series.by_key for one in series.instances(key)}
-    return [by_uid.get(str(result.values[INSTANCE_UID][0])) for result in results]
+    by_uid = {(key, one[1].sop_instance_uid): one for key in series.by_key for one in series.instances(key)}
+    return [by_uid.get((result.keys[Level.SERIES], str(result.values[INSTANCE_UID][0]))) for result in results]
 
 
 def prefixes(query: Query) -> tuple[str, ...]:

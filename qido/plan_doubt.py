@@ -6,7 +6,6 @@ A patient row is shared by all patients without an ID, and a series row by all s
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import and_, case, exists, func, literal, or_, select, union
-from sqlalchemy.sql import ColumnElement
 
 from db import schema
 from db.scope import Scope
@@ -37,34 +36,50 @@ def nameless() -> Statement:
     return select(key_of(schema.patient)).where(_without_id()).limit(MOST_STUDIES)
 
 
-def doubtful(conditions: Iterable[Condition], scope: Scope, by_image_set: bool, *, whole_scope: bool) -> Statement:
-    """Rows of study key, patient key, and 1 if nothing but the scope is in doubt.
+def doubtful(
+    conditions: Iterable[Condition], scope: Scope, by_image_set: bool, patients: Sequence[int] = ()
+) -> Statement:
+    """Rows of study key: the studies in doubt, with those of `patients`; those in scope first, then the newest.
 
-    Only studies that fulfil the conditions that are on studies alone; those in scope first, then the newest. With
-    `whole_scope` all studies in scope are among them.
+    Only studies that fulfil the conditions that are on studies alone.
     """
     study = schema.study.c
-    nameless = select(_STUDY_KEY).where(study.patient_pkey.in_(select(key_of(schema.patient)).where(_without_id())))
-    of_series = select(schema.series.c.study_pkey).where(
-        schema.series.c.series_pkey.in_(_series_of_several(by_image_set))
-    )
+    without_id = select(key_of(schema.patient)).where(_without_id())
+    chosen = [
+        select(_STUDY_KEY).where(study.patient_pkey.in_(without_id)),
+        select(schema.series.c.study_pkey).where(schema.series.c.series_pkey.in_(_series_of_several(by_image_set))),
+        *([select(_STUDY_KEY).where(study.patient_pkey.in_(patients))] if patients else []),
+    ]
+    found = union(*chosen).subquery("doubtful")
     in_scope = and_(*scope.studies()) if scope.studies() else literal(True)
-    whole = [select(_STUDY_KEY).where(in_scope)] if whole_scope else []
-    chosen = union(nameless, of_series, *whole).subquery("doubtful")
-    only_scope = and_(_STUDY_KEY.not_in(nameless), _STUDY_KEY.not_in(of_series))
-    own = [holds(one, scope) for one in conditions if _is_of_study(one)]
     return (
-        select(_STUDY_KEY, study.patient_pkey, _number(only_scope))
-        .select_from(schema.study.join(chosen, chosen.c[0] == _STUDY_KEY))
-        .where(*own)
-        .order_by(_number(in_scope).desc(), _STUDY_KEY.desc())
+        select(_STUDY_KEY)
+        .select_from(schema.study.join(found, found.c[0] == _STUDY_KEY))
+        .where(*(holds(one, scope) for one in conditions if _is_of_study(one)))
+        .order_by(case((in_scope, 0), else_=1), _STUDY_KEY.desc())
         .limit(MOST_STUDIES + 1)
     )
 
 
+def miscounted(study_instance_uid: str | None, series_instance_uid: str | None) -> Statement:
+    """A row if a series of a study, or of this UID, had another number of instances when they were counted than now.
+
+    The writer counts those of a series that it writes, and not of one that an instance was taken from.
+    """
+    counted = schema.series.c.numberofseriesrelatedinstances
+    own = select(func.count()).where(schema.instance.c.series_pkey == schema.series.c.series_pkey).scalar_subquery()
+    found = select(schema.series.c.series_pkey).select_from(schema.series.join(schema.study))
+    if study_instance_uid is not None:
+        found = found.where(schema.study.c.studyinstanceuid == study_instance_uid[: schema.UID_CHARACTERS])
+    if series_instance_uid is not None:
+        found = found.where(schema.series.c.seriesinstanceuid == series_instance_uid[: schema.UID_CHARACTERS])
+    return found.where(counted > 0, own != counted).limit(1)
+
+
 def studies_named(uids: Sequence[str]) -> Statement:
-    """Rows of study key, for UIDs of studies."""
-    return select(_STUDY_KEY).where(schema.study.c.studyinstanceuid.in_([uid[: schema.UID_CHARACTERS] for uid in uids]))
+    """Rows of study key and UID, for UIDs of studies."""
+    uid = schema.study.c.studyinstanceuid
+    return select(_STUDY_KEY, uid).where(uid.in_([one[: schema.UID_CHARACTERS] for one in uids]))
 
 
 def parts_of(study_keys: Sequence[int]) -> Statement:
@@ -76,14 +91,18 @@ def parts_of(study_keys: Sequence[int]) -> Statement:
     return selected.select_from(joined).where(_STUDY_KEY.in_(study_keys)).order_by(sets.imageset_pkey)
 
 
-def patients_in_datastores(patient_keys: Sequence[int]) -> Statement:
-    """Rows of patient key: those of the patients who have image sets in several data stores."""
-    joined = schema.study.join(schema.series).join(
-        schema.imageset, schema.imageset.c.series_pkey == schema.series.c.series_pkey
-    )
-    key, datastore = schema.study.c.patient_pkey, schema.imageset.c.datastoreid
-    of = select(key).select_from(joined).where(key.in_(patient_keys))
-    return of.group_by(key).having(func.min(datastore) != func.max(datastore))
+def patients_in_datastores(patient_keys: Sequence[int] | None = None) -> Statement:
+    """Rows of patient key, ID and issuer: those of the patients, None for all, who have image sets in several data
+    stores.
+    """
+    sets, patient = schema.imageset.c, schema.patient.c
+    joined = schema.issuer.join(schema.patient).join(schema.study).join(schema.series)
+    joined = joined.join(schema.imageset, sets.series_pkey == schema.series.c.series_pkey)
+    shown = (patient.patient_pkey, patient.patientid, schema.issuer.c.issuerofpatientid)
+    of = select(*shown).select_from(joined).group_by(*shown)
+    if patient_keys is not None:
+        of = of.where(patient.patient_pkey.in_(patient_keys))
+    return of.having(func.min(sets.datastoreid) != func.max(sets.datastoreid)).limit(MOST_STUDIES)
 
 
 def _series_of_several(by_image_set: bool) -> Statement:
@@ -99,7 +118,3 @@ def _without_id() -> Truth:
 
 def _is_of_study(condition: Condition) -> bool:
     return all(key.table == "study" and key.keyword != "ModalitiesInStudy" for key in condition.keys)
-
-
-def _number(truth: Truth) -> ColumnElement[int]:
-    return case((truth, 1), else_=0)

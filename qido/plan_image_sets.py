@@ -17,12 +17,12 @@ _KEY = {
 
 
 def image_sets_of(level: Level, keys: Iterable[int], scope: Scope) -> Select[Any]:
-    """Rows of key, series key, data store and image set, for patients, studies or series; series by series."""
+    """Rows of key, UIDs of study and series, data store and image set, for patients, studies or series; by series."""
     joined = schema.series.join(schema.study).join(
         schema.imageset, schema.imageset.c.series_pkey == schema.series.c.series_pkey
     )
     return (
-        select(_KEY[level].label("key"), schema.series.c.series_pkey.label("series_key"))
+        select(_KEY[level].label("key"), schema.study.c.studyinstanceuid, schema.series.c.seriesinstanceuid)
         .add_columns(schema.imageset.c.datastoreid, schema.imageset.c.imagesetid)
         .select_from(joined)
         .where(_KEY[level].in_(keys), *scope.image_sets(), *scope.series())

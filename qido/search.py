@@ -6,8 +6,8 @@ from functools import partial
 from dicomweb.uids import ill_formed, is_well_formed
 from qido import checked, find, plan, plan_image_sets, unlisted
 from qido.attributes import Level, Matching
-from qido.checked import find_doubts
 from qido.conditions import AnyOf, Equal
+from qido.doubts import find_doubts
 from qido.image_sets import Archive, locate, prefixes_of
 from qido.matching import fulfils
 from qido.query import Query
@@ -19,7 +19,7 @@ def search(archive: Archive, query: Query) -> Found:
 
     BadRequest where a UID to match is ill-formed and was not found.
     """
-    found = checked.with_own_patients(archive, query, _search(archive, query))
+    found = checked.verified(archive, query, _search(archive, query))
     if query.limit and not query.offset and not found.results:
         _check_uids(query)
     return found

@@ -28,14 +28,16 @@ STORES = ("a" * 32, "b" * 32)
 
 @dataclass(frozen=True)
 class Patient:
-    """Who an image set says it is of; `patient_id` None is absent."""
+    """Who an image set says it is of; what is None is absent."""
 
     patient_id: str | None
     name: str
+    issuer: str | None = None
 
     def elements(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"PatientName": self.name, "PatientBirthDate": f"19{len(self.name):02}0101"}
-        return found if self.patient_id is None else {**found, "PatientID": self.patient_id}
+        found = {"PatientName": self.name, "PatientBirthDate": f"19{len(self.name):02}0101",
+                 "PatientID": self.patient_id, "IssuerOfPatientID": self.issuer}  # fmt: skip
+        return {keyword: value for keyword, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
