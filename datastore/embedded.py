@@ -76,7 +76,9 @@ class Embedded:
         """
         report = self._fill(paths)
         _say(*(details(report) if with_details else ()), *summary(report))
-        if not (with_details or report.is_whole):
+        if not report.imported:
+            _say("  no file was imported")
+        elif not (with_details or report.is_whole):
             _say("  import --details names the files")
         return report.is_whole and report.imported > 0
 

@@ -5,7 +5,6 @@ written, and because one ill-formed value must not make a whole file unreadable.
 """
 
 import base64
-import codecs
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.charset import convert_encodings, decode_bytes, default_encoding, python_encoding
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.hooks import raw_element_vr
@@ -31,6 +30,9 @@ _VOI_LUTS = 0x00283010
 _PIXEL_REPRESENTATION = 0x00280103
 _RESCALE_INTERCEPT = 0x00281052
 _DELIMITERS = 0xFFFE  # a group
+_ITEM_STARTS = {True: (b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"), False: (b"\xff\xfe\xe0\x00", b"\xff\xfe\xe0\xdd")}
+"""How the bytes of a sequence begin, with an item or its end, in little endian or not."""
+
 _KNOWN_VRS = frozenset(str(vr) for vr in VR if " or " not in str(vr))
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _OFFSET_TABLES = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003})  # of the encapsulated stream, which is taken apart
@@ -83,10 +85,10 @@ class Context:
 
     def _encodings(self, names: list[str]) -> tuple[str, ...]:
         found = tuple(convert_encodings(names))
-        try:
-            for name in found:
-                codecs.lookup(name)
-        except LookupError:
+        unknown = (
+            name not in python_encoding and other == default_encoding for name, other in zip(names, found, strict=False)
+        )
+        if any(unknown):
             self.tell(Kind.TEXT_REPLACED, _CHARACTER_SET, "it is unknown; texts are read as ISO_IR 100")
         return found
 
@@ -226,22 +228,24 @@ def _value(element: DataElement | RawDataElement, vr: str, context: Context) -> 
 
 
 def _items(element: DataElement | RawDataElement, context: Context) -> list[JsonObject] | None:
-    items: Any = element.value
-    if isinstance(element, RawDataElement):
-        content = _bytes(element)
-        # What stands in UN is always implicit VR little endian (PS3.5 Section 6.2.2).
-        implicit, little = (True, True) if element.VR == "UN" else (element.is_implicit_VR, element.is_little_endian)
-        items = convert_SQ(content, implicit, little, list(context.encodings)) if content else None
+    items: Any = _parsed(element, context) if isinstance(element, RawDataElement) else element.value
     name = keyword(int(element.tag)) or f"{int(element.tag):08X}"
-    in_voi_lut = element.tag == _VOI_LUTS
-    return (
-        [
-            _item(item, replace(context, path=f"{context.path}{name}/{number}/", in_voi_lut=in_voi_lut))
-            for number, item in enumerate(items, 1)
-        ]
-        if items
-        else None
-    )
+    inside = replace(context, in_voi_lut=element.tag == _VOI_LUTS)
+    found = [
+        _item(item, replace(inside, path=f"{context.path}{name}/{number}/")) for number, item in enumerate(items, 1)
+    ]
+    return found or None
+
+
+def _parsed(element: RawDataElement, context: Context) -> Sequence[Dataset]:
+    """The items in the bytes of a sequence; pydicom takes anything for an item."""
+    content = _bytes(element)
+    # What stands in UN is always implicit VR little endian (PS3.5 Section 6.2.2).
+    implicit, little = (True, True) if element.VR == "UN" else (element.is_implicit_VR, element.is_little_endian)
+    if content and not content.startswith(_ITEM_STARTS[little]):
+        context.tell(Kind.VALUE_UNREADABLE, int(element.tag), "it has no items that could be read")
+        return ()
+    return convert_SQ(content, implicit, little, list(context.encodings)) if content else ()
 
 
 def _item(item: Dataset, context: Context) -> JsonObject:
