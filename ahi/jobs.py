@@ -140,7 +140,7 @@ def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[Version, by
     except NotFound as error:
         workshop.versions.forget(key)
         workshop.client.image_set(key)  # NotFound if it was deleted meanwhile
-        raise UpstreamBusy("AWS HealthImaging has the image set, but not all of it at the moment") from error
+        raise UpstreamBroken("AWS HealthImaging has the image set, but not all of it at the moment") from error
 
 
 def has_image_set(workshop: Workshop, key: ImageSetKey) -> bool:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -144,8 +144,16 @@ class ImageSets:
 
     def locate(self, keys: Sequence[ImageSetKey]) -> list[LocatedImageSet]:
         """The image sets that AHI still has, in the order of their keys; all are prepared at the same time."""
+        located, errors = self.tried(keys)
+        if errors:
+            raise next(iter(errors.values()))
+        return located
+
+    def tried(self, keys: Sequence[ImageSetKey]) -> tuple[list[LocatedImageSet], Mapping[ImageSetKey, ProxyError]]:
+        """The same, and why some cannot be read, where it is about them alone; else the error is raised."""
         fresh = {key: known.located for key in keys if (known := self._fresh(key))}
         pending = {key: self._submit(key) for key in keys if key not in fresh}
+        errors: dict[ImageSetKey, ProxyError] = {}
         for key in keys:
             self._cache.count_use(hit=key in fresh)
         try:
@@ -154,13 +162,17 @@ class ImageSets:
                     fresh[key] = self._received(key, pending[key].result())
                 except NotFound:  # deleted behind the index
                     self._deleted.note(key)
+                except (ProxyError, RuntimeError) as error:
+                    errors[key] = about_object(error)
                 else:
                     self._deleted.forget(key)
                 del pending[key]
+                if key in errors and not is_alone(self._fetchers, errors[key], key):
+                    raise errors[key]
         finally:
             for waiting in pending.values():
                 waiting.abandon()
-        return [fresh[key] for key in keys if key in fresh]
+        return [fresh[key] for key in keys if key in fresh], errors
 
     def _fresh(self, key: ImageSetKey) -> _Known | None:
         known = self._known.get(key)
@@ -280,24 +292,16 @@ class Frames:
 
     def is_alone(self, error: ProxyError, reference: FrameReference) -> bool:
         """Whether an error is about this frame alone."""
-        return is_alone(self._fetchers, error, reference)
+        return is_alone(self._fetchers, error, reference.image_set)
 
     def fetch(self, references: Iterable[FrameReference], form: Form) -> int:
-        """Have the frames in the cache, a few at a time; how many there were."""
+        """Have the frames in the cache, a few at a time; how many there are. Those that cannot be had do no harm."""
         count = 0
-        waiting: deque[Pending[bytes | None]] = deque()
-        try:
-            for reference in references:
+        for tried in self.tried(Wanted(0, reference, form) for reference in references):
+            if tried.error is None:
                 count += 1
-                if pending := self._submit(reference, form):
-                    waiting.append(pending)
-                while len(waiting) > _AHEAD:
-                    waiting.popleft().result()
-            while waiting:
-                waiting.popleft().result()
-        finally:
-            for unused in waiting:
-                unused.abandon()
+            elif not self.is_alone(tried.error, tried.wanted.reference):
+                raise tried.error
         return count
 
     def has(self, reference: FrameReference, form: Form) -> bool:
@@ -380,11 +384,14 @@ MOST_BROKEN = 3
 """Objects one after another that AHI has an error with: then it has one as a whole."""
 
 
-def is_alone(fetchers: Fetchers, error: ProxyError, reference: FrameReference) -> bool:
-    """Whether an error is about one frame, and AHI answers otherwise; it is asked, where that is not clear."""
+def is_alone(fetchers: Fetchers, error: ProxyError, key: ImageSetKey) -> bool:
+    """Whether an error is about one image set, or a frame of it, and AHI answers otherwise.
+
+    It is asked where that is not clear.
+    """
     if isinstance(error, UpstreamBroken):
         try:
-            ping_ahi(fetchers, reference.image_set.datastore_id)
+            ping_ahi(fetchers, key.datastore_id)
         except ProxyError:
             return False
         return True

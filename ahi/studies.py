@@ -6,7 +6,7 @@ index it hangs on. Where the index may have lost some, AHI is asked for the imag
 
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -15,7 +15,7 @@ from ahi.image_set import ImageSetKey
 from ahi.jobs import search_study
 from ahi.store import ImageSets, LocatedImageSet
 from dicomweb.dicom_json import DataSet, element
-from dicomweb.errors import UpstreamBusy
+from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.uids import is_well_formed
 
 K = TypeVar("K", bound=Hashable)
@@ -53,6 +53,23 @@ class Viewer(Protocol):
     def seen(self, image_sets: Sequence[LocatedImageSet]) -> list[LocatedImageSet]: ...
 
 
+@dataclass(frozen=True)
+class Found:
+    """Image sets, and why others that may belong to them cannot be read."""
+
+    image_sets: list[LocatedImageSet]
+    errors: Sequence[ProxyError]
+
+
+@dataclass(frozen=True)
+class _Agreeing:
+    """Image sets of a study, whether all that can be read are of it, and why others cannot be."""
+
+    image_sets: list[LocatedImageSet]
+    all: bool
+    errors: Mapping[ImageSetKey, ProxyError]
+
+
 class Studies:
     """Finds image sets. What the index names is believed for `index_seconds`."""
 
@@ -79,21 +96,31 @@ class Studies:
     def find(self, viewer: Viewer, study: str, series: str | None = None) -> list[LocatedImageSet]:
         """The image sets of a study, or of one series of it, that the viewer may see; none where there are none.
 
-        UpstreamBusy where the index has lost them, and AHI does not tell at the moment.
+        UpstreamBusy where the index has lost them, and AHI does not tell at the moment. What cannot be read is raised.
         """
+        found = self.find_readable(viewer, study, series)
+        if found.errors:
+            raise found.errors[0]
+        return found.image_sets
+
+    def find_readable(self, viewer: Viewer, study: str, series: str | None = None) -> Found:
+        """The same, as far as they can be read. Where none can, the reason is raised."""
         if viewer.excludes(_uids(study, series)):
-            return []
+            return Found([], ())
         part = None if viewer.asks_of_series else series
         hint = self._hints.get((study, part), lambda: self._hint(study, part))
-        found, all_agree = self._agreeing(
-            [key for key in hint.keys if viewer.has_datastore(key.datastore_id)], study, part
-        )
-        if not found or hint.lossy or not all_agree:
-            known = {one.key for one in found}
-            needed = hint.known and not found
+        agreeing = self._agreeing([key for key in hint.keys if viewer.has_datastore(key.datastore_id)], study, part)
+        found, errors = agreeing.image_sets, agreeing.errors
+        if not found or hint.lossy or not agreeing.all:
+            known = {*(one.key for one in found), *errors}
+            needed = hint.known and not known
             lost = [key for key in self.lost(viewer, study, needed=needed) if key not in known]
-            found = [*found, *self._agreeing(lost, study, part)[0]]
-        return [one for one in viewer.seen(found) if series in (None, one.prepared.series_instance_uid)]
+            more = self._agreeing(lost, study, part)
+            found, errors = [*found, *more.image_sets], {**errors, **more.errors}
+        if errors and not found:
+            raise next(iter(errors.values()))
+        seen = [one for one in viewer.seen(found) if series in (None, one.prepared.series_instance_uid)]
+        return Found(seen, tuple(errors.values()))
 
     def of_series(self, viewer: Viewer, series: str) -> list[LocatedImageSet]:
         """The image sets of a series, whatever its studies are, that the viewer may see."""
@@ -145,13 +172,11 @@ class Studies:
             for waiting in pending:
                 waiting.abandon()
 
-    def _agreeing(
-        self, keys: Sequence[ImageSetKey], study: str, series: str | None
-    ) -> tuple[list[LocatedImageSet], bool]:
-        """Those of the image sets that are of the study and series, and whether all of those that there are, are."""
-        located = self._image_sets.locate(keys) if keys else []
+    def _agreeing(self, keys: Sequence[ImageSetKey], study: str, series: str | None) -> _Agreeing:
+        """Those of the image sets that are of the study and series."""
+        located, errors = self._image_sets.tried(keys) if keys else ([], {})
         found = [one for one in located if is_of(one, study, series)]
-        return found, len(found) == len(located)
+        return _Agreeing(found, len(found) == len(located), errors)
 
 
 def _uids(study: str, series: str | None) -> DataSet:

@@ -44,7 +44,7 @@ from app.security_headers import add_security_headers
 from app.sending import with_pieces_read
 from app.settings import EXPLICIT_LE, STORED, Settings
 from app.slashes import with_single_slashes
-from app.unchecked import add_unchecked, note_unchecked
+from app.unchecked import add_unchecked, note_unchecked, note_unreadable
 from db.engine import Database
 from db.image_sets import find_datastore_ids, find_image_sets
 from db.scope import EVERYTHING, Scope
@@ -111,7 +111,7 @@ def create_app(
 
     earlier = EarlierVersions(fetchers, cache, seconds=settings.image_set_old_seconds)
     studies = Studies(hints_of(database), partial(find_datastore_ids, database), image_sets, fetchers)
-    locator, encoded = Locator(studies, earlier, scope, note_sop_classes), Encoded(cache)
+    locator, encoded = Locator(studies, earlier, scope, note_sop_classes, note_unreadable), Encoded(cache)
     budget = Budget(settings.prefetch_frames, min(settings.prefetch_max_bytes, settings.cache_max_bytes // 8))
     ahead = Ahead(fetchers, cache, budget)
     bad_frames, files = BadFrames(cache), file_choice(settings)

@@ -126,7 +126,7 @@ class Warmer:
             raise NotFound("the index does not have it")
         keys = [ImageSetKey(row.datastore_id, row.image_set_id) for row in rows]
         chunks = (keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE))
-        return sum(self._load_frames(one, order.form) for chunk in chunks for one in self._image_sets.locate(chunk))
+        return sum(self._load_frames(one, order.form) for chunk in chunks for one in self._image_sets.tried(chunk)[0])
 
     def _load_frames(self, one: LocatedImageSet, form: Form) -> int:
         return self._frames.fetch(references_of(one, form), form)

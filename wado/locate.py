@@ -13,9 +13,9 @@ from ahi.jobs import Block, BlockReference, FrameReference
 from ahi.merged import merged, preferred
 from ahi.prepared import FORMAT, BulkValue, PreparedImageSet, PreparedInstance
 from ahi.store import LocatedImageSet
-from ahi.studies import Studies, by_series, is_of
+from ahi.studies import Found, Studies, by_series, is_of
 from db.scope import Scope
-from dicomweb.errors import NotFound
+from dicomweb.errors import NotFound, ProxyError
 from dicomweb.uids import absent, resource_path
 from wado.target import Target
 
@@ -91,8 +91,8 @@ class LocatedInstance:
 class Locator:
     """Finds the instances of a target.
 
-    `scope` tells what may be seen by the client whose request this thread answers; `note` is told what was found for
-    it.
+    `scope` tells what may be seen by the client whose request this thread answers. `note` is told what was found for
+    it, and `note_unreadable` why some image sets that may belong to it cannot be read.
     """
 
     def __init__(
@@ -101,9 +101,11 @@ class Locator:
         earlier: EarlierVersions,
         scope: Callable[[], Scope],
         note: Callable[[Sequence[LocatedInstance]], None] = lambda _: None,
+        note_unreadable: Callable[[Sequence[ProxyError]], None] = lambda _: None,
     ) -> None:
         self._studies = studies
         self._note = note
+        self._note_unreadable = note_unreadable
         self._earlier = earlier
         self._scope = scope
 
@@ -111,16 +113,21 @@ class Locator:
         """The instances of the target, series by series in display order; NotFound where there is none."""
         if target.sop_instance_uid:
             return [self.instance(target)]
+        image_sets = self._image_sets(target)
         found = [
             _located(one, prepared)
-            for sets in by_series(self._image_sets(target)).values()
+            for sets in by_series(image_sets.image_sets).values()
             for one, prepared in merged(sets)
         ]
-        return self._given(target, found)
+        own = self._given(target, found, image_sets.errors)
+        if image_sets.errors:
+            self._note_unreadable(image_sets.errors)
+        return own
 
     def instance(self, target: Target) -> LocatedInstance:
         """The one instance of a target that names one; NotFound where there is none."""
-        return self._given(target, _instances(target, self._image_sets(target))[:1])[0]
+        found = self._image_sets(target)
+        return self._given(target, _instances(target, found.image_sets)[:1], found.errors)[0]
 
     def instance_with(self, target: Target, has: Callable[[PreparedInstance], bool]) -> LocatedInstance:
         """The one instance of a target, for what metadata leads to: frames and bulk values.
@@ -128,10 +135,11 @@ class Locator:
         As it was in an earlier version of a short while ago if it lacks now what is asked for, and had it then: whoever
         holds the metadata of that version finds what it speaks of. NotFound where there is no such instance at all.
         """
-        image_sets = self._image_sets(target)
+        found = self._image_sets(target)
+        image_sets = found.image_sets
         now = _instances(target, image_sets)[:1]
         if now and has(now[0].prepared):
-            return self._given(target, now)[0]
+            return self._given(target, now, ())[0]
         scope = self._scope()
         then = (
             instance
@@ -141,24 +149,26 @@ class Locator:
             for instance in _instances(target, [version])
             if has(instance.prepared)
         )
-        return self._given(target, [found for found in (next(then, None), *now) if found][:1])[0]
+        return self._given(target, [one for one in (next(then, None), *now) if one][:1], found.errors)[0]
 
     def instance_with_frames(self, target: Target, frame_numbers: Sequence[int]) -> LocatedInstance:
         """The same for frames, counted from 1."""
         return self.instance_with(target, lambda prepared: len(prepared.frames) >= max(frame_numbers))
 
-    def _image_sets(self, target: Target) -> list[LocatedImageSet]:
+    def _image_sets(self, target: Target) -> Found:
         study, series = target.study_instance_uid, target.series_instance_uid
-        found = self._studies.find(self._scope(), study, series)
-        if not found:
+        found = self._studies.find_readable(self._scope(), study, series)
+        if not found.image_sets:
             raise absent(f"no such {'series' if series else 'study'}", study, series)
         return found
 
-    def _given(self, target: Target, found: list[LocatedInstance]) -> list[LocatedInstance]:
-        """What was found, as far as it is of the target; NotFound where nothing is."""
+    def _given(
+        self, target: Target, found: list[LocatedInstance], errors: Sequence[ProxyError]
+    ) -> list[LocatedInstance]:
+        """What was found, as far as it is of the target; NotFound where nothing is, or why it may not be found."""
         own = [one for one in found if _is_of(target, one)]
         if not own:
-            raise absent(f"no such {target.level}", target.uid)
+            raise errors[0] if errors else absent(f"no such {target.level}", target.uid)
         self._note(own)
         return own
 

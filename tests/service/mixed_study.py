@@ -222,3 +222,10 @@ def _frame_files(root: Path) -> Iterator[tuple[str, list[Path]]]:
         (series,) = json.loads(gzip.decompress(blob.read_bytes()))["Study"]["Series"].values()
         for uid, node in series["Instances"].items():
             yield uid, [blob.parent / frame["ID"] for frame in node["ImageFrames"]]
+
+
+def image_sets(root: Path) -> Iterator[tuple[str, str]]:
+    """The image sets of a data store, each with its series."""
+    for blob in root.rglob("metadata.json.gz"):
+        document = json.loads(gzip.decompress(blob.read_bytes()))
+        yield document["ImageSetID"], next(iter(document["Study"]["Series"]))

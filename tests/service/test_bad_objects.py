@@ -1,6 +1,7 @@
 """One bad object spoils nothing around it: random studies of good and bad objects, by every way of having many."""
 
 import re
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +19,22 @@ from pydicom.uid import ExplicitVRLittleEndian
 from datastore.embedded import Embedded
 from tests.service.ahi import Ahi
 from tests.service.answers import Answer, Part, get, native
-from tests.service.mixed_study import ABSENT, DAMAGED, KINDS, PDF, UNDECODABLE, Object, make_study, spoil, write
+from tests.service.mixed_study import (
+    ABSENT,
+    DAMAGED,
+    KINDS,
+    PDF,
+    ROOT,
+    UNDECODABLE,
+    Object,
+    image_sets,
+    make_study,
+    spoil,
+    write,
+)
 from tests.service.process import Service
 
-STUDIES = 14
+STUDIES, FRESH_SECONDS = 14, 1
 EXPLICIT, UNNAMED, STORED = f"; transfer-syntax={ExplicitVRLittleEndian}", "", "; transfer-syntax=*"
 GOOD = [kind for kind, one in KINDS.items() if not one.wrong]
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -37,6 +50,8 @@ class Archive:
     ahi: Ahi
     faults: str
     service: Service
+    image_sets: Sequence[tuple[str, str]] = field(repr=False)
+    """Each with its series."""
 
     def forget(self) -> None:
         """Empty the cache of the service."""
@@ -51,6 +66,8 @@ def _kinds(random: Random, number: int) -> list[str]:
         return list(KINDS)
     if number == 1:
         return ["no jpeg", "wrong checksum", "404"]
+    if number == 4:
+        return ["grey", "jpeg", "grey", "document"]
     if number == 3:
         return ["grey", "grey", "no jpeg", "grey", "grey"]
     if number == 2:
@@ -74,10 +91,12 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
         "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
         "AHI_DEADLINE_SECONDS": "1",
         "PREFETCH_FRAMES": "0",
+        "IMAGE_SET_FRESH_SECONDS": str(FRESH_SECONDS),
+        "IMAGE_SET_UNCHECKED_SECONDS": "0",
         "WEB_PROCESSES": "1",
     }
     service = Service(tmp_path_factory.mktemp("service"), environment)
-    yield Archive(studies, ahi, faults, service)
+    yield Archive(studies, ahi, faults, service, list(image_sets(root)))
     status = service.stop()
     ahi.stop()
     assert status == 0
@@ -343,3 +362,36 @@ def test_pictures_of_all_images_come_without_the_bad_ones(archive: Archive) -> N
         assert sorted(found) == sorted(name for name, good in frames.items() if good)
         assert all(Image.open(BytesIO(part.body)).size for part in answer.parts)
         assert all((name in _told(answer)) != good for name, good in frames.items())
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["GetImageSetMetadata/{}:403", "GetImageSetMetadata/{}:half", "GetImageSetMetadata/{}:404", "GetImageSet/{}:500"],
+)
+def test_an_image_set_in_error_spoils_no_study(archive: Archive, fault: str) -> None:
+    """The series that it is of is told to be missing; asked for alone it is an error."""
+    study = archive.studies[4]
+    assert {one.wrong for one in study} == {""}
+    ids = {series: image_set for image_set, series in archive.image_sets if series.startswith(f"{ROOT}.4.")}
+    lost, *kept = sorted(ids)
+    path = f"/studies/{ROOT}.4"
+    archive.forget()
+    time.sleep(FRESH_SECONDS)
+    archive.ahi.faults(f"{archive.faults},{fault.format(ids[lost])}")
+    try:
+        metadata = get(archive.service.root, f"{path}/metadata", {})
+        parts = get(archive.service.root, path, {"Accept": 'multipart/related; type="application/dicom"'})
+        picture = get(archive.service.root, f"{path}/thumbnail", {"Accept": "image/png"})
+        alone = get(archive.service.root, f"{path}/series/{lost}/metadata", {})
+        instance = next(one for one in study if one.data_set.SeriesInstanceUID == lost)
+        object_alone = get(archive.service.root, instance.path, {"Accept": "application/dicom"})
+        others = [get(archive.service.root, f"{path}/series/{uid}/metadata", {}) for uid in kept]
+    finally:
+        archive.ahi.faults(archive.faults)
+    expected = [one.uid for one in study if one.data_set.SeriesInstanceUID in kept]
+    assert metadata.status == parts.status == picture.status == 200, metadata.body
+    assert sorted(str(one["00080018"]["Value"][0]) for one in metadata.json) == sorted(expected)  # type: ignore[index]
+    assert len(parts.parts) == len(expected)
+    assert all("1 image sets" in answer.headers["Warning"] for answer in (metadata, parts, picture))
+    assert alone.status == object_alone.status in (502, 503)
+    assert all(other.status == 200 and "Warning" not in other.headers for other in others)

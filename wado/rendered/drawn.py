@@ -57,7 +57,7 @@ class Drawn:
             except (ProxyError, RuntimeError) as error:
                 failed.append(about_object(error))
             broken += isinstance(failed[-1], UpstreamBroken)
-            if broken >= MOST_BROKEN or not is_alone(self.fetchers, failed[-1], picture.frames[0]):
+            if broken >= MOST_BROKEN or not is_alone(self.fetchers, failed[-1], instance.key):
                 raise failed[-1]
         raise failed[0]
 
@@ -95,6 +95,6 @@ class Drawn:
             raise
         except (ProxyError, RuntimeError) as error:
             reason = about_object(error)
-        if not is_alone(self.fetchers, reason, picture.frames[0]):
+        if not is_alone(self.fetchers, reason, picture.frames[0].image_set):
             raise reason
         return reason
