@@ -39,8 +39,9 @@ def decode(frame: bytes, syntax: str, layout: Layout, *, as_rgb: bool) -> Pixels
     decoder = DECODERS.get(syntax)
     if decoder is None:
         raise NotDecodable("the transfer syntax is not supported")
+    inner = layout.with_size(size.rows, size.columns) if size else layout
     try:
-        pixels = decoder(frame, layout, size, as_rgb)
+        pixels = decoder(frame, inner, size, as_rgb)
     except NotDecodable:
         raise
     except BaseException as error:
@@ -48,7 +49,16 @@ def decode(frame: bytes, syntax: str, layout: Layout, *, as_rgb: bool) -> Pixels
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise NotDecodable(f"the pixel data cannot be decoded ({type(error).__name__})") from error
-    return _in_type(pixels, layout, size)
+    fitting = _in_type(pixels, inner, size)
+    return fitting if inner is layout else _whole_tile(fitting, layout)
+
+
+def _whole_tile(pixels: Pixels, layout: Layout) -> Pixels:
+    """A tile of full size: what lies beyond the image is white in colour, as glass is, and 0 in grey."""
+    beyond = np.iinfo(pixels.dtype).max if layout.samples > 1 else 0
+    whole = np.full(layout.shape, beyond, pixels.dtype)
+    whole[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return whole
 
 
 def _in_type(pixels: Pixels, layout: Layout, size: Size | None) -> Pixels:

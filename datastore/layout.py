@@ -27,7 +27,7 @@ class NoFrames(Exception):
 class Layout:
     """The layout of one frame, in pixels and bits; `replaced` are attributes that had to be told anew, by keyword.
 
-    `max_bytes` is how many bytes it may take when it is decoded.
+    `max_bytes` is how many bytes it may take when it is decoded. A `tile` of a tiled image may be smaller at its edges.
     """
 
     rows: int
@@ -40,6 +40,7 @@ class Layout:
     photometric: str
     replaced: Mapping[str, str | int]
     max_bytes: int
+    tile: bool
 
     @classmethod
     def from_data_set(cls, data_set: Dataset, findings: Findings, max_bytes: int) -> "Layout":
@@ -74,6 +75,7 @@ class Layout:
             photometric,
             replaced,
             max_bytes,
+            "TotalPixelMatrixColumns" in data_set,
         )
 
     @property
@@ -95,6 +97,11 @@ class Layout:
     def is_ybr(self) -> bool:
         """Whether the samples are the YCbCr of 8 bits that everyone can turn into RGB."""
         return self.photometric in _YBR and self.samples == 3 and self.bits_allocated == 8
+
+    def with_size(self, rows: int, columns: int) -> "Layout":
+        """That of a tile at the edge, which is narrower or lower; the same if it cannot be one."""
+        smaller = (rows, columns) != (self.rows, self.columns) and 0 < rows <= self.rows and 0 < columns <= self.columns
+        return replace(self, rows=rows, columns=columns) if self.tile and smaller else self
 
     def with_bits(self, bits_allocated: int) -> "Layout":
         """The same for samples of another size."""

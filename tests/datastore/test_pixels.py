@@ -320,6 +320,22 @@ def test_one_bad_frame_leaves_the_others(tmp_path: Path, bad: list[int]) -> None
         np.testing.assert_array_equal(frame, np.empty(0) if number in bad else pixels[number])
 
 
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("syntax", ["4.90", "4.91", "4.80"])
+def test_tiles_at_the_edge_are_filled_up(tmp_path: Path, syntax: str, samples: int) -> None:
+    """White in colour, 0 in grey; only where the image is tiled."""
+    whole = ramp(np.uint8, 2, 16, 18, *([3] if samples == 3 else []), top=200)
+    whole[1, 12:], whole[1, :, 10:] = (255, 255) if samples == 3 else (0, 0)
+    encode = imagecodecs.jpegls_encode if syntax == "4.80" else _jpeg_2000
+    frames = [encode(whole[0]), encode(np.ascontiguousarray(whole[1, :12, :10]))]
+    found = served(coded(syntax, frames, whole, TotalPixelMatrixColumns=28), tmp_path)
+    assert found.findings == []
+    assert_served(found, whole)
+    (tmp_path / "other").mkdir()
+    found = served(coded(syntax, frames, whole), tmp_path / "other")
+    assert [(finding.kind, finding.where) for finding in found.findings] == [(Kind.FRAME_UNREADABLE, "frame 2")]
+
+
 def test_bytes_after_the_last_frame_are_named(tmp_path: Path) -> None:
     pixels = ramp(np.uint8, 2, 8, 10, top=255)
     data_set = with_pixels(pixels)
