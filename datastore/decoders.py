@@ -149,7 +149,9 @@ def _has_empty_box(frame: bytes) -> bool:
     return False
 
 
-def _jpeg_xl(frame: bytes, _layout: Layout, _size: Size | None, _as_rgb: bool) -> Pixels:
+def _jpeg_xl(frame: bytes, _layout: Layout, size: Size | None, _as_rgb: bool) -> Pixels:
+    if size is None:  # a decoder would give all frames of an animation
+        raise NotDecodable("the frame is no single JPEG XL image")
     return np.asarray(imagecodecs.jpegxl_decode(frame))
 
 

@@ -174,27 +174,60 @@ class _Bits:
         return taken
 
 
+_JXL_HEADER_BYTES = 64
 _JXL_SIZE_BITS = (9, 13, 18, 30)
 _JXL_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
+_JXL_WHOLE_BITS, _JXL_FLOAT_BITS = (8, 10, 12), (32, 16, 24)
 
 
 def _jpeg_xl_size(stored: bytes) -> Size | None:
-    """SizeHeader (ISO/IEC 18181-1 Annex D); how many samples there are is taken from the data set."""
-    start = 0
-    if stored.startswith(_JXL_SIGNATURE):
-        starts = {b"jxlc": 0, b"jxlp": 4}
-        found = next(((kind, at) for kind, at, _ in boxes(stored) if kind in starts), None)
-        if found is None:
-            return None
-        start = found[1] + starts[found[0]]
-    if not stored.startswith(_JXL_START, start):
+    """SizeHeader and the beginning of ImageMetadata (ISO/IEC 18181-1 Annex D). None with a preview or an animation.
+
+    Of the components only those beside the colours are told; how many colours there are is taken from the data set.
+    """
+    header = _jpeg_xl_header(stored)
+    if not header.startswith(_JXL_START):
         return None
-    bits = _Bits(stored[start + 2 : start + 14])
+    bits = _Bits(header[2:])
+    rows, columns = _jpeg_xl_lengths(bits)
+    if bits.take(1):  # all else is as usual
+        return Size(columns, rows, 1, 8)
+    if bits.take(1):
+        bits.take(3)  # how it is turned
+        if bits.take(1):
+            _jpeg_xl_lengths(bits)  # how large it is meant to be shown
+        if bits.take(2):
+            return None
+    floating = bits.take(1)
+    choice = bits.take(2)
+    depth = bits.take(6) + 1 if choice == 3 else (_JXL_FLOAT_BITS if floating else _JXL_WHOLE_BITS)[choice]
+    if floating:
+        bits.take(4)  # of its exponent
+    bits.take(1)  # whether 16 bits are enough for a decoder
+    choice = bits.take(2)
+    extra = bits.take(4) + 2 if choice == 2 else bits.take(12) + 1 if choice == 3 else choice
+    return Size(columns, rows, 1 + extra, depth)
+
+
+def _jpeg_xl_header(stored: bytes) -> bytes:
+    """The first bytes of the codestream, which may be divided among boxes."""
+    if not stored.startswith(_JXL_SIGNATURE):
+        return stored[:_JXL_HEADER_BYTES]
+    header = b""
+    for kind, start, end in boxes(stored):
+        if kind in (b"jxlc", b"jxlp"):
+            header += stored[start + (4 if kind == b"jxlp" else 0) : end][:_JXL_HEADER_BYTES]
+        if kind == b"jxlc" or len(header) >= _JXL_HEADER_BYTES:
+            break
+    return header
+
+
+def _jpeg_xl_lengths(bits: _Bits) -> tuple[int, int]:
+    """Rows and columns of a SizeHeader."""
     small = bits.take(1)
     rows = _jpeg_xl_length(bits, small)
     ratio = _JXL_RATIOS.get(bits.take(3))
-    columns = rows * ratio[0] // ratio[1] if ratio else _jpeg_xl_length(bits, small)
-    return Size(columns, rows, 1, 8)
+    return rows, rows * ratio[0] // ratio[1] if ratio else _jpeg_xl_length(bits, small)
 
 
 def _jpeg_xl_length(bits: _Bits, small: int) -> int:

@@ -182,6 +182,27 @@ def test_the_size_of_jpeg_xl_is_read(shape: tuple[int, int]) -> None:
     assert size_of(whole) == Size(shape[1], shape[0], 1, 8)
 
 
+@pytest.mark.parametrize("extra", [1, 2, 7, 99])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_further_components_of_jpeg_xl_are_read(extra: int, dtype: type) -> None:
+    planes = np.zeros((1 + extra, 40, 24), dtype)
+    whole = bytes(imagecodecs.jpegxl_encode(planes, lossless=True, photometric="gray", planar=True))
+    assert size_of(whole) == Size(24, 40, 1 + extra, 8 * np.dtype(dtype).itemsize)
+
+
+def test_jpeg_xl_of_many_components_is_not_decoded() -> None:
+    planes = np.zeros((40, 200, 200), np.uint8)
+    whole = bytes(imagecodecs.jpegxl_encode(planes, lossless=True, photometric="gray", planar=True))
+    with pytest.raises(NotAcceptable, match="1600000 bytes"):
+        decode(whole, JPEG_XL, PixelFormat(200, 200, 1, 8, 0, "MONOCHROME2"), 2**20)
+
+
+def test_an_animation_is_not_decoded() -> None:
+    whole = bytes(imagecodecs.jpegxl_encode(np.zeros((100, 20, 20), np.uint8), lossless=True, photometric="gray"))
+    with pytest.raises(UpstreamFailed):
+        decode(whole, JPEG_XL, PixelFormat(20, 20, 1, 8, 0, "MONOCHROME2"))
+
+
 @pytest.mark.parametrize("uid", [JPEG_2000_LOSSLESS, JPEG_BASELINE, JPEG_LS_LOSSLESS])
 def test_a_frame_beyond_the_bound_is_not_decoded(uid: str) -> None:
     with pytest.raises(NotAcceptable, match="FRAME_MAX_BYTES is 1000"):
