@@ -18,7 +18,7 @@ CALLS_PER_SECOND = 10.0
 
 FOUND_SECONDS = 120.0
 NOTHING_SECONDS = 20.0
-REFUSED_SECONDS = 60.0
+REFUSED_SECONDS = 30.0
 SILENT_SECONDS = 5.0
 _TELL_SECONDS = 600.0
 _MOST = 20_000  # studies and image sets together, of 300 bytes each, about
@@ -30,8 +30,8 @@ _Study = tuple[str, str]
 class Searches:
     """Image sets by data store and study, for two minutes, none for 20 seconds; and the rate of calls.
 
-    A data store where the right to the call is missing is asked again after a minute. One that did not answer is asked
-    again after 5 seconds, so that nobody waits for it meanwhile.
+    A data store where the right to the call is missing is asked again after half a minute. One that did not answer is
+    asked again after 5 seconds, so that nobody waits for it meanwhile.
     """
 
     def __init__(self, calls_per_second: float = CALLS_PER_SECOND, most: int = _MOST) -> None:

@@ -14,7 +14,7 @@ from ahi.studies import Brief, Studies
 from db import schema
 from db.engine import Database
 from db.hidden import Hidden
-from dicomweb.single_flight import SingleFlight
+from dicomweb.single_flight import SingleFlight, ended
 from qido import plan_doubt, views
 from qido.attributes import BY_TAG, STUDY_UID, Attribute, Level
 from qido.conditions import AnyOf, Equal
@@ -30,7 +30,8 @@ PATIENT = frozenset(one for one in BY_TAG.values() if one.level is Level.PATIENT
 """What patients who share a row share with it."""
 
 _FACTS_SECONDS = 2.0
-_SHARED_SECONDS = 60.0
+_SHARED_SECONDS = 120.0  # a million image sets take the index some seconds
+_PATIENCE_SECONDS = 3.0
 _IDENTITY = (BY_TAG["00100020"], BY_TAG["00100021"])
 _NOBODY = (None, None)
 
@@ -47,7 +48,7 @@ class Facts:
 
 
 class Checks:
-    """What is in doubt at all; believed for two seconds, and for a minute where it takes the index long to tell."""
+    """What is in doubt at all; believed for two seconds, and for two minutes where it takes the index long to tell."""
 
     def __init__(self, database: Database, studies: Studies) -> None:
         self._database = database
@@ -55,17 +56,22 @@ class Checks:
         self.by_image_set = database.kind == "sqlite"  # small; nobody may have noted conflicts in it
         self._facts: Brief[None, Facts] = Brief(_FACTS_SECONDS)
         self._shared = SingleFlight(self._look_for_shared)
+        self._shared_lately: Mapping[int, _Who] = {}
 
     def facts(self) -> Facts:
         """What is in doubt."""
         return self._facts.get(None, self._look)
 
     def shared(self) -> Mapping[int, _Who]:
-        """The ID and issuer of patients who have image sets in several data stores, by their keys."""
+        """The ID and issuer of patients who have image sets in several data stores, by their keys.
+
+        Of some minutes ago, or none yet, where the index does not tell soon: what is found is held to its image sets
+        all the same (`checked.verified`), and what is not found is what the index has lost.
+        """
         flight = self._shared.latest(_SHARED_SECONDS)
-        if flight.done() and flight.exception():
-            flight = self._shared.latest(0.0)
-        return flight.result()
+        if ended(flight, _PATIENCE_SECONDS) and not flight.exception():
+            self._shared_lately = flight.result()
+        return self._shared_lately
 
     def _look(self) -> Facts:
         several, first, last = self._database.rows(plan_doubt.facts(self.by_image_set))[0]

@@ -81,7 +81,7 @@ def test_what_fails_is_busy_and_nobody_waits_for_it_twice(
     assert set(search_study(workshop, DATASTORE_ID, STUDY)) == FOUND
 
 
-def test_a_refusal_hides_for_a_minute_what_is_unknown_and_no_more(
+def test_a_refusal_hides_for_a_moment_what_is_unknown_and_no_more(
     workshop: Workshop, faults: Faults, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     search_study(workshop, DATASTORE_ID, STUDY)
