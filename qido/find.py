@@ -1,6 +1,5 @@
 """From a query to what the index holds: statements are run, and the index's oddities end here."""
 
-import ast
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
@@ -27,6 +26,7 @@ from qido.attributes import (
 from qido.image_sets import Archive, locate, with_lacking
 from qido.plan_order import in_order
 from qido.plan_tables import Statement
+from qido.python_list import parse_list
 from qido.query import Query
 from qido.result import Found, Result, Value
 from qido.whole_uids import with_whole_uids
@@ -274,15 +274,5 @@ def _values(attribute: Attribute, raw: Any) -> tuple[Value, ...]:
         return (raw,)
     text = raw.strip()
     is_list = text.startswith("[") and attribute not in UIDS
-    texts = [one.strip() for one in _listed(text)] if is_list else [text]
+    texts = [one.strip() for one in parse_list(text)] if is_list else [text]
     return tuple([one for one in texts if one not in attribute.placeholders])
-
-
-def _listed(text: str) -> Sequence[str]:
-    """The values in the text of a Python list, which is how the index holds several."""
-    if not text.startswith(("['", '["')):
-        return [text]
-    try:
-        return [str(value) for value in ast.literal_eval(text) if value is not None]
-    except (SyntaxError, ValueError):  # cut off where the column ends
-        return []
