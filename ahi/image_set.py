@@ -1,6 +1,7 @@
 """Image-set metadata as typed values. Past this module nobody reads AHI's dictionaries."""
 
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from dicomweb.data_set import DataSet
 from dicomweb.errors import UnusableAnswer, UpstreamFailed
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")  # escaped, or each half as UTF-8
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _LONGEST_ID = 64
@@ -94,7 +96,7 @@ class ImageSet:
         UnusableAnswer if it is not image-set metadata; UpstreamFailed if its text has more than `max_bytes`.
         """
         with unreadable_metadata():
-            return cls._from_document(json.loads(_unpacked(blob, max_bytes)))
+            return cls._from_document(_document(_unpacked(blob, max_bytes)))
 
     @classmethod
     def _from_document(cls, document: Mapping[str, Any]) -> "ImageSet":
@@ -115,6 +117,18 @@ def unreadable_metadata() -> Iterator[None]:
         yield
     except _UNREADABLE as error:
         raise UnusableAnswer("the metadata of an image set cannot be read") from error
+
+
+def _document(text: bytes) -> Any:
+    """What JSON holds; halves of surrogate pairs are joined, and become U+FFFD where the other one is missing.
+
+    No answer and no cache entry can hold a half.
+    """
+    document = json.loads(text)
+    if not (b"\\u" in text or b"\xed" in text) or not _SURROGATE.search(text):
+        return document
+    halves = json.dumps(document, ensure_ascii=False).encode("utf-16-le", "surrogatepass")
+    return json.loads(halves.decode("utf-16-le", "replace"))
 
 
 def _unpacked(blob: bytes, max_bytes: int) -> bytes:

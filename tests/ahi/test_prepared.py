@@ -174,3 +174,24 @@ def test_the_label_in_metadata_is_that_of_what_is_delivered_by_default(label: st
     heads = [parse_head(image_set.block(head)) for head in (one.native_head, one.stored_head)]
     assert [head.PhotometricInterpretation for head in heads] == ["RGB", label]
     assert [head.LossyImageCompression for head in heads] == ["01", "01"]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (rb"\ud83d\ude00", "\N{GRINNING FACE}"),
+        (b"\xed\xa0\xbd\xed\xb8\x80", "\N{GRINNING FACE}"),
+        (rb"\ud83d", "\N{REPLACEMENT CHARACTER}"),
+        (rb"\uDE00\uD83D", "\N{REPLACEMENT CHARACTER}" * 2),
+        (b"\xed\xa0\xbd", "\N{REPLACEMENT CHARACTER}"),
+        ("퀀힣".encode(), "퀀힣"),
+    ],
+    ids=["escaped pair", "pair", "half", "the wrong order", "half as UTF-8", "Korean"],
+)
+def test_half_of_a_surrogate_pair_spoils_no_image_set(written: bytes, read: str) -> None:
+    dicom = {"StudyInstanceUID": "1.2", "ImageComments": "A|B"}
+    document = {"Study": {"DICOM": dicom, "Series": {"1.2.3": {"Instances": {"1.2.3.0": {"DICOM": {}}}}}}}
+    image_set = ImageSet.from_metadata(json.dumps(document).encode().replace(b"|", written))
+    prepared = PreparedImageSet.from_bytes(encode_prepared(image_set, lambda *_: b""))
+    described = json.loads(prepared.metadata(prepared.instances[0], "http://host/aetitle"))
+    assert described["00204000"] == {"vr": "LT", "Value": [f"A{read}B"]}
