@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from db.engine import Database
 from tests.servers import MariaDb, OpenDatabase, PostgreSql, Sqlite, mysql_server
 
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 pytest.register_assert_rewrite("tests.service.answers", "tests.service.expected")  # before anything imports them
 
 INDEXES = ("sqlite", "mariadb", "postgresql")
