@@ -25,17 +25,26 @@ UNDECODABLE = {"JPEG2000-embedded-sequence-delimiter.dcm": "its frame has no cod
 """What can only be delivered as it is stored, and why."""
 
 
+CORRECTED = {"badVR.dcm": "value NumberOfFrames"}
+"""What an import corrects, and names: a NumberOfFrames of `1A` beside 15 frames."""
+
+
 @pytest.mark.slow
 def test_every_answer_about_every_sample_is_what_the_file_says() -> None:
     report = run(sample_files())
     assert report.sources > 200 and report.with_frames > 150
     assert {source.path.name for source in report.refused} == REFUSED.keys()
-    found = [item for item in report.deviations if not _is_undecodable(item)]
+    found = [item for item in report.deviations if not (_is_undecodable(item) or _is_corrected(item))]
     assert [f"{item.source.path.name}: {item.kind} {item.detail}" for item in found] == []
 
 
 def _is_undecodable(deviation: Deviation) -> bool:
     return deviation.source.path.name in UNDECODABLE and deviation.kind.startswith("Part 10, Explicit VR Little Endian")
+
+
+def _is_corrected(deviation: Deviation) -> bool:
+    corrected = CORRECTED.get(deviation.source.path.name)
+    return corrected is not None and corrected in f"{deviation.kind} {deviation.detail}"
 
 
 def test_it_finds_what_deviates(tmp_path: Path) -> None:
