@@ -211,6 +211,7 @@ class Delivery(Generic[ItemT]):
                 body = next(bodies)
             except (UpstreamFailed, NotAcceptable, NotFound):
                 self._failed[index] = number
+                self._note_failed()
                 raise
             yield body
 
@@ -218,6 +219,7 @@ class Delivery(Generic[ItemT]):
         """Note what failed after the head was sent: a later answer can tell it there."""
         failed = ((self._all[index].instance, number) for index, number in sorted(self._failed.items()))
         self._bad_frames.note_all((one.key, one.prepared.sop_instance_uid, number) for one, number in failed)
+        self._failed.clear()
 
 
 def encode_parts(

@@ -2,6 +2,7 @@
 
 import struct
 from contextlib import suppress
+from dataclasses import replace
 
 import imagecodecs
 import numpy as np
@@ -113,3 +114,17 @@ def test_resolutions_end_where_the_tile_parts_do(tables: list[bytes]) -> None:
 )
 def test_where_resolutions_end_is_not_guessed(stored: bytes) -> None:
     assert resolution_ends(stored) == ()
+
+
+@pytest.mark.parametrize(("samples", "beyond"), [(1, 0), (3, 255)])
+def test_a_narrow_tile_is_filled_up(samples: int, beyond: int) -> None:
+    """Of a tiled image only: elsewhere a frame of another size is wrong."""
+    narrow = _array("u1", (40, 13, 3) if samples == 3 else (40, 13))
+    stored = imagecodecs.jpeg2k_encode(narrow, codecformat="J2K", reversible=True, level=0)
+    tile = PixelFormat(64, 48, samples, 8, 0, "RGB" if samples == 3 else "MONOCHROME2", tile=True)
+    whole = np.frombuffer(decode(stored, "1.2.840.10008.1.2.4.90", tile), "u1").reshape(64, 48, -1)
+    assert np.array_equal(whole[:40, :13], narrow.reshape(40, 13, -1))
+    assert (whole[40:] == beyond).all() and (whole[:, 13:] == beyond).all()
+    for wrong in (replace(tile, tile=False), replace(tile, rows=39), replace(tile, columns=12)):
+        with pytest.raises(UpstreamFailed):
+            decode(stored, "1.2.840.10008.1.2.4.90", wrong)

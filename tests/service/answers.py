@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from contextlib import closing
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesParser
@@ -66,15 +67,14 @@ class Answer:
 def get(root: str, target: str, headers: dict[str, str], method: str = "GET") -> Answer:
     """Ask for `target` below the service root with these headers and no others: the request line goes out as it is."""
     address = urlsplit(root)
-    connection = HTTPConnection(address.netloc, timeout=30)
-    connection.putrequest(method, address.path + target, skip_accept_encoding=True)
-    for name, value in headers.items():
-        connection.putheader(name, value)
-    connection.endheaders()
-    response = connection.getresponse()
-    answer = Answer(response.status, response.headers, _unpacked(response, headers.get("Accept-Encoding", "")))
-    connection.close()
-    return answer
+    with closing(HTTPConnection(address.netloc, timeout=30)) as connection:
+        connection.putrequest(method, address.path + target, skip_accept_encoding=True)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        with connection.getresponse() as response:
+            body = _unpacked(response, headers.get("Accept-Encoding", ""))
+            return Answer(response.status, response.headers, body)
 
 
 def _unpacked(response: HTTPResponse, accept_encoding: str) -> bytes:

@@ -175,7 +175,10 @@ KINDS: Mapping[str, Kind] = {
     "403": Kind(_jpegs, 1, ABSENT, "403"),
     "500": Kind(_grey, 1, ABSENT, "500"),
     "one of three 404": Kind(lambda random: _grey(random, 3), 3, ABSENT, "404"),
+    "many frames": Kind(lambda random: _grey(random, 70), 70, ABSENT, "404"),
 }
+FEW = [kind for kind in KINDS if kind != "many frames"]
+"""Kinds of which all frames are had before an object is begun."""
 
 
 def make_study(number: int, kinds: Sequence[str], random: Random, series: int) -> list[Object]:

@@ -5,10 +5,12 @@ import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from http.client import IncompleteRead
 from io import BytesIO
 from random import Random
 
 import pytest
+from dicomweb_client import DICOMwebClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,7 +24,7 @@ from tests.service.answers import Answer, Part, get, native
 from tests.service.mixed_study import (
     ABSENT,
     DAMAGED,
-    KINDS,
+    FEW,
     PDF,
     ROOT,
     UNDECODABLE,
@@ -36,7 +38,6 @@ from tests.service.process import Service
 
 STUDIES, FRESH_SECONDS = 14, 1
 EXPLICIT, UNNAMED, STORED = f"; transfer-syntax={ExplicitVRLittleEndian}", "", "; transfer-syntax=*"
-GOOD = [kind for kind, one in KINDS.items() if not one.wrong]
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 ALONE = {"404": 404, "403": 502, "500": 503, "no jpeg": 406, "one of three no jpeg": 406, "wrong checksum": 502,
          "one of three 404": 404, "colour 404": 404, "colour 500": 503}  # fmt: skip
@@ -63,22 +64,24 @@ class Archive:
 def _kinds(random: Random, number: int) -> list[str]:
     """One study of bad objects only, one of each kind, and others at random."""
     if number == 0:
-        return list(KINDS)
+        return FEW
     if number == 1:
         return ["no jpeg", "wrong checksum", "404"]
+    if number == STUDIES:
+        return ["grey", "many frames", "grey"]
     if number == 4:
         return ["grey", "jpeg", "grey", "document"]
     if number == 3:
         return ["grey", "grey", "no jpeg", "grey", "grey"]
     if number == 2:
         return ["grey"] * 12 + ["no jpeg"] + ["grey"] * 12 + ["wrong checksum"]
-    return random.choices(list(KINDS), k=random.randrange(2, 8))
+    return random.choices(FEW, k=random.randrange(2, 8))
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     folder, root, random = tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("store"), Random(17)  # noqa: S311
-    studies = [make_study(number, _kinds(random, number), random, 1 + (number != 3)) for number in range(STUDIES)]
+    studies = [make_study(number, _kinds(random, number), random, 1 + (number != 3)) for number in range(STUDIES + 1)]
     everything = [one for study in studies for one in study]
     write(everything, folder)
     Embedded(root).fill([folder])
@@ -395,3 +398,31 @@ def test_an_image_set_in_error_spoils_no_study(archive: Archive, fault: str) -> 
     assert all("1 image sets" in answer.headers["Warning"] for answer in (metadata, parts, picture))
     assert alone.status == object_alone.status in (502, 503)
     assert all(other.status == 200 and "Warning" not in other.headers for other in others)
+
+
+def test_a_long_object_is_cut_once_and_told_of_the_next_time(archive: Archive) -> None:
+    """Of 70 native frames the first is tried before it begins, and then the one that was bad."""
+    path = f"/studies/{ROOT}.{STUDIES}"
+    accept = {"Accept": f'multipart/related; type="application/dicom"{EXPLICIT}'}
+    archive.forget()
+    with pytest.raises(IncompleteRead):
+        get(archive.service.root, path, accept)
+    answer = get(archive.service.root, path, accept)
+    _check_parts(archive.studies[STUDIES], answer, EXPLICIT)
+    assert "1 of 3 left out" in answer.headers["Warning"]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["told at the end", "told before"])
+def test_clients_read_what_there_is(archive: Archive, again: bool) -> None:
+    """Text behind the closing boundary is no part for them."""
+    study = archive.studies[2]
+    if not again:
+        archive.forget()
+    client = DICOMwebClient(archive.service.root)
+    found = client.retrieve_study(study[0].data_set.StudyInstanceUID)
+    expected = {one.uid: one for one in study if not one.wrong} | {
+        one.uid: one for one in study if one.kind == "no jpeg"
+    }
+    assert {one.SOPInstanceUID for one in found} == expected.keys()
+    for one in found:
+        assert expected[one.SOPInstanceUID].wrong or one.PixelData == b"".join(expected[one.SOPInstanceUID].native)
