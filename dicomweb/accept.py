@@ -82,11 +82,19 @@ def _media_range(name: str, parameters: Iterable[tuple[str, str]]) -> MediaRange
     values = dict(reversed(list(parameters)))  # the first of a repeated parameter counts
     multipart: bool | None = None if name == "*/*" else name in ("multipart/related", "multipart/*")
     if multipart:
-        name = values.get("type", "").strip().lower()
+        name, _, within = values.get("type", "").strip("' ").partition(";")
+        values = {**_syntax_within(within), **values}
+        name = name.strip().lower()
         name = "*/*" if name in ("", "*") else name
     return MediaRange(
         OLD_SPELLINGS.get(name, name), multipart, values.get("transfer-syntax") or None, _quality(values.get("q", "1"))
     )
+
+
+def _syntax_within(text: str) -> dict[str, str]:
+    """The transfer syntax that clients write into the quotes of a type: `type="image/jpeg; transfer-syntax=..."`."""
+    name, _, value = text.partition("=")
+    return {"transfer-syntax": value.strip()} if name.strip().lower() == "transfer-syntax" else {}
 
 
 def _quality(text: str) -> float:

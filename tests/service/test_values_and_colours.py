@@ -266,5 +266,7 @@ def test_a_root_that_ends_in_a_slash_is_a_root(service: Service) -> None:
     assert metadata["00081190"]["Value"] == [at(service, ODD)]
     assert client.retrieve_instance(study, series, instance).SOPInstanceUID == instance
     assert client.retrieve_instance_frames(study, series, instance, [1]) == [ramp().astype("<u2").tobytes()]
-    answer = requests.get(f"{service.root}///studies//{study}//metadata", allow_redirects=False, timeout=30)
-    assert answer.status_code == 200
+    parameters = {"requestType": "WADO", "studyUID": study, "seriesUID": series, "objectUID": instance}
+    for path in (f"///studies//{study}//metadata", "/studies/", f"/studies/{study}/series//", "/wado/", "/"):
+        answer = requests.get(f"{service.root}{path}", parameters, allow_redirects=False, timeout=30)
+        assert answer.status_code == 200
