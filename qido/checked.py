@@ -15,6 +15,7 @@ from qido.image_sets import Archive, Series, locate
 from qido.matching import fulfils
 from qido.query import Query
 from qido.result import Found, Result, Value
+from qido.typed import typed
 
 
 def search(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query], Found]) -> Found:
@@ -102,11 +103,9 @@ def _borne_out(archive: Archive, query: Query, result: Result, sets: Series) -> 
 
 def _with_patient(query: Query, result: Result, speaking: Sequence[LocatedImageSet]) -> Result:
     """The result with what its image sets tell of patient and study; of a patient, what they all tell."""
-    told = {key: views.typed(key, speaking[0].upper) for key in result.values if _is_told(key)}
+    told = {key: typed(key, speaking[0].upper) for key in result.values if _is_told(key)}
     if query.level is Level.PATIENT:
-        alike = {
-            key: all(views.typed(key, one.upper) == values for one in speaking[1:]) for key, values in told.items()
-        }
+        alike = {key: all(typed(key, one.upper) == values for one in speaking[1:]) for key, values in told.items()}
         told = {key: values if alike[key] else () for key, values in told.items()}
     return replace(result, values={**result.values, **told})
 

@@ -13,10 +13,11 @@ from db.engine import Database
 from db.scope import Scope
 from dicomweb.dicom_json import DataSet
 from qido import plan_image_sets
-from qido.attributes import INSTANCE_UID, Level
+from qido.attributes import INSTANCE_UID, Attribute, Level, Matching
 from qido.lacking import Key, select_all, select_lacking
 from qido.query import Query
-from qido.result import Result
+from qido.result import Result, Value
+from qido.typed import typed
 
 _Uids = tuple[str, str]  # of study and series
 
@@ -115,7 +116,10 @@ def _affordable(
 
 
 def with_lacking(archive: Archive, query: Query, results: Sequence[Result]) -> list[Result]:
-    """The results with what the index lacks of them, as far as that is not too much work."""
+    """The results with what the index lacks of them, as far as that is not too much work.
+
+    What they tell of their patient comes from the same image set: the row of a patient may be of several.
+    """
     level = min(query.level, Level.SERIES)
     keys = list(dict.fromkeys(result.keys[level] for result in results))
     series = locate(archive, query.scope, level, keys, whole=False, most=archive.max_image_sets)
@@ -125,11 +129,18 @@ def with_lacking(archive: Archive, query: Query, results: Sequence[Result]) -> l
     return [
         replace(
             result,
+            values={**result.values, **_patient_of(result, instance)} if instance else result.values,
             described=selected(query, next(data_sets)) if instance else {},
             curtailed=result.curtailed or result.keys[level] in series.beyond,
         )
         for result, instance in zip(results, instances, strict=True)
     ]
+
+
+def _patient_of(result: Result, instance: LocatedInstance) -> dict[Attribute, tuple[Value, ...]]:
+    """What of a result is of its patient, as its image set tells it."""
+    told = (one for one in result.values if one.level is Level.PATIENT and one.matching is not Matching.NONE)
+    return {one: typed(one, instance[0].upper) for one in told}
 
 
 def _instances_of(level: Level, results: Sequence[Result], series: Series) -> list[LocatedInstance | None]:

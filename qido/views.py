@@ -29,10 +29,11 @@ from qido.attributes import (
 )
 from qido.conditions import AnyOf, Condition, Equal
 from qido.image_sets import Archive, prefixes, prefixes_of, selected
-from qido.matching import fulfils, read_date, read_time, values
+from qido.matching import fulfils, values
 from qido.plan_filter import Filter
 from qido.query import Query
 from qido.result import Result, Value
+from qido.typed import typed
 
 _TRANSFER_SYNTAXES = "00083002"
 _IDENTITY = ("00100010", "00100020", "00100021", "00100030", "00100040")
@@ -152,26 +153,6 @@ def _counts(view: View, level: Level) -> dict[Attribute, tuple[Value, ...]]:
             PATIENT_INSTANCES: (len(instances),),
         }
     return found
-
-
-def typed(attribute: Attribute, data_set: DataSet) -> tuple[Value, ...]:
-    """The values of an attribute in a data set, as those of the index are."""
-    found: list[Value] = []
-    for value in values(data_set.get(attribute.tag, {})):
-        match attribute.matching:
-            case Matching.DATE:
-                day = read_date(str(value))
-                found += [day] if day else []
-            case Matching.TIME:
-                clock = read_time(str(value))
-                found += [clock] if clock is not None else []
-            case _:
-                found.append(int(value) if isinstance(value, float) and value.is_integer() else _text(value))
-    return tuple(found)
-
-
-def _text(value: str | int | float) -> str | int:
-    return value if isinstance(value, str | int) else str(value)
 
 
 _USUAL = (
