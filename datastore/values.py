@@ -41,6 +41,7 @@ _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "F
 _WORD_BYTES = {"OB": 1, "UN": 1, "OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 _ONE_TEXT = frozenset({"LT", "ST", "UT", "UR"})  # a backslash is a character (PS3.5 Section 6.2)
 _OWN_CHARACTER_SET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+_GB_2312, _GB_2312_ESCAPE = "iso_ir_58", "\x1b$)A"
 _KEPT_PADDING = frozenset({"DS", "IS"})
 
 Json = Any
@@ -302,6 +303,8 @@ def _binary(content: bytes, word_bytes: int) -> str:
 def _words(content: bytes, vr: str, context: Context) -> list[str]:
     encodings = context.encodings if vr in _OWN_CHARACTER_SET else ("iso8859",)
     text = decode_bytes(content, encodings, TEXT_VR_DELIMS)
+    if _GB_2312 in encodings:
+        text = text.replace(_GB_2312_ESCAPE, "")  # pydicom takes it for a part of the text
     if vr in _ONE_TEXT:
         return [text.rstrip(" \0")]
     if vr in _KEPT_PADDING and context.keep_padding:

@@ -102,6 +102,10 @@ def _encode_code(text: str, encode_text: EncodeText) -> bytes:
         return encode_text(text)
 
 
+_WITHOUT_ESCAPES = "ISO 2022 IR 58"  # pydicom leaves out its escape sequences, and readers see Latin letters
+_NEVER_FIRST = frozenset({"ISO 2022 IR 87", "ISO 2022 IR 149", "ISO 2022 IR 159"})  # they have no letters of one byte
+
+
 def _encoder(terms: Sequence[str]) -> EncodeText:
     """The text encoder for the values of SpecificCharacterSet; the default repertoire is ASCII."""
     if not any(terms):
@@ -110,6 +114,8 @@ def _encoder(terms: Sequence[str]) -> EncodeText:
         return lambda text: text.encode("utf-8")
     if not all(term in python_encoding for term in terms):
         raise LookupError("not a term of PS3.3 Section C.12.1.1.2")
+    if terms[0] in _NEVER_FIRST or _WITHOUT_ESCAPES in terms:
+        raise LookupError("a character set that is not written as PS3.5 Section 6.1.2.5 wants it")
     encodings = convert_encodings(list(terms))
 
     def encode(text: str) -> bytes:

@@ -162,6 +162,16 @@ def test_text_is_decoded_and_the_character_set_still_named(character_set: Any, n
     assert found.dicom["SpecificCharacterSet"] == ([character_set] if isinstance(character_set, str) else character_set)
 
 
+def test_chinese_text_loses_its_escape_sequences() -> None:
+    """The example of PS3.5 Section K.2, which pydicom can neither read nor write."""
+    data_set = made(SpecificCharacterSet=["", "ISO 2022 IR 58"])
+    name, text = b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab=", b"1. \x1b$)A\xb5\xda\xd2\xbb"
+    for tag, vr, value in ((0x00100010, "PN", name), (0x00104000, "LT", text)):
+        data_set[tag] = RawDataElement(Tag(tag), vr, len(value), value, 0, is_implicit_VR=False, is_little_endian=True)
+    patient = attributes(data_set).levels.patient
+    assert (patient["PatientName"], patient["PatientComments"]) == ("Zhang^XiaoDong=张^小东=", "1. 第一")
+
+
 def test_an_item_may_have_a_character_set_of_its_own() -> None:
     inner, outer = Dataset(), made(SpecificCharacterSet="ISO_IR 100", PatientName="Jörg")
     inner.SpecificCharacterSet, inner.CodeMeaning = "ISO_IR 144", "Люкceмбypг"

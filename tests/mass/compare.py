@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -207,7 +208,7 @@ def _is_flat(frame: "np.ndarray", data_set: Dataset) -> bool:
     try:
         with quiet():
             values = apply_voi_lut(apply_modality_lut(frame, data_set), data_set) if frame.ndim == 2 else frame
-    except ValueError:  # a window that pydicom does not take
+    except (ValueError, NotImplementedError, struct.error):  # a window or a LUT that pydicom does not take
         values = frame
     return len(np.unique(values)) == 1
 

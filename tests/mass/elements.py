@@ -94,11 +94,16 @@ def _spelt(vr: str, value: Any) -> Any:
     if isinstance(value, BaseTag):
         return f"{value:08X}"
     if vr == "PN":
-        groups = [group.rstrip(" ^") for group in str(value).split("=")]
+        groups = [group.rstrip(" ^") for group in _text(value).split("=")]
         return tuple((groups + ["", "", ""])[:3])
     if vr in ("IS", "DS", "US", "SS", "UL", "SL", "FL", "FD", "SV", "UV"):
         return _number(value)
-    return str(value).strip(" \0")
+    return _text(value).strip(" \0")
+
+
+def _text(value: Any) -> str:
+    """A text without the escape sequence of GB 2312, which pydicom leaves in it."""
+    return str(value).replace("\x1b$)A", "")
 
 
 def _number(value: Any) -> Any:
@@ -122,9 +127,14 @@ def of_json(data_set: Mapping[str, Any], fetch: Fetch, place: str = "") -> Itera
         elif "InlineBinary" in element:
             yield where, Element(vr, (base64.b64decode(element["InlineBinary"]),))
         elif "BulkDataURI" in element:
-            yield where, Element(vr, (fetch(element["BulkDataURI"]),))
+            yield where, _of_bulk(vr, fetch(element["BulkDataURI"]))
         else:
             yield where, Element(vr, tuple(_of_json_value(vr, value) for value in element.get("Value", [])))
+
+
+def _of_bulk(vr: str, content: bytes) -> Element:
+    """Texts are UTF-8 (PS3.18 Section 8.7.3)."""
+    return Element(vr, (content if vr in _BINARY else _spelt(vr, content.decode()),))
 
 
 def _of_json_value(vr: str, value: Any) -> Any:
@@ -150,10 +160,11 @@ def of_xml(root: ElementTree.Element, fetch: Fetch, place: str = "") -> Iterator
             yield where, Element(vr, (base64.b64decode(text),))
         elif "BulkData" in content:
             bulk = attribute.find(f"{_NATIVE}BulkData")
-            yield where, Element(vr, (fetch("" if bulk is None else bulk.attrib["uri"]),))
+            yield where, _of_bulk(vr, fetch("" if bulk is None else bulk.attrib["uri"]))
         elif vr == "PN":
-            names = sorted(attribute, key=lambda child: int(child.attrib["number"]))
-            yield where, Element(vr, tuple(_of_xml_name(name) for name in names))
+            names = {int(name.attrib["number"]): _of_xml_name(name) for name in attribute}
+            numbers = range(1, max(names, default=0) + 1)
+            yield where, Element(vr, tuple(names.get(number, ("", "", "")) for number in numbers))
         else:
             # An empty value among others has no element of its own, only a number that is missing.
             texts = {int(value.attrib["number"]): value.text or "" for value in attribute}
