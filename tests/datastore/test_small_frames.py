@@ -11,7 +11,10 @@ import pytest
 
 from datastore.codecs import LOSSLESS, encode_lossless
 
-CODEC = Path(__file__).parents[1] / "service/javascript/node_modules/@cornerstonejs/codec-openjph/dist/openjphjs.js"
+MODULES = Path(__file__).parents[1] / "service/javascript/node_modules"
+CODECS = {"Cornerstone": "@cornerstonejs/codec-openjph", "OHIF 3.13.2": "ohif-codec-openjph"}
+"""The decoders of Cornerstone and of OHIF, whose older one stops at more decomposition levels than fit."""
+
 PROGRAM = """
 const wrong = [];
 require(process.argv[1])().then((codec) => {
@@ -28,9 +31,11 @@ require(process.argv[1])().then((codec) => {
 """
 
 
+@pytest.mark.parametrize("viewer", CODECS)
 @pytest.mark.parametrize(("dtype", "samples"), [(np.uint16, 1), (np.int16, 1), (np.uint8, 1), (np.uint8, 3)])
-def test_every_size_up_to_64_decodes(dtype: type, samples: int) -> None:
-    assert CODEC.is_file(), "please run script/bundle"
+def test_every_size_up_to_64_decodes(viewer: str, dtype: type, samples: int) -> None:
+    codec = MODULES / CODECS[viewer] / "dist/openjphjs.js"
+    assert codec.is_file(), "please run script/bundle"
     generator, frames = np.random.default_rng(1), []
     for rows in range(1, 65):
         for columns in range(1, 65) if samples == 1 and dtype is np.uint16 else (1, 2, rows, 64):
@@ -42,6 +47,6 @@ def test_every_size_up_to_64_decodes(dtype: type, samples: int) -> None:
             frames.append((f"{rows} x {columns}", *texts))
     node = shutil.which("node")
     assert node, "node is missing: apt-get install npm"
-    command = [node, "-e", PROGRAM, str(CODEC)]
+    command = [node, "-e", PROGRAM, str(codec)]
     done = subprocess.run(command, input=json.dumps(frames), capture_output=True, text=True, timeout=300, check=True)
     assert json.loads(done.stdout.splitlines()[-1]) == []
