@@ -17,6 +17,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from datastore.deflated import inflates_too_far
 from datastore.findings import Findings, Kind
 from datastore.uids import NoIdentity, give_uids
 
@@ -112,11 +113,15 @@ def read(path: Path, findings: Findings | None = None, *, pixels: bool = True) -
     if not _is_dicom(start):
         raise InvalidDicomError
     try:
+        if inflates_too_far(path):
+            raise Unreadable("its deflated data set is too large")
         data_set = dcmread(path, stop_before_pixels=not pixels, force=True)
         _name_transfer_syntax(data_set)
         _drop_trailing(data_set, told)
         is_directory = data_set.file_meta.get("MediaStorageSOPClassUID") == _MEDIA_STORAGE_DIRECTORY
         breaks_off = len(data_set) == 0 or _breaks_off(data_set)
+    except Unreadable:
+        raise
     except Exception as error:  # noqa: BLE001 - pydicom raises of every kind on hostile bytes
         raise Unreadable(f"cannot be read ({type(error).__name__})") from error
     if is_directory or "DirectoryRecordSequence" in data_set:
