@@ -11,7 +11,7 @@ from ahi.codecs import PixelFormat
 from ahi.colour import delivered_photometric, jpeg_2000_has_colour_transform, tells_its_colours
 from ahi.image_set import Instance
 from dicomweb.data_set import Attribute, DataSet
-from dicomweb.errors import NotAcceptable, NotFound, UpstreamFailed
+from dicomweb.errors import NotAcceptable, NotFound, UnusableAnswer, UpstreamFailed
 from dicomweb.transfer_syntax import transfer_syntax
 
 Probe = Callable[[Instance, PixelFormat | None], bytes]
@@ -61,13 +61,15 @@ class Photometric:
     What was imported in the same encoding with the same label was transcoded in the same way. What is kept as it was
     imported may be anything: there each instance is a kind of its own, where the label does not tell it.
 
-    Frames that cannot be had do not tell. If three of a kind cannot, and no other did, its label is believed.
+    Frames that cannot be had do not tell. If three of a kind cannot, and no other did, its label is believed. That is
+    not so where AHI gave something else than a frame: it may give the frame next time, and what is prepared is kept.
     """
 
     def __init__(self, probe: Probe) -> None:
         self._probe = probe
         self._known: dict[_Kind, tuple[str, str]] = {}
         self._failed: Counter[_Kind] = Counter()
+        self._unusable: dict[_Kind, UnusableAnswer] = {}
 
     def learn(self, instances: Iterable[Instance]) -> None:
         """Look at the instances before any is described: one that is good tells of those that are bad."""
@@ -78,17 +80,24 @@ class Photometric:
                 continue
             try:
                 self._known[kind] = self._look(instance, pixels)
-            except (UpstreamFailed, NotFound, NotAcceptable):  # a bad frame
+            except (UpstreamFailed, NotFound, NotAcceptable) as error:  # a bad frame
                 self._failed[kind] += 1
+                if isinstance(error, UnusableAnswer):
+                    self._unusable[kind] = error
 
     def of(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:
-        """PhotometricInterpretation of the native and of the stored pixels."""
+        """PhotometricInterpretation of the native and of the stored pixels.
+
+        UnusableAnswer where AHI gave something else than the frames that would tell.
+        """
         label = pixels.photometric_interpretation
         if pixels.samples_per_pixel != 3:
             return label, label
         kind = _kind(instance, label)
         if kind not in self._known:
             self.learn([instance])
+        if kind not in self._known and kind in self._unusable:
+            raise self._unusable[kind]
         return self._known.get(kind, (label, label))
 
     def _look(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ahi.image_set import ImageSet, Instance
 from dicomweb.codestream import header_segments
-from dicomweb.errors import NotAcceptable, NotFound, UpstreamFailed
+from dicomweb.errors import NotAcceptable, NotFound, UnusableAnswer, UpstreamFailed
 from dicomweb.transfer_syntax import (
     HTJ2K,
     HTJ2K_LOSSLESS,
@@ -28,12 +28,17 @@ def with_syntax(image_set: ImageSet, look: Callable[[Instance], bytes]) -> Image
     """The image set with the transfer syntaxes that its metadata leaves out; `look` has the first frame of an instance.
 
     A data store has one format, so one frame speaks for all. Without any that tells it, it is HTJ2K, the usual one.
+    UnusableAnswer where AHI gave something else than each frame: it may give them next time.
     """
     unnamed = [one for one in image_set.instances if not one.stored_transfer_syntax_uid]
     if not unnamed:
         return image_set
     framed = [one for one in unnamed if one.frames][:_MOST_LOOKED_AT]
-    found = next((uid for one in framed if (uid := _looked_up(one, look))), HTJ2K_LOSSLESS_RPCL)
+    unusable: list[UnusableAnswer] = []
+    found = next((uid for one in framed if (uid := _looked_up(one, look, unusable))), None)
+    if found is None and unusable and len(unusable) == len(framed):
+        raise unusable[-1]
+    found = found or HTJ2K_LOSSLESS_RPCL
     instances = (
         one if one.stored_transfer_syntax_uid else replace(one, stored_transfer_syntax_uid=found)
         for one in image_set.instances
@@ -41,9 +46,12 @@ def with_syntax(image_set: ImageSet, look: Callable[[Instance], bytes]) -> Image
     return replace(image_set, instances=tuple(instances))
 
 
-def _looked_up(instance: Instance, look: Callable[[Instance], bytes]) -> str | None:
+def _looked_up(instance: Instance, look: Callable[[Instance], bytes], unusable: list[UnusableAnswer]) -> str | None:
     try:
         return syntax_of(look(instance))
+    except UnusableAnswer as error:
+        unusable.append(error)
+        return None
     except (UpstreamFailed, NotFound, NotAcceptable):
         return None
 

@@ -113,3 +113,16 @@ def test_metadata_that_cannot_be_read_is_had_once_more(made: Made, odd: bytes) -
         prepare_image_set(workshop, KEY)
     assert ahi.calls == 2
     assert not workshop.cache.has(prepared_cache_name(KEY, "1"))
+
+
+COLOUR = {"Rows": 4, "Columns": 4, "SamplesPerPixel": 3, "BitsAllocated": 8, "PhotometricInterpretation": "YBR_FULL"}
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.202", None], ids=["colours", "transfer syntax"])
+def test_nothing_is_guessed_and_kept_while_ahi_gives_something_else_than_frames(made: Made, syntax: str | None) -> None:
+    instance = {"DICOM": COLOUR, "StoredTransferSyntaxUID": syntax, "ImageFrames": [{"ID": "f" * 32}]}
+    study = {"DICOM": {"StudyInstanceUID": "1.2"}, "Series": {"1.3": {"Instances": {"1.4": instance}}}}
+    workshop, _ = made(json.dumps({"Study": study}).encode(), b"<html>")
+    with pytest.raises(UnusableAnswer):
+        prepare_image_set(workshop, KEY)
+    assert not workshop.cache.has(prepared_cache_name(KEY, "1"))
