@@ -44,6 +44,29 @@ def test_threads_share_what_is_free() -> None:
     assert arenas("shared") <= 2
 
 
+LARGE = """
+import sys
+from app.memory import resident_bytes, share_free_memory
+if sys.argv[1] == "shared":
+    share_free_memory()
+for _ in range(3):
+    bytearray(2**23)  # from here on the C library would keep such blocks
+large, pins = [], []
+for _ in range(64):
+    large.append(bytearray(b"x") * 2**20)
+    pins.append(bytes(1000))
+before = resident_bytes()
+large.clear()
+print(before - resident_bytes())
+"""
+
+
+def test_what_is_large_goes_back_to_the_kernel() -> None:
+    command = [sys.executable, "-c", LARGE, "shared"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert int(said) > 60 * 2**20
+
+
 class Node:
     """Something that can refer to itself."""
 
