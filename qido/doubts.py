@@ -123,7 +123,7 @@ def find_doubts(archive: Archive, query: Query) -> Doubts | None:
 def _is_in_doubt(archive: Archive, checks: Checks, query: Query, study: str) -> bool:
     """Whether rows of a study may be wrong, or lack some of its image sets."""
     named = AnyOf(STUDY_UID, (Equal(study),))
-    rows = archive.database.rows(plan_doubt.doubtful([named], query.scope, checks.by_image_set))
+    rows = archive.database.rows(plan_doubt.doubtful([named], query.scope, checks.by_image_set, most=1))
     return bool(rows) or not checks.studies.is_sound(query.scope, study)
 
 
@@ -154,9 +154,11 @@ def _anywhere(
 ) -> Doubts:
     """The doubts of a search whose results may be anywhere."""
     limited = query.scope.datastore_ids is not None or bool(query.scope.filters)
-    statement = plan_doubt.doubtful(query.conditions, query.scope, checks.by_image_set, sorted(shared))
+    most = plan_doubt.MOST_STUDIES + 1 if limited else 2 * archive.max_image_sets + 1  # more are checked below
+    statement = plan_doubt.doubtful(query.conditions, query.scope, checks.by_image_set, sorted(shared), most)
     rows = [key for (key,) in archive.database.rows(statement)]
-    parts = _parts(archive, rows if limited else rows[: archive.max_image_sets])
+    told_apart = limited and len(rows) < most
+    parts = _parts(archive, rows if told_apart else rows[: archive.max_image_sets])
     chosen, left = _affordable(parts, archive.max_image_sets)
     left |= {*rows} - parts.keys()
     by_study = _by_study(_located(archive, parts, chosen))
@@ -175,7 +177,7 @@ def _anywhere(
         image_sets = [one for one in image_sets if _who(one) in wanted or _who(one)[0] is None]
     unchecked = (left | beyond) - {*more}
     warnings = (LEFT_OUT if limited else UNCHECKED,) if unchecked else ()
-    if limited and len(rows) > plan_doubt.MOST_STUDIES:
+    if limited and not told_apart:
         return Doubts(image_sets, alone=True, warnings=(LEFT_OUT,))
     blank = frozenset({*nameless, *shared})
     bare = {key for key in chosen if key not in own and not parts[key].image_sets}

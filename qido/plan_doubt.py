@@ -37,9 +37,14 @@ def nameless() -> Statement:
 
 
 def doubtful(
-    conditions: Iterable[Condition], scope: Scope, by_image_set: bool, patients: Sequence[int] = ()
+    conditions: Iterable[Condition],
+    scope: Scope,
+    by_image_set: bool,
+    patients: Sequence[int] = (),
+    most: int = MOST_STUDIES + 1,
 ) -> Statement:
-    """Rows of study key: the studies in doubt, with those of `patients`; those in scope first, then the newest.
+    """Rows of study key: the first `most` studies in doubt, with those of `patients`; those in scope come first, then
+    the newest.
 
     Only studies that fulfil the conditions that are on studies alone.
     """
@@ -57,7 +62,7 @@ def doubtful(
         .select_from(schema.study.join(found, found.c[0] == _STUDY_KEY))
         .where(*(holds(one, scope) for one in conditions if _is_of_study(one)))
         .order_by(case((in_scope, 0), else_=1), _STUDY_KEY.desc())
-        .limit(MOST_STUDIES + 1)
+        .limit(most)
     )
 
 
