@@ -62,11 +62,20 @@ def encode_archive(delivery: Delivery[Part10], length_bytes: int | None) -> Iter
 
 def lacking(files: Sequence[Part10]) -> list[str]:
     """What is told of files that should have pixel data and have none."""
-    without = [file.instance.prepared.sop_instance_uid for file in files if file.lacks_pixels]
+    return _lacking([file.instance for file in files if file.lacks_pixels], len(files))
+
+
+def lacking_frames(located: Sequence[LocatedInstance]) -> list[str]:
+    """What is told of instances that should have frames and have none."""
+    return _lacking([one for one in located if one.prepared.lacks_frames], len(located))
+
+
+def _lacking(without: Sequence[LocatedInstance], count: int) -> list[str]:
     if not without:
         return []
-    named = ", ".join(map(quote, without[:_MOST_NAMED])) + (" and others" if len(without) > _MOST_NAMED else "")
-    return [f"{len(without)} of {len(files)} without pixel data, which AWS HealthImaging does not have: {named}"]
+    named = ", ".join(quote(one.prepared.sop_instance_uid) for one in without[:_MOST_NAMED])
+    more = " and others" if len(without) > _MOST_NAMED else ""
+    return [f"{len(without)} of {count} without pixel data, which AWS HealthImaging does not have: {named}{more}"]
 
 
 def part_of_file(public_root: str, file: Part10, frames: Iterator[Chunk]) -> Part:

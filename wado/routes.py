@@ -20,7 +20,16 @@ from dicomweb.respond import Partial
 from wado.archive import zip_length
 from wado.bulk import agree_on_bulk, all_bulk, part_of_bulk, plan_bulk, stored_bulk
 from wado.delivery import Delivery, encode_parts
-from wado.files import agree_on_files, encode_archive, encode_file, lacking, part_of_file, plan_parts, stored_file
+from wado.files import (
+    agree_on_files,
+    encode_archive,
+    encode_file,
+    lacking,
+    lacking_frames,
+    part_of_file,
+    plan_parts,
+    stored_file,
+)
 from wado.frames import WAITED_FOR, SentFrame, frames_of, part_of, plan_frames, resolution_header, stored_frame
 from wado.locate import IMPLEMENTATION, LocatedInstance, Locator
 from wado.outcome import ItemT
@@ -150,6 +159,7 @@ class Retrieve:
             located = [self.locator.instance_with_frames(target, [1])]
         else:
             located = self.locator.instances(target)
+        warnings = lacking_frames(located)
         located = [one for one in located if one.prepared.frames and tag in (None, one.prepared.pixel_element[0])]
         if not located:
             raise NotFound("there is no pixel data")
@@ -161,13 +171,15 @@ class Retrieve:
         root, notes = self.public_root(), self.bad_frames.of_all(one.key for one in located)
         etag = entity_tag("pixeldata", root, first, offers, [one.state for one in located], tokens(notes))
         sent = frames_of(zip(located, offers, strict=True))
-        return _unless_known(etag, lambda: self._frames(sent, first, accept, root, etag, notes))
+        answer = _unless_known(etag, lambda: self._frames(sent, first, accept, root, etag, notes))
+        return respond.warned(answer, warnings)
 
     def bulk_data(self, **path: str) -> Response:
         """Every value that the metadata points to, a part for each, and pixel data a part for each frame."""
         return self._all_bulk(self.locator.instances(Target.from_path(**path)), _accept())
 
     def _all_bulk(self, located: Sequence[LocatedInstance], accept: Accept) -> Response:
+        warnings = lacking_frames(located)
         located = [one for one in located if one.prepared.frames or one.prepared.bulk]
         if not located:
             raise NotFound("there is no bulk data")
@@ -185,7 +197,7 @@ class Retrieve:
             media_type = next(iter(offers.values())).media_type
             return _told(_multipart(parts, delivery, plan, media_type, tag), delivery)
 
-        return _unless_known(tag, make)
+        return respond.warned(_unless_known(tag, make), warnings)
 
     def bulk_value(self, tag_path: str, **path: str) -> Response:
         """One value that the metadata points to."""
