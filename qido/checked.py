@@ -8,7 +8,7 @@ from ahi.store import LocatedImageSet
 from db.scope import Scope
 from dicomweb.uids import absent
 from qido import plan_doubt, views
-from qido.attributes import INSTANCE_UID, MODALITIES_IN_STUDY, STUDY_UID, Attribute, Level, Matching
+from qido.attributes import BY_TAG, INSTANCE_UID, MODALITIES_IN_STUDY, STUDY_UID, Attribute, Level, Matching
 from qido.conditions import Condition
 from qido.doubts import PATIENT, UNCHECKED, Doubts
 from qido.image_sets import Archive, Series, locate
@@ -16,6 +16,8 @@ from qido.matching import fulfils
 from qido.query import Query
 from qido.result import Found, Result, Value
 from qido.typed import typed
+
+_PATIENT_ID = BY_TAG["00100020"]
 
 
 def search(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query], Found]) -> Found:
@@ -51,12 +53,13 @@ def count(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query]
 def verified(archive: Archive, query: Query, found: Found) -> Found:
     """What was found, as far as the image sets bear it out, each result with the patient and study of its own ones.
 
-    Whoever has a filter sees nothing that the image sets do not bear out. For others this is done where patients of
-    different data stores have the same ID, and so share a row. As in all searches, `max_image_sets` are looked at; rows
-    beyond are believed, but for patients of different data stores.
+    Whoever has a filter, or some of several data stores only, sees nothing that the image sets do not bear out. For
+    others this is done where patients of different data stores have the same ID, and so share a row. As in all
+    searches, `max_image_sets` are looked at; rows beyond are believed, but for patients of different data stores.
     """
     shared = _in_datastores(archive, query, found)
-    in_question = [one for one in found.results if one.keys and (query.scope.filters or _patient(one) in shared)]
+    limited = _is_limited(archive, query)
+    in_question = [one for one in found.results if one.keys and (limited or _patient(one) in shared)]
     if archive.checks is None or not in_question:
         return found
     level = min(query.level, Level.SERIES)
@@ -76,6 +79,12 @@ def verified(archive: Archive, query: Query, found: Found) -> Found:
     return replace(found, results=tuple(results), warnings=(*found.warnings, *warnings))
 
 
+def _is_limited(archive: Archive, query: Query) -> bool:
+    """Whether the caller may not see all that the index has, which must not show through rows that several share."""
+    some = query.scope.datastore_ids is not None and archive.checks is not None and archive.checks.facts().datastores
+    return some or bool(query.scope.filters)
+
+
 def _in_datastores(archive: Archive, query: Query, found: Found) -> set[int]:
     """The patients of results who have image sets in several data stores, if anything is told that they share."""
     keys = sorted({one.keys[Level.PATIENT] for one in found.results if one.keys})
@@ -92,7 +101,9 @@ def _borne_out(archive: Archive, query: Query, result: Result, sets: Series) -> 
     if query.level is Level.INSTANCE:
         uid = str(result.values[INSTANCE_UID][0])
         image_sets = [one for one in image_sets if uid in one.prepared.by_uid]
-    if not image_sets and not query.scope.filters:
+    if query.level is Level.PATIENT and (own_id := result.values.get(_PATIENT_ID)):
+        image_sets = [one for one in image_sets if typed(_PATIENT_ID, one.upper) == own_id]
+    if not image_sets and not _is_limited(archive, query):
         return [_blanked(result)]
     if archive.checks and query.scope.asks_of_series and query.level >= Level.STUDY:
         image_sets = archive.checks.studies.seen(query.scope, str(result.values[STUDY_UID][0]), image_sets)
