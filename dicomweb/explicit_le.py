@@ -1,12 +1,12 @@
 """Explicit VR Little Endian (PS3.5 Section 7.1.2 and Annex A.2): data sets as bytes."""
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from pydicom import config
-from pydicom.charset import convert_encodings, encode_string, python_encoding
+from pydicom.charset import convert_encodings, decode_bytes, encode_string, python_encoding
 
 from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet, Made
 
@@ -102,8 +102,12 @@ def _encode_code(text: str, encode_text: EncodeText) -> bytes:
         return encode_text(text)
 
 
-_WITHOUT_ESCAPES = "ISO 2022 IR 58"  # pydicom leaves out its escape sequences, and readers see Latin letters
 _NEVER_FIRST = frozenset({"ISO 2022 IR 87", "ISO 2022 IR 149", "ISO 2022 IR 159"})  # they have no letters of one byte
+_WITHOUT_ESCAPES = "ISO 2022 IR 58"  # pydicom leaves out its escape sequences, and readers see Latin letters
+_ESCAPES = {"iso2022_jp": b"\x1b$B", "iso2022_jp_2": b"\x1b$(D"}  # Python's encodings have more character sets
+_JIS_X_0201 = "shift_jis"
+_EXTENSION = "ISO 2022 IR "
+_DELIMITERS = {ord(delimiter) for delimiter in "^=\r\n\f\t"}
 
 
 def _encoder(terms: Sequence[str]) -> EncodeText:
@@ -114,16 +118,46 @@ def _encoder(terms: Sequence[str]) -> EncodeText:
         return lambda text: text.encode("utf-8")
     if not all(term in python_encoding for term in terms):
         raise LookupError("not a term of PS3.3 Section C.12.1.1.2")
-    if terms[0] in _NEVER_FIRST or _WITHOUT_ESCAPES in terms:
-        raise LookupError("a character set that is not written as PS3.5 Section 6.1.2.5 wants it")
+    several = [term for term in terms if term] if len(terms) > 1 else []
+    is_kept = all(term.startswith(_EXTENSION) and term != _WITHOUT_ESCAPES for term in several)
+    if terms[0] in _NEVER_FIRST or not is_kept:
+        raise LookupError("a character set where it cannot be")
     encodings = convert_encodings(list(terms))
 
     def encode(text: str) -> bytes:
+        if not text.isascii() and not all(_has(letter, encodings) for letter in set(text)):
+            raise LookupError("a letter that its character set lacks")
         # Code extensions are reset at every delimiter of a value (PS3.5 Section 6.1.2.5.3).
         groups = (text_group.split("^") for text_group in text.split("="))
-        return b"=".join(b"^".join(encode_string(part, encodings) for part in group) for group in groups)
+        encoded = b"=".join(b"^".join(encode_string(part, encodings) for part in group) for group in groups)
+        if not text.isascii() and not _comes_back(text, encoded, encodings):
+            raise LookupError("a text that its character set does not keep")
+        return encoded
 
     return encode
+
+
+def _has(letter: str, encodings: Iterable[str]) -> bool:
+    """Whether one of the encodings has a letter; by shift_jis pydicom means JIS X 0201, which is less."""
+    for encoding in encodings:
+        if encoding == _JIS_X_0201:
+            if letter.isascii() or "\uff61" <= letter <= "\uff9f":
+                return True
+            continue
+        try:
+            if _ESCAPES.get(encoding, b"") in letter.encode(encoding):
+                return True
+        except UnicodeEncodeError:
+            continue
+    return False
+
+
+def _comes_back(text: str, encoded: bytes, encodings: list[str]) -> bool:
+    """Whether a reader sees the text again, and no byte of a letter that readers take for a backslash between values.
+
+    There are letters that pydicom writes without the escape sequence of their character set.
+    """
+    return encoded.count(b"\\") == text.count("\\") and decode_bytes(encoded, encodings, _DELIMITERS) == text
 
 
 def _in_utf_8(data_set: DataSet) -> DataSet:

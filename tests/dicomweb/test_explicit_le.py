@@ -3,7 +3,10 @@
 from io import BytesIO
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom import Dataset
+from pydicom.charset import python_encoding
 from pydicom.filereader import read_dataset
 
 from dicomweb.data_set import Attribute, DataSet
@@ -70,6 +73,12 @@ def test_items_come_back_in_their_order() -> None:
         (("ISO_IR 100",), "王^小東", "ISO_IR 192"),
         ((), "Ä", "ISO_IR 192"),
         (("no such set",), "Doe", "ISO_IR 192"),
+        (("", "ISO 2022 IR 87"), "Yamamoto^Tarou=山本^太郎", "ISO_IR 192"),  # one byte of 本 is a backslash
+        (("GB18030",), "王^小东", "GB18030"),
+        (("GB18030",), "乗^小东", "ISO_IR 192"),
+        (("ISO_IR 13",), "ﾔﾏﾀﾞ^ﾀﾛｳ", "ISO_IR 13"),
+        (("ISO_IR 13",), "Müller^山田", "ISO_IR 192"),
+        (("", "ISO 2022 GBK"), "ā^王", "ISO_IR 192"),
     ],
 )  # fmt: skip
 def test_a_name_keeps_its_character_set_where_it_can(terms: tuple[str, ...], name: str, kept: object) -> None:
@@ -78,6 +87,23 @@ def test_a_name_keeps_its_character_set_where_it_can(terms: tuple[str, ...], nam
     assert str(data_set.PatientName) == name
     if kept is not None:
         assert data_set.SpecificCharacterSet == kept
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom tells of bytes that are not in a character set
+@given(
+    st.lists(st.sampled_from(sorted({*python_encoding, ""})), min_size=1, max_size=3).map(tuple),
+    st.one_of(
+        st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="\\=^"), min_size=1, max_size=8),
+        st.text(st.sampled_from("山本太郎乗秋张小东洪길ﾔﾏÄéßΩЖł¥‾~¢A"), min_size=1, max_size=8),
+    ),
+)
+def test_any_text_comes_back_whatever_the_character_set(terms: tuple[str, ...], text: str) -> None:
+    charset = Attribute("00080005", "CS", terms)
+    data_set = read_back(
+        (charset, Attribute("00081030", "LO", (text, "B")), Attribute("00100010", "PN", (f"A={text}",)))
+    )
+    assert list(data_set.StudyDescription) == [text, "B"]
+    assert str(data_set.PatientName) == f"A={text}"
 
 
 def test_what_the_short_form_cannot_hold_is_written_as_un() -> None:
