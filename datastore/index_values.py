@@ -12,6 +12,9 @@ from typing import Any
 from sqlalchemy import Column, Date, DateTime, Integer, String, Text, Time
 from sqlalchemy.types import TypeEngine
 
+from db.schema import held_uids
+
+_UIDS = frozenset({"studyinstanceuid", "seriesinstanceuid", "sopinstanceuid"})
 _LARGEST_TEXT = 16_000  # characters: a MySQL `text` holds 65,535 bytes
 _INTEGERS = range(-(2**31), 2**31)
 _DATE = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)", re.ASCII)  # with dots: ACR-NEMA
@@ -26,9 +29,13 @@ def convert(column: Column[Any], value: Any, *, quirks: bool) -> Any:
 
 
 def cut(column: Column[Any], text: str) -> str:
-    """A text without what no database takes (NUL, halves of surrogate pairs), cut to the column's length."""
+    """A text without what no database takes (NUL, halves of surrogate pairs), cut to the column's length.
+
+    A UID that is cut is marked, so that nobody takes it for a whole one.
+    """
     length = getattr(column.type, "length", None) or _LARGEST_TEXT
-    return text.replace("\0", "").encode("utf-8", "replace").decode()[:length]
+    plain = text.replace("\0", "").encode("utf-8", "replace").decode()
+    return held_uids(plain)[0] if column.name in _UIDS else plain[:length]
 
 
 def _quirky_int(value: Any) -> int | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Select, exists, select
 
 from db.engine import Database
-from db.schema import UID_CHARACTERS, conflict, imageset, series, study
+from db.schema import conflict, held_uids, imageset, series, study
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def plan_image_sets(study_instance_uid: str, series_instance_uid: str | None) ->
         .order_by(series.c.series_pkey, imageset.c.imageset_pkey)
     )
     if series_instance_uid is not None:
-        return statement.where(series.c.seriesinstanceuid == series_instance_uid[:UID_CHARACTERS])
-    return statement.where(study.c.studyinstanceuid == study_instance_uid[:UID_CHARACTERS])
+        return statement.where(series.c.seriesinstanceuid.in_(held_uids(series_instance_uid)))
+    return statement.where(study.c.studyinstanceuid.in_(held_uids(study_instance_uid)))
 
 
 def find_datastore_ids(database: Database) -> frozenset[str]:

@@ -22,7 +22,18 @@ from sqlalchemy import (
 metadata = MetaData()
 
 UID_CHARACTERS = 64
-"""What a column of UIDs has room for; of a UID that is longer it holds the beginning."""
+"""What a column of UIDs has room for."""
+
+CUT = "~"
+"""With which the embedded data store marks a UID that is cut: no UID ends like that."""
+
+
+def held_uids(uid: str) -> tuple[str, ...]:
+    """What a column of UIDs may hold of a UID: all of it; of a longer one its beginning, with a mark or without."""
+    if len(uid) <= UID_CHARACTERS:
+        return (uid,)
+    return uid[: UID_CHARACTERS - 1] + CUT, uid[:UID_CHARACTERS]
+
 
 _Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER keys
 

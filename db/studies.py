@@ -5,7 +5,7 @@ from datetime import date
 from sqlalchemy import Select, select
 
 from db.engine import Database
-from db.schema import UID_CHARACTERS, patient, study
+from db.schema import held_uids, patient, study
 
 _Uids = Select[tuple[str]]
 
@@ -35,7 +35,7 @@ def find_patient_id(database: Database, study_instance_uid: str) -> str | None:
     statement = (
         select(patient.c.patientid)
         .join(study, study.c.patient_pkey == patient.c.patient_pkey)
-        .where(study.c.studyinstanceuid == study_instance_uid[:UID_CHARACTERS])
+        .where(study.c.studyinstanceuid.in_(held_uids(study_instance_uid)))
     )
     rows = database.rows(statement)
     return str(rows[0][0]).strip() or None if rows and rows[0][0] is not None else None

@@ -231,7 +231,7 @@ def _by_study(image_sets: Iterable[LocatedImageSet]) -> defaultdict[str, dict[Im
 
 def _keys_of(archive: Archive, uids: Iterable[str]) -> dict[int, str]:
     """The UIDs of studies by their keys: what is theirs may hang on rows of others."""
-    by_column = {uid[: schema.UID_CHARACTERS]: uid for uid in uids}
+    by_column = {held: uid for uid in uids for held in schema.held_uids(uid)}
     rows = archive.database.rows(plan_doubt.studies_named(sorted(by_column))) if by_column else ()
     return {key: by_column[uid] for key, uid in rows if uid in by_column}
 

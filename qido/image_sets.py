@@ -94,7 +94,8 @@ def _own(scope: Scope, uids: _Uids, image_sets: Sequence[LocatedImageSet]) -> li
     def of_row(one: LocatedImageSet) -> bool:
         whole = (one.prepared.study_instance_uid, one.prepared.series_instance_uid)
         return all(
-            uid[: schema.UID_CHARACTERS].strip() == column.strip() for uid, column in zip(whole, uids, strict=True)
+            column.strip() in {held.strip() for held in schema.held_uids(uid)}
+            for uid, column in zip(whole, uids, strict=True)
         )
 
     found = [one for one in image_sets if of_row(one)]

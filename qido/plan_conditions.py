@@ -176,7 +176,7 @@ def identical(column: ColumnElement[str], values: Sequence[str]) -> Truth:
 
 def _as_indexed(texts: Sequence[str]) -> Sequence[str]:
     """The texts as columns hold them: of one that is longer, as UIDs may be, the beginning."""
-    return [text[: schema.UID_CHARACTERS] for text in texts]
+    return [held for text in texts for held in schema.held_uids(text)]
 
 
 def _padded(values: Sequence[str]) -> list[str]:

@@ -75,16 +75,16 @@ def miscounted(study_instance_uid: str | None, series_instance_uid: str | None) 
     own = select(func.count()).where(schema.instance.c.series_pkey == schema.series.c.series_pkey).scalar_subquery()
     found = select(schema.series.c.series_pkey).select_from(schema.series.join(schema.study))
     if study_instance_uid is not None:
-        found = found.where(schema.study.c.studyinstanceuid == study_instance_uid[: schema.UID_CHARACTERS])
+        found = found.where(schema.study.c.studyinstanceuid.in_(schema.held_uids(study_instance_uid)))
     if series_instance_uid is not None:
-        found = found.where(schema.series.c.seriesinstanceuid == series_instance_uid[: schema.UID_CHARACTERS])
+        found = found.where(schema.series.c.seriesinstanceuid.in_(schema.held_uids(series_instance_uid)))
     return found.where(counted > 0, own != counted).limit(1)
 
 
 def studies_named(uids: Sequence[str]) -> Statement:
-    """Rows of study key and UID, for UIDs of studies."""
+    """Rows of study key and UID, for UIDs of studies as the index holds them."""
     uid = schema.study.c.studyinstanceuid
-    return select(_STUDY_KEY, uid).where(uid.in_([one[: schema.UID_CHARACTERS] for one in uids]))
+    return select(_STUDY_KEY, uid).where(uid.in_(uids))
 
 
 def parts_of(study_keys: Sequence[int]) -> Statement:

@@ -1,9 +1,13 @@
-"""UIDs that are longer than a column of the index: it holds their beginning, and the image sets all of them."""
+"""UIDs that are longer than a column of the index: it holds their beginning, and the image sets all of them.
+
+A well-formed UID that just fits is believed: there are many of them, and image sets cost calls to AHI.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from db.schema import UID_CHARACTERS
+from db.schema import UID_CHARACTERS, held_uids
+from dicomweb.uids import is_well_formed
 from qido.attributes import INSTANCE_UID, SERIES_UID, STUDY_UID, UIDS, Attribute, Level
 from qido.image_sets import Archive, Series, locate
 from qido.query import Query
@@ -21,7 +25,8 @@ def with_whole_uids(archive: Archive, query: Query, results: Sequence[Result]) -
 
 
 def _is_cut(result: Result) -> bool:
-    return any(len(str(uid)) >= UID_CHARACTERS for of in UIDS for uid in result.values.get(of, ()))
+    uids = (str(uid) for of in UIDS for uid in result.values.get(of, ()))
+    return any(len(uid) >= UID_CHARACTERS and not is_well_formed(uid) for uid in uids)
 
 
 def _whole(result: Result, series: Series, level: Level) -> dict[Attribute, tuple[str]]:
@@ -34,8 +39,8 @@ def _whole(result: Result, series: Series, level: Level) -> dict[Attribute, tupl
     }
     found: dict[Attribute, tuple[str]] = {}
     for attribute, uids in known.items():
-        beginning = str(next(iter(result.values.get(attribute, ())), ""))
-        whole = next((uid for uid in uids if len(beginning) >= UID_CHARACTERS and uid.startswith(beginning)), None)
+        held = str(next(iter(result.values.get(attribute, ())), ""))
+        whole = next((uid for uid in uids if held in held_uids(uid)), None)
         if whole:
             found[attribute] = (whole,)
     return found
