@@ -14,6 +14,7 @@ from ahi.merged import LocatedInstance
 from ahi.prepared import PreparedImageSet, PreparedInstance
 from ahi.store import ImageSets, LocatedImageSet
 from dicomweb.dicom_json import DataSet, element
+from dicomweb.errors import ProxyError
 from dicomweb.fairness import in_turns
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 
@@ -36,9 +37,12 @@ class Described:
         self._image_sets = image_sets
         self._fetchers = fetchers
 
-    def locate(self, keys: Sequence[ImageSetKey]) -> Mapping[ImageSetKey, LocatedImageSet]:
-        """The image sets that AHI still has."""
-        return {located.key: located for located in self._image_sets.locate(keys)}
+    def tried(
+        self, keys: Sequence[ImageSetKey]
+    ) -> tuple[Mapping[ImageSetKey, LocatedImageSet], Mapping[ImageSetKey, ProxyError]]:
+        """The image sets that AHI still has, and why some cannot be read; an outage is raised."""
+        located, errors = self._image_sets.tried(keys)
+        return {one.key: one for one in located}, errors
 
     def read(self, instances: Sequence[LocatedInstance], prefixes: tuple[str, ...], public_root: str) -> list[DataSet]:
         """The data sets of the instances, in their order: the attributes whose tags begin with one of `prefixes`."""

@@ -14,6 +14,7 @@ from ahi.studies import Brief, Studies
 from db import schema
 from db.engine import Database
 from db.hidden import Hidden
+from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from dicomweb.single_flight import SingleFlight, ended
 from qido import plan_doubt, views
 from qido.attributes import BY_TAG, STUDY_UID, Attribute, Level
@@ -112,12 +113,18 @@ def find_doubts(archive: Archive, query: Query) -> Doubts | None:
         right = not filtered and not (at_all and _is_in_doubt(archive, checks, query, study))
         if right and not _lacks_instances(archive, query, study, series):
             return None
-        return Doubts(checks.studies.find(query.scope, study), alone=True)
+        readable = checks.studies.find_readable(query.scope, study)
+        return Doubts(readable.image_sets, alone=True, warnings=(LEFT_OUT,) if readable.errors else ())
     if series is not None:
         if not filtered and not at_all and not _lacks_instances(archive, query, study, series):
             return None
         return Doubts(checks.studies.of_series(query.scope, series), alone=True)
-    return _anywhere(archive, checks, query, facts.nameless, shared) if at_all else None
+    if not at_all:
+        return None
+    try:
+        return _anywhere(archive, checks, query, facts.nameless, shared, archive.max_image_sets)
+    except (UpstreamBusy, UpstreamFailed):  # nothing can be checked at the moment
+        return _anywhere(archive, checks, query, facts.nameless, shared, 0)
 
 
 def _is_in_doubt(archive: Archive, checks: Checks, query: Query, study: str) -> bool:
@@ -150,22 +157,29 @@ class _Parts:
 
 
 def _anywhere(
-    archive: Archive, checks: Checks, query: Query, nameless: frozenset[int], shared: Mapping[int, _Who]
+    archive: Archive,
+    checks: Checks,
+    query: Query,
+    nameless: frozenset[int],
+    shared: Mapping[int, _Who],
+    max_image_sets: int,
 ) -> Doubts:
-    """The doubts of a search whose results may be anywhere."""
+    """The doubts of a search whose results may be anywhere; `max_image_sets` are read at most, then as many more."""
     limited = query.scope.datastore_ids is not None or bool(query.scope.filters)
     most = plan_doubt.MOST_STUDIES + 1 if limited else 2 * archive.max_image_sets + 1  # more are checked below
     statement = plan_doubt.doubtful(query.conditions, query.scope, checks.by_image_set, sorted(shared), most)
     rows = [key for (key,) in archive.database.rows(statement)]
     told_apart = limited and len(rows) < most
     parts = _parts(archive, rows if told_apart else rows[: archive.max_image_sets])
-    chosen, left = _affordable(parts, archive.max_image_sets)
+    chosen, left = _affordable(parts, max_image_sets)
     left |= {*rows} - parts.keys()
-    by_study = _by_study(_located(archive, parts, chosen))
+    located, readable = _located(archive, parts, chosen)
+    by_study = _by_study(located)
     own = _keys_of(archive, by_study)
     parts |= _parts(archive, sorted(own.keys() - parts.keys()))
-    more, beyond = _affordable({key: parts[key] for key in own if key not in chosen}, archive.max_image_sets)
-    for study, of in _by_study(_located(archive, parts, more)).items():
+    more, beyond = _affordable({key: parts[key] for key in own if key not in chosen}, max_image_sets)
+    located, more_readable = _located(archive, parts, more)
+    for study, of in _by_study(located).items():
         by_study[study] |= of
     for key in beyond:
         by_study.pop(own[key], None)
@@ -177,6 +191,8 @@ def _anywhere(
         image_sets = [one for one in image_sets if _who(one) in wanted or _who(one)[0] is None]
     unchecked = (left | beyond) - {*more}
     warnings = (LEFT_OUT if limited else UNCHECKED,) if unchecked else ()
+    if not (readable and more_readable):
+        warnings = tuple(dict.fromkeys((*warnings, LEFT_OUT)))
     if limited and not told_apart:
         return Doubts(image_sets, alone=True, warnings=(LEFT_OUT,))
     blank = frozenset({*nameless, *shared})
@@ -217,9 +233,15 @@ def _affordable(parts: Mapping[int, _Parts], most: int) -> tuple[list[int], set[
     return chosen, rest
 
 
-def _located(archive: Archive, parts: Mapping[int, _Parts], studies: Iterable[int]) -> list[LocatedImageSet]:
+def _located(
+    archive: Archive, parts: Mapping[int, _Parts], studies: Iterable[int]
+) -> tuple[list[LocatedImageSet], bool]:
+    """The image sets of studies that can be read, and whether all can be."""
     keys = dict.fromkeys(key for study in studies for key in parts[study].image_sets)
-    return list(archive.described.locate(list(keys)).values()) if keys else []
+    if not keys:
+        return [], True
+    located, errors = archive.described.tried(list(keys))
+    return list(located.values()), not errors
 
 
 def _by_study(image_sets: Iterable[LocatedImageSet]) -> defaultdict[str, dict[ImageSetKey, LocatedImageSet]]:

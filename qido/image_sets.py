@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ahi.described import ALL, Described
@@ -45,7 +46,7 @@ class Archive:
 class Series:
     """The image sets of patients, studies or series by their keys, then by series, the first series first.
 
-    `beyond` are the keys of those for which there were too many.
+    `beyond` are the keys of those for which there were too many, or none that can be read.
     """
 
     by_key: Mapping[int, Sequence[Sequence[LocatedImageSet]]]
@@ -76,7 +77,7 @@ def locate(
         if whole or not wanted[key] or (study, series) in wanted[key]:
             wanted[key].setdefault((study, series), []).append(ImageSetKey(*image_set))
     asked, beyond = _affordable(wanted, most)
-    located = archive.described.locate([one for key in asked for sets in wanted[key].values() for one in sets])
+    located, errors = archive.described.tried([one for key in asked for sets in wanted[key].values() for one in sets])
     by_key = {
         key: [
             found
@@ -85,7 +86,10 @@ def locate(
         ]
         for key in asked
     }
-    return Series(by_key, beyond)
+    unreadable = {
+        key for key in asked if not by_key[key] and any(one in errors for one in chain(*wanted[key].values()))
+    }
+    return Series(by_key, beyond | unreadable)
 
 
 def _own(scope: Scope, uids: _Uids, image_sets: Sequence[LocatedImageSet]) -> list[LocatedImageSet]:

@@ -98,8 +98,10 @@ class _Gone(Described):
     def __init__(self) -> None:
         """It asks nobody."""
 
-    def locate(self, _keys: Sequence[ImageSetKey]) -> Mapping[ImageSetKey, LocatedImageSet]:
-        return {}
+    def tried(
+        self, _keys: Sequence[ImageSetKey]
+    ) -> tuple[Mapping[ImageSetKey, LocatedImageSet], Mapping[ImageSetKey, ProxyError]]:
+        return {}, {}
 
 
 def index_alone(database: Database) -> Archive:

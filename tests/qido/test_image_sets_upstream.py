@@ -74,7 +74,7 @@ def test_what_went_from_the_cache_is_read_from_what_is_still_mapped(
 ) -> None:
     """The fetcher finds no file of that name, and says so."""
     keys = [ImageSetKey(stored.datastore.datastore_id, one.image_set_id) for one in stored.image_sets()]
-    (long,) = (one for one in described.locate(keys).values() if len(one.prepared.instances) == MANY)
+    (long,) = (one for one in described.tried(keys)[0].values() if len(one.prepared.instances) == MANY)
     instances = [(long, instance) for instance in long.prepared.instances]
     with_file = described.read(instances, ("00200012",), "")
     for path in cache_root.rglob(f"{long.key.image_set_id}*"):
