@@ -14,7 +14,7 @@ from ahi.merged import LocatedInstance
 from ahi.prepared import PreparedImageSet, PreparedInstance
 from ahi.store import ImageSets, LocatedImageSet
 from dicomweb.dicom_json import DataSet, element
-from dicomweb.errors import ProxyError
+from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.fairness import in_turns
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 
@@ -40,8 +40,10 @@ class Described:
     def tried(
         self, keys: Sequence[ImageSetKey]
     ) -> tuple[Mapping[ImageSetKey, LocatedImageSet], Mapping[ImageSetKey, ProxyError]]:
-        """The image sets that AHI still has, and why some cannot be read; an outage is raised."""
+        """The image sets that AHI still has, and why some cannot be read; UpstreamBusy where that may pass."""
         located, errors = self._image_sets.tried(keys)
+        if passing := next((error for error in errors.values() if isinstance(error, UpstreamBusy)), None):
+            raise passing
         return {one.key: one for one in located}, errors
 
     def read(self, instances: Sequence[LocatedInstance], prefixes: tuple[str, ...], public_root: str) -> list[DataSet]:
