@@ -22,7 +22,7 @@ _PN_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _EXACT_INTEGER = 2**53  # what every JSON reader can hold
 _LONGEST_NUMBER = 128
 _WHOLE = re.compile(r"[+-]?[0-9]+\Z")
-_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
 
 
 def element(vr: str, values: Iterable[Any] = ()) -> Element:

@@ -9,10 +9,13 @@ from db import schema
 from db.scope import Truth
 from dicomweb.dicom_json import DataSet
 from dicomweb.errors import BadRequest
+from dicomweb.uids import ill_formed
 from qido.attributes import BY_TAG, MODALITIES_IN_STUDY, MODALITY, Attribute, Level, Matching, parse_path
 from qido.conditions import AnyOf, Match, parse_matches
 from qido.matching import fulfils, values
 from qido.plan_conditions import any_of
+
+_WILDCARDS = frozenset("*?")
 
 
 @dataclass(frozen=True)
@@ -61,4 +64,6 @@ def parse_filter(name: str, values: Sequence[str]) -> Filter:
     found = [parse_matches(attribute, value) for value in values]
     if not found or not all(found):
         raise BadRequest(f"{name} has no text to match, or one that matches everything")
+    if attribute.matching is Matching.UID and any(not _WILDCARDS.isdisjoint(value) for value in values):
+        raise ill_formed(name)  # it would match nothing, as UIDs have no wildcards
     return Filter(attribute, tuple(match for matches in found for match in matches))

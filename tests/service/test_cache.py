@@ -77,7 +77,12 @@ def test_a_restart_finds_the_cache_warm_and_emptying_it_makes_it_cold(
             frames.append(ahi.calls().get("GetImageFrame", 0))
         assert service.stop() == 0
     assert frames == [1, 0, 1]
-    assert [line.split()[:2] for line in shown.splitlines()[3:]] == [["frames", "2"], ["prepared", "1"], ["all", "3"]]
+    assert [line.split()[:2] for line in shown.splitlines()[3:]] == [
+        ["frames", "2"],
+        ["prepared", "1"],
+        ["versions", "1"],
+        ["all", "4"],
+    ]
     assert [line.split() for line in emptied.splitlines()[3:]] == [["all", "0", "0"]]
 
 

@@ -161,7 +161,7 @@ def test_an_outage_of_ahi_is_survived(production: Service, ahi: Ahi, samples: di
     assert (answer.status_code, health) == (503, 503)
     assert int(answer.headers["Retry-After"]) > 0
     assert _get(production, sample, "/metadata").status_code == 200
-    assert production.status("/health") == 200
+    production.wait(lambda: production.status("/health") == 200, 30)  # it is renewed in the background
     gone, back = told(production, "AHI", before)
     assert gone == "AHI does not answer: EndpointConnectionError"
     assert re.fullmatch(r"AHI answers again after=[0-9.]+s", back)

@@ -51,5 +51,6 @@ def test_metadata_says_whether_it_was_prepared(slow: Service, samples: dict[str,
     assert [told(slow, path)["cache"] for _ in range(2)] == ["miss", "hit"]
 
 
-def test_a_search_takes_nothing_from_the_cache(slow: Service) -> None:
-    assert set(told(slow, "/studies?limit=1")) == {"total", "db"}
+def test_a_search_without_doubts_takes_nothing_from_the_cache(slow: Service, samples: dict[str, Sample]) -> None:
+    study = samples["CT_small.dcm"].study_instance_uid
+    assert set(told(slow, f"/studies?StudyInstanceUID={study}")) == {"total", "db"}

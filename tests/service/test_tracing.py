@@ -86,10 +86,11 @@ def test_statements_of_the_index_are_spans_without_values(
     query = f"PatientID={patient.PatientID}&StudyDate={patient.StudyDate}&StudyInstanceUID={patient.StudyInstanceUID}"
     found = collector.of(get(traced, f"/studies?{query}"))
     statements = named(found, "SELECT|WITH")
-    assert statements
+    texts = [one.attributes["db.query.text"] for one in statements]
+    assert any("patientid" in text.lower() for text in texts)
+    assert not any(str(value) in text for value in (patient.PatientID, patient.StudyInstanceUID) for text in texts)
     for one in statements:
         assert one.attributes["db.system.name"] == "sqlite"
-        assert "PatientID".lower() in one.attributes["db.query.text"].lower()
         assert one.span.parent_span_id == server_span(found).span.span_id
         assert one.span.start_time_unix_nano >= server_span(found).span.start_time_unix_nano - 1e6
         assert one.span.end_time_unix_nano <= server_span(found).span.end_time_unix_nano + 1e6

@@ -14,7 +14,7 @@ def test_a_target_knows_its_level(path: tuple[str, ...], level: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "name"), [(("DOE^JOHN",), "study"), (("1.2", "*"), "series"), (("1.2", "1.3", "x y"), "instance")]
+    ("path", "name"), [(("DOE/JOHN",), "study"), (("1.2", ".."), "series"), (("1.2", "1.3", "x\ty"), "instance")]
 )
 def test_the_ill_formed_uid_is_named(path: tuple[str, ...], name: str) -> None:
     with pytest.raises(BadRequest, match=name):
