@@ -46,9 +46,9 @@ class BadFrames:
         content = self._cache.read(_name(key))
         try:
             token, frame_numbers = json.loads(content) if content else ("", {})
-        except ValueError:  # of another version of the program
+            return Notes(token, dict(frame_numbers))
+        except (ValueError, TypeError):  # of another version of the program
             return Notes()
-        return Notes(token, frame_numbers)
 
     def of_all(self, keys: Iterable[ImageSetKey]) -> NotesOf:
         """The notes of image sets, each looked for once."""
