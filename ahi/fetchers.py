@@ -9,6 +9,7 @@ its route decides which fetcher does it, so that one run serves everyone who wai
 """
 
 import logging
+import select
 import socket
 import tempfile
 import threading
@@ -33,7 +34,7 @@ from ahi.verification import Verification
 from ahi.version_cache import VersionCache
 from ahi.wire import packed, receive
 from dicomweb.errors import UpstreamBusy
-from dicomweb.fairness import current_client
+from dicomweb.fairness import about_to_wait, current_client
 from dicomweb.timing import Part, current_timing, waited
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ DRAWN_BYTES = 2**25
 
 _BACKLOG = 1024
 _ANSWER_SECONDS = 120.0  # a fetcher that takes longer is hung, and its supervisor replaces it before
+_SOON_SECONDS = 0.001  # an answer that comes within this time is not worth another thread
 _TRIES = 3  # to send a message: the fetcher of a connection may be replaced at any moment
 
 
@@ -183,6 +185,8 @@ class Pending(Generic[R]):
         parts: tuple[Part, ...] = ()
         try:
             with self._fetcher.expecting(_ANSWER_SECONDS):
+                if not _has_answer(self._connection, _SOON_SECONDS):
+                    about_to_wait()
                 answer, parts = self._receive()
         finally:
             waited("fetchers", self._question.request.job.__name__, self._asked_at, since, parts)
@@ -211,6 +215,13 @@ class Pending(Generic[R]):
         """Nobody waits for the answer, if it has not come yet; the fetcher sees that, and need not begin."""
         if not self._answered:
             self._connection.close()
+
+
+def _has_answer(connection: socket.socket, seconds: float) -> bool:
+    """Whether something comes within so many seconds."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _answer(connection: socket.socket) -> tuple[Any, tuple[Part, ...]]:

@@ -7,7 +7,6 @@ sockets.
 import errno
 import logging
 import select
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,9 @@ log = logging.getLogger(__name__)
 _ROUND_SECONDS = 5.0  # the longest that is waited for something to happen, and from one look at all to the next
 _IDLE_SECONDS = 10.0  # a connection on which nothing moved for so long makes room where others need it
 _PAUSE_SECONDS = 0.5  # until connections are taken again after one could not be
+_MOMENT_SECONDS = 0.0002  # so long for each connection that it has, a process leaves a new one to the others
+_LONGEST_MOMENT_SECONDS = 0.002
+_MOMENT_OVER_SECONDS = 0.002
 _SAID_SECONDS = 60.0  # from one line in the log about that to the next
 _READ, _WRITE = select.POLLIN | select.POLLPRI, select.POLLOUT
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -64,30 +66,33 @@ class Connections:
         self._round_seconds = min(round_seconds, _ROUND_SECONDS)
         self._looked_at = time.monotonic()
         self._trim = Trimmer()
+        self._polls = False
+        server.pull_trigger = self.wake
         self._accepts_from = 0.0
         self._said_at = -_SAID_SECONDS
         self._leaves: Callable[[Any], bool] | None = None
         self._gone: SimpleQueue[int] = SimpleQueue()
-
-    def start(self) -> None:
-        """Start the thread."""
-        threading.Thread(target=self._run, name="connections", daemon=True).start()
 
     def leave(self, until: Callable[[Any], bool], gone: "SimpleQueue[int]") -> None:
         """Take no new connections, and put 0 into `gone` when there is none any more of which `until` is true."""
         self._gone, self._leaves = gone, until
         self._server.pull_trigger()
 
-    def _run(self) -> None:
-        while True:
-            try:
-                self._round()
-            except Exception:  # noqa: PERF203 - the outermost frame of a thread
-                log.exception("connections could not be listened to")
-                time.sleep(_PAUSE_SECONDS)
+    def listen(self, *, wait: bool) -> None:
+        """Wait until something happens on any connection, if `wait`, and see to it. One thread at a time calls this."""
+        try:
+            self._round(wait)
+        except Exception:
+            log.exception("connections could not be listened to")
+            time.sleep(_PAUSE_SECONDS)
 
-    def _round(self) -> None:
-        happened = self._poll()
+    def wake(self) -> None:
+        """Have `listen` return, if it waits, or take what has changed into account; from any thread."""
+        if self._polls:
+            self._server.trigger.pull_trigger()
+
+    def _round(self, wait: bool) -> None:
+        happened = self._poll(self._round_seconds if wait else 0.0)
         self._on_round(len(self._server.active_channels))
         for descriptor, flags in happened:
             one = self._server._map.get(descriptor)
@@ -105,8 +110,9 @@ class Connections:
         if self._leaves:
             self._leave(self._leaves)
 
-    def _poll(self) -> list[tuple[int, int]]:
-        poll, seconds = select.poll(), self._round_seconds
+    def _poll(self, seconds: float) -> list[tuple[int, int]]:
+        poll = select.poll()
+        self._polls = True  # from here on, what changes must wake it
         accepts_in = self._accepts_from - time.monotonic()
         for descriptor, one in list(self._server._map.items()):
             if one is self._server:
@@ -118,13 +124,18 @@ class Connections:
                 flags = (_READ if one.readable() else 0) | (_WRITE if one.writable() else 0)
             if flags:
                 poll.register(descriptor, flags)
-        return poll.poll(seconds * 1000)
+        try:
+            return poll.poll(seconds * 1000)
+        finally:
+            self._polls = False
 
     def _channels(self) -> list[Any]:
         return list(self._server.active_channels.values())
 
     def _accept(self) -> None:
         channels = self._channels()
+        if self._leaves_it_to_others(len(channels)):
+            return
         if len(channels) >= self._limits.of_all and not _make_room(channels):
             self._pause("too many connections are open")
             return
@@ -140,6 +151,14 @@ class Connections:
             _refuse(connection)
             return
         self._open(connection, address)
+
+    def _leaves_it_to_others(self, connections: int) -> bool:
+        """Whether a process with fewer connections may take this one: it looks at it again after a moment."""
+        now = time.monotonic()
+        if not connections or 0 <= now - self._accepts_from < _MOMENT_OVER_SECONDS:  # it was left, and nobody took it
+            return False
+        self._accepts_from = now + min(connections * _MOMENT_SECONDS, _LONGEST_MOMENT_SECONDS)
+        return True
 
     def _open(self, connection: Any, address: Any) -> None:
         server = self._server

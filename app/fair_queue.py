@@ -80,7 +80,7 @@ class FairQueue:
         return self._working.total()
 
     def pop_brief(self) -> Task | None:
-        """The next request that is brief, or refused, for a thread that is kept for these."""
+        """The next request that is brief, or refused: it needs no place."""
         found = self._brief or self._refused
         return found.popleft() if found else None
 
@@ -92,8 +92,8 @@ class FairQueue:
         """
         if self._refused:
             return REFUSED, self._refused.popleft()
-        client = min(self._waiting, key=self._working.__getitem__, default=None)
-        if client is None or self._working[client] >= self._limits.threads_of_client:
+        client = self._next_client()
+        if client is None:
             return None
         tasks = self._waiting[client]
         task = tasks.popleft()
@@ -103,6 +103,16 @@ class FairQueue:
             del self._waiting[client]
         self._working[client] += 1
         return client, task
+
+    @property
+    def has_brief(self) -> bool:
+        """Whether `pop_brief` gives a request now."""
+        return bool(self._brief or self._refused)
+
+    @property
+    def has_next(self) -> bool:
+        """Whether `pop` gives a request now."""
+        return bool(self._refused) or self._next_client() is not None
 
     def done(self, client: str) -> None:
         """A request that `pop` gave has been answered."""
@@ -138,6 +148,10 @@ class FairQueue:
         self._brief.clear()
         self._refused.clear()
         self._waiting.clear()
+
+    def _next_client(self) -> str | None:
+        client = min(self._waiting, key=self._working.__getitem__, default=None)
+        return None if client is None or self._working[client] >= self._limits.threads_of_client else client
 
     def _refuse(self, task: Task, status: int) -> None:
         task.refuse(status)

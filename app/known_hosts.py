@@ -19,6 +19,7 @@ from dicomweb.public_root import is_host
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 _RECEIVED = "ahi_dicomweb_proxy.host"
+_MOST_KNOWN, _LONGEST_KNOWN = 100, 256  # hosts that are remembered, and characters of one
 
 
 def add_known_hosts(app: Flask, settings: Settings, open_blueprint: str) -> None:
@@ -33,18 +34,27 @@ def add_known_hosts(app: Flask, settings: Settings, open_blueprint: str) -> None
     public_name = urlsplit(settings.public_url or "").hostname
     app.wsgi_app = _with_received_host(app.wsgi_app)  # type: ignore[method-assign, assignment]
 
+    known: set[str] = set()  # such as were found to be; a client sends the same one with every request
+
     @app.before_request
     def check() -> None:
         if blueprint_name(request.blueprint or "") == open_blueprint:
             return
         for host in request.environ[_RECEIVED]:
-            if not is_host(host):
-                raise BadRequest("the Host header is not a host")
-            name = name_of(host)
-            if not (is_loopback(name) or name.endswith(".localhost") or name == public_name):
-                raise Misdirected(
-                    "this service answers to localhost only; set PUBLIC_URL to the URL that clients use, or set AUTH"
-                )
+            if host not in known:
+                _check_host(host, public_name)
+                if len(known) < _MOST_KNOWN and len(host) < _LONGEST_KNOWN:
+                    known.add(host)
+
+
+def _check_host(host: str, public_name: str | None) -> None:
+    if not is_host(host):
+        raise BadRequest("the Host header is not a host")
+    name = name_of(host)
+    if not (is_loopback(name) or name.endswith(".localhost") or name == public_name):
+        raise Misdirected(
+            "this service answers to localhost only; set PUBLIC_URL to the URL that clients use, or set AUTH"
+        )
 
 
 def name_of(host: str) -> str:

@@ -7,6 +7,7 @@ values. What else could be understood in two ways, by us and by a proxy in front
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NoReturn
 
 from dicomweb.public_root import is_host
@@ -14,6 +15,7 @@ from dicomweb.public_root import is_host
 MAX_FIELDS = 200
 _LONGEST_METHOD = 32
 _LONGEST_LENGTH = 15  # digits of Content-Length
+_REMEMBERED, _REMEMBERED_BYTES = 256, 2**11  # blocks of fields that were in order, of so many bytes at most
 _END = b"\r\n\r\n"
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 Section 5.6.2
 _VISIBLE = bytes(range(0x21, 0x7F))
@@ -80,14 +82,23 @@ class HeadBuffer:
 
 def checked(head: bytes) -> bytes:
     """The same head in its plainest form, with its last empty line; HeadError where it is ill-formed or ambiguous."""
-    request_line, *lines = head[: -len(_END)].split(b"\r\n")
+    request_line, _, fields = head[: -len(_END)].partition(b"\r\n")
+    version = _version(request_line)
+    check = _checked_again if len(fields) <= _REMEMBERED_BYTES else _checked_fields
+    return request_line + b"\r\n" + check(fields, version) + b"\r\n"
+
+
+def _checked_fields(block: bytes, version: bytes) -> bytes:
+    lines = block.split(b"\r\n") if block else []
     if len(lines) > MAX_FIELDS:
         raise HeadError(431, f"the request has more than {MAX_FIELDS} headers")
-    version = _version(request_line)
     fields = list(_fields(lines))
     _check_counts(fields, version)
     _check_framing({name.lower(): value for name, value in fields}, version)
-    return b"\r\n".join([request_line, *(name + b":" + value for name, value in fields), b"", b""])
+    return b"".join(name + b":" + value + b"\r\n" for name, value in fields)
+
+
+_checked_again = lru_cache(_REMEMBERED)(_checked_fields)  # a client sends the same fields with nearly every request
 
 
 def _version(request_line: bytes) -> bytes:

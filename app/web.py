@@ -100,9 +100,8 @@ def serve(
         tell_connections(connections)
 
     connections = Connections(server, _connection_limits(limits), limits.patience_seconds / 2, on_round)
-    pool.start()
     heartbeat.listened()  # from here on it is watched, and not only when the first round is over
-    connections.start()
+    pool.start(connections)
     threading.Thread(target=_tell_when_to_leave, args=(said,), name="leaving", daemon=True).start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     if said.get() == signal.SIGHUP:

@@ -1,10 +1,14 @@
-"""The threads of a web process that answer requests: plain threads, which may wait for anything and hold any lock.
+"""The threads of a web process: plain threads, which may wait for anything and hold any lock.
 
-waitress hands requests over as to a dispatcher of its own (`add_task`, `shutdown`). Its loop runs in another thread.
+One of them leads: it listens to all connections, and answers the requests that come in itself, one after the other. So
+nobody is woken for a request, and no two threads take the interpreter from each other. A second one stands by. When the
+leader has been at one request for some milliseconds, for whatever reason, the second takes the lead, and a third
+stands by; whoever has answered a slow request rests. So a request that waits holds others up for milliseconds, and
+nobody has to say that it waits. Where that is known, the lead is given up at once (`give_up_lead`).
 
 A number of requests are answered at a time: there are so many places. A thread that waits until its client has taken
-what was sent gives its place away meanwhile (`pausing`), and another thread is started if none is free. So clients that
-read slowly take no places; how many may do so is bounded by the limits of requests.
+what was sent gives its place away meanwhile. So clients that read slowly take no places; how many may do so is bounded
+by the limits of requests. What is brief needs no place: whoever leads answers it while all others wait.
 """
 
 import logging
@@ -12,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from ahi.heartbeat import Heartbeat
 from app.fair_queue import REFUSED, FairQueue, QueueLimits, Task
@@ -20,9 +24,23 @@ from dicomweb.fairness import current_client, serving
 
 log = logging.getLogger(__name__)
 
+_SLOW_SECONDS = 0.002  # a request that takes longer is left to its thread, while another one leads
+_LOOK_SECONDS = 0.004  # from one look at the leader to the next
+_QUIET_LOOKS = 50  # after so many looks at a leader that answers nothing, the thread that stands by sleeps
+
+
+class Listening(Protocol):
+    """What the leader does between two requests."""
+
+    def listen(self, *, wait: bool) -> None:
+        """Queue the requests that have come in (`add_task`); wait for one, if `wait`."""
+
+    def wake(self) -> None:
+        """Have `listen` return soon if it waits; from any thread."""
+
 
 class WorkerPool:
-    """Threads with `places` places; which request is next is decided by the queue. One more answers what is brief."""
+    """Threads with `places` places; which request is next is decided by the queue."""
 
     def __init__(
         self, places: int, limits: QueueLimits, client_of: Callable[[Any], str], heartbeat: Heartbeat | None = None
@@ -30,30 +48,42 @@ class WorkerPool:
         """`client_of` gives the client that a request comes from."""
         self._heartbeat = heartbeat or Heartbeat.alone()
         lock = threading.Lock()
-        self._changed, self._brief_came = threading.Condition(lock), threading.Condition(lock)
+        self._changed = lock
+        self._rest, self._watch = threading.Condition(lock), threading.Condition(lock)
         self._queue = FairQueue(limits, client_of)
         self._places = places
         self._ended = False
         self._threads: set[threading.Thread] = set()
-        self._idle = 0  # threads that wait to be woken
-        self._looking = 0  # threads that were woken or started, and look for a request next
+        self._resting = 0
+        self._leader: threading.Thread | None = None
+        self._standby: threading.Thread | None = None
+        self._standby_sleeps = False
+        self._answering_since: float | None = None
+        """When the leader began to answer its request; None while it listens."""
+        self._answered = 0
+        self._listened_at = 0.0
+        self._listening: Listening
 
-    def start(self) -> None:
-        """Start the threads."""
+    def start(self, listening: Listening) -> None:
+        """Start the first two threads; more are started when they are needed."""
+        self._listening = listening
         with self._changed:
-            for _ in range(self._places):
-                self._start_thread()
-            brief = threading.Thread(target=self._work_briefly, name="brief", daemon=True)
-            brief.start()
-            self._threads.add(brief)
+            self._start_thread()
+            self._start_thread()
 
     def add_task(self, task: Task) -> None:
         """Queue a request."""
         with self._changed:
             self._queue.append(task)
             self._heartbeat.set_waiting(self._queue.waiting)
-            self._have_one_look()
-            self._brief_came.notify()
+        self._listening.wake()
+
+    def give_up_lead(self) -> None:
+        """Have another thread lead from now on, as this one is going to wait."""
+        with self._changed:
+            if self._leader is threading.current_thread():
+                self._leader = None
+                self._call_standby()
 
     @contextmanager
     def pausing(self) -> Iterator[None]:
@@ -67,7 +97,8 @@ class WorkerPool:
             return
         with self._changed:
             self._queue.pause(client)
-            self._have_one_look()
+        self.give_up_lead()
+        self._listening.wake()
         try:
             yield
         finally:
@@ -79,9 +110,10 @@ class WorkerPool:
             self._ended = True
             if cancel_pending:
                 self._queue.clear()
-            self._changed.notify_all()
-            self._brief_came.notify_all()
+            self._rest.notify_all()
+            self._watch.notify_all()
             threads = list(self._threads)
+        self._listening.wake()
         deadline = time.monotonic() + timeout
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -91,66 +123,123 @@ class WorkerPool:
         thread = threading.Thread(target=self._work, name="worker", daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # the system has no room for one more; those that there are go on
+        except RuntimeError:  # the system has no room for one more; who is done with a request will stand by
             log.warning("a thread cannot be started")
             return
         self._threads.add(thread)
-        self._looking += 1
-
-    def _have_one_look(self) -> None:
-        """See to it that a thread looks for a request, if there is a place for one more."""
-        if self._ended or self._queue.working + self._looking >= self._places:
-            return  # those that have a place look when they are done
-        if self._idle:
-            self._idle -= 1
-            self._looking += 1
-            self._changed.notify()
-        else:
-            self._start_thread()
 
     def _work(self) -> None:
-        with self._changed:
-            self._looking -= 1
-        found = self._next(None)
-        while found:
-            client, task = found
-            if isinstance(task, _Turn):
-                task.service()
-                found = self._next(None)
-                continue
-            with serving(client):
-                _answer(task)
-            found = self._next(client)
+        while self._wait_for_lead():
+            self._lead()
 
-    def _work_briefly(self) -> None:
-        """Answer what is brief. That is no step: it says nothing of the other threads."""
+    def _wait_for_lead(self) -> bool:
+        """Rest, then stand by; whether this thread leads now. It ends otherwise."""
+        me = threading.current_thread()
+        with self._changed:
+            while not self._ended:
+                if self._standby is None:
+                    self._standby = me
+                    self._stand_by()
+                    self._standby = None
+                    if self._ended:
+                        break
+                    self._leader, self._answering_since = me, None
+                    self._find_standby()
+                    return True
+                if self._resting >= self._places:  # there are enough others
+                    break
+                self._resting += 1
+                self._rest.wait()
+                self._resting -= 1
+            self._threads.discard(me)
+        return False
+
+    def _stand_by(self) -> None:
+        """Wait until nobody leads, or the leader is slow; at the end of the pool too."""
+        quiet, answered = 0, self._answered
+        while not self._ended and self._leader is not None:
+            since = self._answering_since
+            if since is not None and time.monotonic() - since >= _SLOW_SECONDS:
+                return
+            quiet = quiet + 1 if since is None and answered == self._answered else 0
+            answered = self._answered
+            self._standby_sleeps = quiet > _QUIET_LOOKS
+            self._watch.wait(None if self._standby_sleeps else _LOOK_SECONDS)
+        self._standby_sleeps = False
+
+    def _find_standby(self) -> None:
+        if self._standby is None:
+            if self._resting:
+                self._rest.notify()
+            else:
+                self._start_thread()
+
+    def _call_standby(self) -> None:
+        if self._standby is not None:
+            self._watch.notify()
+        else:
+            self._find_standby()
+
+    def _lead(self) -> None:
+        """Listen and answer in turn, until another thread leads and nothing is left for this one to do."""
+        me, finished = threading.current_thread(), None
         while True:
             with self._changed:
-                while not self._ended and not (task := self._queue.pop_brief()):
-                    self._brief_came.wait()
-                if self._ended or not task:
-                    return
-                self._heartbeat.set_waiting(self._queue.waiting)
-            _answer(task)
+                if finished is not None:
+                    self._done(finished)
+                leads = self._leader is me
+                if self._ended or not (leads or self._answering_since is None):
+                    return  # who leads looks for the next request
+                found = self._next_as_leader() if leads else self._next()
+                waits = leads and not found and not self._has_next()
+            if found:
+                finished = self._answer(*found)
+            elif leads:
+                self._listening.listen(wait=waits)
+                self._listened_at, finished = time.monotonic(), None
+            else:
+                return
 
-    def _next(self, finished: str | None) -> tuple[str, Task] | None:
-        """Wait for a request that may be answered, after one of a client; None at the end of the thread."""
-        with self._changed:
-            if finished is not None:
-                self._queue.done(finished)
-                self._heartbeat.step()
-            while not self._ended:
-                if self._queue.working < self._places and (found := self._queue.pop()):
-                    self._heartbeat.set_waiting(self._queue.waiting)
-                    self._heartbeat.step()
-                    return found
-                if self._idle >= self._places:  # there are enough others
-                    break
-                self._idle += 1
-                self._changed.wait()
-                self._looking -= 1
-            self._threads.discard(threading.current_thread())
-        return None
+    def _next_as_leader(self) -> tuple[str, Task] | None:
+        """The next request; None also where it is time to listen again."""
+        now = time.monotonic()
+        self._answering_since = None
+        if now - self._listened_at > _SLOW_SECONDS or not (found := self._next()):
+            return None
+        self._answering_since = now
+        self._answered += 1
+        if self._standby_sleeps:
+            self._standby_sleeps = False
+            self._watch.notify()
+        return found
+
+    def _next(self) -> tuple[str, Task] | None:
+        """The next request that may be answered."""
+        found: tuple[str, Task] | None = None
+        if brief := self._queue.pop_brief():
+            found = REFUSED, brief
+        elif self._queue.working < self._places and (found := self._queue.pop()):
+            self._heartbeat.step()
+        if found:
+            self._heartbeat.set_waiting(self._queue.waiting)
+        return found
+
+    def _has_next(self) -> bool:
+        return self._queue.has_brief or (self._queue.working < self._places and self._queue.has_next)
+
+    def _answer(self, client: str, task: Task) -> str | None:
+        """Answer a request; the client whose place is free again, if any is."""
+        if isinstance(task, _Turn):
+            task.service()
+            return None
+        with serving(client, self.give_up_lead):
+            _answer(task)
+        return client
+
+    def _done(self, client: str) -> None:
+        self._queue.done(client)
+        if client != REFUSED:
+            self._heartbeat.step()
 
     def _resume(self, client: str) -> None:
         turn = _Turn()
@@ -160,7 +249,7 @@ class WorkerPool:
                 return
             self._queue.requeue(client, turn)
             self._heartbeat.set_waiting(self._queue.waiting)
-            self._have_one_look()
+        self._listening.wake()
         turn.come.wait()
 
 

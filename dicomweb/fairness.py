@@ -8,7 +8,7 @@ that at the same time. Where it is forgotten, others are slower. Where such a se
 
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -21,19 +21,29 @@ _PATIENCE_SECONDS = 2.0
 class _Thread(threading.local):
     client = ""
     computes = False
+    on_wait: Callable[[], None] | None = None
 
 
 _thread = _Thread()
 
 
 @contextmanager
-def serving(client: str) -> Iterator[None]:
-    """Until the end of this context, the current thread works for `client`."""
-    _thread.client = client
+def serving(client: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Until the end of this context, the current thread works for `client`; `on_wait` is what `about_to_wait` calls."""
+    _thread.client, _thread.on_wait = client, on_wait
     try:
         yield
     finally:
-        _thread.client = ""
+        _thread.client, _thread.on_wait = "", None
+
+
+def about_to_wait() -> None:
+    """Tell that the current thread waits for milliseconds now, so that another one may go on at once.
+
+    Nothing depends on it: where it is forgotten, others go on some milliseconds later.
+    """
+    if _thread.on_wait:
+        _thread.on_wait()
 
 
 def current_client() -> str:

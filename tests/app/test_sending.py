@@ -46,7 +46,9 @@ def app(tmp_path: Path) -> Flask:
 @pytest.fixture
 def url(app: Flask) -> Iterator[str]:
     channels: dict[int, Any] = {}
-    server: Any = create_server(with_pieces_sent(app), map=channels, listen="127.0.0.1:0", threads=4)
+    server: Any = create_server(
+        with_pieces_sent(app), map=channels, listen="127.0.0.1:0", threads=4, outbuf_overflow=2**28
+    )  # as app/web.py has it: waitress may leave the temporary file of an answer open that is cut short
     server.channel_class = SendingChannel
     thread = threading.Thread(target=server.run)
     thread.start()

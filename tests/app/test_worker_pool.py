@@ -6,18 +6,34 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from random import Random
 
 import pytest
 
 from ahi.heartbeat import Heartbeat
 from app.fair_queue import QueueLimits
 from app.worker_pool import WorkerPool
-from dicomweb.fairness import current_client
+from dicomweb.fairness import about_to_wait, current_client
 from tests.app.audit.test_trail import wait_for
 from tests.app.test_fair_queue import Request
 
 PoolOf = Callable[[int, QueueLimits], WorkerPool]
 WIDE = QueueLimits(99, 999, 999)
+
+
+class Doorbell:
+    """Stands for the connections: requests are queued by the test, and the leader waits until it does so."""
+
+    def __init__(self) -> None:
+        self._rung = threading.Event()
+
+    def listen(self, *, wait: bool) -> None:
+        if wait:
+            self._rung.wait()
+        self._rung.clear()
+
+    def wake(self) -> None:
+        self._rung.set()
 
 
 @pytest.fixture
@@ -27,7 +43,7 @@ def pool_of() -> Iterator[PoolOf]:
     def start(threads: int, limits: QueueLimits) -> WorkerPool:
         pool = WorkerPool(threads, limits, lambda one: str(one.client))
         pools.append(pool)
-        pool.start()
+        pool.start(Doorbell())
         return pool
 
     yield start
@@ -125,7 +141,7 @@ def test_threads_that_wait_for_their_clients_take_no_places(pool_of: PoolOf) -> 
     wait_for(lambda: done == [0, 1, 2] + ["slow"] * 20)
     pool.add_task(Request("other", functools.partial(done.append, 3)))
     wait_for(lambda: done[-1] == 3)
-    wait_for(lambda: len(pool._threads) <= 2 + 2 + 1)  # others end when there is nothing to do for them
+    wait_for(lambda: len(pool._threads) <= 2 + 2)  # who leads, who stands by, and two that rest; others end
 
 
 def test_those_that_go_on_wait_for_a_place(pool_of: PoolOf) -> None:
@@ -163,7 +179,7 @@ def test_those_that_go_on_wait_for_a_place(pool_of: PoolOf) -> None:
 
 def test_a_pool_ends_while_threads_wait_for_their_clients() -> None:
     pool, taken = WorkerPool(1, WIDE, lambda one: str(one.client)), threading.Event()
-    pool.start()
+    pool.start(Doorbell())
     begun: list[int] = []
 
     def send_slowly() -> None:
@@ -181,7 +197,7 @@ def test_a_pool_ends_while_threads_wait_for_their_clients() -> None:
 
 def test_at_the_end_what_waits_is_cancelled() -> None:
     pool, let_go, begun = WorkerPool(1, WIDE, lambda one: str(one.client)), threading.Event(), threading.Event()
-    pool.start()
+    pool.start(Doorbell())
     pool.add_task(Request("one", lambda: (begun.set(), let_go.wait(10))))
     assert begun.wait(10)
     left = Request("two")
@@ -207,7 +223,7 @@ def test_what_is_brief_is_no_step_of_the_others() -> None:
     heartbeat, let_go, done = Heartbeat.alone(), threading.Event(), []
     limits = QueueLimits(99, 999, 999, lambda one: isinstance(one, Request) and one.client == "brief")
     pool = WorkerPool(1, limits, lambda one: str(one.client), heartbeat)
-    pool.start()
+    pool.start(Doorbell())
     pool.add_task(Request("stuck", lambda: let_go.wait(10)))
     wait_for(lambda: heartbeat.pulse.stepped_at > 0)
     pool.add_task(Request("waits"))
@@ -226,3 +242,53 @@ def test_a_refusal_is_sent_while_all_threads_wait(pool_of: PoolOf) -> None:
     pool.add_task(Request("one", lambda: done.append(1)))
     wait_for(lambda: bool(done))
     let_go.set()
+
+
+def test_a_leader_that_waits_is_followed_by_another_and_rests_afterwards(pool_of: PoolOf) -> None:
+    """However many wait, somebody listens; and nobody has said that it waits."""
+    pool, let_go, done = pool_of(8, WIDE), threading.Event(), []
+    for number in range(7):
+        pool.add_task(Request(f"client {number}", lambda: (let_go.wait(10), done.append("waited"))))
+    threads: set[int] = set()
+    for number in range(50):
+        pool.add_task(Request("normal", lambda: (threads.add(threading.get_ident()), done.append("brisk"))))
+        wait_for(lambda number=number: done == ["brisk"] * (number + 1))
+    assert len(threads) <= 3  # one after the other, by whoever leads
+    let_go.set()
+    wait_for(lambda: done.count("waited") == 7)
+
+
+def test_a_leader_that_says_that_it_waits_is_followed_at_once(pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.worker_pool._SLOW_SECONDS", 60.0)
+    pool, let_go, done = pool_of(2, WIDE), threading.Event(), []
+    pool.add_task(Request("one", lambda: (about_to_wait(), let_go.wait(10))))
+    pool.add_task(Request("two", lambda: done.append(2)))
+    wait_for(lambda: done == [2])
+    let_go.set()
+
+
+def test_requests_that_compute_are_answered_by_one_thread(pool_of: PoolOf) -> None:
+    pool, threads = pool_of(8, WIDE), Counter[int]()
+    for number in range(2000):
+        pool.add_task(Request(f"client {number % 5}", lambda: threads.update([threading.get_ident()])))
+    wait_for(lambda: threads.total() == 2000)
+    assert threads.most_common(1)[0][1] > 1000  # the standing-by takes over where the machine stands still
+
+
+def test_whoever_leads_at_the_end_has_no_request_of_its_own_left(pool_of: PoolOf) -> None:
+    """Many clients, some slow, some brisk, with the lead given up at any moment: every request is answered once."""
+    pool, done, chance = pool_of(4, QueueLimits(3, 999, 9999)), Counter[int](), Random(7)  # noqa: S311 - no secret
+
+    def answer(number: int, seconds: float, says: bool) -> None:
+        if says:
+            about_to_wait()
+        time.sleep(seconds)
+        done.update([number])
+
+    for number in range(600):
+        seconds = chance.choice([0, 0, 0, 0.001, 0.004, 0.01])
+        pool.add_task(Request(str(number % 7), functools.partial(answer, number, seconds, chance.random() < 0.3)))
+        if chance.random() < 0.05:
+            time.sleep(0.01)
+    wait_for(lambda: done.total() == 600)
+    assert set(done.values()) == {1}
