@@ -31,6 +31,7 @@ COPY ahi ./ahi
 COPY db ./db
 COPY dicomweb ./dicomweb
 COPY datastore ./datastore
+COPY runtime ./runtime
 RUN ["/opt/venv/bin/python", "-m", "compileall", "-q", "."]
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
@@ -42,5 +43,5 @@ USER 10001:10001
 VOLUME ["/var/cache/ahi-dicomweb-proxy", "/tmp"]
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --start-interval=2s --retries=3 CMD ["python", "-m", "app.probe"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --start-interval=2s --retries=3 CMD ["python", "-m", "app.commands.probe"]
 CMD ["python", "main.py"]

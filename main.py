@@ -19,19 +19,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from app import service
-from app.auth.commands import make_link, make_token
-from app.cache import describe_cache
-from app.check import check_all, describe, failed
-from app.logs import start_logging
-from app.memory import share_free_memory
-from app.notify import READY, STOPPING, feed_watchdog, notify
-from app.probe import probe
-from app.reload import Reload
+from app.commands.cache import describe_cache
+from app.commands.check import check_all, describe, failed
+from app.commands.credentials import make_link, make_token
+from app.commands.probe import probe
+from app.processes import service
+from app.processes.reload import Reload
+from app.processes.sd_notify import READY, STOPPING, feed_watchdog, notify
+from app.processes.supervisor import Child, Supervisor
 from app.settings import NotNowError, Settings, SettingsError
-from app.supervisor import Child, Supervisor
+from app.telemetry.logs import start_logging
 from datastore.embedded import Embedded
-from datastore.faults import parse_faults
+from datastore.serving.faults import parse_faults
+from runtime.memory import share_free_memory
 
 NOT_WHOLE = 3
 """The exit status of an import that refused files, or lost something of them."""

@@ -1,1 +1,1 @@
-"""AWS HealthImaging: its client, image sets as typed values, the FrameFetcher processes, the cache."""
+"""AWS HealthImaging: client, image sets, FrameFetcher processes, codecs, cache. Each room says where it runs."""

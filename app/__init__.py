@@ -1,1 +1,1 @@
-"""What makes it a service: settings, composition, processes, health, access log."""
+"""The service around search and retrieve: settings, composition, health; a room for each other concern."""

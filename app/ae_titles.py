@@ -8,7 +8,7 @@ from typing import Any
 
 from db.scope import EVERYTHING, Scope
 from dicomweb.errors import BadRequest
-from qido.plan_filter import Filter, parse_filter
+from qido.image_sets.filters import Filter, parse_filter
 
 DEFAULT = "aetitle"
 

@@ -12,8 +12,8 @@ from dicomweb import respond
 from dicomweb.capabilities import JSON, WADL, Capability, encode_json, encode_wadl
 from dicomweb.parameters import parse_parameters
 from dicomweb.transfer_syntax import TRANSFER_SYNTAXES
-from qido.attributes import ATTRIBUTES, Level, Matching
-from qido.representation import OFFERS as SEARCH_OFFERS
+from qido.encode.representation import OFFERS as SEARCH_OFFERS
+from qido.parse.attributes import ATTRIBUTES, Level, Matching
 from wado.representation import DICOM, METADATA_OFFERS, RENDERED_OFFERS, ZIP, Accept, Offer
 
 _FORMATS = (Offer(WADL), Offer(JSON))

@@ -10,41 +10,41 @@ from werkzeug.exceptions import HTTPException
 
 import qido.routes
 import wado.metadata.routes
-import wado.rendered.routes
+import wado.pictures.routes
 import wado.routes
 import wado.uri.routes
-from ahi.ahead import Ahead, Budget
-from ahi.bad_frames import BadFrames
-from ahi.cache import Cache
-from ahi.counters import Tally
-from ahi.deleted_image_sets import DeletedImageSets
-from ahi.described import Described
-from ahi.earlier import EarlierVersions
-from ahi.fetchers import Fetchers
-from ahi.image_set import ImageSetKey
-from ahi.jobs import Form
-from ahi.store import Encoded, Frames, ImageSets
-from ahi.studies import Hint, Studies
-from app import ae_titles, capabilities, health, prefetch
-from app.access_log import add_access_log, logged_path
+from ahi.archive.bad_frames import BadFrames
+from ahi.archive.lookahead import Ahead, Budget
+from ahi.archive.metadata_reader import Described
+from ahi.archive.previous_versions import EarlierVersions
+from ahi.archive.store import Encoded, Frames, ImageSets
+from ahi.archive.studies import Hint, Studies
+from ahi.cache.cache import Cache
+from ahi.image_sets.deleted import DeletedImageSets
+from ahi.image_sets.image_set import ImageSetKey
+from ahi.workers.jobs import Form
+from ahi.workers.pool import Fetchers
+from app import ae_titles, capabilities, health
 from app.ae_titles import ServiceRoot
-from app.audit.trail import Trail
-from app.audit.watch import add_audit, note_sop_classes
+from app.audit.middleware import add_audit, note_sop_classes
+from app.audit.queue import Trail
 from app.auth import links
 from app.auth.configure import open_gate
 from app.auth.gate import add_gate
-from app.connections import OUT_OF_RESOURCES
-from app.cors import add_cors
-from app.forwarded import believe
-from app.hiding import Hiding
-from app.known_hosts import add_known_hosts
-from app.rate import Rate, add_rate, add_refused_rate
-from app.request_counts import ProcessCounts
-from app.security_headers import add_security_headers
-from app.sending import with_pieces_read
+from app.deleted_image_sets import Hiding
+from app.middleware.cors import add_cors
+from app.middleware.forwarded import believe
+from app.middleware.known_hosts import add_known_hosts
+from app.middleware.rate_limit import Rate, add_rate, add_refused_rate
+from app.middleware.security_headers import add_security_headers
+from app.middleware.slashes import with_single_slashes
+from app.middleware.unchecked import add_unchecked, note_unchecked, note_unreadable
+from app.prefetch import routes as prefetch
+from app.server.event_loop import OUT_OF_RESOURCES
+from app.server.sendfile import with_pieces_read
 from app.settings import EXPLICIT_LE, STORED, Settings
-from app.slashes import with_single_slashes
-from app.unchecked import add_unchecked, note_unchecked, note_unreadable
+from app.telemetry.access_log import add_access_log, logged_path
+from app.telemetry.request_metrics import ProcessCounts
 from db.engine import Database
 from db.image_sets import find_datastore_ids, find_image_sets
 from db.scope import EVERYTHING, Scope
@@ -52,14 +52,15 @@ from dicomweb import respond
 from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.public_root import PublicRoot
 from dicomweb.uids import is_well_formed
-from qido.doubts import Checks
-from qido.image_sets import Archive
+from qido.image_sets.complete import Archive
+from qido.image_sets.doubts import Checks
+from runtime.shared_metrics import Tally
 from wado.locate import Locator
-from wado.rendered.drawn import Drawn
+from wado.pictures.pictures import Drawn
 from wado.representation import FileChoice
 
 if TYPE_CHECKING:
-    from app.spans import Spans
+    from app.telemetry.spans import Spans
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ def create_app(
     metadata = wado.metadata.routes.MetadataService(locator, encoded, fetchers, public_root)
     drawn = Drawn(fetchers, cache, ahead)
     uri_service = wado.uri.routes.UriService(locator, files, frames, fetchers, drawn, public_root, bad_frames)
-    pictures = wado.rendered.routes.Pictures(locator, fetchers, drawn, public_root, bad_frames)
+    pictures = wado.pictures.routes.Pictures(locator, fetchers, drawn, public_root, bad_frames)
     app = Flask(__name__, static_folder=None)
     app.ensure_sync = _plain  # type: ignore[method-assign, assignment]
     app.url_map.merge_slashes = False
@@ -147,7 +148,7 @@ def create_app(
         qido.routes.blueprint(archive, searched, settings.max_results),
         wado.metadata.routes.blueprint(metadata),
         wado.routes.blueprint(retrieve),
-        wado.rendered.routes.blueprint(pictures),
+        wado.pictures.routes.blueprint(pictures),
         wado.uri.routes.blueprint(uri_service),
         capabilities.blueprint(app, lambda: here().path, public_root),
         prefetch.blueprint(warmer_path, shown),

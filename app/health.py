@@ -11,12 +11,12 @@ from functools import partial
 
 from flask import Blueprint, Response
 
-from ahi.fetchers import Fetchers
-from ahi.store import ping_ahi
+from ahi.archive.store import ping_ahi
+from ahi.workers.pool import Fetchers
 from db.engine import Database
 from db.image_sets import any_datastore_id
 from dicomweb.errors import ProxyError, UpstreamBusy
-from dicomweb.single_flight import SingleFlight
+from runtime.single_flight import SingleFlight
 
 NAME = "health"
 LIVE = "/live"

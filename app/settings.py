@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from app.ae_titles import AeTitle, parse_ae_titles
-from app.forwarded import Network, parse_networks
-from app.rules import Rule, parse_rules
-from app.spelling import misspelt
+from app.middleware.forwarded import Network, parse_networks
+from app.prefetch.schedule import Rule, parse_rules
+from app.setting_suggestions import misspelt
 from db import tls
-from dicomweb.hosts import is_loopback
+from runtime.hosts import is_loopback
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from ahi.codecs import decode
+from ahi.codecs.frames import decode
 from app.settings import Settings
 from bench.memory import retrieval
 from bench.nginx import running_nginx

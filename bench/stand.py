@@ -6,14 +6,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ahi.codecs import PixelFormat
-from ahi.image_set import ImageSet
+from ahi.codecs.frames import PixelFormat
+from ahi.image_sets.image_set import ImageSet
 from bench.nginx import Nginx, running_nginx
 from bench.orthanc import Orthanc, running_orthanc
 from bench.workload import Size, Workload, write_workload
-from datastore.importer import import_files
-from datastore.index import IndexFiller
-from datastore.storage import Storage
+from datastore.importing.importer import import_files
+from datastore.index.filler import IndexFiller
+from datastore.storage.storage import Storage
 from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL
 from tests.servers import MariaDb
 from tests.service.ahi import Ahi

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from datastore.faults import Faults
-from datastore.importer import ImportReport, import_files, index_pending
-from datastore.index import IndexFiller
-from datastore.layout import FRAME_BYTES
-from datastore.report import details, summary
-from datastore.samples import sample_files
-from datastore.server import serve
-from datastore.storage import Storage
+from datastore.importing.importer import ImportReport, import_files, index_pending
+from datastore.importing.report import details, summary
+from datastore.importing.samples import sample_files
+from datastore.index.filler import IndexFiller
+from datastore.pixels.layout import FRAME_BYTES
+from datastore.serving.faults import Faults
+from datastore.serving.server import serve
+from datastore.storage.storage import Storage
 
 
 class Embedded:
@@ -101,7 +101,7 @@ class Embedded:
             index.close()
 
     def serve(self, listening: socket.socket, faults: str | None) -> None:
-        """Serve the AHI wire protocol until SIGTERM; `faults` is the text form of `datastore.faults`."""
+        """Serve the AHI wire protocol until SIGTERM; `faults` is the text form of `datastore.serving.faults`."""
         serve(self._storage(), Faults.from_text(faults or ""), listening)
 
     def _storage(self) -> Storage:

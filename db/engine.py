@@ -21,9 +21,9 @@ from db.login import Login
 from db.statement_cache import StatementCache
 from db.tls import Tls
 from dicomweb.errors import BadRequest, ProxyError, UpstreamBusy, UpstreamFailed
-from dicomweb.fairness import FairSemaphore
-from dicomweb.outage import Outage
-from dicomweb.timing import describe, measured
+from runtime.fairness import FairSemaphore
+from runtime.outage import Outage
+from runtime.timing import describe, measured
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from sqlalchemy.engine import URL
 
 from db.drivers import usable_url
-from dicomweb.single_flight import SingleFlight, ended
+from runtime.single_flight import SingleFlight, ended
 
 log = logging.getLogger(__name__)
 

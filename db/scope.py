@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Column, Table, select
 from sqlalchemy.sql import ColumnElement
 
-from db.hidden import NOTHING, Hidden
+from db.deleted_image_sets import NOTHING, Hidden
 from db.schema import imageset, instance, issuer, patient, series, study
 from dicomweb.dicom_json import DataSet
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dicomweb.hosts import is_loopback
+from runtime.hosts import is_loopback
 
 VERIFY, REQUIRE, OFF = "verify", "require", "off"
 

@@ -1,1 +1,1 @@
-"""What DICOMweb is made of and both services share."""
+"""What DICOMweb is made of: media types, data sets, UIDs, errors and answers. Runs in all processes."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from dicomweb.file_piece import Chunk
+from runtime.file_piece import Chunk
 
 
 @dataclass(frozen=True)

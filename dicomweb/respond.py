@@ -13,7 +13,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
 from dicomweb.conditional import digest, entity_tag, is_known, is_other, parse_range
-from dicomweb.encoding import Coding, choose_coding, compress, is_worth_compressing
+from dicomweb.content_coding import Coding, choose_coding, compress, is_worth_compressing
 from dicomweb.errors import (
     BadRequest,
     Forbidden,
@@ -29,8 +29,8 @@ from dicomweb.errors import (
     UpstreamBusy,
     UpstreamFailed,
 )
-from dicomweb.file_piece import Chunk, between
 from dicomweb.multipart import Part, boundary_of, encode_multipart, multipart_length, multipart_type
+from runtime.file_piece import Chunk, between
 
 _NOT_OF_FILE_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -296,7 +296,7 @@ def stream(chunks: Iterable[Chunk], content_type: str, length_bytes: int) -> Res
     ready = chunks if isinstance(chunks, Sequence) else _begun(iter(chunks))
     response = Response(
         cast(Iterable[bytes], ready), content_type=content_type
-    )  # `app.sending` sees to pieces of files
+    )  # `app.server.sendfile` sees to pieces of files
     response.headers["Content-Length"] = str(length_bytes)
     return response
 
@@ -309,4 +309,4 @@ def _begun(chunks: Iterator[Chunk]) -> Iterator[bytes]:
         yield first
         yield from chunks
 
-    return cast(Iterator[bytes], rest())  # `app.sending` sees to pieces of files
+    return cast(Iterator[bytes], rest())  # `app.server.sendfile` sees to pieces of files

@@ -1,1 +1,1 @@
-"""Search (QIDO-RS): routes → query (parse) → plan (SQL) → results (encode)."""
+"""Search (QIDO-RS): routes → parse → statements → execute (with image_sets) → encode. Runs in the web processes."""

@@ -9,13 +9,13 @@ from flask import Blueprint, Response, request
 from db.scope import Scope
 from dicomweb import respond
 from dicomweb.parameters import parse_parameters
-from qido.attributes import Level
-from qido.bounds import QUERY_BYTES
-from qido.image_sets import Archive
-from qido.query import Query, parse_query
-from qido.representation import JSON, choose, encode
-from qido.results import warnings
-from qido.search import count, search
+from qido.encode.data_sets import warnings
+from qido.encode.representation import JSON, choose, encode
+from qido.execute.search import count, search
+from qido.image_sets.complete import Archive
+from qido.parse.attributes import Level
+from qido.parse.bounds import QUERY_BYTES
+from qido.parse.query import Query, parse_query
 
 _RESOURCES = {  # PS3.18 Table 10.6.1-1, and patients, which are not of the standard; each with `/count` below it
     "/patients": Level.PATIENT,

@@ -6,9 +6,9 @@ from threading import Thread
 
 from waitress import wasyncore
 
-from datastore.faults import Faults
-from datastore.server import listen, make_server
-from datastore.storage import Storage
+from datastore.serving.faults import Faults
+from datastore.serving.server import listen, make_server
+from datastore.storage.storage import Storage
 
 
 @contextmanager

@@ -6,12 +6,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from socket import socket
 
-from ahi.cache import Cache
-from ahi.client import AhiClient
-from ahi.desk import Limits
-from ahi.fetcher import serve
-from ahi.fetchers import Fetchers, FetcherSockets, Workshop
-from ahi.version_cache import VersionCache
+from ahi.cache.cache import Cache
+from ahi.client.calls import AhiClient
+from ahi.image_sets.version_cache import VersionCache
+from ahi.workers.pool import Fetchers, FetcherSockets, Workshop
+from ahi.workers.scheduler import Limits
+from ahi.workers.worker import serve
 
 CACHE_MAX_BYTES = 10**9
 

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "doc").glob("*.md"), *(ROOT / "bench").glob("*.md")]
 _PATH = re.compile(
-    r"(?<![\w./<-])(?:app|ahi|qido|wado|db|dicomweb|datastore|tests|script|bench|doc|systemd|nginx)/[\w/.*-]*[\w*]"
+    r"(?<![\w./<-])(?:app|ahi|qido|wado|db|dicomweb|datastore|runtime|tests|script|bench|doc|systemd|nginx)/[\w/.*-]*[\w*]"
 )
 _TEST = re.compile(r"`(test_\w+)`")
 _TESTS = {

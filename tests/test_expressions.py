@@ -21,7 +21,7 @@ import pytest
 from waitress.rfc7230 import HEADER_FIELD_RE
 
 from db.fuzzy import word_pattern
-from qido.matching import _glob as glob_pattern
+from qido.image_sets.matching import _glob as glob_pattern
 from tests.growth import grows_linearly, seconds_of
 
 if sys.version_info >= (3, 11):
@@ -30,7 +30,7 @@ else:
     import sre_parse as parser
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("app", "qido", "wado", "db", "ahi", "dicomweb")
+PACKAGES = ("app", "qido", "wado", "db", "ahi", "dicomweb", "runtime")
 FOREIGN = (
     "waitress.rfc7230",
     "waitress.parser",
@@ -58,9 +58,9 @@ TAKEN_WHOLE = ("opentelemetry", "waitress")
 """What searches for none of its expressions."""
 
 NOT_REACHED = {
-    ("waitress.rfc7230", "HEADER_FIELD_RE"): "gets only what app/request_head.py found in order, see below",
-    ("waitress.parser", "HEADER_FIELD_RE"): "gets only what app/request_head.py found in order, see below",
-    ("waitress.parser", "first_line_re"): "gets only what app/request_head.py found in order, see below",
+    ("waitress.rfc7230", "HEADER_FIELD_RE"): "gets only what app/server/request_head.py found in order, see below",
+    ("waitress.parser", "HEADER_FIELD_RE"): "gets only what app/server/request_head.py found in order, see below",
+    ("waitress.parser", "first_line_re"): "gets only what app/server/request_head.py found in order, see below",
     ("werkzeug.http", "_parameter_key_re"): "nobody asks for Content-Type, Accept or Range in pieces, see below",
     ("werkzeug.http", "_charset_value_re"): "the same",
     ("werkzeug.http", "_etag_re"): "nobody asks for entity tags in pieces, see below",
@@ -71,7 +71,7 @@ NOT_REACHED = {
     ("werkzeug.routing.rules", "_simple_rule_re"): "the same",
     ("werkzeug.routing.rules", "_converter_args_re"): "the same",
 }
-MADE = {"db/fuzzy.py", "qido/matching.py"}
+MADE = {"db/fuzzy.py", "qido/image_sets/matching.py"}
 """Modules whose expressions are made of what a client sends; what makes them is tested below."""
 
 LONG = 8192

@@ -10,29 +10,85 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 MAY_IMPORT = {  # package: the packages of ours that it may import, itself aside
-    "main": {"app", "datastore"},
-    "app": {"qido", "wado", "ahi", "db", "dicomweb"},
-    "qido": {"ahi", "db", "dicomweb"},
-    "wado": {"ahi", "db", "dicomweb"},
-    "ahi": {"dicomweb"},
-    "db": {"dicomweb"},
+    "main": {"app", "datastore", "runtime"},
+    "app": {"qido", "wado", "ahi", "db", "dicomweb", "runtime"},
+    "qido": {"ahi", "db", "dicomweb", "runtime"},
+    "wado": {"ahi", "db", "dicomweb", "runtime"},
+    "ahi": {"dicomweb", "runtime"},
+    "db": {"dicomweb", "runtime"},
     "datastore": {"db", "dicomweb"},
-    "dicomweb": set(),
+    "dicomweb": {"runtime"},
+    "runtime": set(),
+}
+
+ROOMS = {  # room: the rooms of the same package that it may import
+    "app/auth": set(),
+    "app/audit": {"app/auth"},
+    "app/telemetry": set(),
+    "app/middleware": {"app/auth", "app/telemetry"},
+    "app/server": {"app/middleware", "app/telemetry"},
+    "app/prefetch": set(),
+    "app/processes": {
+        "app/audit",
+        "app/auth",
+        "app/middleware",
+        "app/prefetch",
+        "app/server",
+        "app/telemetry",
+    },
+    "app/commands": {"app/audit", "app/auth", "app/processes", "app/telemetry"},
+    "ahi/cache": set(),
+    "ahi/codecs": set(),
+    "ahi/image_sets": {"ahi/cache", "ahi/codecs"},
+    "ahi/client": {"ahi/image_sets"},
+    "ahi/workers": {"ahi/cache", "ahi/client", "ahi/codecs", "ahi/image_sets"},
+    "ahi/archive": {"ahi/cache", "ahi/image_sets", "ahi/workers"},
+    "qido/parse": set(),
+    "qido/statements": {"qido/parse"},
+    "qido/image_sets": {"qido/parse", "qido/statements"},
+    "qido/execute": {"qido/image_sets", "qido/parse", "qido/statements"},
+    "qido/encode": {"qido/parse", "qido/statements"},
+    "wado/metadata": set(),
+    "wado/rendered": set(),
+    "wado/pictures": {"wado/rendered"},
+    "wado/uri": {"wado/pictures", "wado/rendered"},
+    "datastore/storage": set(),
+    "datastore/pixels": set(),
+    "datastore/importing": {"datastore/pixels", "datastore/storage"},
+    "datastore/index": set(),
+    "datastore/serving": {"datastore/storage"},
 }
 
 CODECS = ("imagecodecs", "pylibjpeg", "openjpeg", "libjpeg", "rle")
 ONLY = {  # library: the folders and files that may know it
-    "flask": ("app", "dicomweb/respond.py", "*/routes.py"),
-    "werkzeug": ("app", "dicomweb/respond.py", "*/routes.py"),
-    "waitress": ("app", "datastore/server.py", "datastore/effects.py"),
-    "boto3": ("ahi", "datastore", "db/secret.py"),
-    "botocore": ("ahi", "datastore", "db/secret.py"),
-    "sqlalchemy": ("db", "qido/plan*.py", "datastore/index*.py", "app/service.py"),  # the last: a URL, no SQL
-    "opentelemetry": ("app/spans.py",),
-    "backports": ("dicomweb/encoding.py",),
+    "flask": (
+        "app/factory.py",
+        "app/capabilities.py",
+        "app/health.py",
+        "app/audit/middleware.py",
+        "app/auth/gate.py",
+        "app/middleware",
+        "app/processes/service.py",
+        "app/telemetry",
+        "dicomweb/respond.py",
+        "*/routes.py",
+    ),
+    "werkzeug": (
+        "app/factory.py",
+        "app/capabilities.py",
+        "app/server/sendfile.py",
+        "dicomweb/respond.py",
+        "*/routes.py",
+    ),
+    "waitress": ("app/server", "app/processes/web.py", "datastore/serving/server.py", "datastore/serving/effects.py"),
+    "boto3": ("ahi/client", "db/secret.py"),
+    "botocore": ("ahi/client", "db/secret.py"),
+    "sqlalchemy": ("db", "qido/statements", "qido/image_sets/filters.py", "datastore/index"),
+    "opentelemetry": ("app/telemetry/spans.py",),
+    "backports": ("dicomweb/content_coding.py",),
     "pymysql": ("db/drivers.py",),
     "psycopg": ("db/drivers.py",),
-    **dict.fromkeys(CODECS, ("ahi", "datastore")),
+    **dict.fromkeys(CODECS, ("ahi/codecs", "datastore/pixels", "datastore/storage/storage.py")),
 }
 
 MODULES = [
@@ -50,8 +106,13 @@ def imports(module: Path) -> set[str]:
             found.update(name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} imports relatively"
-            found.add(str(node.module))
+            found.update([str(node.module), *(f"{node.module}.{name.name}" for name in node.names)])
     return found
+
+
+def rooms_imported(module: Path) -> set[str]:
+    """The rooms of which a module imports something."""
+    return {"/".join(name.split(".")[:2]) for name in imports(module)} & ROOMS.keys()
 
 
 def named(module: Path) -> str:
@@ -65,13 +126,25 @@ def test_imports_point_one_way(module: Path) -> None:
     assert ours <= MAY_IMPORT[package] | {package}
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_import_one_way(room: str) -> None:
+    package = room.split("/")[0]
+    entered = {name for module in (ROOT / room).rglob("*.py") for name in rooms_imported(module) if name != room}
+    assert {name for name in entered if name.startswith(f"{package}/")} <= ROOMS[room]
+
+
+def test_every_room_has_its_place_in_the_order() -> None:
+    rooms = {named(path.parent) for package in MAY_IMPORT for path in ROOT.glob(f"{package}/*/__init__.py")}
+    assert rooms == ROOMS.keys()
+
+
 @pytest.mark.parametrize("module", MODULES, ids=named)
 def test_a_library_is_known_only_where_it_should_be(module: Path) -> None:
     path = module.relative_to(ROOT)
     strangers = {
         library
         for library in {name.split(".")[0] for name in imports(module)} & ONLY.keys()
-        if not any(path.match(place) or path.parts[0] == place for place in ONLY[library])
+        if not any(path.match(place) or path.is_relative_to(place) for place in ONLY[library])
     }
     assert not strangers
 

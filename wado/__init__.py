@@ -1,1 +1,4 @@
-"""Retrieve (WADO-RS): routes → target (parse) → locate → representation (negotiate) → metadata, frames, rendered…"""
+"""Retrieve (WADO-RS): routes → target (parse) → locate → representation (negotiate) → metadata, frames, pictures…
+
+Runs in the web processes, but for the jobs of `metadata.encode`, `rendered` and `pictures` (FrameFetcher processes).
+"""

@@ -4,8 +4,8 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 
-from dicomweb.file_piece import Chunk
 from dicomweb.uids import file_name
+from runtime.file_piece import Chunk
 from wado.part10 import Part10
 
 REPORT = "left-out.txt"

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ahi.jobs import Form
-from ahi.prepared import BulkValue
-from ahi.store import Frames
-from dicomweb.file_piece import Chunk
+from ahi.archive.store import Frames
+from ahi.image_sets.prepared_reader import BulkValue
+from ahi.workers.jobs import Form
 from dicomweb.multipart import Part
+from runtime.file_piece import Chunk
 from wado.frames import SentFrame, frames_of, part_of, plan_frames, stored_frame
 from wado.locate import LocatedInstance
 from wado.representation import Accept, Kind, Offer, agree, bulk_offers

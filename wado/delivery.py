@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Generic
 
-from ahi.bad_frames import BadFrames, NotesOf
-from ahi.jobs import Form
-from ahi.store import MOST_BROKEN, Frames, Tried, Wanted
+from ahi.archive.bad_frames import BadFrames, NotesOf
+from ahi.archive.store import MOST_BROKEN, Frames, Tried, Wanted
+from ahi.workers.jobs import Form
 from dicomweb.errors import NotAcceptable, NotFound, ProxyError, UpstreamBroken, UpstreamFailed
-from dicomweb.file_piece import Chunk
 from dicomweb.multipart import Part
+from runtime.file_piece import Chunk
 from wado.outcome import AsStored, Deliverable, ItemT, LeftOut, Outcome, Told, log_told, report_of, warnings_of
 
 _FIRST_FRAMES = 8  # as many as are fetched at the same time: to try them all takes little longer than one

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
-from ahi.store import Frames
-from dicomweb.file_piece import Chunk
+from ahi.archive.store import Frames
 from dicomweb.multipart import Part
+from runtime.file_piece import Chunk
 from wado.archive import encode_zip, entry_bytes, entry_name
 from wado.delivery import Delivery
 from wado.locate import LocatedInstance

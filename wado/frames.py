@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ahi.codecs import resolution_ends
-from ahi.jobs import Form, FrameReference
-from ahi.store import Frames
-from dicomweb.file_piece import Chunk
+from ahi.archive.store import Frames
+from ahi.codecs.frames import resolution_ends
+from ahi.workers.jobs import Form, FrameReference
 from dicomweb.multipart import Part
+from runtime.file_piece import Chunk
 from wado.locate import LocatedInstance
 from wado.representation import Accept, Kind, Offer
 

@@ -7,13 +7,13 @@ is not of the study, series and instance of the target, or that the client may n
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ahi.earlier import EarlierVersions
-from ahi.image_set import ImageSetKey
-from ahi.jobs import Block, BlockReference, FrameReference
-from ahi.merged import merged, preferred
-from ahi.prepared import FORMAT, BulkValue, PreparedImageSet, PreparedInstance
-from ahi.store import LocatedImageSet
-from ahi.studies import Found, Studies, by_series, is_of
+from ahi.archive.previous_versions import EarlierVersions
+from ahi.archive.series_merge import merged, preferred
+from ahi.archive.store import LocatedImageSet
+from ahi.archive.studies import Found, Studies, by_series, is_of
+from ahi.image_sets.image_set import ImageSetKey
+from ahi.image_sets.prepared_reader import FORMAT, BulkValue, PreparedImageSet, PreparedInstance
+from ahi.workers.jobs import Block, BlockReference, FrameReference
 from db.scope import Scope
 from dicomweb.errors import NotFound, ProxyError
 from dicomweb.uids import absent, resource_path

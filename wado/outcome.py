@@ -7,9 +7,9 @@ from itertools import islice
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote
 
-from ahi.jobs import Form
+from ahi.workers.jobs import Form
 from dicomweb.errors import ProxyError
-from dicomweb.file_piece import Chunk
+from runtime.file_piece import Chunk
 from wado.locate import LocatedInstance
 
 log = logging.getLogger(__name__)

@@ -8,13 +8,13 @@ from itertools import accumulate
 
 import numpy as np
 
-from ahi.codecs import PixelFormat
-from ahi.jobs import Form
-from ahi.prepared import Slice
-from ahi.store import Frames
+from ahi.archive.store import Frames
+from ahi.codecs.frames import PixelFormat
+from ahi.image_sets.prepared_reader import Slice
+from ahi.workers.jobs import Form
 from dicomweb.explicit_le import encode_element, encode_head
-from dicomweb.file_piece import Chunk
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
+from runtime.file_piece import Chunk
 from wado.locate import LocatedInstance
 from wado.representation import Offer
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ahi.codecs import PixelFormat
-from ahi.jobs import Form, encoded_forms
-from ahi.prepared import PreparedInstance
+from ahi.codecs.frames import PixelFormat
+from ahi.image_sets.prepared_reader import PreparedInstance
+from ahi.workers.jobs import Form, encoded_forms
 from dicomweb.accept import MediaRange, parse_accept
 from dicomweb.dicom_xml import DICOM_XML
 from dicomweb.errors import NotAcceptable

@@ -6,17 +6,17 @@ from functools import partial
 
 from flask import Blueprint, Response, request
 
-from ahi.ahead import Ahead, Asked
-from ahi.bad_frames import BadFrames, NotesOf, tokens
-from ahi.fetchers import Fetchers
-from ahi.store import Frames
+from ahi.archive.bad_frames import BadFrames, NotesOf, tokens
+from ahi.archive.lookahead import Ahead, Asked
+from ahi.archive.store import Frames
+from ahi.workers.pool import Fetchers
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
 from dicomweb.errors import NotFound
-from dicomweb.file_piece import Chunk
 from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
 from dicomweb.respond import Partial
+from runtime.file_piece import Chunk
 from wado.archive import zip_length
 from wado.bulk import agree_on_bulk, all_bulk, part_of_bulk, plan_bulk, stored_bulk
 from wado.delivery import Delivery, encode_parts

@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from app.audit.destinations import FileSink, Sink, StandardOutput, SyslogTls, SyslogUdp
 from app.audit.event import Event, Kind
 from app.audit.message import Source
-from app.audit.sinks import FileSink, Sink, StandardOutput, SyslogTls, SyslogUdp
-from app.audit.trail import Trail
+from app.audit.queue import Trail
 from app.settings import AUDIT_REFUSE, Settings, SettingsError
 from db.engine import Database
 from db.studies import find_patient_id

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from app.auth.access_rules import parse_rules
 from app.auth.alb import Alb, public_keys_url
 from app.auth.basic import Basic, parse_users
 from app.auth.bearer import Bearer, parse_tokens
@@ -14,7 +15,6 @@ from app.auth.keys import KeysByUrl
 from app.auth.links import Links
 from app.auth.oidc import Oidc
 from app.auth.principal import Authenticator
-from app.auth.rules import parse_rules
 from app.settings import Settings, SettingsError
 
 T = TypeVar("T")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from flask import Flask, Response, g, request
 
 from app.ae_titles import ServiceRoot
+from app.auth.access_rules import Rule, scope_of
 from app.auth.links import Links
 from app.auth.principal import ANYONE, Authenticator, Credentials, NotProven, Principal
-from app.auth.rules import Rule, scope_of
 from db.scope import Scope
 from dicomweb.errors import Forbidden, NotFound, Unauthorized
 from dicomweb.parameters import parse_parameters

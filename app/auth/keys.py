@@ -17,7 +17,7 @@ import jwt
 
 from app.auth.principal import NotProven
 from dicomweb.errors import UpstreamBusy
-from dicomweb.single_flight import SingleFlight, ended
+from runtime.single_flight import SingleFlight, ended
 
 log = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from ahi.fetchers import Fetchers
+from ahi.workers.pool import Fetchers
 from app.ae_titles import AeTitle, ServiceRoot, parse_ae_titles, service_roots
 from app.factory import create_app
 from app.settings import Settings
 from db.scope import EVERYTHING, Scope
-from qido.plan_filter import parse_filter
+from qido.image_sets.filters import parse_filter
 from tests.qido.archive import SAMPLE, write
 from tests.servers import OpenDatabase, Sqlite
 

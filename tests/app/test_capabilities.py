@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from ahi.fetchers import Fetchers
+from ahi.workers.pool import Fetchers
 from app.ae_titles import parse_ae_titles
 from app.factory import PREFIX, create_app
 from app.settings import Settings

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from ahi.fetchers import Fetchers
+from ahi.workers.pool import Fetchers
 from app.auth import links
 from app.factory import PREFIX, create_app
 from app.settings import Settings
-from qido.attributes import ATTRIBUTES, Matching, Presence
-from qido.bounds import BOUNDS
+from qido.parse.attributes import ATTRIBUTES, Matching, Presence
+from qido.parse.bounds import BOUNDS
 from tests.servers import OpenDatabase
 
 STATEMENT = Path(__file__).parents[2] / "doc" / "conformance.md"

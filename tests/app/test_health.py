@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
-from ahi.fetchers import Fetchers
+from ahi.workers.pool import Fetchers
 from app import health
 from db.engine import Database
 from dicomweb import respond

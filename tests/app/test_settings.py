@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.service import find_index, open_cache
+from app.processes.service import find_index, open_cache
 from app.settings import Settings, SettingsError, variable
 
 DOCUMENT = Path(__file__).parents[2] / "doc" / "settings.md"

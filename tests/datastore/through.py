@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset, dcmwrite
 
-from ahi.codecs import decode
-from ahi.forms import Forms, Photometric
-from ahi.frame_check import frame_fault
-from ahi.image_set import ImageSet, Instance
-from datastore.codecs import LOSSLESS
+from ahi.codecs.frames import decode
+from ahi.image_sets.data_set_variants import Forms, Photometric
+from ahi.image_sets.image_set import ImageSet, Instance
+from ahi.workers.frame_check import frame_fault
 from datastore.findings import Finding, Findings, Kind
-from datastore.frames import FrameEncoder, Options
-from datastore.importer import Unreadable
-from datastore.instance import InstanceWriter
-from datastore.metadata import DIALECTS, document, encode
-from datastore.native import TruncatedPixelData
-from datastore.pixels import check_complete
-from datastore.scan import quiet, read
-from datastore.storage import Storage
+from datastore.importing.importer import Unreadable
+from datastore.importing.instance import InstanceWriter
+from datastore.importing.metadata import DIALECTS, document, encode
+from datastore.importing.scan import quiet, read
+from datastore.pixels.codecs import LOSSLESS
+from datastore.pixels.frames import FrameEncoder, Options
+from datastore.pixels.native import TruncatedPixelData
+from datastore.pixels.pixel_data import check_complete
+from datastore.storage.storage import Storage
 from dicomweb.data_set import DataSet
 from dicomweb.errors import ProxyError
 

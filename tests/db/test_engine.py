@@ -15,7 +15,7 @@ from db import drivers, engine
 from db.engine import Database
 from db.schema import issuer
 from dicomweb.errors import ProxyError, UpstreamBusy, UpstreamFailed
-from dicomweb.timing import Part, start_timing
+from runtime.timing import Part, start_timing
 from tests.servers import Hole, MariaDb, OpenDatabase, PostgreSql, Sqlite, engine_of, free_port, mysql_server
 
 SECRET_VALUE = "ROE^RICHARD"  # noqa: S105 - a patient, who must not be in a log

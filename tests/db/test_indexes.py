@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, select, text
 
-from datastore.index import IndexFiller
+from datastore.index.filler import IndexFiller
 from db.comparison import newest_first
 from db.engine import Database
 from db.indexes import WANTED, IndexWanted, create_statements, missing_indexes

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from app.prefetch import parse_orders
+from app.prefetch.routes import parse_orders
 from db.comparison import _glob
 from db.fuzzy import search_in_sqlite, word_pattern
 from dicomweb.errors import BadRequest

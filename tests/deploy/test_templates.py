@@ -12,8 +12,8 @@ import pytest
 from cfnlint.api import lint_file
 from moto.server import ThreadedMotoServer
 
-from ahi.client import AhiClient
-from ahi.image_set import ImageSetKey
+from ahi.client.calls import AhiClient
+from ahi.image_sets.image_set import ImageSetKey
 from db.secret import index_url
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served

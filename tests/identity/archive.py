@@ -15,11 +15,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from ahi.cache import Cache
-from ahi.client import AhiClient
-from ahi.fetchers import Fetchers, Pending, Workshop
-from ahi.image_set import ImageSetKey, ImageSetProperties
-from ahi.version_cache import VersionCache
+from ahi.cache.cache import Cache
+from ahi.client.calls import AhiClient
+from ahi.image_sets.image_set import ImageSetKey, ImageSetProperties
+from ahi.image_sets.version_cache import VersionCache
+from ahi.workers.pool import Fetchers, Pending, Workshop
 from dicomweb.errors import NotFound
 
 SIDE = 16

@@ -24,7 +24,7 @@ from app.ae_titles import parse_ae_titles
 from app.auth.links import Link, Links
 from app.factory import create_app
 from app.settings import Settings
-from datastore.index import IndexFiller
+from datastore.index.filler import IndexFiller
 from db import schema
 from db.engine import Database
 from tests.identity.archive import (

@@ -8,7 +8,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from datastore.embedded import Embedded
-from datastore.samples import sample_files
+from datastore.importing.samples import sample_files
 from tests.mass.compare import Comparison, Deviation, Subject
 from tests.mass.run import run
 from tests.mass.sources import find

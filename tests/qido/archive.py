@@ -9,16 +9,16 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Connection, Table, select
 
-from ahi.described import Described
-from ahi.image_set import ImageSetKey
-from ahi.store import LocatedImageSet
+from ahi.archive.metadata_reader import Described
+from ahi.archive.store import LocatedImageSet
+from ahi.image_sets.image_set import ImageSetKey
 from db import schema
 from db.engine import Database
 from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from qido import routes
-from qido.image_sets import Archive
+from qido.image_sets.complete import Archive
 from tests.servers import engine_of
 
 ROOT = "http://proxy.example:8080/aetitle"

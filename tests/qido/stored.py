@@ -14,18 +14,18 @@ from flask.testing import FlaskClient
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage
 
-from ahi.described import Described
-from ahi.store import ImageSets
-from datastore.faults import Faults
-from datastore.importer import import_files
-from datastore.index import IndexFiller
-from datastore.storage import Storage
+from ahi.archive.metadata_reader import Described
+from ahi.archive.store import ImageSets
+from datastore.importing.importer import import_files
+from datastore.index.filler import IndexFiller
+from datastore.serving.faults import Faults
+from datastore.storage.storage import Storage
 from db.engine import Database
 from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from qido import routes
-from qido.image_sets import Archive
+from qido.image_sets.complete import Archive
 from tests.datastore.made import made, with_pixels, written
 from tests.datastore_server import served
 from tests.fetcher import fetching

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from qido.attributes import Level
-from qido.matching import fulfils
-from qido.query import parse_query
+from qido.image_sets.matching import fulfils
+from qido.parse.attributes import Level
+from qido.parse.query import parse_query
 
 DATA_SET: dict[str, Any] = {
     "00080008": {"vr": "CS", "Value": ["ORIGINAL", None, "AXIAL"]},

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from ahi.cache import Cache
-from ahi.deleted_image_sets import DeletedImageSets
-from ahi.image_set import ImageSetKey
-from app.hiding import Hiding
+from ahi.cache.cache import Cache
+from ahi.image_sets.deleted import DeletedImageSets
+from ahi.image_sets.image_set import ImageSetKey
+from app.deleted_image_sets import Hiding
+from db.deleted_image_sets import NOTHING, find_hidden
 from db.engine import Database
-from db.hidden import NOTHING, find_hidden
 from db.scope import EVERYTHING, Scope
 from tests.qido.archive import Series, Study, client, image, write
 

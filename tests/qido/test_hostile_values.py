@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from db.engine import Database
 from db.schema import metadata
-from qido.attributes import ATTRIBUTES, Level, Matching
+from qido.parse.attributes import ATTRIBUTES, Level, Matching
 from tests.qido.archive import Series, Study, client, write
 from tests.servers import MariaDb
 

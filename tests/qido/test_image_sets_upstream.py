@@ -9,10 +9,10 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ahi.described import HERE_BYTES, Described
-from ahi.image_set import ImageSetKey
-from datastore.faults import Faults, parse_faults
-from datastore.storage import Storage
+from ahi.archive.metadata_reader import HERE_BYTES, Described
+from ahi.image_sets.image_set import ImageSetKey
+from datastore.serving.faults import Faults, parse_faults
+from datastore.storage.storage import Storage
 from db.engine import Database
 from tests.datastore.made import made
 from tests.qido.stored import data_sets, fetched, index, searching, store

@@ -15,7 +15,7 @@ import gc, random, sys
 from pathlib import Path
 from urllib.parse import urlencode
 from db.engine import Database
-from qido.bounds import PATTERNS
+from qido.parse.bounds import PATTERNS
 from tests.qido.archive import SAMPLE, client, write
 
 KEYS = ("PatientName", "PatientID", "StudyDescription", "AccessionNumber", "ReferringPhysicianName", "StudyID")

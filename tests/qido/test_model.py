@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from db.engine import Database
 from dicomweb.dicom_json import DataSet
-from qido.attributes import Level
-from qido.matching import fulfils
-from qido.query import parse_query
+from qido.image_sets.matching import fulfils
+from qido.parse.attributes import Level
+from qido.parse.query import parse_query
 from tests.qido.archive import Series, Study, client, image, write
 
 NAMES = (

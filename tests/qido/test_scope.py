@@ -14,10 +14,10 @@ from sqlalchemy.dialects import mysql
 from db.engine import Database
 from db.scope import EVERYTHING, Scope
 from dicomweb.errors import BadRequest
-from qido import plan, plan_results
-from qido.attributes import Level
-from qido.plan_filter import parse_filter
-from qido.query import parse_query
+from qido.image_sets.filters import parse_filter
+from qido.parse.attributes import Level
+from qido.parse.query import parse_query
+from qido.statements import plan, result_page
 from tests.qido.archive import SAMPLE, Series, Study, client, image, write
 from tests.servers import empty
 
@@ -205,8 +205,8 @@ def test_an_unlimited_scope_asks_what_was_asked_before() -> None:
     queries = [parse_query(keys, level, max_results=9, scope=unlimited) for level in Level]
     statements = [plan.sorted_through(query) for query in queries] + [plan.gathered(query, 9) for query in queries]
     statements += [plan.among_newest(query, 9) for query in queries[1:]]
-    statements += [plan_results.studies_of_patients(unlimited)]
-    statements += [of(unlimited) for of in (plan_results.series_of_studies, plan_results.instances_of_studies)]
+    statements += [result_page.studies_of_patients(unlimited)]
+    statements += [of(unlimited) for of in (result_page.series_of_studies, result_page.instances_of_studies)]
     texts = [str(statement.compile(dialect=mysql.dialect())) for statement in statements]
     assert not [text for text in texts if text.count("imageset.datastoreid") > ("imagesetid" in text)]
     assert not [text for text in texts if " IN (SELECT" in text]

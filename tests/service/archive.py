@@ -13,7 +13,7 @@ import numpy as np
 from pydicom import DataElement, Dataset, dcmread
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 
-from datastore.samples import sample_files
+from datastore.importing.samples import sample_files
 
 _NO_SOP_CLASS = "no SOP Class UID"
 _OTHER_FILE = "not DICOM"

@@ -22,7 +22,7 @@ from pydicom.uid import (
     VLWholeSlideMicroscopyImageStorage,
 )
 
-from datastore.codecs import LOSSLESS, encode_lossless
+from datastore.pixels.codecs import LOSSLESS, encode_lossless
 from tests.service.clinic import KEPT_AS
 
 ROWS, COLUMNS = 24, 32
@@ -38,7 +38,7 @@ UNDECODABLE, DAMAGED, ABSENT = "undecodable", "damaged", "absent"
 class Kind:
     """A kind of object: how it is made, what is wrong with which of its frames, from 1, and what AHI does instead.
 
-    `fault` is an effect of `datastore.faults` on the bad frame.
+    `fault` is an effect of `datastore.serving.faults` on the bad frame.
     """
 
     make: Callable[[Random], tuple[Dataset, Sequence[bytes]]]

@@ -9,7 +9,7 @@ import pytest
 import requests
 from dicomweb_client import DICOMwebClient
 
-from datastore.storage import Storage
+from datastore.storage.storage import Storage
 from tests.service.archive import Sample
 from tests.service.process import ROOT, Service
 

@@ -11,7 +11,7 @@ import requests
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian, generate_uid
 
-from ahi.preparing import BULK_BYTES
+from ahi.image_sets.prepared_writer import BULK_BYTES
 from datastore.embedded import Embedded
 from dicomweb.multipart import boundary_of
 from tests.service.process import Service

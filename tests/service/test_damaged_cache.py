@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import requests
 
-from ahi.cache_entry import BOOT_ID, FORMAT, TRAILER_BYTES
+from ahi.cache.entry import BOOT_ID, FORMAT, TRAILER_BYTES
 from datastore.embedded import Embedded
 from tests.datastore.made import with_pixels, written
 from tests.service.ahi import Ahi

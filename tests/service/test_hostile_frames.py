@@ -12,7 +12,7 @@ from pydicom import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import generate_uid
 
-from ahi.codecs import HAS_OPENJPH
+from ahi.codecs.frames import HAS_OPENJPH
 from datastore.embedded import Embedded
 from tests.codestreams import claiming, divided
 from tests.datastore.made import made

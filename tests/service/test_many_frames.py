@@ -12,7 +12,7 @@ from PIL import Image
 from pydicom import Dataset, FileMetaDataset
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from ahi.cache_entry import FORMAT
+from ahi.cache.entry import FORMAT
 from datastore.embedded import Embedded
 from tests.service.process import Service
 

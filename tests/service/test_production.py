@@ -16,8 +16,8 @@ from dicomweb_client import DICOMwebClient
 from moto.server import ThreadedMotoServer
 from sqlalchemy.engine import make_url
 
-from datastore.index import IndexFiller
-from datastore.storage import Storage
+from datastore.index.filler import IndexFiller
+from datastore.storage.storage import Storage
 from tests.servers import MariaDb
 from tests.service.ahi import Ahi
 from tests.service.archive import Sample

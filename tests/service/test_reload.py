@@ -11,7 +11,7 @@ import bcrypt
 import pytest
 import requests
 
-from app.reload import TAKE_A_START
+from app.processes.reload import TAKE_A_START
 from app.settings import Settings, variable
 from tests.service.process import ROOT, Service
 

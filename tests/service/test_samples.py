@@ -16,7 +16,7 @@ from pydicom.pixels import pixel_array
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing
 from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEGBaseline8Bit, SegmentationStorage
 
-from datastore.samples import sample_files
+from datastore.importing.samples import sample_files
 from tests.service.archive import NOT_WRITTEN, Sample
 from tests.service.process import Service
 

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from ahi.cache_entry import FORMAT
+from ahi.cache.entry import FORMAT
 from datastore.embedded import Embedded
-from datastore.storage import Storage
+from datastore.storage.storage import Storage
 from tests.datastore.made import with_pixels, written
 from tests.service.ahi import Ahi
 from tests.service.process import Service

@@ -11,7 +11,7 @@ import requests
 from pydicom import Dataset, dcmread
 from pydicom.pixels import pixel_array
 
-from ahi.codecs import HAS_OPENJPH
+from ahi.codecs.frames import HAS_OPENJPH
 from datastore.embedded import Embedded
 from dicomweb.transfer_syntax import transfer_syntax
 from tests.datastore.made import made, with_pixels, written

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import requests
 
-from ahi.preparing import BULK_BYTES
+from ahi.image_sets.prepared_writer import BULK_BYTES
 from datastore.embedded import Embedded
-from datastore.storage import Storage
+from datastore.storage.storage import Storage
 from tests.datastore.made import with_pixels, written
 from tests.service.process import Service
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.check import OK, WARNING, Finding, check_all
-from app.metrics import replaced_processes
+from app.commands.check import OK, WARNING, Finding, check_all
+from app.processes.watchdog import START_SECONDS
 from app.settings import Settings
-from app.watchdog import START_SECONDS
+from app.telemetry.metrics import replaced_processes
 from tests.servers import free_port
 from tests.service.archive import Sample
 from tests.service.process import ROOT, Service, alive

@@ -254,7 +254,7 @@ def test_an_index_that_does_not_answer_is_one_line_and_no_reason_to_end(tmp_path
     assert service.stop() == 0
     told = [line for line in service.log.splitlines() if " INFO " not in line]
     assert [line.rpartition(" ERROR ")[2] for line in told if "index" in line] == [
-        "dicomweb.outage index does not answer: OperationalError 2003"
+        "runtime.outage index does not answer: OperationalError 2003"
     ]
     assert "Traceback" not in service.log
 

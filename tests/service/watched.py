@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import main
-from app import service, supervisor, watchdog
+from app.processes import service, supervisor, watchdog
 
 SILENT_SECONDS = 8.0  # more than the 5 in which a loop goes round at least
 _LOCKS = threading.Lock(), threading.Lock()

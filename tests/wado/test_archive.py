@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dicomweb.file_piece import Chunk
+from runtime.file_piece import Chunk
 from wado.archive import encode_zip, zip_length
 from wado.part10 import Part10
 

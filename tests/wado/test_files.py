@@ -3,12 +3,12 @@
 import tracemalloc
 from pathlib import Path
 
-from ahi.cache import Cache
-from ahi.codecs import PixelFormat
-from ahi.fetchers import Fetchers
-from ahi.image_set import Frame, ImageSetKey
-from ahi.prepared import PreparedImageSet, PreparedInstance
-from ahi.store import Frames
+from ahi.archive.store import Frames
+from ahi.cache.cache import Cache
+from ahi.codecs.frames import PixelFormat
+from ahi.image_sets.image_set import Frame, ImageSetKey
+from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
+from ahi.workers.pool import Fetchers
 from dicomweb.multipart import multipart_length
 from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL
 from wado.files import agree_on_files, plan_parts

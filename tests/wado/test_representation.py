@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from ahi.codecs import HAS_OPENJPH, PixelFormat
-from ahi.jobs import Form
+from ahi.codecs.frames import HAS_OPENJPH, PixelFormat
+from ahi.workers.jobs import Form
 from dicomweb.errors import NotAcceptable
 from wado.representation import (
     METADATA_OFFERS,

@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ahi.fetchers import Workshop
+from ahi.workers.pool import Workshop
+from dicomweb.content_coding import Coding, compress
 from dicomweb.dicom_json import encode
 from dicomweb.dicom_xml import DICOM_XML, encode_xml
-from dicomweb.encoding import Coding, compress
 from dicomweb.multipart import Part, boundary_of, encode_multipart
 from wado.metadata.fields import Fields
 

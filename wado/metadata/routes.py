@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Response, request
 
-from ahi.fetchers import Fetchers
-from ahi.store import Encoded
+from ahi.archive.store import Encoded
+from ahi.workers.pool import Fetchers
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
+from dicomweb.content_coding import Coding, choose_coding
 from dicomweb.dicom_xml import DICOM_XML
-from dicomweb.encoding import Coding, choose_coding
 from dicomweb.multipart import multipart_type
 from dicomweb.parameters import parse_parameters
 from wado.locate import LocatedInstance, Locator

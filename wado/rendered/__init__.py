@@ -1,7 +1,6 @@
-"""Rendered resources and thumbnails (PS3.18 Sections 8.3.5, 10.4.1.1.3, 10.4.1.1.4).
+"""Rendering: pixels and data sets in, pictures and documents out. Runs in the FrameFetcher processes.
 
-routes → parameters (parse) → drawn (from the cache, or) → draw (the job: one picture, in a fetcher)
-    draw: groups (what is said of the frame) → grey | colour → overlay → geometry → annotate → encode
+functional_groups (what is said of the frame) → grey | colour → overlay → geometry → annotate → encode
 
 presentation  presentation states, applied to the images that they are for
 values        attributes of data sets that may be wrong in any way

@@ -9,9 +9,9 @@ from PIL import Image, ImageCms
 from pydicom import Dataset
 
 from dicomweb.errors import NotAcceptable
+from wado.rendered.lut import Lut
 from wado.rendered.profiles import profile_of
-from wado.rendered.stored import Stored
-from wado.rendered.tables import Lut
+from wado.rendered.sample_format import Stored
 from wado.rendered.values import item, text, value
 
 Samples = npt.NDArray[Any]

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from wado.rendered.lut import Lut
 from wado.rendered.modality import Rescale, modality_of, modality_span, stored_span
 from wado.rendered.parameters import Rendering
-from wado.rendered.stored import Samples, Stored, is_signed
-from wado.rendered.tables import Lut
+from wado.rendered.sample_format import Samples, Stored, is_signed
 from wado.rendered.values import integer, item, items, text, value
 from wado.rendered.voi import Ramp, Table, Voi, of_window, own_windows
 

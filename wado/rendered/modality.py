@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
-from wado.rendered.stored import Samples, is_signed
-from wado.rendered.tables import Lut, Span
+from wado.rendered.lut import Lut, Span
+from wado.rendered.sample_format import Samples, is_signed
 from wado.rendered.values import integer, item, number
 
 Values = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.uid import SegmentationStorage
 
-from wado.rendered.groups import of_frame
+from wado.rendered.functional_groups import of_frame
 from wado.rendered.values import integer, items, numbers, quietly, text
 
 _LABEL_MAP_SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # newer than the dictionary of pydicom

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 
+from wado.rendered.lut import Lut
 from wado.rendered.parameters import Window
-from wado.rendered.tables import Lut
 from wado.rendered.values import each_number, value
 
 Values = npt.NDArray[np.float64]

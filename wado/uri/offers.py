@@ -1,8 +1,8 @@
 """What the URI service offers of an object (PS3.18 Section 9.5): always a single part, in the order of its defaults."""
 
-from ahi.prepared import BulkValue, PreparedInstance
+from ahi.image_sets.prepared_reader import BulkValue, PreparedInstance
 from dicomweb.transfer_syntax import transfer_syntax
-from wado.rendered.objects import kind_of
+from wado.pictures.objects import kind_of
 from wado.rendered.presentation.references import SOP_CLASSES as STATES
 from wado.representation import DICOM, RENDERED_OFFERS, Accept, Kind, Offer
 

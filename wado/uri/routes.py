@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, request
 
-from ahi.bad_frames import BadFrames
-from ahi.fetchers import Fetchers
-from ahi.store import Frames
+from ahi.archive.bad_frames import BadFrames
+from ahi.archive.store import Frames
+from ahi.workers.pool import Fetchers
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
 from dicomweb.errors import BadRequest
@@ -16,14 +16,14 @@ from wado.delivery import Delivery
 from wado.files import encode_file, lacking
 from wado.locate import LocatedInstance, Locator
 from wado.part10 import Part10
-from wado.rendered.charset import Charsets
-from wado.rendered.draw import IMPLEMENTATION, Picture
-from wado.rendered.drawn import Drawn
-from wado.rendered.objects import POLICIES, ObjectPicture, render_object
+from wado.pictures.charset import Charsets
+from wado.pictures.draw import IMPLEMENTATION, Picture
+from wado.pictures.objects import POLICIES, ObjectPicture, render_object
+from wado.pictures.pictures import Drawn
+from wado.pictures.presented_images import find_shown, is_for
 from wado.rendered.parameters import parse_rendering
 from wado.rendered.presentation.present import find_shown_size
 from wado.rendered.presentation.references import SOP_CLASSES as STATES
-from wado.rendered.presentation.shown import find_shown, is_for
 from wado.representation import DICOM, FileChoice, Offer
 from wado.target import Target
 from wado.uri.offers import choose_offer, document_of

@@ -12,12 +12,12 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from ahi.fetchers import Fetchers
+from ahi.workers.pool import Fetchers
 from app.auth.bearer import new_token
 from app.auth.links import Link, Links
 from app.factory import create_app
-from app.logs import TextLines
 from app.settings import Settings, SettingsError
+from app.telemetry.logs import TextLines
 from tests.app.auth.provider import AUDIENCE, Provider, provided
 from tests.qido.archive import Series, Study, image, write
 from tests.servers import OpenDatabase, Sqlite

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from app.auth.commands import make_link, make_token
 from app.auth.links import Link, Links
+from app.commands.credentials import make_link, make_token
 from app.settings import Settings, SettingsError
 from dicomweb.errors import NotFound
 

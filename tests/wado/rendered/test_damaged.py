@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dicomweb.errors import NotAcceptable
+from wado.pictures.draw import draw
 from wado.rendered.colour import in_colour_space
-from wado.rendered.draw import draw
+from wado.rendered.display_attributes import Subject
 from wado.rendered.encode import encode
 from wado.rendered.geometry import fitted
 from wado.rendered.parameters import Rendering
 from wado.rendered.segmentation import SOP_CLASSES
-from wado.rendered.subject import Subject
 from wado.rendered.values import parse_head, quietly
 
 ROWS, COLUMNS = 5, 7

@@ -9,8 +9,8 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 
 from tests.wado.rendered.made import code, made, through
-from wado.rendered.paper import draw_raster, encode_svg
-from wado.rendered.strips import MAX_SECONDS, lay_out
+from wado.rendered.ecg_layout import MAX_SECONDS, lay_out
+from wado.rendered.vector_drawing import draw_raster, encode_svg
 from wado.rendered.waveform import MAX_CHANNELS, MAX_GROUPS, MAX_STATEMENTS, parse_statements, parse_waveforms
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ahi.codecs import PixelFormat
+from ahi.codecs.frames import PixelFormat
 from dicomweb.errors import BadRequest, NotAcceptable
 from wado.representation import RENDERED_OFFERS, Kind
 from wado.target import Target

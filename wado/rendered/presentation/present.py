@@ -7,8 +7,8 @@ import numpy.typing as npt
 from PIL import Image
 from pydicom import Dataset
 
-from ahi.fetchers import Workshop
-from wado.rendered.groups import of_frame
+from ahi.workers.pool import Workshop
+from wado.rendered.functional_groups import of_frame
 from wado.rendered.overlay import Mask, overlay_plane
 from wado.rendered.parameters import Viewport
 from wado.rendered.presentation.graphics import draw_layer

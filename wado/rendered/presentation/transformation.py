@@ -5,10 +5,10 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.valuerep import DSfloat
 
+from wado.rendered.lut import Lut
 from wado.rendered.modality import modality_of, modality_span
 from wado.rendered.overlay import GROUPS
 from wado.rendered.presentation.references import applies
-from wado.rendered.tables import Lut
 from wado.rendered.values import items, text
 
 _MODALITY = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "RescaleType")

@@ -10,10 +10,10 @@ from pydicom import DataElement, Dataset
 
 from tests.wado.rendered.made import made, through
 from tests.wado.rendered.states import reference, state_for
-from wado.rendered.draw import draw
+from wado.pictures.draw import draw
+from wado.rendered.display_attributes import Subject
 from wado.rendered.parameters import Rendering
 from wado.rendered.presentation.transformation import coloured, transformed
-from wado.rendered.subject import Subject
 
 STORED = [0, 1, 500, 1000, 1023, 2000, 3000, 4095]
 OWN = {"RescaleSlope": "3", "RescaleIntercept": "-7", "WindowCenter": "10", "WindowWidth": "20"}

@@ -1,0 +1,231 @@
+"""The image sets of studies and series, by what the image sets say of themselves.
+
+What the index names is a hint: an image set belongs to the study and the series whose UIDs it has, whatever row of the
+index it hangs on. Where the index may have lost some, AHI is asked for the image sets of the study.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from ahi.archive.store import ImageSets, LocatedImageSet
+from ahi.image_sets.image_set import ImageSetKey
+from ahi.workers.jobs import search_study
+from ahi.workers.pool import Fetchers, Pending
+from dicomweb.dicom_json import DataSet, element
+from dicomweb.errors import ProxyError, UpstreamBusy
+from dicomweb.uids import is_well_formed
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+_DATASTORES_SECONDS = 60.0
+_LOST_SECONDS = 10.0  # fetchers know for longer
+_MOST_LOST = _MOST_HINTS = 20_000  # studies and image sets
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What the index names for a study or series; whether it has it at all; whether it may have lost image sets."""
+
+    keys: tuple[ImageSetKey, ...]
+    known: bool
+    lossy: bool
+
+
+class Viewer(Protocol):
+    """What a request may see."""
+
+    @property
+    def datastore_ids(self) -> frozenset[str] | None: ...
+
+    @property
+    def asks_of_series(self) -> bool: ...
+
+    def has_datastore(self, datastore_id: str) -> bool: ...
+
+    def excludes(self, data_set: DataSet) -> bool: ...
+
+    def admits(self, data_set: DataSet) -> bool: ...
+
+    def seen(self, image_sets: Sequence[LocatedImageSet]) -> list[LocatedImageSet]: ...
+
+
+@dataclass(frozen=True)
+class Found:
+    """Image sets, and why others that may belong to them cannot be read."""
+
+    image_sets: list[LocatedImageSet]
+    errors: Sequence[ProxyError]
+
+
+@dataclass(frozen=True)
+class _Agreeing:
+    """Image sets of a study, whether all that can be read are of it, and why others cannot be."""
+
+    image_sets: list[LocatedImageSet]
+    all: bool
+    errors: Mapping[ImageSetKey, ProxyError]
+
+
+class Studies:
+    """Finds image sets. What the index names is believed for `index_seconds`."""
+
+    def __init__(
+        self,
+        hint: Callable[[str, str | None], Hint],
+        datastore_ids: Callable[[], frozenset[str]],
+        image_sets: ImageSets,
+        fetchers: Fetchers,
+        *,
+        index_seconds: float = 2.0,
+    ) -> None:
+        """`hint` tells what the index names for a study, or for a series; `datastore_ids` are all data stores."""
+        self._hint = hint
+        self._datastore_ids = datastore_ids
+        self._image_sets = image_sets
+        self._fetchers = fetchers
+        self._hints: Brief[tuple[str, str | None], Hint] = Brief(
+            index_seconds, _MOST_HINTS, lambda hint: len(hint.keys)
+        )
+        self._lost: Brief[tuple[str, frozenset[str]], list[ImageSetKey]] = Brief(_LOST_SECONDS, _MOST_LOST, len)
+        self._datastores: Brief[None, frozenset[str]] = Brief(_DATASTORES_SECONDS)
+
+    def find(self, viewer: Viewer, study: str, series: str | None = None) -> list[LocatedImageSet]:
+        """The image sets of a study, or of one series of it, that the viewer may see; none where there are none.
+
+        UpstreamBusy where the index has lost them, and AHI does not tell at the moment. What cannot be read is raised.
+        """
+        found = self.find_readable(viewer, study, series)
+        if found.errors:
+            raise found.errors[0]
+        return found.image_sets
+
+    def find_readable(self, viewer: Viewer, study: str, series: str | None = None) -> Found:
+        """The same, as far as they can be read. Where none can, the reason is raised."""
+        if viewer.excludes(_uids(study, series)):
+            return Found([], ())
+        part = None if viewer.asks_of_series else series
+        hint = self._hints.get((study, part), lambda: self._hint(study, part))
+        agreeing = self._agreeing([key for key in hint.keys if viewer.has_datastore(key.datastore_id)], study, part)
+        found, errors = agreeing.image_sets, agreeing.errors
+        if not found or hint.lossy or not agreeing.all:
+            known = {*(one.key for one in found), *errors}
+            needed = hint.known and not known
+            lost = [key for key in self.lost(viewer, study, needed=needed) if key not in known]
+            more = self._agreeing(lost, study, part)
+            found, errors = [*found, *more.image_sets], {**errors, **more.errors}
+        if errors and not found:
+            raise next(iter(errors.values()))
+        seen = [one for one in viewer.seen(found) if series in (None, one.prepared.series_instance_uid)]
+        return Found(seen, tuple(errors.values()))
+
+    def of_series(self, viewer: Viewer, series: str) -> list[LocatedImageSet]:
+        """The image sets of a series, whatever its studies are, that the viewer may see."""
+        hint = self._hints.get(("", series), lambda: self._hint("", series))
+        located = self._image_sets.locate([key for key in hint.keys if viewer.has_datastore(key.datastore_id)])
+        studies = dict.fromkeys(one.prepared.study_instance_uid for one in located if is_series(one, series))
+        return [one for study in studies for one in self.find(viewer, study, series)]
+
+    def is_sound(self, viewer: Viewer, study: str) -> bool:
+        """Whether the index names all image sets of a study that AHI has; also where AHI does not tell."""
+        hint = self._hints.get((study, None), lambda: self._hint(study, None))
+        return not hint.lossy or set(self.lost(viewer, study, needed=False)) <= set(hint.keys)
+
+    def seen(self, viewer: Viewer, study: str, image_sets: Sequence[LocatedImageSet]) -> list[LocatedImageSet]:
+        """Those of the image sets, which are of the study, that the viewer may see."""
+        if not viewer.asks_of_series:
+            return viewer.seen(image_sets)
+        keys = {one.key for one in image_sets}
+        return [one for one in self.find(viewer, study) if one.key in keys]
+
+    def has(self, viewer: Viewer, study: str, series: str | None = None) -> bool:
+        """Whether the viewer may see anything of it; the index is believed where the UIDs alone decide that."""
+        if viewer.admits(_uids(study, series)) and self._hint(study, series).known:
+            return True
+        return bool(self.find(viewer, study, series))
+
+    def lost(self, viewer: Viewer, study: str, *, needed: bool) -> list[ImageSetKey]:
+        """The image sets of a study by AHI's own index, in the data stores that the viewer may see.
+
+        Where AHI does not tell, none, or UpstreamBusy if they are `needed`.
+        """
+        if not is_well_formed(study):
+            return []
+        ids = viewer.datastore_ids
+        datastore_ids = self._datastores.get(None, self._datastore_ids) if ids is None else ids
+        try:
+            return self._lost.get((study, datastore_ids), lambda: self._searched(study, datastore_ids))
+        except UpstreamBusy:
+            if needed:
+                raise
+            return []
+
+    def _searched(self, study: str, datastore_ids: Iterable[str]) -> list[ImageSetKey]:
+        pending: list[Pending[tuple[ImageSetKey, ...]]] = []
+        try:
+            pending += (self._fetchers.submit(study, search_study, one, study) for one in sorted(datastore_ids))
+            return [key for waiting in pending for key in waiting.result()]
+        finally:
+            for waiting in pending:
+                waiting.abandon()
+
+    def _agreeing(self, keys: Sequence[ImageSetKey], study: str, series: str | None) -> _Agreeing:
+        """Those of the image sets that are of the study and series."""
+        located, errors = self._image_sets.tried(keys) if keys else ([], {})
+        found = [one for one in located if is_of(one, study, series)]
+        return _Agreeing(found, len(found) == len(located), errors)
+
+
+def _uids(study: str, series: str | None) -> DataSet:
+    named = {"0020000D": study, "0020000E": series}
+    return {tag: element("UI", [uid]) for tag, uid in named.items() if uid is not None}
+
+
+def is_of(one: LocatedImageSet, study: str, series: str | None) -> bool:
+    """Whether an image set is of a study and a series, None for any, to the last character."""
+    return one.prepared.study_instance_uid == study and series in (None, one.prepared.series_instance_uid)
+
+
+def is_series(one: LocatedImageSet, series: str) -> bool:
+    """Whether an image set is of a series."""
+    return one.prepared.series_instance_uid == series
+
+
+def by_series(image_sets: Iterable[LocatedImageSet]) -> dict[str, list[LocatedImageSet]]:
+    """The image sets by their series, in the order in which the series come first."""
+    found: dict[str, list[LocatedImageSet]] = {}
+    for one in image_sets:
+        found.setdefault(one.prepared.series_instance_uid, []).append(one)
+    return found
+
+
+class Brief(Generic[K, V]):
+    """Answers for a moment: a viewer that opens a series asks for the same once per slice."""
+
+    def __init__(self, seconds: float, most: int = 1024, weigh: Callable[[V], int] = lambda _: 0) -> None:
+        """`most` bounds the number of answers, and the sum of what they `weigh`."""
+        self._seconds = seconds
+        self._most = most
+        self._weigh = weigh
+        self._lock = threading.Lock()
+        self._kept: dict[K, tuple[float, V]] = {}
+        self._weight = 0
+
+    def get(self, key: K, ask: Callable[[], V]) -> V:
+        """The answer, of a moment ago or of now."""
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept and time.monotonic() - kept[0] < self._seconds:
+            return kept[1]
+        answer = ask()
+        with self._lock:
+            old = self._kept.pop(key, None)
+            self._weight += 1 + self._weigh(answer) - (1 + self._weigh(old[1]) if old else 0)
+            if self._weight > self._most:
+                self._kept.clear()
+                self._weight = 1 + self._weigh(answer)
+            self._kept[key] = (time.monotonic(), answer)
+        return answer

@@ -1,0 +1,1 @@
+"""Frames: decoded, encoded, and their colours. Runs in the FrameFetcher processes."""

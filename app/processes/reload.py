@@ -1,0 +1,88 @@
+"""SIGHUP: the settings, and the files that they name, are read again while the service runs.
+
+Web processes with the new settings take over the listening socket, and the old ones leave when they have answered. The
+process that prefetches is another one where the index is elsewhere now; it is handed what was still to be done.
+"""
+
+import logging
+import os
+from dataclasses import replace
+
+from app.audit.configure import check_audit
+from app.auth.configure import open_gate
+from app.processes import service
+from app.processes.sd_notify import READY, RELOADING, notify
+from app.processes.supervisor import Supervisor
+from app.settings import Settings, SettingsError
+from db.login import Login
+
+log = logging.getLogger(__name__)
+
+TAKE_A_START = frozenset(
+    ("host", "port", "web_processes", "frame_fetchers", "fetch_threads", "prefetch", "ahi_deadline_seconds")
+    + (
+        "image_set_fresh_seconds",
+        "image_set_unchecked_seconds",
+        "verify_frames",
+        "aws_default_region",
+        "cache_root",
+        "cache_max_bytes",
+        "cache_min_free_bytes",
+    )
+    + ("metrics_port", "metrics_host", "log_format", "settings_file", "datastore_root", "datastore_faults")
+    + ("datastore_clean_index", "datastore_populate_instances", "rate_limit", "rate_limit_burst")
+)
+"""Settings that other processes than those of the web hold to, or that have a socket."""
+
+
+class Reload:
+    """What SIGHUP does: new web processes with the settings as they are now, the old ones leave; or all stays.
+
+    `settings` are those that hold.
+    """
+
+    def __init__(self, supervisor: Supervisor, settings: Settings, index: Login, shared: service.Shared) -> None:
+        self._supervisor = supervisor
+        self.settings = settings
+        self._where = (index.url, service.find_trust(settings))
+        self._shared = shared
+
+    def __call__(self) -> None:
+        """Read the settings again; one that is wrong leaves everything as it is."""
+        notify(RELOADING)
+        try:
+            settings = self._kept(Settings.from_env(os.environ))
+            open_gate(settings)
+            trust = service.find_trust(settings)
+            check_audit(settings)
+            index = service.find_index(settings)
+        except SettingsError as error:
+            log.error("[Reload] - the old settings stay: %s", "; ".join(str(error).splitlines()))
+        except Exception:  # a mistake of ours is no reason to end the service
+            log.exception("[Reload] - the old settings stay")
+        else:
+            logging.getLogger().setLevel(settings.log_level)
+            self.settings = settings
+            children = service.web_children(settings, index, self._shared)
+            if (index.url, trust) != self._where:
+                self._where = (index.url, trust)
+                children.append(service.warmer_child(settings, index, self._shared))
+            self._supervisor.renew(children)
+            self._supervisor.growth.max_bytes = settings.memory_max
+            log.info("[Reload] - new web processes take over, the old ones finish what they are answering")
+        notify(READY)
+
+    def _kept(self, settings: Settings) -> Settings:
+        """The settings, those that take a start as they were; SettingsError where the two do not go together."""
+        if settings.embedded:  # what runs on it says where its index is
+            raise SettingsError(
+                "neither DB_SECRET_ARN nor DATABASE_URL is set: a restart takes the embedded data store"
+            )
+        kept = {name: getattr(self.settings, name) for name in TAKE_A_START}
+        changed = [name.upper() for name, value in sorted(kept.items()) if value != getattr(settings, name)]
+        if changed:
+            log.warning("[Reload] - a restart is needed for %s", ", ".join(changed))
+        mixed = replace(settings, **kept)
+        if mixed.contradictions:
+            raise SettingsError("\n".join(mixed.contradictions))
+        return mixed

@@ -1,0 +1,342 @@
+"""The processes of the service: FrameFetchers, and the web processes that hand them what is slow."""
+
+import errno
+import logging
+import os
+import resource
+import socket
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from flask import Flask
+
+from ahi.archive.deletion_recheck import DeletionWatch
+from ahi.archive.store import Frames, ImageSets
+from ahi.cache.cache import Cache
+from ahi.client.calls import AhiClient
+from ahi.client.configuration import wrong_configuration
+from ahi.client.searches import CALLS_PER_SECOND, Searches
+from ahi.codecs.frames import HAS_OPENJPH
+from ahi.codecs.pixel_memory import PixelMemory
+from ahi.image_sets.deleted import DeletedImageSets
+from ahi.image_sets.version_cache import VersionCache
+from ahi.workers.pool import Bounds, Fetchers, FetcherSockets, Workshop
+from ahi.workers.scheduler import Limits, Urgency
+from ahi.workers.verification import Verification
+from ahi.workers.worker import serve as serve_fetcher
+from app.audit.configure import FLUSH_SECONDS, announce, check_audit, open_trail
+from app.audit.event import Kind
+from app.auth.configure import open_gate
+from app.factory import create_app, live_paths
+from app.middleware.rate_limit import Rate
+from app.prefetch.worker import Warmer
+from app.prefetch.worker import serve as serve_warmer
+from app.processes import web
+from app.processes.supervisor import Child, Place, Supervisor
+from app.processes.watchdog import SILENT_SECONDS
+from app.server.refusals import Manner
+from app.settings import DECODE, NotNowError, Settings, SettingsError
+from app.telemetry import metrics
+from app.telemetry.access_log import hide
+from app.telemetry.replacements import ProcessKind, Replacements
+from app.telemetry.request_metrics import ProcessCounts, RequestCounts
+from app.telemetry.tracing import Tracing, find_tracing
+from db.drivers import UnusableUrl
+from db.engine import Database
+from db.login import Login
+from db.secret import SecretError, index_url
+from db.tls import Tls
+from dicomweb.errors import UpstreamBusy, UpstreamFailed
+from runtime.heartbeat import Heartbeat
+from runtime.outage import Outage
+from runtime.shared_metrics import Count, Counters, Tally
+
+log = logging.getLogger(__name__)
+
+_DISK_TROUBLES = (errno.EROFS, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE)
+_BACKLOG = 1024
+_MOST_FILES = 65_536  # connections, and files that are being sent
+_WARMER_KEPT_BYTES = 16 * 2**20
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The bound socket of the service, not open yet; SettingsError when the address is taken or not ours."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except (OSError, UnicodeError) as error:  # the latter from a name that can be none
+        reason = error.strerror if isinstance(error, OSError) else "is not the name of a host"
+        raise SettingsError(f"HOST {settings.host}, PORT {settings.port}: {reason}") from error
+    return listening
+
+
+def bind_metrics(settings: Settings) -> socket.socket | None:
+    """The socket that Prometheus asks, None where it is not to; SettingsError when the address is taken or not ours."""
+    if settings.metrics_port is None:
+        return None
+    try:
+        return metrics.listen(settings.metrics_host, settings.metrics_port)
+    except OSError as error:
+        where = f"METRICS_HOST {settings.metrics_host}, METRICS_PORT {settings.metrics_port}"
+        raise SettingsError(f"{where}: {error.strerror}") from error
+
+
+def open_cache(settings: Settings) -> Cache:
+    """The cache, within its bounds; SettingsError if it cannot be written to.
+
+    A disk that is full, read-only or broken is no mistake in the settings: the service runs without a cache meanwhile.
+    """
+    cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes)
+    try:
+        cache.make_root()
+        cache.evict()
+        if trouble := cache.trouble():
+            raise trouble
+    except OSError as error:
+        if error.errno not in _DISK_TROUBLES:
+            raise SettingsError(f"CACHE_ROOT {settings.cache_root}: {error.strerror}") from error
+        log.warning("the cache cannot be used, serving without it: %s", error.strerror)
+    return cache
+
+
+def find_index(settings: Settings) -> Login:
+    """Where the metadata index is: named directly, or in the secret; SettingsError when that cannot be told.
+
+    NotNowError where Secrets Manager does not tell: it may be away, or a right or the credentials of a role come later.
+    """
+    read_secret = partial(index_url, settings.db_secret_arn or "", region=settings.aws_default_region)
+    try:
+        return Login(settings.database_url) if settings.database_url else Login(read_secret(), read_secret)
+    except UnusableUrl as error:
+        raise SettingsError(f"DATABASE_URL {error}") from error
+    except (SecretError, UpstreamBusy) as error:
+        raise NotNowError(f"DB_SECRET_ARN: {error}") from error
+
+
+def try_index(settings: Settings, index: Login, outage: Outage) -> None:
+    """Make a first connection; SettingsError where the driver does not take what is set.
+
+    An index that does not answer is told in one line, and keeps nothing from starting: it may come later.
+    """
+    database = Database(index.url, find_trust(settings), outage, pool_size=1)  # which reads no secret again: no thread
+    try:
+        database.ping()
+    except UpstreamFailed as error:
+        raise SettingsError(f"{'DATABASE_URL' if settings.database_url else 'DB_SECRET_ARN'}: {error}") from error
+    except UpstreamBusy:
+        pass  # told by the outage
+    finally:
+        database.close()
+
+
+def find_trust(settings: Settings) -> Tls:
+    """Whose certificates the index may show; SettingsError when they cannot be read."""
+    trust = Tls(settings.db_tls, settings.db_tls_ca)
+    try:
+        trust.check()
+    except ValueError as error:
+        raise SettingsError(f"DB_TLS_CA {error}") from error
+    return trust
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the processes of the service have in common, made before they are forked.
+
+    Each process has two places to count in, one for each side, so that one can leave while the next one already works.
+    """
+
+    listening: socket.socket
+    sockets: FetcherSockets
+    counters: Counters
+    requests: RequestCounts
+    rate: Rate | None
+    tracing: Tracing | None
+    index_outage: Outage = field(default_factory=lambda: Outage("index"))
+    ahi_outage: Outage = field(default_factory=lambda: Outage("AHI"))
+
+    @classmethod
+    def of(cls, settings: Settings, listening: socket.socket) -> "Shared":
+        """For processes as many as the settings say."""
+        fetchers = settings.frame_fetchers
+        counters = Counters(2 * (fetchers + 1 + settings.web_processes))
+        rate = Rate(settings.rate_limit, settings.rate_limit_burst) if settings.rate_limit else None
+        requests, tracing = RequestCounts(2 * settings.web_processes), find_tracing(os.environ)
+        return cls(listening, FetcherSockets(fetchers + 1), counters, requests, rate, tracing)
+
+    def tally_of_fetcher(self, number: int, place: Place) -> Tally:
+        """What one fetcher counts; the one after the last is the process that prefetches."""
+        return self.counters.tally(2 * number + place.side)
+
+    def tally_of_web(self, number: int, place: Place) -> Tally:
+        """What one web process counts."""
+        return self.counters.tally(2 * (len(self.sockets.paths) + number) + place.side)
+
+    @property
+    def warmer_path(self) -> str:
+        return self.sockets.paths[-1]
+
+    @property
+    def fetcher_paths(self) -> list[str]:
+        return self.sockets.paths[:-1]
+
+
+def start(supervisor: Supervisor, settings: Settings, index: Login, listening: socket.socket) -> Shared:
+    """Fork the processes of the service. The shared sockets are the caller's to remove when all has ended."""
+    open_cache(settings)
+    check_audit(settings)
+    if wrong := wrong_configuration(settings.aws_default_region or ""):
+        raise SettingsError(wrong)
+    if not open_gate(settings).authenticators and not settings.on_loopback:
+        log.warning("AUTH is none and HOST %s: whoever reaches the service sees all of it", settings.host)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most_files, _MOST_FILES), most_files))
+    listening.listen(_BACKLOG)
+    listening.setblocking(False)  # of several that wake for one connection, all but one find none
+    metrics_socket = bind_metrics(settings)
+    index_outage = Outage("index")
+    try_index(settings, index, index_outage)
+    shared = replace(Shared.of(settings, listening), index_outage=index_outage)
+    for number in range(settings.frame_fetchers):
+        log.info("[Startup] - Forking FrameFetcher FF%d", number)
+        supervisor.start(_fetcher(number, settings, shared))
+    for child in web_children(settings, index, shared):
+        supervisor.start(child)
+    supervisor.start(warmer_child(settings, index, shared))
+    if metrics_socket:
+        supervisor.start(_metrics(metrics_socket, settings, shared, supervisor.replacements))
+    supervisor.growth.max_bytes = settings.memory_max
+    announce(settings, Kind.START)
+    log.info("QIDO/WADO-RS service started.")
+    return shared
+
+
+def stopped(settings: Settings) -> None:
+    """To be called when all processes have ended."""
+    announce(settings, Kind.STOP)
+
+
+def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
+    def run(place: Place) -> None:
+        tally, threads = shared.tally_of_fetcher(number, place), settings.fetch_threads
+        client = AhiClient(
+            region=settings.aws_default_region or "",
+            max_connections=threads,
+            deadline_seconds=settings.ahi_deadline_seconds,
+            tally=tally,
+            outage=shared.ahi_outage,
+            heartbeat=place.heartbeat,
+        )
+        cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
+        versions = VersionCache(
+            settings.image_set_fresh_seconds, unchecked_seconds=settings.image_set_unchecked_seconds, cache=cache
+        )
+        verification = Verification(by_decoding=settings.verify_frames == DECODE)
+        searches = Searches(CALLS_PER_SECOND / settings.frame_fetchers)
+        bounds = Bounds(settings.frame_max_bytes, settings.metadata_max_bytes)
+        pixel_memory = PixelMemory(settings.frame_max_bytes)
+        workshop = Workshop(client, cache, versions, bounds, pixel_memory, verification, searches=searches)
+        limits = Limits(threads, patience_seconds=settings.ahi_deadline_seconds)
+        serve_fetcher(shared.sockets.listening[number], workshop, limits, place.heartbeat)
+
+    silent_seconds = SILENT_SECONDS if HAS_OPENJPH else 3 * SILENT_SECONDS  # OpenJPEG keeps the interpreter
+    return Child(f"FF{number}", run, ProcessKind.FETCHER, leaves=True, silent_seconds=silent_seconds)
+
+
+def web_children(settings: Settings, index: Login, shared: Shared) -> list[Child]:
+    """The web processes."""
+    return [_web(number, settings, index, shared) for number in range(settings.web_processes)]
+
+
+def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child:
+    def run(place: Place) -> None:
+        tally = shared.tally_of_web(number, place)
+        database = _database(settings, index, shared, tally, place.heartbeat)
+        counts = shared.requests.of_process(2 * number + place.side)
+        trail = open_trail(settings, database)
+        fetchers = Fetchers(shared.fetcher_paths, expecting=place.heartbeat.expecting)
+        spans = shared.tracing.open(database) if shared.tracing else None
+        app = create_app(settings, database, fetchers, tally, shared.warmer_path, counts, trail, shared.rate, spans)
+        web.serve(
+            app,
+            shared.listening,
+            threads=settings.web_threads,
+            limits=_limits(settings),
+            manner=_manner(settings, app, counts),
+            heartbeat=place.heartbeat,
+            tell_connections=partial(tally.set, Count.CLIENT_CONNECTIONS),
+        )
+        give_up = time.monotonic() + FLUSH_SECONDS
+        if trail:
+            trail.close(FLUSH_SECONDS)
+        if spans:
+            spans.close(give_up - time.monotonic())
+
+    drains_seconds = web.DRAIN_SECONDS + FLUSH_SECONDS + 1
+    return Child(f"web{number}", run, ProcessKind.WEB, drains_seconds, leaves=True, silent_seconds=SILENT_SECONDS)
+
+
+def _limits(settings: Settings) -> web.Limits:
+    return web.Limits(
+        of_client=settings.client_max_requests,
+        of_all=settings.max_requests,
+        connections_of_client=settings.client_max_connections,
+        connections=settings.max_connections,
+        patience_seconds=settings.slow_client_seconds,
+        deadline_seconds=settings.response_deadline_seconds,
+        trusted=settings.trusted_proxy,
+        live_paths=live_paths(settings),
+        spool_folder=settings.cache_root,
+    )
+
+
+def _manner(settings: Settings, app: Flask, counts: ProcessCounts) -> Manner:
+    origins, trusted = settings.cors_origins, settings.trusted_proxy
+    return Manner(settings.public_url, origins, trusted, partial(hide, app), counts)
+
+
+def warmer_child(settings: Settings, index: Login, shared: Shared) -> Child:
+    """The process that prefetches."""
+
+    def run(place: Place) -> None:
+        tally = shared.tally_of_fetcher(settings.frame_fetchers, place)
+        cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
+        fetchers = Fetchers(shared.fetcher_paths, Urgency.BACKGROUND, place.heartbeat.expecting)
+        database = _database(settings, index, shared, tally, place.heartbeat, most=1)
+        image_sets = ImageSets(
+            fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds, max_bytes=_WARMER_KEPT_BYTES
+        )
+        warmer = Warmer(database, image_sets, Frames(fetchers, cache), place.heartbeat)
+        watch = DeletionWatch(DeletedImageSets(cache), fetchers)
+        threading.Thread(target=watch.work, name="deletions", daemon=True).start()
+        serve_warmer(shared.sockets.listening[-1], shared.warmer_path, warmer, settings.prefetch, database)
+
+    return Child("warmer", run, ProcessKind.PREFETCH, leaves=True, silent_seconds=SILENT_SECONDS)
+
+
+def _metrics(listening: socket.socket, settings: Settings, shared: Shared, replacements: Replacements) -> Child:
+    def run(place: Place) -> None:
+        connections = settings.web_processes * settings.db_pool_size + 1  # one is the warmer's
+        application = metrics.metrics_application(shared.counters, shared.requests, connections, replacements)
+        web.serve(application, listening, threads=1, heartbeat=place.heartbeat)
+
+    return Child("metrics", run, ProcessKind.METRICS, leaves=True, silent_seconds=SILENT_SECONDS)
+
+
+def _database(
+    settings: Settings, index: Login, shared: Shared, tally: Tally, heartbeat: Heartbeat, most: int | None = None
+) -> Database:
+    database = Database(
+        index,
+        find_trust(settings),
+        shared.index_outage,
+        pool_size=most or settings.db_pool_size,
+        statement_timeout_seconds=settings.db_statement_timeout_seconds,
+        expecting=heartbeat.expecting,
+    )
+    database.tell_use(lambda change: tally.add(Count.INDEX_CONNECTIONS_IN_USE, change))
+    return database

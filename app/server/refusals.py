@@ -1,0 +1,139 @@
+"""What the server answers in place of the application: requests that cannot be read, or that are too many.
+
+Such an answer looks like those of the application, with its headers, its line in the access log and its place in the
+counts, and costs less: Flask is not asked.
+"""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from waitress.task import ErrorTask
+from waitress.utilities import Error
+
+from app.middleware.cors import cors_headers
+from app.middleware.forwarded import Network, client_of
+from app.middleware.security_headers import POLICY, security_headers
+from app.settings import LOOPBACK
+from app.telemetry.access_log import HIDDEN, REQUEST_ID, SERVER_TIMING, request_id
+from app.telemetry.request_metrics import OTHER, ProcessCounts
+
+log = logging.getLogger("access")
+
+_RETRY_AFTER_SECONDS = 5
+_DETAILS = {
+    400: "the request is not as HTTP has it",
+    413: "the body of the request is too long",
+    429: "too many of your requests wait for an answer",
+    501: "the request has a transfer coding that is not known here",
+    503: "too many requests wait for an answer",
+}
+_MISTAKE = "an internal error; the log of the service says more"
+_ORIGIN = re.compile(rb"\r\norigin:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
+
+
+class Refusal(Error):
+    """Why a request does not reach the application."""
+
+    def __init__(self, status: int, detail: str = "") -> None:
+        """`detail` is the usual one of the status if it is not given."""
+        self.status = HTTPStatus(status)
+        self.detail = detail or _DETAILS.get(status, _MISTAKE)
+        super().__init__(self.detail)
+
+    @classmethod
+    def of(cls, error: Any) -> "Refusal":
+        """The same for an error of waitress, whose own text may repeat what was sent."""
+        return error if isinstance(error, Refusal) else cls(error.code)
+
+    @property
+    def document(self) -> bytes:
+        """In the shape of all our errors (RFC 9457)."""
+        title, status = self.status.phrase, int(self.status)
+        return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": self.detail}).encode()
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a process refuses: as the settings say of all answers. `hide` gives of a path what may be logged."""
+
+    public_url: str | None = None
+    origins: Sequence[str] = ()
+    trusted: Sequence[Network] = ()
+    hide: Callable[[str], str] = lambda _: HIDDEN
+    counts: ProcessCounts | None = None
+
+    def headers(self, refusal: Refusal, origin: str | None) -> dict[str, str]:
+        """Those of an answer to a page of this origin."""
+        told = {"Content-Type": "application/problem+json", **dict([POLICY]), "Vary": "Origin"}
+        if refusal.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+            told["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+        return {**told, **security_headers(self.public_url), **cors_headers(self.origins, origin)}
+
+    @property
+    def usual_origin(self) -> str | None:
+        """Where pages come from whose request was not read so far that it says so; None where that may be anywhere."""
+        if "*" in self.origins:
+            return "*"
+        return self.origins[0] if len(self.origins) == 1 and LOOPBACK not in self.origins else None
+
+    def tell(self, refusal: Refusal, seconds: float, fields: Mapping[str, Any]) -> None:
+        """Count and log it, as requests that were answered are."""
+        if self.counts:
+            self.counts.add(OTHER, int(refusal.status), seconds)
+        log.info("request", extra={"fields": fields})
+
+
+class RefusalTask(ErrorTask):
+    """Answers a request that has an error; its channel has a `manner`, its request is one of `connection.Parser`."""
+
+    channel: Any
+    request: Any
+
+    def execute(self) -> None:
+        """Write the answer, after which the connection is closed."""
+        request, manner = self.request, self.channel.manner
+        refusal = Refusal.of(request.error)
+        body, own_id = refusal.document, request_id(request.headers.get("X_REQUEST_ID", ""))
+        origin = request.headers.get("ORIGIN") or (None if request.path else manner.usual_origin)
+        seconds = time.monotonic() - request.began
+        self.status = f"{refusal.status.value} {refusal.status.phrase}"
+        headers = {REQUEST_ID: own_id, SERVER_TIMING: f"total;dur={seconds * 1000:.1f}"}
+        self.response_headers = [*{**headers, **manner.headers(refusal, origin)}.items()]
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        fields = {
+            "method": request.command or None,
+            "path": manner.hide(request.path) if request.path else None,
+            "status": int(refusal.status),
+            "bytes": len(body),
+            "ms": round(seconds * 1000, 1),
+            "from": client_of_request(self.channel, manner.trusted),
+            "user": None,
+            "request": own_id,
+        }
+        try:
+            self.write(b"" if request.command == "HEAD" else body)
+        finally:
+            manner.tell(refusal, seconds, fields)
+
+
+def client_of_request(channel: Any, trusted: Sequence[Network]) -> str:
+    """The address that the first request of a connection comes from, as far as trusted proxies say it."""
+    peer: str = channel.addr[0]
+    if not trusted:
+        return peer
+    headers = channel.requests[0].headers
+    said = {f"HTTP_{name}": headers[name] for name in headers if "FORWARDED" in name}
+    return client_of({"REMOTE_ADDR": peer, "wsgi.url_scheme": "http", **said}, trusted)
+
+
+def origin_in(head: bytes) -> str | None:
+    """The origin that the beginning of a request names, which was not read any further."""
+    found = _ORIGIN.search(head)
+    return found[1].decode("ascii") if found else None

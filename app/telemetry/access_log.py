@@ -1,0 +1,97 @@
+"""One line for each request, with an ID that the client may choose: path, user, status, size, time.
+
+Never the query, whose values are patient data, and of the path only what is a word of ours or looks like a UID, a tag
+or a list of frames: what somebody typed there instead may be a name, and the token of a share link is a key.
+"""
+
+import logging
+import random
+import re
+import time
+from functools import cache
+
+from flask import Flask, Response, current_app, g, request
+
+from app.telemetry.request_metrics import OTHER, ProcessCounts
+from runtime.timing import server_timing, start_timing
+
+log = logging.getLogger("access")
+
+REQUEST_ID = "X-Request-ID"
+SERVER_TIMING = "Server-Timing"
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:=+/@-]{1,128}")
+_LOGGED = re.compile(r"[0-9.,]*|[0-9A-Fa-f]{8}")
+HIDDEN = "***"
+
+
+def add_access_log(app: Flask, counts: ProcessCounts | None = None) -> None:
+    """Give each request an ID, each answer its time; log and count it when its last byte has been handed over."""
+
+    @app.before_request
+    def begin() -> None:
+        g.started = time.monotonic()
+        start_timing()
+        g.request_id = request_id(request.headers.get(REQUEST_ID, ""))
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        started, resource, status = g.started, _resource(), response.status_code
+        fields = _fields(response) if log.isEnabledFor(logging.INFO) else None
+
+        def write() -> None:
+            if counts:
+                counts.add(resource, status, time.monotonic() - started)
+            if fields:
+                log.info("request", extra={"fields": {**fields, "ms": _ms_since(started)}})
+
+        response.headers[REQUEST_ID] = g.request_id
+        response.headers[SERVER_TIMING] = server_timing(time.monotonic() - started)
+        response.call_on_close(write)
+        return response
+
+
+def _fields(response: Response) -> dict[str, object]:
+    """What the line tells of the request and its answer; the time is not known yet."""
+    return {
+        "method": request.method,
+        "path": logged_path(),
+        "status": response.status_code,
+        "bytes": response.content_length,
+        "ms": 0.0,
+        "from": request.remote_addr,
+        "user": g.principal.user if "principal" in g else None,
+        "request": g.request_id,
+    }
+
+
+def logged_path() -> str:
+    """The path of the request, as far as it may be logged."""
+    return hide(current_app._get_current_object(), request.path)  # type: ignore[attr-defined]
+
+
+def hide(app: Flask, path: str) -> str:
+    """A path, as far as it may be logged."""
+    known = _words(app)
+    return "/".join(part if part in known or _LOGGED.fullmatch(part) else HIDDEN for part in path.split("/"))
+
+
+def _resource() -> str:
+    """The route of the request below its service root, `/studies/<study>/series`; the same for all roots."""
+    rule = request.url_rule
+    return OTHER if rule is None else rule.rule.removeprefix(g.get("root_rule", "")) or "/"
+
+
+@cache
+def _words(app: Flask) -> frozenset[str]:
+    """The words of which the paths of all routes are made."""
+    return frozenset(part for rule in app.url_map.iter_rules() for part in rule.rule.split("/") if "<" not in part)
+
+
+def request_id(asked: str) -> str:
+    """The client's own, if it is one word without surprises, else a new one."""
+    return asked if _REQUEST_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
+
+
+def _ms_since(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 1)

@@ -1,0 +1,126 @@
+"""What the service counts, for Prometheus: `GET /metrics` on a port of its own, answered by a process of its own.
+
+`python main.py check` asks there, too.
+"""
+
+import http.client
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+from typing import Any
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from app.telemetry.replacements import Replacements
+from app.telemetry.request_metrics import BUCKETS_SECONDS, RequestCounts, Requests
+from runtime.shared_metrics import Count, Counters
+
+_PATIENCE_SECONDS = 5
+_PREFIX = "dicomweb_proxy"
+
+REPLACED = f"{_PREFIX}_processes_replaced"
+"""How many processes were replaced, by what they do and why."""
+
+_CALLS = {
+    "GetImageSet": Count.AHI_GET_IMAGE_SET,
+    "GetImageSetMetadata": Count.AHI_GET_IMAGE_SET_METADATA,
+    "GetImageFrame": Count.AHI_GET_IMAGE_FRAME,
+    "SearchImageSets": Count.AHI_SEARCH_IMAGE_SETS,
+}
+
+_COUNTERS = {
+    "ahi_retries": Count.AHI_RETRIES,
+    "ahi_throttles": Count.AHI_THROTTLES,
+    "cache_hits": Count.CACHE_HITS,
+    "cache_misses": Count.CACHE_MISSES,
+    "cache_written_bytes": Count.CACHE_WRITTEN_BYTES,
+    "cache_evicted_bytes": Count.CACHE_EVICTED_BYTES,
+    "cache_refused": Count.CACHE_REFUSED,
+    "cache_damaged": Count.CACHE_DAMAGED,
+    "jobs_done": Count.JOBS_DONE,
+    "jobs_refused": Count.JOBS_REFUSED,
+    "prefetches": Count.PREFETCHES,
+}
+
+_GAUGES = {
+    "jobs_queued": Count.JOBS_QUEUED,
+    "jobs_running": Count.JOBS_RUNNING,
+    "index_connections_in_use": Count.INDEX_CONNECTIONS_IN_USE,
+    "client_connections": Count.CLIENT_CONNECTIONS,
+}
+
+
+def metrics_application(
+    counters: Counters, requests: RequestCounts, index_connections: int, replacements: Replacements
+) -> Callable[..., Any]:
+    """The WSGI application that tells; `index_connections` is how many there may be in all processes."""
+    registry = CollectorRegistry()
+    registry.register(_Shared(counters, requests, index_connections, replacements))
+    application: Callable[..., Any] = make_wsgi_app(registry)
+    return application
+
+
+class _Shared(Collector):
+    def __init__(
+        self, counters: Counters, requests: RequestCounts, index_connections: int, replacements: Replacements
+    ) -> None:
+        self._counters, self._requests, self._index_connections = counters, requests, index_connections
+        self._replacements = replacements
+
+    def collect(self) -> Iterable[Metric]:
+        yield from _of_requests(self._requests.totals())
+        calls = CounterMetricFamily(
+            f"{_PREFIX}_ahi_calls", "calls to AWS HealthImaging, repeated ones included", labels=["operation"]
+        )
+        for operation, count in _CALLS.items():
+            calls.add_metric([operation], self._counters.total(count))
+        yield calls
+        for name, count in _COUNTERS.items():
+            yield CounterMetricFamily(f"{_PREFIX}_{name}", count.value, value=self._counters.total(count))
+        for name, count in _GAUGES.items():
+            yield GaugeMetricFamily(f"{_PREFIX}_{name}", count.value, value=self._counters.total(count))
+        most = "connections to the index that there may be"
+        yield GaugeMetricFamily(f"{_PREFIX}_index_connections_max", most, value=self._index_connections)
+        replaced = CounterMetricFamily(REPLACED, "processes replaced", labels=["process", "reason"])
+        for (kind, reason), number in self._replacements.totals().items():
+            replaced.add_metric([kind.value, reason.value], number)
+        yield replaced
+
+
+def _of_requests(totals: Iterable[Requests]) -> Iterator[Metric]:
+    by_status = CounterMetricFamily(f"{_PREFIX}_requests", "requests answered", labels=["resource", "status"])
+    durations = HistogramMetricFamily(
+        f"{_PREFIX}_request_seconds", "time from a request to the last byte of its answer", labels=["resource"]
+    )
+    ends = [*map(str, BUCKETS_SECONDS), "+Inf"]
+    for one in totals:
+        for status, number in one.by_status.items():
+            by_status.add_metric([one.resource, str(status or "other")], number)
+        durations.add_metric([one.resource], list(zip(ends, accumulate(one.by_bucket), strict=True)), one.total_seconds)
+    yield by_status
+    yield durations
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The socket that Prometheus asks; OSError when it cannot be had."""
+    listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setblocking(False)
+    return listening
+
+
+def replaced_processes(host: str, port: int) -> dict[tuple[str, str], int]:
+    """How many processes a running service has replaced, by what they did and why; OSError if it does not tell."""
+    connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE_SECONDS)
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        families = [family for family in text_string_to_metric_families(text) if family.name == REPLACED]
+    except (http.client.HTTPException, ValueError) as error:
+        raise OSError("what answers there is not the service") from error
+    finally:
+        connection.close()
+    samples = [sample for family in families for sample in family.samples if sample.value]
+    return {(one.labels["process"], one.labels["reason"]): int(one.value) for one in samples}

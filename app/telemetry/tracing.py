@@ -1,0 +1,104 @@
+"""Whether requests are traced with OpenTelemetry, and where to: what its environment variables say.
+
+They are those of the OpenTelemetry specification, and read by its SDK, as AWS' are by boto3. The SDK is imported only
+where they ask for traces.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from app.settings import SettingsError
+from db.engine import Database
+from runtime.outage import Outage
+
+if TYPE_CHECKING:
+    from app.telemetry.spans import Spans
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_PROTOCOL = "http/protobuf"
+_RATIOS = ("traceidratio", "parentbased_traceidratio")
+_SAMPLERS = ("always_on", "always_off", "parentbased_always_on", "parentbased_always_off", *_RATIOS)
+
+_NUMBERS = (
+    *("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT"),
+    *("OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"),
+)
+
+
+@dataclass(frozen=True)
+class Tracing:
+    """Traces are asked for. Made before the fork, so that a collector that is away is told once by all processes."""
+
+    outage: Outage = field(default_factory=lambda: Outage("OpenTelemetry collector"))
+
+    def open(self, database: Database) -> "Spans":
+        """The traces of one process, with the statements of its index; to be called in it, after the fork."""
+        from app.telemetry.spans import Spans  # it takes a third of a second, and memory, of those who trace
+
+        return Spans(self.outage, database)
+
+    def is_taken(self) -> bool:
+        """Whether the collector takes traces now."""
+        from app.telemetry.spans import is_taken
+
+        return is_taken()
+
+
+def find_tracing(environ: Mapping[str, str]) -> Tracing | None:
+    """Where traces are asked for, how; None where they are not. SettingsError for values that cannot be followed."""
+    told = {name: value.strip() for name, value in environ.items() if name.startswith("OTEL_") and value.strip()}
+    if told.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    exporter = told.get("OTEL_TRACES_EXPORTER", "otlp" if any(name in told for name in _ENDPOINTS) else "none")
+    if exporter == "none":
+        return None
+    if exporter != "otlp":
+        raise SettingsError("OTEL_TRACES_EXPORTER is neither otlp nor none")
+    problems = [*_endpoints(told), *_protocol(told), *_sampler(told), *_numbers(told)]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return Tracing()
+
+
+def _endpoints(told: Mapping[str, str]) -> list[str]:
+    wrong = [name for name in _ENDPOINTS if name in told and not _is_url(told[name])]
+    return [f"{name} is not a URL like http://127.0.0.1:4318" for name in wrong]
+
+
+def _protocol(told: Mapping[str, str]) -> list[str]:
+    name = next((name for name in _PROTOCOLS if name in told), None)
+    return (
+        [f"{name} is not {_PROTOCOL}, which collectors take on port 4318"] if name and told[name] != _PROTOCOL else []
+    )
+
+
+def _sampler(told: Mapping[str, str]) -> list[str]:
+    sampler = told.get("OTEL_TRACES_SAMPLER", "always_on").lower()
+    if sampler not in _SAMPLERS:
+        return [f"OTEL_TRACES_SAMPLER is none of {', '.join(_SAMPLERS)}"]
+    if sampler in _RATIOS and not _is_ratio(told.get("OTEL_TRACES_SAMPLER_ARG", "1")):
+        return ["OTEL_TRACES_SAMPLER_ARG is not a number between 0 and 1"]
+    return []
+
+
+def _numbers(told: Mapping[str, str]) -> list[str]:
+    wrong = [name for name in _NUMBERS if name in told and not told[name].isdecimal()]
+    return [f"{name} is not a whole number" for name in wrong]
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _is_ratio(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 1
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""DICOM files to image sets: scan, group, convert. Runs in the process of an import."""

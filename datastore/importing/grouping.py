@@ -1,0 +1,79 @@
+"""Which image set an instance belongs to (AWS HealthImaging Developer Guide, "understanding image sets").
+
+An image set is one series whose instances agree in every element of the patient, study and series levels; the seven
+elements that AHI groups by are among these. Whoever does not agree with the primary image set of his series goes into a
+non-primary one, and so does the first of a series that contradicts the primary image sets of his study.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from datastore.importing.metadata import Levels
+from datastore.importing.values import Json, JsonObject
+
+
+@dataclass(frozen=True)
+class Member:
+    """An image set of the series in question, as far as it matters here."""
+
+    image_set_id: str
+    is_primary: bool
+    levels: Levels
+
+
+@dataclass(frozen=True)
+class NewImageSet:
+    """None of the image sets that are there will do."""
+
+    is_primary: bool
+
+
+MemberT = TypeVar("MemberT", bound=Member)
+
+
+def choose(levels: Levels, of_series: Sequence[MemberT], primaries_of_study: Iterable[Levels]) -> MemberT | NewImageSet:
+    """The image set that an instance joins: the primary one of its series before the others, oldest first."""
+    for member in sorted(of_series, key=lambda member: not member.is_primary):
+        if agree(levels, member.levels):
+            return member
+    if any(member.is_primary for member in of_series):
+        return NewImageSet(is_primary=False)
+    return NewImageSet(is_primary=not any(contradict(levels, other) for other in primaries_of_study))
+
+
+def agree(one: Levels, other: Levels) -> bool:
+    """Whether instances with these levels can share an image set: only if nothing of either would change."""
+    return _comparable(one) == _comparable(other)
+
+
+def contradict(one: Levels, other: Levels) -> bool:
+    """Whether two series cannot both be of one study as it is: some patient or study element has two values.
+
+    What only one of them says is no contradiction: a report knows less of a patient than a scanner does.
+    """
+    return any(
+        _stripped(level[name]) != _stripped(others[name])
+        for level, others in ((one.patient, other.patient), (one.study, other.study))
+        for name in level.keys() & others.keys()
+        if level[name] is not None and others[name] is not None
+    )
+
+
+def _comparable(levels: Levels) -> tuple[Json, Json, Json]:
+    return _stripped(levels.patient), _stripped(levels.study), _stripped(levels.series)
+
+
+def _stripped(value: Json) -> Json:
+    """The same without the padding of texts, which carries no meaning and which one dialect keeps."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, list):
+        return [_stripped(item) for item in value]
+    if isinstance(value, dict):
+        return _stripped_object(value)
+    return value
+
+
+def _stripped_object(value: JsonObject) -> JsonObject:
+    return {name: _stripped(item) for name, item in value.items()}

@@ -1,0 +1,97 @@
+"""One file → the node of its instance in the metadata, and its frames in a staged image set."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydicom import Dataset
+
+from datastore.findings import Findings, Kind
+from datastore.importing.metadata import Dialect, InstanceAttributes
+from datastore.importing.values import JsonObject
+from datastore.pixels.frames import EncodedFrame, Encoding, FrameEncoder
+from datastore.pixels.layout import NoFrames
+from datastore.pixels.pixel_data import has_pixels
+from datastore.storage.storage import Staging
+
+_HTJ2K_LOSSLESS_RPCL = "1.2.840.10008.1.2.4.202"  # what a reader takes frames for when no syntax is recorded
+
+
+@dataclass(frozen=True)
+class WrittenInstance:
+    """An instance whose frames are written."""
+
+    sop_instance_uid: str
+    node: JsonObject
+
+
+@dataclass(frozen=True)
+class InstanceWriter:
+    """Writes instances in one dialect. Safe to share between threads."""
+
+    encoder: FrameEncoder
+    dialect: Dialect
+    max_inline_bytes: int | None
+
+    def attributes(self, data_set: Dataset, findings: Findings) -> InstanceAttributes:
+        """The attributes of a file, in the dialect; what could not be had is told."""
+        return InstanceAttributes.from_data_set(data_set, self.dialect, self.max_inline_bytes, findings)
+
+    def write(
+        self, data_set: Dataset, attributes: InstanceAttributes, staging: Staging, findings: Findings
+    ) -> WrittenInstance:
+        """Write the frames of an instance and describe it; what could not be had is told."""
+        uid = attributes.sop_instance_uid
+        encoding: Encoding | None = None
+        frames: list[JsonObject] = []
+        replaced: Mapping[str, str | int] = {}
+
+        def store(number: int, frame: EncodedFrame, content_type: str) -> JsonObject:
+            frame_id = _frame_id(staging.image_set_id, uid, number, frame.stored)
+            staging.add_frame(frame_id, frame.stored, content_type)
+            return self._described(frame_id, frame)
+
+        if has_pixels(data_set):
+            try:
+                encoded = self.encoder.encode(data_set, store, findings)
+                encoding, frames, replaced = encoded.encoding, encoded.frames, encoded.replaced
+            except NoFrames as error:
+                findings.add(Kind.NO_FRAMES, "", str(error))
+        node = {
+            "DICOM": {**attributes.dicom, **replaced},
+            "DICOMVRs": attributes.vrs,
+            **self._syntax(encoding),
+            "ImageFrames": frames,
+        }
+        return WrittenInstance(uid, node)
+
+    def _described(self, frame_id: str, frame: EncodedFrame) -> JsonObject:
+        return {
+            "ID": frame_id,
+            "PixelDataChecksumFromBaseToFullResolution": [
+                {"Width": checksum.width, "Height": checksum.height, "Checksum": checksum.crc32}
+                for checksum in frame.checksums
+            ],
+            "MinPixelValue": frame.minimum,
+            "MaxPixelValue": frame.maximum,
+            "FrameSizeInBytes": frame.decoded_bytes if self.dialect.decoded_sizes else len(frame.stored),
+        }
+
+    def _syntax(self, encoding: Encoding | None) -> JsonObject:
+        """How the frames are stored; the older dialect tells only what could not be guessed."""
+        if encoding is None:
+            return {}
+        if not self.dialect.names_stored_syntax:
+            named = encoding.transfer_syntax_uid != _HTJ2K_LOSSLESS_RPCL
+            return {"StoredTransferSyntaxUID": encoding.transfer_syntax_uid} if named else {}
+        return {
+            "StoredTransferSyntaxUID": encoding.transfer_syntax_uid,
+            # The name that AHI has for sums over stored bytes was never seen; this one is its counterpart.
+            "ChecksumType": "DECOMPRESSED" if encoding.transcoded else "COMPRESSED",
+        }
+
+
+def _frame_id(image_set_id: str, sop_instance_uid: str, number: int, stored: bytes) -> str:
+    """32 hex digits of what is behind them: a frame keeps its ID in every version, and no other ever has it."""
+    place = f"{image_set_id}/{sop_instance_uid}/{number}/".encode()
+    return hashlib.sha256(place + stored).hexdigest()[:32]

@@ -1,0 +1,195 @@
+"""Image-set metadata, as GetImageSetMetadata gives it: one document of patient, study, series and instances.
+
+Two dialects of AHI are known, "2023" and "2025"; `DIALECTS` says in what they differ.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom import Dataset
+
+from datastore.findings import Findings
+from datastore.importing.values import Context, Element, Json, JsonObject, elements, named
+from dicomweb.levels import INSTANCE, LEVELS, PATIENT, SERIES, STUDY
+
+SCHEMA_VERSION = "1.1"
+_PIXEL_DATA = 0x7FE00010
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a generation of AHI writes.
+
+    `ordered` keys are ascending by tag, others in the order of a hash. Sizes are those of the decoded frame or of the
+    stored one. `all_resolutions` lists a checksum for each resolution of a frame, not only for the full one.
+    """
+
+    name: str
+    ordered: bool
+    keeps_padding: bool
+    names_pixel_data: bool
+    names_group_length: bool
+    names_stored_syntax: bool
+    decoded_sizes: bool
+    all_resolutions: bool
+
+
+DIALECTS: Mapping[str, Dialect] = {
+    "2023": Dialect(
+        "2023",
+        ordered=False,
+        keeps_padding=False,
+        names_pixel_data=True,
+        names_group_length=False,
+        names_stored_syntax=False,
+        decoded_sizes=True,
+        all_resolutions=True,
+    ),
+    "2025": Dialect(
+        "2025",
+        ordered=True,
+        keeps_padding=True,
+        names_pixel_data=False,
+        names_group_length=True,
+        names_stored_syntax=True,
+        decoded_sizes=False,
+        all_resolutions=False,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The elements that all instances of an image set share, by level."""
+
+    patient: JsonObject
+    study: JsonObject
+    series: JsonObject
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Levels":
+        """Those of image-set metadata, which has one series."""
+        (series,) = document["Study"]["Series"].values()
+        return cls(document["Patient"]["DICOM"], document["Study"]["DICOM"], series["DICOM"])
+
+
+@dataclass(frozen=True)
+class InstanceAttributes:
+    """What a file says: the elements of the levels, and those that stay with the instance, with their VRs."""
+
+    levels: Levels
+    dicom: JsonObject
+    vrs: dict[str, str]
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """The SOP Instance UID."""
+        return str(self.dicom["SOPInstanceUID"])
+
+    @classmethod
+    def from_data_set(
+        cls,
+        data_set: Dataset,
+        dialect: Dialect,
+        max_inline_bytes: int | None = None,
+        findings: Findings | None = None,
+    ) -> "InstanceAttributes":
+        """The attributes of a file as pydicom has read it. Binary values above `max_inline_bytes` become null.
+
+        What cannot be read, or is left out, is told to `findings`.
+        """
+        told = Findings() if findings is None else findings
+        context = Context(told, keep_padding=dialect.keeps_padding, max_inline_bytes=max_inline_bytes)
+        found = _meta(data_set, dialect, context) + elements(data_set, context)
+        if not dialect.names_pixel_data:
+            found = [each for each in found if each.tag != _PIXEL_DATA]
+        by_level = {
+            level: named([each for each in found if LEVELS.get(each.tag, INSTANCE) == level])
+            for level in (PATIENT, STUDY, SERIES, INSTANCE)
+        }
+        levels = Levels(by_level[PATIENT][0], by_level[STUDY][0], by_level[SERIES][0])
+        vrs = {name: vr for level in (INSTANCE, PATIENT, STUDY, SERIES) for name, vr in by_level[level][1].items()}
+        return cls(levels, by_level[INSTANCE][0], vrs)
+
+
+def _meta(data_set: Dataset, dialect: Dialect, context: Context) -> list[Element]:
+    meta = getattr(data_set, "file_meta", None) or Dataset()
+    length = meta.get("FileMetaInformationGroupLength")
+    first = []
+    if dialect.names_group_length and isinstance(length, int):
+        first = [Element(0x00020000, "FileMetaInformationGroupLength", length, "UL", needs_vr=False)]
+    return first + elements(meta, context)
+
+
+def document(
+    datastore_id: str, image_set_id: str, levels: Levels, instances: Mapping[str, JsonObject], dialect: Dialect
+) -> JsonObject:
+    """The whole metadata of an image set; `instances` are the nodes by SOP Instance UID."""
+    uid = str(levels.series["SeriesInstanceUID"])
+    series = {"DICOM": levels.series, "Instances": {name: instances[name] for name in sorted(instances)}}
+    whole = {
+        "SchemaVersion": SCHEMA_VERSION,
+        "DatastoreID": datastore_id,
+        "ImageSetID": image_set_id,
+        "Patient": {"DICOM": levels.patient},
+        "Study": {"DICOM": levels.study, "Series": {uid: series}},
+    }
+    return whole if dialect.ordered else _hashed(whole)
+
+
+def encode(whole: JsonObject) -> bytes:
+    """The JSON of a document: UTF-8, the same bytes for the same document."""
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
+
+
+def _hashed(value: Json) -> Json:
+    """The same with keys in an order that carries no meaning, as a hash table gives it."""
+    if isinstance(value, list):
+        return [_hashed(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    names = sorted(value, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return {name: _hashed(value[name]) for name in names}
+
+
+_TAGS = {  # SearchImageSets, DICOMTags: level and keyword
+    "DICOMPatientId": (PATIENT, "PatientID"),
+    "DICOMPatientName": (PATIENT, "PatientName"),
+    "DICOMPatientBirthDate": (PATIENT, "PatientBirthDate"),
+    "DICOMPatientSex": (PATIENT, "PatientSex"),
+    "DICOMStudyInstanceUID": (STUDY, "StudyInstanceUID"),
+    "DICOMStudyId": (STUDY, "StudyID"),
+    "DICOMStudyDescription": (STUDY, "StudyDescription"),
+    "DICOMStudyDate": (STUDY, "StudyDate"),
+    "DICOMStudyTime": (STUDY, "StudyTime"),
+    "DICOMAccessionNumber": (STUDY, "AccessionNumber"),
+    "DICOMSeriesInstanceUID": (SERIES, "SeriesInstanceUID"),
+    "DICOMSeriesModality": (SERIES, "Modality"),
+    "DICOMSeriesBodyPart": (SERIES, "BodyPartExamined"),
+    "DICOMSeriesNumber": (SERIES, "SeriesNumber"),
+}
+
+
+def search_tags(levels: Levels, instance_count: int) -> dict[str, str | int | None]:
+    """The DICOMTags of an image set; its counts describe the image set, not the study."""
+    by_level = {PATIENT: levels.patient, STUDY: levels.study, SERIES: levels.series}
+    tags: dict[str, str | int | None] = {
+        name: _text(by_level[level].get(word)) for name, (level, word) in _TAGS.items()
+    }
+    tags["DICOMSeriesNumber"] = _integer(tags["DICOMSeriesNumber"])
+    return {**tags, "DICOMNumberOfStudyRelatedSeries": 1, "DICOMNumberOfStudyRelatedInstances": instance_count}
+
+
+def _text(value: Json) -> str | None:
+    first = value[0] if isinstance(value, list) and value else value
+    return str(first).strip() if isinstance(first, str | int | float) else None
+
+
+def _integer(text: str | int | None) -> int | None:
+    try:
+        return int(text) if text is not None else None
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""The index filler: rows of the metadata index from image-set metadata. Runs in the process of an import."""

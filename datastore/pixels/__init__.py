@@ -1,0 +1,1 @@
+"""The pixel data of a DICOM file to stored frames. Runs in the process of an import."""

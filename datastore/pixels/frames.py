@@ -1,0 +1,261 @@
+"""Pixel data → stored frames (AWS HealthImaging Developer Guide, "supported transfer syntaxes").
+
+Some encodings are kept byte for byte; the others are decoded and stored in the lossless format of the data store. What
+that cannot hold exactly, floating-point samples and, in JPEG 2000, those of 32 bits, is stored as native Explicit VR
+Little Endian. Binary pixels are stored packed, first pixel in the lowest bit, and each frame begins on a byte.
+"""
+
+import os
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from pydicom import Dataset
+
+from datastore.findings import Findings, Kind
+from datastore.pixels.codecs import LosslessFormat, NotEncodable, Pixels, encode_lossless, resolutions
+from datastore.pixels.decoders import DECODERS, NotDecodable, decode
+from datastore.pixels.encapsulated import encapsulated_frames, video_stream
+from datastore.pixels.layout import FLOAT_PIXELS, FRAME_BYTES, Layout, NoFrames, declared_frames
+from datastore.pixels.native import TruncatedPixelData
+from datastore.pixels.pixel_data import NATIVE, Frames, becomes_rgb, decoded_floats, source_frames, source_syntax
+
+_OCTETS = "application/octet-stream"
+_KEPT_FRAMES = {"50": "image/jpeg", "91": "image/j2c", "112": "image/jxl", "203": "image/jphc"}
+_KEPT_VIDEO = {
+    **dict.fromkeys(("100", "101"), "video/mpeg"),
+    **dict.fromkeys(("102", "103", "104", "105", "106"), "video/mp4"),
+    **dict.fromkeys(("107", "108"), "video/H256"),  # so spelled by AHI
+}
+
+
+def _kept(by_suffix: Mapping[str, str], *endings: str) -> Mapping[str, str]:
+    return {f"1.2.840.10008.1.2.4.{number}{end}": kind for number, kind in by_suffix.items() for end in endings}
+
+
+KEPT_FRAMES = _kept(_KEPT_FRAMES, "")
+"""Encodings whose frames are kept as imported, and their Content-Type."""
+
+KEPT_VIDEO = _kept(_KEPT_VIDEO, "", ".1")
+"""Encodings of which the whole stream is kept as one frame, and its Content-Type."""
+
+T = TypeVar("T")
+Store = Callable[[int, "EncodedFrame", str], T]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How pixels are stored. `ybr_as_rgb`: YBR_FULL sources become RGB, with the component transform, as AHI was seen
+    to do while the metadata keeps its label; else components stay as labelled. `all_resolutions`: sum each of them.
+    `frame_bytes`: how many bytes a frame that has to be decoded may take."""
+
+    lossless: LosslessFormat
+    ybr_as_rgb: bool = True
+    all_resolutions: bool = False
+    frame_bytes: int = FRAME_BYTES
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """CRC-32 of a frame at one resolution."""
+
+    width: int
+    height: int
+    crc32: int
+
+
+@dataclass(frozen=True)
+class EncodedFrame:
+    """One frame to store. Extremes are None where they are not known; `decoded_bytes` is the size of native pixels."""
+
+    stored: bytes
+    checksums: tuple[Checksum, ...]
+    minimum: int | None
+    maximum: int | None
+    decoded_bytes: int
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How the frames of an instance are stored; `transcoded` frames are summed over their decoded pixels."""
+
+    transfer_syntax_uid: str
+    content_type: str
+    transcoded: bool
+
+
+@dataclass(frozen=True)
+class Encoded(Generic[T]):
+    """The frames of an instance: how they are stored, what `store` made of each, and attributes that changed."""
+
+    encoding: Encoding
+    frames: list[T]
+    replaced: Mapping[str, str | int]
+
+
+class FrameEncoder:
+    """Encodes the frames of one instance after another on all cores. Safe to share between threads."""
+
+    def __init__(self, options: Options, workers: int | None = None) -> None:
+        self._options = options
+        self._workers = workers or os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="encode")
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def encode(self, data_set: Dataset, store: Store[T], findings: Findings) -> Encoded[T]:
+        """Hand each frame to `store` with its number, from 0, and its Content-Type; NoFrames if there are none.
+
+        What was handed over before NoFrames, or in an encoding other than the one returned, is void. `findings` tells
+        what could not be had.
+        """
+        try:
+            encoded = self._encode(data_set, source_syntax(data_set), store, findings)
+        except (NoFrames, OSError):  # of the file system the import has to hear
+            raise
+        except TruncatedPixelData as error:
+            raise NoFrames("the pixel data ends before its first frame does") from error
+        except Exception as error:  # noqa: BLE001 - hostile descriptions end in any kind of error
+            raise NoFrames(f"the pixels are not described as they are ({type(error).__name__})") from error
+        count = len(encoded.frames)
+        if encoded.encoding.transfer_syntax_uid in KEPT_VIDEO or declared_frames(data_set) == count:
+            return encoded
+        findings.add(Kind.VALUE_REPLACED, "NumberOfFrames", f"it is {count} now")
+        return replace(encoded, replaced={**encoded.replaced, "NumberOfFrames": str(count)})
+
+    def _encode(self, data_set: Dataset, syntax: str, store: Store[T], findings: Findings) -> Encoded[T]:
+        if any(name in data_set for name in FLOAT_PIXELS):
+            native = Encoding(NATIVE, _OCTETS, transcoded=True)
+            return Encoded(
+                native,
+                _stored(map(_native, decoded_floats(data_set, findings, self._options.frame_bytes)), native, store),
+                {},
+            )
+        if syntax in KEPT_VIDEO:
+            kept = Encoding(syntax, KEPT_VIDEO[syntax], transcoded=False)
+            return Encoded(kept, _stored([_as_is(video_stream(data_set), data_set)], kept, store), {})
+        if syntax in KEPT_FRAMES:
+            kept = Encoding(syntax, KEPT_FRAMES[syntax], transcoded=False)
+            return Encoded(kept, _stored(self._kept(data_set, syntax, findings), kept, store), {})
+        frames = source_frames(data_set, findings, as_rgb=self._options.ybr_as_rgb, max_bytes=self._options.frame_bytes)
+        if frames.layout.bits_allocated == 1:
+            packed = Encoding(NATIVE, _OCTETS, transcoded=False)
+            each = self._each(partial(_packed, data_set), frames, data_set, findings)
+            return Encoded(packed, _stored(each, packed, store), frames.layout.replaced)
+        return self._transcode(frames, data_set, store, findings)
+
+    def _kept(self, data_set: Dataset, syntax: str, findings: Findings) -> Iterator[EncodedFrame]:
+        """The frames as they are; what cannot be decoded is told."""
+        frames = encapsulated_frames(data_set, findings)
+        check = partial(_why_not_decodable, data_set, syntax, self._options.frame_bytes)
+        for number, (frame, why) in enumerate(zip(frames, self._pool.map(check, frames), strict=True), 1):
+            if why is not None:
+                findings.add(Kind.FRAME_UNREADABLE, f"frame {number}", why)
+            yield _as_is(frame, data_set)
+
+    def _transcode(self, frames: Frames, data_set: Dataset, store: Store[T], findings: Findings) -> Encoded[T]:
+        lossless = self._options.lossless
+        encoding = Encoding(lossless.transfer_syntax_uid, lossless.content_type, transcoded=True)
+        transform = becomes_rgb(frames, as_rgb=self._options.ybr_as_rgb)
+        encode = partial(_lossless, options=self._options, transform=transform)
+        told = Findings()
+        try:
+            stored = _stored(self._each(encode, frames, data_set, told), encoding, store)
+        except NotEncodable:
+            told, encoding = Findings(), Encoding(NATIVE, _OCTETS, transcoded=True)
+            stored = _stored(self._each(_native, frames, data_set, told), encoding, store)
+        findings.extend(told)
+        return Encoded(encoding, stored, frames.layout.replaced)
+
+    def _each(
+        self, encode: Callable[[Pixels], EncodedFrame], frames: Frames, data_set: Dataset, findings: Findings
+    ) -> Iterator[EncodedFrame]:
+        """The frames, decoded and encoded on all cores, in order; only a few at a time are in memory.
+
+        What cannot be decoded stays as it is if there is another one that can, else NoFrames.
+        """
+        waiting: deque[tuple[int, Future[EncodedFrame]]] = deque()
+        reasons: dict[int, str] = {}
+
+        def finished() -> EncodedFrame:
+            index, future = waiting.popleft()
+            try:
+                return future.result()
+            except NotDecodable as error:
+                reasons[index] = str(error)
+                if len(reasons) == frames.count:
+                    raise NoFrames(reasons[0]) from error
+                return _as_is(frames.stored(index), data_set)
+
+        try:
+            for index in range(frames.count):
+                waiting.append((index, self._pool.submit(_encoded, encode, frames, index)))
+                if len(waiting) > self._workers:
+                    yield finished()
+            while waiting:
+                yield finished()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+        for index, reason in reasons.items():
+            findings.add(Kind.FRAME_UNREADABLE, f"frame {index + 1}", reason)
+
+
+def _encoded(encode: Callable[[Pixels], EncodedFrame], frames: Frames, index: int) -> EncodedFrame:
+    return encode(frames.decoded(index))
+
+
+def _why_not_decodable(data_set: Dataset, syntax: str, max_bytes: int, frame: bytes) -> str | None:
+    """Why a frame that is kept as it is cannot be decoded; None where it can, or nobody here can tell."""
+    if syntax not in DECODERS:
+        return None
+    try:
+        decode(frame, syntax, Layout.from_data_set(data_set, Findings(), max_bytes), as_rgb=False)
+    except (NotDecodable, NoFrames) as error:
+        return str(error)
+    return None
+
+
+def _stored(frames: Iterable[EncodedFrame], encoding: Encoding, store: Store[T]) -> list[T]:
+    return [store(number, frame, encoding.content_type) for number, frame in enumerate(frames)]
+
+
+def _as_is(stored: bytes, data_set: Dataset) -> EncodedFrame:
+    width, height = int(data_set.get("Columns") or 0), int(data_set.get("Rows") or 0)
+    native = width * height * int(data_set.get("SamplesPerPixel") or 1) * int(data_set.get("BitsAllocated") or 8) // 8
+    return EncodedFrame(stored, (Checksum(width, height, zlib.crc32(stored)),), None, None, native)
+
+
+def _packed(data_set: Dataset, pixels: Pixels) -> EncodedFrame:
+    stored = np.packbits(pixels.astype(bool).ravel(), bitorder="little").tobytes()
+    return _as_is(stored, data_set)
+
+
+def _lossless(pixels: Pixels, *, options: Options, transform: bool) -> EncodedFrame:
+    stored = encode_lossless(pixels, options.lossless, transform=transform)
+    lower = resolutions(stored, options.lossless)[:-1] if options.all_resolutions else []
+    checksums = tuple(map(_checksum, [*lower, pixels]))
+    return EncodedFrame(stored, checksums, int(pixels.min()), int(pixels.max()), pixels.nbytes)
+
+
+def _native(pixels: Pixels) -> EncodedFrame:
+    whole = pixels.dtype.kind in "iu"  # AHI has the extremes as integers
+    least, greatest = (int(pixels.min()), int(pixels.max())) if whole else (None, None)
+    return EncodedFrame(_little_endian(pixels), (_checksum(pixels),), least, greatest, pixels.nbytes)
+
+
+def _checksum(pixels: Pixels) -> Checksum:
+    """Over little-endian samples, interleaved by pixel."""
+    return Checksum(pixels.shape[1], pixels.shape[0], zlib.crc32(_little_endian(pixels)))
+
+
+def _little_endian(pixels: Pixels) -> bytes:
+    little: Any = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False)
+    return bytes(np.ascontiguousarray(little).tobytes())

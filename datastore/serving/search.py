@@ -1,0 +1,135 @@
+"""SearchImageSets: its criteria, and which image sets meet them (AHI API Reference, SearchImageSets)."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datastore.serving.errors import AhiError
+from datastore.storage.storage import ImageSetVersion
+
+MOST_FILTERS = 2
+_LAST_TIME = "~"  # after every time of day
+
+
+@dataclass(frozen=True)
+class Field:
+    """Something to filter by: how it is read from an image set, and from a filter as its first and its last value."""
+
+    stored: Callable[[ImageSetVersion], Any]
+    first: Callable[[Any], Any]
+    last: Callable[[Any], Any]
+    ranges: bool = False
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Image sets whose field is between two values, both included; they are the same for EQUAL."""
+
+    field: Field
+    first: Any
+    last: Any
+
+    def takes(self, image_set: ImageSetVersion) -> bool:
+        """Whether the image set passes."""
+        return bool(self.first <= self.field.stored(image_set) <= self.last)
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """What is searched, and in which order it comes; `sort` is in the words of the request."""
+
+    filters: tuple[Filter, ...]
+    sort_field: str
+    descending: bool
+
+    @classmethod
+    def from_json(cls, criteria: Any) -> "Criteria":
+        """The body of a request, else a ValidationException."""
+        body = _object(criteria)
+        filters = body.get("filters") or []
+        if not isinstance(filters, list) or len(filters) > MOST_FILTERS:
+            raise AhiError("ValidationException", f"filters must be a list of at most {MOST_FILTERS}")
+        sort = _object(body.get("sort") or {"sortField": "updatedAt", "sortOrder": "DESC"})
+        if sort.get("sortField") not in _SORT_FIELDS or sort.get("sortOrder") not in ("ASC", "DESC"):
+            raise AhiError("ValidationException", f"sort must be by one of {', '.join(_SORT_FIELDS)}, ASC or DESC")
+        return cls(tuple(map(_filter, filters)), sort["sortField"], sort["sortOrder"] == "DESC")
+
+    def select(self, image_sets: Iterable[ImageSetVersion]) -> list[ImageSetVersion]:
+        """The image sets that pass every filter, in order; the identifier settles what is equal."""
+        field = _FIELDS[self.sort_field]
+        taken = [found for found in image_sets if all(condition.takes(found) for condition in self.filters)]
+        taken.sort(key=lambda found: (field.stored(found), found.image_set_id), reverse=self.descending)
+        return taken
+
+    def sort_json(self) -> dict[str, str]:
+        """The order, as an answer repeats it."""
+        return {"sortField": self.sort_field, "sortOrder": "DESC" if self.descending else "ASC"}
+
+
+def _filter(entry: Any) -> Filter:
+    body = _object(entry)
+    values = body.get("values")
+    count = {"EQUAL": 1, "BETWEEN": 2}.get(str(body.get("operator")))
+    if not isinstance(values, list) or len(values) != count:
+        raise AhiError("ValidationException", "a filter is EQUAL to one value, or BETWEEN two")
+    members = [_member(value) for value in values]
+    (name, first), (same_name, last) = members[0], members[-1]
+    if name != same_name or (count == 2 and not _FIELDS[name].ranges):
+        raise AhiError("ValidationException", "BETWEEN takes two values of one date and time field")
+    field = _FIELDS[name]
+    return Filter(field, field.first(first), field.last(last))
+
+
+def _member(value: Any) -> tuple[str, Any]:
+    members = list(_object(value).items())
+    if len(members) != 1 or members[0][0] not in _FIELDS:
+        raise AhiError("ValidationException", f"a value has one member, one of {', '.join(_FIELDS)}")
+    return members[0]
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise AhiError("ValidationException", "an object is expected")
+    return value
+
+
+def _of_type(*kinds: type) -> Callable[[Any], Any]:
+    def checked(value: Any) -> Any:
+        if type(value) not in kinds:
+            raise AhiError("ValidationException", f"a filter value is not a {kinds[0].__name__}")
+        return value
+
+    return checked
+
+
+def _date_and_time(missing_time: str) -> Callable[[Any], tuple[str, str]]:
+    def parsed(value: Any) -> tuple[str, str]:
+        body = _object(value)
+        text = _of_type(str)
+        return text(body.get("DICOMStudyDate")), text(body.get("DICOMStudyTime", missing_time))
+
+    return parsed
+
+
+def _tag(name: str) -> Field:
+    text = _of_type(str)
+    return Field(lambda image_set: image_set.tags.get(name) or "", text, text)
+
+
+_FIELDS: Mapping[str, Field] = {
+    "DICOMPatientId": _tag("DICOMPatientId"),
+    "DICOMAccessionNumber": _tag("DICOMAccessionNumber"),
+    "DICOMStudyId": _tag("DICOMStudyId"),
+    "DICOMStudyInstanceUID": _tag("DICOMStudyInstanceUID"),
+    "DICOMSeriesInstanceUID": _tag("DICOMSeriesInstanceUID"),
+    "createdAt": Field(lambda image_set: image_set.created_at, _of_type(int, float), _of_type(int, float), ranges=True),
+    "updatedAt": Field(lambda image_set: image_set.updated_at, _of_type(int, float), _of_type(int, float), ranges=True),
+    "DICOMStudyDateAndTime": Field(
+        lambda image_set: (image_set.tags.get("DICOMStudyDate") or "", image_set.tags.get("DICOMStudyTime") or ""),
+        _date_and_time(""),
+        _date_and_time(_LAST_TIME),
+        ranges=True,
+    ),
+    "isPrimary": Field(lambda image_set: image_set.is_primary, _of_type(bool), _of_type(bool)),
+}
+_SORT_FIELDS: Sequence[str] = ("updatedAt", "createdAt", "DICOMStudyDateAndTime")

@@ -1,0 +1,49 @@
+"""The data store as a server: AHI's wire protocol on a loopback socket."""
+
+import signal
+import socket
+import sys
+from types import FrameType
+
+from waitress.server import TcpWSGIServer, create_server
+
+from datastore.serving.faults import Faults
+from datastore.serving.routes import create_app
+from datastore.storage.storage import Storage
+
+THREADS = 64  # injected latency sleeps in them
+
+
+def listen(port: int = 0) -> socket.socket:
+    """A socket that listens on loopback, on any free port unless one is named; OSError when it is taken."""
+    return socket.create_server(("127.0.0.1", port), backlog=256)
+
+
+def make_server(
+    storage: Storage, faults: Faults, listener: socket.socket, *, signature_needed: bool = False
+) -> TcpWSGIServer:
+    """A server that is ready to `run` on a listening socket."""
+    server = create_server(
+        create_app(storage, faults, signature_needed=signature_needed),
+        sockets=[listener],
+        threads=THREADS,
+        connection_limit=1000,
+        ident="datastore",
+    )
+    assert isinstance(server, TcpWSGIServer)  # noqa: S101 - of one socket it makes this
+    server.adj.send_bytes = 1  # what is written goes out at once; a trickle would be gathered otherwise
+    return server
+
+
+def serve(storage: Storage, faults: Faults, listener: socket.socket, *, signature_needed: bool = False) -> None:
+    """Answer on a listening socket until SIGTERM, which ends it after what is being answered; main thread only."""
+    server = make_server(storage, faults, listener, signature_needed=signature_needed)
+    signal.signal(signal.SIGTERM, _exit)
+    try:
+        server.run()
+    finally:
+        server.close()
+
+
+def _exit(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit()

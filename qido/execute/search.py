@@ -1,0 +1,134 @@
+"""The ways of a search: in the index; then among the image sets of what it found; or among the image sets alone."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from dicomweb.uids import ill_formed, is_well_formed
+from qido.execute import checked, find, unlisted
+from qido.image_sets.complete import Archive, locate, prefixes_of
+from qido.image_sets.doubts import find_doubts
+from qido.image_sets.matching import fulfils
+from qido.parse.attributes import Level, Matching
+from qido.parse.conditions import AnyOf, Equal
+from qido.parse.query import Query
+from qido.statements import image_sets as plan_image_sets
+from qido.statements import plan
+from qido.statements.result import Found
+
+
+def search(archive: Archive, query: Query) -> Found:
+    """The page that `query` asks for; NotFound if the study or series of the path does not exist.
+
+    BadRequest where a UID to match is ill-formed and was not found.
+    """
+    found = checked.verified(archive, query, _search(archive, query))
+    if query.limit and not query.offset and not found.results:
+        _check_uids(query)
+    return found
+
+
+def _check_uids(query: Query) -> None:
+    """BadRequest if what is to match, and matched nothing, has a UID that is none."""
+    asked = [
+        (condition.attribute.keyword, str(match.value))
+        for condition in (*query.conditions, *query.lacking_conditions)
+        if isinstance(condition, AnyOf) and condition.attribute.matching is Matching.UID
+        for match in condition.matches
+        if isinstance(match, Equal)
+    ]
+    for keyword, uid in asked:
+        if not is_well_formed(uid):
+            raise ill_formed(keyword)
+
+
+def _search(archive: Archive, query: Query) -> Found:
+    doubts = find_doubts(archive, query)
+    if doubts:
+        return checked.search(archive, query, doubts, partial(_search_index, archive))
+    return _search_index(archive, query)
+
+
+def _search_index(archive: Archive, query: Query) -> Found:
+    if _is_unlisted(archive, query):
+        return unlisted.page(archive, query)
+    if not query.lacking_conditions:
+        return find.find(archive, query)
+    keys = _fulfilling(archive, query)
+    shown = keys[query.offset : query.offset + query.limit]
+    return Found(
+        tuple(find.results_of(archive, query, shown)) if shown else (),
+        max(0, len(keys) - query.offset - query.limit),
+        len(keys) if query.counted else None,
+    )
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many results there are; `warnings` say what was left out."""
+
+    number: int
+    warnings: tuple[str, ...] = ()
+
+
+def count(archive: Archive, query: Query) -> Count:
+    """The number of results, whatever the page; the same errors as for a search."""
+    found = _count(archive, query)
+    if not found.number:
+        _check_uids(query)
+    return found
+
+
+def _count(archive: Archive, query: Query) -> Count:
+    doubts = find_doubts(archive, query)
+    if not doubts:
+        return _count_index(archive, query)
+    number = checked.count(archive, query, doubts, lambda rest: _count_index(archive, rest).number)
+    return Count(number, doubts.warnings)
+
+
+def _count_index(archive: Archive, query: Query) -> Count:
+    if _is_unlisted(archive, query):
+        instances = unlisted.instances(archive, query)
+        return Count(len(instances.listed), instances.warnings)
+    if query.lacking_conditions:
+        return Count(len(_fulfilling(archive, query)))
+    number = find.count(archive.database, query)
+    if not number:
+        find.check_scope(archive.database, query)
+    return Count(number)
+
+
+def _is_unlisted(archive: Archive, query: Query) -> bool:
+    """Whether instances are asked for that the index cannot tell of: it has none of them, or lacks what they must have.
+
+    Where they may be anywhere, an index that has some instances is believed to have all.
+    """
+    if query.level is not Level.INSTANCE:
+        return False
+    if query.lacking_conditions:
+        return True
+    if not query.within_one:
+        return not archive.database.rows(plan_image_sets.any_instance())
+    series = unlisted.query_of_series(query, plan.ALL_ROWS)
+    return bool(archive.database.rows(plan_image_sets.unlisted(plan.sorted_through(series), query.scope)))
+
+
+def _fulfilling(archive: Archive, query: Query) -> list[int]:
+    """The keys of all patients, studies or series that fulfil all conditions, in their order.
+
+    There are few, because conditions on what the index lacks come with one study or series only.
+    """
+    candidates = plan.sorted_through(replace(query, limit=plan.ALL_ROWS, offset=0))
+    keys = [key for (key,) in archive.database.rows(candidates)]
+    if not keys:
+        find.check_scope(archive.database, query)
+        return []
+    series = locate(archive, query.scope, query.level, keys, whole=False, most=None)
+    present = [(key, instance) for key in keys if (instance := series.first(key))]
+    wanted = prefixes_of(key for condition in query.lacking_conditions for key in condition.keys)
+    data_sets = archive.described.read([instance for _, instance in present], wanted, archive.public_root())
+    return [
+        key
+        for (key, _), data_set in zip(present, data_sets, strict=True)
+        if fulfils(data_set, query.lacking_conditions)
+    ]

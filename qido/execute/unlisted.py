@@ -1,0 +1,146 @@
+"""Instances from the image sets: where the index has none, and where they must have what the index lacks.
+
+The index tells the series, and all that is of an upper level; the image sets tell the rest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, time
+
+from ahi.archive.series_merge import LocatedInstance
+from db.comparison import fold
+from dicomweb.dicom_json import DataSet
+from qido.execute import find
+from qido.image_sets import matching
+from qido.image_sets.complete import Archive, locate, prefixes, prefixes_of, selected
+from qido.parse.attributes import INSTANCE_UID, SERIES_UID, STUDY_UID, Attribute, Level, Matching
+from qido.parse.conditions import Condition
+from qido.parse.query import Order, Query
+from qido.statements import plan
+from qido.statements.result import Found, Result
+
+UNSEARCHED = "Only the instances of {} series have been searched. Name a study or a series to search all of it."
+
+_TRANSFER_SYNTAXES = "00083002"  # AvailableTransferSyntaxUID costs nothing here
+
+Listed = tuple[Result, LocatedInstance]
+"""An instance, and the result that its series is."""
+
+
+@dataclass(frozen=True)
+class Instances:
+    """All instances that fulfil a query, in their order; `warnings` say where they were not looked for."""
+
+    listed: list[Listed]
+    warnings: tuple[str, ...]
+
+
+def page(archive: Archive, query: Query) -> Found:
+    """The page that `query` asks for; NotFound if the study or series of the path does not exist."""
+    found = instances(archive, query)
+    shown = found.listed[query.offset : query.offset + query.limit]
+    own = [attribute for attribute in query.returned if attribute.level is Level.INSTANCE]
+    wanted = (*prefixes(query), *prefixes_of(own), _TRANSFER_SYNTAXES)
+    data_sets = archive.described.read([instance for _, instance in shown], wanted, archive.public_root())
+    results = (_result(query, own, *one, data_set) for one, data_set in zip(shown, data_sets, strict=True))
+    more = max(0, len(found.listed) - query.offset - query.limit)
+    return Found(tuple(results), more, len(found.listed) if query.counted else None, found.warnings)
+
+
+def instances(archive: Archive, query: Query) -> Instances:
+    """All instances that fulfil the query; NotFound if the study or series of the path does not exist."""
+    most = None if query.within_one else archive.max_image_sets
+    of_series = query_of_series(query, plan.ALL_ROWS if most is None else most)
+    keys = [key for (key,) in archive.database.rows(plan.sorted_through(of_series))]
+    if not keys:
+        find.check_scope(archive.database, query)
+        return Instances([], ())
+    looked_at = keys[: of_series.limit]
+    series = locate(archive, query.scope, Level.SERIES, looked_at, whole=True, most=most)
+    results = find.results_of(archive, of_series, looked_at) if looked_at else []
+    listed = [(result, one) for result in results for one in series.instances(result.keys[Level.SERIES])]
+    searched = len(looked_at) - len(series.beyond)
+    warnings = (UNSEARCHED.format(searched),) if searched < len(keys) else ()
+    return Instances(_ordered(archive, query, listed), warnings)
+
+
+def query_of_series(query: Query, limit: int) -> Query:
+    """The search for the series of instances: with all conditions that are not on the instances themselves."""
+    returned = {attribute for attribute in query.returned if attribute.level < Level.INSTANCE}
+    returned |= {order.attribute for order in query.order if order.attribute.level < Level.INSTANCE}
+    return replace(
+        query,
+        level=Level.SERIES,
+        conditions=tuple(condition for condition in query.conditions if not _is_own(condition)),
+        returned=tuple(sorted({*returned, STUDY_UID, SERIES_UID}, key=lambda attribute: attribute.tag)),
+        limit=limit,
+        offset=0,
+        order=(),
+        lacking=(),
+        lacking_conditions=(),
+        everything=False,
+    )
+
+
+def _is_own(condition: Condition) -> bool:
+    return any(attribute.level is Level.INSTANCE for attribute in condition.keys)
+
+
+def _ordered(archive: Archive, query: Query, listed: list[Listed]) -> list[Listed]:
+    """Those that fulfil the conditions on the instances themselves, in the order asked for.
+
+    Series come as the index orders them, and their instances in display order.
+    """
+    conditions = (*filter(_is_own, query.conditions), *query.lacking_conditions)
+    own_order = [order.attribute for order in query.order if order.attribute.level is Level.INSTANCE]
+    keys = [*(key for condition in conditions for key in condition.keys), *own_order]
+    data_sets: Sequence[DataSet] = [{}] * len(listed)
+    if keys:
+        wanted = [instance for _, instance in listed]
+        data_sets = archive.described.read(wanted, prefixes_of(keys), archive.public_root())
+    fulfilling = [
+        (one, data_set)
+        for one, data_set in zip(listed, data_sets, strict=True)
+        if matching.fulfils(data_set, conditions)
+    ]
+    for order in reversed(query.order):
+        fulfilling = _sorted(fulfilling, order)
+    return [one for one, _ in fulfilling]
+
+
+def _sorted(listed: list[tuple[Listed, DataSet]], order: Order) -> list[tuple[Listed, DataSet]]:
+    """By one attribute, those without a value last; what is alike stays as it was."""
+    keyed = [(_order_key(order.attribute, one[0][0], one[1]), one) for one in listed]
+    known = [(key, one) for key, one in keyed if key is not None]
+    known.sort(key=lambda pair: pair[0], reverse=order.descending)
+    return [one for _, one in known] + [one for key, one in keyed if key is None]
+
+
+def _order_key(attribute: Attribute, series: Result, data_set: DataSet) -> str | float | None:
+    """What it is ordered by: numbers as numbers, names and descriptions without regard to case, other text as it is."""
+    found = series.values[attribute] if attribute in series.values else matching.values(data_set.get(attribute.tag, {}))
+    if not found:
+        return None
+    value = found[0].isoformat() if isinstance(found[0], date | time) else found[0]
+    match attribute.matching:
+        case Matching.NUMBER:
+            try:
+                return float(value)
+            except ValueError:
+                return None
+        case Matching.NAME | Matching.DESCRIPTION:
+            return fold(str(value))
+        case _:
+            return str(value)
+
+
+def _result(
+    query: Query, own: Sequence[Attribute], series: Result, instance: LocatedInstance, data_set: DataSet
+) -> Result:
+    values = {attribute: series.values[attribute] for attribute in query.returned if attribute in series.values}
+    empty: dict[Attribute, tuple[str, ...]] = dict.fromkeys(own, ())
+    described = {attribute.tag: data_set[attribute.tag] for attribute in own if attribute.tag in data_set}
+    if _TRANSFER_SYNTAXES in data_set:
+        described[_TRANSFER_SYNTAXES] = data_set[_TRANSFER_SYNTAXES]
+    uid = {INSTANCE_UID: (instance[1].sop_instance_uid,)}
+    return replace(series, values={**values, **empty, **uid}, described=described | selected(query, data_set))

@@ -1,0 +1,26 @@
+"""The values of image sets in the form of those of the index."""
+
+from dicomweb.dicom_json import DataSet
+from qido.image_sets.matching import read_date, read_time, values
+from qido.parse.attributes import Attribute, Matching
+from qido.statements.result import Value
+
+
+def typed(attribute: Attribute, data_set: DataSet) -> tuple[Value, ...]:
+    """The values of an attribute in a data set, as those of the index are."""
+    found: list[Value] = []
+    for value in values(data_set.get(attribute.tag, {})):
+        match attribute.matching:
+            case Matching.DATE:
+                day = read_date(str(value))
+                found += [day] if day else []
+            case Matching.TIME:
+                clock = read_time(str(value))
+                found += [clock] if clock is not None else []
+            case _:
+                found.append(int(value) if isinstance(value, float) and value.is_integer() else _text(value))
+    return tuple(found)
+
+
+def _text(value: str | int | float) -> str | int:
+    return value if isinstance(value, str | int) else str(value)

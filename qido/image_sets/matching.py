@@ -1,0 +1,210 @@
+"""PS3.4 Section C.2.2.2 on data sets of the DICOM JSON Model: what `qido.statements.plan` says in SQL for the index.
+
+An attribute of several values matches if one of them does. What is absent matches only "absent or empty".
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, time
+from fnmatch import translate
+from functools import lru_cache
+from typing import Any
+
+from db.comparison import fold
+from db.fuzzy import word_pattern
+from dicomweb.attribute_paths import Path, items_of, private_tag
+from dicomweb.dicom_json import DataSet, Element
+from qido.parse.attributes import Matching
+from qido.parse.conditions import (
+    AnyOf,
+    Between,
+    Condition,
+    Empty,
+    Equal,
+    Fuzzy,
+    LackingCondition,
+    Like,
+    Match,
+    Period,
+)
+from qido.parse.dt_ranges import compare_as, parse_moment
+from qido.parse.person_names import EMPTY_ENDS, fuzzy_words, group_patterns
+from qido.parse.unindexed import Key
+
+Value = str | int | float
+AnyCondition = Condition | LackingCondition
+
+_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+
+
+def fulfils(data_set: DataSet, conditions: Iterable[AnyCondition]) -> bool:
+    """Whether a data set fulfils all conditions; those on attributes of one sequence, in the same item of it."""
+    return _fulfils(data_set, [(condition.keys[0].path, condition) for condition in conditions])
+
+
+def _fulfils(data_set: DataSet, wanted: Iterable[tuple[Path, AnyCondition]]) -> bool:
+    in_items: defaultdict[str, list[tuple[Path, AnyCondition]]] = defaultdict(list)
+    for path, condition in wanted:
+        if len(path) > 1:
+            in_items[path[0]].append((path[1:], condition))
+        elif not _holds(data_set, condition):
+            return False
+    return all(
+        any(_fulfils(item, inner) for item in (*items_of(data_set, tag),) or ({},)) for tag, inner in in_items.items()
+    )
+
+
+def _holds(data_set: DataSet, condition: AnyCondition) -> bool:
+    match condition:
+        case AnyOf(attribute, matches):
+            element = _element(data_set, attribute)
+            found = values(element)
+            return any(
+                not (found or _is_binary(element)) if wanted == Empty() else _one(attribute.matching, wanted, found)
+                for wanted in matches
+            )
+        case Period(day, clock, first, last):
+            return _in_period(values(_element(data_set, day)), values(_element(data_set, clock)), first, last)
+
+
+def _element(data_set: DataSet, attribute: Key) -> Element:
+    tag = attribute.path[-1]
+    at = private_tag(data_set, tag, attribute.creator) if attribute.creator else tag
+    return data_set.get(at or "", {})
+
+
+def values(element: Element) -> list[Value]:
+    """The values of an attribute that are not empty: text without blanks around it, numbers, names as DICOM text."""
+    found = [_plain(value) for value in element.get("Value", ())]
+    return [value for value in found if value != ""]
+
+
+def _plain(value: Any) -> Value:
+    if isinstance(value, dict):
+        return "=".join(str(value.get(group, "")).strip() for group in _GROUPS).rstrip("=")
+    if value is None:
+        return ""
+    return value if isinstance(value, int | float) else str(value).strip()
+
+
+def _is_binary(element: Element) -> bool:
+    return "InlineBinary" in element or "BulkDataURI" in element
+
+
+def _one(matching: Matching, match: Match, found: list[Value]) -> bool:
+    """Whether one of the values matches."""
+    match match:
+        case Equal(wanted):
+            return any(_equal(matching, wanted, value) for value in found)
+        case Like(pattern):
+            return any(_like(matching, pattern, str(value)) for value in found)
+        case Between(first, last):
+            read = (_READERS[matching](str(value)) for value in found)
+            return any(value is not None and _between(value, first, last) for value in read)
+        case Fuzzy(text):
+            return any(_name(text, str(value)) or _sounds_like(text, str(value)) for value in found)
+        case Empty():
+            return not found
+
+
+def _equal(matching: Matching, wanted: Value, value: Value) -> bool:
+    if matching in (Matching.NUMBER, Matching.DECIMAL):
+        try:
+            return float(value) == wanted
+        except ValueError:
+            return False
+    if matching in (Matching.NAME, Matching.DESCRIPTION):
+        return _like(matching, str(wanted), str(value))
+    return str(value) == wanted
+
+
+def _like(matching: Matching, pattern: str, text: str) -> bool:
+    match matching:
+        case Matching.NAME:
+            return _name(pattern, text)
+        case Matching.DESCRIPTION:
+            return _fits(fold(pattern), fold(text))
+        case _:
+            return _fits(pattern, text)
+
+
+def _fits(pattern: str, text: str) -> bool:
+    """`*` and `?`; all else stands for itself. The time that it takes does not grow with the number of wildcards."""
+    return _glob(pattern).match(text) is not None
+
+
+@lru_cache(256)  # fnmatch itself would keep 32,768 of them
+def _glob(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(pattern.replace("[", "[[]")))
+
+
+def _name(pattern: str, text: str) -> bool:
+    groups = f"={fold(text)}="
+    for delimiters in EMPTY_ENDS:
+        groups = groups.replace(delimiters, "=")
+    patterns, _ = group_patterns(pattern)
+    return any(_fits(fold(wanted), groups) for wanted in patterns)
+
+
+def _sounds_like(wanted: str, text: str) -> bool:
+    words = fuzzy_words(wanted)
+    return bool(words) and all(re.search(word_pattern(word), text) for word in words)
+
+
+def _between(value: Any, first: Any, last: Any) -> bool:
+    if isinstance(value, datetime):
+        after = first is None or compare_as(value, first) >= first
+        return after and (last is None or compare_as(value, last) <= last)
+    after, before = first is None or value >= first, last is None or value <= last
+    if isinstance(value, time) and first is not None and last is not None and first > last:
+        return after or before  # over midnight
+    return after and before
+
+
+def _in_period(days: list[Value], clocks: list[Value], first: datetime | None, last: datetime | None) -> bool:
+    """As in the index, an unknown time may be any time of its day."""
+    day = read_date(str(days[0])) if days else None
+    clock = read_time(str(clocks[0])) if clocks else None
+    if day is None:
+        return False
+    earliest = datetime.combine(day, clock or time.min)
+    latest = datetime.combine(day, clock if clock is not None else time.max)
+    return (first is None or latest >= first) and (last is None or earliest <= last)
+
+
+def read_date(text: str) -> date | None:
+    """A date, also as ACR-NEMA wrote it: 1999.12.31 (PS3.5 Section 6.2)."""
+    digits = text.replace(".", "")
+    if len(digits) != 8 or not digits.isdecimal():
+        return None
+    try:
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError:
+        return None
+
+
+def read_time(text: str) -> time | None:
+    """A time, also as ACR-NEMA wrote it, with colons; what is left out is 0, and a leap second counts as the 59th."""
+    digits, _, fraction = text.replace(":", "").partition(".")
+    if not digits.isdecimal() or len(digits) not in (2, 4, 6) or not (fraction or "0").isdecimal():
+        return None
+    hour, minute, second = (int(digits[at : at + 2] or "0") for at in (0, 2, 4))
+    try:
+        return time(hour, minute, min(second, 59) if second == 60 else second, int(fraction[:6].ljust(6, "0")))
+    except ValueError:
+        return None
+
+
+def _read_moment(text: str) -> datetime | None:
+    try:
+        return parse_moment(text)
+    except ValueError:
+        return None
+
+
+_READERS: dict[Matching, Callable[[str], date | time | None]] = {
+    Matching.DATE: read_date,
+    Matching.TIME: read_time,
+    Matching.MOMENT: _read_moment,
+}

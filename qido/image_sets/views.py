@@ -1,0 +1,243 @@
+"""Results that are made of image sets alone: what each says of its patient, study and series is what is told of it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, time
+from functools import cmp_to_key, partial
+
+from ahi.archive.series_merge import LocatedInstance, merged, preferred
+from ahi.archive.store import LocatedImageSet
+from ahi.archive.studies import by_series
+from db.comparison import fold
+from dicomweb.dicom_json import DataSet
+from qido.image_sets.complete import Archive, prefixes, prefixes_of, selected
+from qido.image_sets.filters import Filter
+from qido.image_sets.index_values import typed
+from qido.image_sets.matching import fulfils, values
+from qido.parse.attributes import (
+    BY_TAG,
+    INSTANCE_UID,
+    MODALITIES_IN_STUDY,
+    MODALITY,
+    PATIENT_INSTANCES,
+    PATIENT_SERIES,
+    PATIENT_STUDIES,
+    SERIES_INSTANCES,
+    STUDY_INSTANCES,
+    STUDY_SERIES,
+    STUDY_UID,
+    Attribute,
+    Level,
+    Matching,
+)
+from qido.parse.conditions import AnyOf, Condition, Equal
+from qido.parse.query import Query
+from qido.statements.result import Result, Value
+
+_TRANSFER_SYNTAXES = "00083002"
+_IDENTITY = ("00100010", "00100020", "00100021", "00100030", "00100040")
+_KEY_OF: dict[Level, Callable[[LocatedImageSet], Hashable]] = {
+    Level.PATIENT: lambda one: repr([one.upper.get(tag, {}).get("Value") for tag in _IDENTITY]),
+    Level.STUDY: lambda one: one.prepared.study_instance_uid,
+    Level.SERIES: lambda one: (one.prepared.study_instance_uid, one.prepared.series_instance_uid),
+    Level.INSTANCE: lambda one: (one.prepared.study_instance_uid, one.prepared.series_instance_uid),
+}
+
+
+@dataclass(frozen=True)
+class View:
+    """One result: the instance that speaks for it, and all image sets in scope of what it is, and of its study."""
+
+    instance: LocatedInstance
+    own: Sequence[LocatedImageSet]
+    study: Sequence[LocatedImageSet]
+
+
+def views(archive: Archive, query: Query, image_sets: Sequence[LocatedImageSet]) -> list[View]:
+    """What of the image sets, all of them in scope, fulfils the conditions of a query.
+
+    Of several image sets the preferred one speaks, of those that fulfil all conditions.
+    """
+    studies: defaultdict[str, list[LocatedImageSet]] = defaultdict(list)
+    groups: defaultdict[Hashable, list[LocatedImageSet]] = defaultdict(list)
+    for one in image_sets:
+        studies[one.prepared.study_instance_uid].append(one)
+        if query.series_uid in (None, one.prepared.series_instance_uid):
+            groups[_KEY_OF[query.level](one)].append(one)
+    found = [view for own in groups.values() for view in _views(query, own, studies)]
+    own_conditions = tuple(one for one in query.conditions if any(key.level is Level.INSTANCE for key in one.keys))
+    return _fulfilling(archive, query, own_conditions, found)
+
+
+def _views(query: Query, own: Sequence[LocatedImageSet], studies: dict[str, list[LocatedImageSet]]) -> Iterable[View]:
+    """Those of a patient, study or series, or of the instances of a series."""
+    upper = [one for one in query.conditions if not any(key.level is Level.INSTANCE for key in one.keys)]
+    fitting = [
+        one
+        for one in preferred(own)
+        if one.prepared.instances and all(_holds(one, studies[one.prepared.study_instance_uid], of) for of in upper)
+    ]
+    if not fitting:
+        return
+    study = studies[fitting[0].prepared.study_instance_uid]
+    if query.level is Level.INSTANCE:
+        for instance in merged(fitting):
+            yield View(instance, own, study)
+    else:
+        for one in fitting if query.lacking_conditions else fitting[:1]:
+            yield View((one, one.prepared.instances[0]), own, study)
+
+
+def _holds(one: LocatedImageSet, study: Sequence[LocatedImageSet], condition: Condition) -> bool:
+    match condition:
+        case AnyOf(attribute, matches) if attribute is MODALITIES_IN_STUDY:
+            return any(fulfils(other.upper, [AnyOf(MODALITY, matches)]) for other in study)
+    return fulfils(one.upper, [condition])
+
+
+def _fulfilling(archive: Archive, query: Query, own: Sequence[Condition], found: list[View]) -> list[View]:
+    """The views that fulfil conditions on instances, and on what the index lacks; each result once."""
+    conditions = (*own, *query.lacking_conditions)
+    if conditions:
+        wanted = prefixes_of(key for condition in conditions for key in condition.keys)
+        read = archive.described.read([view.instance for view in found], wanted, archive.public_root())
+        found = [view for view, data_set in zip(found, read, strict=True) if fulfils(data_set, conditions)]
+    once: dict[Hashable, View] = {}
+    for view in found:
+        uid = view.instance[1].sop_instance_uid if query.level is Level.INSTANCE else None
+        once.setdefault((_KEY_OF[query.level](view.instance[0]), uid), view)
+    return list(once.values())
+
+
+def results(archive: Archive, query: Query, found: Sequence[View]) -> list[Result]:
+    """The results of views, in their order."""
+    wanted = ("",) if query.everything else (*prefixes(query), *prefixes_of(query.returned), _TRANSFER_SYNTAXES)
+    data_sets = archive.described.read([view.instance for view in found], wanted, archive.public_root())
+    return [_result(query, view, data_set) for view, data_set in zip(found, data_sets, strict=True)]
+
+
+def _result(query: Query, view: View, data_set: DataSet) -> Result:
+    told: dict[Attribute, tuple[Value, ...]] = {one: typed(one, data_set) for one in query.returned}
+    counts = _counts(view, query.level)
+    told |= {one: counts[one] for one in query.returned if one in counts}
+    if INSTANCE_UID in told and query.level is Level.INSTANCE:
+        told[INSTANCE_UID] = (view.instance[1].sop_instance_uid,)
+    described = selected(query, data_set)
+    if query.level is Level.INSTANCE and _TRANSFER_SYNTAXES in data_set:
+        described[_TRANSFER_SYNTAXES] = data_set[_TRANSFER_SYNTAXES]
+    return Result({}, told, described)
+
+
+def _counts(view: View, level: Level) -> dict[Attribute, tuple[Value, ...]]:
+    study = by_series(view.study)
+    modalities = {str(value) for one in view.study for value in values(one.upper.get(MODALITY.tag, {}))}
+    series = study[view.instance[0].prepared.series_instance_uid]
+    found: dict[Attribute, tuple[Value, ...]] = {
+        MODALITIES_IN_STUDY: tuple(sorted(modalities)),
+        STUDY_SERIES: (len(study),),
+        STUDY_INSTANCES: (sum(len(list(merged(sets))) for sets in study.values()),),
+        SERIES_INSTANCES: (len(list(merged(series))),),
+        **dict.fromkeys((PATIENT_STUDIES, PATIENT_SERIES, PATIENT_INSTANCES), ()),
+    }
+    if level is Level.PATIENT:
+        pairs = {(one.prepared.study_instance_uid, one.prepared.series_instance_uid) for one in view.own}
+        instances = {
+            (one.prepared.study_instance_uid, one.prepared.series_instance_uid, instance.sop_instance_uid)
+            for one in view.own
+            for instance in one.prepared.instances
+        }
+        found |= {
+            PATIENT_STUDIES: (len({study for study, _ in pairs}),),
+            PATIENT_SERIES: (len(pairs),),
+            PATIENT_INSTANCES: (len(instances),),
+        }
+    return found
+
+
+_USUAL = (
+    (Level.STUDY, BY_TAG["00080020"], True),
+    (Level.STUDY, BY_TAG["00080030"], True),
+    (Level.SERIES, BY_TAG["00200011"], False),
+    (Level.INSTANCE, BY_TAG["00200013"], False),
+)
+
+
+def terms(query: Query) -> list[tuple[Attribute, bool]]:
+    """What results are ordered by, and whether it descends: what the query says, then the usual."""
+    fixed = Level.SERIES if query.series_uid else Level.STUDY if query.study_uid else Level.PATIENT
+    usual = [(attribute, descending) for level, attribute, descending in _USUAL if fixed < level <= query.level]
+    return [*((one.attribute, one.descending) for one in query.order), *usual]
+
+
+def with_terms(query: Query) -> Query:
+    """The query, with all that results are ordered by among what they have."""
+    wanted = {*query.returned, *(attribute for attribute, _ in terms(query))}
+    return replace(query, returned=tuple(sorted(wanted, key=lambda one: one.tag)))
+
+
+def in_order(query: Query, found: Iterable[Result]) -> list[Result]:
+    """The results in order."""
+    return sorted(found, key=cmp_to_key(partial(_compare, terms(query))))
+
+
+def merge(query: Query, some: Sequence[Result], others: Sequence[Result]) -> list[Result]:
+    """All results of two lists in order, each of which stays in its own."""
+    asked, merged_list, at = terms(query), list[Result](), 0
+    for one in some:
+        while at < len(others) and _compare(asked, others[at], one) < 0:
+            merged_list.append(others[at])
+            at += 1
+        merged_list.append(one)
+    return [*merged_list, *others[at:]]
+
+
+def _compare(asked: Sequence[tuple[Attribute, bool]], one: Result, other: Result) -> int:
+    """Below 0 if one comes before the other, above if after it. What has no value comes last."""
+    for attribute, descending in asked:
+        mine, theirs = _order_key(attribute, one), _order_key(attribute, other)
+        if mine == theirs:
+            continue
+        if mine is None or theirs is None:
+            return 1 if mine is None else -1
+        before = str(mine) < str(theirs) if isinstance(mine, str) or isinstance(theirs, str) else mine < theirs
+        return -1 if before is not descending else 1
+    return 0
+
+
+def _order_key(attribute: Attribute, result: Result) -> str | float | None:
+    found = result.values.get(attribute, ())
+    if not found:
+        return None
+    value = found[0]
+    match attribute.matching:
+        case Matching.NUMBER:
+            try:
+                return float(str(value))
+            except ValueError:
+                return None
+        case Matching.NAME | Matching.DESCRIPTION:
+            return fold(str(value))
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def without_terms(query: Query, found: Iterable[Result]) -> list[Result]:
+    """The results with what the query wants of them only."""
+    return [replace(one, values={key: one.values[key] for key in query.returned}) for one in found]
+
+
+def names_study(query: Query) -> str | None:
+    """The study that all results are of, if path, key or scope name one."""
+    return query.study_uid or _named(query, STUDY_UID)
+
+
+def names_series(query: Query) -> str | None:
+    """The same of a series."""
+    return query.series_uid or _named(query, BY_TAG["0020000E"])
+
+
+def _named(query: Query, uid: Attribute) -> str | None:
+    wanted = [one.matches for one in query.conditions if isinstance(one, AnyOf) and one.attribute is uid]
+    wanted += [one.matches for one in query.scope.filters if isinstance(one, Filter) and one.attribute is uid]
+    equal = (of[0] for of in wanted if len(of) == 1)
+    return next((str(one.value) for one in equal if isinstance(one, Equal)), None)

@@ -1,0 +1,211 @@
+"""The attributes that a search knows: what can be matched, how, what is returned, and where the index keeps it."""
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum, auto
+from functools import cached_property
+
+from pydicom.datadict import dictionary_has_tag, dictionary_keyword, keyword_dict
+
+from dicomweb.errors import BadRequest
+from qido.parse.bounds import DEPTH
+
+
+class Level(IntEnum):
+    """The levels of the information model, the upper one first (PS3.4 Section C.6.1.1)."""
+
+    PATIENT = 0
+    STUDY = 1
+    SERIES = 2
+    INSTANCE = 3
+
+
+class Matching(Enum):
+    """How a key is compared (PS3.4 Section C.2.2.2)."""
+
+    NONE = auto()  # it is returned only
+    UID = auto()  # exactly; a list of UIDs means any of them
+    CODE = auto()  # exactly, wildcards; a list means any, because no CS value holds a comma
+    ID = auto()  # exactly, wildcards
+    DESCRIPTION = auto()  # whatever the case and the accents, wildcards
+    NAME = auto()  # the same, in any component group of a PN value
+    DATE = auto()  # ranges
+    TIME = auto()  # ranges
+    NUMBER = auto()  # as integers
+    DECIMAL = auto()  # as numbers; the index has none of these
+    MOMENT = auto()  # ranges of DT; nor of these
+
+
+class Presence(Enum):
+    """When an attribute is in a result (PS3.18 Tables 10.6.3-3 to -5)."""
+
+    ALWAYS = auto()  # empty if unknown
+    IF_KNOWN = auto()
+    OWN_LEVEL = auto()  # in results of its level, empty if unknown; in those of lower levels on request
+    ON_REQUEST = auto()  # as match key or by includefield
+
+
+_LEVELS = {
+    "issuer": Level.PATIENT,
+    "patient": Level.PATIENT,
+    "study": Level.STUDY,
+    "series": Level.SERIES,
+    "instance": Level.INSTANCE,
+}
+
+_ABSENT = frozenset({"", "None"})
+_PLACEHOLDERS = {
+    "PatientID": _ABSENT | {"NO_PID"},
+    "IssuerOfPatientID": _ABSENT | {"DEFAULT_DOMAIN"},
+    # No row is without its own UID, and UIDs may be any word, `None` among them.
+    **dict.fromkeys(("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"), frozenset({""})),
+}
+
+
+@dataclass(frozen=True, eq=False)  # there is one of each, in ATTRIBUTES; all its fields would be slow to hash
+class Attribute:
+    """One attribute, and the table of the index that has it."""
+
+    tag: str
+    keyword: str
+    vr: str
+    table: str
+    matching: Matching
+    presence: Presence
+
+    @property
+    def level(self) -> Level:
+        """The level of the information model that it belongs to."""
+        return _LEVELS[self.table]
+
+    @property
+    def column(self) -> str:
+        """Its column in its table: the index names columns so."""
+        return self.keyword.lower()
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Where a data set has it."""
+        return (self.tag,)
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What the tags begin with of all that must be read to find it."""
+        return (self.tag,)
+
+    @property
+    def creator(self) -> None:
+        """It is not private."""
+        return None
+
+    @property
+    def orders(self) -> bool:
+        """Whether results can be ordered by it: the index has one value of it in a row, and can be trusted with it."""
+        return self.matching is not Matching.NONE and self.keyword != "ModalitiesInStudy"
+
+    @cached_property
+    def placeholders(self) -> frozenset[str]:
+        """The texts with which the index says "absent"; they never match and never appear."""
+        return _PLACEHOLDERS.get(self.keyword, _ABSENT)
+
+
+_A, _K, _O, _R = Presence.ALWAYS, Presence.IF_KNOWN, Presence.OWN_LEVEL, Presence.ON_REQUEST
+_M = Matching
+
+ATTRIBUTES = (
+    Attribute("00100010", "PatientName", "PN", "patient", _M.NAME, _A),
+    Attribute("00100020", "PatientID", "LO", "patient", _M.ID, _A),
+    Attribute("00100021", "IssuerOfPatientID", "LO", "issuer", _M.ID, _O),
+    Attribute("00100030", "PatientBirthDate", "DA", "patient", _M.DATE, _A),
+    Attribute("00100040", "PatientSex", "CS", "patient", _M.CODE, _A),
+    Attribute("00104000", "PatientComments", "LT", "patient", _M.DESCRIPTION, _R),
+    Attribute("00201200", "NumberOfPatientRelatedStudies", "IS", "patient", _M.NONE, _O),
+    Attribute("00201202", "NumberOfPatientRelatedSeries", "IS", "patient", _M.NONE, _O),
+    Attribute("00201204", "NumberOfPatientRelatedInstances", "IS", "patient", _M.NONE, _O),
+    Attribute("00080020", "StudyDate", "DA", "study", _M.DATE, _A),
+    Attribute("00080030", "StudyTime", "TM", "study", _M.TIME, _A),
+    Attribute("00080050", "AccessionNumber", "SH", "study", _M.ID, _A),
+    Attribute("00080061", "ModalitiesInStudy", "CS", "study", _M.CODE, _A),
+    Attribute("00080090", "ReferringPhysicianName", "PN", "study", _M.NAME, _A),
+    Attribute("00081030", "StudyDescription", "LO", "study", _M.DESCRIPTION, _R),
+    Attribute("0020000D", "StudyInstanceUID", "UI", "study", _M.UID, _A),
+    Attribute("00200010", "StudyID", "SH", "study", _M.ID, _A),
+    Attribute("00201206", "NumberOfStudyRelatedSeries", "IS", "study", _M.NONE, _A),
+    Attribute("00201208", "NumberOfStudyRelatedInstances", "IS", "study", _M.NONE, _A),
+    Attribute("00080060", "Modality", "CS", "series", _M.CODE, _A),
+    Attribute("00080070", "Manufacturer", "LO", "series", _M.DESCRIPTION, _R),
+    Attribute("00080080", "InstitutionName", "LO", "series", _M.DESCRIPTION, _R),
+    Attribute("00081010", "StationName", "SH", "series", _M.DESCRIPTION, _R),
+    Attribute("0008103E", "SeriesDescription", "LO", "series", _M.DESCRIPTION, _K),
+    Attribute("00180015", "BodyPartExamined", "CS", "series", _M.CODE, _R),
+    Attribute("00181030", "ProtocolName", "LO", "series", _M.DESCRIPTION, _R),
+    Attribute("0020000E", "SeriesInstanceUID", "UI", "series", _M.UID, _A),
+    Attribute("00200011", "SeriesNumber", "IS", "series", _M.NUMBER, _A),
+    Attribute("00200060", "Laterality", "CS", "series", _M.CODE, _R),
+    Attribute("00201209", "NumberOfSeriesRelatedInstances", "IS", "series", _M.NONE, _A),
+    Attribute("00080016", "SOPClassUID", "UI", "instance", _M.UID, _A),
+    Attribute("00080018", "SOPInstanceUID", "UI", "instance", _M.UID, _A),
+    Attribute("00080022", "AcquisitionDate", "DA", "instance", _M.DATE, _R),
+    Attribute("00080023", "ContentDate", "DA", "instance", _M.DATE, _R),
+    Attribute("00080032", "AcquisitionTime", "TM", "instance", _M.TIME, _R),
+    Attribute("00080033", "ContentTime", "TM", "instance", _M.TIME, _R),
+    Attribute("00200013", "InstanceNumber", "IS", "instance", _M.NUMBER, _A),
+    Attribute("00280008", "NumberOfFrames", "IS", "instance", _M.NUMBER, _K),
+    Attribute("00280010", "Rows", "US", "instance", _M.NUMBER, _K),
+    Attribute("00280011", "Columns", "US", "instance", _M.NUMBER, _K),
+    Attribute("00280100", "BitsAllocated", "US", "instance", _M.NUMBER, _K),
+    Attribute("00280101", "BitsStored", "US", "instance", _M.NUMBER, _R),
+    Attribute("00280102", "HighBit", "US", "instance", _M.NUMBER, _R),
+    Attribute("00280103", "PixelRepresentation", "US", "instance", _M.NUMBER, _R),
+    Attribute("00700081", "ContentDescription", "LO", "instance", _M.DESCRIPTION, _R),
+)
+"""ImageType, WindowCenter and WindowWidth are left out: the index has them cut off, as text of Python lists. So is
+PhotometricInterpretation: the index has that of the file, which is not that of decoded frames
+(`ahi.image_sets.data_set_variants`)."""
+
+BY_TAG = {attribute.tag: attribute for attribute in ATTRIBUTES}
+_BY_KEYWORD = {attribute.keyword: attribute for attribute in ATTRIBUTES}
+
+MODALITIES_IN_STUDY = _BY_KEYWORD["ModalitiesInStudy"]
+MODALITY = _BY_KEYWORD["Modality"]
+STUDY_UID = _BY_KEYWORD["StudyInstanceUID"]
+SERIES_UID = _BY_KEYWORD["SeriesInstanceUID"]
+INSTANCE_UID = _BY_KEYWORD["SOPInstanceUID"]
+UIDS = (STUDY_UID, SERIES_UID, INSTANCE_UID)
+
+PATIENT_STUDIES = _BY_KEYWORD["NumberOfPatientRelatedStudies"]
+PATIENT_SERIES = _BY_KEYWORD["NumberOfPatientRelatedSeries"]
+PATIENT_INSTANCES = _BY_KEYWORD["NumberOfPatientRelatedInstances"]
+STUDY_SERIES = _BY_KEYWORD["NumberOfStudyRelatedSeries"]
+STUDY_INSTANCES = _BY_KEYWORD["NumberOfStudyRelatedInstances"]
+SERIES_INSTANCES = _BY_KEYWORD["NumberOfSeriesRelatedInstances"]
+RELATED_INSTANCES = frozenset({STUDY_INSTANCES, SERIES_INSTANCES})
+
+MOMENTS = tuple((_BY_KEYWORD[f"{of}Date"], _BY_KEYWORD[f"{of}Time"]) for of in ("Study", "Acquisition", "Content"))
+"""Dates and times that make one instant when ranges of both are asked for (PS3.4 Section C.2.2.2.5)."""
+
+_HEX = frozenset("0123456789abcdefABCDEF")
+_TAG_BY_KEYWORD = {keyword.lower(): f"{tag:08X}" for keyword, tag in keyword_dict.items() if keyword}  # one has none
+
+
+def parse_path(name: str) -> tuple[str, ...] | None:
+    """The tags of `{attributeID}` (PS3.18 Section 8.3.4): keywords or hex tags in either case, joined by dots.
+
+    None if it names no attribute; BadRequest if a tag has a digit too few or too many, or if there are too many tags.
+    """
+    DEPTH.check(name.count(".") + 1)
+    tags = tuple(map(_parse_tag, name.split(".")))
+    known = tuple(tag for tag in tags if tag)
+    return known if len(known) == len(tags) else None
+
+
+def _parse_tag(name: str) -> str | None:
+    if name[:1].isdigit() and _HEX.issuperset(name):
+        if len(name) in (7, 9):
+            raise BadRequest(f"{name} is not a tag: 8 hexadecimal digits are expected")
+        return name.upper() if len(name) == 8 else None
+    return _TAG_BY_KEYWORD.get(name.lower())
+
+
+def title(path: tuple[str, ...]) -> str:
+    """A path as it is written in messages: keywords where there are any."""
+    return ".".join(dictionary_keyword(tag) or tag if dictionary_has_tag(tag) else tag for tag in path)

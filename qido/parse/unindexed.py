@@ -1,0 +1,149 @@
+"""Attributes that the index lacks: they are known by their tags, and their values are in the image sets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, private_dictionary_VR
+
+from ahi.archive.metadata_reader import TRANSFER_SYNTAX
+from dicomweb import levels
+from dicomweb.attribute_paths import Path, private_tag, select
+from dicomweb.dicom_json import DataSet
+from qido.parse.attributes import BY_TAG, Attribute, Level, Matching, title
+
+_LEVELS = {levels.PATIENT: Level.PATIENT, levels.STUDY: Level.STUDY, levels.SERIES: Level.SERIES}
+
+_OF_SERIES = ("00400244", "00400245", "00400250", "00400251", "00400253", "00400254", "00400260", "00400280")
+_OF_STUDY = ("00080201", "00321030", "00324000", "00401002")
+_OF_PATIENT = ("00101000", "00101001")
+_NOT_LIFTED = {
+    **dict.fromkeys(_OF_SERIES, Level.SERIES),
+    **dict.fromkeys(_OF_STUDY, Level.STUDY),
+    **dict.fromkeys(_OF_PATIENT, Level.PATIENT),
+}
+"""What AHI leaves with the instances, and PS3.3 or PS3.18 Section 10.6.3.3 has at a higher level: of the performed
+procedure step; TimezoneOffsetFromUTC, reasons and comments of the study; other IDs and names of the patient."""
+
+MADE_HERE = frozenset({"00080005", "00080056", "00081190"})
+"""SpecificCharacterSet, InstanceAvailability, RetrieveURL: the search itself knows them."""
+
+_MATCHING = {
+    "UI": Matching.UID,
+    "CS": Matching.CODE,
+    **dict.fromkeys(("AE", "AS", "AT", "SH", "UR"), Matching.ID),
+    **dict.fromkeys(("LO", "LT", "ST", "UC", "UT"), Matching.DESCRIPTION),
+    "PN": Matching.NAME,
+    "DA": Matching.DATE,
+    "TM": Matching.TIME,
+    "DT": Matching.MOMENT,
+    **dict.fromkeys(("IS", "SL", "SS", "SV", "UL", "US", "UV", "US or SS"), Matching.NUMBER),
+    **dict.fromkeys(("DS", "FD", "FL"), Matching.DECIMAL),
+}
+"""Sequences and binary values are not compared."""
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """An attribute by its path; `creator` is the private creator of its last tag, if that was named."""
+
+    path: Path
+    creator: str | None = None
+
+    @property
+    def tag(self) -> str:
+        """The tag that a result has it under."""
+        return self.path[0]
+
+    @property
+    def keyword(self) -> str:
+        """Its name in messages."""
+        return title(self.path)
+
+    @property
+    def level(self) -> Level:
+        """The level of the information model that it belongs to."""
+        return level_of(self.tag)
+
+    @cached_property
+    def matching(self) -> Matching:
+        """How a key is compared. A private element that nobody describes is compared as the text of its value."""
+        vr = _vr(int(self.path[-1], 16), self.creator)
+        if vr == "LO" and title(self.path[-1:]).endswith(("ID", "IDs", "Number")):
+            return Matching.ID
+        return _MATCHING.get(vr, Matching.NONE) if vr else Matching.ID
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """What the tags begin with of all that must be read to find it: of private ones their group."""
+        return (self.tag[:4],) if is_private(self.tag) else (self.tag,)
+
+
+Key = Attribute | Lacking
+
+
+def level_of(tag: str) -> Level:
+    """The level of any attribute."""
+    if tag in BY_TAG:
+        return BY_TAG[tag].level
+    if tag in _NOT_LIFTED:
+        return _NOT_LIFTED[tag]
+    return _LEVELS.get(levels.LEVELS.get(int(tag, 16), ""), Level.INSTANCE)
+
+
+def is_private(tag: str) -> bool:
+    """Whether the group of a tag is odd (PS3.5 Section 7.8.1)."""
+    return int(tag[:4], 16) % 2 == 1
+
+
+def is_creator(path: Path) -> bool:
+    """Whether it is a private creator, which in a query names the block of other keys."""
+    return len(path) == 1 and is_private(path[0]) and "0010" <= path[0][4:] <= "00FF"
+
+
+def find_lacking(path: Path, creators: Mapping[str, str]) -> Lacking | None:
+    """The attribute at `path`, if the index lacks it; `creators` are private creators by their tags."""
+    if len(path) == 1 and (path[0] in BY_TAG or path[0] in MADE_HERE):
+        return None
+    tag = path[-1]
+    creator = creators.get(f"{tag[:4]}00{tag[4:6]}") if is_private(tag) and len(path) == 1 else None
+    return Lacking(path, creator or None)
+
+
+def select_lacking(data_set: DataSet, lacking: Lacking) -> DataSet:
+    """The attribute as results have it: a private one with its creator, and at the tag by which it was asked for."""
+    if not is_private(lacking.tag):
+        return select(data_set, [lacking.path])
+    creator_tag = f"{lacking.tag[:4]}00{lacking.tag[4:6]}"
+    if lacking.creator is None:
+        found = select(data_set, [lacking.path, (creator_tag,)])
+        return found if lacking.tag in found else {}
+    at = private_tag(data_set, lacking.tag, lacking.creator)
+    if at is None or at not in data_set:
+        return {}
+    return {creator_tag: {"vr": "LO", "Value": [lacking.creator]}, lacking.tag: data_set[at]}
+
+
+def select_all(data_set: DataSet, highest: Level, lowest: Level) -> DataSet:
+    """All attributes of the levels from `highest` to `lowest`."""
+    return {
+        tag: element
+        for tag, element in data_set.items()
+        if tag not in MADE_HERE and tag != TRANSFER_SYNTAX and highest <= level_of(tag) <= lowest
+    }
+
+
+def _vr(tag: int, creator: str | None) -> str | None:
+    if tag >> 16 & 1:
+        try:
+            return private_dictionary_VR(tag, creator) if creator else None
+        except KeyError:
+            return None
+    return dictionary_VR(tag) if dictionary_has_tag(tag) else None
+
+
+LACKING_MOMENTS = tuple(
+    (Lacking((day,)), Lacking((clock,)))
+    for day, clock in (("00400244", "00400245"), ("00400250", "00400251"), ("00080021", "00080031"))
+)
+"""PerformedProcedureStepStartDate, ...EndDate, SeriesDate and their times: each pair is one instant."""

@@ -1,0 +1,234 @@
+"""From the conditions of a query to those of a statement. All that a client sent becomes a bound parameter."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Column, String, and_, bindparam, false, func, literal, not_, or_, select
+from sqlalchemy.sql import ColumnElement
+
+from db import schema
+from db.comparison import exactly, like, like_folded, may_begin_with, not_after, not_before, number
+from db.fuzzy import has_word_like
+from db.scope import Scope
+from qido.parse.attributes import MODALITIES_IN_STUDY, MODALITY, Attribute, Matching
+from qido.parse.conditions import AnyOf, Between, Condition, Empty, Equal, Fuzzy, Like, Match, Period
+from qido.parse.person_names import EMPTY_ENDS, fuzzy_words, group_patterns, literal_start
+from qido.statements.tables import Truth, column_of
+
+T = TypeVar("T")
+
+
+def holds(condition: Condition, scope: Scope) -> Truth:
+    """Whether a row fulfils the condition, of what is in scope; its tables are those of its keys."""
+    match condition:
+        case AnyOf(attribute, matches) if attribute == MODALITIES_IN_STUDY:
+            return _some_series(matches, scope)
+        case AnyOf(attribute, matches):
+            return any_of(attribute, matches)
+        case Period(date, time, first, last):
+            return and_(*_period(column_of(date), column_of(time), first, last))
+
+
+def any_of(attribute: Attribute, matches: tuple[Match, ...]) -> Truth:
+    """Whether a row of the attribute's table fulfils one of `matches`."""
+    return _any_of(attribute, column_of(attribute), matches)
+
+
+SIBLING = schema.series.alias("sibling")
+"""Any series of the study of a row."""
+
+
+def of_study(scope: Scope) -> Truth:
+    """That `SIBLING` is a series in scope of the study of a row."""
+    return and_(SIBLING.c.study_pkey == schema.study.c.study_pkey, *scope.series_by(SIBLING.c.series_pkey))
+
+
+def of_siblings(condition: Condition) -> Truth | None:
+    """ModalitiesInStudy as what it asks of `SIBLING`, for a statement that joins it by `of_study`; None for all else.
+
+    A database sees through a join, and begins with the series if few have the modality.
+    """
+    match condition:
+        case AnyOf(attribute, matches) if attribute == MODALITIES_IN_STUDY and Empty() not in matches:
+            return _any_of(MODALITY, SIBLING.c[MODALITY.column], matches)
+    return None
+
+
+def _some_series(matches: tuple[Match, ...], scope: Scope) -> Truth:
+    """ModalitiesInStudy: at least one series has a modality that matches (PS3.4 Section C.3.4); empty: none has one."""
+    modality = SIBLING.c[MODALITY.column]
+    found = _has_sibling(_any_of(MODALITY, modality, tuple(of for of in matches if of != Empty())), scope)
+    if Empty() not in matches:
+        return found
+    return or_(found, not_(_has_sibling(not_(is_empty(MODALITY, modality)), scope)))
+
+
+def _has_sibling(condition: Truth, scope: Scope) -> Truth:
+    """Whether there is such a series.
+
+    The limit makes MySQL look for each study when it comes to it: what EXISTS asks it collects for the whole archive.
+    """
+    found = select(literal(1)).select_from(SIBLING).where(of_study(scope), condition).limit(1)
+    return found.correlate(schema.study).scalar_subquery().is_not(None)
+
+
+def _period(day: Column[Any], clock: Column[Any], first: datetime | None, last: datetime | None) -> list[Truth]:
+    """An unknown time may be any time of its day: the index loses every time that has a fraction."""
+    found: list[Truth] = []
+    if first:
+        found += [
+            day >= first.date(),
+            or_(day > first.date(), not_before(clock, first.time()), clock.is_(None)),
+        ]
+    if last:
+        found += [
+            day <= last.date(),
+            or_(day < last.date(), not_after(clock, last.time()), clock.is_(None)),
+        ]
+    return found
+
+
+def _any_of(attribute: Attribute, column: ColumnElement[Any], matches: tuple[Match, ...]) -> Truth:
+    """Whether one of `matches` holds; `column` is the attribute's, or an alias of it."""
+    equal = [match.value for match in matches if isinstance(match, Equal)]
+    others = [match for match in matches if not isinstance(match, Equal)]
+    found = [_one_of(attribute, column, equal)] if equal else []
+    found += [_one(attribute, column, match) for match in of_few_lengths(others)]
+    return or_(false(), *found)
+
+
+def _one_of(attribute: Attribute, column: ColumnElement[Any], values: list[Any]) -> Truth:
+    match attribute.matching:
+        case Matching.NUMBER:
+            return as_number(column).in_(values)
+        case Matching.NAME | Matching.DESCRIPTION:
+            return or_(*(_TEXT[attribute.matching](attribute, column, value) for value in of_few_lengths(values)))
+        case _:
+            present = [value for value in values if value not in attribute.placeholders]
+            return identical(column, present) if present else false()
+
+
+def _one(attribute: Attribute, column: ColumnElement[Any], match: Match) -> Truth:
+    match match:
+        case Equal(value):
+            return _one_of(attribute, column, [value])
+        case Like(pattern):
+            return _TEXT[attribute.matching](attribute, column, pattern)
+        case Between(first, last):
+            return _between(attribute, column, first, last)
+        case Empty():
+            return is_empty(attribute, column)
+        case Fuzzy(value):
+            return or_(_name(attribute, column, value), _sounds_like(attribute, column, value))
+
+
+def _between(attribute: Attribute, column: ColumnElement[Any], first: Any, last: Any) -> Truth:
+    if attribute.matching is Matching.DATE:
+        return and_(*([column >= first] if first is not None else []), *([column <= last] if last is not None else []))
+    ends = [not_before(column, first)] if first is not None else []
+    ends += [not_after(column, last)] if last is not None else []
+    over_midnight = first is not None and last is not None and first > last
+    return or_(column.is_(None), or_(*ends) if over_midnight else and_(*ends))
+
+
+def is_empty(attribute: Attribute, column: ColumnElement[Any]) -> Truth:
+    """Whether the index has no value, or one of the texts that mean "absent"."""
+    if attribute.matching in (Matching.DATE, Matching.TIME) or _is_integer(column):
+        return column.is_(None)
+    return or_(column.is_(None), bare(column).in_(sorted(attribute.placeholders)))
+
+
+def as_number(column: ColumnElement[Any]) -> ColumnElement[int]:
+    """The column as an integer, whatever its type."""
+    return column if _is_integer(column) else number(column)
+
+
+def _is_integer(column: ColumnElement[Any]) -> bool:
+    return column.type.python_type is int
+
+
+def of_few_lengths(items: list[T]) -> list[T]:
+    """The items, the last one repeated until there are 1, 2, 4, 8...: each number of them is another statement."""
+    length = 1 << (len(items) - 1).bit_length() if items else 0
+    return items + items[-1:] * (length - len(items))
+
+
+class Slot(str):
+    """The name of a parameter for all texts that are looked for by `identical`, in place of the texts."""
+
+    def parameters(self, texts: Sequence[str]) -> dict[str, Sequence[str]]:
+        """The values of the parameters that a statement has for them."""
+        indexed = _as_indexed(texts)
+        return {self: indexed, f"{self}_padded": _padded(indexed)}
+
+
+def identical(column: ColumnElement[str], values: Sequence[str]) -> Truth:
+    """One of `values` to the last character, but for blanks after it; an index of the column can find it."""
+    match values:
+        case [Slot() as slot]:
+            texts, padded = (bindparam(name, expanding=True, type_=String()) for name in slot.parameters(()))
+            return and_(column.in_(padded), bare(column).in_(texts))
+        case _:
+            indexed = _as_indexed(values)
+            return and_(column.in_(_padded(indexed)), bare(column).in_(indexed))
+
+
+def _as_indexed(texts: Sequence[str]) -> Sequence[str]:
+    """The texts as columns hold them: of one that is longer, as UIDs may be, the beginning."""
+    return [held for text in texts for held in schema.held_uids(text)]
+
+
+def _padded(values: Sequence[str]) -> list[str]:
+    """The texts themselves, and to an even length (PS3.5 Section 6.2)."""
+    return [text for value in values for text in (value, f"{value} ")]
+
+
+def _text_exactly(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
+    begins = _begins(column, literal_start(pattern))
+    return and_(like(func.trim(column), pattern), *begins, _no_placeholder(attribute, column))
+
+
+def _text_folded(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
+    return and_(like_folded(func.trim(column), pattern), _no_placeholder(attribute, column))
+
+
+def _name(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
+    """Whether a component group of the name matches, or several in a row."""
+    patterns, start = group_patterns(pattern)
+    groups = literal("=") + func.trim(column) + literal("=")
+    for delimiters in EMPTY_ENDS:
+        groups = func.replace(groups, delimiters, "=")
+    found = or_(false(), *(like_folded(groups, wanted) for wanted in patterns))
+    indexed = isinstance(column, Column) and column.index  # else to narrow only means to trust the column's collation
+    return and_(found, *(_begins(column, start) if indexed else []), _no_placeholder(attribute, column))
+
+
+def _sounds_like(attribute: Attribute, column: ColumnElement[str], text: str) -> Truth:
+    """Whether the name has each word of `text`, in any group and order; wildcards count only at the ends of words."""
+    words = fuzzy_words(text)
+    if not words:
+        return false()
+    return and_(_no_placeholder(attribute, column), *(has_word_like(column, word) for word in words))
+
+
+def _begins(column: ColumnElement[str], start: str) -> list[Truth]:
+    return [may_begin_with(column, start)] if start else []
+
+
+def _no_placeholder(attribute: Attribute, column: ColumnElement[str]) -> Truth:
+    """Keeps a pattern from matching the texts that mean "absent"."""
+    return bare(column).not_in(sorted(attribute.placeholders))
+
+
+def bare(column: ColumnElement[str]) -> ColumnElement[str]:
+    """The stored text without blanks around it, for a comparison to the last character."""
+    return exactly(func.trim(column))
+
+
+_TEXT: dict[Matching, Callable[[Attribute, ColumnElement[str], str], Truth]] = {
+    Matching.CODE: _text_exactly,
+    Matching.ID: _text_exactly,
+    Matching.DESCRIPTION: _text_folded,
+    Matching.NAME: _name,
+}

@@ -1,0 +1,125 @@
+"""Which studies of the index may be filed wrongly: its writer lets the newest image set overwrite rows of others.
+
+A patient row is shared by all patients without an ID, and a series row by all studies that use its UID.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import and_, case, exists, func, literal, or_, select, union
+
+from db import schema
+from db.scope import Scope
+from qido.parse.attributes import BY_TAG
+from qido.parse.conditions import Condition
+from qido.statements.conditions import holds
+from qido.statements.tables import Statement, Truth, key_of
+
+MOST_STUDIES = 20_000
+"""Doubtful studies that one search tells from others."""
+
+_PATIENT_ID = BY_TAG["00100020"]
+_STUDY_KEY = schema.study.c.study_pkey
+
+
+def facts(by_image_set: bool) -> Statement:
+    """One row: whether series with several image sets are there, and the first and the last data store.
+
+    `by_image_set` looks at the image sets of each series, and not only at the conflicts that the writer notes.
+    """
+    series = exists(_series_of_several(by_image_set).limit(1))
+    datastores = select(func.min(schema.imageset.c.datastoreid), func.max(schema.imageset.c.datastoreid)).subquery()
+    return select(series, datastores.c[0], datastores.c[1])
+
+
+def nameless() -> Statement:
+    """Rows of patient key: those who have no ID, whose rows others without ID share."""
+    return select(key_of(schema.patient)).where(_without_id()).limit(MOST_STUDIES)
+
+
+def doubtful(
+    conditions: Iterable[Condition],
+    scope: Scope,
+    by_image_set: bool,
+    patients: Sequence[int] = (),
+    most: int = MOST_STUDIES + 1,
+) -> Statement:
+    """Rows of study key: the first `most` studies in doubt, with those of `patients`; those in scope come first, then
+    the newest.
+
+    Only studies that fulfil the conditions that are on studies alone.
+    """
+    study = schema.study.c
+    without_id = select(key_of(schema.patient)).where(_without_id())
+    chosen = [
+        select(_STUDY_KEY).where(study.patient_pkey.in_(without_id)),
+        select(schema.series.c.study_pkey).where(schema.series.c.series_pkey.in_(_series_of_several(by_image_set))),
+        *([select(_STUDY_KEY).where(study.patient_pkey.in_(patients))] if patients else []),
+    ]
+    found = union(*chosen).subquery("doubtful")
+    in_scope = and_(*scope.studies()) if scope.studies() else literal(True)
+    return (
+        select(_STUDY_KEY)
+        .select_from(schema.study.join(found, found.c[0] == _STUDY_KEY))
+        .where(*(holds(one, scope) for one in conditions if _is_of_study(one)))
+        .order_by(case((in_scope, 0), else_=1), _STUDY_KEY.desc())
+        .limit(most)
+    )
+
+
+def miscounted(study_instance_uid: str | None, series_instance_uid: str | None) -> Statement:
+    """A row if a series of a study, or of this UID, had another number of instances when they were counted than now.
+
+    The writer counts those of a series that it writes, and not of one that an instance was taken from.
+    """
+    counted = schema.series.c.numberofseriesrelatedinstances
+    own = select(func.count()).where(schema.instance.c.series_pkey == schema.series.c.series_pkey).scalar_subquery()
+    found = select(schema.series.c.series_pkey).select_from(schema.series.join(schema.study))
+    if study_instance_uid is not None:
+        found = found.where(schema.study.c.studyinstanceuid.in_(schema.held_uids(study_instance_uid)))
+    if series_instance_uid is not None:
+        found = found.where(schema.series.c.seriesinstanceuid.in_(schema.held_uids(series_instance_uid)))
+    return found.where(counted > 0, own != counted).limit(1)
+
+
+def studies_named(uids: Sequence[str]) -> Statement:
+    """Rows of study key and UID, for UIDs of studies as the index holds them."""
+    uid = schema.study.c.studyinstanceuid
+    return select(_STUDY_KEY, uid).where(uid.in_(uids))
+
+
+def parts_of(study_keys: Sequence[int]) -> Statement:
+    """Rows of study key, series key, image-set key, data store and image set; what a study or series lacks is NULL."""
+    sets = schema.imageset.c
+    joined = schema.study.join(schema.series, schema.series.c.study_pkey == _STUDY_KEY, isouter=True)
+    joined = joined.join(schema.imageset, sets.series_pkey == schema.series.c.series_pkey, isouter=True)
+    selected = select(_STUDY_KEY, schema.series.c.series_pkey, sets.imageset_pkey, sets.datastoreid, sets.imagesetid)
+    return selected.select_from(joined).where(_STUDY_KEY.in_(study_keys)).order_by(sets.imageset_pkey)
+
+
+def patients_in_datastores(patient_keys: Sequence[int] | None = None) -> Statement:
+    """Rows of patient key, ID and issuer: those of the patients, None for all, who have image sets in several data
+    stores.
+    """
+    sets, patient = schema.imageset.c, schema.patient.c
+    joined = schema.issuer.join(schema.patient).join(schema.study).join(schema.series)
+    joined = joined.join(schema.imageset, sets.series_pkey == schema.series.c.series_pkey)
+    shown = (patient.patient_pkey, patient.patientid, schema.issuer.c.issuerofpatientid)
+    of = select(*shown).select_from(joined).group_by(*shown)
+    if patient_keys is not None:
+        of = of.where(patient.patient_pkey.in_(patient_keys))
+    return of.having(func.min(sets.datastoreid) != func.max(sets.datastoreid)).limit(MOST_STUDIES)
+
+
+def _series_of_several(by_image_set: bool) -> Statement:
+    if not by_image_set:
+        return select(schema.conflict.c.series_pkey)
+    return select(schema.imageset.c.series_pkey).group_by(schema.imageset.c.series_pkey).having(func.count() > 1)
+
+
+def _without_id() -> Truth:
+    column = schema.patient.c.patientid
+    return or_(column.is_(None), column.in_(sorted(_PATIENT_ID.placeholders)))
+
+
+def _is_of_study(condition: Condition) -> bool:
+    return all(key.table == "study" and key.keyword != "ModalitiesInStudy" for key in condition.keys)

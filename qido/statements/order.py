@@ -1,0 +1,110 @@
+"""The order of results, which is total.
+
+As the query says; patients that came last first, studies newest first, series and instances by their numbers; then as
+they came.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Table, case, func, not_
+from sqlalchemy.sql import ColumnElement
+
+from db import schema
+from db.comparison import newest_first, number
+from qido.parse.attributes import SERIES_UID, STUDY_UID, Attribute, Level, Matching
+from qido.parse.query import Order, Query
+from qido.statements.conditions import as_number, bare, is_empty
+from qido.statements.tables import TABLE, column_of, table_of
+
+
+@dataclass(frozen=True)
+class Term:
+    """One value by which results are ordered, those without it last; `sql` is what a statement says for it."""
+
+    value: ColumnElement[Any]
+    descending: bool
+    sql: tuple[ColumnElement[Any], ...]
+
+
+def order(query: Query) -> tuple[ColumnElement[Any], ...]:
+    """What a statement is ordered by."""
+    asked = [term for one in query.order for term in _ordered(one)]
+    return (*asked, *(sql for term in usual_terms(query) for sql in term.sql))
+
+
+def usual_terms(query: Query) -> list[Term]:
+    """What results are ordered by after all that the query says."""
+    return [term for level in _open_levels(query) for term in _usual(level)]
+
+
+def usual_order(level: Level) -> tuple[ColumnElement[Any], ...]:
+    """What the rows of the table of a level are ordered by, unless something else is said."""
+    return tuple(sql for term in _usual(level) for sql in term.sql)
+
+
+def in_order(rows: Sequence[Sequence[Any]], terms: Sequence[tuple[int, bool]]) -> list[Sequence[Any]]:
+    """The rows in the order of terms, as a statement has it: where the value is in a row, and whether it descends."""
+    found = list(rows)
+    for at, descending in reversed(terms) if len(found) > 1 else ():
+        known = sorted((row for row in found if row[at] is not None), key=itemgetter(at), reverse=descending)
+        found = known + [row for row in found if row[at] is None]
+    return found
+
+
+def tables_of_order(query: Query) -> frozenset[Table]:
+    """The tables of `order`."""
+    return frozenset({TABLE[level] for level in _open_levels(query)} | {table_of(one.attribute) for one in query.order})
+
+
+def uids_of_path(query: Query) -> list[tuple[Attribute, str]]:
+    """The UIDs of the path."""
+    return [(name, uid) for name, uid in ((STUDY_UID, query.study_uid), (SERIES_UID, query.series_uid)) if uid]
+
+
+def _open_levels(query: Query) -> list[Level]:
+    """The levels whose usual order the results have, the upper one first: those that the path does not fix."""
+    if query.level is Level.PATIENT:
+        return [Level.PATIENT]
+    fixed = max((attribute.level for attribute, _ in uids_of_path(query)), default=Level.PATIENT)
+    return [level for level in TABLE if fixed < level <= query.level]
+
+
+def _usual(level: Level) -> tuple[Term, ...]:
+    study, series, instance = schema.study.c, schema.series.c, schema.instance.c
+    match level:
+        case Level.PATIENT:
+            key = schema.patient.c.patient_pkey
+            return (Term(key, True, (key.desc(),)),)
+        case Level.STUDY:
+            return (_newest(study.studydate), _newest(study.studytime), _newest(study.study_pkey))
+        case Level.SERIES:
+            return (_smallest(number(series.seriesnumber)), Term(series.series_pkey, False, (series.series_pkey,)))
+        case Level.INSTANCE:
+            return (_smallest(instance.instancenumber), Term(instance.instance_pkey, False, (instance.instance_pkey,)))
+
+
+def _newest(value: ColumnElement[Any]) -> Term:
+    return Term(value, True, (newest_first(value),))
+
+
+def _smallest(value: ColumnElement[Any]) -> Term:
+    return Term(value, False, (value.is_(None), value))
+
+
+def _ordered(asked: Order) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """Unknown values last; numbers as numbers, what is matched exactly so, other text without regard to case."""
+    column = column_of(asked.attribute)
+    value: ColumnElement[Any]
+    match asked.attribute.matching:
+        case Matching.DATE | Matching.TIME:
+            value = column
+        case Matching.NUMBER:
+            value = as_number(column)
+        case Matching.NAME | Matching.DESCRIPTION:
+            value = case((not_(is_empty(asked.attribute, column)), func.lower(func.trim(column))))
+        case _:
+            value = case((not_(is_empty(asked.attribute, column)), bare(column)))
+    return value.is_(None), value.desc() if asked.descending else value

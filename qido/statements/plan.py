@@ -1,0 +1,224 @@
+"""From a query to the statements that find its results. Nothing here touches the database.
+
+A page is found first, as keys, with no more tables than the conditions and the order need; what its results hold is
+then fetched for these keys only, as `qido.statements.result_page` says. Each statement says what its rows are.
+
+There are three ways to a page. What an ID or UID names is asked for as it comes (`named`), and put in order afterwards:
+right for a handful. What matches is `gathered` and then put in order: right for what is rare, and hopeless for half a
+million studies. Or only the newest studies are looked at (`among_newest`), and more of them if the page is not full:
+right for what is common, and hopeless for three studies in a million. No database tells these apart by itself;
+`qido.execute.find` does, by asking up to a bound.
+"""
+
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+
+from sqlalchemy import Table, and_, func, select
+
+from db import schema
+from db.json_row import packed
+from db.scope import EVERYTHING, Scope
+from qido.parse.attributes import ATTRIBUTES, UIDS, Level
+from qido.parse.conditions import AnyOf, Condition, Equal
+from qido.parse.query import Query
+from qido.statements import result_page
+from qido.statements.conditions import SIBLING, holds, identical, of_siblings, of_study
+from qido.statements.order import order, tables_of_order, uids_of_path, usual_order, usual_terms
+from qido.statements.tables import TABLE, Statement, Truth, column_of, joined, key_of, table_of
+
+_NAMING = frozenset({*UIDS, *(one for one in ATTRIBUTES if one.keyword in ("PatientID", "AccessionNumber"))})
+_WINDOWS = (200, 2_000, 20_000)
+ALL_ROWS = 2**31 - 2
+"""The limit of a page that is the whole."""
+
+
+def is_open(query: Query) -> bool:
+    """Whether nothing limits what matches, so that it is the whole archive."""
+    return not (query.conditions or query.study_uid) and query.scope == EVERYTHING
+
+
+def names_few(query: Query) -> bool:
+    """Whether a key or the path has the whole ID or UID of what most likely is a handful of results."""
+    if query.order or query.level is Level.INSTANCE or query.scope.datastore_ids is not None:
+        return False
+    named = (one.matches for one in query.conditions if isinstance(one, AnyOf) and one.attribute in _NAMING)
+    return query.study_uid is not None or any(all(isinstance(of, Equal) for of in matches) for matches in named)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A statement whose rows are lists that begin as those of `result_page.columns`, in no order.
+
+    `terms` say how to put them in order, as `plan_order.in_order` wants it.
+    """
+
+    statement: Statement
+    terms: tuple[tuple[int, bool], ...]
+
+
+def named(query: Query, at_most: int) -> Named:
+    """All that matches at once, if it is less than `at_most`: an order would cost the database a temporary table."""
+    selected, terms = result_page.selected(query), usual_terms(query)
+    selected += [term.value for term in terms if not any(term.value is one for one in selected)]
+    places = (next(at for at, one in enumerate(selected) if one is term.value) for term in terms)
+    found = _matching(query, query.conditions, result_page.tables(query) | tables_of_order(query))
+    statement = found.with_only_columns(packed(selected)).limit(at_most)
+    return Named(statement, tuple((at, term.descending) for at, term in zip(places, terms, strict=True)))
+
+
+def gathered(query: Query, at_most: int) -> Statement:
+    """Rows of the number of matches, and a list as of `result_page.columns`: the page in its order, if there are fewer
+    matches than `at_most`.
+
+    The limit within keeps the database from having the order in mind when it looks for the matches, and the page within
+    keeps it from fetching more than that of what the results hold.
+    """
+    base = TABLE[query.level]
+    found = _found(query, at_most).limit(at_most).subquery("found")
+    tables = joined(base, tables_of_order(query)).join(found, key_of(base) == found.c[0])
+    page = _page(query, select(key_of(base), func.count().over()).select_from(tables)).subquery("page")
+    key, number_of_matches = page.c
+    held = joined(base, tables_of_order(query) | result_page.tables(query)).join(page, key_of(base) == key)
+    return select(number_of_matches, packed(result_page.selected(query))).select_from(held).order_by(*order(query))
+
+
+def next_window(query: Query, looked_at: int = 0, found: int = 0) -> int | None:
+    """How many of the newest studies to look at for the page; None for all of them, or if that is no way to it.
+
+    `looked_at` of them had only `found` results of the page and those before it. What is common there most likely is
+    as common further down.
+    """
+    page_end = query.offset + query.limit + 1
+    if query.order or query.study_uid or query.level is Level.PATIENT or page_end > _WINDOWS[-1]:
+        return None
+    if is_open(query):
+        return page_end if query.level > Level.STUDY and not looked_at else None
+    if not looked_at:
+        return next(newest for newest in _WINDOWS if newest >= page_end)
+    if looked_at >= _WINDOWS[-1]:
+        return None
+    wanted = looked_at * page_end * 3 // (found * 2) if found else 10 * looked_at
+    return min(max(wanted, 2 * looked_at), 10 * looked_at, _WINDOWS[-1])
+
+
+def among_newest(query: Query, newest: int) -> Statement:
+    """Rows of one key: the page in its order, if so many of the newest studies have all of it and one result more."""
+    found = select(key_of(schema.study)).order_by(*usual_order(Level.STUDY)).limit(newest).subquery("newest")
+    tables = joined(TABLE[query.level], {*_tables_of(query.conditions), schema.study})
+    statement = select(key_of(TABLE[query.level])).select_from(tables.join(found, key_of(schema.study) == found.c[0]))
+    return _page(query, statement.where(*_hold(query.conditions, query.scope), *_visible(query.level, query.scope)))
+
+
+def sorted_through(query: Query) -> Statement:
+    """Rows of one key: the page in its order, whatever it takes."""
+    return _page(query, _matching(query, query.conditions, tables_of_order(query)))
+
+
+def additional(query: Query, bound: int) -> Statement:
+    """One row with the number of results after the page, counted up to `bound`."""
+    rest = _found(query).offset(query.offset + query.limit).limit(bound).subquery()
+    return select(func.count()).select_from(rest)
+
+
+def count(query: Query) -> Statement:
+    """One row with the number of all results, whatever the page."""
+    return select(func.count()).select_from(_found(query).subquery())
+
+
+def scope(query: Query) -> Statement:
+    """A row if the study and the series of the path exist, belong together, and may be seen."""
+    lowest = schema.series if query.series_uid else schema.study
+    visible = query.scope.series() if query.series_uid else query.scope.studies()
+    found = select(key_of(lowest)).select_from(joined(lowest, {schema.study}))
+    return found.where(*_scope(query), *visible).limit(1)
+
+
+def _page(query: Query, statement: Statement) -> Statement:
+    """The rows of the page in their order, and one more if there are more."""
+    return statement.order_by(*order(query)).limit(query.limit + 1).offset(query.offset)
+
+
+def _found(query: Query, at_most: int | None = None) -> Statement:
+    """The keys of all that matches, or of so many, each once, said so that the database may begin wherever it likes."""
+    of_series = [truth for one in query.conditions if (truth := of_siblings(one)) is not None]
+    rest = [condition for condition in query.conditions if of_siblings(condition) is None]
+    beyond_datastores = query.scope.beyond_datastores
+    if beyond_datastores and (query.level <= Level.STUDY or not of_series):
+        return _with_image_set(query, rest, of_series, beyond_datastores)
+    if not of_series:
+        return _matching(query, rest)
+    if not rest and not query.study_uid and query.scope == EVERYTHING and query.level <= Level.SERIES:
+        return _of_studies_with(query.level, and_(*of_series), at_most)
+    statement = _matching(query, rest, {schema.study})
+    return statement.join(SIBLING, and_(of_study(query.scope), *of_series)).distinct()
+
+
+def _of_studies_with(level: Level, of_series: Truth, at_most: int | None) -> Statement:
+    """The keys of the studies that have such a series, or of their series: so many at most, if that is said.
+
+    The studies are gathered from the series alone: MariaDB would go through all studies and look for the series of
+    each, were it allowed to. Each study has a series at least, so that as many studies are enough for as many series.
+    """
+    studies = select(SIBLING.c.study_pkey).where(of_series).distinct().limit(at_most)
+    if level is Level.STUDY:
+        return studies
+    of = studies.subquery("of")
+    return select(key_of(schema.series)).join(of, schema.series.c.study_pkey == of.c.study_pkey)
+
+
+def _with_image_set(
+    query: Query, conditions: Sequence[Condition], of_series: Sequence[Truth], visible: Scope
+) -> Statement:
+    """The keys of all that matches, each once, of what has an image set in the data stores of the scope.
+
+    The image sets are joined, so that the database may begin with them, and stop when it has enough. Of a list of all
+    that is in a data store MariaDB first makes a table, for 15 s if it is most of a million studies.
+    """
+    statement = _matching(query, conditions, visible=visible)
+    match query.level:
+        case Level.PATIENT | Level.STUDY:
+            if query.level is Level.PATIENT:
+                statement = statement.join(schema.study)
+            statement = statement.join(SIBLING, and_(SIBLING.c.study_pkey == schema.study.c.study_pkey, *of_series))
+            statement = statement.join(schema.imageset, schema.imageset.c.series_pkey == SIBLING.c.series_pkey)
+        case Level.SERIES:
+            statement = statement.join(schema.imageset, schema.imageset.c.series_pkey == key_of(schema.series))
+        case Level.INSTANCE:
+            statement = statement.join(schema.imageset, key_of(schema.imageset) == schema.instance.c.imageset_pkey)
+    return statement.where(*query.scope.in_datastores()).distinct()
+
+
+def _matching(
+    query: Query, conditions: Sequence[Condition], tables: Set[Table] = frozenset(), visible: Scope | None = None
+) -> Statement:
+    """The keys of what is below the path and fulfils the conditions; `tables` are joined too.
+
+    All of the scope is visible, unless `visible` says what is.
+    """
+    base = TABLE[query.level]
+    needed = {*tables, *_tables_of(conditions), *(table_of(attribute) for attribute, _ in uids_of_path(query))}
+    found = select(key_of(base)).select_from(joined(base, needed))
+    shown = _visible(query.level, visible or query.scope)
+    return found.where(*_scope(query), *_hold(conditions, query.scope), *shown)
+
+
+def _hold(conditions: Iterable[Condition], scope: Scope) -> list[Truth]:
+    return [holds(condition, scope) for condition in conditions]
+
+
+def _visible(level: Level, scope: Scope) -> list[Truth]:
+    by_level = {
+        Level.PATIENT: scope.patients,
+        Level.STUDY: scope.studies,
+        Level.SERIES: scope.series,
+        Level.INSTANCE: scope.instances,
+    }
+    return by_level[level]()
+
+
+def _tables_of(conditions: Iterable[Condition]) -> set[Table]:
+    return {table_of(attribute) for condition in conditions for attribute in condition.keys}
+
+
+def _scope(query: Query) -> list[Truth]:
+    return [identical(column_of(attribute), [uid]) for attribute, uid in uids_of_path(query)]

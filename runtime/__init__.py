@@ -1,0 +1,1 @@
+"""Waiting, timing, outages, messages and shared memory: neither AHI nor DICOMweb. Runs in all processes."""

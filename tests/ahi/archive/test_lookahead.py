@@ -1,0 +1,150 @@
+"""What is prefetched around a frame: in display order, within budget, once, and only where something was missing."""
+
+from collections.abc import Hashable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ahi.archive.lookahead import Ahead, Asked, Budget, around, nearest
+from ahi.cache.cache import Cache
+from ahi.codecs.frames import PixelFormat
+from ahi.image_sets.image_set import Frame, ImageSetKey
+from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
+from ahi.workers.jobs import Form
+from ahi.workers.pool import Fetchers
+from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL, JPEG_BASELINE
+
+KEY = ImageSetKey("d" * 32, "i" * 32)
+PIXELS = PixelFormat(10, 10, 1, 8, 0, "MONOCHROME2")  # 100 bytes a frame
+VIDEO = "1.2.840.10008.1.2.4.102"
+
+
+class Noted(Fetchers):
+    """Fetchers that only note what they are to prefetch: the numbers of frame IDs."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.wishes: list[tuple[str, list[int]]] = []
+
+    def prefetch(self, scope: str, job: object, routed: Iterable[tuple[str, tuple[Hashable, ...]]]) -> None:
+        self.wishes.append((scope, [int(route) for route, _ in routed]))
+
+
+def _series(instances: int, frames_each: int = 1, syntax: str = HTJ2K_LOSSLESS_RPCL) -> PreparedImageSet:
+    def instance(number: int) -> PreparedInstance:
+        frames = tuple(Frame(str(number * frames_each + index), None) for index in range(frames_each))
+        nowhere = (0, 0)
+        uid = f"1.{number}"
+        return PreparedInstance(
+            uid, "1.2", syntax, (float(number),), PIXELS, frames, nowhere, nowhere, nowhere, nowhere, ()
+        )
+
+    return PreparedImageSet("1", "2", tuple(instance(number) for number in range(instances)), memoryview(b""))
+
+
+def _asked(series: PreparedImageSet, position: int, number: int = 1) -> Asked:
+    return Asked(KEY, series, series.instances[position], number, Form.NATIVE)
+
+
+@pytest.fixture
+def fetchers() -> Noted:
+    return Noted()
+
+
+@pytest.fixture
+def ahead(fetchers: Noted, tmp_path: Path) -> Ahead:
+    return Ahead(fetchers, Cache(tmp_path, 10**6), Budget(8, 10**6))
+
+
+@pytest.mark.parametrize(
+    ("position", "count", "order"),
+    [
+        (0, 100, [1, 2, 3, 4, 5, 6]),
+        (50, 100, [51, 52, 53, 49, 54, 55, 56, 48]),
+        (99, 100, [98, 97]),
+        (1, 3, [2, 0]),
+    ],
+)
+def test_the_window_lies_around_the_frame_and_the_nearest_come_first(
+    position: int, count: int, order: list[int]
+) -> None:
+    assert list(nearest(position, around(position, 8, count))) == order
+
+
+def test_a_frame_that_was_missing_opens_a_window(ahead: Ahead, fetchers: Noted) -> None:
+    ahead.note(_asked(_series(100), 50), missed=True)
+    assert fetchers.wishes == [(f"{KEY.image_set_id}.native", [51, 52, 53, 49, 54, 55, 56, 48])]
+
+
+def test_what_is_in_the_cache_is_neither_asked_for_nor_a_reason(ahead: Ahead, fetchers: Noted, tmp_path: Path) -> None:
+    ahead.note(_asked(_series(100), 50), missed=False)
+    assert not fetchers.wishes
+    cache = Cache(tmp_path, 10**6)
+    for kept in ("51", "49"):
+        cache.put(f"frames/{kept}/{kept}.native", b"")
+    ahead.note(_asked(_series(100), 50), missed=True)
+    assert fetchers.wishes[0][1] == [52, 53, 54, 55, 56, 48]
+
+
+def test_the_window_moves_with_the_viewer_and_not_with_every_step(ahead: Ahead, fetchers: Noted) -> None:
+    series = _series(100)
+    ahead.note(_asked(series, 0), missed=True)
+    for position in range(1, 21):
+        ahead.note(_asked(series, position), missed=False)
+    assert 3 <= len(fetchers.wishes) <= 8
+    assert set().union(*(numbers for _, numbers in fetchers.wishes)) >= set(range(1, 24))
+
+
+def test_who_scrolls_back_is_followed(ahead: Ahead, fetchers: Noted) -> None:
+    series = _series(100)
+    ahead.note(_asked(series, 50), missed=True)
+    for position in range(49, 30, -1):
+        ahead.note(_asked(series, position), missed=False)
+    assert set().union(*(numbers for _, numbers in fetchers.wishes)) >= set(range(30, 50))
+
+
+def test_the_frames_of_a_multi_frame_instance_follow_each_other_and_lead_on(ahead: Ahead, fetchers: Noted) -> None:
+    ahead.note(_asked(_series(2, 4), 0, 3), missed=True)
+    assert fetchers.wishes[0][1] == [3, 4, 5, 1, 6, 7, 0]
+
+
+@pytest.mark.parametrize(
+    ("budget", "syntax", "count"),
+    [
+        (Budget(8, 10**6), HTJ2K_LOSSLESS_RPCL, 8),
+        (Budget(8, 450), HTJ2K_LOSSLESS_RPCL, 4),  # bytes for four frames
+        (Budget(0, 10**6), HTJ2K_LOSSLESS_RPCL, 0),
+        (Budget(8, 10**6), VIDEO, 0),
+    ],
+)
+def test_the_budget_bounds_it(budget: Budget, syntax: str, count: int, fetchers: Noted, tmp_path: Path) -> None:
+    Ahead(fetchers, Cache(tmp_path, 10**6), budget).note(_asked(_series(100, syntax=syntax), 50), missed=True)
+    assert sum(len(numbers) for _, numbers in fetchers.wishes) == count
+
+
+@pytest.mark.parametrize(("form", "count"), [(Form.RLE, 2), (Form.NATIVE, 4), (Form.STORED, 4)])
+def test_what_was_lossy_is_not_prefetched_in_another_encoding(
+    form: Form, count: int, ahead: Ahead, fetchers: Noted
+) -> None:
+    series = _series(5)
+    mixed = [replace(one, transfer_syntax_uid=JPEG_BASELINE) for one in series.instances[:2]]
+    series = replace(series, instances=(*mixed, *series.instances[2:]))
+    ahead.note(replace(_asked(series, 2), form=form), missed=True)
+    assert len(fetchers.wishes[0][1]) == count
+
+
+def test_a_picture_alone_is_no_reason_and_one_beside_it_is(ahead: Ahead, fetchers: Noted) -> None:
+    series = _series(100)
+    for position in (50, 50, 20, 80):  # the same again, and others that are far away
+        ahead.note_picture(_asked(series, position), missed=True)
+    assert not fetchers.wishes
+    ahead.note_picture(_asked(series, 81), missed=True)
+    assert fetchers.wishes[0][1][:3] == [82, 83, 84]
+
+
+def test_pictures_of_frames_that_are_there_are_no_reason(ahead: Ahead, fetchers: Noted) -> None:
+    series = _series(100)
+    for position in range(20):
+        ahead.note_picture(_asked(series, position), missed=False)
+    assert not fetchers.wishes

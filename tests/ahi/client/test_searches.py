@@ -1,0 +1,125 @@
+"""SearchImageSets as fetchers ask it, over real HTTP: what it finds, what is remembered, and what its failures cost."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ahi.archive.studies import Brief
+from ahi.cache.cache import Cache
+from ahi.client.calls import AhiClient
+from ahi.client.searches import Searches
+from ahi.image_sets.image_set import ImageSetKey
+from ahi.image_sets.version_cache import VersionCache
+from ahi.workers.jobs import search_study
+from ahi.workers.pool import Workshop
+from datastore.serving.faults import Faults, parse_faults
+from dicomweb.errors import UpstreamBusy
+from runtime.shared_metrics import Count, Tally
+from tests.datastore.shelf import DATASTORE_ID, Shelf, identifier, image_set
+from tests.datastore_server import served
+
+STUDY = "1.2.3"
+MANY = 120
+FOUND = {ImageSetKey(DATASTORE_ID, identifier(number)) for number in range(1, MANY + 1)}
+STRANGE = ("html", "empty", "list", "object", "wrong-types", "deep")
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture
+def workshop(faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    """A fetcher in this process, in front of a data store with a study of many image sets, and others."""
+    tags = {"DICOMStudyInstanceUID": STUDY}
+    others = [image_set(number) for number in range(MANY + 1, MANY + 20)]
+    shelf = Shelf(*(image_set(number, tags=tags) for number in range(1, MANY + 1)), *others)
+    with served(shelf, faults) as url:  # type: ignore[arg-type]
+        monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        tally = Tally.alone()
+        client = AhiClient(region="us-east-1", deadline_seconds=1, tally=tally)
+        yield Workshop(client, Cache(tmp_path, 2**20, tally=tally), VersionCache(60))
+        client.close()
+
+
+def calls(workshop: Workshop) -> int:
+    return workshop.cache.tally.get(Count.AHI_SEARCH_IMAGE_SETS)
+
+
+def test_all_image_sets_of_a_study_are_found_and_remembered(workshop: Workshop) -> None:
+    assert set(search_study(workshop, DATASTORE_ID, STUDY)) == FOUND
+    assert calls(workshop) == 3, "an answer has 50"
+    assert set(search_study(workshop, DATASTORE_ID, STUDY)) == FOUND
+    assert calls(workshop) == 3
+    assert search_study(workshop, DATASTORE_ID, "9.9") == ()
+    assert search_study(workshop, "e" * 32, STUDY) == (), "there is no such data store"
+
+
+@pytest.mark.parametrize(
+    "fault", ["429", "500", "503", "cut", "cut-body", "half", "latency=3s", *(f"body={name}" for name in STRANGE)]
+)
+def test_what_fails_is_busy_and_nobody_waits_for_it_twice(
+    workshop: Workshop, faults: Faults, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    faults.replace(parse_faults(f"SearchImageSets:{fault}"))
+    before = time.monotonic()
+    with pytest.raises(UpstreamBusy):
+        search_study(workshop, DATASTORE_ID, STUDY)
+    assert time.monotonic() - before < 20
+    asked = calls(workshop)
+    for study in (STUDY, "9.9"):
+        with pytest.raises(UpstreamBusy):
+            search_study(workshop, DATASTORE_ID, study)
+    assert calls(workshop) == asked, "it is asked again after a moment only"
+    faults.replace(())
+    monkeypatch.setattr(workshop.searches, "_silent", {DATASTORE_ID: time.monotonic()})  # the moment is over
+    assert set(search_study(workshop, DATASTORE_ID, STUDY)) == FOUND
+
+
+def test_a_refusal_hides_for_a_moment_what_is_unknown_and_no_more(
+    workshop: Workshop, faults: Faults, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    search_study(workshop, DATASTORE_ID, STUDY)
+    faults.replace(parse_faults("SearchImageSets:403"))
+    assert [search_study(workshop, DATASTORE_ID, study) for study in ("9.8", "9.9")] == [(), ()]
+    assert calls(workshop) == 3 + 1
+    assert set(search_study(workshop, DATASTORE_ID, STUDY)) == FOUND, "it was found before"
+    assert len([one for one in caplog.messages if "cannot be found" in one]) == 1
+    faults.replace(())
+    monkeypatch.setattr("ahi.client.searches.REFUSED_SECONDS", 0.0)
+    workshop.searches.refused(DATASTORE_ID, "again")
+    assert search_study(workshop, DATASTORE_ID, "1.121") == (ImageSetKey(DATASTORE_ID, identifier(121)),)
+    assert len([one for one in caplog.messages if "cannot be found" in one]) == 1, "it is told every ten minutes"
+
+
+def test_calls_are_within_their_rate() -> None:
+    searches = Searches(calls_per_second=0.01)
+    assert [searches.may_call(DATASTORE_ID) for _ in range(3)] == [True, False, False]
+    searches = Searches(calls_per_second=10)
+    assert sum(searches.may_call(DATASTORE_ID) for _ in range(1000)) < 40
+    searches = Searches(calls_per_second=0.01)
+    searches.count(40)
+    assert not searches.may_call(DATASTORE_ID), "pages count, too"
+
+
+def test_what_is_remembered_has_a_bound() -> None:
+    searches = Searches(most=1000)
+    for number in range(5000):
+        for size in (0, number % 90):
+            keys = [ImageSetKey(DATASTORE_ID, identifier(at)) for at in range(size)]
+            searches.put(DATASTORE_ID, f"1.{number % 700}", keys)
+            assert searches.held <= 1000
+    assert searches.held == sum(1 + len(found) for _, found in searches._found.values())
+    assert len(searches.get(DATASTORE_ID, f"1.{4999 % 700}") or ()) == 4999 % 90, "the last one is there"
+
+
+def test_answers_of_a_moment_have_a_bound() -> None:
+    brief: Brief[int, list[int]] = Brief(60.0, 100, len)
+    for number in range(1000):
+        assert len(brief.get(number % 30, lambda: [0] * 9)) == 9
+        assert sum(1 + len(answer) for _, answer in brief._kept.values()) == brief._weight <= 100

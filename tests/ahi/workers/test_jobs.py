@@ -1,0 +1,48 @@
+"""A frame is fetched once, whoever asks for it in whatever form, and however the requests overlap."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+from typing import Any, cast
+
+from ahi.cache.cache import Cache
+from ahi.client.calls import AhiClient
+from ahi.codecs.frames import PixelFormat
+from ahi.image_sets.image_set import Frame, ImageSetKey
+from ahi.image_sets.version_cache import VersionCache
+from ahi.workers.jobs import Form, FrameReference, fetch_frame
+from ahi.workers.pool import Workshop
+from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
+
+SIDE, FETCH_SECONDS = 8, 0.002
+
+
+class Client:
+    """AHI, slowly: which frames it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def image_frame(self, _image_set: ImageSetKey, frame_id: str) -> bytes:
+        self.asked.append(frame_id)
+        time.sleep(FETCH_SECONDS)
+        return bytes(SIDE * SIDE)
+
+
+def test_requests_that_overlap_in_any_way_fetch_a_frame_once(tmp_path: Path) -> None:
+    client, random = Client(), Random(1)  # noqa: S311
+    workshop = Workshop(cast(AhiClient, client), Cache(tmp_path, 2**28), VersionCache(60))
+    key, pixels = ImageSetKey("0" * 32, "1" * 32), PixelFormat(SIDE, SIDE, 1, 8, 0, "MONOCHROME2")
+    references = [FrameReference(key, Frame(f"{n:032}", None), EXPLICIT_VR_LITTLE_ENDIAN, pixels) for n in range(150)]
+
+    def ask(job: tuple[FrameReference, Form, float]) -> Any:
+        reference, form, seconds = job
+        time.sleep(seconds)
+        return fetch_frame(workshop, reference, form)
+
+    with ThreadPoolExecutor(12) as threads:
+        for reference in references:
+            forms = (Form.STORED, Form.NATIVE) * 6
+            list(threads.map(ask, [(reference, form, random.uniform(0, 2 * FETCH_SECONDS)) for form in forms]))
+    assert sorted(client.asked) == [reference.frame.frame_id for reference in references]

@@ -1,0 +1,128 @@
+"""Frames and metadata that are not what they should be: had once more, kept if their pixels prove them right."""
+
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from ahi.cache.cache import Cache
+from ahi.client.calls import AhiClient
+from ahi.codecs.frames import HAS_OPENJPH, PixelFormat
+from ahi.image_sets.image_set import Frame, ImageSetKey, ImageSetProperties
+from ahi.image_sets.version_cache import VersionCache
+from ahi.workers.jobs import Form, FrameReference, fetch_frame, prepare_image_set, prepared_cache_name
+from ahi.workers.pool import Workshop
+from dicomweb.errors import UnusableAnswer
+from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL
+
+SIDE = 64
+PIXELS = np.random.default_rng(1).integers(0, 4096, (SIDE, SIDE), "<u2")
+RIGHT = bytes(imagecodecs.htj2k_encode(PIXELS, reversible=True)) if HAS_OPENJPH else b""
+WITHOUT_END = RIGHT[:-2]
+NEEDS_OPENJPH = pytest.mark.skipif(not HAS_OPENJPH, reason="the other decoder wants the end of a codestream")
+KEY = ImageSetKey("0" * 32, "1" * 32)
+METADATA = json.dumps({"Study": {"DICOM": {"StudyInstanceUID": "1.2"}, "Series": {"1.3": {"Instances": {}}}}}).encode()
+
+
+class Ahi:
+    """Gives these bodies, one after another; the last for ever."""
+
+    def __init__(self, *bodies: bytes) -> None:
+        self.bodies = list(bodies)
+        self.calls = 0
+
+    def image_frame(self, _key: ImageSetKey, _frame_id: str) -> bytes:
+        self.calls += 1
+        return self.bodies.pop(0) if len(self.bodies) > 1 else self.bodies[0]
+
+    def image_set(self, _key: ImageSetKey, patience_seconds: float | None = None) -> ImageSetProperties:
+        return ImageSetProperties("1", is_primary=True, updated_at=0)
+
+    def image_set_metadata(self, key: ImageSetKey, _version: str, _max_bytes: int) -> bytes:
+        return self.image_frame(key, "")
+
+
+Made = Callable[..., tuple[Workshop, Ahi]]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    def make(*bodies: bytes) -> tuple[Workshop, Ahi]:
+        ahi = Ahi(*bodies)
+        return Workshop(cast(AhiClient, ahi), Cache(tmp_path, 2**24), VersionCache(60)), ahi
+
+    return make
+
+
+def _reference(checksum: int | None) -> FrameReference:
+    pixels = PixelFormat(SIDE, SIDE, 1, 16, 0, "MONOCHROME2")
+    return FrameReference(KEY, Frame("f" * 32, checksum), HTJ2K_LOSSLESS_RPCL, pixels)
+
+
+SUMMED = _reference(zlib.crc32(PIXELS.tobytes()))
+
+
+@NEEDS_OPENJPH
+def test_an_odd_frame_that_has_its_pixels_is_right(made: Made) -> None:
+    workshop, ahi = made(WITHOUT_END)
+    assert fetch_frame(workshop, SUMMED, Form.STORED) is None
+    assert workshop.cache.read(SUMMED.cache_name(Form.STORED)) == WITHOUT_END
+    assert ahi.calls == 2  # it might have been whole the second time
+
+
+@NEEDS_OPENJPH
+def test_a_whole_frame_is_taken_rather_than_an_odd_one(made: Made) -> None:
+    workshop, _ = made(WITHOUT_END, RIGHT)
+    fetch_frame(workshop, SUMMED, Form.STORED)
+    assert workshop.cache.read(SUMMED.cache_name(Form.STORED)) == RIGHT
+
+
+@NEEDS_OPENJPH
+@pytest.mark.parametrize(
+    ("body", "reference"),
+    [
+        (WITHOUT_END, _reference(zlib.crc32(b"other pixels"))),
+        (WITHOUT_END, _reference(None)),
+        (RIGHT[: len(RIGHT) // 2], SUMMED),
+        (b"<html>", SUMMED),
+        (b"", SUMMED),
+    ],
+    ids=["other pixels", "no checksum", "half", "HTML", "empty"],
+)
+def test_an_odd_frame_that_has_not_is_neither_sent_nor_kept(made: Made, body: bytes, reference: FrameReference) -> None:
+    workshop, _ = made(body)
+    with pytest.raises(UnusableAnswer):
+        fetch_frame(workshop, reference, Form.STORED)
+    assert workshop.cache.read(reference.cache_name(Form.STORED)) is None
+
+
+@pytest.mark.parametrize("odd", [b"<html>", b"", METADATA[:-5], b"{}"])
+def test_metadata_that_cannot_be_read_is_had_once_more(made: Made, odd: bytes) -> None:
+    workshop, ahi = made(odd, METADATA)
+    prepare_image_set(workshop, KEY)
+    assert ahi.calls == 2
+    assert workshop.cache.has(prepared_cache_name(KEY, "1"))
+    workshop, ahi = made(odd)
+    workshop.cache.drop(prepared_cache_name(KEY, "1"))
+    with pytest.raises(UnusableAnswer):
+        prepare_image_set(workshop, KEY)
+    assert ahi.calls == 2
+    assert not workshop.cache.has(prepared_cache_name(KEY, "1"))
+
+
+COLOUR = {"Rows": 4, "Columns": 4, "SamplesPerPixel": 3, "BitsAllocated": 8, "PhotometricInterpretation": "YBR_FULL"}
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.202", None], ids=["colours", "transfer syntax"])
+def test_nothing_is_guessed_and_kept_while_ahi_gives_something_else_than_frames(made: Made, syntax: str | None) -> None:
+    instance = {"DICOM": COLOUR, "StoredTransferSyntaxUID": syntax, "ImageFrames": [{"ID": "f" * 32}]}
+    study = {"DICOM": {"StudyInstanceUID": "1.2"}, "Series": {"1.3": {"Instances": {"1.4": instance}}}}
+    workshop, _ = made(json.dumps({"Study": study}).encode(), b"<html>")
+    with pytest.raises(UnusableAnswer):
+        prepare_image_set(workshop, KEY)
+    assert not workshop.cache.has(prepared_cache_name(KEY, "1"))

@@ -1,0 +1,118 @@
+"""VERIFY_FRAMES=decode: a frame with a wrong byte among its coded samples is dropped, and fetched again next time."""
+
+import threading
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from ahi.cache.cache import Cache
+from ahi.client.calls import AhiClient
+from ahi.codecs.frames import PixelFormat
+from ahi.image_sets.image_set import Frame, ImageSetKey
+from ahi.image_sets.version_cache import VersionCache
+from ahi.workers.jobs import Form, FrameReference, fetch_frame, reduced_frame
+from ahi.workers.pool import FetcherSockets, Workshop
+from ahi.workers.scheduler import Limits, Request
+from ahi.workers.verification import Verification
+from ahi.workers.worker import Bench
+from dicomweb.errors import UpstreamFailed
+from dicomweb.transfer_syntax import JPEG_2000_LOSSLESS
+from runtime.heartbeat import Heartbeat
+
+SIDE = 64
+PIXELS = np.random.default_rng(1).integers(0, 4096, (SIDE, SIDE), "<u2")
+RIGHT = bytes(imagecodecs.jpeg2k_encode(PIXELS, level=0, codecformat="J2K", reversible=True))
+WRONG = RIGHT[: len(RIGHT) // 2] + bytes([RIGHT[len(RIGHT) // 2] ^ 0xFF]) + RIGHT[len(RIGHT) // 2 + 1 :]
+REFERENCE = FrameReference(
+    ImageSetKey("0" * 32, "1" * 32),
+    Frame("f" * 32, zlib.crc32(PIXELS.tobytes())),
+    JPEG_2000_LOSSLESS,
+    PixelFormat(SIDE, SIDE, 1, 16, 0, "MONOCHROME2"),
+)
+STORED = REFERENCE.cache_name(Form.STORED)
+
+
+class Ahi:
+    """Gives these frames, one after another; the last for ever."""
+
+    def __init__(self, *frames: bytes) -> None:
+        self.frames = list(frames)
+
+    def image_frame(self, _key: ImageSetKey, _frame_id: str) -> bytes:
+        return self.frames.pop(0) if len(self.frames) > 1 else self.frames[0]
+
+
+Made = Callable[..., tuple[Workshop, list[Request]]]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    def make(*frames: bytes, by_decoding: bool = True) -> tuple[Workshop, list[Request]]:
+        client = cast(AhiClient, Ahi(*frames))
+        verification = Verification(by_decoding=by_decoding)
+        workshop = Workshop(client, Cache(tmp_path, 2**24), VersionCache(60), verification=verification)
+        later: list[Request] = []
+        workshop.background.bind(lambda request: not later.append(request))
+        return workshop, later
+
+    return make
+
+
+def _do(workshop: Workshop, later: list[Request]) -> None:
+    for request in later:
+        request.job(workshop, *request.arguments)
+    later.clear()
+
+
+def test_a_wrong_byte_among_the_samples_is_found_in_the_background_and_fetched_again(made: Made) -> None:
+    workshop, later = made(WRONG, RIGHT)
+    assert fetch_frame(workshop, REFERENCE, Form.STORED) is None
+    assert workshop.cache.read(STORED) == WRONG
+    _do(workshop, later)
+    assert workshop.cache.read(STORED) is None
+    fetch_frame(workshop, REFERENCE, Form.STORED)
+    _do(workshop, later)
+    assert workshop.cache.read(STORED) == RIGHT
+
+
+def test_a_sound_frame_is_decoded_once(made: Made) -> None:
+    workshop, later = made(RIGHT)
+    fetch_frame(workshop, REFERENCE, Form.NATIVE)
+    assert not workshop.verification.needs(REFERENCE.frame.frame_id)
+    _do(workshop, later)
+    assert workshop.cache.read(STORED) == RIGHT
+
+
+def test_nothing_is_decoded_unless_that_is_set(made: Made) -> None:
+    workshop, later = made(WRONG, by_decoding=False)
+    fetch_frame(workshop, REFERENCE, Form.STORED)
+    assert not later
+
+
+def test_nothing_of_a_wrong_frame_is_drawn(made: Made) -> None:
+    workshop, _ = made(WRONG)
+    htj2k = FrameReference(REFERENCE.image_set, REFERENCE.frame, "1.2.840.10008.1.2.4.202", REFERENCE.pixels)
+    with pytest.raises(UpstreamFailed):
+        reduced_frame(workshop, htj2k, 0.25)
+
+
+def test_a_fetcher_does_its_own_jobs_and_takes_no_more_than_so_many(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ahi.workers.worker._MOST_IN_BACKGROUND", 2)
+    workshop, _ = made(RIGHT)
+    sockets, done = FetcherSockets(1), threading.Semaphore(0)
+    bench = Bench(sockets.listening[0], workshop, Limits(threads=2), Heartbeat())
+
+    def job(_workshop: Workshop, _number: int) -> Any:
+        done.release()
+
+    assert [workshop.background.submit(job, number) for number in range(3)] == [True, True, False]
+    threading.Thread(target=bench.work, daemon=True).start()
+    assert all(done.acquire(timeout=20) for _ in range(2))
+    sockets.remove()

@@ -1,0 +1,144 @@
+"""What happens to events while their destination is well, slow or away."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from app.audit import queue as trail_module
+from app.audit.event import Event, Kind
+from app.audit.queue import Trail
+
+EVENT = Event(Kind.ACCESS, 200)
+
+
+class Destination:
+    """Keeps what is written; fails while it is `away`."""
+
+    def __init__(self) -> None:
+        self.written: list[Event] = []
+        self.away = False
+        self.attempts = 0
+
+    def write(self, event: Event) -> None:
+        self.attempts += 1
+        if self.away:
+            raise OSError("away")
+        self.written.append(event)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def destination() -> Destination:
+    return Destination()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trail_module, "_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(trail_module, "_PATIENCE_SECONDS", 0.2)
+
+
+def events(number: int) -> list[Event]:
+    return [Event(Kind.ACCESS, 200, frames=str(one)) for one in range(number)]
+
+
+@pytest.mark.parametrize("refuse", [True, False])
+def test_events_are_written_in_their_order(destination: Destination, *, refuse: bool) -> None:
+    trail = Trail(destination.write, refuse=refuse)
+    assert all([trail.admit(event) for event in events(20)])
+    trail.close(5)
+    assert [one.frames for one in destination.written] == list(map(str, range(20)))
+
+
+def test_with_refuse_an_answer_waits_until_its_event_is_written(destination: Destination) -> None:
+    trail = Trail(destination.write, refuse=True)
+    assert trail.admit(EVENT)
+    assert destination.written == [EVENT]  # already now
+    trail.close(1)
+
+
+def test_with_refuse_nothing_is_admitted_while_the_destination_is_away(
+    destination: Destination, caplog: pytest.LogCaptureFixture
+) -> None:
+    trail = Trail(destination.write, refuse=True)
+    destination.away = True
+    began = time.monotonic()
+    assert not any([trail.admit(event) for event in events(50)])
+    assert time.monotonic() - began < 5  # after the first nobody waits for an attempt
+    assert destination.attempts < 50
+    destination.away = False
+    wait_for(lambda: trail.admit(EVENT))
+    assert destination.written == [EVENT]
+    assert [record.message for record in caplog.records] == [
+        "audit cannot be written reason=OSError",
+        f"audit is written again lost={caplog.records[1].args[0]}",  # type: ignore[index]
+    ]
+    trail.close(1)
+
+
+def test_with_refuse_a_destination_that_hangs_is_not_waited_for_longer_than_needed() -> None:
+    let_go = threading.Event()
+    trail = Trail(lambda _: let_go.wait(10) and None, refuse=True)
+    began = time.monotonic()
+    assert not trail.admit(EVENT)
+    assert time.monotonic() - began < 2
+    let_go.set()
+    trail.close(5)
+
+
+def test_without_refuse_events_wait_until_the_destination_is_back(destination: Destination) -> None:
+    trail = Trail(destination.write, refuse=False)
+    destination.away = True
+    began = time.monotonic()
+    assert all([trail.admit(event) for event in events(20)])
+    assert time.monotonic() - began < 0.5  # nobody waited
+    wait_for(lambda: destination.attempts > 2)
+    destination.away = False
+    trail.close(5)
+    assert [one.frames for one in destination.written] == list(map(str, range(20)))
+
+
+def test_what_the_queue_cannot_hold_is_lost_and_told(
+    destination: Destination, caplog: pytest.LogCaptureFixture
+) -> None:
+    trail = Trail(destination.write, refuse=False, most=5)
+    destination.away = True
+    assert trail.admit(EVENT)
+    wait_for(lambda: destination.attempts > 0)  # one is being written
+    assert all([trail.admit(event) for event in events(9)])
+    destination.away = False
+    wait_for(lambda: len(destination.written) == 6)
+    assert caplog.records[-1].message == "audit is written again lost=4"
+    trail.close(1)
+
+
+def test_at_the_end_what_cannot_be_written_is_told(destination: Destination, caplog: pytest.LogCaptureFixture) -> None:
+    trail = Trail(destination.write, refuse=False)
+    destination.away = True
+    for event in events(3):
+        trail.note(event)
+    trail.close(5)
+    assert caplog.records[-1].message == "audit messages lost count=3"
+
+
+@pytest.mark.parametrize("refuse", [True, False])
+def test_an_event_that_cannot_be_made_does_not_end_the_trail(*, refuse: bool) -> None:
+    written = []
+
+    def write(event: Event) -> None:
+        if event.frames == "0":
+            raise ValueError("a mistake of ours")
+        written.append(event.frames)
+
+    trail = Trail(write, refuse=refuse)
+    assert [trail.admit(event) for event in events(2)] == [not refuse, True]
+    trail.close(5)
+    assert written == ["1"]

@@ -1,0 +1,43 @@
+"""What a client may order to be loaded."""
+
+import json
+
+import pytest
+
+from ahi.workers.jobs import Form
+from app.prefetch.routes import MOST_ORDERS, parse_orders
+from app.prefetch.worker import Order
+from dicomweb.errors import BadRequest
+
+
+def test_studies_and_series_are_orders_each_once() -> None:
+    body = {"studies": ["1.2", "1.2"], "series": [{"study": "1.3", "series": "1.3.1"}], "form": "native"}
+    assert parse_orders(json.dumps(body).encode()) == [
+        Order("1.2", None, Form.NATIVE),
+        Order("1.3", "1.3.1", Form.NATIVE),
+    ]
+    assert parse_orders(b'{"studies": ["1.2"]}') == [Order("1.2", None, Form.STORED)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b"null",
+        b'{"studies": "1.2"}',
+        b'{"studies": [12]}',
+        b'{"studies": [["1.2"]]}',
+        b'{"studies": ["1.2/3"]}',
+        b'{"series": ["1.2"]}',
+        b'{"series": [{"study": "1.2"}]}',
+        b'{"studies": ["1.2"], "form": "jpeg"}',
+        b"[" * 100_000,
+        json.dumps({"studies": [f"1.{number}" for number in range(MOST_ORDERS + 1)]}).encode(),
+    ],
+)
+def test_anything_else_is_refused(body: bytes) -> None:
+    with pytest.raises(BadRequest):
+        parse_orders(body)

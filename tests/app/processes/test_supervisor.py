@@ -1,0 +1,217 @@
+"""Processes live and die together: replaced when they die, drained and ended on SIGTERM, gone with their parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+PROGRAM = """
+import os, pathlib, signal, sys, threading, time
+from app.processes.supervisor import Child, Supervisor
+
+folder = pathlib.Path(sys.argv[1])
+
+def mark(name):
+    (folder / f"{name}.{os.getpid()}").touch()
+
+def worker(place):
+    mark("worker")
+    time.sleep(600)
+
+def drainer(place):
+    def finish(*_):
+        time.sleep(1)
+        mark("drained")
+        os._exit(0)
+    signal.signal(signal.SIGTERM, finish)
+    mark("drainer")
+    while True:
+        time.sleep(600)
+
+def slow(place):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    mark("slow")
+    while True:
+        time.sleep(600)
+
+def stubborn(place):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    mark("stubborn")
+    time.sleep(600)
+
+def of_someone_else():
+    while True:
+        time.sleep(600)
+
+if "thread" in sys.argv:
+    threading.Thread(target=of_someone_else, daemon=True).start()
+supervisor = Supervisor()
+supervisor.start(Child("worker", worker))
+supervisor.start(Child("drainer", drainer, drains_seconds=5))
+if "stubborn" in sys.argv:
+    supervisor.start(Child("stubborn", stubborn))
+drains_seconds = 20 if "patient" in sys.argv else 2
+if "renewing" in sys.argv:
+    supervisor.start(Child("slow", slow, drains_seconds=drains_seconds, leaves=True))
+
+if "full" in sys.argv:
+    fork, failures = os.fork, []
+    def no_fork():
+        if len(failures) < 3:
+            failures.append(1)
+            raise BlockingIOError(11, os.strerror(11))
+        return fork()
+    os.fork = no_fork
+
+times = []
+def renew():
+    if times:
+        mark("renewing")
+    times.append(1)
+    supervisor.renew([Child("slow", slow, drains_seconds=drains_seconds, leaves=True)])
+
+supervisor.run(on_hangup=renew)
+"""
+
+
+class Family:
+    """A supervisor as a real process, and what its children report."""
+
+    def __init__(self, folder: Path, *extra: str) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(folder), *extra], cwd=ROOT, stderr=subprocess.DEVNULL
+        )
+
+    def pids(self, name: str) -> set[int]:
+        return {int(path.suffix[1:]) for path in self.folder.glob(f"{name}.*")}
+
+    def wait(self, condition: Callable[[], bool], seconds: float = 10) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.02)
+
+    def one(self, name: str) -> int:
+        self.wait(lambda: bool(self.pids(name)))
+        return next(iter(self.pids(name)))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Iterator[Family]:
+    family = Family(tmp_path)
+    yield family
+    family.process.kill()
+    family.process.wait()
+
+
+def test_a_child_that_dies_is_replaced(family: Family) -> None:
+    first = family.one("worker")
+    os.kill(first, signal.SIGKILL)
+    family.wait(lambda: len(family.pids("worker")) == 2)
+    assert not _alive(first)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_end_lets_work_finish(family: Family, number: signal.Signals) -> None:
+    children = [family.one("worker"), family.one("drainer")]
+    family.process.send_signal(number)
+    assert family.process.wait(timeout=10) == 0
+    assert family.pids("drained") == {children[1]}
+    assert not any(map(_alive, children))
+
+
+def test_who_does_not_end_is_ended(tmp_path: Path) -> None:
+    family = Family(tmp_path, "stubborn")
+    stubborn = family.one("stubborn")
+    family.one("drainer")
+    family.process.terminate()
+    assert family.process.wait(timeout=10) == 0
+    assert not _alive(stubborn)
+
+
+@pytest.mark.parametrize("extra", [(), ("thread",)])
+def test_all_that_die_are_replaced_whatever_other_threads_there_are(tmp_path: Path, extra: tuple[str, ...]) -> None:
+    """A thread that is not the supervisor's is given the signals that this one does not wait for just then."""
+    family = Family(tmp_path, *extra)
+    names = ("worker", "drainer")
+    for pid in [family.one(name) for name in names]:  # soon after the start: it waits before it starts one again
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
+    family.wait(lambda: all(len(family.pids(name)) == 2 for name in names))
+    family.process.terminate()
+    assert family.process.wait(timeout=15) == 0
+
+
+def test_a_signal_to_end_is_not_lost_while_others_are_renewed(tmp_path: Path) -> None:
+    family = Family(tmp_path, "renewing")
+    leaving = family.one("slow")
+    family.process.send_signal(signal.SIGHUP)
+    family.wait(lambda: len(family.pids("slow")) == 2)
+    family.process.send_signal(signal.SIGHUP)  # waits for who has not left
+    family.wait(lambda: bool(family.pids("renewing")))
+    family.process.terminate()
+    assert family.process.wait(timeout=15) == 0
+    assert not _alive(leaving)
+
+
+def test_all_are_watched_while_one_that_is_to_leave_drains(tmp_path: Path) -> None:
+    family = Family(tmp_path, "renewing", "patient")
+    worker = family.one("worker")
+    for number in (2, 3):
+        family.process.send_signal(signal.SIGHUP)
+        family.wait(lambda number=number: len(family.pids("slow")) == number or bool(family.pids("renewing")))  # type: ignore[misc]
+    os.kill(worker, signal.SIGKILL)
+    family.wait(lambda: len(family.pids("worker")) == 2)
+    assert len(family.pids("slow")) == 2  # the third one still has no place
+    family.process.kill()
+    family.process.wait()
+
+
+def test_the_place_of_one_that_does_not_end_is_taken_in_time(tmp_path: Path) -> None:
+    family = Family(tmp_path, "renewing")
+    first = family.one("slow")
+    family.process.send_signal(signal.SIGHUP)
+    family.wait(lambda: len(family.pids("slow")) == 2)
+    for _ in range(3):
+        family.process.send_signal(signal.SIGHUP)
+    family.wait(lambda: len(family.pids("slow")) == 3, 20)
+    assert not _alive(first)
+    family.process.terminate()
+    assert family.process.wait(timeout=15) == 0
+
+
+def test_no_orphan_outlives_a_killed_parent(family: Family) -> None:
+    children = [family.one("worker"), family.one("drainer")]
+    family.process.kill()
+    family.wait(lambda: not any(map(_alive, children)))
+
+
+def test_a_machine_without_room_for_a_process_ends_nothing(tmp_path: Path) -> None:
+    family = Family(tmp_path, "renewing", "full")
+    first = family.one("worker")
+    old = family.one("slow")
+    family.process.send_signal(signal.SIGHUP)  # nobody can take its place: it stays
+    time.sleep(1)
+    assert _alive(old)
+    os.kill(first, signal.SIGKILL)
+    family.wait(lambda: len(family.pids("worker")) == 2, 20)
+    family.process.send_signal(signal.SIGHUP)
+    family.wait(lambda: len(family.pids("slow")) == 2)
+    family.process.terminate()
+    assert family.process.wait(timeout=15) == 0

@@ -1,0 +1,277 @@
+"""Who asks too much, too long or too slowly is told so or let go, and others do not notice."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+LIMITS = {"of_client": 6, "of_all": 12, "patience_seconds": 1.0, "deadline_seconds": 4.0}
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("limited") / "log"
+
+
+@pytest.fixture(scope="module")
+def port(log: Path) -> Iterator[int]:
+    command = [sys.executable, "-m", "tests.app.server.limited_server", json.dumps(LIMITS)]
+    with log.open("wb") as errors:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors)
+    assert process.stdout
+    yield int(process.stdout.readline())
+    process.terminate()
+    process.stdout.close()
+    assert process.wait(timeout=15) == 0
+
+
+def connected(port: int, receive_bytes: int | None = None) -> socket.socket:
+    made = socket.socket()
+    if receive_bytes:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    made.settimeout(10)
+    made.connect(("127.0.0.1", port))
+    return made
+
+
+def request(path: str, client: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n\r\n".encode()
+
+
+def answer(connection: socket.socket) -> tuple[int, bytes]:
+    """Status and all of one answer, which comes in as many pieces as the network likes."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += _more(connection)
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    while length and len(body) < int(length[1]):
+        body += _more(connection)
+    return int(head.split()[1]), head + b"\r\n\r\n" + body
+
+
+def _more(connection: socket.socket) -> bytes:
+    received = connection.recv(65_536)
+    assert received, "closed in the middle of an answer"
+    return received
+
+
+def status(port: int, path: str, client: str) -> int:
+    with connected(port) as connection:
+        connection.sendall(request(path, client))
+        return answer(connection)[0]
+
+
+def is_closed(connection: socket.socket) -> bool:
+    try:
+        while connection.recv(2**20):
+            pass
+    except ConnectionError:
+        pass
+    return True
+
+
+def is_held_by_server(port: int, connection: socket.socket) -> bool:
+    """Whether a process still has the other end of a connection; the kernel may go on trying to send what is left."""
+    ends = [f"0100007F:{number:04X}" for number in (port, connection.getsockname()[1])]
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return any(row[1:3] == ends and int(row[9]) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"GET /" + b"x" * 40_000, 414),
+        (b"GET / HTTP/1.1\r\nX-Much: " + b"x" * 40_000, 431),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nX-Much: " + b"x" * 20_000, 431),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+    ],
+)
+def test_the_length_of_a_request_is_bounded(port: int, head: bytes, expected: int) -> None:
+    with connected(port) as connection:
+        connection.sendall(head)
+        found, text = answer(connection)
+    assert found == expected
+    assert (b"application/problem+json" in text) == (expected != 200)
+
+
+@pytest.mark.parametrize(
+    "begun", [b"G", b"GET /x HTTP/1.1\r\nHost: x\r\n", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx"]
+)
+def test_a_request_that_does_not_end_is_told_so(port: int, begun: bytes) -> None:
+    with connected(port) as connection:
+        connection.sendall(begun)
+        began = time.monotonic()
+        assert answer(connection)[0] == 408
+        assert 0.5 < time.monotonic() - began < 5
+        assert is_closed(connection)
+
+
+def test_a_request_that_comes_letter_by_letter_is_told_so_too(port: int) -> None:
+    with connected(port) as connection, pytest.raises(ConnectionError):
+        for letter in b"GET /" + b"x" * 200:
+            connection.sendall(bytes([letter]))
+            time.sleep(0.05)
+
+
+def test_a_connection_at_rest_is_kept(port: int) -> None:
+    with connected(port) as connection:
+        for _ in range(2):
+            connection.sendall(request("/", "192.0.2.1"))
+            assert answer(connection)[0] == 200
+            time.sleep(2.5)
+
+
+def test_who_takes_nothing_of_an_answer_is_let_go(port: int) -> None:
+    with connected(port, 4096) as connection:
+        connection.sendall(request("/endless", "192.0.2.2"))
+        time.sleep(0.5)
+        assert is_held_by_server(port, connection)
+        time.sleep(3)
+        assert not is_held_by_server(port, connection)
+        assert is_closed(connection)
+
+
+def test_an_answer_without_an_end_is_cut_at_the_deadline(port: int) -> None:
+    with connected(port) as connection:
+        connection.sendall(request("/endless", "192.0.2.3"))
+        began = time.monotonic()
+        assert is_closed(connection)
+        assert 3 < time.monotonic() - began < 9
+
+
+def test_clients_that_take_nothing_hold_no_thread_that_others_need(port: int) -> None:
+    """There are four threads, and one client has three of them at most."""
+    with ExitStack() as stack:
+        for _ in range(6):
+            stack.enter_context(connected(port, 4096)).sendall(request("/endless", "192.0.2.4"))
+        time.sleep(0.2)
+        began = time.monotonic()
+        assert [status(port, "/", "192.0.2.5") for _ in range(20)] == [200] * 20
+        assert time.monotonic() - began < 1
+
+
+def together(port: int, clients: list[str]) -> list[tuple[int, bytes]]:
+    """The answers to requests that last a second, made at the same time, a client for each."""
+
+    def ask(client: str) -> tuple[int, bytes]:
+        with connected(port) as connection:
+            connection.sendall(request("/sleep", client))
+            return answer(connection)
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        return list(pool.map(ask, clients))
+
+
+def test_too_many_requests_of_one_client_are_refused(port: int) -> None:
+    found = together(port, ["192.0.2.6"] * 9)
+    assert sorted(one for one, _ in found) == [200] * 6 + [429] * 3
+    assert all(b"Retry-After: 5" in text for one, text in found if one == 429)
+
+
+def test_too_many_requests_of_all_are_refused(port: int) -> None:
+    found = together(port, [f"192.0.2.{number // 5}" for number in range(40, 165)])
+    refused = [text for one, text in found if one == 503]
+    assert len(refused) >= 60
+    assert all(b"Retry-After: 5" in text for text in refused)
+    assert status(port, "/", "192.0.2.6") == 200
+
+
+VIEWER_HEADERS = (
+    b"Host: x\r\nOrigin: https://viewer.example.org\r\nX-Forwarded-For: 192.0.2.77\r\nX-Request-ID: mine\r\n"
+)
+LONG = b"x" * 40_000
+REFUSED = [
+    pytest.param(b"GET /aetitle/x HTTP/1.1\r\n" + VIEWER_HEADERS + b"No colon\r\n\r\n", 400, None, id="ill-formed"),
+    pytest.param(b"GET /slow HTTP/1.1\r\n" + VIEWER_HEADERS, 408, None, id="without an end"),
+    pytest.param(
+        b"POST /slow HTTP/1.1\r\n" + VIEWER_HEADERS + b"Content-Length: 9\r\n\r\nx", 408, "POST", id="half a body"
+    ),
+    pytest.param(
+        b"POST /big HTTP/1.1\r\n" + VIEWER_HEADERS + b"Content-Length: 9999999\r\n\r\n", 413, "POST", id="long body"
+    ),
+    pytest.param(b"GET /" + LONG, 414, None, id="long URL"),
+    pytest.param(b"GET / HTTP/1.1\r\n" + VIEWER_HEADERS + b"X: " + LONG, 431, None, id="long headers"),
+    pytest.param(b"GET /broken HTTP/1.1\r\n" + VIEWER_HEADERS + b"\r\n", 500, None, id="a mistake of ours"),
+    pytest.param(
+        b"POST /odd HTTP/1.1\r\n" + VIEWER_HEADERS + b"Transfer-Encoding: odd\r\n\r\n", 501, "POST", id="coding"
+    ),
+]
+
+
+def headers_of(text: bytes) -> dict[str, str]:
+    lines = text.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
+    return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+
+
+def counted(port: int) -> dict[str, int]:
+    with connected(port) as connection:
+        connection.sendall(request("/counts", "192.0.2.78"))
+        found: dict[str, int] = json.loads(answer(connection)[1].partition(b"\r\n\r\n")[2])
+        return found
+
+
+@pytest.mark.parametrize(("asked", "expected", "method"), REFUSED)
+def test_a_refusal_is_an_answer_like_others(
+    port: int, log: Path, asked: bytes, expected: int, method: str | None
+) -> None:
+    before, known = counted(port), len(log.read_text().splitlines())
+    with connected(port) as connection:
+        connection.sendall(asked)
+        found, text = answer(connection)
+        assert is_closed(connection)
+    headers, document = headers_of(text), json.loads(text.partition(b"\r\n\r\n")[2])
+    assert (found, document["status"]) == (expected, expected)
+    assert headers["content-type"] == "application/problem+json"
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["strict-transport-security"].startswith("max-age=")
+    assert "X-Request-ID" in headers["access-control-expose-headers"]
+    assert headers["server-timing"].startswith("total;dur=")
+    assert headers["vary"] == "Origin"
+    assert headers["access-control-allow-origin"] == "https://viewer.example.org"
+    told = counted(port)
+    assert told[str(expected)] == before.get(str(expected), 0) + 1
+    lines = [json.loads(line) for line in log.read_text().splitlines()[known:]]
+    (line,) = [line for line in lines if line["logger"] == "access"]
+    assert (line["method"], line["status"], line["bytes"]) == (method, expected, len(json.dumps(document)))
+    assert line["request"] == headers["x-request-id"]
+    assert line["path"] == ("***" if method else None)
+    assert line["ms"] >= (900 if expected == 408 else 0)
+
+
+def test_a_refused_head_has_no_body(port: int) -> None:
+    with connected(port) as connection:
+        connection.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: odd\r\n\r\n")
+        received = b""
+        while more := connection.recv(65_536):
+            received += more
+    assert received.startswith(b"HTTP/1.1 501") and received.endswith(b"\r\n\r\n")
+
+
+def test_a_page_of_another_origin_does_not_read_refusals(port: int) -> None:
+    with connected(port) as connection:
+        connection.sendall(
+            b"GET / HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example.org\r\nTransfer-Encoding: odd\r\n\r\n"
+        )
+        found, text = answer(connection)
+    assert found == 501
+    assert "access-control-allow-origin" not in headers_of(text)
+
+
+def test_too_many_requests_are_counted_and_logged(port: int, log: Path) -> None:
+    before = counted(port)
+    together(port, ["192.0.2.79"] * 9)
+    assert counted(port)["429"] == before.get("429", 0) + 3
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    refused = [line for line in lines if line.get("from") == "192.0.2.79" and line["status"] == 429]
+    assert [(line["method"], line["path"]) for line in refused] == [("GET", "***")] * 3

@@ -1,0 +1,63 @@
+"""A web process with limits, as a program: `/endless` has no end, `/sleep` takes a second, `/counts` tells how many
+requests were refused, by status, `/broken` fails, `/large` is 1.5 MiB at once, `/pieces` is 16 MiB in pieces, `/memory`
+is the resident size of the process in bytes, all else is short.
+
+It prints its port, and logs JSON. The limits are a JSON object on the command line.
+"""
+
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+from app.middleware.forwarded import parse_networks
+from app.processes import web
+from app.server.refusals import Manner
+from app.telemetry.logs import start_logging
+from app.telemetry.request_metrics import RequestCounts
+from runtime.memory import resident_bytes
+
+COUNTS = RequestCounts(1)
+VIEWER = "https://viewer.example.org"
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+    """All that tests ask for."""
+    path = environ["PATH_INFO"]
+    if path == "/sleep":
+        time.sleep(1)
+    if path == "/endless":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return repeat(b"x" * 65_536)
+    if path == "/broken":
+        raise RuntimeError
+    if path in ("/large", "/pieces"):
+        pieces = [b"0123456789abcdef" * 98_304] if path == "/large" else [b"0123456789abcdef" * 2**14] * 64
+        start_response("200 OK", [("Content-Length", str(sum(map(len, pieces))))])
+        return iter(pieces)
+    if path == "/memory":
+        resident = str(resident_bytes()).encode()
+        start_response("200 OK", [("Content-Length", str(len(resident)))])
+        return iter([resident])
+    body = json.dumps(COUNTS.totals()[0].by_status).encode() if path == "/counts" else b"OK"
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return iter([body])
+
+
+if __name__ == "__main__":
+    listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listening.setblocking(False)
+    sys.stdout.write(f"{listening.getsockname()[1]}\n")
+    sys.stdout.flush()
+    start_logging("INFO", "json")
+    proxies = parse_networks("127.0.0.1")
+    manner = Manner("https://dicom.example.org", (VIEWER,), proxies, counts=COUNTS.of_process(0))
+    limits = web.Limits(**json.loads(sys.argv[1]), trusted=proxies)
+    if limits.spool_folder:
+        limits = replace(limits, spool_folder=Path(limits.spool_folder))
+    web.serve(application, listening, threads=4, limits=limits, manner=manner)

@@ -1,0 +1,131 @@
+"""Connections are bounded for each address and for all, and idle ones make room for those who need the place."""
+
+import errno
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.server import event_loop
+from tests.app.processes.test_web import ROOT, answer, is_closed, request
+
+
+@contextmanager
+def serving(log: Path, most_files: int | None = None, **limits: object) -> Iterator[int]:
+    """The port of a web process with these limits."""
+
+    def bound() -> None:
+        if most_files:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+
+    command = [sys.executable, "-m", "tests.app.server.limited_server", json.dumps(limits)]
+    with log.open("wb") as errors:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, preexec_fn=bound)  # noqa: PLW1509
+    assert process.stdout
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.stdout.close()
+        status = process.wait(timeout=15)
+    assert status == 0
+
+
+def connected(port: int, source: str) -> socket.socket:
+    made = socket.socket()
+    made.bind((source, 0))
+    made.settimeout(10)
+    made.connect(("127.0.0.1", port))
+    return made
+
+
+def ask(connection: socket.socket) -> int:
+    connection.sendall(request("/", "192.0.2.1"))
+    return answer(connection)[0]
+
+
+def test_idle_connections_of_one_address_do_not_lock_out_another(tmp_path: Path) -> None:
+    with serving(tmp_path / "log", connections_of_client=50, connections=100) as port, ExitStack() as stack:
+        flood = [stack.enter_context(connected(port, "127.0.0.2")) for _ in range(300)]
+        with connected(port, "127.0.0.3") as other:
+            assert ask(other) == 200
+        assert [ask(one) for one in flood[:50]] == [200] * 50
+        refused, text = answer(flood[60])
+        assert refused == 503 and b"Retry-After: 5" in text and b"application/problem+json" in text
+        assert all(map(is_closed, flood[60:]))
+    assert (tmp_path / "log").read_text().count("too many connections of one address") == 1
+
+
+def test_a_trusted_proxy_has_three_quarters_of_all(tmp_path: Path) -> None:
+    with serving(tmp_path / "log", connections_of_client=5, connections=20) as port, ExitStack() as stack:
+        proxy = [stack.enter_context(connected(port, "127.0.0.1")) for _ in range(17)]
+        assert [ask(one) for one in proxy[:15]] == [200] * 15
+        assert answer(proxy[16])[0] == 503
+
+
+def test_an_idle_connection_makes_room(tmp_path: Path) -> None:
+    with serving(tmp_path / "log", connections_of_client=3, connections=100) as port, ExitStack() as stack:
+        idle = [stack.enter_context(connected(port, "127.0.0.2")) for _ in range(3)]
+        assert [ask(one) for one in (idle[1], idle[2], idle[0])] == [200] * 3  # the second has then been silent longest
+        time.sleep(10.5)
+        assert ask(stack.enter_context(connected(port, "127.0.0.2"))) == 200
+        assert is_closed(idle[1])
+        assert ask(idle[0]) == 200
+
+
+def test_where_files_run_out_connections_wait_and_nothing_spins(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serving(log, most_files=60, connections_of_client=500) as port, ExitStack() as stack:
+        many = [stack.enter_context(connected(port, "127.0.0.2")) for _ in range(100)]
+        time.sleep(2)
+        assert log.stat().st_size < 10_000
+        assert "Traceback" not in log.read_text()
+        for one in many[:80]:
+            one.close()
+        with connected(port, "127.0.0.3") as other:
+            assert ask(other) == 200
+    assert log.read_text().count("too many connections are open") == 1  # half of the files are kept for answers
+
+
+class Stub:
+    """A server whose socket fails as it is told."""
+
+    def __init__(self, fail: Callable[[], object]) -> None:
+        self._map: dict[int, Any] = {}
+        self.active_channels: dict[int, Any] = {}
+        self.socket = self
+        self.accept = fail
+        self.trigger = self
+
+    def pull_trigger(self) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("error", [BlockingIOError(), ConnectionAbortedError()])
+def test_a_connection_that_is_gone_again_is_no_reason_to_pause(error: OSError) -> None:
+    def fail() -> None:
+        raise error
+
+    loop = event_loop.Connections(Stub(fail), event_loop.ConnectionLimits(1, 1), 1.0, lambda _: None)
+    loop._accept()
+    assert loop._accepts_from == 0.0
+
+
+def test_where_no_connection_can_be_taken_the_loop_pauses_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    loop = event_loop.Connections(Stub(fail), event_loop.ConnectionLimits(1, 1), 1.0, lambda _: None)
+    for _ in range(3):
+        loop._accept()
+    assert loop._accepts_from > time.monotonic()
+    assert caplog.text.count("a connection cannot be taken: Too many open files") == 1
