@@ -8,7 +8,7 @@ from typing import Any
 
 from db.scope import EVERYTHING, Scope
 from dicomweb.errors import BadRequest
-from qido.image_sets.filters import Filter, parse_filter
+from qido.image_sets.filters import AttributeFilter, parse_filter
 
 DEFAULT = "aetitle"
 
@@ -83,7 +83,7 @@ def _datastore_ids(name: str, value: Any) -> Sequence[str]:
     return texts
 
 
-def _filter(name: str, keyword: str, value: Any) -> Filter:
+def _filter(name: str, keyword: str, value: Any) -> AttributeFilter:
     try:
         return parse_filter(keyword, _texts(value))
     except BadRequest as error:

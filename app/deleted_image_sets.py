@@ -5,7 +5,7 @@ import threading
 import time
 
 from ahi.image_sets.deleted import DeletedImageSets
-from db.deleted_image_sets import find_hidden
+from db.deleted_image_sets import find_deleted_rows
 from db.engine import Database
 from db.scope import EVERYTHING, Scope
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 _BELIEVED_SECONDS = 30.0  # the index may learn of a deletion, or of other image sets of a series
 
 
-class Hiding:
+class DeletedRowFilter:
     """The scope without it; looked up when something has gone, and again from time to time."""
 
     def __init__(self, database: Database, deleted: DeletedImageSets) -> None:
@@ -33,7 +33,7 @@ class Hiding:
         due = image_set_ids != self._of or time.monotonic() - self._looked_at > _BELIEVED_SECONDS
         if due and self._lock.acquire(blocking=False):  # one asks the index; others go on with what was known
             try:
-                self._scope = Scope(hidden=find_hidden(self._database, image_set_ids))
+                self._scope = Scope(hidden=find_deleted_rows(self._database, image_set_ids))
                 self._of, self._looked_at = image_set_ids, time.monotonic()
                 log.info("image sets that AHI has no more: %d", len(image_set_ids))
             finally:

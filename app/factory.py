@@ -14,28 +14,28 @@ import wado.pictures.routes
 import wado.routes
 import wado.uri.routes
 from ahi.archive.bad_frames import BadFrames
-from ahi.archive.lookahead import Ahead, Budget
-from ahi.archive.metadata_reader import Described
-from ahi.archive.previous_versions import EarlierVersions
-from ahi.archive.store import Encoded, Frames, ImageSets
+from ahi.archive.lookahead import Budget, FrameLookahead
+from ahi.archive.metadata_reader import MetadataReader
+from ahi.archive.previous_versions import PreviousVersions
+from ahi.archive.store import EncodedAnswers, Frames, ImageSets
 from ahi.archive.studies import Hint, Studies
 from ahi.cache.cache import Cache
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey
-from ahi.workers.jobs import Form
-from ahi.workers.pool import Fetchers
+from ahi.workers.jobs import FrameEncoding
+from ahi.workers.pool import FetcherPool
 from app import ae_titles, capabilities, health
 from app.ae_titles import ServiceRoot
 from app.audit.middleware import add_audit, note_sop_classes
-from app.audit.queue import Trail
+from app.audit.queue import AuditQueue
 from app.auth import links
 from app.auth.configure import open_gate
 from app.auth.gate import add_gate
-from app.deleted_image_sets import Hiding
+from app.deleted_image_sets import DeletedRowFilter
 from app.middleware.cors import add_cors
 from app.middleware.forwarded import believe
 from app.middleware.known_hosts import add_known_hosts
-from app.middleware.rate_limit import Rate, add_rate, add_refused_rate
+from app.middleware.rate_limit import RateLimiter, add_failed_login_limit, add_rate_limit
 from app.middleware.security_headers import add_security_headers
 from app.middleware.slashes import with_single_slashes
 from app.middleware.unchecked import add_unchecked, note_unchecked, note_unreadable
@@ -44,7 +44,7 @@ from app.server.event_loop import OUT_OF_RESOURCES
 from app.server.sendfile import with_pieces_read
 from app.settings import EXPLICIT_LE, STORED, Settings
 from app.telemetry.access_log import add_access_log, logged_path
-from app.telemetry.request_metrics import ProcessCounts
+from app.telemetry.request_metrics import ProcessRequestMetrics
 from db.engine import Database
 from db.image_sets import find_datastore_ids, find_image_sets
 from db.scope import EVERYTHING, Scope
@@ -54,9 +54,9 @@ from dicomweb.public_root import PublicRoot
 from dicomweb.uids import is_well_formed
 from qido.image_sets.complete import Archive
 from qido.image_sets.doubts import Checks
-from runtime.shared_metrics import Tally
+from runtime.shared_metrics import ProcessMetrics
 from wado.locate import Locator
-from wado.pictures.pictures import Drawn
+from wado.pictures.pictures import RenderedImages
 from wado.representation import FileChoice
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ PREFIX = f"/{ae_titles.DEFAULT}"
 def create_app(
     settings: Settings,
     database: Database,
-    fetchers: Fetchers,
-    tally: Tally | None = None,
+    fetchers: FetcherPool,
+    tally: ProcessMetrics | None = None,
     warmer_path: str = "",
-    counts: ProcessCounts | None = None,
-    trail: Trail | None = None,
-    rate: Rate | None = None,
+    counts: ProcessRequestMetrics | None = None,
+    trail: AuditQueue | None = None,
+    rate: RateLimiter | None = None,
     spans: "Spans | None" = None,
 ) -> Flask:
     """The service below `/aetitle`, and below the roots of all other AE titles.
@@ -100,7 +100,7 @@ def create_app(
         scope: Scope = g.scope
         return scope
 
-    hiding = Hiding(database, DeletedImageSets(cache))
+    hiding = DeletedRowFilter(database, DeletedImageSets(cache))
 
     def searched() -> Scope:
         """What a search shows; retrieval asks AHI itself, and may find that something is there after all."""
@@ -110,15 +110,15 @@ def create_app(
         likely = is_well_formed(study) and (series is None or is_well_formed(series))
         return (likely and scope() == EVERYTHING) or studies.has(scope(), study, series)
 
-    earlier = EarlierVersions(fetchers, cache, seconds=settings.image_set_old_seconds)
+    earlier = PreviousVersions(fetchers, cache, seconds=settings.image_set_old_seconds)
     studies = Studies(hints_of(database), partial(find_datastore_ids, database), image_sets, fetchers)
-    locator, encoded = Locator(studies, earlier, scope, note_sop_classes, note_unreadable), Encoded(cache)
+    locator, encoded = Locator(studies, earlier, scope, note_sop_classes, note_unreadable), EncodedAnswers(cache)
     budget = Budget(settings.prefetch_frames, min(settings.prefetch_max_bytes, settings.cache_max_bytes // 8))
-    ahead = Ahead(fetchers, cache, budget)
+    ahead = FrameLookahead(fetchers, cache, budget)
     bad_frames, files = BadFrames(cache), file_choice(settings)
-    retrieve = wado.routes.Retrieve(locator, frames, ahead, fetchers, public_root, files, bad_frames)
+    retrieve = wado.routes.RetrieveService(locator, frames, ahead, fetchers, public_root, files, bad_frames)
     metadata = wado.metadata.routes.MetadataService(locator, encoded, fetchers, public_root)
-    drawn = Drawn(fetchers, cache, ahead)
+    drawn = RenderedImages(fetchers, cache, ahead)
     uri_service = wado.uri.routes.UriService(locator, files, frames, fetchers, drawn, public_root, bad_frames)
     pictures = wado.pictures.routes.Pictures(locator, fetchers, drawn, public_root, bad_frames)
     app = Flask(__name__, static_folder=None)
@@ -135,13 +135,13 @@ def create_app(
     add_cors(app, settings.cors_origins)
     add_unchecked(app)
     if rate:
-        add_refused_rate(app, rate)
+        add_failed_login_limit(app, rate)
     add_gate(app, open_gate(settings), here, health.NAME)
     if rate:
-        add_rate(app, rate, health.NAME)
+        add_rate_limit(app, rate, health.NAME)
     if trail:
         add_audit(app, trail)
-    described = Described(image_sets, fetchers)
+    described = MetadataReader(image_sets, fetchers)
     checks = Checks(database, studies) if len(fetchers) else None  # without fetchers there is nothing but the index
     archive = Archive(database, described, settings.search_max_image_sets, public_root, checks)
     blueprints = (
@@ -185,7 +185,7 @@ def hints_of(database: Database) -> Callable[[str, str | None], Hint]:
 
 def file_choice(settings: Settings) -> FileChoice:
     """The preferences of the operator for Part 10 objects."""
-    forms = {STORED: Form.STORED, EXPLICIT_LE: Form.NATIVE}
+    forms = {STORED: FrameEncoding.STORED, EXPLICIT_LE: FrameEncoding.NATIVE}
     return FileChoice(forms[settings.part10_unnamed], forms[settings.part10_any])
 
 

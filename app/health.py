@@ -12,7 +12,7 @@ from functools import partial
 from flask import Blueprint, Response
 
 from ahi.archive.store import ping_ahi
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from db.engine import Database
 from db.image_sets import any_datastore_id
 from dicomweb.errors import ProxyError, UpstreamBusy
@@ -25,7 +25,7 @@ _BELIEVED_SECONDS = 1.0
 _PATIENCE_SECONDS = 1.5
 
 
-def blueprint(database: Database, fetchers: Fetchers) -> Blueprint:
+def blueprint(database: Database, fetchers: FetcherPool) -> Blueprint:
     """`/live`: 200 `OK`. `/health`: 200 `OK`, or 503 that says what does not answer."""
     bp, checked = Blueprint(NAME, __name__), Health(database, fetchers)
 
@@ -48,7 +48,7 @@ def _ok() -> Response:
 class Health:
     """What was found out last, and is found out again when it is older than a second."""
 
-    def __init__(self, database: Database, fetchers: Fetchers) -> None:
+    def __init__(self, database: Database, fetchers: FetcherPool) -> None:
         self._database = database
         self._fetchers = fetchers
         self._datastore_id: str | None = None  # one that the index has told

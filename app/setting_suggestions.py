@@ -22,7 +22,7 @@ _SHORTEST = 7  # PORT and HOST, AUTH and PREFIX: a letter more or less is anothe
 _NEAR = 0.85  # of difflib's ratio: two letters swapped or one missing; MY_DATABASE_URL is farther from DATABASE_URL
 
 
-def misspelt(environ: Mapping[str, str], settings: Collection[str]) -> list[str]:
+def suggestions(environ: Mapping[str, str], settings: Collection[str]) -> list[str]:
     """A line for each variable that must mean a setting, in the order of the environment."""
     return [
         f"{name} is no setting; is {meant} meant?"

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from app.ae_titles import AeTitle, parse_ae_titles
 from app.middleware.forwarded import Network, parse_networks
-from app.prefetch.schedule import Rule, parse_rules
-from app.setting_suggestions import misspelt
+from app.prefetch.schedule import PrefetchRule, parse_schedule
+from app.setting_suggestions import suggestions
 from db import tls
 from runtime.hosts import is_loopback
 
@@ -251,7 +251,7 @@ class Settings:
     fetch_threads: int = _setting(32, _integer(2, 256))
     prefetch_frames: int = _setting(64, _integer(0, 4096))
     prefetch_max_bytes: int = _setting(128 * 2**20, _integer(0, 2**40))
-    prefetch: tuple[Rule, ...] = _setting((), parse_rules)
+    prefetch: tuple[PrefetchRule, ...] = _setting((), parse_schedule)
     memory_max: int = _setting(2 * 2**30, _memory)
     cache_root: Path = _setting(Path("cache"), Path)
     cache_max_bytes: int = _setting(10 * 2**30, _integer(2**20, 2**60))
@@ -306,7 +306,7 @@ class Settings:
         values: dict[str, Any] = {}
         names = [variable(setting) for setting in fields(cls)]
         told = read_settings_file(environ.get("SETTINGS_FILE", "").strip())
-        problems = misspelt(environ, names)
+        problems = suggestions(environ, names)
         problems += [f"{name} is no setting, but SETTINGS_FILE has it" for name in told if name not in names]
         environ = {**environ, **told}
         for setting in fields(cls):

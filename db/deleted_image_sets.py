@@ -11,7 +11,7 @@ from db.schema import imageset, series, study
 
 
 @dataclass(frozen=True)
-class Hidden:
+class DeletedRows:
     """Primary keys of image sets that are no more, and of what has no other image set. There are few of them."""
 
     image_sets: frozenset[int] = frozenset()
@@ -19,8 +19,8 @@ class Hidden:
     studies: frozenset[int] = frozenset()
     patients: frozenset[int] = frozenset()
 
-    def __or__(self, other: "Hidden") -> "Hidden":
-        return Hidden(
+    def __or__(self, other: "DeletedRows") -> "DeletedRows":
+        return DeletedRows(
             self.image_sets | other.image_sets,
             self.series | other.series,
             self.studies | other.studies,
@@ -28,10 +28,10 @@ class Hidden:
         )
 
 
-NOTHING = Hidden()
+NOTHING = DeletedRows()
 
 
-def find_hidden(database: Database, image_set_ids: Iterable[str]) -> Hidden:
+def find_deleted_rows(database: Database, image_set_ids: Iterable[str]) -> DeletedRows:
     """What of the index hangs on these image sets of AHI alone."""
     asked = select(imageset.c.imageset_pkey, imageset.c.series_pkey)
     rows = database.rows(asked.where(imageset.c.imagesetid.in_(sorted(image_set_ids))))
@@ -43,7 +43,7 @@ def find_hidden(database: Database, image_set_ids: Iterable[str]) -> Hidden:
     )
     gone_studies = _above(database, series.c.series_pkey, series.c.study_pkey, gone_series)
     gone_patients = _above(database, study.c.study_pkey, study.c.patient_pkey, gone_studies)
-    return Hidden(image_sets, gone_series, gone_studies, gone_patients)
+    return DeletedRows(image_sets, gone_series, gone_studies, gone_patients)
 
 
 def _above(database: Database, key: Column[int], parent: Column[int], gone: frozenset[int]) -> frozenset[int]:

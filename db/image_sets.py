@@ -18,7 +18,7 @@ class ImageSetRow:
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedImageSets:
     """What the index names: image sets, series by series, and whether it has the study or series at all.
 
     `lossy`: it may have lost others. Its writer files a series under the study that used the UID last.
@@ -29,16 +29,18 @@ class Named:
     lossy: bool = False
 
 
-def find_image_sets(database: Database, study_instance_uid: str, series_instance_uid: str | None = None) -> Named:
+def find_image_sets(
+    database: Database, study_instance_uid: str, series_instance_uid: str | None = None
+) -> NamedImageSets:
     """What the index names for a study; for a series, whatever study the index files it under."""
     rows = database.rows(plan_image_sets(study_instance_uid, series_instance_uid))
     if not rows:
-        return Named()
+        return NamedImageSets()
     image_sets = tuple(ImageSetRow(*row[:3]) for row in rows if row[2] is not None)
     has_conflicts, counted = rows[0][3:]
     expected = 1 if series_instance_uid else counted or 0
     missing = len(image_sets) < len(rows) or len({one.series_instance_uid for one in image_sets}) < expected
-    return Named(image_sets, True, missing or bool(has_conflicts))
+    return NamedImageSets(image_sets, True, missing or bool(has_conflicts))
 
 
 def plan_image_sets(study_instance_uid: str, series_instance_uid: str | None) -> Select[tuple[object, ...]]:

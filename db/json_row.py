@@ -18,7 +18,7 @@ from sqlalchemy.sql.functions import FunctionElement
 _Reader = Callable[[str], Any]
 
 
-def packed(columns: Sequence[ColumnElement[Any]]) -> ColumnElement[list[Any]]:
+def json_row(columns: Sequence[ColumnElement[Any]]) -> ColumnElement[list[Any]]:
     """The values of `columns`, which must be fewer than 100, as a list."""
     return _Packed(columns)
 

@@ -12,14 +12,14 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Column, Table, select
 from sqlalchemy.sql import ColumnElement
 
-from db.deleted_image_sets import NOTHING, Hidden
+from db.deleted_image_sets import NOTHING, DeletedRows
 from db.schema import imageset, instance, issuer, patient, series, study
 from dicomweb.dicom_json import DataSet
 
 Truth = ColumnElement[bool]
 
 
-class Filter(Protocol):
+class RowCondition(Protocol):
     """A condition on the rows of one table, which is issuer, patient, study or series; equal ones have equal hashes.
 
     With `of_some_series`, the table is series, and studies of which no series in scope meets it are out of scope;
@@ -65,8 +65,8 @@ class Scope:
     """
 
     datastore_ids: frozenset[str] | None = None
-    filters: tuple[Filter, ...] = ()
-    hidden: Hidden = NOTHING
+    filters: tuple[RowCondition, ...] = ()
+    hidden: DeletedRows = NOTHING
 
     def __and__(self, other: "Scope") -> "Scope":
         if self is EVERYTHING or other is EVERYTHING:  # as a rule, and for each request

@@ -43,7 +43,7 @@ DataSet = tuple[Attribute, ...]
 """Attributes in ascending order of their tags."""
 
 
-class Made(Generic[V]):
+class Memo(Generic[V]):
     """What was made of an attribute: the instances of a series share most of theirs, which are then the same objects.
 
     `way` tells apart different things made of the same attribute.

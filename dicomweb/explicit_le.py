@@ -8,7 +8,7 @@ from functools import partial
 from pydicom import config
 from pydicom.charset import convert_encodings, decode_bytes, encode_string, python_encoding
 
-from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet, Made
+from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet, Memo
 
 _LONG_LENGTH = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 _TEXT_VRS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # those that SpecificCharacterSet speaks of
@@ -19,7 +19,7 @@ EncodeText = Callable[[str], bytes]
 config.settings.writing_validation_mode = config.RAISE  # a character that a set lacks is an error, never a "?"
 
 
-def encode_data_set(data_set: DataSet, made: Made[bytes] | None = None) -> bytes:
+def encode_data_set(data_set: DataSet, made: Memo[bytes] | None = None) -> bytes:
     """The data set in its own character set, or in ISO_IR 192 when some text cannot be written in that.
 
     `made` remembers attributes for data sets that share them.
@@ -51,7 +51,7 @@ def encode_head(tag: str, vr: str, length_bytes: int) -> bytes:
     return start + vr.encode() + struct.pack("<H", length_bytes)
 
 
-def _encode(data_set: DataSet, encode_text: EncodeText, made: Made[bytes] | None = None) -> bytes:
+def _encode(data_set: DataSet, encode_text: EncodeText, made: Memo[bytes] | None = None) -> bytes:
     own = next((attribute for attribute in data_set if attribute.tag == CHARACTER_SET), None)
     terms = tuple(str(term) for term in own.words) if own else ()
     if own:

@@ -14,7 +14,7 @@ _PIECE_BYTES = 2**18
 _LONG_BYTES = 2**17
 
 
-def packed(value: Any) -> bytes:
+def encode_message(value: Any) -> bytes:
     """A value as it is sent."""
     content = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     return _LENGTH.pack(len(content)) + content

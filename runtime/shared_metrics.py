@@ -11,7 +11,7 @@ from enum import Enum
 _BYTES = 8
 
 
-class Count(Enum):
+class Metric(Enum):
     """What is counted since the start of the service, or, where it says so, is the case now."""
 
     AHI_GET_IMAGE_SET = "calls to GetImageSet, repeated ones included"
@@ -36,38 +36,38 @@ class Count(Enum):
     CLIENT_CONNECTIONS = "now: connections of clients that are open"
 
 
-_PLACE = {count: place for place, count in enumerate(Count)}
-_NOW = (Count.JOBS_QUEUED, Count.JOBS_RUNNING, Count.INDEX_CONNECTIONS_IN_USE, Count.CLIENT_CONNECTIONS)
+_PLACE = {count: place for place, count in enumerate(Metric)}
+_NOW = (Metric.JOBS_QUEUED, Metric.JOBS_RUNNING, Metric.INDEX_CONNECTIONS_IN_USE, Metric.CLIENT_CONNECTIONS)
 
 
-class Counters:
+class SharedMetrics:
     """The counters of a number of processes. Made before they are forked."""
 
     def __init__(self, processes: int) -> None:
-        self._memory = mmap.mmap(-1, max(1, processes) * len(Count) * _BYTES)
+        self._memory = mmap.mmap(-1, max(1, processes) * len(Metric) * _BYTES)
         self.words = memoryview(self._memory).cast("Q")
 
-    def tally(self, process: int) -> "Tally":
+    def tally(self, process: int) -> "ProcessMetrics":
         """The row of one process, from 0; to be called in it."""
-        return Tally(self, process * len(Count))
+        return ProcessMetrics(self, process * len(Metric))
 
-    def total(self, count: Count) -> int:
+    def total(self, count: Metric) -> int:
         """The sum over all processes."""
-        return sum(self.words[_PLACE[count] :: len(Count)])
+        return sum(self.words[_PLACE[count] :: len(Metric)])
 
-    def highest(self, count: Count) -> int:
+    def highest(self, count: Metric) -> int:
         """The highest of all processes."""
-        return max(self.words[_PLACE[count] :: len(Count)])
+        return max(self.words[_PLACE[count] :: len(Metric)])
 
-    def totals(self) -> Mapping[Count, int]:
+    def totals(self) -> Mapping[Metric, int]:
         """The sums of all."""
-        return {count: self.total(count) for count in Count}
+        return {count: self.total(count) for count in Metric}
 
 
-class Tally:
+class ProcessMetrics:
     """What one process counts. Safe to share between its threads."""
 
-    def __init__(self, counters: Counters, start: int) -> None:
+    def __init__(self, counters: SharedMetrics, start: int) -> None:
         self.counters = counters
         self._start = start
         self._lock = threading.Lock()
@@ -75,19 +75,19 @@ class Tally:
             self.set(count, 0)
 
     @classmethod
-    def alone(cls) -> "Tally":
+    def alone(cls) -> "ProcessMetrics":
         """For a process that counts for itself."""
-        return Counters(1).tally(0)
+        return SharedMetrics(1).tally(0)
 
-    def add(self, count: Count, number: int = 1) -> None:
+    def add(self, count: Metric, number: int = 1) -> None:
         """Count so many more."""
         with self._lock:
             self.counters.words[self._start + _PLACE[count]] += number
 
-    def get(self, count: Count) -> int:
+    def get(self, count: Metric) -> int:
         """What this process has counted."""
         return self.counters.words[self._start + _PLACE[count]]
 
-    def set(self, count: Count, number: int) -> None:
+    def set(self, count: Metric, number: int) -> None:
         """Say what is the case now."""
         self.counters.words[self._start + _PLACE[count]] = number

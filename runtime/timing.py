@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
-class Part(NamedTuple):
+class TimedPart(NamedTuple):
     """A stretch of time; start and end are seconds of the monotonic clock, which all processes of a machine share."""
 
     name: str
@@ -20,7 +20,7 @@ class Part(NamedTuple):
     """What was done, without values that anybody sent."""
     error: str = ""
     """The kind of error that it ended with."""
-    inner: tuple["Part", ...] = ()
+    inner: tuple["TimedPart", ...] = ()
 
 
 @dataclass
@@ -31,14 +31,14 @@ class Timing:
     """What has been spent on the parts of each name."""
     cached: bool | None = None
     """Whether all that was looked for in the cache was there; None where nothing was."""
-    tell: Callable[[Part], None] | None = None
+    tell: Callable[[TimedPart], None] | None = None
     """Called with each part when it is over."""
     traceparent: str = ""
     """The trace that the request belongs to (W3C Trace Context); "" where it is in none."""
     what: str = ""
     """What the part under way does, where that shows only when it is done."""
 
-    def add(self, part: Part, since: float) -> None:
+    def add(self, part: TimedPart, since: float) -> None:
         """Count the part from `since` on, and as much of what is in it as fell into that time."""
         self.seconds[part.name] = self.seconds.get(part.name, 0.0) + part.end - since
         for inner in part.inner:  # others fetched it, or drew it: it was not there
@@ -81,7 +81,7 @@ class measured:  # noqa: N801 - read as a word of a `with` statement
         if timing is not None:
             what, timing.what = self._what or timing.what, ""
             kind = error.__name__ if error else ""
-            timing.add(Part(self._name, self._start, time.monotonic(), what, kind), self._start)
+            timing.add(TimedPart(self._name, self._start, time.monotonic(), what, kind), self._start)
 
 
 def describe(what: str) -> None:
@@ -91,11 +91,11 @@ def describe(what: str) -> None:
         timing.what = what
 
 
-def waited(name: str, what: str, asked_at: float, since: float, inner: Sequence[Part]) -> None:
+def waited(name: str, what: str, asked_at: float, since: float, inner: Sequence[TimedPart]) -> None:
     """A part is over that others have done: what was asked for at one time, and waited for only since a later one."""
     timing = _timing.get()
     if timing is not None:
-        timing.add(Part(name, asked_at, time.monotonic(), what, inner=tuple(inner)), since)
+        timing.add(TimedPart(name, asked_at, time.monotonic(), what, inner=tuple(inner)), since)
 
 
 def looked_up(*, hit: bool) -> None:

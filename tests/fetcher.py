@@ -9,21 +9,21 @@ from socket import socket
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.pool import Fetchers, FetcherSockets, Workshop
-from ahi.workers.scheduler import Limits
+from ahi.workers.pool import FetcherPool, FetcherSockets, WorkerContext
+from ahi.workers.scheduler import SchedulerLimits
 from ahi.workers.worker import serve
 
 CACHE_MAX_BYTES = 10**9
 
 
 @contextmanager
-def fetching(cache_root: Path, *, fresh_seconds: float) -> Iterator[tuple[Fetchers, Cache]]:
+def fetching(cache_root: Path, *, fresh_seconds: float) -> Iterator[tuple[FetcherPool, Cache]]:
     """The way to a fetcher that asks AHI where the environment says, and the cache that they share."""
     sockets = FetcherSockets(1)
     arguments = (sockets.listening[0], cache_root, fresh_seconds)
     process = get_context("spawn").Process(target=_serve, args=arguments, daemon=True)  # this one has threads
     process.start()
-    yield Fetchers(sockets.paths), Cache(cache_root, CACHE_MAX_BYTES)
+    yield FetcherPool(sockets.paths), Cache(cache_root, CACHE_MAX_BYTES)
     process.terminate()
     process.join()
     process.close()
@@ -32,5 +32,5 @@ def fetching(cache_root: Path, *, fresh_seconds: float) -> Iterator[tuple[Fetche
 
 def _serve(listening: socket, cache_root: Path, fresh_seconds: float) -> None:
     client = AhiClient(region="us-east-1", deadline_seconds=3)
-    workshop = Workshop(client, Cache(cache_root, CACHE_MAX_BYTES), VersionCache(fresh_seconds))
-    serve(listening, workshop, Limits())
+    workshop = WorkerContext(client, Cache(cache_root, CACHE_MAX_BYTES), VersionCache(fresh_seconds))
+    serve(listening, workshop, SchedulerLimits())

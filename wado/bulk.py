@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from ahi.archive.store import Frames
 from ahi.image_sets.prepared_reader import BulkValue
-from ahi.workers.jobs import Form
+from ahi.workers.jobs import FrameEncoding
 from dicomweb.multipart import Part
 from runtime.file_piece import Chunk
 from wado.frames import SentFrame, frames_of, part_of, plan_frames, stored_frame
 from wado.locate import LocatedInstance
-from wado.representation import Accept, Kind, Offer, agree, bulk_offers
+from wado.representation import Accept, InstanceKind, Offer, agree, bulk_offers
 
-Offers = Mapping[Kind | str | None, Offer]
+Offers = Mapping[InstanceKind | str | None, Offer]
 """How pixel data of a kind is sent, and how values of a natural media type are; None is that of mere bytes."""
 
 
@@ -23,7 +23,7 @@ class SentValue:
     instance: LocatedInstance
     value: BulkValue
     offer: Offer
-    form = Form.NATIVE
+    form = FrameEncoding.NATIVE
     frame_numbers: Sequence[int] = ()
 
     @property
@@ -46,10 +46,10 @@ def agree_on_bulk(located: Sequence[LocatedInstance], accept: Accept) -> Offers:
 
     A client that names a type for pixels, `image/jphc` say, gets other values as octet-stream.
     """
-    kinds = dict.fromkeys(Kind.of(one.prepared) for one in located if one.prepared.frames)
+    kinds = dict.fromkeys(InstanceKind.of(one.prepared) for one in located if one.prepared.frames)
     types = dict.fromkeys(value.media_type for one in located for value in one.prepared.bulk)
     pixels = agree({kind: kind.frames for kind in kinds}, accept, single=False)
-    offers: dict[Kind | str | None, Offer] = {kind: chosen.offer for kind, chosen in pixels.items()}
+    offers: dict[InstanceKind | str | None, Offer] = {kind: chosen.offer for kind, chosen in pixels.items()}
     for media_type in types:
         possible = bulk_offers(media_type)
         found = accept.find(possible, single=False)
@@ -65,7 +65,7 @@ def all_bulk(located: Sequence[LocatedInstance], offers: Offers) -> list[Sent]:
     for one in located:
         sent += (SentValue(one, value, offers[value.media_type]) for value in one.prepared.bulk)
         if one.prepared.frames:
-            sent += frames_of([(one, offers[Kind.of(one.prepared)])])
+            sent += frames_of([(one, offers[InstanceKind.of(one.prepared)])])
     return sent
 
 

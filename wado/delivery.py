@@ -16,12 +16,12 @@ from itertools import islice
 from typing import Generic
 
 from ahi.archive.bad_frames import BadFrames, NotesOf
-from ahi.archive.store import MOST_BROKEN, Frames, Tried, Wanted
-from ahi.workers.jobs import Form
+from ahi.archive.store import MOST_BROKEN, FrameRequest, FrameResult, Frames
+from ahi.workers.jobs import FrameEncoding
 from dicomweb.errors import NotAcceptable, NotFound, ProxyError, UpstreamBroken, UpstreamFailed
 from dicomweb.multipart import Part
 from runtime.file_piece import Chunk
-from wado.outcome import AsStored, Deliverable, ItemT, LeftOut, Outcome, Told, log_told, report_of, warnings_of
+from wado.outcome import AsStored, Deliverable, ItemReport, ItemT, LeftOut, Outcome, log_told, report_of, warnings_of
 
 _FIRST_FRAMES = 8  # as many as are fetched at the same time: to try them all takes little longer than one
 _WHOLE_FRAMES = 64  # an item of more native frames begins when its first one is there
@@ -48,7 +48,7 @@ class Delivery(Generic[ItemT]):
         self._as_stored = as_stored
         self._tried: set[int] = set()
         self._left_out: set[int] = set()
-        self._told: list[Told] = []
+        self._told: list[ItemReport] = []
         self._failed: dict[int, int] = {}  # the frame that an item failed with, from 1
         self._broken = 0
 
@@ -104,10 +104,10 @@ class Delivery(Generic[ItemT]):
                         room_bytes -= more_bytes
                 if isinstance(outcome, LeftOut):
                     room_bytes += size_of(outcome.item) if size_of else 0
-                    self._told.append(Told.of(outcome))
+                    self._told.append(ItemReport.of(outcome))
                     continue
                 if isinstance(outcome, AsStored):
-                    self._told.append(Told.of(outcome))
+                    self._told.append(ItemReport.of(outcome))
                 yield outcome
         finally:
             log_told(self._told[known:], len(self._all))
@@ -130,11 +130,11 @@ class Delivery(Generic[ItemT]):
             match outcome:
                 case LeftOut():
                     self._left_out.add(index)
-                    self._told.append(Told.of(outcome))
+                    self._told.append(ItemReport.of(outcome))
                     continue
                 case AsStored(stored):
                     self._all[index] = stored
-                    self._told.append(Told.of(outcome))
+                    self._told.append(ItemReport.of(outcome))
             good = True
             if until_good:
                 break
@@ -152,19 +152,19 @@ class Delivery(Generic[ItemT]):
                     break
             yield index, self._outcome(index, item, tried)
 
-    def _wanted(self, indexes: Iterable[int]) -> Iterator[Wanted]:
+    def _wanted(self, indexes: Iterable[int]) -> Iterator[FrameRequest]:
         """The frames to be tried; no more of an item when one has failed."""
         for index in indexes:
             item, counted = self._all[index], index in self._tried
             for number in self._numbers(item):
                 if index in self._failed:
                     break
-                yield Wanted(index, item.instance.frame(number), item.form, counted=counted)
+                yield FrameRequest(index, item.instance.frame(number), item.form, counted=counted)
 
     def _numbers(self, item: ItemT) -> Sequence[int]:
         """The frames that are had before an item is begun. In other forms than native ones their sizes come first."""
         numbers = item.frame_numbers
-        if len(numbers) <= _WHOLE_FRAMES or item.form is not Form.NATIVE:
+        if len(numbers) <= _WHOLE_FRAMES or item.form is not FrameEncoding.NATIVE:
             return numbers
         return tuple(dict.fromkeys((numbers[0], *self._noted(item))))
 
@@ -174,7 +174,7 @@ class Delivery(Generic[ItemT]):
         numbers = notes.frame_numbers.get(item.instance.prepared.sop_instance_uid, ()) if notes else ()
         return [number for number in numbers if number in item.frame_numbers]
 
-    def _outcome(self, index: int, item: ItemT, tried: Tried | None) -> Outcome[ItemT]:
+    def _outcome(self, index: int, item: ItemT, tried: FrameResult | None) -> Outcome[ItemT]:
         """What becomes of an item; `tried` is the last frame that was tried, None where it needs none."""
         if tried is None or tried.error is None:
             self._broken = 0
@@ -184,7 +184,8 @@ class Delivery(Generic[ItemT]):
         if stored is None:
             return LeftOut(item, tried.error)
         wanted = (
-            Wanted(index, item.instance.frame(number), stored.form, counted=True) for number in stored.frame_numbers
+            FrameRequest(index, item.instance.frame(number), stored.form, counted=True)
+            for number in stored.frame_numbers
         )
         for one in self._frames.tried(wanted):
             if one.error:
@@ -192,14 +193,14 @@ class Delivery(Generic[ItemT]):
                 return LeftOut(item, tried.error)
         return AsStored(stored, self._chunks(index, stored, None), tried.error)
 
-    def _raise_unless_alone(self, tried: Tried, error: ProxyError) -> None:
+    def _raise_unless_alone(self, tried: FrameResult, error: ProxyError) -> None:
         """Raise the error where it is of AHI as a whole, and not of this item alone."""
         self._broken = self._broken + 1 if isinstance(error, UpstreamBroken) else 0
         if self._broken >= MOST_BROKEN or not self._frames.is_alone(error, tried.wanted.reference):
             self._failed.pop(tried.wanted.index, None)
             raise error
 
-    def _chunks(self, index: int, item: ItemT, tried: Tried | None) -> Iterator[Chunk]:
+    def _chunks(self, index: int, item: ItemT, tried: FrameResult | None) -> Iterator[Chunk]:
         """The frames of an item that is begun: one that fails now cuts the answer."""
         numbers = item.frame_numbers
         if tried and len(numbers) == 1:

@@ -11,16 +11,16 @@ from wado.archive import encode_zip, entry_bytes, entry_name
 from wado.delivery import Delivery
 from wado.locate import LocatedInstance
 from wado.part10 import Part10
-from wado.representation import DICOM, Accept, Chosen, Kind, agree
+from wado.representation import DICOM, Accept, ChosenOffer, InstanceKind, agree
 
 _MOST_NAMED = 5  # in a header
 
 
 def agree_on_files(
     located: Sequence[LocatedInstance], accept: Accept, frames: Frames, *, single: bool
-) -> tuple[list[Part10], Chosen]:
+) -> tuple[list[Part10], ChosenOffer]:
     """A file for each instance, and the choice that speaks for all; NotAcceptable as `agree` says."""
-    kinds = [Kind.of(one.prepared) for one in located]
+    kinds = [InstanceKind.of(one.prepared) for one in located]
     choices = agree({kind: kind.files for kind in dict.fromkeys(kinds)}, accept, single=single)
     files = [Part10(one, choices[kind].offer, frames) for one, kind in zip(located, kinds, strict=True)]
     return files, next(iter(choices.values()))
@@ -30,7 +30,7 @@ def stored_file(accept: Accept, *, multipart: bool) -> Callable[[Part10], Part10
     """Gives a file as stored, if it has such a form and the client takes that, in multipart or alone."""
 
     def stored(file: Part10) -> Part10 | None:
-        offers = Kind.of(file.instance.prepared).files
+        offers = InstanceKind.of(file.instance.prepared).files
         taken = accept.find_stored(offers, file.offer.media_type, multipart=multipart)
         return replace(file, offer=taken) if taken else None
 
@@ -60,12 +60,12 @@ def encode_archive(delivery: Delivery[Part10], length_bytes: int | None) -> Iter
     return encode_zip(((one.item, one.frames) for one in outcomes), length_bytes, delivery.report)
 
 
-def lacking(files: Sequence[Part10]) -> list[str]:
+def missing_pixel_data(files: Sequence[Part10]) -> list[str]:
     """What is told of files that should have pixel data and have none."""
     return _lacking([file.instance for file in files if file.lacks_pixels], len(files))
 
 
-def lacking_frames(located: Sequence[LocatedInstance]) -> list[str]:
+def missing_frames(located: Sequence[LocatedInstance]) -> list[str]:
     """What is told of instances that should have frames and have none."""
     return _lacking([one for one in located if one.prepared.lacks_frames], len(located))
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from ahi.archive.store import Frames
 from ahi.codecs.frames import resolution_ends
-from ahi.workers.jobs import Form, FrameReference
+from ahi.workers.jobs import FrameEncoding, FrameReference
 from dicomweb.multipart import Part
 from runtime.file_piece import Chunk
 from wado.locate import LocatedInstance
-from wado.representation import Accept, Kind, Offer
+from wado.representation import Accept, InstanceKind, Offer
 
 WAITED_FOR = 16
 """Frames that are all had before the first is sent, so that the answer can say how long it is, and what it lacks."""
@@ -37,7 +37,7 @@ class SentFrame:
         return f"{self.instance.path}/frames/{self.number}"
 
     @property
-    def form(self) -> Form:
+    def form(self) -> FrameEncoding:
         """The form that it is sent in."""
         return self.offer.form
 
@@ -58,9 +58,9 @@ def stored_frame(accept: Accept, *, multipart: bool) -> Callable[[SentFrame], Se
     """Gives a frame as stored, if it has such a form and the client takes that, in multipart or alone."""
 
     def stored(sent: SentFrame) -> SentFrame | None:
-        offers = Kind.of(sent.instance.prepared).frames
+        offers = InstanceKind.of(sent.instance.prepared).frames
         taken = accept.find_stored(offers, sent.offer.media_type, multipart=multipart)
-        return replace(sent, offer=taken) if taken and sent.form is not Form.STORED else None
+        return replace(sent, offer=taken) if taken and sent.form is not FrameEncoding.STORED else None
 
     return stored
 
@@ -86,7 +86,7 @@ def resolution_header(offer: Offer, beginning: bytes) -> Mapping[str, str]:
 
     `beginning` is that of the frame, its main header at least. Empty where the levels do not follow one another.
     """
-    if offer.form is not Form.STORED or offer.media_type != "image/jphc":
+    if offer.form is not FrameEncoding.STORED or offer.media_type != "image/jphc":
         return {}
     ends = ", ".join(str(end) for end in resolution_ends(beginning))
     return {"Resolution-Ends": ends} if ends else {}
@@ -95,5 +95,5 @@ def resolution_header(offer: Offer, beginning: bytes) -> Mapping[str, str]:
 def _known_size(one: SentFrame, frames: Frames) -> int | None:
     """How many bytes a frame has, if that is known: of native ones the metadata states it, others are in the cache."""
     pixels = one.instance.prepared.pixels
-    stated = pixels.frame_bytes if pixels and one.form is Form.NATIVE else None
+    stated = pixels.frame_bytes if pixels and one.form is FrameEncoding.NATIVE else None
     return stated or frames.known_size(one.reference, one.form)

@@ -7,10 +7,10 @@ is not of the study, series and instance of the target, or that the client may n
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ahi.archive.previous_versions import EarlierVersions
-from ahi.archive.series_merge import merged, preferred
+from ahi.archive.previous_versions import PreviousVersions
+from ahi.archive.series_merge import merge_series, preferred
 from ahi.archive.store import LocatedImageSet
-from ahi.archive.studies import Found, Studies, by_series, is_of
+from ahi.archive.studies import FoundImageSets, Studies, by_series, is_of
 from ahi.image_sets.image_set import ImageSetKey
 from ahi.image_sets.prepared_reader import FORMAT, BulkValue, PreparedImageSet, PreparedInstance
 from ahi.workers.jobs import Block, BlockReference, FrameReference
@@ -98,7 +98,7 @@ class Locator:
     def __init__(
         self,
         studies: Studies,
-        earlier: EarlierVersions,
+        earlier: PreviousVersions,
         scope: Callable[[], Scope],
         note: Callable[[Sequence[LocatedInstance]], None] = lambda _: None,
         note_unreadable: Callable[[Sequence[ProxyError]], None] = lambda _: None,
@@ -117,7 +117,7 @@ class Locator:
         found = [
             _located(one, prepared)
             for sets in by_series(image_sets.image_sets).values()
-            for one, prepared in merged(sets)
+            for one, prepared in merge_series(sets)
         ]
         own = self._given(target, found, image_sets.errors)
         if image_sets.errors:
@@ -155,7 +155,7 @@ class Locator:
         """The same for frames, counted from 1."""
         return self.instance_with(target, lambda prepared: len(prepared.frames) >= max(frame_numbers))
 
-    def _image_sets(self, target: Target) -> Found:
+    def _image_sets(self, target: Target) -> FoundImageSets:
         study, series = target.study_instance_uid, target.series_instance_uid
         found = self._studies.find_readable(self._scope(), study, series)
         if not found.image_sets:

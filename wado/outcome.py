@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote
 
-from ahi.workers.jobs import Form
+from ahi.workers.jobs import FrameEncoding
 from dicomweb.errors import ProxyError
 from runtime.file_piece import Chunk
 from wado.locate import LocatedInstance
@@ -30,7 +30,7 @@ class Item(Protocol):
         """Its path below the service root."""
 
     @property
-    def form(self) -> Form:
+    def form(self) -> FrameEncoding:
         """The form of its frames."""
 
     @property
@@ -73,7 +73,7 @@ _WORDS: dict[type, str] = {LeftOut: LEFT_OUT, AsStored: AS_STORED}
 
 
 @dataclass(frozen=True)
-class Told:
+class ItemReport:
     """One item that is not sent as asked for: what became of it, in words, and why."""
 
     what: str
@@ -81,30 +81,30 @@ class Told:
     reason: ProxyError
 
     @classmethod
-    def of(cls, outcome: "AsStored[ItemT] | LeftOut[ItemT]") -> "Told":
+    def of(cls, outcome: "AsStored[ItemT] | LeftOut[ItemT]") -> "ItemReport":
         """What is told of an outcome."""
         return cls(_WORDS[type(outcome)], quote(outcome.item.path, safe="/%"), outcome.reason)
 
 
-def warnings_of(told: Sequence[Told], count: int) -> list[str]:
+def warnings_of(told: Sequence[ItemReport], count: int) -> list[str]:
     """The texts of Warning headers; `count` is the number of all items."""
     of_kind = ([one for one in told if one.what == what] for what in _WORDS.values())
     return [_warning(alike, count) for alike in of_kind if alike]
 
 
-def _warning(told: Sequence[Told], count: int) -> str:
+def _warning(told: Sequence[ItemReport], count: int) -> str:
     names = [one.path.partition("/instances/")[2] for one in told[:_MOST_NAMED]]
     more = f" and {len(told) - _MOST_NAMED} more" if len(told) > _MOST_NAMED else ""
     return f"{len(told)} of {count} {told[0].what}: {', '.join(names)}{more}: {told[0].reason}"
 
 
-def report_of(told: Sequence[Told]) -> bytes:
+def report_of(told: Sequence[ItemReport]) -> bytes:
     """A line of ASCII for each item; nothing where all are sent as asked for."""
     lines = (f"{one.what}: {one.path}: {one.reason}\r\n" for one in told)
     return "".join(islice(lines, _MOST_TOLD)).encode("ascii", "replace")
 
 
-def log_told(told: Sequence[Told], count: int) -> None:
+def log_told(told: Sequence[ItemReport], count: int) -> None:
     """One line for an answer that lacks something."""
     if told:
         left_out = sum(one.what == LEFT_OUT for one in told)

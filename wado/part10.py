@@ -11,7 +11,7 @@ import numpy as np
 from ahi.archive.store import Frames
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.prepared_reader import Slice
-from ahi.workers.jobs import Form
+from ahi.workers.jobs import FrameEncoding
 from dicomweb.explicit_le import encode_element, encode_head
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 from runtime.file_piece import Chunk
@@ -46,7 +46,7 @@ class Part10:
         return self.instance.path
 
     @property
-    def form(self) -> Form:
+    def form(self) -> FrameEncoding:
         """The form of its frames."""
         return self.offer.form
 
@@ -70,7 +70,7 @@ class Part10:
     def has_pixels(self) -> bool:
         """Whether it has pixel data; native ones need a description that makes sense."""
         prepared = self.instance.prepared
-        return bool(prepared.frames) and (self.offer.form is Form.STORED or prepared.pixels is not None)
+        return bool(prepared.frames) and (self.offer.form is FrameEncoding.STORED or prepared.pixels is not None)
 
     @property
     def length_bytes(self) -> int:
@@ -107,11 +107,11 @@ class Part10:
     def _head(self) -> Slice:
         """Where the data set before the pixels is: what is encoded again is described as native pixels are."""
         prepared = self.instance.prepared
-        return prepared.stored_head if self.offer.form is Form.STORED else prepared.native_head
+        return prepared.stored_head if self.offer.form is FrameEncoding.STORED else prepared.native_head
 
     @property
     def _native(self) -> bool:
-        return self.offer.form is Form.NATIVE
+        return self.offer.form is FrameEncoding.NATIVE
 
     @cached_property
     def _known_sizes(self) -> list[int] | None:

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.prepared_reader import PreparedInstance
-from ahi.workers.jobs import Form, encoded_forms
+from ahi.workers.jobs import FrameEncoding, lossless_encodings
 from dicomweb.accept import MediaRange, parse_accept
 from dicomweb.dicom_xml import DICOM_XML
 from dicomweb.errors import NotAcceptable
@@ -27,7 +27,7 @@ _FILES = (DICOM, ZIP)
 _WRAPPINGS = {ZIP: (True, False), DICOM_XML: (False, True)}
 """Media types that come only alone, or only in multipart, whatever the resource."""
 
-_AS_STORED_FIRST = {Form.STORED: 0, Form.NATIVE: 1}
+_AS_STORED_FIRST = {FrameEncoding.STORED: 0, FrameEncoding.NATIVE: 1}
 """What `transfer-syntax=*` prefers; what is stored as native pixels has no other stored form."""
 
 _LOST_PLUS = re.compile(r"(application/dicom) (json|xml)")  # an unescaped + in a query decodes to a blank
@@ -39,7 +39,7 @@ class Offer:
 
     media_type: str
     transfer_syntax_uid: str | None = None
-    form: Form = Form.NATIVE
+    form: FrameEncoding = FrameEncoding.NATIVE
 
     @property
     def content_type(self) -> str:
@@ -50,7 +50,7 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenOffer:
     """What was agreed on. `multipart` is None where the client leaves it open."""
 
     offer: Offer
@@ -65,8 +65,8 @@ class FileChoice:
     `transfer-syntax=*`. `application/dicom` by itself is always Explicit VR Little Endian (PS3.18 Section 8.7.3.5.2).
     """
 
-    unnamed: Form = Form.NATIVE
-    any: Form = Form.STORED
+    unnamed: FrameEncoding = FrameEncoding.NATIVE
+    any: FrameEncoding = FrameEncoding.STORED
 
 
 @dataclass(frozen=True)
@@ -104,20 +104,20 @@ class Accept:
         )
         return Accept(by_query, by_header, self.files)
 
-    def choose(self, offers: Sequence[Offer], *, single: bool, multipart: bool = True) -> Chosen:
+    def choose(self, offers: Sequence[Offer], *, single: bool, multipart: bool = True) -> ChosenOffer:
         """The best offer; `single` and `multipart` say which wrappings the resource has. NotAcceptable if none fits."""
         chosen = self.find(offers, single=single, multipart=multipart)
         if chosen is None:
             raise NotAcceptable(_refusal(offers, single, multipart))
         return chosen
 
-    def find(self, offers: Sequence[Offer], *, single: bool, multipart: bool = True) -> Chosen | None:
+    def find(self, offers: Sequence[Offer], *, single: bool, multipart: bool = True) -> ChosenOffer | None:
         """The best offer as `choose` gives it, or None."""
         for media_range in (*self.by_query, *self.by_header):
             for offer in _fitting(media_range, offers, self.files):
                 alone, wrapped = _WRAPPINGS.get(offer.media_type, (single, multipart))
                 if {True: wrapped, False: alone, None: True}[media_range.multipart]:
-                    return Chosen(offer, media_range.multipart)
+                    return ChosenOffer(offer, media_range.multipart)
         return None
 
     def find_stored(self, offers: Sequence[Offer], media_type: str, *, multipart: bool) -> Offer | None:
@@ -125,7 +125,7 @@ class Accept:
 
         A range that names no transfer syntax takes it: what comes is labelled as what it is.
         """
-        stored = (offer for offer in offers if offer.form is Form.STORED)
+        stored = (offer for offer in offers if offer.form is FrameEncoding.STORED)
         alike = [offer for offer in stored if offer.media_type == media_type or media_type not in _FILES]
         for media_range in (*self.by_query, *self.by_header):
             taken = [offer for offer in _fitting(media_range, offers, self.files) if offer in alike]
@@ -139,20 +139,20 @@ def _fitting(media_range: MediaRange, offers: Sequence[Offer], files: FileChoice
     wanted = media_range.transfer_syntax
     if wanted == "*":
         fitting = [offer for offer in offers if _meant(media_range, offer)]
-        yield from _in_order(files.any if _are_files(fitting) else Form.STORED, fitting)
+        yield from _in_order(files.any if _are_files(fitting) else FrameEncoding.STORED, fitting)
     elif wanted is None:
         fitting = [offer for offer in offers if media_range.covers(offer.media_type)]
         left_open = media_range.specificity < 2 and _are_files(fitting)
-        yield from _in_order(files.unnamed if left_open else Form.NATIVE, fitting)
-        if media_range.media_type == OCTET_STREAM and not any(offer.form is Form.NATIVE for offer in offers):
+        yield from _in_order(files.unnamed if left_open else FrameEncoding.NATIVE, fitting)
+        if media_range.media_type == OCTET_STREAM and not any(offer.form is FrameEncoding.NATIVE for offer in offers):
             yield from offers  # all that there is of a video
     else:
         yield from (offer for offer in offers if offer.transfer_syntax_uid == wanted and _meant(media_range, offer))
 
 
-def _in_order(preferred: Form, offers: Sequence[Offer]) -> Sequence[Offer]:
+def _in_order(preferred: FrameEncoding, offers: Sequence[Offer]) -> Sequence[Offer]:
     """The offers as stored first, or in the order they have, which is native first."""
-    if preferred is Form.NATIVE:
+    if preferred is FrameEncoding.NATIVE:
         return offers
     return sorted(offers, key=lambda offer: _AS_STORED_FIRST.get(offer.form, len(_AS_STORED_FIRST)))
 
@@ -183,7 +183,7 @@ def _refusal(offers: Sequence[Offer], single: bool, multipart: bool) -> str:
 
 
 @dataclass(frozen=True)
-class Kind:
+class InstanceKind:
     """What an instance can be had as depends on: thousands of instances are one kind or two."""
 
     transfer_syntax_uid: str
@@ -191,7 +191,7 @@ class Kind:
     pixels: PixelFormat | None
 
     @classmethod
-    def of(cls, prepared: PreparedInstance) -> "Kind":
+    def of(cls, prepared: PreparedInstance) -> "InstanceKind":
         """The kind of an instance."""
         return cls(prepared.transfer_syntax_uid, bool(prepared.frames), prepared.pixels)
 
@@ -206,7 +206,9 @@ class Kind:
         return instance_offers(self.transfer_syntax_uid, self.has_frames, self.pixels)
 
 
-def agree(offers: Mapping[Kind, Sequence[Offer]], accept: Accept, *, single: bool) -> Mapping[Kind, Chosen]:
+def agree(
+    offers: Mapping[InstanceKind, Sequence[Offer]], accept: Accept, *, single: bool
+) -> Mapping[InstanceKind, ChosenOffer]:
     """A choice for each kind, part by part (PS3.18 Section 8.7.8).
 
     Objects without frames know but one transfer syntax and come in that. So does an image that cannot be had in the
@@ -229,11 +231,11 @@ def frame_offers(transfer_syntax_uid: str, pixels: PixelFormat | None = None) ->
     """
     stored = transfer_syntax(transfer_syntax_uid)
     native = Offer(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN)
-    forms = encoded_forms(transfer_syntax_uid, pixels)
+    forms = lossless_encodings(transfer_syntax_uid, pixels)
     encoded = (Offer(transfer_syntax(uid).media_type, uid, form) for uid, form in forms.items())
     if stored.native:
         return (native, *encoded)
-    as_stored = Offer(stored.media_type, stored.uid, Form.STORED)
+    as_stored = Offer(stored.media_type, stored.uid, FrameEncoding.STORED)
     return (as_stored,) if stored.video else (native, as_stored, *encoded)
 
 

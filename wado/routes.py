@@ -7,9 +7,9 @@ from functools import partial
 from flask import Blueprint, Response, request
 
 from ahi.archive.bad_frames import BadFrames, NotesOf, tokens
-from ahi.archive.lookahead import Ahead, Asked
+from ahi.archive.lookahead import FrameAccess, FrameLookahead
 from ahi.archive.store import Frames
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
 from dicomweb.errors import NotFound
@@ -24,8 +24,8 @@ from wado.files import (
     agree_on_files,
     encode_archive,
     encode_file,
-    lacking,
-    lacking_frames,
+    missing_frames,
+    missing_pixel_data,
     part_of_file,
     plan_parts,
     stored_file,
@@ -34,7 +34,7 @@ from wado.frames import WAITED_FOR, SentFrame, frames_of, part_of, plan_frames, 
 from wado.locate import IMPLEMENTATION, LocatedInstance, Locator
 from wado.outcome import ItemT
 from wado.part10 import Part10
-from wado.representation import DICOM, ZIP, Accept, Chosen, FileChoice, Kind, agree, bulk_offers
+from wado.representation import DICOM, ZIP, Accept, ChosenOffer, FileChoice, InstanceKind, agree, bulk_offers
 from wado.target import LEVELS, Target, parse_frame_numbers
 
 _INSTANCE = LEVELS[-1]
@@ -42,7 +42,7 @@ _INSTANCE = LEVELS[-1]
 _MAIN_HEADER_BYTES = 4096  # more than the main header of a codestream has, as a rule
 
 
-def blueprint(retrieve: "Retrieve") -> Blueprint:
+def blueprint(retrieve: "RetrieveService") -> Blueprint:
     """The retrieve resources."""
     bp = Blueprint("wado", __name__)
     for path in LEVELS:
@@ -57,13 +57,13 @@ def blueprint(retrieve: "Retrieve") -> Blueprint:
 
 
 @dataclass(frozen=True)
-class Retrieve:
+class RetrieveService:
     """The view functions, and what they use; `public_root` is the URL that this client knows the service by."""
 
     locator: Locator
     stored: Frames
-    ahead: Ahead
-    fetchers: Fetchers
+    ahead: FrameLookahead
+    fetchers: FetcherPool
     public_root: Callable[[], str]
     file_choice: FileChoice
     bad_frames: BadFrames
@@ -94,7 +94,7 @@ class Retrieve:
             else:
                 (file,) = delivery.items
                 response = respond.stream(encode_file(delivery), file.offer.content_type, file.length_bytes)
-            return _told(respond.warned(response, lacking(files)), delivery)
+            return _told(respond.warned(response, missing_pixel_data(files)), delivery)
 
         return _unless_known(tag, make)
 
@@ -104,7 +104,7 @@ class Retrieve:
         instance = self.locator.instance_with_frames(target, numbers)
         references = [instance.frame(number) for number in numbers]
         single, root, accept = len(numbers) == 1, self.public_root(), _accept()
-        chosen = accept.choose(Kind.of(instance.prepared).frames, single=single)
+        chosen = accept.choose(InstanceKind.of(instance.prepared).frames, single=single)
         sent = [SentFrame(instance, number, chosen.offer) for number in numbers]
         locations = None if chosen.multipart is False else (root, instance.path, numbers)
         notes = {} if single else self.bad_frames.of_all([instance.key])
@@ -113,7 +113,7 @@ class Retrieve:
         def make() -> Response | Partial:
             last, form = references[-1], chosen.offer.form
             kept = self.stored.kept(last, form)
-            asked = Asked(instance.key, instance.image_set, instance.prepared, numbers[-1], form)
+            asked = FrameAccess(instance.key, instance.image_set, instance.prepared, numbers[-1], form)
             self.ahead.note(asked, missed=kept is None)
             if single and kept is not None and chosen.multipart is not False:
                 return _one_part(sent[0], kept, root, tag)
@@ -122,7 +122,7 @@ class Retrieve:
         return _unless_known(tag, make, cache_control=respond.IMMUTABLE)
 
     def _frames(
-        self, sent: Sequence[SentFrame], chosen: Chosen, accept: Accept, public_root: str, tag: str, notes: NotesOf
+        self, sent: Sequence[SentFrame], chosen: ChosenOffer, accept: Accept, public_root: str, tag: str, notes: NotesOf
     ) -> Response | Partial:
         """The frames in the wrapping agreed on; `chosen` speaks for all of them."""
         multipart = chosen.multipart is not False
@@ -159,12 +159,12 @@ class Retrieve:
             located = [self.locator.instance_with_frames(target, [1])]
         else:
             located = self.locator.instances(target)
-        warnings = lacking_frames(located)
+        warnings = missing_frames(located)
         located = [one for one in located if one.prepared.frames and tag in (None, one.prepared.pixel_element[0])]
         if not located:
             raise NotFound("there is no pixel data")
         single = len(located) == 1 and len(located[0].prepared.frames) == 1
-        kinds, accept = [Kind.of(one.prepared) for one in located], _accept()
+        kinds, accept = [InstanceKind.of(one.prepared) for one in located], _accept()
         chosen = agree({kind: kind.frames for kind in dict.fromkeys(kinds)}, accept, single=single)
         first = next(iter(chosen.values()))
         offers = [chosen[kind].offer for kind in kinds]
@@ -179,7 +179,7 @@ class Retrieve:
         return self._all_bulk(self.locator.instances(Target.from_path(**path)), _accept())
 
     def _all_bulk(self, located: Sequence[LocatedInstance], accept: Accept) -> Response:
-        warnings = lacking_frames(located)
+        warnings = missing_frames(located)
         located = [one for one in located if one.prepared.frames or one.prepared.bulk]
         if not located:
             raise NotFound("there is no bulk data")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey
 from ahi.workers.jobs import has_image_set
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from dicomweb.errors import ProxyError
 
 log = logging.getLogger(__name__)
@@ -20,10 +20,12 @@ _SOONEST_SECONDS, _LATEST_SECONDS = 5.0, 3600.0
 _BUSY_SECONDS = 30.0
 
 
-class DeletionWatch:
+class DeletionRecheck:
     """Asks for each at once after a start, then as much later as its note is old: 5 seconds to an hour."""
 
-    def __init__(self, deleted: DeletedImageSets, fetchers: Fetchers, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, deleted: DeletedImageSets, fetchers: FetcherPool, clock: Callable[[], float] = time.time
+    ) -> None:
         self._deleted = deleted
         self._fetchers = fetchers
         self._clock = clock

@@ -19,14 +19,14 @@ from ahi.archive.store import reference_to
 from ahi.cache.cache import Cache
 from ahi.image_sets.image_set import ImageSetKey
 from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
-from ahi.workers.jobs import Form, fetch_frame, has_form
-from ahi.workers.pool import Fetchers
+from ahi.workers.jobs import FrameEncoding, fetch_frame, has_encoding
+from ahi.workers.pool import FetcherPool
 from ahi.workers.scheduler import PREFETCH_SECONDS
 from dicomweb.transfer_syntax import transfer_syntax
 
 _MOST_WINDOWS = 256
 _NEAR = 8  # frames from one picture to the next; connections, and web processes, take turns at a series
-_Scope = tuple[ImageSetKey, Form]
+_Scope = tuple[ImageSetKey, FrameEncoding]
 V = TypeVar("V")
 
 
@@ -43,14 +43,14 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Asked:
+class FrameAccess:
     """A frame that a client asked for: where it is, from 1 in its instance, and in which form."""
 
     key: ImageSetKey
     image_set: PreparedImageSet
     instance: PreparedInstance
     frame_number: int
-    form: Form
+    form: FrameEncoding
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class _Window:
         return self.positions.start <= position - before // 2 and self.positions.stop >= position + (behind + 1) // 2
 
 
-class Ahead:
+class FrameLookahead:
     """Has fetchers prefetch what comes next. Safe to share between threads."""
 
-    def __init__(self, fetchers: Fetchers, cache: Cache, budget: Budget) -> None:
+    def __init__(self, fetchers: FetcherPool, cache: Cache, budget: Budget) -> None:
         self._fetchers = fetchers
         self._cache = cache
         self._budget = budget
@@ -79,7 +79,7 @@ class Ahead:
         self._windows: OrderedDict[_Scope, _Window] = OrderedDict()
         self._pictures: OrderedDict[_Scope, int] = OrderedDict()  # the position of the last one
 
-    def note_picture(self, asked: Asked, *, missed: bool) -> None:
+    def note_picture(self, asked: FrameAccess, *, missed: bool) -> None:
         """A client asked for a picture of a frame, and the cache did not have the frame if `missed`."""
         scope, position = (asked.key, asked.form), _position(asked)
         with self._lock:
@@ -88,7 +88,7 @@ class Ahead:
         if last is not None and 0 < abs(position - last) <= _NEAR:
             self.note(asked, missed=missed)
 
-    def note(self, asked: Asked, *, missed: bool) -> None:
+    def note(self, asked: FrameAccess, *, missed: bool) -> None:
         """A client asked for a frame, and the cache did not have it if `missed`."""
         scope = (asked.key, asked.form)
         window = self._windows.get(scope)
@@ -110,18 +110,18 @@ class Ahead:
             return 0
         return self._budget.of(instance.pixels.frame_bytes)
 
-    def _prefetch(self, asked: Asked, wanted: Sequence[tuple[PreparedInstance, int]]) -> None:
+    def _prefetch(self, asked: FrameAccess, wanted: Sequence[tuple[PreparedInstance, int]]) -> None:
         references = [
             reference_to(asked.key, instance, number)
             for instance, number in wanted
-            if has_form(instance.transfer_syntax_uid, instance.pixels, asked.form)
+            if has_encoding(instance.transfer_syntax_uid, instance.pixels, asked.form)
         ]
         lacking = [one for one in references if not self._cache.has(one.cache_name(asked.form))]
         scope = f"{asked.key.image_set_id}.{asked.form.value}"
         self._fetchers.prefetch(scope, fetch_frame, [(one.frame.frame_id, (one, asked.form)) for one in lacking])
 
 
-def _position(asked: Asked) -> int:
+def _position(asked: FrameAccess) -> int:
     """Where the frame is in the display order, from 0."""
     return asked.image_set.first_frame[asked.instance.sop_instance_uid] + asked.frame_number - 1
 

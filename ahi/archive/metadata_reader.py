@@ -12,7 +12,7 @@ from ahi.archive.store import ImageSets, LocatedImageSet
 from ahi.image_sets.image_set import ImageSetKey
 from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
 from ahi.workers.jobs import prepared_cache_name
-from ahi.workers.pool import Fetchers, Pending, Workshop
+from ahi.workers.pool import FetcherPool, JobFuture, WorkerContext
 from dicomweb.dicom_json import DataSet, element
 from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
@@ -27,13 +27,13 @@ ALL = ("",)
 TRANSFER_SYNTAX = "00020010"
 """TransferSyntaxUID, which no data set has: it is added where it is read for, as that of the object as it is stored."""
 
-_Read = Pending[list[DataSet] | None] | list[DataSet]
+_Read = JobFuture[list[DataSet] | None] | list[DataSet]
 
 
-class Described:
+class MetadataReader:
     """Reads data sets of image sets."""
 
-    def __init__(self, image_sets: ImageSets, fetchers: Fetchers) -> None:
+    def __init__(self, image_sets: ImageSets, fetchers: FetcherPool) -> None:
         self._image_sets = image_sets
         self._fetchers = fetchers
 
@@ -66,7 +66,7 @@ class Described:
             return found
         finally:
             for _, reading in begun:
-                if isinstance(reading, Pending):
+                if isinstance(reading, JobFuture):
                     reading.abandon()
 
     def _begin(
@@ -80,7 +80,7 @@ class Described:
 
 
 def read_prepared(
-    workshop: Workshop, name: str, uids: tuple[str, ...], prefixes: tuple[str, ...], public_root: str
+    workshop: WorkerContext, name: str, uids: tuple[str, ...], prefixes: tuple[str, ...], public_root: str
 ) -> list[DataSet] | None:
     """The data sets of these instances of a prepared image set in the cache; None if it is not there any more."""
     blob = workshop.cache.read(name)
@@ -93,7 +93,7 @@ def read_prepared(
 def _completed(
     reading: _Read, instances: Sequence[LocatedInstance], prefixes: tuple[str, ...], public_root: str
 ) -> list[DataSet]:
-    found = reading.result() if isinstance(reading, Pending) else reading
+    found = reading.result() if isinstance(reading, JobFuture) else reading
     if found is not None:
         return found
     return _read(instances[0][0].prepared, [prepared for _, prepared in instances], prefixes, public_root)

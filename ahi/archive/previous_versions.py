@@ -5,24 +5,24 @@ from collections.abc import Iterator
 
 from ahi.archive.store import LocatedImageSet, PreparedFiles
 from ahi.cache.cache import Cache
-from ahi.cache.lru import Kept
+from ahi.cache.lru import LRUCache
 from ahi.image_sets.image_set import ImageSetKey
 from ahi.workers.jobs import prepare_version
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from dicomweb.errors import NotFound
 
 _MOST_VERSIONS = 8  # looked at for one image set: each may cost two calls of AHI, once
 _KEPT_BYTES = 32 * 2**20
 
 
-class EarlierVersions:
+class PreviousVersions:
     """The versions that were the latest one less than `seconds` ago; 0 for none."""
 
-    def __init__(self, fetchers: Fetchers, cache: Cache, *, seconds: float) -> None:
+    def __init__(self, fetchers: FetcherPool, cache: Cache, *, seconds: float) -> None:
         self._fetchers = fetchers
         self._files = PreparedFiles(fetchers, cache)
         self._seconds = seconds
-        self._kept: Kept[tuple[ImageSetKey, str], LocatedImageSet] = Kept(_KEPT_BYTES)
+        self._kept: LRUCache[tuple[ImageSetKey, str], LocatedImageSet] = LRUCache(_KEPT_BYTES)
 
     def of(self, latest: LocatedImageSet) -> Iterator[LocatedImageSet]:
         """Those of an image set, latest first, 8 at most. AHI counts versions from 1."""

@@ -14,7 +14,7 @@ def preferred(sets: Iterable[LocatedImageSet]) -> list[LocatedImageSet]:
     return sorted(sets, key=lambda one: (not one.properties.is_primary, -one.properties.updated_at))
 
 
-def merged(sets: Sequence[LocatedImageSet]) -> Iterator[LocatedInstance]:
+def merge_series(sets: Sequence[LocatedImageSet]) -> Iterator[LocatedInstance]:
     """Each instance once, in display order."""
     chosen: dict[str, LocatedInstance] = {}
     for one in preferred(sets):

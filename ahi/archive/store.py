@@ -9,13 +9,13 @@ from functools import cached_property, partial
 
 from ahi.cache.cache import Cache
 from ahi.cache.file_view import FileView
-from ahi.cache.lru import Kept
+from ahi.cache.lru import LRUCache
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey, ImageSetProperties
 from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
 from ahi.image_sets.version_cache import Version
 from ahi.workers.jobs import (
-    Form,
+    FrameEncoding,
     FrameReference,
     carry_frame,
     carry_version,
@@ -25,7 +25,7 @@ from ahi.workers.jobs import (
     prepare_version,
     prepared_cache_name,
 )
-from ahi.workers.pool import Fetchers, Pending
+from ahi.workers.pool import FetcherPool, JobFuture
 from dicomweb.dicom_json import DataSet
 from dicomweb.errors import NotFound, ProxyError, UpstreamBroken, UpstreamBusy, UpstreamFailed, UpstreamRefused
 from dicomweb.levels import LEVELS
@@ -73,7 +73,7 @@ class LocatedImageSet:
 class PreparedFiles:
     """Prepared image sets as the cache has them; where it fails, fetchers carry the bytes here."""
 
-    fetchers: Fetchers
+    fetchers: FetcherPool
     cache: Cache
 
     def read(self, key: ImageSetKey, version: str, blob: bytes | None) -> PreparedImageSet:
@@ -103,10 +103,12 @@ def reference_to(key: ImageSetKey, instance: PreparedInstance, frame_number: int
     return FrameReference(key, instance.frames[frame_number - 1], instance.transfer_syntax_uid, instance.pixels)
 
 
-def references_of(one: LocatedImageSet, form: Form) -> Iterator[FrameReference]:
+def references_of(one: LocatedImageSet, form: FrameEncoding) -> Iterator[FrameReference]:
     """All frames of an image set in display order, as far as they can be had in this form."""
     for instance in one.prepared.instances:
-        if form is Form.NATIVE and (instance.pixels is None or transfer_syntax(instance.transfer_syntax_uid).video):
+        if form is FrameEncoding.NATIVE and (
+            instance.pixels is None or transfer_syntax(instance.transfer_syntax_uid).video
+        ):
             continue
         for number in range(1, len(instance.frames) + 1):
             yield reference_to(one.key, instance, number)
@@ -123,7 +125,7 @@ class ImageSets:
 
     def __init__(
         self,
-        fetchers: Fetchers,
+        fetchers: FetcherPool,
         cache: Cache,
         *,
         fresh_seconds: float,
@@ -140,7 +142,7 @@ class ImageSets:
         self._files = PreparedFiles(fetchers, cache)
         self._deleted = DeletedImageSets(cache)
         self._fresh_seconds = fresh_seconds
-        self._known: Kept[ImageSetKey, _Known] = Kept(max_bytes)
+        self._known: LRUCache[ImageSetKey, _Known] = LRUCache(max_bytes)
 
     def locate(self, keys: Sequence[ImageSetKey]) -> list[LocatedImageSet]:
         """The image sets that AHI still has, in the order of their keys; all are prepared at the same time."""
@@ -178,7 +180,7 @@ class ImageSets:
         known = self._known.get(key)
         return known if known and time.monotonic() - known.checked_at <= self._fresh_seconds else None
 
-    def _submit(self, key: ImageSetKey) -> Pending[_Prepared]:
+    def _submit(self, key: ImageSetKey) -> JobFuture[_Prepared]:
         return self._fetchers.submit(key.image_set_id, prepare_image_set, key)
 
     def _received(self, key: ImageSetKey, answer: _Prepared) -> LocatedImageSet:
@@ -199,20 +201,20 @@ class ImageSets:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FrameRequest:
     """A frame that is to be had for an object; `counted` where the use of the cache has been counted already."""
 
     index: int
     reference: FrameReference
-    form: Form
+    form: FrameEncoding
     counted: bool = False
 
 
 @dataclass(frozen=True)
-class Tried:
+class FrameResult:
     """What became of it: why it cannot be had, or nothing. `blob` is its bytes where the cache does not keep them."""
 
-    wanted: Wanted
+    wanted: FrameRequest
     error: ProxyError | None
     blob: bytes | None
 
@@ -220,33 +222,33 @@ class Tried:
 class Frames:
     """Frames by reference, from the cache or through the fetchers."""
 
-    def __init__(self, fetchers: Fetchers, cache: Cache) -> None:
+    def __init__(self, fetchers: FetcherPool, cache: Cache) -> None:
         self._fetchers = fetchers
         self._cache = cache
 
-    def read(self, reference: FrameReference, form: Form) -> bytes:
+    def read(self, reference: FrameReference, form: FrameEncoding) -> bytes:
         """The bytes of one frame."""
         return next(self.each([reference], form))
 
-    def body(self, reference: FrameReference, form: Form) -> Chunk:
+    def body(self, reference: FrameReference, form: FrameEncoding) -> Chunk:
         """The bytes of one frame; where they are many, as a piece of their file."""
         kept = self.kept(reference, form)
         return next(self.bodies([reference], form)) if kept is None else kept
 
-    def kept(self, reference: FrameReference, form: Form) -> Chunk | None:
+    def kept(self, reference: FrameReference, form: FrameEncoding) -> Chunk | None:
         """The same, if it is in the cache; nothing is fetched."""
         kept = self._kept(reference, form)
         if kept is not None:
             self._cache.count_use(hit=True)
         return kept
 
-    def each(self, references: Iterable[FrameReference], form: Form) -> Iterator[bytes]:
+    def each(self, references: Iterable[FrameReference], form: FrameEncoding) -> Iterator[bytes]:
         """The bytes of the frames in their order; some later ones are already fetched while one is being used."""
         return map(bytes, self.bodies(references, form))
 
-    def bodies(self, references: Iterable[FrameReference], form: Form) -> Iterator[Chunk]:
+    def bodies(self, references: Iterable[FrameReference], form: FrameEncoding) -> Iterator[Chunk]:
         """The same, where they are many as pieces of their files."""
-        waiting: deque[tuple[FrameReference, Pending[bytes | None] | None]] = deque()
+        waiting: deque[tuple[FrameReference, JobFuture[bytes | None] | None]] = deque()
         ahead = iter(references)
         try:
             while True:
@@ -263,12 +265,12 @@ class Frames:
                 if unused:
                     unused.abandon()
 
-    def tried(self, wanted: Iterable[Wanted]) -> Iterator[Tried]:
+    def tried(self, wanted: Iterable[FrameRequest]) -> Iterator[FrameResult]:
         """What becomes of the frames, in their order; some later ones are already fetched meanwhile.
 
         One that cannot be had is a result, and does not stop the others. They are in the cache then, if they can be.
         """
-        waiting: deque[tuple[Wanted, Pending[bytes | None] | None]] = deque()
+        waiting: deque[tuple[FrameRequest, JobFuture[bytes | None] | None]] = deque()
         ahead = iter(wanted)
         try:
             while True:
@@ -284,7 +286,7 @@ class Frames:
                 if unused:
                     unused.abandon()
 
-    def body_of(self, tried: Tried) -> Chunk:
+    def body_of(self, tried: FrameResult) -> Chunk:
         """The bytes of a frame that could be had."""
         reference, form = tried.wanted.reference, tried.wanted.form
         body = self._kept(reference, form) if tried.blob is None else tried.blob
@@ -294,25 +296,25 @@ class Frames:
         """Whether an error is about this frame alone."""
         return is_alone(self._fetchers, error, reference.image_set)
 
-    def fetch(self, references: Iterable[FrameReference], form: Form) -> int:
+    def fetch(self, references: Iterable[FrameReference], form: FrameEncoding) -> int:
         """Have the frames in the cache, a few at a time; how many there are. Those that cannot be had do no harm."""
         count = 0
-        for tried in self.tried(Wanted(0, reference, form) for reference in references):
+        for tried in self.tried(FrameRequest(0, reference, form) for reference in references):
             if tried.error is None:
                 count += 1
             elif not self.is_alone(tried.error, tried.wanted.reference):
                 raise tried.error
         return count
 
-    def has(self, reference: FrameReference, form: Form) -> bool:
+    def has(self, reference: FrameReference, form: FrameEncoding) -> bool:
         """Whether a frame is in the cache."""
         return self._cache.has(reference.cache_name(form))
 
-    def sizes(self, references: Sequence[FrameReference], form: Form) -> list[int]:
+    def sizes(self, references: Sequence[FrameReference], form: FrameEncoding) -> list[int]:
         """How many bytes each frame has; they are in the cache then."""
         return [len(frame) for frame in self.bodies(references, form)]
 
-    def known_sizes(self, references: Sequence[FrameReference], form: Form) -> list[int] | None:
+    def known_sizes(self, references: Sequence[FrameReference], form: FrameEncoding) -> list[int] | None:
         """How many bytes each frame has, if all of them are in the cache; nothing is fetched."""
         sizes = []
         for reference in references:
@@ -322,16 +324,16 @@ class Frames:
             sizes.append(size_bytes)
         return sizes
 
-    def size(self, reference: FrameReference, form: Form) -> int:
+    def size(self, reference: FrameReference, form: FrameEncoding) -> int:
         """How many bytes one frame has; it is in the cache then."""
         known = self.known_size(reference, form)
         return len(self.read(reference, form)) if known is None else known
 
-    def known_size(self, reference: FrameReference, form: Form) -> int | None:
+    def known_size(self, reference: FrameReference, form: FrameEncoding) -> int | None:
         """How many bytes one frame has, if it is in the cache; nothing is fetched."""
         return self._cache.length(reference.cache_name(form))
 
-    def chunks(self, reference: FrameReference, form: Form, start: int, stop: int) -> Iterator[Chunk]:
+    def chunks(self, reference: FrameReference, form: FrameEncoding, start: int, stop: int) -> Iterator[Chunk]:
         """The bytes of one frame, or video, from `start` to before `stop`."""
         whole = self.body(reference, form)
         if isinstance(whole, bytes):
@@ -340,7 +342,9 @@ class Frames:
             piece = whole.cut(start, stop)
             yield piece if len(piece) >= _PIECE_BYTES else bytes(piece)
 
-    def _submit(self, reference: FrameReference, form: Form, *, counted: bool = False) -> Pending[bytes | None] | None:
+    def _submit(
+        self, reference: FrameReference, form: FrameEncoding, *, counted: bool = False
+    ) -> JobFuture[bytes | None] | None:
         """None where it is in the cache already."""
         hit = self._cache.use(reference.cache_name(form))
         if not counted:
@@ -349,28 +353,30 @@ class Frames:
             return None
         return self._fetchers.submit(reference.frame.frame_id, fetch_frame, reference, form)
 
-    def _received(self, reference: FrameReference, form: Form, pending: Pending[bytes | None] | None) -> Chunk:
+    def _received(
+        self, reference: FrameReference, form: FrameEncoding, pending: JobFuture[bytes | None] | None
+    ) -> Chunk:
         body: Chunk | None = pending.result() if pending else None
         if body is None:
             body = self._kept(reference, form)
         # Evicted between two moments, or this process cannot read the cache.
         return self._carried(reference, form) if body is None else body
 
-    def _kept(self, reference: FrameReference, form: Form) -> Chunk | None:
+    def _kept(self, reference: FrameReference, form: FrameEncoding) -> Chunk | None:
         chunk = self._cache.chunk(reference.cache_name(form), _PIECE_BYTES)
         if isinstance(chunk, FilePiece):
             chunk.again = partial(self._carried, reference, form)
         return chunk
 
-    def _carried(self, reference: FrameReference, form: Form) -> bytes:
+    def _carried(self, reference: FrameReference, form: FrameEncoding) -> bytes:
         return self._fetchers.run(reference.frame.frame_id, carry_frame, reference, form)
 
 
-def _tried(wanted: Wanted, pending: Pending[bytes | None] | None) -> Tried:
+def _tried(wanted: FrameRequest, pending: JobFuture[bytes | None] | None) -> FrameResult:
     try:
-        return Tried(wanted, None, pending.result() if pending else None)
+        return FrameResult(wanted, None, pending.result() if pending else None)
     except (ProxyError, RuntimeError) as error:
-        return Tried(wanted, about_object(error), None)
+        return FrameResult(wanted, about_object(error), None)
 
 
 def about_object(error: ProxyError | RuntimeError) -> ProxyError:
@@ -384,7 +390,7 @@ MOST_BROKEN = 3
 """Objects one after another that AHI has an error with: then it has one as a whole."""
 
 
-def is_alone(fetchers: Fetchers, error: ProxyError, key: ImageSetKey) -> bool:
+def is_alone(fetchers: FetcherPool, error: ProxyError, key: ImageSetKey) -> bool:
     """Whether an error is about one image set, or a frame of it, and AHI answers otherwise.
 
     It is asked where that is not clear.
@@ -398,7 +404,7 @@ def is_alone(fetchers: Fetchers, error: ProxyError, key: ImageSetKey) -> bool:
     return not isinstance(error, UpstreamBusy | UpstreamRefused)
 
 
-class Encoded:
+class EncodedAnswers:
     """Answers that took a fetcher some work: each is made once and kept in the cache."""
 
     def __init__(self, cache: Cache) -> None:
@@ -415,6 +421,6 @@ class Encoded:
         return kept or encode(name)
 
 
-def ping_ahi(fetchers: Fetchers, datastore_id: str | None) -> None:
+def ping_ahi(fetchers: FetcherPool, datastore_id: str | None) -> None:
     """Nothing if AHI answers a fetcher, else UpstreamBusy or UpstreamFailed."""
     fetchers.run("ping", ping, datastore_id)

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 from ahi.archive.store import ImageSets, LocatedImageSet
 from ahi.image_sets.image_set import ImageSetKey
 from ahi.workers.jobs import search_study
-from ahi.workers.pool import Fetchers, Pending
+from ahi.workers.pool import FetcherPool, JobFuture
 from dicomweb.dicom_json import DataSet, element
 from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.uids import is_well_formed
@@ -54,7 +54,7 @@ class Viewer(Protocol):
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundImageSets:
     """Image sets, and why others that may belong to them cannot be read."""
 
     image_sets: list[LocatedImageSet]
@@ -78,7 +78,7 @@ class Studies:
         hint: Callable[[str, str | None], Hint],
         datastore_ids: Callable[[], frozenset[str]],
         image_sets: ImageSets,
-        fetchers: Fetchers,
+        fetchers: FetcherPool,
         *,
         index_seconds: float = 2.0,
     ) -> None:
@@ -103,10 +103,10 @@ class Studies:
             raise found.errors[0]
         return found.image_sets
 
-    def find_readable(self, viewer: Viewer, study: str, series: str | None = None) -> Found:
+    def find_readable(self, viewer: Viewer, study: str, series: str | None = None) -> FoundImageSets:
         """The same, as far as they can be read. Where none can, the reason is raised."""
         if viewer.excludes(_uids(study, series)):
-            return Found([], ())
+            return FoundImageSets([], ())
         part = None if viewer.asks_of_series else series
         hint = self._hints.get((study, part), lambda: self._hint(study, part))
         agreeing = self._agreeing([key for key in hint.keys if viewer.has_datastore(key.datastore_id)], study, part)
@@ -120,7 +120,7 @@ class Studies:
         if errors and not found:
             raise next(iter(errors.values()))
         seen = [one for one in viewer.seen(found) if series in (None, one.prepared.series_instance_uid)]
-        return Found(seen, tuple(errors.values()))
+        return FoundImageSets(seen, tuple(errors.values()))
 
     def of_series(self, viewer: Viewer, series: str) -> list[LocatedImageSet]:
         """The image sets of a series, whatever its studies are, that the viewer may see."""
@@ -164,7 +164,7 @@ class Studies:
             return []
 
     def _searched(self, study: str, datastore_ids: Iterable[str]) -> list[ImageSetKey]:
-        pending: list[Pending[tuple[ImageSetKey, ...]]] = []
+        pending: list[JobFuture[tuple[ImageSetKey, ...]]] = []
         try:
             pending += (self._fetchers.submit(study, search_study, one, study) for one in sorted(datastore_ids))
             return [key for waiting in pending for key in waiting.result()]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ahi.cache.entry import ASIDE, FORMAT, TRAILER_BYTES
-from runtime.shared_metrics import Count, Tally
+from runtime.shared_metrics import Metric, ProcessMetrics
 
 OLD, OTHER = "old", "other"
 """The kinds of files that are not of this form: those of the form before FORMAT, and of any other."""
@@ -34,7 +34,7 @@ class _File(NamedTuple):
 
 
 @dataclass
-class Kept:
+class CacheStats:
     """The files of one kind: how many, their bytes, and when the oldest was used, in Unix time."""
 
     entries: int = 0
@@ -42,11 +42,11 @@ class Kept:
     oldest_used_at: float = float("inf")
 
 
-class Bounds:
+class CacheLimits:
     """Keeps what lies below a folder within its bounds, together with all processes that write there."""
 
     def __init__(
-        self, root: Path, max_bytes: int, min_free_bytes: int, tally: Tally, tell_of: Callable[[OSError], None]
+        self, root: Path, max_bytes: int, min_free_bytes: int, tally: ProcessMetrics, tell_of: Callable[[OSError], None]
     ) -> None:
         """`tell_of` is called with what is wrong with the disk; nothing of that is raised."""
         self._root = root
@@ -67,7 +67,7 @@ class Bounds:
 
     def note_written(self, size_bytes: int) -> None:
         """So many bytes were written: what is too much by now is evicted."""
-        self._tally.add(Count.CACHE_WRITTEN_BYTES, size_bytes)
+        self._tally.add(Metric.CACHE_WRITTEN_BYTES, size_bytes)
         written_bytes = self._written_bytes()
         if written_bytes * 20 > self._max_bytes:
             self.evict(wait=written_bytes * 10 > self._max_bytes)
@@ -85,7 +85,7 @@ class Bounds:
             self._tell_of(error)
 
     def _evict(self) -> None:
-        self._tally.set(Count.CACHE_LOOKED_AT, self._tally.counters.total(Count.CACHE_WRITTEN_BYTES))
+        self._tally.set(Metric.CACHE_LOOKED_AT, self._tally.counters.total(Metric.CACHE_WRITTEN_BYTES))
         files = sorted(self._files())
         self._delete([file for file in files if file.is_forgotten], None)
         files = [file for file in files if not file.is_forgotten]
@@ -98,11 +98,11 @@ class Bounds:
         """Delete everything but what is being written; what is being read stays readable."""
         self._delete(list(self._files()), None)
 
-    def kinds(self) -> dict[str, Kept]:
+    def kinds(self) -> dict[str, CacheStats]:
         """What is kept, by kind."""
-        kinds: dict[str, Kept] = {}
+        kinds: dict[str, CacheStats] = {}
         for file in self._files():
-            kept = kinds.setdefault(file.kind, Kept())
+            kept = kinds.setdefault(file.kind, CacheStats())
             kept.entries += 1
             kept.size_bytes += file.size_bytes if file.kind in (OLD, OTHER) else max(0, file.size_bytes - TRAILER_BYTES)
             kept.oldest_used_at = min(kept.oldest_used_at, file.used_at)
@@ -111,7 +111,7 @@ class Bounds:
     def _written_bytes(self) -> int:
         """What all processes have written since one of them looked at the size of the cache."""
         counters = self._tally.counters
-        return counters.total(Count.CACHE_WRITTEN_BYTES) - counters.highest(Count.CACHE_LOOKED_AT)
+        return counters.total(Metric.CACHE_WRITTEN_BYTES) - counters.highest(Metric.CACHE_LOOKED_AT)
 
     def _free_bytes(self) -> int:
         try:
@@ -145,7 +145,7 @@ class Bounds:
                 self._tell_of(error)
                 continue
             deleted_bytes += file.size_bytes
-        self._tally.add(Count.CACHE_EVICTED_BYTES, deleted_bytes)
+        self._tally.add(Metric.CACHE_EVICTED_BYTES, deleted_bytes)
 
     def _files(self) -> Iterator[_File]:
         """All files, and links and what else is no folder; those that were left aside are deleted on the way."""

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ahi.cache.bounds import Bounds, Kept
+from ahi.cache.bounds import CacheLimits, CacheStats
 from ahi.cache.entry import (
     FORMAT,
     TRAILER_BYTES,
@@ -27,7 +27,7 @@ from ahi.cache.entry import (
     write_entry,
 )
 from runtime.file_piece import Chunk, FilePiece, read_exactly
-from runtime.shared_metrics import Count, Tally
+from runtime.shared_metrics import Metric, ProcessMetrics
 from runtime.timing import looked_up
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,12 @@ class Cache:
     """
 
     def __init__(
-        self, root: Path, max_bytes: int, min_free_bytes: int = 0, tally: Tally | None = None, boot: str | None = None
+        self,
+        root: Path,
+        max_bytes: int,
+        min_free_bytes: int = 0,
+        tally: ProcessMetrics | None = None,
+        boot: str | None = None,
     ) -> None:
         """`max_bytes` bounds what is kept; all processes together may exceed it by a tenth for a moment.
 
@@ -58,9 +63,9 @@ class Cache:
         self._base = root
         self._prefix = f"{self.root}/"
         self._seals = Seals(boot or boot_id())
-        self.tally = tally or Tally.alone()
+        self.tally = tally or ProcessMetrics.alone()
         self._told_at: dict[str, float] = {}
-        self._bounds = Bounds(root, max_bytes, min_free_bytes, self.tally, self._tell_of)
+        self._bounds = CacheLimits(root, max_bytes, min_free_bytes, self.tally, self._tell_of)
         with suppress(OSError):  # told when something is to be kept
             self.make_root()
 
@@ -138,7 +143,7 @@ class Cache:
         except FileNotFoundError:
             return None
         except DamagedError:
-            self.tally.add(Count.CACHE_DAMAGED)
+            self.tally.add(Metric.CACHE_DAMAGED)
             self._tell(_DAMAGED)
             self._remove(path)
             return None
@@ -161,7 +166,7 @@ class Cache:
 
     def count_use(self, *, hit: bool) -> None:
         """A client asked for something, which was there or was not."""
-        self.tally.add(Count.CACHE_HITS if hit else Count.CACHE_MISSES)
+        self.tally.add(Metric.CACHE_HITS if hit else Metric.CACHE_MISSES)
         looked_up(hit=hit)
 
     def put(self, name: str, blob: bytes) -> bool:
@@ -171,7 +176,7 @@ class Cache:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._write(name, blob)
         except OSError as error:
-            self.tally.add(Count.CACHE_REFUSED)
+            self.tally.add(Metric.CACHE_REFUSED)
             self._tell_of(error)
             return False
         self._bounds.note_written(len(blob))
@@ -208,7 +213,7 @@ class Cache:
         """Delete everything but what is being written; what is being read stays readable."""
         self._bounds.empty()
 
-    def kinds(self) -> dict[str, Kept]:
+    def kinds(self) -> dict[str, CacheStats]:
         """What is kept, by kind."""
         return self._bounds.kinds()
 

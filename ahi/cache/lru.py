@@ -9,7 +9,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Kept(Generic[K, V]):
+class LRUCache(Generic[K, V]):
     """Values by key. Beyond `max_bytes` those that were not used for longest are let go, but never the last one."""
 
     def __init__(self, max_bytes: int) -> None:

@@ -38,7 +38,7 @@ from dicomweb.errors import (
 )
 from runtime.heartbeat import Heartbeat
 from runtime.outage import Outage
-from runtime.shared_metrics import Count, Tally
+from runtime.shared_metrics import Metric, ProcessMetrics
 from runtime.timing import current_timing, measured
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ _RETRIED = frozenset(
 _THROTTLED = frozenset({"ThrottlingException", "TooManyRequestsException"})
 
 _COUNTED = {
-    "GetImageSet": Count.AHI_GET_IMAGE_SET,
-    "GetImageSetMetadata": Count.AHI_GET_IMAGE_SET_METADATA,
-    "GetImageFrame": Count.AHI_GET_IMAGE_FRAME,
-    "SearchImageSets": Count.AHI_SEARCH_IMAGE_SETS,
+    "GetImageSet": Metric.AHI_GET_IMAGE_SET,
+    "GetImageSetMetadata": Metric.AHI_GET_IMAGE_SET_METADATA,
+    "GetImageFrame": Metric.AHI_GET_IMAGE_FRAME,
+    "SearchImageSets": Metric.AHI_SEARCH_IMAGE_SETS,
 }
 
 _USER_AGENT = f"ahi-dicomweb-proxy Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
@@ -118,14 +118,14 @@ class AhiClient:
         region: str,
         max_connections: int = 32,
         deadline_seconds: float = 10,
-        tally: Tally | None = None,
+        tally: ProcessMetrics | None = None,
         outage: Outage | None = None,
         heartbeat: Heartbeat | None = None,
     ) -> None:
         """`outage` is told when AHI goes and comes back, and may be shared by processes; `heartbeat` of each call."""
         self._outage = outage or Outage("AHI")
         self._deadline_seconds = deadline_seconds
-        self._tally = tally or Tally.alone()
+        self._tally = tally or ProcessMetrics.alone()
         self._heartbeat = heartbeat or Heartbeat()
         self._client = _boto3_client(
             region,
@@ -258,11 +258,11 @@ class AhiClient:
                     answer = _usable(call)
             except (ClientError, BotoCoreError) as error:
                 if _code(error) in _THROTTLED:
-                    self._tally.add(Count.AHI_THROTTLES)
+                    self._tally.add(Metric.AHI_THROTTLES)
                 pause = next(delays, math.inf) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
                 if not _passes(error) or time.monotonic() + pause > give_up:
                     raise self._translated(operation, error) from error
-                self._tally.add(Count.AHI_RETRIES)
+                self._tally.add(Metric.AHI_RETRIES)
                 log.debug("AHI call retried operation=%s error=%s", operation, _code(error))
             else:
                 self._outage.is_over()

@@ -33,7 +33,7 @@ _HOP_BY_HOP = ("host", "content-length", "authorization", "x-amz-date", "x-amz-s
 
 
 @dataclass(frozen=True)
-class Manner:
+class RequestTemplate:
     """How boto3 makes the call, but for the identifiers: the URL before the path, headers, and who signs."""
 
     endpoint: str
@@ -46,7 +46,7 @@ class FrameCalls:
 
     def __init__(self, client: Any, max_connections: int, read_seconds: float) -> None:
         """`read_seconds` is how long an answer may let us wait for its next bytes."""
-        self._manner: Manner | None = None
+        self._manner: RequestTemplate | None = None
         self._read_seconds = read_seconds
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue(max_connections)
         self._secure: ssl.SSLContext | None = None
@@ -91,7 +91,7 @@ class FrameCalls:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         if endpoint.startswith("https:"):
             self._secure = ssl.create_default_context(cafile=_authorities())
-        self._manner = Manner(endpoint, headers, lambda: request_signer.get_auth_instance(*names))
+        self._manner = RequestTemplate(endpoint, headers, lambda: request_signer.get_auth_instance(*names))
 
     def _exchange(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         connection = self._connected(url)

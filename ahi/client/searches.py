@@ -27,7 +27,7 @@ _MOST_DATASTORES = 1_000
 _Study = tuple[str, str]
 
 
-class Searches:
+class ImageSetSearches:
     """Image sets by data store and study, for two minutes, none for 20 seconds; and the rate of calls.
 
     A data store where the right to the call is missing is asked again after half a minute. One that did not answer is

@@ -27,7 +27,7 @@ _CHANGED_VRS = {"00280004": "CS", "00280006": "US", "00282110": "CS"}
 
 
 @dataclass(frozen=True)
-class Forms:
+class DataSetVariants:
     """The forms of one data set, the same object where they are equal; `pixels` is None without pixel data.
 
     The metadata, and with it what a search finds, is that of native pixels.
@@ -38,7 +38,7 @@ class Forms:
     stored: DataSet
 
     @classmethod
-    def of(cls, instance: Instance, photometric: "Photometric") -> "Forms":
+    def of(cls, instance: Instance, photometric: "Photometric") -> "DataSetVariants":
         """Those of an instance."""
         data_set, syntax = instance.data_set, transfer_syntax(instance.stored_transfer_syntax_uid)
         pixels = _pixel_format(instance) if instance.frames else None
@@ -48,7 +48,7 @@ class Forms:
         changes: dict[str, str | int] = {}
         if pixels.samples_per_pixel > 1:
             changes["00280006"] = 0
-        if syntax.lossy and not first(data_set, "00282110"):
+        if syntax.lossy and not first_value(data_set, "00282110"):
             changes["00282110"] = "01"
         native = _changed(data_set, {**changes, "00280004": native_label})
         stored = _changed(data_set, {**changes, "00280004": stored_label})
@@ -74,7 +74,9 @@ class Photometric:
     def learn(self, instances: Iterable[Instance]) -> None:
         """Look at the instances before any is described: one that is good tells of those that are bad."""
         for instance in instances:
-            pixels = _pixel_format(instance) if instance.frames and first(instance.data_set, "00280002") == 3 else None
+            pixels = (
+                _pixel_format(instance) if instance.frames and first_value(instance.data_set, "00280002") == 3 else None
+            )
             kind = _kind(instance, pixels.photometric_interpretation) if pixels else None
             if pixels is None or kind is None or kind in self._known or self._failed[kind] >= _MOST_LOOKED_AT:
                 continue
@@ -112,7 +114,7 @@ class Photometric:
         return native, "YBR_RCT" if jpeg_2000_has_colour_transform(stored) else native
 
 
-def first(data_set: DataSet, tag: str) -> str | int | float | None:
+def first_value(data_set: DataSet, tag: str) -> str | int | float | None:
     """The first value of an attribute; None where there is none."""
     attribute = next((attribute for attribute in data_set if attribute.tag == tag), None)
     return attribute.words[0] if attribute and attribute.words else None
@@ -138,13 +140,13 @@ def _changed(data_set: DataSet, changes: Mapping[str, str | int]) -> DataSet:
 
 def _pixel_format(instance: Instance) -> PixelFormat | None:
     data_set = instance.data_set
-    numbers = [first(data_set, tag) for tag in ("00280010", "00280011", "00280002", "00280100", "00280103")]
+    numbers = [first_value(data_set, tag) for tag in ("00280010", "00280011", "00280002", "00280100", "00280103")]
     rows, columns, samples, bits, signed = (number if isinstance(number, int) else None for number in numbers)
     if not rows or not columns or not bits or bits > 64:
         return None
     syntax = transfer_syntax(instance.stored_transfer_syntax_uid)
     if instance.floating and not (syntax.native and bits in (32, 64)):
         return None  # no codec of DICOM has floating-point samples
-    photometric = str(first(data_set, "00280004") or "")
+    photometric = str(first_value(data_set, "00280004") or "")
     tile = any(attribute.tag == _TOTAL_COLUMNS for attribute in data_set)
     return PixelFormat(rows, columns, samples or 1, bits, signed or 0, photometric, instance.floating, tile)

@@ -125,7 +125,7 @@ class PreparedImageSet:
 
     @classmethod
     def from_bytes(cls, blob: Source) -> "PreparedImageSet":
-        """What `joined` made."""
+        """What `serialize` made."""
         start = len(_MAGIC) + 8
         (index_bytes,) = struct.unpack("<Q", blob[len(_MAGIC) : start])
         index = json.loads(bytes(blob[start : start + index_bytes]))
@@ -141,7 +141,7 @@ def _instance(row: Mapping[str, Any]) -> PreparedInstance:
     return PreparedInstance(**{**row, **tuples, "pixels": pixels, "frames": frames, "bulk": bulk})
 
 
-def joined(study: str, series: str, instances: Sequence[Mapping[str, Any]], blocks: Iterable[bytes]) -> bytes:
+def serialize(study: str, series: str, instances: Sequence[Mapping[str, Any]], blocks: Iterable[bytes]) -> bytes:
     """The whole file. Of each instance what a PreparedInstance has, in lists and dictionaries."""
     index = json.dumps({"study": study, "series": series, "instances": instances}, separators=(",", ":")).encode()
     return b"".join((_MAGIC, struct.pack("<Q", len(index)), index, *blocks))

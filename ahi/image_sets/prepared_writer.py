@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, astuple
 
-from ahi.image_sets.data_set_variants import Forms, Photometric, Probe, first, lacks_frames
+from ahi.image_sets.data_set_variants import DataSetVariants, Photometric, Probe, first_value, lacks_frames
 from ahi.image_sets.image_set import ImageSet, Instance
 from ahi.image_sets.prepared_reader import (
     PIXEL_DATA,
@@ -13,12 +13,12 @@ from ahi.image_sets.prepared_reader import (
     BulkValue,
     PreparedInstance,
     Slice,
-    joined,
     pixel_element,
+    serialize,
 )
 from ahi.image_sets.stored_syntax import with_syntax
 from dicomweb import dicom_json
-from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet, Made, json_element
+from dicomweb.data_set import CHARACTER_SET, UTF_8, Attribute, DataSet, Memo, json_element
 from dicomweb.explicit_le import encode_data_set, encode_text_value
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 from dicomweb.uids import resource_path
@@ -35,10 +35,10 @@ def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
     """The prepared form of an image set."""
     image_set = with_syntax(image_set, lambda instance: probe(instance, None))
     blocks, rows = _Blocks(), []
-    photometric, encoded, elements = Photometric(probe), Made[bytes](), Made[dicom_json.Element]()
+    photometric, encoded, elements = Photometric(probe), Memo[bytes](), Memo[dicom_json.Element]()
     photometric.learn(image_set.instances)
     for instance in sorted(image_set.instances, key=lambda one: (_display_order(one), one.sop_instance_uid)):
-        forms = Forms.of(instance, photometric)
+        forms = DataSetVariants.of(instance, photometric)
         native_head = blocks.add(encode_data_set(_before_pixels(forms.native), encoded))
         stored_head = native_head
         if forms.stored is not forms.native:
@@ -46,7 +46,7 @@ def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
         described = _Described(image_set, instance, forms, blocks, elements)
         prepared = PreparedInstance(
             sop_instance_uid=instance.sop_instance_uid,
-            sop_class_uid=str(first(instance.data_set, "00080016") or ""),
+            sop_class_uid=str(first_value(instance.data_set, "00080016") or ""),
             transfer_syntax_uid=instance.stored_transfer_syntax_uid,
             display_order=_display_order(instance),
             pixels=forms.pixels,
@@ -60,7 +60,7 @@ def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
         )
         frames = [(frame.frame_id, frame.checksum) for frame in instance.frames]
         rows.append({**asdict(prepared), "frames": frames, "bulk": [astuple(value) for value in described.bulk]})
-    return joined(image_set.study_instance_uid, image_set.series_instance_uid, rows, blocks.all)
+    return serialize(image_set.study_instance_uid, image_set.series_instance_uid, rows, blocks.all)
 
 
 class _Blocks:
@@ -84,9 +84,9 @@ class _Described:
         self,
         image_set: ImageSet,
         instance: Instance,
-        forms: Forms,
+        forms: DataSetVariants,
         blocks: _Blocks,
-        made: Made[dicom_json.Element],
+        made: Memo[dicom_json.Element],
     ) -> None:
         self.bulk: list[BulkValue] = []
         self._made = made
@@ -127,7 +127,7 @@ class _Described:
 
     def _media_type(self, path: str) -> str | None:
         """What the data set says that its document is (PS3.3 Section C.24.2)."""
-        stated = str(first(self._data_set, _DOCUMENT_TYPE) or "").strip().lower()
+        stated = str(first_value(self._data_set, _DOCUMENT_TYPE) or "").strip().lower()
         return stated if path == _DOCUMENT and _MEDIA_TYPE.match(stated) else None
 
 
@@ -141,7 +141,7 @@ def _bulk(attribute: Attribute) -> bytes | None:
 def _display_order(instance: Instance) -> tuple[float, ...]:
     """By InstanceNumber, then by ImagePositionPatient, feet to head first."""
     position = next((attribute.words for attribute in instance.data_set if attribute.tag == "00200032"), ())
-    return tuple(_float(word) for word in (first(instance.data_set, "00200013"), *reversed(position)))
+    return tuple(_float(word) for word in (first_value(instance.data_set, "00200013"), *reversed(position)))
 
 
 def _float(word: str | int | float | None) -> float:

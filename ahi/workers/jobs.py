@@ -22,7 +22,7 @@ from ahi.image_sets.prepared_reader import FORMAT
 from ahi.image_sets.prepared_writer import encode_prepared
 from ahi.image_sets.version_cache import Version
 from ahi.workers.frame_check import frame_fault
-from ahi.workers.pool import HELD_BYTES, Workshop
+from ahi.workers.pool import HELD_BYTES, WorkerContext
 from dicomweb.errors import (
     NotAcceptable,
     NotFound,
@@ -45,7 +45,7 @@ from dicomweb.transfer_syntax import (
 log = logging.getLogger(__name__)
 
 
-class Form(Enum):
+class FrameEncoding(Enum):
     """The forms of a frame: as AHI stores it, as native pixels, and encoded again without loss."""
 
     STORED = "stored"
@@ -57,10 +57,10 @@ class Form(Enum):
 
 
 _ENCODED_AS = {
-    Form.HTJ2K: HTJ2K_LOSSLESS_RPCL,
-    Form.JPEG_2000: JPEG_2000_LOSSLESS,
-    Form.JPEG_LS: JPEG_LS_LOSSLESS,
-    Form.RLE: RLE_LOSSLESS,
+    FrameEncoding.HTJ2K: HTJ2K_LOSSLESS_RPCL,
+    FrameEncoding.JPEG_2000: JPEG_2000_LOSSLESS,
+    FrameEncoding.JPEG_LS: JPEG_LS_LOSSLESS,
+    FrameEncoding.RLE: RLE_LOSSLESS,
 }
 
 _DECODED_AGAIN = ".2"
@@ -69,20 +69,23 @@ _DECODED_AGAIN = ".2"
 _ENCODED_FORMS = {uid: form for form, uid in _ENCODED_AS.items()}
 
 
-def encoded_forms(transfer_syntax_uid: str, pixels: PixelFormat | None) -> Mapping[str, Form]:
+def lossless_encodings(transfer_syntax_uid: str, pixels: PixelFormat | None) -> Mapping[str, FrameEncoding]:
     """Transfer syntaxes that frames can be encoded in again, and the form of each; none if they were lossy once."""
     stored = transfer_syntax(transfer_syntax_uid)
     if pixels is None or stored.lossy or stored.video:
         return {}
     forms = {uid: _ENCODED_FORMS[uid] for uid in encodable(pixels) if uid != stored.uid}
-    htj2k = Form.STORED if stored.uid == HTJ2K_LOSSLESS_RPCL else forms.get(HTJ2K_LOSSLESS_RPCL)
+    htj2k = FrameEncoding.STORED if stored.uid == HTJ2K_LOSSLESS_RPCL else forms.get(HTJ2K_LOSSLESS_RPCL)
     # HTJ2K by resolution is HTJ2K: what can be labelled with the narrower transfer syntax can be with the wider one.
     return {**forms, HTJ2K_LOSSLESS: htj2k} if htj2k and stored.uid != HTJ2K_LOSSLESS else forms
 
 
-def has_form(transfer_syntax_uid: str, pixels: PixelFormat | None, form: Form) -> bool:
+def has_encoding(transfer_syntax_uid: str, pixels: PixelFormat | None, form: FrameEncoding) -> bool:
     """Whether frames can be had in a form; that they can be had as native pixels is for the decoder to say."""
-    return form in (Form.STORED, Form.NATIVE) or form in encoded_forms(transfer_syntax_uid, pixels).values()
+    return (
+        form in (FrameEncoding.STORED, FrameEncoding.NATIVE)
+        or form in lossless_encodings(transfer_syntax_uid, pixels).values()
+    )
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,9 @@ class FrameReference:
     transfer_syntax_uid: str
     pixels: PixelFormat | None
 
-    def cache_name(self, form: Form) -> str:
+    def cache_name(self, form: FrameEncoding) -> str:
         """The bytes behind a frame ID never change, so its name is its ID."""
-        again = _DECODED_AGAIN if form is Form.NATIVE and self.transfer_syntax_uid == JPEG_BASELINE else ""
+        again = _DECODED_AGAIN if form is FrameEncoding.NATIVE and self.transfer_syntax_uid == JPEG_BASELINE else ""
         return f"frames/{self.frame.frame_id[:2]}/{self.frame.frame_id}{again}.{form.value}"
 
 
@@ -119,7 +122,7 @@ Block = bytes | BlockReference
 """The bytes themselves, or where they are."""
 
 
-def read_block(workshop: Workshop, block: Block) -> bytes:
+def read_block(workshop: WorkerContext, block: Block) -> bytes:
     """The bytes of a block; what is no longer in the cache is prepared again, once for all who ask."""
     if isinstance(block, bytes):
         return block
@@ -132,7 +135,7 @@ def read_block(workshop: Workshop, block: Block) -> bytes:
     return kept
 
 
-def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[Version, bytes | None]:
+def prepare_image_set(workshop: WorkerContext, key: ImageSetKey) -> tuple[Version, bytes | None]:
     """The latest version of an image set, prepared. NotFound when AHI no longer has it."""
     version = workshop.versions.latest(key, partial(_ask_version, workshop, key))
     try:
@@ -143,7 +146,7 @@ def prepare_image_set(workshop: Workshop, key: ImageSetKey) -> tuple[Version, by
         raise UpstreamBroken("AWS HealthImaging has the image set, but not all of it at the moment") from error
 
 
-def has_image_set(workshop: Workshop, key: ImageSetKey) -> bool:
+def has_image_set(workshop: WorkerContext, key: ImageSetKey) -> bool:
     """Whether AHI has an image set now, whatever is remembered."""
     began = time.monotonic()
     try:
@@ -153,29 +156,29 @@ def has_image_set(workshop: Workshop, key: ImageSetKey) -> bool:
     return True
 
 
-def _ask_version(workshop: Workshop, key: ImageSetKey, patience_seconds: float | None) -> ImageSetProperties:
+def _ask_version(workshop: WorkerContext, key: ImageSetKey, patience_seconds: float | None) -> ImageSetProperties:
     return workshop.client.image_set(key, patience_seconds=patience_seconds)
 
 
-def prepare_version(workshop: Workshop, key: ImageSetKey, version: str) -> tuple[ImageSetProperties, bytes | None]:
+def prepare_version(workshop: WorkerContext, key: ImageSetKey, version: str) -> tuple[ImageSetProperties, bytes | None]:
     """An earlier version of an image set, prepared. NotFound when AHI no longer has it."""
     return workshop.client.image_set(key, version), _prepared(workshop, key, version)
 
 
-def carry_version(workshop: Workshop, key: ImageSetKey, version: str) -> bytes:
+def carry_version(workshop: WorkerContext, key: ImageSetKey, version: str) -> bytes:
     """The bytes of a version, prepared, for a process that cannot read them in the cache."""
     kept = workshop.cache.read(prepared_cache_name(key, version))
     return _prepare(workshop, key, version)[0] if kept is None else kept
 
 
-def _prepared(workshop: Workshop, key: ImageSetKey, version: str) -> bytes | None:
+def _prepared(workshop: WorkerContext, key: ImageSetKey, version: str) -> bytes | None:
     if workshop.cache.use(prepared_cache_name(key, version)):
         return None
     blob, kept = _prepare(workshop, key, version)
     return None if kept else blob
 
 
-def _prepare(workshop: Workshop, key: ImageSetKey, version: str) -> tuple[bytes, bool]:
+def _prepare(workshop: WorkerContext, key: ImageSetKey, version: str) -> tuple[bytes, bool]:
     """The prepared form, and whether it is in the cache now."""
 
     def first_frame(instance: Instance, pixels: PixelFormat | None) -> bytes:
@@ -199,7 +202,7 @@ def _prepare(workshop: Workshop, key: ImageSetKey, version: str) -> tuple[bytes,
     return blob, kept
 
 
-def _image_set(workshop: Workshop, key: ImageSetKey, version: str) -> ImageSet:
+def _image_set(workshop: WorkerContext, key: ImageSetKey, version: str) -> ImageSet:
     """The metadata of a version, which is had once more where it cannot be read."""
     max_bytes = workshop.bounds.metadata_bytes
     try:
@@ -209,7 +212,7 @@ def _image_set(workshop: Workshop, key: ImageSetKey, version: str) -> ImageSet:
     return ImageSet.from_metadata(workshop.client.image_set_metadata(key, version, max_bytes), max_bytes)
 
 
-def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form) -> bytes | None:
+def fetch_frame(workshop: WorkerContext, reference: FrameReference, form: FrameEncoding) -> bytes | None:
     """A frame in one of its forms."""
     name = reference.cache_name(form)
     if workshop.cache.use(name):
@@ -218,27 +221,27 @@ def fetch_frame(workshop: Workshop, reference: FrameReference, form: Form) -> by
     return None if kept else frame
 
 
-def carry_frame(workshop: Workshop, reference: FrameReference, form: Form) -> bytes:
+def carry_frame(workshop: WorkerContext, reference: FrameReference, form: FrameEncoding) -> bytes:
     """The bytes of a frame in one of its forms, for a process that cannot read them in the cache."""
     name = reference.cache_name(form)
     kept = workshop.cache.read(name)
     return _fetch(workshop, reference, form, name)[0] if kept is None else kept
 
 
-def _fetch(workshop: Workshop, reference: FrameReference, form: Form, name: str) -> tuple[bytes, bool]:
+def _fetch(workshop: WorkerContext, reference: FrameReference, form: FrameEncoding, name: str) -> tuple[bytes, bool]:
     """The frame, and whether it is in the cache now."""
-    if form is Form.STORED:
+    if form is FrameEncoding.STORED:
         stored = _stored(workshop, reference)
         return stored, workshop.cache.use(name)
     with pixels_in_memory(workshop, reference):
         frame = native_frame(workshop, reference)
-        if form is not Form.NATIVE and reference.pixels:
+        if form is not FrameEncoding.NATIVE and reference.pixels:
             frame = encode(frame, _ENCODED_AS[form], reference.pixels)
         return frame, workshop.cache.put(name, frame)
 
 
 @contextmanager
-def pixels_in_memory(workshop: Workshop, reference: FrameReference) -> Iterator[None]:
+def pixels_in_memory(workshop: WorkerContext, reference: FrameReference) -> Iterator[None]:
     """Takes the memory for the pixels of a frame until they are done with, after its stored bytes are here.
 
     So nobody waits for AHI and keeps others from the memory meanwhile.
@@ -250,16 +253,16 @@ def pixels_in_memory(workshop: Workshop, reference: FrameReference) -> Iterator[
         yield
 
 
-def _is_here(workshop: Workshop, reference: FrameReference) -> bool:
+def _is_here(workshop: WorkerContext, reference: FrameReference) -> bool:
     """Whether a frame can be had without AHI, unless its file is evicted this moment."""
     if workshop.held.get(reference.frame.frame_id) is not None:
         return True
-    return any(workshop.cache.use(reference.cache_name(form)) for form in (Form.NATIVE, Form.STORED))
+    return any(workshop.cache.use(reference.cache_name(form)) for form in (FrameEncoding.NATIVE, FrameEncoding.STORED))
 
 
-def native_frame(workshop: Workshop, reference: FrameReference) -> bytes:
+def native_frame(workshop: WorkerContext, reference: FrameReference) -> bytes:
     """The native pixels of a frame, their checksum verified; they are not put into the cache."""
-    kept = workshop.cache.read(reference.cache_name(Form.NATIVE))
+    kept = workshop.cache.read(reference.cache_name(FrameEncoding.NATIVE))
     if kept is not None:
         return kept
     if reference.pixels is None:
@@ -269,16 +272,16 @@ def native_frame(workshop: Workshop, reference: FrameReference) -> bytes:
     native = _decoded(workshop, reference, reference.pixels)
     if native is None:
         log.warning("frame checksum wrong, fetching again frame=%s", reference.frame.frame_id)
-        workshop.cache.drop(reference.cache_name(Form.STORED))
+        workshop.cache.drop(reference.cache_name(FrameEncoding.STORED))
         native = _decoded(workshop, reference, reference.pixels)
     if native is None:
-        workshop.cache.drop(reference.cache_name(Form.STORED))
+        workshop.cache.drop(reference.cache_name(FrameEncoding.STORED))
         log.error("frame checksum wrong twice frame=%s", reference.frame.frame_id)
         raise UnusableAnswer("the pixels of a frame do not have the checksum that its metadata states")
     return native
 
 
-def held_frame(workshop: Workshop, reference: FrameReference) -> bytes:
+def held_frame(workshop: WorkerContext, reference: FrameReference) -> bytes:
     """The same, held in memory for a while: who draws a frame soon draws it with another window."""
     held = workshop.held.get(reference.frame.frame_id)
     if held is None:
@@ -290,7 +293,7 @@ def held_frame(workshop: Workshop, reference: FrameReference) -> bytes:
     return held
 
 
-def reduced_frame(workshop: Workshop, reference: FrameReference, scale: float) -> tuple[bytes, PixelFormat] | None:
+def reduced_frame(workshop: WorkerContext, reference: FrameReference, scale: float) -> tuple[bytes, PixelFormat] | None:
     """Native pixels of a lower resolution that still has `scale` pixels for one of the frame, and their layout.
 
     None where there is no such resolution. It does not matter whether the whole frame has been decoded already: the
@@ -305,9 +308,9 @@ def reduced_frame(workshop: Workshop, reference: FrameReference, scale: float) -
     return decode_reduced(_stored(workshop, reference), reference.pixels, scale, workshop.bounds.frame_bytes)
 
 
-def verify_frame(workshop: Workshop, reference: FrameReference) -> None:
+def verify_frame(workshop: WorkerContext, reference: FrameReference) -> None:
     """Compare a stored frame in the cache with its checksum, by decoding it; one that does not have it is dropped."""
-    name = reference.cache_name(Form.STORED)
+    name = reference.cache_name(FrameEncoding.STORED)
     if reference.pixels is None or not _is_unverified(workshop, reference) or not workshop.cache.use(name):
         return
     try:
@@ -319,14 +322,14 @@ def verify_frame(workshop: Workshop, reference: FrameReference) -> None:
         log.error("frame dropped, its pixels do not have their checksum frame=%s", reference.frame.frame_id)
 
 
-def _is_unverified(workshop: Workshop, reference: FrameReference) -> bool:
+def _is_unverified(workshop: WorkerContext, reference: FrameReference) -> bool:
     """Whether a frame is still to be compared with its checksum, which is that of its decoded pixels."""
     syntax = transfer_syntax(reference.transfer_syntax_uid)
     summed = reference.frame.checksum is not None and not (syntax.lossy or syntax.native or syntax.video)
     return summed and reference.pixels is not None and workshop.verification.needs(reference.frame.frame_id)
 
 
-def _decoded(workshop: Workshop, reference: FrameReference, pixels: PixelFormat) -> bytes | None:
+def _decoded(workshop: WorkerContext, reference: FrameReference, pixels: PixelFormat) -> bytes | None:
     """Native pixels; None where they, or the stored bytes where those are what was summed, are not intact.
 
     NotAcceptable where the stored bytes are intact, and no decoder can read them.
@@ -353,9 +356,9 @@ def _decoded(workshop: Workshop, reference: FrameReference, pixels: PixelFormat)
     return native
 
 
-def _stored(workshop: Workshop, reference: FrameReference) -> bytes:
+def _stored(workshop: WorkerContext, reference: FrameReference) -> bytes:
     """The stored bytes of a frame, from the cache or from AHI: one fetch serves all forms, however they overlap."""
-    name = reference.cache_name(Form.STORED)
+    name = reference.cache_name(FrameEncoding.STORED)
 
     def read_or_fetch() -> bytes:
         kept = workshop.cache.read(name)  # looked for in the flight: one before it may have landed a moment ago
@@ -369,7 +372,7 @@ def _stored(workshop: Workshop, reference: FrameReference) -> bytes:
     return workshop.flights.run(name, read_or_fetch)
 
 
-def _fetched(workshop: Workshop, reference: FrameReference) -> bytes:
+def _fetched(workshop: WorkerContext, reference: FrameReference) -> bytes:
     """The stored bytes of a frame, which are one as far as its structure tells; had twice at most.
 
     Odd ones that come twice are right all the same where they decode to the pixels that the metadata sums up.
@@ -388,7 +391,7 @@ def _fetched(workshop: Workshop, reference: FrameReference) -> bytes:
     raise UnusableAnswer(f"AWS HealthImaging gave something else than the frame, twice: {fault}")
 
 
-def _decodes_right(workshop: Workshop, stored: bytes, reference: FrameReference) -> bool:
+def _decodes_right(workshop: WorkerContext, stored: bytes, reference: FrameReference) -> bool:
     """Whether a frame decodes to pixels that have the checksum of the metadata, however odd its structure is."""
     syntax, pixels, expected = (
         transfer_syntax(reference.transfer_syntax_uid),
@@ -404,7 +407,7 @@ def _decodes_right(workshop: Workshop, stored: bytes, reference: FrameReference)
     return zlib.crc32(native) == expected
 
 
-def search_study(workshop: Workshop, datastore_id: str, study_instance_uid: str) -> tuple[ImageSetKey, ...]:
+def search_study(workshop: WorkerContext, datastore_id: str, study_instance_uid: str) -> tuple[ImageSetKey, ...]:
     """The image sets of a study in a data store, by AHI's own index; none where the right to ask is missing.
 
     UpstreamBusy where AHI does not answer, or was asked too often.
@@ -430,6 +433,6 @@ def search_study(workshop: Workshop, datastore_id: str, study_instance_uid: str)
     return tuple(found)
 
 
-def ping(workshop: Workshop, datastore_id: str | None) -> None:
+def ping(workshop: WorkerContext, datastore_id: str | None) -> None:
     """Nothing if AHI answers."""
     workshop.client.ping(datastore_id)

@@ -4,8 +4,8 @@ A fetcher listens on a Unix socket that was bound before any fork, so that every
 a fetcher that died can be started again on the same socket. A job is a function with its arguments, pickled by name;
 its route decides which fetcher does it, so that one run serves everyone who waits for the same.
 
-    web process     Fetchers.submit(route, job, ...)  →  Pending.result()
-    fetcher         fetcher.serve(socket, workshop, limits): Question → Desk → job(workshop, ...)
+    web process     FetcherPool.submit(route, job, ...)  →  JobFuture.result()
+    fetcher         worker.serve(socket, context, limits): JobRequest → JobScheduler → job(workshop, ...)
 """
 
 import logging
@@ -23,19 +23,19 @@ from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from ahi.cache.cache import Cache
-from ahi.cache.lru import Kept
+from ahi.cache.lru import LRUCache
 from ahi.client.calls import AhiClient
-from ahi.client.searches import Searches
+from ahi.client.searches import ImageSetSearches
 from ahi.codecs.frames import FRAME_BYTES
 from ahi.codecs.pixel_memory import PixelMemory
 from ahi.image_sets.image_set import METADATA_BYTES
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.scheduler import Prefetch, Question, Request, Urgency
+from ahi.workers.scheduler import JobRequest, Prefetch, Request, Urgency
 from ahi.workers.verification import Verification
 from dicomweb.errors import UpstreamBusy
 from runtime.fairness import about_to_wait, current_client
-from runtime.messages import packed, receive
-from runtime.timing import Part, current_timing, waited
+from runtime.messages import encode_message, receive
+from runtime.timing import TimedPart, current_timing, waited
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -55,7 +55,7 @@ _SOON_SECONDS = 0.001  # an answer that comes within this time is not worth anot
 _TRIES = 3  # to send a message: the fetcher of a connection may be replaced at any moment
 
 
-class SingleFlight:
+class SharedRuns:
     """Runs of the same key at the same time are one run; everyone gets its result, or its error."""
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class SingleFlight:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class JobLimits:
     """How much a job may take on: bytes of a decoded frame, and of the text of an image set's metadata."""
 
     frame_bytes: int = FRAME_BYTES
@@ -90,23 +90,23 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class WorkerContext:
     """What a job has at hand in its fetcher; `held` has native pixels by frame ID, `drawn` pictures by cache name."""
 
     client: AhiClient
     cache: Cache
     versions: VersionCache
-    bounds: Bounds = Bounds()
+    bounds: JobLimits = JobLimits()
     pixel_memory: PixelMemory = field(default_factory=lambda: PixelMemory(FRAME_BYTES))
     verification: Verification = field(default_factory=Verification)
     background: "BackgroundJobs" = field(default_factory=lambda: BackgroundJobs())
-    flights: SingleFlight = field(default_factory=SingleFlight)
-    searches: Searches = field(default_factory=Searches)
-    held: Kept[str, bytes] = field(default_factory=lambda: Kept(HELD_BYTES))
-    drawn: Kept[str, bytes] = field(default_factory=lambda: Kept(DRAWN_BYTES))
+    flights: SharedRuns = field(default_factory=SharedRuns)
+    searches: ImageSetSearches = field(default_factory=ImageSetSearches)
+    held: LRUCache[str, bytes] = field(default_factory=lambda: LRUCache(HELD_BYTES))
+    drawn: LRUCache[str, bytes] = field(default_factory=lambda: LRUCache(DRAWN_BYTES))
 
 
-Job = Callable[Concatenate[Workshop, P], R]
+Job = Callable[Concatenate[WorkerContext, P], R]
 
 
 class BackgroundJobs:
@@ -124,7 +124,7 @@ class BackgroundJobs:
         return self._take is not None and self._take(Request(job, arguments))
 
 
-def brief(says: Callable[Concatenate[Workshop, P], bool]) -> Callable[[Job[P, R]], Job[P, R]]:
+def runs_inline(says: Callable[Concatenate[WorkerContext, P], bool]) -> Callable[[Job[P, R]], Job[P, R]]:
     """Mark a job that is over in a few milliseconds where `says` is true of its arguments: no call to AHI, little work.
 
     A fetcher does such a job before it listens again.
@@ -137,7 +137,7 @@ def brief(says: Callable[Concatenate[Workshop, P], bool]) -> Callable[[Job[P, R]
     return marked
 
 
-def is_brief(workshop: Workshop, request: Request) -> bool:
+def is_run_inline(workshop: WorkerContext, request: Request) -> bool:
     """Whether a fetcher need not listen while it does what is requested."""
     says = getattr(request.job, "is_brief", None)
     try:
@@ -169,10 +169,10 @@ class FetcherSockets:
         self._folder.cleanup()
 
 
-class Pending(Generic[R]):
+class JobFuture(Generic[R]):
     """A job that a fetcher works on; `result` waits for it."""
 
-    def __init__(self, fetcher: "_Fetcher", question: Question) -> None:
+    def __init__(self, fetcher: "_Fetcher", question: JobRequest) -> None:
         self._fetcher = fetcher
         self._question = question
         self._asked_at = time.monotonic()
@@ -182,7 +182,7 @@ class Pending(Generic[R]):
     def result(self) -> R:
         """What the job returned or raised; a fetcher that dies on the way is asked once more when it is back."""
         since = time.monotonic()
-        parts: tuple[Part, ...] = ()
+        parts: tuple[TimedPart, ...] = ()
         try:
             with self._fetcher.expecting(_ANSWER_SECONDS):
                 if not _has_answer(self._connection, _SOON_SECONDS):
@@ -197,7 +197,7 @@ class Pending(Generic[R]):
         result: R = answer
         return result
 
-    def _receive(self) -> tuple[Any, tuple[Part, ...]]:
+    def _receive(self) -> tuple[Any, tuple[TimedPart, ...]]:
         try:
             return _answer(self._connection)
         except (EOFError, ConnectionError):
@@ -224,7 +224,7 @@ def _has_answer(connection: socket.socket, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
-def _answer(connection: socket.socket) -> tuple[Any, tuple[Part, ...]]:
+def _answer(connection: socket.socket) -> tuple[Any, tuple[TimedPart, ...]]:
     """What a job returned or raised, and what its time went into."""
     outcome, parts = receive(connection)
     return outcome, parts
@@ -239,9 +239,9 @@ class _Fetcher:
         self._lock = threading.Lock()
         self._idle: list[socket.socket] = []
 
-    def send(self, message: Question | Prefetch) -> socket.socket:
+    def send(self, message: JobRequest | Prefetch) -> socket.socket:
         """Send a message; the connection on which its answer comes."""
-        content = packed(message)
+        content = encode_message(message)
         for _ in range(_TRIES):
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
@@ -281,7 +281,7 @@ class _Fetcher:
         return end
 
 
-class Fetchers:
+class FetcherPool:
     """All fetchers, seen from another process."""
 
     def __init__(self, paths: list[str], urgency: Urgency = Urgency.CLIENT, expecting: Expecting = nullcontext) -> None:
@@ -293,12 +293,12 @@ class Fetchers:
         """How many there are; none in a service that only searches the index."""
         return len(self._fetchers)
 
-    def submit(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> Pending[R]:
+    def submit(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> JobFuture[R]:
         """Hand the job to the fetcher of its route. Equal jobs that run at the same time are one."""
         timing = current_timing()
         traceparent = timing.traceparent if timing else ""
-        question = Question(Request(job, arguments), self._urgency, traceparent, current_client())
-        return Pending(self._of(route), question)
+        question = JobRequest(Request(job, arguments), self._urgency, traceparent, current_client())
+        return JobFuture(self._of(route), question)
 
     def run(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> R:
         """Hand over the job and wait for its result."""

@@ -32,7 +32,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Question:
+class JobRequest:
     """A request that somebody waits for."""
 
     request: Request
@@ -53,7 +53,7 @@ class Prefetch:
 
 
 @dataclass
-class Ticket:
+class Job:
     """A request, who waits for its answer, and since when."""
 
     request: Request
@@ -72,7 +72,7 @@ class Ticket:
 
 
 @dataclass(frozen=True)
-class Limits:
+class SchedulerLimits:
     """How much one fetcher takes on."""
 
     threads: int = 32
@@ -85,28 +85,28 @@ class Limits:
         return max(1, self.threads * 3 // 4)
 
 
-class Desk:
+class JobScheduler:
     """The tickets of a fetcher."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limits: SchedulerLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
-        self._tickets: dict[Request, Ticket] = {}
-        self._of_clients: OrderedDict[str, deque[Ticket]] = OrderedDict()
+        self._tickets: dict[Request, Job] = {}
+        self._of_clients: OrderedDict[str, deque[Job]] = OrderedDict()
         self._served: Counter[str] = Counter()
-        self._background: deque[Ticket] = deque()
+        self._background: deque[Job] = deque()
         self._scopes: OrderedDict[str, tuple[float, deque[Request]]] = OrderedDict()
         self._running = {True: 0, False: 0}  # by whether a client waited at the start
         self.queued = 0
         """How many questions of clients wait for a thread."""
 
-    def ask(self, question: Question, who: Any) -> bool:
+    def ask(self, question: JobRequest, who: Any) -> bool:
         """Queue a question, or join an equal one; False, and nothing is done, where too many wait already."""
         ticket = self._tickets.get(question.request)
         if ticket is None:
             if question.urgency is Urgency.CLIENT and self.queued >= self._limits.most_waiting:
                 return False
-            ticket = self._tickets[question.request] = Ticket(question.request, self._clock())
+            ticket = self._tickets[question.request] = Job(question.request, self._clock())
         ticket.waiting.append(who)
         ticket.traceparent = ticket.traceparent or question.traceparent
         if ticket.running:
@@ -139,7 +139,7 @@ class Desk:
         while sum(len(requests) for _, requests in self._scopes.values()) > _MOST_PREFETCHES:
             self._scopes.popitem(last=False)
 
-    def take(self) -> Ticket | None:
+    def take(self) -> Job | None:
         """What to begin now; None when all threads are busy or there is nothing."""
         if self.running >= self._limits.threads:
             return None
@@ -153,7 +153,7 @@ class Desk:
         self._running[ticket.urgency is Urgency.CLIENT] += 1
         return ticket
 
-    def done(self, ticket: Ticket) -> Sequence[Any]:
+    def done(self, ticket: Job) -> Sequence[Any]:
         """Who waits for the answer of a ticket that was taken."""
         del self._tickets[ticket.request]
         self._running[ticket.urgency is Urgency.CLIENT] -= 1
@@ -168,11 +168,11 @@ class Desk:
         """How many tickets are taken and not done."""
         return sum(self._running.values())
 
-    def late(self, ticket: Ticket) -> bool:
+    def late(self, ticket: Job) -> bool:
         """Whether a client has waited for its turn for longer than it is worth."""
         return ticket.urgency is Urgency.CLIENT and self._clock() - ticket.since > self._limits.patience_seconds
 
-    def _next_of_clients(self) -> Ticket | None:
+    def _next_of_clients(self) -> Job | None:
         while self._of_clients:
             client = min(self._of_clients, key=self._served.__getitem__)
             ticket = self._next(self._of_clients[client], Urgency.CLIENT)
@@ -186,7 +186,7 @@ class Desk:
                 return ticket
         return None
 
-    def _next(self, queue: deque[Ticket], urgency: Urgency) -> Ticket | None:
+    def _next(self, queue: deque[Job], urgency: Urgency) -> Job | None:
         while queue:
             ticket = queue.popleft()
             current = self._tickets.get(ticket.request) is ticket  # else everybody has left
@@ -194,7 +194,7 @@ class Desk:
                 return ticket
         return None
 
-    def _next_prefetch(self) -> Ticket | None:
+    def _next_prefetch(self) -> Job | None:
         while self._scopes:
             scope, (since, requests) = next(reversed(self._scopes.items()))
             if self._clock() - since > PREFETCH_SECONDS or not requests:
@@ -202,6 +202,6 @@ class Desk:
                 continue
             request = requests.popleft()
             if request not in self._tickets:
-                ticket = self._tickets[request] = Ticket(request, since)
+                ticket = self._tickets[request] = Job(request, since)
                 return ticket
         return None

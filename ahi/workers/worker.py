@@ -18,18 +18,20 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from ahi.workers.pool import Workshop, is_brief
-from ahi.workers.scheduler import Desk, Limits, Prefetch, Question, Request, Ticket, Urgency
+from ahi.workers.pool import WorkerContext, is_run_inline
+from ahi.workers.scheduler import Job, JobRequest, JobScheduler, Prefetch, Request, SchedulerLimits, Urgency
 from dicomweb.errors import ProxyError, UpstreamBusy
 from runtime.heartbeat import Heartbeat
 from runtime.leave_signal import block_signal, wait_to_leave
-from runtime.messages import Unpacker, packed
-from runtime.shared_metrics import Count
-from runtime.timing import Part, start_timing
+from runtime.messages import Unpacker, encode_message
+from runtime.shared_metrics import Metric
+from runtime.timing import TimedPart, start_timing
 
 log = logging.getLogger(__name__)
 
-_BUSY = packed((UpstreamBusy("the service has more to do than it can at the moment", retry_after_seconds=2), ()))
+_BUSY = encode_message(
+    (UpstreamBusy("the service has more to do than it can at the moment", retry_after_seconds=2), ())
+)
 _PIECE_BYTES = 2**18
 _READ, _WRITE = select.EPOLLIN, select.EPOLLOUT
 _NOTHING = memoryview(b"")
@@ -38,25 +40,29 @@ _ROUND_SECONDS = 5.0  # the longest that is listened without a beat
 _PAUSE_SECONDS = 0.1  # where listening fails, as it does again and again when there are too many open files
 
 
-def serve(listening: socket.socket, workshop: Workshop, limits: Limits, heartbeat: Heartbeat | None = None) -> None:
+def serve(
+    listening: socket.socket, workshop: WorkerContext, limits: SchedulerLimits, heartbeat: Heartbeat | None = None
+) -> None:
     """The life of a fetcher: answer every connection until SIGHUP, then what it was asked before."""
     block_signal()
-    bench = Bench(listening, workshop, limits, heartbeat or Heartbeat())
+    bench = WorkerServer(listening, workshop, limits, heartbeat or Heartbeat())
     for number in range(limits.threads + 1):  # somebody always listens
         threading.Thread(target=bench.work, name=f"job-{number}", daemon=True).start()
     wait_to_leave()
     bench.leave()
 
 
-class Bench:
+class WorkerServer:
     """The desk, the connections, and the lead. Of all threads `work` is what they do."""
 
-    def __init__(self, listening: socket.socket, workshop: Workshop, limits: Limits, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self, listening: socket.socket, workshop: WorkerContext, limits: SchedulerLimits, heartbeat: Heartbeat
+    ) -> None:
         listening.setblocking(False)
         self._listening = listening
         self._workshop = workshop
         self._heartbeat = heartbeat
-        self._desk = Desk(limits)
+        self._desk = JobScheduler(limits)
         self._desk_lock = threading.Lock()
         self._tally = workshop.cache.tally
         self._lead = threading.Lock()
@@ -87,23 +93,23 @@ class Bench:
         os.write(self._tell_to_leave, b".")
         self._left.wait()
 
-    def _next(self) -> Ticket | None:
+    def _next(self) -> Job | None:
         """What to do now."""
         late: list[_Conversation] = []
         with self._desk_lock:
             while (ticket := self._desk.take()) and self._desk.late(ticket):
-                self._tally.add(Count.JOBS_REFUSED)
+                self._tally.add(Metric.JOBS_REFUSED)
                 late += self._desk.done(ticket)
-            self._tally.add(Count.PREFETCHES, ticket is not None and ticket.urgency is None)
-            self._tally.set(Count.JOBS_QUEUED, self._desk.queued)
-            self._tally.set(Count.JOBS_RUNNING, self._desk.running)
+            self._tally.add(Metric.PREFETCHES, ticket is not None and ticket.urgency is None)
+            self._tally.set(Metric.JOBS_QUEUED, self._desk.queued)
+            self._tally.set(Metric.JOBS_RUNNING, self._desk.running)
             self._heartbeat.set_waiting(self._desk.queued)
         for conversation in late:
             conversation.answer(_BUSY)
         return ticket
 
-    def _do(self, ticket: Ticket) -> None:
-        if self._own.leads and not is_brief(self._workshop, ticket.request):
+    def _do(self, ticket: Job) -> None:
+        if self._own.leads and not is_run_inline(self._workshop, ticket.request):
             self._own.leads = False
             self._lead.release()
         self._beat()
@@ -111,7 +117,7 @@ class Bench:
         self._beat()
         with self._desk_lock:
             waiting = self._desk.done(ticket)
-        self._tally.add(Count.JOBS_DONE)
+        self._tally.add(Metric.JOBS_DONE)
         for conversation in waiting:
             conversation.answer(answer)
 
@@ -167,18 +173,18 @@ class Bench:
             if said is None and (event & select.EPOLLHUP or not conversation.is_owed):
                 self._lost(conversation)
 
-    def _receive(self, message: Question | Prefetch, conversation: "_Conversation") -> None:
+    def _receive(self, message: JobRequest | Prefetch, conversation: "_Conversation") -> None:
         """A message from a web process."""
         taken = True
         with self._desk_lock:
             match message:
                 case Prefetch():
                     self._desk.prefetch(message)
-                case Question(request):
+                case JobRequest(request):
                     conversation.asked = request
                     taken = self._desk.ask(message, conversation)
         if not taken:
-            self._tally.add(Count.JOBS_REFUSED)
+            self._tally.add(Metric.JOBS_REFUSED)
             conversation.answer(_BUSY)
 
     def _take_background(self, request: Request) -> bool:
@@ -187,7 +193,7 @@ class Bench:
             if self._in_background >= _MOST_IN_BACKGROUND:
                 return False
             self._in_background += 1
-            return self._desk.ask(Question(request, Urgency.BACKGROUND), _Nobody(self._background_done))
+            return self._desk.ask(JobRequest(request, Urgency.BACKGROUND), _Nobody(self._background_done))
 
     def _background_done(self) -> None:
         with self._desk_lock:
@@ -241,7 +247,7 @@ class _Conversation:
         with self._lock:
             return self._ends and bool(self.asked or self._unsent)
 
-    def hear(self) -> list[Question | Prefetch] | None:
+    def hear(self) -> list[JobRequest | Prefetch] | None:
         """The messages that are whole now; None when nothing more comes."""
         try:
             piece = self._connection.recv(_PIECE_BYTES)
@@ -305,16 +311,16 @@ class _Conversation:
         self._poll.modify(self._connection, (0 if self._heard_all else _READ) | (_WRITE if self._unsent else 0))
 
 
-def _answer(ticket: Ticket, workshop: Workshop) -> bytes:
+def _answer(ticket: Job, workshop: WorkerContext) -> bytes:
     """The result of a job and what its time went into; an error is a value to send, too."""
-    parts: list[Part] = []
+    parts: list[TimedPart] = []
     timing = start_timing()
     timing.tell, timing.traceparent = parts.append, ticket.traceparent
     job = ticket.request.job
     try:
-        return packed((job(workshop, *ticket.request.arguments), tuple(parts)))
+        return encode_message((job(workshop, *ticket.request.arguments), tuple(parts)))
     except ProxyError as error:
-        return packed((error, tuple(parts)))
+        return encode_message((error, tuple(parts)))
     except Exception:  # the outermost frame of a job: the log has the traceback, the web process an error to raise
         log.exception("job failed job=%s", job.__name__)
-        return packed((RuntimeError("a job failed in its fetcher; the log says why"), tuple(parts)))
+        return encode_message((RuntimeError("a job failed in its fetcher; the log says why"), tuple(parts)))

@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.audit.destinations import FileSink, Sink, StandardOutput, SyslogTls, SyslogUdp
+from app.audit.destinations import Destination, FileSink, StandardOutput, SyslogTls, SyslogUdp
 from app.audit.event import Event, Kind
 from app.audit.message import Source
-from app.audit.queue import Trail
+from app.audit.queue import AuditQueue
 from app.settings import AUDIT_REFUSE, Settings, SettingsError
 from db.engine import Database
 from db.studies import find_patient_id
@@ -38,7 +38,7 @@ def check_audit(settings: Settings) -> None:
             raise SettingsError(f"AUDIT_FILE {settings.audit_file}: {error.strerror}") from error
 
 
-def open_trail(settings: Settings, database: Database) -> Trail | None:
+def open_trail(settings: Settings, database: Database) -> AuditQueue | None:
     """The trail of one process, None where nothing is audited; the index tells whose the studies are."""
     sink = find_sink(settings)
     if sink is None:
@@ -48,7 +48,7 @@ def open_trail(settings: Settings, database: Database) -> Trail | None:
     def write(event: Event) -> None:
         sink.write(encode(event, patient_id(event)))
 
-    return Trail(write, refuse=settings.audit_failure == AUDIT_REFUSE)
+    return AuditQueue(write, refuse=settings.audit_failure == AUDIT_REFUSE)
 
 
 def announce(settings: Settings, kind: Kind) -> None:
@@ -84,16 +84,16 @@ def _patient_ids(database: Database) -> Callable[[Event], str | None]:
     return patient_id
 
 
-def find_sink(settings: Settings) -> Sink | None:
+def find_sink(settings: Settings) -> Destination | None:
     """Where messages go, None where nothing is audited; SettingsError where that is not said."""
     return _SINKS[settings.audit](settings)
 
 
-def _file(settings: Settings) -> Sink:
+def _file(settings: Settings) -> Destination:
     return FileSink(_needed(settings.audit_file, "AUDIT_FILE", "AUDIT=file"))
 
 
-def _syslog(settings: Settings) -> Sink:
+def _syslog(settings: Settings) -> Destination:
     if not settings.audit_syslog:
         raise SettingsError("AUDIT_SYSLOG is not set, which AUDIT=syslog needs")
     parts = urlsplit(settings.audit_syslog)
@@ -129,7 +129,7 @@ def _needed(value: Path | None, variable: str, by: str) -> Path:
     return value
 
 
-_SINKS: Mapping[str, Callable[[Settings], Sink | None]] = {
+_SINKS: Mapping[str, Callable[[Settings], Destination | None]] = {
     "none": lambda _: None,
     "file": _file,
     "syslog": _syslog,

@@ -17,7 +17,7 @@ _MESSAGE_ID = "DICOM+RFC3881"  # PS3.15 Section A.6.2
 _BOM = b"\xef\xbb\xbf"
 
 
-class Sink(Protocol):
+class Destination(Protocol):
     """One destination, written to by one thread."""
 
     def write(self, message: bytes) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 from flask import Flask, Response, g, request
 
 from app.audit.event import UNIDENTIFIED, Event, Kind
-from app.audit.queue import Trail
+from app.audit.queue import AuditQueue
 from app.auth.gate import QUERY_TOKEN, blueprint_name
 from dicomweb import respond
 from dicomweb.errors import BadRequest, UpstreamBusy
@@ -33,7 +33,7 @@ def note_sop_classes(located: Sequence[LocatedInstance]) -> None:
     g.setdefault("sop_classes", Counter()).update(one.prepared.sop_class_uid for one in located)
 
 
-def add_audit(app: Flask, trail: Trail) -> None:
+def add_audit(app: Flask, trail: AuditQueue) -> None:
     """Tell the trail of each answer before it is given; 503 in its place where the trail does not admit it.
 
     To be added last, so that the access log and all headers see the answer that is given.

@@ -25,7 +25,7 @@ class _Entry:
     given_up: bool = False
 
 
-class Trail:
+class AuditQueue:
     """Takes events from any thread; `write` hands one over, or raises OSError.
 
     With `refuse` nobody gets an answer whose event is not written; without, events wait for the destination to come

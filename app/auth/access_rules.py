@@ -25,7 +25,7 @@ _WHAT = frozenset({"ae_titles", "datastores", "filter", "studies"})
 
 
 @dataclass(frozen=True)
-class Rule:
+class AccessRule:
     """Whom it fits, None for anyone; which AE titles they may use, None for all; and what they see there.
 
     `user` is the name with the way of AUTH that vouches for it.
@@ -50,7 +50,7 @@ def _claimed(claimed: Any, value: Any) -> bool:
     return claimed == value or (isinstance(claimed, list) and value in claimed)
 
 
-def scope_of(rules: Sequence[Rule] | None, principal: Principal, ae_title: str) -> Scope:
+def scope_of(rules: Sequence[AccessRule] | None, principal: Principal, ae_title: str) -> Scope:
     """What the principal may see below an AE title; Forbidden where that is nothing. Without rules, all."""
     if rules is None:
         return EVERYTHING
@@ -60,7 +60,7 @@ def scope_of(rules: Sequence[Rule] | None, principal: Principal, ae_title: str) 
     return rule.scope
 
 
-def parse_rules(path: Path, ways: Sequence[str]) -> tuple[Rule, ...]:
+def parse_access_rules(path: Path, ways: Sequence[str]) -> tuple[AccessRule, ...]:
     """The rules of a file, for these ways of AUTH; ValueError says in one line what is wrong."""
     text = path.read_text("utf-8")
     try:
@@ -72,7 +72,7 @@ def parse_rules(path: Path, ways: Sequence[str]) -> tuple[Rule, ...]:
     return tuple(_rule(number, members, ways) for number, members in enumerate(document, 1))
 
 
-def _rule(number: int, members: Any, ways: Sequence[str]) -> Rule:
+def _rule(number: int, members: Any, ways: Sequence[str]) -> AccessRule:
     if not isinstance(members, Mapping) or not members.keys() <= _WHO | _WHAT:
         raise ValueError(f"rule {number} has other members than {', '.join(sorted(_WHO | _WHAT))}")
     claims = members.get("claim", {})
@@ -87,7 +87,7 @@ def _rule(number: int, members: Any, ways: Sequence[str]) -> Rule:
     what = {name: members[name] for name in ("datastores", "filter") if name in members}
     if "studies" in members:
         what["filter"] = {**what.get("filter", {}), "StudyInstanceUID": members["studies"]}
-    return Rule(
+    return AccessRule(
         _user(number, members["name"], ways) if "name" in members else None,
         members.get("group"),
         tuple(claims.items()),

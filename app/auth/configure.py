@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from app.auth.access_rules import parse_rules
+from app.auth.access_rules import parse_access_rules
 from app.auth.alb import Alb, public_keys_url
 from app.auth.basic import Basic, parse_users
 from app.auth.bearer import Bearer, parse_tokens
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 def open_gate(settings: Settings) -> Gate:
     """The gate; its files are read now. SettingsError where something that is needed is missing or wrong."""
-    parse = partial(parse_rules, ways=settings.auth)
+    parse = partial(parse_access_rules, ways=settings.auth)
     rules = _read("ACCESS_RULES", settings.access_rules, parse) if settings.access_rules else None
     if rules is not None and not settings.auth:
         raise SettingsError("ACCESS_RULES says what callers may see, but AUTH asks nobody who they are")

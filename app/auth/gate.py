@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from flask import Flask, Response, g, request
 
 from app.ae_titles import ServiceRoot
-from app.auth.access_rules import Rule, scope_of
+from app.auth.access_rules import AccessRule, scope_of
 from app.auth.links import Links
 from app.auth.principal import ANYONE, Authenticator, Credentials, NotProven, Principal
 from db.scope import Scope
@@ -33,7 +33,7 @@ class Gate:
     """The ways to prove who one is, none for a service that asks nobody; the rules, None if all may see all; links."""
 
     authenticators: Sequence[Authenticator] = ()
-    rules: Sequence[Rule] | None = None
+    rules: Sequence[AccessRule] | None = None
     links: Links | None = None
     query_tokens: bool = False
 

@@ -53,7 +53,7 @@ OK, WARNING, ERROR = "ok", "warning", "error"
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What was found: `level` is OK, WARNING or ERROR; `advice` says what to do, "" where all is well."""
 
     what: str
@@ -62,14 +62,17 @@ class Finding:
     advice: str = ""
 
 
-def check_all(settings: Settings) -> list[Finding]:
+def check_all(settings: Settings) -> list[CheckResult]:
     """All findings, in the order in which an operator would look for a cause."""
     findings = [*_settings(settings), *_cache(settings), _audit(settings), *_traces(), *_processes(settings)]
     findings.append(_identity(settings))
     try:
         database = Database(find_index(settings), find_trust(settings), pool_size=1)
     except SettingsError as error:
-        return [*findings, Finding("database", ERROR, str(error), "correct the setting, or the rights to the secret")]
+        return [
+            *findings,
+            CheckResult("database", ERROR, str(error), "correct the setting, or the rights to the secret"),
+        ]
     try:
         findings += _guarded("database", _UNREACHABLE, lambda: _database(database, settings.db_tls))
         findings += _guarded("AHI", "check region, network, credentials, IAM policy", lambda: _ahi(settings, database))
@@ -78,12 +81,12 @@ def check_all(settings: Settings) -> list[Finding]:
     return findings
 
 
-def failed(findings: Sequence[Finding]) -> bool:
+def failed(findings: Sequence[CheckResult]) -> bool:
     """Whether the service cannot do its work."""
     return any(finding.level == ERROR for finding in findings)
 
 
-def describe(findings: Sequence[Finding], *, as_json: bool) -> Iterator[str]:
+def describe(findings: Sequence[CheckResult], *, as_json: bool) -> Iterator[str]:
     """The lines of a table, or one JSON list."""
     if as_json:
         yield json.dumps([asdict(finding) for finding in findings], indent=2)
@@ -95,68 +98,68 @@ def describe(findings: Sequence[Finding], *, as_json: bool) -> Iterator[str]:
             yield f"{'':<8} {'':<{width}}  -> {finding.advice}"
 
 
-def _guarded(what: str, advice: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _guarded(what: str, advice: str, look: Callable[[], Iterator[CheckResult]]) -> Iterator[CheckResult]:
     """What `look` finds until it cannot look any further."""
     try:
         yield from look()
     except ProxyError as error:
-        yield Finding(what, ERROR, str(error), advice)
+        yield CheckResult(what, ERROR, str(error), advice)
 
 
-def _settings(settings: Settings) -> Iterator[Finding]:
+def _settings(settings: Settings) -> Iterator[CheckResult]:
     try:
         gate = open_gate(settings)
     except SettingsError as error:
-        yield Finding("settings", ERROR, str(error), "correct the setting")
+        yield CheckResult("settings", ERROR, str(error), "correct the setting")
         return
     if not gate.authenticators and not settings.on_loopback:
         told = "AUTH is none: whoever reaches the service sees all of it"
-        yield Finding("settings", WARNING, told, "set AUTH, or let only trusted hosts reach the port")
+        yield CheckResult("settings", WARNING, told, "set AUTH, or let only trusted hosts reach the port")
     else:
-        yield Finding("settings", OK, "readable and complete")
+        yield CheckResult("settings", OK, "readable and complete")
 
 
-def _cache(settings: Settings) -> Iterator[Finding]:
+def _cache(settings: Settings) -> Iterator[CheckResult]:
     try:
         trouble = open_cache(settings).trouble()
     except SettingsError as error:
-        yield Finding("cache", ERROR, str(error), "let the user of the service write there")
+        yield CheckResult("cache", ERROR, str(error), "let the user of the service write there")
         return
     if trouble:
         told = f"CACHE_ROOT {settings.cache_root}: {trouble.strerror}"
-        yield Finding("cache", ERROR, told, "repair the disk: nothing is cached now")
+        yield CheckResult("cache", ERROR, told, "repair the disk: nothing is cached now")
         return
     free, needed = shutil.disk_usage(settings.cache_root).free, settings.cache_min_free_bytes
     if free < needed:
         told = f"{free} bytes are free, fewer than CACHE_MIN_FREE_BYTES"
-        yield Finding("cache", WARNING, told, "make room: nothing is cached now")
+        yield CheckResult("cache", WARNING, told, "make room: nothing is cached now")
     elif free < settings.cache_max_bytes:
         told = f"{free} bytes are free, fewer than CACHE_MAX_BYTES, unless the cache already holds the rest"
-        yield Finding("cache", WARNING, told, "a larger disk, or a smaller CACHE_MAX_BYTES")
+        yield CheckResult("cache", WARNING, told, "a larger disk, or a smaller CACHE_MAX_BYTES")
     else:
-        yield Finding("cache", OK, f"writable, {free} bytes free")
+        yield CheckResult("cache", OK, f"writable, {free} bytes free")
 
 
-def _audit(settings: Settings) -> Finding:
+def _audit(settings: Settings) -> CheckResult:
     """Without `refuse` the service goes on when it cannot audit, which it does not where the settings are wrong."""
     try:
         sink = find_sink(settings)
     except SettingsError as error:
-        return Finding("audit", ERROR, str(error), "correct the setting")
+        return CheckResult("audit", ERROR, str(error), "correct the setting")
     if sink is None:
-        return Finding("audit", OK, "AUDIT is none: nobody can tell later who saw what")
+        return CheckResult("audit", OK, "AUDIT is none: nobody can tell later who saw what")
     where = str({"file": settings.audit_file, "syslog": settings.audit_syslog}.get(settings.audit, settings.audit))
     try:
         sink.reach()
     except OSError as error:
         lasting = settings.audit == "file" or settings.audit_failure == AUDIT_REFUSE
         told = f"{where} cannot be written to: {_reason(error)}"
-        return Finding("audit", ERROR if lasting else WARNING, told, _AUDIT_ADVICE[settings.audit])
+        return CheckResult("audit", ERROR if lasting else WARNING, told, _AUDIT_ADVICE[settings.audit])
     if settings.audit == "file" and settings.audit_file:
         free = shutil.disk_usage(settings.audit_file.parent).free
         if free < _LEAST_FREE_BYTES:
-            return Finding("audit", WARNING, f"{where}: {free} bytes are free", "make room, or rotate the file")
-    return Finding("audit", OK, f"{where} can be written to")
+            return CheckResult("audit", WARNING, f"{where}: {free} bytes are free", "make room, or rotate the file")
+    return CheckResult("audit", OK, f"{where} can be written to")
 
 
 def _reason(error: OSError) -> str:
@@ -165,21 +168,21 @@ def _reason(error: OSError) -> str:
     return next((str(text) for text in told if text), type(error).__name__)
 
 
-def _traces() -> Iterator[Finding]:
+def _traces() -> Iterator[CheckResult]:
     """Nothing where none are asked for."""
     try:
         tracing = find_tracing(os.environ)
     except SettingsError as error:
-        yield Finding("traces", ERROR, str(error), "correct the variable")
+        yield CheckResult("traces", ERROR, str(error), "correct the variable")
         return
     if tracing and tracing.is_taken():
-        yield Finding("traces", OK, "the collector takes them")
+        yield CheckResult("traces", OK, "the collector takes them")
     elif tracing:
         advice = "start the collector, and let the service reach it; check OTEL_EXPORTER_OTLP_ENDPOINT and _HEADERS"
-        yield Finding("traces", WARNING, "the collector does not take them: they are lost", advice)
+        yield CheckResult("traces", WARNING, "the collector does not take them: they are lost", advice)
 
 
-def _processes(settings: Settings) -> Iterator[Finding]:
+def _processes(settings: Settings) -> Iterator[CheckResult]:
     """What the running service tells of its processes, if it can be asked; it need not run."""
     if settings.metrics_port is None:
         return
@@ -187,89 +190,97 @@ def _processes(settings: Settings) -> Iterator[Finding]:
         replaced = replaced_processes(settings.metrics_host, settings.metrics_port)
     except OSError as error:
         told = f"the service does not tell on METRICS_PORT {settings.metrics_port}: {_reason(error)}"
-        yield Finding("processes", WARNING, told, "start it; if it runs, look whether its process metrics does")
+        yield CheckResult("processes", WARNING, told, "start it; if it runs, look whether its process metrics does")
         return
     if not replaced:
-        yield Finding("processes", OK, "none was replaced since the service was started")
+        yield CheckResult("processes", OK, "none was replaced since the service was started")
     for (process, reason), number in sorted(replaced.items()):
-        yield Finding("processes", WARNING, f"{process}: {number} replaced ({_REPLACED[reason]})", _LOOK[reason])
+        yield CheckResult("processes", WARNING, f"{process}: {number} replaced ({_REPLACED[reason]})", _LOOK[reason])
 
 
-def _identity(settings: Settings) -> Finding:
+def _identity(settings: Settings) -> CheckResult:
     try:
-        return Finding("identity", OK, f"AWS knows the service as {caller_arn(settings.aws_default_region or '')}")
+        return CheckResult("identity", OK, f"AWS knows the service as {caller_arn(settings.aws_default_region or '')}")
     except UpstreamBusy as error:
-        return Finding("identity", WARNING, str(error), "nothing, if AHI answers: the service itself does not ask STS")
+        return CheckResult(
+            "identity", WARNING, str(error), "nothing, if AHI answers: the service itself does not ask STS"
+        )
     except UpstreamFailed as error:
-        return Finding("identity", ERROR, str(error), "give the instance or task its role; doc/iam-policy.json has all")
+        return CheckResult(
+            "identity", ERROR, str(error), "give the instance or task its role; doc/iam-policy.json has all"
+        )
 
 
-def _database(database: Database, tls_mode: str | None) -> Iterator[Finding]:
+def _database(database: Database, tls_mode: str | None) -> Iterator[CheckResult]:
     version = inspection.version(database)
     before = time.monotonic()
     database.ping()
     answers = f"answers in {(time.monotonic() - before) * 1000:.1f} ms"
-    yield Finding("database", OK, f"{database.kind} {version}, {answers}")
+    yield CheckResult("database", OK, f"{database.kind} {version}, {answers}")
     yield _encryption(inspection.encrypted(database), tls_mode, is_loopback(database.host))
     writing = inspection.rights_to_write(database)
     if writing:
         told = f"the user may also {', '.join(writing)}"
-        yield Finding("database grants", WARNING, told, "use a user with SELECT only; README.md has the statements")
+        yield CheckResult("database grants", WARNING, told, "use a user with SELECT only; README.md has the statements")
     else:
-        yield Finding("database grants", OK, "the user can only read")
+        yield CheckResult("database grants", OK, "the user can only read")
     lacking = inspection.missing_columns(database)
     for table, columns in lacking.items():
-        yield Finding("schema", ERROR, f"{table} lacks {', '.join(columns)}", "bring the index project up to date")
+        yield CheckResult("schema", ERROR, f"{table} lacks {', '.join(columns)}", "bring the index project up to date")
     if not lacking:
-        yield Finding("schema", OK, "complete")
+        yield CheckResult("schema", OK, "complete")
         for index in missing_indexes(database):
             advice = f"{index.create(database.kind)};"
-            yield Finding("index", WARNING, f"no {index.name}, which makes quick: {index.buys}", advice)
+            yield CheckResult("index", WARNING, f"no {index.name}, which makes quick: {index.buys}", advice)
 
 
-def _encryption(encrypted: bool, tls_mode: str | None, on_this_machine: bool) -> Finding:
+def _encryption(encrypted: bool, tls_mode: str | None, on_this_machine: bool) -> CheckResult:
     match tls_mode:
         case None if on_this_machine:
-            return Finding("database TLS", OK, "not needed, the database is on this machine")
+            return CheckResult("database TLS", OK, "not needed, the database is on this machine")
         case _ if not encrypted:
-            return Finding("database TLS", WARNING, "the connection is not encrypted", "do not set DB_TLS=off")
+            return CheckResult("database TLS", WARNING, "the connection is not encrypted", "do not set DB_TLS=off")
         case tls.REQUIRE:
             told = "encrypted, but the certificate is not verified"
-            return Finding("database TLS", WARNING, told, "DB_TLS=verify, and DB_TLS_CA where the CA is a private one")
+            return CheckResult(
+                "database TLS", WARNING, told, "DB_TLS=verify, and DB_TLS_CA where the CA is a private one"
+            )
         case _:
-            return Finding("database TLS", OK, "encrypted, the certificate is verified")
+            return CheckResult("database TLS", OK, "encrypted, the certificate is verified")
 
 
-def _ahi(settings: Settings, database: Database) -> Iterator[Finding]:
+def _ahi(settings: Settings, database: Database) -> Iterator[CheckResult]:
     counts = inspection.image_sets_by_datastore(database)
     client = AhiClient(region=settings.aws_default_region or "", deadline_seconds=settings.ahi_deadline_seconds)
     try:
         before = time.time()
         now = client.ping(next(iter(counts), None))
-        yield Finding("AHI", OK, f"answers in {(time.time() - before) * 1000:.0f} ms")
+        yield CheckResult("AHI", OK, f"answers in {(time.time() - before) * 1000:.0f} ms")
         yield from _clock(now, (before + time.time()) / 2)
         if not counts:
-            yield Finding("data stores", WARNING, "the index is empty", "import into it, or check its name")
+            yield CheckResult("data stores", WARNING, "the index is empty", "import into it, or check its name")
         for datastore_id, number in counts.items():
             told = f"{datastore_id} has {number} image sets in the index"
-            yield Finding("data store", OK, told)
+            yield CheckResult("data store", OK, told)
             yield from _operations(client, inspection.sample_of(database, datastore_id, _SAMPLE))
             yield _search(client, datastore_id)
     finally:
         client.close()
 
 
-def _clock(theirs: float | None, ours: float) -> Iterator[Finding]:
+def _clock(theirs: float | None, ours: float) -> Iterator[CheckResult]:
     if theirs is None:
         return
     skew = ours - theirs
     if abs(skew) > _SKEW_SECONDS:
-        yield Finding("clock", ERROR, f"{skew:+.0f} s against AWS", "synchronise it (chrony); AWS refuses signatures")
+        yield CheckResult(
+            "clock", ERROR, f"{skew:+.0f} s against AWS", "synchronise it (chrony); AWS refuses signatures"
+        )
     else:
-        yield Finding("clock", OK, f"within {_SKEW_SECONDS} s of AWS")
+        yield CheckResult("clock", OK, f"within {_SKEW_SECONDS} s of AWS")
 
 
-def _operations(client: AhiClient, sample: Sequence[SampleFrame]) -> Iterator[Finding]:
+def _operations(client: AhiClient, sample: Sequence[SampleFrame]) -> Iterator[CheckResult]:
     """Each operation is tried on image sets that are there; those that are not are told."""
     gone, tried = [], False
     for one in sorted(sample, key=lambda one: not one.frame_id):  # with a frame, more can be tried
@@ -284,12 +295,12 @@ def _operations(client: AhiClient, sample: Sequence[SampleFrame]) -> Iterator[Fi
             yield from _content(client, key, properties.version, one.frame_id)
     if gone:
         told = f"AHI no longer has {len(gone)} of {len(sample)}: {', '.join(gone)}"
-        yield Finding("image sets", WARNING, told, "remove them from the index; they are not shown")
+        yield CheckResult("image sets", WARNING, told, "remove them from the index; they are not shown")
     elif sample:
-        yield Finding("image sets", OK, f"AHI has the newest {len(sample)}; GetImageSet is allowed")
+        yield CheckResult("image sets", OK, f"AHI has the newest {len(sample)}; GetImageSet is allowed")
 
 
-def _content(client: AhiClient, key: ImageSetKey, version: str, frame_id: str | None) -> Iterator[Finding]:
+def _content(client: AhiClient, key: ImageSetKey, version: str, frame_id: str | None) -> Iterator[CheckResult]:
     """Metadata and a frame can be had, and are what they should be."""
     found: list[ImageSet] = []
 
@@ -312,26 +323,26 @@ def _content(client: AhiClient, key: ImageSetKey, version: str, frame_id: str | 
     yield _timed("GetImageFrame", partial(client.image_frame, key, known), look_at)
 
 
-def _search(client: AhiClient, datastore_id: str) -> Finding:
+def _search(client: AhiClient, datastore_id: str) -> CheckResult:
     """Whether AHI may be asked for the image sets of a study. Most of the service does without."""
     before = time.monotonic()
     try:
         client.search_study(datastore_id, _NO_STUDY)
     except ProxyError as error:
         told = f"{error}: studies whose image sets the index has lost cannot be opened"
-        return Finding("SearchImageSets", WARNING, told, "allow it in the IAM policy; doc/iam-policy.json has all")
-    return Finding("SearchImageSets", OK, f"allowed, {(time.monotonic() - before) * 1000:.0f} ms")
+        return CheckResult("SearchImageSets", WARNING, told, "allow it in the IAM policy; doc/iam-policy.json has all")
+    return CheckResult("SearchImageSets", OK, f"allowed, {(time.monotonic() - before) * 1000:.0f} ms")
 
 
-def _timed(operation: str, call: Callable[[], bytes], look: Callable[[bytes], None]) -> Finding:
+def _timed(operation: str, call: Callable[[], bytes], look: Callable[[bytes], None]) -> CheckResult:
     before = time.monotonic()
     try:
         answer = call()
     except ProxyError as error:
-        return Finding(operation, ERROR, str(error), "allow it in the IAM policy; doc/iam-policy.json has all")
+        return CheckResult(operation, ERROR, str(error), "allow it in the IAM policy; doc/iam-policy.json has all")
     took_ms = (time.monotonic() - before) * 1000
     try:
         look(answer)
     except ProxyError as error:
-        return Finding(operation, ERROR, str(error), "look at what answers in AHI's place: a proxy, an endpoint")
-    return Finding(operation, OK, f"allowed, {took_ms:.0f} ms")
+        return CheckResult(operation, ERROR, str(error), "look at what answers in AHI's place: a proxy, an endpoint")
+    return CheckResult(operation, OK, f"allowed, {took_ms:.0f} ms")

@@ -20,7 +20,7 @@ from dicomweb.errors import TooManyRequests
 _BUCKETS = 2**15  # two clients may meet in one bucket, and then share it; which ones changes with each start
 
 
-class Rate:
+class RateLimiter:
     """So many requests a second, and `burst` at once. Made before the fork."""
 
     def __init__(self, per_second: float, burst: int) -> None:
@@ -49,7 +49,7 @@ class Rate:
         return int.from_bytes(digest, "big") % _BUCKETS
 
 
-def add_refused_rate(app: Flask, rate: Rate) -> None:
+def add_failed_login_limit(app: Flask, rate: RateLimiter) -> None:
     """Who was refused too often is not asked for credentials for a while. To be added before the gate."""
 
     @app.before_request
@@ -64,7 +64,7 @@ def add_refused_rate(app: Flask, rate: Rate) -> None:
         return response
 
 
-def add_rate(app: Flask, rate: Rate, open_blueprint: str) -> None:
+def add_rate_limit(app: Flask, rate: RateLimiter, open_blueprint: str) -> None:
     """429 for a client, by its name or else its address, that asks too often. To be added after the gate."""
 
     @app.before_request

@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from ahi.workers.jobs import Form
-from app.prefetch.worker import Order, Status, order
+from ahi.workers.jobs import FrameEncoding
+from app.prefetch.worker import PrefetchStatus, PrefetchTask, send_tasks
 from dicomweb.errors import BadRequest
 from dicomweb.uids import absent, parse_uid
 
@@ -27,20 +27,20 @@ def blueprint(warmer_path: str, shown: Callable[[str, str | None], bool]) -> Blu
             raise BadRequest("send application/json")
         if (request.content_length or 0) > MOST_BYTES:
             raise BadRequest(f"send at most {MOST_BYTES} bytes")
-        orders = parse_orders(request.get_data())
+        orders = parse_tasks(request.get_data())
         for study, series in ((one.study_instance_uid, one.series_instance_uid) for one in orders):
             if not shown(study, series):
                 raise absent("some of these studies and series are not there", study, series)
-        return _response(order(warmer_path, orders), 202, accepted=len(orders))
+        return _response(send_tasks(warmer_path, orders), 202, accepted=len(orders))
 
     @bp.get("/prefetch")
     def status() -> Response:
-        return _response(order(warmer_path, []), 200)
+        return _response(send_tasks(warmer_path, []), 200)
 
     return bp
 
 
-def parse_orders(body: bytes) -> list[Order]:
+def parse_tasks(body: bytes) -> list[PrefetchTask]:
     """What a body asks for, each once; BadRequest where it does not say that."""
     try:
         document = json.loads(body)
@@ -52,12 +52,12 @@ def parse_orders(body: bytes) -> list[Order]:
     return orders
 
 
-def _orders(document: Any) -> Iterator[Order]:
-    form = Form(document.get("form", "stored"))
+def _orders(document: Any) -> Iterator[PrefetchTask]:
+    form = FrameEncoding(document.get("form", "stored"))
     for study in _list(document.get("studies", [])):
-        yield Order(parse_uid(study, "the study"), None, form)
+        yield PrefetchTask(parse_uid(study, "the study"), None, form)
     for one in _list(document.get("series", [])):
-        yield Order(parse_uid(one["study"], "the study"), parse_uid(one["series"], "the series"), form)
+        yield PrefetchTask(parse_uid(one["study"], "the study"), parse_uid(one["series"], "the series"), form)
 
 
 def _list(value: Any) -> list[Any]:
@@ -66,6 +66,6 @@ def _list(value: Any) -> list[Any]:
     return value
 
 
-def _response(status: Status, code: int, **more: int) -> Response:
+def _response(status: PrefetchStatus, code: int, **more: int) -> Response:
     body = {**more, "waiting": status.waiting, "done": status.done, "failed": status.failed, "frames": status.frames}
     return Response(json.dumps(body), status=code, content_type="application/json")

@@ -20,7 +20,7 @@ _RULE = re.compile(r"(priors|recent):(\d{1,4})d@(?:(\d\d):(\d\d)|(\d{1,4})m)", r
 
 
 @dataclass(frozen=True)
-class Rule:
+class PrefetchRule:
     """Which studies, and when: daily at a local time, or at an interval."""
 
     find: Callable[[Database, date, date], list[str]]
@@ -29,7 +29,7 @@ class Rule:
     every: timedelta | None
 
     @classmethod
-    def from_text(cls, text: str) -> "Rule":
+    def from_text(cls, text: str) -> "PrefetchRule":
         """A rule as the docstring of this module writes it, else ValueError."""
         match = _RULE.fullmatch(text.strip())
         if match is None or (match[5] and int(match[5]) == 0):
@@ -50,9 +50,9 @@ class Rule:
         return self.find(database, today, today - timedelta(days=self.days))
 
 
-def parse_rules(text: str) -> tuple[Rule, ...]:
+def parse_schedule(text: str) -> tuple[PrefetchRule, ...]:
     """Rules separated by commas, else ValueError."""
-    return tuple(Rule.from_text(part) for part in text.split(",") if part.strip())
+    return tuple(PrefetchRule.from_text(part) for part in text.split(",") if part.strip())
 
 
 def _priors(database: Database, today: date, since: date) -> list[str]:

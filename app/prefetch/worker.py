@@ -17,14 +17,14 @@ from datetime import datetime
 
 from ahi.archive.store import Frames, ImageSets, LocatedImageSet, references_of
 from ahi.image_sets.image_set import ImageSetKey
-from ahi.workers.jobs import Form
-from app.prefetch.schedule import Rule
+from ahi.workers.jobs import FrameEncoding
+from app.prefetch.schedule import PrefetchRule
 from db.engine import Database
 from db.image_sets import find_image_sets
 from dicomweb.errors import NotFound, ProxyError, UpstreamBusy
 from runtime.heartbeat import Heartbeat
 from runtime.leave_signal import block_signal, is_to_leave
-from runtime.messages import packed, receive
+from runtime.messages import encode_message, receive
 
 log = logging.getLogger(__name__)
 
@@ -36,16 +36,16 @@ _AT_ONCE = 4  # image sets that are prepared at the same time
 
 
 @dataclass(frozen=True)
-class Order:
+class PrefetchTask:
     """A study, or one series of it, whose frames are to be in the cache in one of their forms."""
 
     study_instance_uid: str
     series_instance_uid: str | None
-    form: Form
+    form: FrameEncoding
 
 
 @dataclass(frozen=True)
-class Status:
+class PrefetchStatus:
     """What became of the orders since the process started: how many wait, are done, have failed; frames had."""
 
     waiting: int = 0
@@ -54,7 +54,7 @@ class Status:
     frames: int = 0
 
 
-class Warmer:
+class PrefetchWorker:
     """Orders, and the thread that works on them one after another."""
 
     def __init__(
@@ -65,16 +65,16 @@ class Warmer:
         self._image_sets = image_sets
         self._frames = frames
         self._changed = threading.Condition()
-        self._orders: OrderedDict[Order, None] = OrderedDict()
-        self._status = Status()
+        self._orders: OrderedDict[PrefetchTask, None] = OrderedDict()
+        self._status = PrefetchStatus()
 
     @property
-    def status(self) -> Status:
+    def status(self) -> PrefetchStatus:
         """What became of the orders."""
         with self._changed:
             return replace(self._status, waiting=len(self._orders))
 
-    def take(self, orders: Sequence[Order]) -> Status:
+    def take(self, orders: Sequence[PrefetchTask]) -> PrefetchStatus:
         """Queue orders; UpstreamBusy, and none is queued, where there would be too many."""
         with self._changed:
             if len(self._orders.keys() | set(orders)) > MOST_WAITING:
@@ -90,7 +90,7 @@ class Warmer:
             orders = list(self._orders)
         try:
             if orders:
-                order(path, orders)
+                send_tasks(path, orders)
         except ProxyError as error:
             log.error("orders are lost: %s number=%d", error, len(orders))
 
@@ -110,7 +110,7 @@ class Warmer:
                     done, done=done.done + 1 - failed, failed=done.failed + failed, frames=done.frames + frames
                 )
 
-    def _outcome(self, order: Order) -> tuple[int, int]:
+    def _outcome(self, order: PrefetchTask) -> tuple[int, int]:
         """How many frames are in the cache now, and 1 if it failed, else 0."""
         try:
             return self._load(order), 0
@@ -120,7 +120,7 @@ class Warmer:
             log.exception("loading failed study=%s", order.study_instance_uid)
         return 0, 1
 
-    def _load(self, order: Order) -> int:
+    def _load(self, order: PrefetchTask) -> int:
         rows = find_image_sets(self._database, order.study_instance_uid, order.series_instance_uid).image_sets
         if not rows:
             raise NotFound("the index does not have it")
@@ -128,11 +128,13 @@ class Warmer:
         chunks = (keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE))
         return sum(self._load_frames(one, order.form) for chunk in chunks for one in self._image_sets.tried(chunk)[0])
 
-    def _load_frames(self, one: LocatedImageSet, form: Form) -> int:
+    def _load_frames(self, one: LocatedImageSet, form: FrameEncoding) -> int:
         return self._frames.fetch(references_of(one, form), form)
 
 
-def follow(rules: Sequence[Rule], database: Database, warmer: Warmer, now: Callable[[], datetime]) -> None:
+def follow(
+    rules: Sequence[PrefetchRule], database: Database, warmer: PrefetchWorker, now: Callable[[], datetime]
+) -> None:
     """Evaluate each rule when its time has come, and order what it names; does not return. There is a rule at least."""
     start = now()
     due = {index: rule.next_after(start, start=start) for index, rule in enumerate(rules)}
@@ -143,18 +145,20 @@ def follow(rules: Sequence[Rule], database: Database, warmer: Warmer, now: Calla
         due[index] = rules[index].next_after(max(now(), due[index]), start=start)
 
 
-def evaluate(rule: Rule, database: Database, warmer: Warmer, now: datetime) -> None:
+def evaluate(rule: PrefetchRule, database: Database, warmer: PrefetchWorker, now: datetime) -> None:
     """Order what a rule names today."""
     try:
         studies = rule.studies(database, now.date())
-        warmer.take([Order(study, None, Form.STORED) for study in studies])
+        warmer.take([PrefetchTask(study, None, FrameEncoding.STORED) for study in studies])
     except ProxyError as error:
         log.warning("rule not followed reason=%s", error)
     else:
         log.info("rule followed studies=%d", len(studies))
 
 
-def serve(listening: socket.socket, path: str, warmer: Warmer, rules: Sequence[Rule], database: Database) -> None:
+def serve(
+    listening: socket.socket, path: str, warmer: PrefetchWorker, rules: Sequence[PrefetchRule], database: Database
+) -> None:
     """The life of the process, until SIGHUP: then another one listens at `path`, and is handed what is to be done."""
     block_signal()
     threading.Thread(target=warmer.work, daemon=True).start()
@@ -168,33 +172,33 @@ def serve(listening: socket.socket, path: str, warmer: Warmer, rules: Sequence[R
     warmer.hand_over(path)
 
 
-def _exchange(listening: socket.socket, warmer: Warmer) -> None:
+def _exchange(listening: socket.socket, warmer: PrefetchWorker) -> None:
     """Take the orders of one connection."""
     with suppress(EOFError, OSError):  # who asked is gone, or another process has accepted it
         connection, _ = listening.accept()
         with connection:
             connection.settimeout(_EXCHANGE_SECONDS)
-            connection.sendall(packed(_answer(receive(connection), warmer)))
+            connection.sendall(encode_message(_answer(receive(connection), warmer)))
 
 
-def _answer(orders: Sequence[Order], warmer: Warmer) -> Status | ProxyError:
+def _answer(orders: Sequence[PrefetchTask], warmer: PrefetchWorker) -> PrefetchStatus | ProxyError:
     try:
         return warmer.take(orders)
     except ProxyError as error:
         return error
 
 
-def order(path: str, orders: Sequence[Order]) -> Status:
+def send_tasks(path: str, orders: Sequence[PrefetchTask]) -> PrefetchStatus:
     """Give orders, which may be none, to the process that listens there; UpstreamBusy where it does not answer."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_EXCHANGE_SECONDS)
             connection.connect(path)
-            connection.sendall(packed(list(orders)))
+            connection.sendall(encode_message(list(orders)))
             answer = receive(connection)
     except (EOFError, OSError) as error:
         raise UpstreamBusy("the service is starting or stopping") from error
     if isinstance(answer, ProxyError):
         raise answer
-    status: Status = answer
+    status: PrefetchStatus = answer
     return status

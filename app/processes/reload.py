@@ -66,7 +66,7 @@ class Reload:
             children = service.web_children(settings, index, self._shared)
             if (index.url, trust) != self._where:
                 self._where = (index.url, trust)
-                children.append(service.warmer_child(settings, index, self._shared))
+                children.append(service.prefetch_child(settings, index, self._shared))
             self._supervisor.renew(children)
             self._supervisor.growth.max_bytes = settings.memory_max
             log.info("[Reload] - new web processes take over, the old ones finish what they are answering")

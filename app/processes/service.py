@@ -12,36 +12,36 @@ from functools import partial
 
 from flask import Flask
 
-from ahi.archive.deletion_recheck import DeletionWatch
+from ahi.archive.deletion_recheck import DeletionRecheck
 from ahi.archive.store import Frames, ImageSets
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.client.configuration import wrong_configuration
-from ahi.client.searches import CALLS_PER_SECOND, Searches
+from ahi.client.searches import CALLS_PER_SECOND, ImageSetSearches
 from ahi.codecs.frames import HAS_OPENJPH
 from ahi.codecs.pixel_memory import PixelMemory
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.pool import Bounds, Fetchers, FetcherSockets, Workshop
-from ahi.workers.scheduler import Limits, Urgency
+from ahi.workers.pool import FetcherPool, FetcherSockets, JobLimits, WorkerContext
+from ahi.workers.scheduler import SchedulerLimits, Urgency
 from ahi.workers.verification import Verification
 from ahi.workers.worker import serve as serve_fetcher
 from app.audit.configure import FLUSH_SECONDS, announce, check_audit, open_trail
 from app.audit.event import Kind
 from app.auth.configure import open_gate
 from app.factory import create_app, live_paths
-from app.middleware.rate_limit import Rate
-from app.prefetch.worker import Warmer
+from app.middleware.rate_limit import RateLimiter
+from app.prefetch.worker import PrefetchWorker
 from app.prefetch.worker import serve as serve_warmer
 from app.processes import web
 from app.processes.supervisor import Child, Place, Supervisor
 from app.processes.watchdog import SILENT_SECONDS
-from app.server.refusals import Manner
+from app.server.refusals import ErrorResponder
 from app.settings import DECODE, NotNowError, Settings, SettingsError
 from app.telemetry import metrics
 from app.telemetry.access_log import hide
 from app.telemetry.replacements import ProcessKind, Replacements
-from app.telemetry.request_metrics import ProcessCounts, RequestCounts
+from app.telemetry.request_metrics import ProcessRequestMetrics, RequestMetrics
 from app.telemetry.tracing import Tracing, find_tracing
 from db.drivers import UnusableUrl
 from db.engine import Database
@@ -51,7 +51,7 @@ from db.tls import Tls
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from runtime.heartbeat import Heartbeat
 from runtime.outage import Outage
-from runtime.shared_metrics import Count, Counters, Tally
+from runtime.shared_metrics import Metric, ProcessMetrics, SharedMetrics
 
 log = logging.getLogger(__name__)
 
@@ -152,9 +152,9 @@ class Shared:
 
     listening: socket.socket
     sockets: FetcherSockets
-    counters: Counters
-    requests: RequestCounts
-    rate: Rate | None
+    counters: SharedMetrics
+    requests: RequestMetrics
+    rate: RateLimiter | None
     tracing: Tracing | None
     index_outage: Outage = field(default_factory=lambda: Outage("index"))
     ahi_outage: Outage = field(default_factory=lambda: Outage("AHI"))
@@ -163,16 +163,16 @@ class Shared:
     def of(cls, settings: Settings, listening: socket.socket) -> "Shared":
         """For processes as many as the settings say."""
         fetchers = settings.frame_fetchers
-        counters = Counters(2 * (fetchers + 1 + settings.web_processes))
-        rate = Rate(settings.rate_limit, settings.rate_limit_burst) if settings.rate_limit else None
-        requests, tracing = RequestCounts(2 * settings.web_processes), find_tracing(os.environ)
+        counters = SharedMetrics(2 * (fetchers + 1 + settings.web_processes))
+        rate = RateLimiter(settings.rate_limit, settings.rate_limit_burst) if settings.rate_limit else None
+        requests, tracing = RequestMetrics(2 * settings.web_processes), find_tracing(os.environ)
         return cls(listening, FetcherSockets(fetchers + 1), counters, requests, rate, tracing)
 
-    def tally_of_fetcher(self, number: int, place: Place) -> Tally:
+    def tally_of_fetcher(self, number: int, place: Place) -> ProcessMetrics:
         """What one fetcher counts; the one after the last is the process that prefetches."""
         return self.counters.tally(2 * number + place.side)
 
-    def tally_of_web(self, number: int, place: Place) -> Tally:
+    def tally_of_web(self, number: int, place: Place) -> ProcessMetrics:
         """What one web process counts."""
         return self.counters.tally(2 * (len(self.sockets.paths) + number) + place.side)
 
@@ -206,7 +206,7 @@ def start(supervisor: Supervisor, settings: Settings, index: Login, listening: s
         supervisor.start(_fetcher(number, settings, shared))
     for child in web_children(settings, index, shared):
         supervisor.start(child)
-    supervisor.start(warmer_child(settings, index, shared))
+    supervisor.start(prefetch_child(settings, index, shared))
     if metrics_socket:
         supervisor.start(_metrics(metrics_socket, settings, shared, supervisor.replacements))
     supervisor.growth.max_bytes = settings.memory_max
@@ -236,11 +236,11 @@ def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
             settings.image_set_fresh_seconds, unchecked_seconds=settings.image_set_unchecked_seconds, cache=cache
         )
         verification = Verification(by_decoding=settings.verify_frames == DECODE)
-        searches = Searches(CALLS_PER_SECOND / settings.frame_fetchers)
-        bounds = Bounds(settings.frame_max_bytes, settings.metadata_max_bytes)
+        searches = ImageSetSearches(CALLS_PER_SECOND / settings.frame_fetchers)
+        bounds = JobLimits(settings.frame_max_bytes, settings.metadata_max_bytes)
         pixel_memory = PixelMemory(settings.frame_max_bytes)
-        workshop = Workshop(client, cache, versions, bounds, pixel_memory, verification, searches=searches)
-        limits = Limits(threads, patience_seconds=settings.ahi_deadline_seconds)
+        workshop = WorkerContext(client, cache, versions, bounds, pixel_memory, verification, searches=searches)
+        limits = SchedulerLimits(threads, patience_seconds=settings.ahi_deadline_seconds)
         serve_fetcher(shared.sockets.listening[number], workshop, limits, place.heartbeat)
 
     silent_seconds = SILENT_SECONDS if HAS_OPENJPH else 3 * SILENT_SECONDS  # OpenJPEG keeps the interpreter
@@ -258,7 +258,7 @@ def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child
         database = _database(settings, index, shared, tally, place.heartbeat)
         counts = shared.requests.of_process(2 * number + place.side)
         trail = open_trail(settings, database)
-        fetchers = Fetchers(shared.fetcher_paths, expecting=place.heartbeat.expecting)
+        fetchers = FetcherPool(shared.fetcher_paths, expecting=place.heartbeat.expecting)
         spans = shared.tracing.open(database) if shared.tracing else None
         app = create_app(settings, database, fetchers, tally, shared.warmer_path, counts, trail, shared.rate, spans)
         web.serve(
@@ -268,7 +268,7 @@ def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child
             limits=_limits(settings),
             manner=_manner(settings, app, counts),
             heartbeat=place.heartbeat,
-            tell_connections=partial(tally.set, Count.CLIENT_CONNECTIONS),
+            tell_connections=partial(tally.set, Metric.CLIENT_CONNECTIONS),
         )
         give_up = time.monotonic() + FLUSH_SECONDS
         if trail:
@@ -280,8 +280,8 @@ def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child
     return Child(f"web{number}", run, ProcessKind.WEB, drains_seconds, leaves=True, silent_seconds=SILENT_SECONDS)
 
 
-def _limits(settings: Settings) -> web.Limits:
-    return web.Limits(
+def _limits(settings: Settings) -> web.ServerLimits:
+    return web.ServerLimits(
         of_client=settings.client_max_requests,
         of_all=settings.max_requests,
         connections_of_client=settings.client_max_connections,
@@ -294,24 +294,24 @@ def _limits(settings: Settings) -> web.Limits:
     )
 
 
-def _manner(settings: Settings, app: Flask, counts: ProcessCounts) -> Manner:
+def _manner(settings: Settings, app: Flask, counts: ProcessRequestMetrics) -> ErrorResponder:
     origins, trusted = settings.cors_origins, settings.trusted_proxy
-    return Manner(settings.public_url, origins, trusted, partial(hide, app), counts)
+    return ErrorResponder(settings.public_url, origins, trusted, partial(hide, app), counts)
 
 
-def warmer_child(settings: Settings, index: Login, shared: Shared) -> Child:
+def prefetch_child(settings: Settings, index: Login, shared: Shared) -> Child:
     """The process that prefetches."""
 
     def run(place: Place) -> None:
         tally = shared.tally_of_fetcher(settings.frame_fetchers, place)
         cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
-        fetchers = Fetchers(shared.fetcher_paths, Urgency.BACKGROUND, place.heartbeat.expecting)
+        fetchers = FetcherPool(shared.fetcher_paths, Urgency.BACKGROUND, place.heartbeat.expecting)
         database = _database(settings, index, shared, tally, place.heartbeat, most=1)
         image_sets = ImageSets(
             fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds, max_bytes=_WARMER_KEPT_BYTES
         )
-        warmer = Warmer(database, image_sets, Frames(fetchers, cache), place.heartbeat)
-        watch = DeletionWatch(DeletedImageSets(cache), fetchers)
+        warmer = PrefetchWorker(database, image_sets, Frames(fetchers, cache), place.heartbeat)
+        watch = DeletionRecheck(DeletedImageSets(cache), fetchers)
         threading.Thread(target=watch.work, name="deletions", daemon=True).start()
         serve_warmer(shared.sockets.listening[-1], shared.warmer_path, warmer, settings.prefetch, database)
 
@@ -328,7 +328,12 @@ def _metrics(listening: socket.socket, settings: Settings, shared: Shared, repla
 
 
 def _database(
-    settings: Settings, index: Login, shared: Shared, tally: Tally, heartbeat: Heartbeat, most: int | None = None
+    settings: Settings,
+    index: Login,
+    shared: Shared,
+    tally: ProcessMetrics,
+    heartbeat: Heartbeat,
+    most: int | None = None,
 ) -> Database:
     database = Database(
         index,
@@ -338,5 +343,5 @@ def _database(
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
         expecting=heartbeat.expecting,
     )
-    database.tell_use(lambda change: tally.add(Count.INDEX_CONNECTIONS_IN_USE, change))
+    database.tell_use(lambda change: tally.add(Metric.INDEX_CONNECTIONS_IN_USE, change))
     return database

@@ -23,10 +23,10 @@ from typing import Any
 from waitress.server import create_server
 
 from app.middleware.forwarded import Network, is_trusted
-from app.server.connection import Channel
-from app.server.event_loop import ConnectionLimits, Connections
+from app.server.connection import Connection
+from app.server.event_loop import ConnectionLimits, EventLoop
 from app.server.fair_queue import QueueLimits
-from app.server.refusals import Manner, client_of_request
+from app.server.refusals import ErrorResponder, client_of_request
 from app.server.sendfile import with_pieces_sent
 from app.server.spool import Spool
 from app.server.worker_pool import WorkerPool
@@ -48,7 +48,7 @@ _SWITCH_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """What clients may do to one process; `trusted` proxies tell who they are.
 
     `patience_seconds` is for a request to come in, and for an answer to make any progress.
@@ -73,8 +73,8 @@ def serve(
     listening: socket.socket,
     *,
     threads: int,
-    limits: Limits | None = None,
-    manner: Manner | None = None,
+    limits: ServerLimits | None = None,
+    manner: ErrorResponder | None = None,
     heartbeat: Heartbeat | None = None,
     tell_connections: Callable[[int], None] = lambda _: None,
 ) -> None:
@@ -90,16 +90,16 @@ def serve(
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.freeze()  # what is there now stays
     gc.set_threshold(*_COLLECT)
-    limits, heartbeat = limits or Limits(), heartbeat or Heartbeat.alone()
+    limits, heartbeat = limits or ServerLimits(), heartbeat or Heartbeat.alone()
     pool = _pool(threads, limits, heartbeat)
     server = _server(app, listening, threads, limits, pool)
-    server.channel_class.manner = manner or Manner()
+    server.channel_class.manner = manner or ErrorResponder()
 
     def on_round(connections: int) -> None:
         heartbeat.listened()
         tell_connections(connections)
 
-    connections = Connections(server, _connection_limits(limits), limits.patience_seconds / 2, on_round)
+    connections = EventLoop(server, _connection_limits(limits), limits.patience_seconds / 2, on_round)
     heartbeat.listened()  # from here on it is watched, and not only when the first round is over
     pool.start(connections)
     threading.Thread(target=_tell_when_to_leave, args=(said,), name="leaving", daemon=True).start()
@@ -119,7 +119,9 @@ def _tell_when_to_leave(said: "SimpleQueue[int]") -> None:
     said.put(signal.SIGHUP)
 
 
-def _server(app: Callable[..., Any], listening: socket.socket, threads: int, limits: Limits, pool: WorkerPool) -> Any:
+def _server(
+    app: Callable[..., Any], listening: socket.socket, threads: int, limits: ServerLimits, pool: WorkerPool
+) -> Any:
     server: Any = create_server(
         with_pieces_sent(app),
         map={},
@@ -137,12 +139,12 @@ def _server(app: Callable[..., Any], listening: socket.socket, threads: int, lim
     )
     patience = {"patience_seconds": limits.patience_seconds, "deadline_seconds": limits.deadline_seconds}
     spool = Spool(limits.spool_folder) if limits.spool_folder else None
-    server.channel_class = type("LimitedChannel", (Channel,), {**patience, "spool": spool})
+    server.channel_class = type("LimitedChannel", (Connection,), {**patience, "spool": spool})
     server.leaving = False
     return server
 
 
-def _pool(threads: int, limits: Limits, heartbeat: Heartbeat) -> WorkerPool:
+def _pool(threads: int, limits: ServerLimits, heartbeat: Heartbeat) -> WorkerPool:
     """Threads of which one client has three quarters at most, so that one is left for others where there are two."""
 
     def client(channel: Any) -> str:
@@ -156,7 +158,7 @@ def _pool(threads: int, limits: Limits, heartbeat: Heartbeat) -> WorkerPool:
     return WorkerPool(threads, queue_limits, client, heartbeat)
 
 
-def _connection_limits(limits: Limits) -> ConnectionLimits:
+def _connection_limits(limits: ServerLimits) -> ConnectionLimits:
     def is_proxy(address: str) -> bool:
         return is_trusted(address, limits.trusted)
 

@@ -13,9 +13,9 @@ from waitress.parser import HTTPRequestParser
 from waitress.receiver import ChunkedReceiver
 from waitress.utilities import BadRequest
 
-from app.server.refusals import Manner, Refusal, RefusalTask, origin_in
+from app.server.refusals import ErrorResponder, Refusal, RefusalTask, origin_in
 from app.server.request_head import HeadBuffer, HeadError, checked
-from app.server.sendfile import FileBuffer, SendingChannel
+from app.server.sendfile import FileBuffer, SendfileChannel
 from app.server.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _MOST_BYTES = 2**26  # of an answer that a stalled client has not taken: beyond,
 _MOST_BUFFERS = 64  # likewise; each may be an open file
 
 
-class Parser(HTTPRequestParser):
+class RequestParser(HTTPRequestParser):
     """A request as it comes in; waitress sees its head when app/server/request_head.py has found it in order."""
 
     command: Any
@@ -63,7 +63,7 @@ class Parser(HTTPRequestParser):
         except ValueError:  # from urllib, for an address in brackets that is none
             raise HeadError(400, "the URL of the request is none") from None
         if self.chunked:
-            self.body_rcv = Chunks(OverflowableBuffer(self.adj.inbuf_overflow))
+            self.body_rcv = ChunkedBody(OverflowableBuffer(self.adj.inbuf_overflow))
         if self.completed:
             self.expect_continue = False  # no body is to come, or none is wanted: this is answered at once
 
@@ -89,7 +89,7 @@ class Parser(HTTPRequestParser):
         self.completed = self.headers_finished = True
 
 
-class Chunks(ChunkedReceiver):
+class ChunkedBody(ChunkedReceiver):
     """A chunked body (RFC 9112 Section 7.1) with bounds on what is scanned again whenever more of it comes."""
 
     error: Any
@@ -104,10 +104,10 @@ class Chunks(ChunkedReceiver):
         return taken
 
 
-class Channel(SendingChannel):
+class Connection(SendfileChannel):
     """One connection; it ends with its next answer when its server leaves."""
 
-    parser_class = Parser
+    parser_class = RequestParser
     error_task_class = RefusalTask
     server: Any
     request: Any
@@ -120,7 +120,7 @@ class Channel(SendingChannel):
     connected: bool
     patience_seconds = 60.0
     deadline_seconds = 3600.0
-    manner = Manner()
+    manner = ErrorResponder()
     spool: Spool | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:

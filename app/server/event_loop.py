@@ -50,7 +50,7 @@ class ConnectionLimits:
         return self.of_all * 3 // 4 if self.is_proxy(address) else min(self.of_address, self.of_all)
 
 
-class Connections:
+class EventLoop:
     """The sockets of a waitress server: the one that listens, those of its clients, and the one that wakes the loop."""
 
     def __init__(

@@ -21,7 +21,7 @@ from app.middleware.forwarded import Network, client_of
 from app.middleware.security_headers import POLICY, security_headers
 from app.settings import LOOPBACK
 from app.telemetry.access_log import HIDDEN, REQUEST_ID, SERVER_TIMING, request_id
-from app.telemetry.request_metrics import OTHER, ProcessCounts
+from app.telemetry.request_metrics import OTHER, ProcessRequestMetrics
 
 log = logging.getLogger("access")
 
@@ -59,14 +59,14 @@ class Refusal(Error):
 
 
 @dataclass(frozen=True)
-class Manner:
+class ErrorResponder:
     """How a process refuses: as the settings say of all answers. `hide` gives of a path what may be logged."""
 
     public_url: str | None = None
     origins: Sequence[str] = ()
     trusted: Sequence[Network] = ()
     hide: Callable[[str], str] = lambda _: HIDDEN
-    counts: ProcessCounts | None = None
+    counts: ProcessRequestMetrics | None = None
 
     def headers(self, refusal: Refusal, origin: str | None) -> dict[str, str]:
         """Those of an answer to a page of this origin."""
@@ -90,7 +90,7 @@ class Manner:
 
 
 class RefusalTask(ErrorTask):
-    """Answers a request that has an error; its channel has a `manner`, its request is one of `connection.Parser`."""
+    """Answers a request that has an error; its channel has a `manner`, its request is a `connection.RequestParser`."""
 
     channel: Any
     request: Any

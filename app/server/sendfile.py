@@ -145,7 +145,7 @@ class _Task(WSGITask):
         return head
 
 
-class SendingChannel(HTTPChannel):
+class SendfileChannel(HTTPChannel):
     """A connection that sends spans of files as well as bytes."""
 
     task_class = _Task

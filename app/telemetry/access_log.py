@@ -12,7 +12,7 @@ from functools import cache
 
 from flask import Flask, Response, current_app, g, request
 
-from app.telemetry.request_metrics import OTHER, ProcessCounts
+from app.telemetry.request_metrics import OTHER, ProcessRequestMetrics
 from runtime.timing import server_timing, start_timing
 
 log = logging.getLogger("access")
@@ -25,7 +25,7 @@ _LOGGED = re.compile(r"[0-9.,]*|[0-9A-Fa-f]{8}")
 HIDDEN = "***"
 
 
-def add_access_log(app: Flask, counts: ProcessCounts | None = None) -> None:
+def add_access_log(app: Flask, counts: ProcessRequestMetrics | None = None) -> None:
     """Give each request an ID, each answer its time; log and count it when its last byte has been handed over."""
 
     @app.before_request

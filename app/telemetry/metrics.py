@@ -10,13 +10,14 @@ from itertools import accumulate
 from typing import Any
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Metric as PrometheusMetric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from app.telemetry.replacements import Replacements
-from app.telemetry.request_metrics import BUCKETS_SECONDS, RequestCounts, Requests
-from runtime.shared_metrics import Count, Counters
+from app.telemetry.request_metrics import BUCKETS_SECONDS, RequestMetrics, ResourceMetrics
+from runtime.shared_metrics import Metric, SharedMetrics
 
 _PATIENCE_SECONDS = 5
 _PREFIX = "dicomweb_proxy"
@@ -25,36 +26,36 @@ REPLACED = f"{_PREFIX}_processes_replaced"
 """How many processes were replaced, by what they do and why."""
 
 _CALLS = {
-    "GetImageSet": Count.AHI_GET_IMAGE_SET,
-    "GetImageSetMetadata": Count.AHI_GET_IMAGE_SET_METADATA,
-    "GetImageFrame": Count.AHI_GET_IMAGE_FRAME,
-    "SearchImageSets": Count.AHI_SEARCH_IMAGE_SETS,
+    "GetImageSet": Metric.AHI_GET_IMAGE_SET,
+    "GetImageSetMetadata": Metric.AHI_GET_IMAGE_SET_METADATA,
+    "GetImageFrame": Metric.AHI_GET_IMAGE_FRAME,
+    "SearchImageSets": Metric.AHI_SEARCH_IMAGE_SETS,
 }
 
 _COUNTERS = {
-    "ahi_retries": Count.AHI_RETRIES,
-    "ahi_throttles": Count.AHI_THROTTLES,
-    "cache_hits": Count.CACHE_HITS,
-    "cache_misses": Count.CACHE_MISSES,
-    "cache_written_bytes": Count.CACHE_WRITTEN_BYTES,
-    "cache_evicted_bytes": Count.CACHE_EVICTED_BYTES,
-    "cache_refused": Count.CACHE_REFUSED,
-    "cache_damaged": Count.CACHE_DAMAGED,
-    "jobs_done": Count.JOBS_DONE,
-    "jobs_refused": Count.JOBS_REFUSED,
-    "prefetches": Count.PREFETCHES,
+    "ahi_retries": Metric.AHI_RETRIES,
+    "ahi_throttles": Metric.AHI_THROTTLES,
+    "cache_hits": Metric.CACHE_HITS,
+    "cache_misses": Metric.CACHE_MISSES,
+    "cache_written_bytes": Metric.CACHE_WRITTEN_BYTES,
+    "cache_evicted_bytes": Metric.CACHE_EVICTED_BYTES,
+    "cache_refused": Metric.CACHE_REFUSED,
+    "cache_damaged": Metric.CACHE_DAMAGED,
+    "jobs_done": Metric.JOBS_DONE,
+    "jobs_refused": Metric.JOBS_REFUSED,
+    "prefetches": Metric.PREFETCHES,
 }
 
 _GAUGES = {
-    "jobs_queued": Count.JOBS_QUEUED,
-    "jobs_running": Count.JOBS_RUNNING,
-    "index_connections_in_use": Count.INDEX_CONNECTIONS_IN_USE,
-    "client_connections": Count.CLIENT_CONNECTIONS,
+    "jobs_queued": Metric.JOBS_QUEUED,
+    "jobs_running": Metric.JOBS_RUNNING,
+    "index_connections_in_use": Metric.INDEX_CONNECTIONS_IN_USE,
+    "client_connections": Metric.CLIENT_CONNECTIONS,
 }
 
 
 def metrics_application(
-    counters: Counters, requests: RequestCounts, index_connections: int, replacements: Replacements
+    counters: SharedMetrics, requests: RequestMetrics, index_connections: int, replacements: Replacements
 ) -> Callable[..., Any]:
     """The WSGI application that tells; `index_connections` is how many there may be in all processes."""
     registry = CollectorRegistry()
@@ -65,12 +66,12 @@ def metrics_application(
 
 class _Shared(Collector):
     def __init__(
-        self, counters: Counters, requests: RequestCounts, index_connections: int, replacements: Replacements
+        self, counters: SharedMetrics, requests: RequestMetrics, index_connections: int, replacements: Replacements
     ) -> None:
         self._counters, self._requests, self._index_connections = counters, requests, index_connections
         self._replacements = replacements
 
-    def collect(self) -> Iterable[Metric]:
+    def collect(self) -> Iterable[PrometheusMetric]:
         yield from _of_requests(self._requests.totals())
         calls = CounterMetricFamily(
             f"{_PREFIX}_ahi_calls", "calls to AWS HealthImaging, repeated ones included", labels=["operation"]
@@ -90,7 +91,7 @@ class _Shared(Collector):
         yield replaced
 
 
-def _of_requests(totals: Iterable[Requests]) -> Iterator[Metric]:
+def _of_requests(totals: Iterable[ResourceMetrics]) -> Iterator[PrometheusMetric]:
     by_status = CounterMetricFamily(f"{_PREFIX}_requests", "requests answered", labels=["resource", "status"])
     durations = HistogramMetricFamily(
         f"{_PREFIX}_request_seconds", "time from a request to the last byte of its answer", labels=["resource"]

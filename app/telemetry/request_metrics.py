@@ -52,7 +52,7 @@ _ROW_BYTES = _NAME_BYTES + _WORDS * _WORD_BYTES
 
 
 @dataclass(frozen=True)
-class Requests:
+class ResourceMetrics:
     """The requests for one resource: how many had each status (0: any other) and fell into each bucket; their time."""
 
     resource: str
@@ -61,18 +61,18 @@ class Requests:
     total_seconds: float
 
 
-class RequestCounts:
+class RequestMetrics:
     """The counts of a number of processes."""
 
     def __init__(self, processes: int) -> None:
         self._memory = mmap.mmap(-1, max(1, processes) * _RESOURCES * _ROW_BYTES)
 
-    def of_process(self, process: int) -> "ProcessCounts":
+    def of_process(self, process: int) -> "ProcessRequestMetrics":
         """What one process counts in, from 0; to be called in it."""
         size = _RESOURCES * _ROW_BYTES
-        return ProcessCounts([_Row(self._memory, process * size + at) for at in range(0, size, _ROW_BYTES)])
+        return ProcessRequestMetrics([_Row(self._memory, process * size + at) for at in range(0, size, _ROW_BYTES)])
 
-    def totals(self) -> list[Requests]:
+    def totals(self) -> list[ResourceMetrics]:
         """The sums over all processes, by resource."""
         found: dict[str, list[int]] = {}
         for start in range(0, len(self._memory), _ROW_BYTES):
@@ -83,7 +83,7 @@ class RequestCounts:
         return [_requests(name, words) for name, words in sorted(found.items())]
 
 
-class ProcessCounts:
+class ProcessRequestMetrics:
     """What one process counts. Safe to share between its threads."""
 
     def __init__(self, rows: "list[_Row]") -> None:
@@ -129,7 +129,7 @@ class _Row:
         self._name[:] = encoded.ljust(_NAME_BYTES, b"\0")
 
 
-def _requests(name: str, words: list[int]) -> Requests:
+def _requests(name: str, words: list[int]) -> ResourceMetrics:
     statuses = zip((*STATUSES, 0), words[_BUCKETS + 1 :], strict=True)
     by_status = {status: number for status, number in statuses if number}
-    return Requests(name, by_status, tuple(words[:_BUCKETS]), words[_BUCKETS] / 1e6)
+    return ResourceMetrics(name, by_status, tuple(words[:_BUCKETS]), words[_BUCKETS] / 1e6)

@@ -27,7 +27,7 @@ from opentelemetry.util.types import AttributeValue
 from app.telemetry.access_log import logged_path
 from db.engine import Database
 from runtime.outage import Outage
-from runtime.timing import Part, current_timing
+from runtime.timing import TimedPart, current_timing
 
 _EXPORTER_LOG = logging.getLogger("opentelemetry.exporter")
 _CHECK_SECONDS = 3.0
@@ -74,7 +74,7 @@ class Spans:
             response.call_on_close(span.end)
             return response
 
-    def tell(self, part: Part, parent: Span, offset: float) -> None:
+    def tell(self, part: TimedPart, parent: Span, offset: float) -> None:
         """A span below its parent for a part that is over; `offset` leads from the monotonic clock to Unix time."""
         name, kind, attributes = self._described(part)
         context = trace.set_span_in_context(parent)
@@ -92,7 +92,7 @@ class Spans:
         sending.start()
         sending.join(max(0.0, seconds))
 
-    def _described(self, part: Part) -> tuple[str, SpanKind, Attributes]:
+    def _described(self, part: TimedPart) -> tuple[str, SpanKind, Attributes]:
         match part.name:
             case "db":
                 operation = next(iter(part.what.split(maxsplit=1)), self._database_kind)
@@ -111,7 +111,7 @@ class _Watch:
     def __init__(self, spans: Spans, parent: Span) -> None:
         self._spans, self._parent, self._offset = spans, parent, time.time() - time.monotonic()
 
-    def __call__(self, part: Part) -> None:
+    def __call__(self, part: TimedPart) -> None:
         self._spans.tell(part, self._parent, self._offset)
 
 

@@ -39,7 +39,7 @@ class Index(Protocol):
 
 
 @dataclass(frozen=True)
-class Found:
+class FileReport:
     """What an import tells of a file that it took in."""
 
     path: Path
@@ -57,7 +57,7 @@ class ImportReport:
     replaced: int = 0
     skipped_non_dicom: int = 0
     refused: list[Refused] = field(default_factory=list)
-    found: list[Found] = field(default_factory=list)
+    found: list[FileReport] = field(default_factory=list)
     counts: dict[Kind, int] = field(default_factory=dict)
     image_sets: list[ImageSetVersion] = field(default_factory=list)
 
@@ -68,7 +68,7 @@ class ImportReport:
 
     def add(self, path: Path, findings: Findings) -> None:
         """Take down what is told of a file."""
-        self.found += [Found(path, finding) for finding in findings]
+        self.found += [FileReport(path, finding) for finding in findings]
         for kind, count in findings.counts.items():
             self.counts[kind] = self.counts.get(kind, 0) + count
 

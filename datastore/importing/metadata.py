@@ -12,7 +12,7 @@ from typing import Any
 from pydicom import Dataset
 
 from datastore.findings import Findings
-from datastore.importing.values import Context, Element, Json, JsonObject, elements, named
+from datastore.importing.values import Context, Element, Json, JsonObject, elements, named_elements
 from dicomweb.levels import INSTANCE, LEVELS, PATIENT, SERIES, STUDY
 
 SCHEMA_VERSION = "1.1"
@@ -107,7 +107,7 @@ class InstanceAttributes:
         if not dialect.names_pixel_data:
             found = [each for each in found if each.tag != _PIXEL_DATA]
         by_level = {
-            level: named([each for each in found if LEVELS.get(each.tag, INSTANCE) == level])
+            level: named_elements([each for each in found if LEVELS.get(each.tag, INSTANCE) == level])
             for level in (PATIENT, STUDY, SERIES, INSTANCE)
         }
         levels = Levels(by_level[PATIENT][0], by_level[STUDY][0], by_level[SERIES][0])

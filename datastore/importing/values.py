@@ -156,7 +156,7 @@ def _value_or_none(tag: int, item: DataElement | RawDataElement, vr: str, contex
         return None
 
 
-def named(found: Sequence[Element]) -> tuple[JsonObject, dict[str, str]]:
+def named_elements(found: Sequence[Element]) -> tuple[JsonObject, dict[str, str]]:
     """Elements as the objects `DICOM` and `DICOMVRs`."""
     return {each.name: each.value for each in found}, {each.name: each.vr for each in found if each.needs_vr}
 
@@ -251,7 +251,7 @@ def _parsed(element: RawDataElement, context: Context) -> Sequence[Dataset]:
 
 def _item(item: Dataset, context: Context) -> JsonObject:
     """An item; VRs of its private elements stand in it, since the instance's `DICOMVRs` could not tell items apart."""
-    values, vrs = named(elements(item, context))
+    values, vrs = named_elements(elements(item, context))
     return {**values, "DICOMVRs": vrs} if vrs else values
 
 

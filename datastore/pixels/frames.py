@@ -23,7 +23,7 @@ from datastore.pixels.decoders import DECODERS, NotDecodable, decode
 from datastore.pixels.encapsulated import encapsulated_frames, video_stream
 from datastore.pixels.layout import FLOAT_PIXELS, FRAME_BYTES, Layout, NoFrames, declared_frames
 from datastore.pixels.native import TruncatedPixelData
-from datastore.pixels.pixel_data import NATIVE, Frames, becomes_rgb, decoded_floats, source_frames, source_syntax
+from datastore.pixels.pixel_data import NATIVE, SourceFrames, becomes_rgb, decoded_floats, source_frames, source_syntax
 
 _OCTETS = "application/octet-stream"
 _KEPT_FRAMES = {"50": "image/jpeg", "91": "image/j2c", "112": "image/jxl", "203": "image/jphc"}
@@ -90,7 +90,7 @@ class Encoding:
 
 
 @dataclass(frozen=True)
-class Encoded(Generic[T]):
+class EncodedInstance(Generic[T]):
     """The frames of an instance: how they are stored, what `store` made of each, and attributes that changed."""
 
     encoding: Encoding
@@ -110,7 +110,7 @@ class FrameEncoder:
         """End the threads."""
         self._pool.shutdown(cancel_futures=True)
 
-    def encode(self, data_set: Dataset, store: Store[T], findings: Findings) -> Encoded[T]:
+    def encode(self, data_set: Dataset, store: Store[T], findings: Findings) -> EncodedInstance[T]:
         """Hand each frame to `store` with its number, from 0, and its Content-Type; NoFrames if there are none.
 
         What was handed over before NoFrames, or in an encoding other than the one returned, is void. `findings` tells
@@ -130,25 +130,25 @@ class FrameEncoder:
         findings.add(Kind.VALUE_REPLACED, "NumberOfFrames", f"it is {count} now")
         return replace(encoded, replaced={**encoded.replaced, "NumberOfFrames": str(count)})
 
-    def _encode(self, data_set: Dataset, syntax: str, store: Store[T], findings: Findings) -> Encoded[T]:
+    def _encode(self, data_set: Dataset, syntax: str, store: Store[T], findings: Findings) -> EncodedInstance[T]:
         if any(name in data_set for name in FLOAT_PIXELS):
             native = Encoding(NATIVE, _OCTETS, transcoded=True)
-            return Encoded(
+            return EncodedInstance(
                 native,
                 _stored(map(_native, decoded_floats(data_set, findings, self._options.frame_bytes)), native, store),
                 {},
             )
         if syntax in KEPT_VIDEO:
             kept = Encoding(syntax, KEPT_VIDEO[syntax], transcoded=False)
-            return Encoded(kept, _stored([_as_is(video_stream(data_set), data_set)], kept, store), {})
+            return EncodedInstance(kept, _stored([_as_is(video_stream(data_set), data_set)], kept, store), {})
         if syntax in KEPT_FRAMES:
             kept = Encoding(syntax, KEPT_FRAMES[syntax], transcoded=False)
-            return Encoded(kept, _stored(self._kept(data_set, syntax, findings), kept, store), {})
+            return EncodedInstance(kept, _stored(self._kept(data_set, syntax, findings), kept, store), {})
         frames = source_frames(data_set, findings, as_rgb=self._options.ybr_as_rgb, max_bytes=self._options.frame_bytes)
         if frames.layout.bits_allocated == 1:
             packed = Encoding(NATIVE, _OCTETS, transcoded=False)
             each = self._each(partial(_packed, data_set), frames, data_set, findings)
-            return Encoded(packed, _stored(each, packed, store), frames.layout.replaced)
+            return EncodedInstance(packed, _stored(each, packed, store), frames.layout.replaced)
         return self._transcode(frames, data_set, store, findings)
 
     def _kept(self, data_set: Dataset, syntax: str, findings: Findings) -> Iterator[EncodedFrame]:
@@ -160,7 +160,9 @@ class FrameEncoder:
                 findings.add(Kind.FRAME_UNREADABLE, f"frame {number}", why)
             yield _as_is(frame, data_set)
 
-    def _transcode(self, frames: Frames, data_set: Dataset, store: Store[T], findings: Findings) -> Encoded[T]:
+    def _transcode(
+        self, frames: SourceFrames, data_set: Dataset, store: Store[T], findings: Findings
+    ) -> EncodedInstance[T]:
         lossless = self._options.lossless
         encoding = Encoding(lossless.transfer_syntax_uid, lossless.content_type, transcoded=True)
         transform = becomes_rgb(frames, as_rgb=self._options.ybr_as_rgb)
@@ -172,10 +174,10 @@ class FrameEncoder:
             told, encoding = Findings(), Encoding(NATIVE, _OCTETS, transcoded=True)
             stored = _stored(self._each(_native, frames, data_set, told), encoding, store)
         findings.extend(told)
-        return Encoded(encoding, stored, frames.layout.replaced)
+        return EncodedInstance(encoding, stored, frames.layout.replaced)
 
     def _each(
-        self, encode: Callable[[Pixels], EncodedFrame], frames: Frames, data_set: Dataset, findings: Findings
+        self, encode: Callable[[Pixels], EncodedFrame], frames: SourceFrames, data_set: Dataset, findings: Findings
     ) -> Iterator[EncodedFrame]:
         """The frames, decoded and encoded on all cores, in order; only a few at a time are in memory.
 
@@ -208,7 +210,7 @@ class FrameEncoder:
             findings.add(Kind.FRAME_UNREADABLE, f"frame {index + 1}", reason)
 
 
-def _encoded(encode: Callable[[Pixels], EncodedFrame], frames: Frames, index: int) -> EncodedFrame:
+def _encoded(encode: Callable[[Pixels], EncodedFrame], frames: SourceFrames, index: int) -> EncodedFrame:
     return encode(frames.decoded(index))
 
 

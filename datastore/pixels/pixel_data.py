@@ -20,7 +20,7 @@ _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 NATIVE_SOURCES = frozenset({"1.2.840.10008.1.2", NATIVE, "1.2.840.10008.1.2.1.99", _BIG_ENDIAN})
 
 
-class Frames(Protocol):
+class SourceFrames(Protocol):
     """The frames of a file, counted from 0."""
 
     @property
@@ -82,7 +82,7 @@ def source_syntax(data_set: Dataset) -> str:
     return str(meta.get("TransferSyntaxUID") or "")
 
 
-def source_frames(data_set: Dataset, findings: Findings, *, as_rgb: bool, max_bytes: int) -> Frames:
+def source_frames(data_set: Dataset, findings: Findings, *, as_rgb: bool, max_bytes: int) -> SourceFrames:
     """The frames of integer pixels. `as_rgb`: YCbCr of 8 bits becomes RGB.
 
     NoFrames where there are none that could be decoded in `max_bytes` each. TruncatedPixelData where native ones are
@@ -100,7 +100,7 @@ def source_frames(data_set: Dataset, findings: Findings, *, as_rgb: bool, max_by
     return EncodedFrames(encapsulated_frames(data_set, findings), syntax, layout, as_rgb)
 
 
-def becomes_rgb(frames: Frames, *, as_rgb: bool) -> bool:
+def becomes_rgb(frames: SourceFrames, *, as_rgb: bool) -> bool:
     """Whether decoded frames are RGB, or other components that the transform of a codec may take for it."""
     label = frames.layout.photometric
     if label in ("YBR_FULL", "YBR_FULL_422"):

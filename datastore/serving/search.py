@@ -22,7 +22,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Filter:
+class SearchFilter:
     """Image sets whose field is between two values, both included; they are the same for EQUAL."""
 
     field: Field
@@ -38,7 +38,7 @@ class Filter:
 class Criteria:
     """What is searched, and in which order it comes; `sort` is in the words of the request."""
 
-    filters: tuple[Filter, ...]
+    filters: tuple[SearchFilter, ...]
     sort_field: str
     descending: bool
 
@@ -66,7 +66,7 @@ class Criteria:
         return {"sortField": self.sort_field, "sortOrder": "DESC" if self.descending else "ASC"}
 
 
-def _filter(entry: Any) -> Filter:
+def _filter(entry: Any) -> SearchFilter:
     body = _object(entry)
     values = body.get("values")
     count = {"EQUAL": 1, "BETWEEN": 2}.get(str(body.get("operator")))
@@ -77,7 +77,7 @@ def _filter(entry: Any) -> Filter:
     if name != same_name or (count == 2 and not _FIELDS[name].ranges):
         raise AhiError("ValidationException", "BETWEEN takes two values of one date and time field")
     field = _FIELDS[name]
-    return Filter(field, field.first(first), field.last(last))
+    return SearchFilter(field, field.first(first), field.last(last))
 
 
 def _member(value: Any) -> tuple[str, Any]:

@@ -5,9 +5,17 @@ from datetime import date, time
 
 from dicomweb.dicom_json import DataSet, Element, element, encode, encode_members, member, member_of
 from dicomweb.uids import resource_path
-from qido.parse.attributes import INSTANCE_UID, MODALITIES_IN_STUDY, SERIES_UID, STUDY_UID, Attribute, Level, Presence
+from qido.parse.attributes import (
+    INSTANCE_UID,
+    MODALITIES_IN_STUDY,
+    SERIES_UID,
+    STUDY_UID,
+    Level,
+    Presence,
+    SearchAttribute,
+)
 from qido.parse.query import Query
-from qido.statements.result import Found, Result, Value
+from qido.statements.result import Result, ResultPage, Value
 from runtime.fairness import in_turns
 
 _CHARACTER_SET = ("00080005", "CS", ("ISO_IR 192",))
@@ -19,7 +27,7 @@ CURTAILED = "{} results lack what only their image sets tell. Ask for fewer resu
 _PATH = ((Level.STUDY, STUDY_UID), (Level.SERIES, SERIES_UID), (Level.INSTANCE, INSTANCE_UID))
 
 
-def data_sets(query: Query, found: Found, root: str) -> Iterator[DataSet]:
+def data_sets(query: Query, found: ResultPage, root: str) -> Iterator[DataSet]:
     """One data set for each result, made when its turn comes; a data set takes ten times what its text does.
 
     `root` is the public URL of the service, without a slash at its end.
@@ -27,7 +35,7 @@ def data_sets(query: Query, found: Found, root: str) -> Iterator[DataSet]:
     return (_data_set(query.level, result, root) for result in in_turns(found.results))
 
 
-def encoded(query: Query, found: Found, root: str) -> Iterator[bytes]:
+def encoded(query: Query, found: ResultPage, root: str) -> Iterator[bytes]:
     """The DICOM JSON of each of `data_sets`, of which only those are made that image sets tell of."""
     return (
         encode(_data_set(query.level, result, root)) if result.described else _written(query.level, result, root)
@@ -51,7 +59,7 @@ def location(data_set: DataSet) -> str:
     return str(urls[0])
 
 
-def warnings(query: Query, found: Found) -> list[str]:
+def warnings(query: Query, found: ResultPage) -> list[str]:
     """What the client should know about the answer (PS3.18 Section 8.3.4, 10.6.3.3.2)."""
     more = [f"There are {found.additional} additional results that can be requested"] if found.additional else []
     curtailed = sum(result.curtailed for result in found.results)
@@ -74,7 +82,7 @@ def _written(level: Level, result: Result, root: str) -> bytes:
     return encode_members(members)
 
 
-def _is_shown_empty(attribute: Attribute) -> bool:
+def _is_shown_empty(attribute: SearchAttribute) -> bool:
     return attribute.presence is not Presence.IF_KNOWN
 
 
@@ -89,13 +97,13 @@ def _url(level: Level, result: Result, root: str) -> str:
     return root + resource_path(*(str(result.values[uid][0]) for at, uid in _PATH if at <= level))
 
 
-def _member(attribute: Attribute, values: tuple[Value, ...]) -> str:
+def _member(attribute: SearchAttribute, values: tuple[Value, ...]) -> str:
     if attribute is MODALITIES_IN_STUDY and not values:
         return member_of(attribute.tag, _element(attribute, values))
     return member(attribute.tag, attribute.vr, tuple(map(_text, values)))
 
 
-def _element(attribute: Attribute, values: tuple[Value, ...]) -> Element:
+def _element(attribute: SearchAttribute, values: tuple[Value, ...]) -> Element:
     if attribute is MODALITIES_IN_STUDY and not values:
         return {"vr": attribute.vr, "Value": []}  # OHIF reads its length; a single study without would empty the list
     return element(attribute.vr, map(_text, values))

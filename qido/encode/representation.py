@@ -13,7 +13,7 @@ from dicomweb.errors import NotAcceptable
 from dicomweb.multipart import Part, boundary_of, encode_multipart, multipart_type
 from qido.encode.data_sets import data_sets, encoded, location, tags
 from qido.parse.query import Query
-from qido.statements.result import Found
+from qido.statements.result import ResultPage
 
 DICOM_JSON = "application/dicom+json"
 JSON = "application/json"
@@ -21,7 +21,7 @@ CSV = "text/csv"
 
 
 @dataclass(frozen=True)
-class Offer:
+class ResultFormat:
     """A media type, and whether the results are parts of `multipart/related` or one body."""
 
     media_type: str
@@ -31,7 +31,7 @@ class Offer:
         return f'multipart/related; type="{self.media_type}"' if self.multipart else self.media_type
 
 
-OFFERS = (Offer(DICOM_JSON), Offer(JSON), Offer(DICOM_XML, multipart=True), Offer(CSV))
+OFFERS = (ResultFormat(DICOM_JSON), ResultFormat(JSON), ResultFormat(DICOM_XML, multipart=True), ResultFormat(CSV))
 """In our order of preference; plain JSON is what clients of other kinds ask for, and the text is the same."""
 
 
@@ -47,7 +47,7 @@ def choose(query: Sequence[str], header: str | None) -> str:
     raise NotAcceptable("not acceptable; offered: " + ", ".join(map(str, OFFERS)))
 
 
-def encode(media_type: str, query: Query, found: Found, root: str) -> tuple[str, Sequence[bytes]]:
+def encode(media_type: str, query: Query, found: ResultPage, root: str) -> tuple[str, Sequence[bytes]]:
     """The Content-Type of the results in this media type, and their bytes, in pieces.
 
     `root` is the public URL of the service, without a slash at its end.
@@ -69,7 +69,7 @@ def _xml_part(data_set: DataSet) -> Part:
     return Part(DICOM_XML, location(data_set), len(body), partial(iter, (body,)))
 
 
-def _fitting(media_range: MediaRange) -> Iterator[Offer]:
+def _fitting(media_range: MediaRange) -> Iterator[ResultFormat]:
     for offer in OFFERS:
         if media_range.covers(offer.media_type) and media_range.multipart in (None, offer.multipart):
             yield offer

@@ -10,18 +10,18 @@ from dicomweb.uids import absent
 from qido.image_sets import views
 from qido.image_sets.complete import Archive, Series, locate
 from qido.image_sets.doubts import PATIENT, UNCHECKED, Doubts
-from qido.image_sets.index_values import typed
+from qido.image_sets.index_values import index_values
 from qido.image_sets.matching import fulfils
-from qido.parse.attributes import BY_TAG, INSTANCE_UID, MODALITIES_IN_STUDY, STUDY_UID, Attribute, Level, Matching
+from qido.parse.attributes import BY_TAG, INSTANCE_UID, MODALITIES_IN_STUDY, STUDY_UID, Level, Matching, SearchAttribute
 from qido.parse.conditions import Condition
 from qido.parse.query import Query
 from qido.statements import doubts as plan_doubt
-from qido.statements.result import Found, Result, Value
+from qido.statements.result import Result, ResultPage, Value
 
 _PATIENT_ID = BY_TAG["00100020"]
 
 
-def search(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query], Found]) -> Found:
+def search(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query], ResultPage]) -> ResultPage:
     """The page of a query; `rest` finds what is not in doubt."""
     seen = views.in_order(
         query, views.results(archive, views.with_terms(query), views.views(archive, query, doubts.image_sets))
@@ -30,14 +30,14 @@ def search(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query
         _check_path(query, doubts)
         page = seen[query.offset : query.offset + query.limit]
         more = max(0, len(seen) - query.offset - query.limit)
-        found = Found(tuple(views.without_terms(query, page)), more, len(seen) if query.counted else None)
+        found = ResultPage(tuple(views.without_terms(query, page)), more, len(seen) if query.counted else None)
     else:
         wider = replace(views.with_terms(_sure(query, doubts)), limit=query.offset + query.limit, offset=0)
         sure = rest(wider)
         listed = views.merge(query, sure.results, seen)[query.offset : query.offset + query.limit]
         more = max(0, len(sure.results) + len(seen) + sure.additional - query.offset - query.limit)
         total = None if sure.total is None else sure.total + len(seen)
-        found = Found(tuple(views.without_terms(query, listed)), more, total, sure.warnings)
+        found = ResultPage(tuple(views.without_terms(query, listed)), more, total, sure.warnings)
     shown = tuple(_blanked(one) if one.keys.get(Level.PATIENT) in doubts.blank else one for one in found.results)
     return replace(found, results=shown, warnings=(*found.warnings, *doubts.warnings))
 
@@ -51,7 +51,7 @@ def count(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query]
     return seen + rest(_sure(query, doubts))
 
 
-def verified(archive: Archive, query: Query, found: Found) -> Found:
+def verified(archive: Archive, query: Query, found: ResultPage) -> ResultPage:
     """What was found, as far as the image sets bear it out, each result with the patient and study of its own ones.
 
     Whoever has a filter, or some of several data stores only, sees nothing that the image sets do not bear out. For
@@ -86,7 +86,7 @@ def _is_limited(archive: Archive, query: Query) -> bool:
     return some or bool(query.scope.filters)
 
 
-def _in_datastores(archive: Archive, query: Query, found: Found) -> set[int]:
+def _in_datastores(archive: Archive, query: Query, found: ResultPage) -> set[int]:
     """The patients of results who have image sets in several data stores, if anything is told that they share."""
     keys = sorted({one.keys[Level.PATIENT] for one in found.results if one.keys})
     if not keys or archive.checks is None or PATIENT.isdisjoint(query.returned):
@@ -103,7 +103,7 @@ def _borne_out(archive: Archive, query: Query, result: Result, sets: Series) -> 
         uid = str(result.values[INSTANCE_UID][0])
         image_sets = [one for one in image_sets if uid in one.prepared.by_uid]
     if query.level is Level.PATIENT and (own_id := result.values.get(_PATIENT_ID)):
-        image_sets = [one for one in image_sets if typed(_PATIENT_ID, one.upper) == own_id]
+        image_sets = [one for one in image_sets if index_values(_PATIENT_ID, one.upper) == own_id]
     if not image_sets and not _is_limited(archive, query):
         return [_blanked(result)]
     if archive.checks and query.scope.asks_of_series and query.level >= Level.STUDY:
@@ -115,14 +115,16 @@ def _borne_out(archive: Archive, query: Query, result: Result, sets: Series) -> 
 
 def _with_patient(query: Query, result: Result, speaking: Sequence[LocatedImageSet]) -> Result:
     """The result with what its image sets tell of patient and study; of a patient, what they all tell."""
-    told = {key: typed(key, speaking[0].upper) for key in result.values if _is_told(key)}
+    told = {key: index_values(key, speaking[0].upper) for key in result.values if _is_told(key)}
     if query.level is Level.PATIENT:
-        alike = {key: all(typed(key, one.upper) == values for one in speaking[1:]) for key, values in told.items()}
+        alike = {
+            key: all(index_values(key, one.upper) == values for one in speaking[1:]) for key, values in told.items()
+        }
         told = {key: values if alike[key] else () for key, values in told.items()}
     return replace(result, values={**result.values, **told})
 
 
-def _is_told(attribute: Attribute) -> bool:
+def _is_told(attribute: SearchAttribute) -> bool:
     """Whether an image set tells it in place of the row of a patient or study."""
     counted = attribute.matching is Matching.NONE or attribute is MODALITIES_IN_STUDY
     return attribute.level <= Level.STUDY and not counted
@@ -153,5 +155,5 @@ def _sure(query: Query, doubts: Doubts) -> Query:
 
 def _blanked(result: Result) -> Result:
     """A result without what may be of another patient than its own."""
-    empty: dict[Attribute, tuple[Value, ...]] = {key: () for key in result.values if key in PATIENT}
+    empty: dict[SearchAttribute, tuple[Value, ...]] = {key: () for key in result.values if key in PATIENT}
     return replace(result, values={**result.values, **empty})

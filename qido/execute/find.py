@@ -9,8 +9,8 @@ from db.engine import Database
 from db.scope import Scope
 from dicomweb.uids import absent
 from qido.execute.python_list import parse_list
-from qido.image_sets.complete import Archive, locate, with_lacking
-from qido.image_sets.long_uids import with_whole_uids
+from qido.image_sets.complete import Archive, locate, with_unindexed
+from qido.image_sets.long_uids import with_long_uids
 from qido.parse.attributes import (
     MODALITIES_IN_STUDY,
     MODALITY,
@@ -22,13 +22,13 @@ from qido.parse.attributes import (
     STUDY_INSTANCES,
     STUDY_SERIES,
     UIDS,
-    Attribute,
     Level,
+    SearchAttribute,
 )
 from qido.parse.query import Query
 from qido.statements import plan, result_page, statement_cache
 from qido.statements.order import in_order
-from qido.statements.result import Found, Result, Value
+from qido.statements.result import Result, ResultPage, Value
 from qido.statements.tables import Statement
 
 COUNT_BOUND = 2_000
@@ -42,14 +42,14 @@ _HANDFUL = 101
 """Of what IDs and UIDs name, fewer than this are asked for at once."""
 
 
-def find(archive: Archive, query: Query, few: int = FEW) -> Found:
+def find(archive: Archive, query: Query, few: int = FEW) -> ResultPage:
     """Search the index; NotFound if the study or series of the path does not exist. `few` changes the way only."""
     return _named(archive, query, min(few, _HANDFUL)) or _gather(archive, query, few) or _walk(archive, query, few)
 
 
-def _named(archive: Archive, query: Query, few: int) -> Found | None:
+def _named(archive: Archive, query: Query, few: int) -> ResultPage | None:
     """All that IDs and UIDs name, put in order; None if something else is asked for, or if that is not `few`."""
-    if not (made := statement_cache.named(query, few)):
+    if not (made := statement_cache.by_identifier(query, few)):
         return None
     named, parameters = made
     rows = [row for (row,) in archive.database.rows(named.statement, parameters)]
@@ -60,45 +60,45 @@ def _named(archive: Archive, query: Query, few: int) -> Found | None:
         check_scope(archive.database, query)
     page = in_order(rows, named.terms)[query.offset : query.offset + query.limit]
     additional = max(0, number - query.offset - query.limit)
-    return Found(tuple(_results(archive, query, page)), additional, number if query.counted else None)
+    return ResultPage(tuple(_results(archive, query, page)), additional, number if query.counted else None)
 
 
-def _gather(archive: Archive, query: Query, few: int) -> Found | None:
+def _gather(archive: Archive, query: Query, few: int) -> ResultPage | None:
     """All that matches, put in order; None if that is not `few`."""
     if plan.is_open(query) or query.offset >= few:
         return None
     database = archive.database
-    rows = database.rows(*statement_cache.gathered(query, few))
+    rows = database.rows(*statement_cache.collect_and_sort(query, few))
     if not rows:
         check_scope(database, query)
-        return Found((), 0, count(database, query) if query.counted else None)
+        return ResultPage((), 0, count(database, query) if query.counted else None)
     number = rows[0][0]
     if number >= few:
         return None
     results = tuple(_results(archive, query, [row for _, row in rows[: query.limit]]))
-    return Found(results, max(0, number - query.offset - query.limit), number if query.counted else None)
+    return ResultPage(results, max(0, number - query.offset - query.limit), number if query.counted else None)
 
 
-def _walk(archive: Archive, query: Query, few: int) -> Found:
+def _walk(archive: Archive, query: Query, few: int) -> ResultPage:
     """The page from the newest studies, or from all of them if these are not enough."""
     database, keys = archive.database, list[int]()
     newest = plan.next_window(query)
     while newest and len(keys) <= query.limit:
-        keys = [key for (key,) in database.rows(plan.among_newest(query, newest))]
+        keys = [key for (key,) in database.rows(plan.scan_newest(query, newest))]
         newest = plan.next_window(query, newest, query.offset + len(keys) if keys else 0)
     if len(keys) <= query.limit:
-        keys = [key for (key,) in database.rows(statement_cache.sorted_through(query))]
+        keys = [key for (key,) in database.rows(statement_cache.sort_all(query))]
     if not keys:
         check_scope(database, query)
     additional = _additional(database, query, few) if len(keys) > query.limit else 0
-    return Found(_page(archive, query, keys), additional, count(database, query) if query.counted else None)
+    return ResultPage(_page(archive, query, keys), additional, count(database, query) if query.counted else None)
 
 
 def _additional(database: Database, query: Query, few: int) -> int:
     """How many results there are after a page that was walked to."""
     if not plan.is_open(query) and query.offset + query.limit + COUNT_BOUND <= few:
         return COUNT_BOUND  # it was gathered before, and there were too many
-    found: int = database.rows(statement_cache.additional(query, COUNT_BOUND))[0][0]
+    found: int = database.rows(statement_cache.count_further(query, COUNT_BOUND))[0][0]
     return found
 
 
@@ -130,7 +130,7 @@ def _results(archive: Archive, query: Query, rows: Sequence[Sequence[Any]]) -> l
     read = [one for one in map(_reader(query), rows) if _has_uids(query, one)]
     if not read:
         return []
-    results = with_whole_uids(archive, query, read)
+    results = with_long_uids(archive, query, read)
     wanted = result_page.FROM_SERIES.intersection(query.returned)
     if wanted and not result_page.has_series(query):
         results = _with_series(archive.database, query.scope, results, wanted)
@@ -144,7 +144,7 @@ def _results(archive: Archive, query: Query, rows: Sequence[Sequence[Any]]) -> l
         )
     if of_patients := result_page.OF_PATIENTS.intersection(query.returned):
         results = _with_patient_counts(archive, query.scope, results, of_patients)
-    return with_lacking(archive, query, results) if query.lacking or query.everything else results
+    return with_unindexed(archive, query, results) if query.lacking or query.everything else results
 
 
 def _has_uids(query: Query, result: Result) -> bool:
@@ -167,9 +167,9 @@ def _reader(query: Query) -> Callable[[Sequence[Any]], Result]:
     return read
 
 
-def _of_series(wanted: Set[Attribute], modalities: Sequence[str]) -> Mapping[Attribute, tuple[Value, ...]]:
+def _of_series(wanted: Set[SearchAttribute], modalities: Sequence[str]) -> Mapping[SearchAttribute, tuple[Value, ...]]:
     """What is said of a study whose series have these modalities; several in one have a backslash between them."""
-    found: dict[Attribute, tuple[Value, ...]] = {
+    found: dict[SearchAttribute, tuple[Value, ...]] = {
         MODALITIES_IN_STUDY: tuple(sorted({one for of in set(modalities) for one in _modalities(of)})),
         STUDY_SERIES: (len(modalities),),
     }
@@ -181,7 +181,9 @@ def _modalities(text: str | None) -> set[str]:
     return {str(value) for part in (text or "").split("\\") for value in _values(MODALITY, part)}
 
 
-def _with_series(database: Database, scope: Scope, results: Sequence[Result], wanted: Set[Attribute]) -> list[Result]:
+def _with_series(
+    database: Database, scope: Scope, results: Sequence[Result], wanted: Set[SearchAttribute]
+) -> list[Result]:
     modalities: defaultdict[int, list[str]] = defaultdict(list)
     study_keys = list({of.keys[Level.STUDY] for of in results})
     for study_key, modality, number in database.rows(result_page.series_of_studies(scope), {"keys": study_keys}):
@@ -190,7 +192,7 @@ def _with_series(database: Database, scope: Scope, results: Sequence[Result], wa
 
 
 def _with_patient_counts(
-    archive: Archive, scope: Scope, results: Sequence[Result], wanted: Set[Attribute]
+    archive: Archive, scope: Scope, results: Sequence[Result], wanted: Set[SearchAttribute]
 ) -> list[Result]:
     """The results, with what belongs to their patients counted. Instances are unknown if those of one study are."""
     database = archive.database
@@ -210,7 +212,7 @@ def _with_patient_counts(
     def counted(result: Result) -> Result:
         of = studies[result.keys[Level.PATIENT]]
         numbers = [number or instances.get(study_key, 0) for study_key, number in of.items()]
-        found: dict[Attribute, tuple[Value, ...]] = {
+        found: dict[SearchAttribute, tuple[Value, ...]] = {
             PATIENT_STUDIES: (len(numbers),),
             PATIENT_SERIES: (sum(series[study_key] for study_key in of),),
             PATIENT_INSTANCES: (sum(numbers),) if all(numbers) else (),
@@ -224,7 +226,7 @@ def _with_count(
     archive: Archive,
     scope: Scope,
     results: Sequence[Result],
-    attribute: Attribute,
+    attribute: SearchAttribute,
     statement: Callable[[Scope], Statement],
     level: Level,
 ) -> list[Result]:
@@ -262,11 +264,11 @@ def _counts(
     return counts | {key: len(series.instances(key)) for key in rest}, series.beyond
 
 
-def _with(result: Result, values: Mapping[Attribute, tuple[Value, ...]], curtailed: bool = False) -> Result:
+def _with(result: Result, values: Mapping[SearchAttribute, tuple[Value, ...]], curtailed: bool = False) -> Result:
     return replace(result, values={**result.values, **values}, curtailed=result.curtailed or curtailed)
 
 
-def _values(attribute: Attribute, raw: Any) -> tuple[Value, ...]:
+def _values(attribute: SearchAttribute, raw: Any) -> tuple[Value, ...]:
     """The values of a column, without what the writer of the index puts there for "absent" or "several"."""
     if raw is None or (raw == 0 and attribute in RELATED_INSTANCES):
         return ()

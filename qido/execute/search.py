@@ -13,10 +13,10 @@ from qido.parse.conditions import AnyOf, Equal
 from qido.parse.query import Query
 from qido.statements import image_sets as plan_image_sets
 from qido.statements import plan
-from qido.statements.result import Found
+from qido.statements.result import ResultPage
 
 
-def search(archive: Archive, query: Query) -> Found:
+def search(archive: Archive, query: Query) -> ResultPage:
     """The page that `query` asks for; NotFound if the study or series of the path does not exist.
 
     BadRequest where a UID to match is ill-formed and was not found.
@@ -41,21 +41,21 @@ def _check_uids(query: Query) -> None:
             raise ill_formed(keyword)
 
 
-def _search(archive: Archive, query: Query) -> Found:
+def _search(archive: Archive, query: Query) -> ResultPage:
     doubts = find_doubts(archive, query)
     if doubts:
         return checked.search(archive, query, doubts, partial(_search_index, archive))
     return _search_index(archive, query)
 
 
-def _search_index(archive: Archive, query: Query) -> Found:
+def _search_index(archive: Archive, query: Query) -> ResultPage:
     if _is_unlisted(archive, query):
         return unlisted.page(archive, query)
     if not query.lacking_conditions:
         return find.find(archive, query)
     keys = _fulfilling(archive, query)
     shown = keys[query.offset : query.offset + query.limit]
-    return Found(
+    return ResultPage(
         tuple(find.results_of(archive, query, shown)) if shown else (),
         max(0, len(keys) - query.offset - query.limit),
         len(keys) if query.counted else None,
@@ -110,7 +110,7 @@ def _is_unlisted(archive: Archive, query: Query) -> bool:
     if not query.within_one:
         return not archive.database.rows(plan_image_sets.any_instance())
     series = unlisted.query_of_series(query, plan.ALL_ROWS)
-    return bool(archive.database.rows(plan_image_sets.unlisted(plan.sorted_through(series), query.scope)))
+    return bool(archive.database.rows(plan_image_sets.without_instances(plan.sort_all(series), query.scope)))
 
 
 def _fulfilling(archive: Archive, query: Query) -> list[int]:
@@ -118,7 +118,7 @@ def _fulfilling(archive: Archive, query: Query) -> list[int]:
 
     There are few, because conditions on what the index lacks come with one study or series only.
     """
-    candidates = plan.sorted_through(replace(query, limit=plan.ALL_ROWS, offset=0))
+    candidates = plan.sort_all(replace(query, limit=plan.ALL_ROWS, offset=0))
     keys = [key for (key,) in archive.database.rows(candidates)]
     if not keys:
         find.check_scope(archive.database, query)

@@ -13,11 +13,11 @@ from dicomweb.dicom_json import DataSet
 from qido.execute import find
 from qido.image_sets import matching
 from qido.image_sets.complete import Archive, locate, prefixes, prefixes_of, selected
-from qido.parse.attributes import INSTANCE_UID, SERIES_UID, STUDY_UID, Attribute, Level, Matching
+from qido.parse.attributes import INSTANCE_UID, SERIES_UID, STUDY_UID, Level, Matching, SearchAttribute
 from qido.parse.conditions import Condition
-from qido.parse.query import Order, Query
+from qido.parse.query import Query, SortKey
 from qido.statements import plan
-from qido.statements.result import Found, Result
+from qido.statements.result import Result, ResultPage
 
 UNSEARCHED = "Only the instances of {} series have been searched. Name a study or a series to search all of it."
 
@@ -28,14 +28,14 @@ Listed = tuple[Result, LocatedInstance]
 
 
 @dataclass(frozen=True)
-class Instances:
+class InstancePage:
     """All instances that fulfil a query, in their order; `warnings` say where they were not looked for."""
 
     listed: list[Listed]
     warnings: tuple[str, ...]
 
 
-def page(archive: Archive, query: Query) -> Found:
+def page(archive: Archive, query: Query) -> ResultPage:
     """The page that `query` asks for; NotFound if the study or series of the path does not exist."""
     found = instances(archive, query)
     shown = found.listed[query.offset : query.offset + query.limit]
@@ -44,24 +44,24 @@ def page(archive: Archive, query: Query) -> Found:
     data_sets = archive.described.read([instance for _, instance in shown], wanted, archive.public_root())
     results = (_result(query, own, *one, data_set) for one, data_set in zip(shown, data_sets, strict=True))
     more = max(0, len(found.listed) - query.offset - query.limit)
-    return Found(tuple(results), more, len(found.listed) if query.counted else None, found.warnings)
+    return ResultPage(tuple(results), more, len(found.listed) if query.counted else None, found.warnings)
 
 
-def instances(archive: Archive, query: Query) -> Instances:
+def instances(archive: Archive, query: Query) -> InstancePage:
     """All instances that fulfil the query; NotFound if the study or series of the path does not exist."""
     most = None if query.within_one else archive.max_image_sets
     of_series = query_of_series(query, plan.ALL_ROWS if most is None else most)
-    keys = [key for (key,) in archive.database.rows(plan.sorted_through(of_series))]
+    keys = [key for (key,) in archive.database.rows(plan.sort_all(of_series))]
     if not keys:
         find.check_scope(archive.database, query)
-        return Instances([], ())
+        return InstancePage([], ())
     looked_at = keys[: of_series.limit]
     series = locate(archive, query.scope, Level.SERIES, looked_at, whole=True, most=most)
     results = find.results_of(archive, of_series, looked_at) if looked_at else []
     listed = [(result, one) for result in results for one in series.instances(result.keys[Level.SERIES])]
     searched = len(looked_at) - len(series.beyond)
     warnings = (UNSEARCHED.format(searched),) if searched < len(keys) else ()
-    return Instances(_ordered(archive, query, listed), warnings)
+    return InstancePage(_ordered(archive, query, listed), warnings)
 
 
 def query_of_series(query: Query, limit: int) -> Query:
@@ -108,7 +108,7 @@ def _ordered(archive: Archive, query: Query, listed: list[Listed]) -> list[Liste
     return [one for one, _ in fulfilling]
 
 
-def _sorted(listed: list[tuple[Listed, DataSet]], order: Order) -> list[tuple[Listed, DataSet]]:
+def _sorted(listed: list[tuple[Listed, DataSet]], order: SortKey) -> list[tuple[Listed, DataSet]]:
     """By one attribute, those without a value last; what is alike stays as it was."""
     keyed = [(_order_key(order.attribute, one[0][0], one[1]), one) for one in listed]
     known = [(key, one) for key, one in keyed if key is not None]
@@ -116,7 +116,7 @@ def _sorted(listed: list[tuple[Listed, DataSet]], order: Order) -> list[tuple[Li
     return [one for _, one in known] + [one for key, one in keyed if key is None]
 
 
-def _order_key(attribute: Attribute, series: Result, data_set: DataSet) -> str | float | None:
+def _order_key(attribute: SearchAttribute, series: Result, data_set: DataSet) -> str | float | None:
     """What it is ordered by: numbers as numbers, names and descriptions without regard to case, other text as it is."""
     found = series.values[attribute] if attribute in series.values else matching.values(data_set.get(attribute.tag, {}))
     if not found:
@@ -135,10 +135,10 @@ def _order_key(attribute: Attribute, series: Result, data_set: DataSet) -> str |
 
 
 def _result(
-    query: Query, own: Sequence[Attribute], series: Result, instance: LocatedInstance, data_set: DataSet
+    query: Query, own: Sequence[SearchAttribute], series: Result, instance: LocatedInstance, data_set: DataSet
 ) -> Result:
     values = {attribute: series.values[attribute] for attribute in query.returned if attribute in series.values}
-    empty: dict[Attribute, tuple[str, ...]] = dict.fromkeys(own, ())
+    empty: dict[SearchAttribute, tuple[str, ...]] = dict.fromkeys(own, ())
     described = {attribute.tag: data_set[attribute.tag] for attribute in own if attribute.tag in data_set}
     if _TRANSFER_SYNTAXES in data_set:
         described[_TRANSFER_SYNTAXES] = data_set[_TRANSFER_SYNTAXES]

@@ -5,18 +5,18 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from ahi.archive.metadata_reader import ALL, Described
-from ahi.archive.series_merge import LocatedInstance, merged, preferred
+from ahi.archive.metadata_reader import ALL, MetadataReader
+from ahi.archive.series_merge import LocatedInstance, merge_series, preferred
 from ahi.archive.store import LocatedImageSet
 from ahi.image_sets.image_set import ImageSetKey
 from db import schema
 from db.engine import Database
 from db.scope import Scope
 from dicomweb.dicom_json import DataSet
-from qido.image_sets.index_values import typed
-from qido.parse.attributes import INSTANCE_UID, Attribute, Level, Matching
+from qido.image_sets.index_values import index_values
+from qido.parse.attributes import INSTANCE_UID, Level, Matching, SearchAttribute
 from qido.parse.query import Query
-from qido.parse.unindexed import Key, select_all, select_lacking
+from qido.parse.unindexed import Key, select_all, select_unindexed
 from qido.statements import image_sets as plan_image_sets
 from qido.statements.result import Result, Value
 
@@ -36,7 +36,7 @@ class Archive:
     """
 
     database: Database
-    described: Described
+    described: MetadataReader
     max_image_sets: int
     public_root: Callable[[], str]
     checks: "Checks | None" = None
@@ -61,7 +61,7 @@ class Series:
 
     def instances(self, key: int) -> list[LocatedInstance]:
         """All instances, series by series in display order."""
-        return [instance for sets in self.by_key.get(key, ()) for instance in merged(sets)]
+        return [instance for sets in self.by_key.get(key, ()) for instance in merge_series(sets)]
 
 
 def locate(
@@ -120,7 +120,7 @@ def _affordable(
     return asked, frozenset(wanted) - frozenset(asked)
 
 
-def with_lacking(archive: Archive, query: Query, results: Sequence[Result]) -> list[Result]:
+def with_unindexed(archive: Archive, query: Query, results: Sequence[Result]) -> list[Result]:
     """The results with what the index lacks of them, as far as that is not too much work.
 
     What they tell of their patient comes from the same image set: the row of a patient may be of several.
@@ -142,10 +142,10 @@ def with_lacking(archive: Archive, query: Query, results: Sequence[Result]) -> l
     ]
 
 
-def _patient_of(result: Result, instance: LocatedInstance) -> dict[Attribute, tuple[Value, ...]]:
+def _patient_of(result: Result, instance: LocatedInstance) -> dict[SearchAttribute, tuple[Value, ...]]:
     """What of a result is of its patient, as its image set tells it."""
     told = (one for one in result.values if one.level is Level.PATIENT and one.matching is not Matching.NONE)
-    return {one: typed(one, instance[0].upper) for one in told}
+    return {one: index_values(one, instance[0].upper) for one in told}
 
 
 def _instances_of(level: Level, results: Sequence[Result], series: Series) -> list[LocatedInstance | None]:
@@ -170,5 +170,5 @@ def selected(query: Query, data_set: DataSet) -> DataSet:
     """Of a data set, what results have that the index lacks."""
     found: DataSet = select_all(data_set, query.highest, query.level) if query.everything else {}
     for lacking in query.lacking:
-        found |= select_lacking(data_set, lacking)
+        found |= select_unindexed(data_set, lacking)
     return found

@@ -13,14 +13,14 @@ from ahi.archive.store import LocatedImageSet
 from ahi.archive.studies import Brief, Studies
 from ahi.image_sets.image_set import ImageSetKey
 from db import schema
-from db.deleted_image_sets import Hidden
+from db.deleted_image_sets import DeletedRows
 from db.engine import Database
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from qido.image_sets import views
 from qido.image_sets.complete import Archive
-from qido.image_sets.filters import Filter
+from qido.image_sets.filters import AttributeFilter
 from qido.image_sets.matching import values
-from qido.parse.attributes import BY_TAG, STUDY_UID, Attribute, Level
+from qido.parse.attributes import BY_TAG, STUDY_UID, Level, SearchAttribute
 from qido.parse.conditions import AnyOf, Equal
 from qido.parse.query import Query
 from qido.statements import doubts as plan_doubt
@@ -94,7 +94,7 @@ class Doubts:
     """
 
     image_sets: Sequence[LocatedImageSet]
-    hidden: Hidden = field(default_factory=Hidden)
+    hidden: DeletedRows = field(default_factory=DeletedRows)
     alone: bool = False
     blank: frozenset[int] = frozenset()
     warnings: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ def _asks_of_patients(query: Query) -> bool:
     """Whether results follow from what patients who share a row share with it."""
     asked = {key for condition in query.conditions for key in condition.keys}
     asked |= {one.attribute for one in query.order}
-    asked |= {one.attribute for one in query.scope.filters if isinstance(one, Filter)}
+    asked |= {one.attribute for one in query.scope.filters if isinstance(one, AttributeFilter)}
     return query.level is Level.PATIENT or not asked.isdisjoint(PATIENT)
 
 
@@ -200,7 +200,7 @@ def _anywhere(
     blank = frozenset({*nameless, *shared})
     bare = {key for key in chosen if key not in own and not parts[key].image_sets}
     studies = {*chosen, *more, *unchecked} if limited else {*chosen, *more} - bare
-    hidden = Hidden(
+    hidden = DeletedRows(
         frozenset(key for study in studies for key in parts[study].rows),
         frozenset(key for study in studies for key in parts[study].series),
         frozenset(studies),
@@ -265,7 +265,7 @@ def _who(one: LocatedImageSet) -> _Who:
     return tuple(_told(attribute, values(one.upper.get(attribute.tag, {}))) for attribute in _IDENTITY)
 
 
-def _told(attribute: Attribute, found: Sequence[object]) -> str | None:
+def _told(attribute: SearchAttribute, found: Sequence[object]) -> str | None:
     """What an attribute says; None for the texts with which the index says "absent"."""
     texts = [str(value).strip() for value in found if value is not None]
     return next((text for text in texts if text not in attribute.placeholders), None)

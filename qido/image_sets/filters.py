@@ -11,7 +11,7 @@ from dicomweb.dicom_json import DataSet
 from dicomweb.errors import BadRequest
 from dicomweb.uids import ill_formed
 from qido.image_sets.matching import fulfils, values
-from qido.parse.attributes import BY_TAG, MODALITIES_IN_STUDY, MODALITY, Attribute, Level, Matching, parse_path
+from qido.parse.attributes import BY_TAG, MODALITIES_IN_STUDY, MODALITY, Level, Matching, SearchAttribute, parse_path
 from qido.parse.conditions import AnyOf, Match, parse_matches
 from qido.statements.conditions import any_of
 
@@ -19,10 +19,10 @@ _WILDCARDS = frozenset("*?")
 
 
 @dataclass(frozen=True)
-class Filter:
+class AttributeFilter:
     """`attribute` fulfils at least one of `matches`; a filter of a `db.scope.Scope`."""
 
-    attribute: Attribute
+    attribute: SearchAttribute
     matches: tuple[Match, ...]
 
     @property
@@ -52,7 +52,7 @@ class Filter:
         return fulfils(data_set, [AnyOf(attribute, self.matches)])
 
 
-def parse_filter(name: str, values: Sequence[str]) -> Filter:
+def parse_filter(name: str, values: Sequence[str]) -> AttributeFilter:
     """The filter of a keyword or tag, of which any of the `values` is to match, each as the key of a search.
 
     BadRequest if the index has no such attribute of patients, studies or series, or if everything would match.
@@ -66,4 +66,4 @@ def parse_filter(name: str, values: Sequence[str]) -> Filter:
         raise BadRequest(f"{name} has no text to match, or one that matches everything")
     if attribute.matching is Matching.UID and any(not _WILDCARDS.isdisjoint(value) for value in values):
         raise ill_formed(name)  # it would match nothing, as UIDs have no wildcards
-    return Filter(attribute, tuple(match for matches in found for match in matches))
+    return AttributeFilter(attribute, tuple(match for matches in found for match in matches))

@@ -2,11 +2,11 @@
 
 from dicomweb.dicom_json import DataSet
 from qido.image_sets.matching import read_date, read_time, values
-from qido.parse.attributes import Attribute, Matching
+from qido.parse.attributes import Matching, SearchAttribute
 from qido.statements.result import Value
 
 
-def typed(attribute: Attribute, data_set: DataSet) -> tuple[Value, ...]:
+def index_values(attribute: SearchAttribute, data_set: DataSet) -> tuple[Value, ...]:
     """The values of an attribute in a data set, as those of the index are."""
     found: list[Value] = []
     for value in values(data_set.get(attribute.tag, {})):

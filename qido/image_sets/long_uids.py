@@ -9,12 +9,12 @@ from dataclasses import replace
 from db.schema import UID_CHARACTERS, held_uids
 from dicomweb.uids import is_well_formed
 from qido.image_sets.complete import Archive, Series, locate
-from qido.parse.attributes import INSTANCE_UID, SERIES_UID, STUDY_UID, UIDS, Attribute, Level
+from qido.parse.attributes import INSTANCE_UID, SERIES_UID, STUDY_UID, UIDS, Level, SearchAttribute
 from qido.parse.query import Query
 from qido.statements.result import Result
 
 
-def with_whole_uids(archive: Archive, query: Query, results: Sequence[Result]) -> list[Result]:
+def with_long_uids(archive: Archive, query: Query, results: Sequence[Result]) -> list[Result]:
     """The results with all of their UIDs, as far as so many image sets may be asked."""
     level = min(query.level, Level.SERIES)
     keys = list(dict.fromkeys(result.keys[level] for result in results if _is_cut(result)))
@@ -29,7 +29,7 @@ def _is_cut(result: Result) -> bool:
     return any(len(uid) >= UID_CHARACTERS and not is_well_formed(uid) for uid in uids)
 
 
-def _whole(result: Result, series: Series, level: Level) -> dict[Attribute, tuple[str]]:
+def _whole(result: Result, series: Series, level: Level) -> dict[SearchAttribute, tuple[str]]:
     """The UIDs of a result that begin as those of the index do."""
     sets = [one.prepared for of in series.by_key.get(result.keys[level], ()) for one in of]
     known = {
@@ -37,7 +37,7 @@ def _whole(result: Result, series: Series, level: Level) -> dict[Attribute, tupl
         SERIES_UID: [one.series_instance_uid for one in sets],
         INSTANCE_UID: [uid for one in sets for uid in one.by_uid] if INSTANCE_UID in result.values else [],
     }
-    found: dict[Attribute, tuple[str]] = {}
+    found: dict[SearchAttribute, tuple[str]] = {}
     for attribute, uids in known.items():
         held = str(next(iter(result.values.get(attribute, ())), ""))
         whole = next((uid for uid in uids if held in held_uids(uid)), None)

@@ -28,7 +28,7 @@ from qido.parse.conditions import (
     Match,
     Period,
 )
-from qido.parse.dt_ranges import compare_as, parse_moment
+from qido.parse.dt_ranges import compare_as, parse_dt
 from qido.parse.person_names import EMPTY_ENDS, fuzzy_words, group_patterns
 from qido.parse.unindexed import Key
 
@@ -198,7 +198,7 @@ def read_time(text: str) -> time | None:
 
 def _read_moment(text: str) -> datetime | None:
     try:
-        return parse_moment(text)
+        return parse_dt(text)
     except ValueError:
         return None
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import date, time
 from functools import cmp_to_key, partial
 
-from ahi.archive.series_merge import LocatedInstance, merged, preferred
+from ahi.archive.series_merge import LocatedInstance, merge_series, preferred
 from ahi.archive.store import LocatedImageSet
 from ahi.archive.studies import by_series
 from db.comparison import fold
 from dicomweb.dicom_json import DataSet
 from qido.image_sets.complete import Archive, prefixes, prefixes_of, selected
-from qido.image_sets.filters import Filter
-from qido.image_sets.index_values import typed
+from qido.image_sets.filters import AttributeFilter
+from qido.image_sets.index_values import index_values
 from qido.image_sets.matching import fulfils, values
 from qido.parse.attributes import (
     BY_TAG,
@@ -27,9 +27,9 @@ from qido.parse.attributes import (
     STUDY_INSTANCES,
     STUDY_SERIES,
     STUDY_UID,
-    Attribute,
     Level,
     Matching,
+    SearchAttribute,
 )
 from qido.parse.conditions import AnyOf, Condition, Equal
 from qido.parse.query import Query
@@ -82,7 +82,7 @@ def _views(query: Query, own: Sequence[LocatedImageSet], studies: dict[str, list
         return
     study = studies[fitting[0].prepared.study_instance_uid]
     if query.level is Level.INSTANCE:
-        for instance in merged(fitting):
+        for instance in merge_series(fitting):
             yield View(instance, own, study)
     else:
         for one in fitting if query.lacking_conditions else fitting[:1]:
@@ -118,7 +118,7 @@ def results(archive: Archive, query: Query, found: Sequence[View]) -> list[Resul
 
 
 def _result(query: Query, view: View, data_set: DataSet) -> Result:
-    told: dict[Attribute, tuple[Value, ...]] = {one: typed(one, data_set) for one in query.returned}
+    told: dict[SearchAttribute, tuple[Value, ...]] = {one: index_values(one, data_set) for one in query.returned}
     counts = _counts(view, query.level)
     told |= {one: counts[one] for one in query.returned if one in counts}
     if INSTANCE_UID in told and query.level is Level.INSTANCE:
@@ -129,15 +129,15 @@ def _result(query: Query, view: View, data_set: DataSet) -> Result:
     return Result({}, told, described)
 
 
-def _counts(view: View, level: Level) -> dict[Attribute, tuple[Value, ...]]:
+def _counts(view: View, level: Level) -> dict[SearchAttribute, tuple[Value, ...]]:
     study = by_series(view.study)
     modalities = {str(value) for one in view.study for value in values(one.upper.get(MODALITY.tag, {}))}
     series = study[view.instance[0].prepared.series_instance_uid]
-    found: dict[Attribute, tuple[Value, ...]] = {
+    found: dict[SearchAttribute, tuple[Value, ...]] = {
         MODALITIES_IN_STUDY: tuple(sorted(modalities)),
         STUDY_SERIES: (len(study),),
-        STUDY_INSTANCES: (sum(len(list(merged(sets))) for sets in study.values()),),
-        SERIES_INSTANCES: (len(list(merged(series))),),
+        STUDY_INSTANCES: (sum(len(list(merge_series(sets))) for sets in study.values()),),
+        SERIES_INSTANCES: (len(list(merge_series(series))),),
         **dict.fromkeys((PATIENT_STUDIES, PATIENT_SERIES, PATIENT_INSTANCES), ()),
     }
     if level is Level.PATIENT:
@@ -163,7 +163,7 @@ _USUAL = (
 )
 
 
-def terms(query: Query) -> list[tuple[Attribute, bool]]:
+def terms(query: Query) -> list[tuple[SearchAttribute, bool]]:
     """What results are ordered by, and whether it descends: what the query says, then the usual."""
     fixed = Level.SERIES if query.series_uid else Level.STUDY if query.study_uid else Level.PATIENT
     usual = [(attribute, descending) for level, attribute, descending in _USUAL if fixed < level <= query.level]
@@ -192,7 +192,7 @@ def merge(query: Query, some: Sequence[Result], others: Sequence[Result]) -> lis
     return [*merged_list, *others[at:]]
 
 
-def _compare(asked: Sequence[tuple[Attribute, bool]], one: Result, other: Result) -> int:
+def _compare(asked: Sequence[tuple[SearchAttribute, bool]], one: Result, other: Result) -> int:
     """Below 0 if one comes before the other, above if after it. What has no value comes last."""
     for attribute, descending in asked:
         mine, theirs = _order_key(attribute, one), _order_key(attribute, other)
@@ -205,7 +205,7 @@ def _compare(asked: Sequence[tuple[Attribute, bool]], one: Result, other: Result
     return 0
 
 
-def _order_key(attribute: Attribute, result: Result) -> str | float | None:
+def _order_key(attribute: SearchAttribute, result: Result) -> str | float | None:
     found = result.values.get(attribute, ())
     if not found:
         return None
@@ -236,8 +236,8 @@ def names_series(query: Query) -> str | None:
     return query.series_uid or _named(query, BY_TAG["0020000E"])
 
 
-def _named(query: Query, uid: Attribute) -> str | None:
+def _named(query: Query, uid: SearchAttribute) -> str | None:
     wanted = [one.matches for one in query.conditions if isinstance(one, AnyOf) and one.attribute is uid]
-    wanted += [one.matches for one in query.scope.filters if isinstance(one, Filter) and one.attribute is uid]
+    wanted += [one.matches for one in query.scope.filters if isinstance(one, AttributeFilter) and one.attribute is uid]
     equal = (of[0] for of in wanted if len(of) == 1)
     return next((str(one.value) for one in equal if isinstance(one, Equal)), None)

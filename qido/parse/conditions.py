@@ -8,10 +8,10 @@ from typing import Generic, TypeVar
 
 from dicomweb.errors import BadRequest
 from dicomweb.uids import parse_uid
-from qido.parse.attributes import Attribute, Matching
+from qido.parse.attributes import Matching, SearchAttribute
 from qido.parse.bounds import CHARACTERS
-from qido.parse.dt_ranges import parse_moments
-from qido.parse.unindexed import Key, Lacking
+from qido.parse.dt_ranges import parse_dt_range
+from qido.parse.unindexed import Key, UnindexedAttribute
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 A = TypeVar("A", bound=Key)
@@ -92,10 +92,10 @@ class Period(Generic[A]):
         return (self.date, self.time)
 
 
-Condition = AnyOf[Attribute] | Period[Attribute]
+Condition = AnyOf[SearchAttribute] | Period[SearchAttribute]
 """What the index can tell."""
 
-LackingCondition = AnyOf[Lacking] | Period[Lacking]
+LackingCondition = AnyOf[UnindexedAttribute] | Period[UnindexedAttribute]
 """What only the image sets can tell."""
 
 
@@ -151,7 +151,7 @@ def _parse_decimal(attribute: Key, text: str) -> Match:
 
 def _parse_moments(attribute: Key, text: str) -> Match:
     try:
-        return Between(*parse_moments(text))
+        return Between(*parse_dt_range(text))
     except ValueError:
         raise BadRequest(f"{attribute.keyword} is not a moment YYYYMMDDHHMMSS or a range of moments") from None
 

@@ -10,21 +10,21 @@ _MOMENT = re.compile(rf"({_PARTS})({_ZONE})?\Z")
 _RANGE = re.compile(rf"((?:{_PARTS})(?:{_ZONE})?)?\s*-\s*((?:{_PARTS})(?:{_ZONE})?)?\Z")
 
 
-def parse_moments(text: str) -> tuple[datetime | None, datetime | None]:
+def parse_dt_range(text: str) -> tuple[datetime | None, datetime | None]:
     """The ends of a range, or of the precision of one moment; None for an open end. ValueError if it is neither.
 
     What could be the offset of a time zone is one: `2024-0500` is a year somewhere, not a range of years.
     """
     if _MOMENT.match(text):
-        return parse_moment(text), parse_moment(text, last=True)
+        return parse_dt(text), parse_dt(text, last=True)
     ends = _RANGE.match(text)
     if not ends or not any(ends.groups()):
         raise ValueError("not a moment")
     first, last = ends.groups()
-    return parse_moment(first) if first else None, parse_moment(last, last=True) if last else None
+    return parse_dt(first) if first else None, parse_dt(last, last=True) if last else None
 
 
-def parse_moment(text: str, *, last: bool = False) -> datetime:
+def parse_dt(text: str, *, last: bool = False) -> datetime:
     """The first moment, or the last, of what the text leaves open; ValueError if it is ill-formed."""
     found = _MOMENT.match(text)
     if not found:

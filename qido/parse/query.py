@@ -16,10 +16,10 @@ from qido.parse.attributes import (
     SERIES_UID,
     STUDY_UID,
     UIDS,
-    Attribute,
     Level,
     Matching,
     Presence,
+    SearchAttribute,
     parse_path,
     title,
 )
@@ -37,7 +37,7 @@ from qido.parse.conditions import (
     parse_matches,
 )
 from qido.parse.person_names import fuzzy_words
-from qido.parse.unindexed import LACKING_MOMENTS, Key, Lacking, find_lacking, is_creator
+from qido.parse.unindexed import LACKING_MOMENTS, Key, UnindexedAttribute, find_unindexed, is_creator
 
 KEY_UNSUPPORTED = "{} cannot be matched at this level. It has been ignored."
 KEY_UNBOUNDED = "{} can be matched within a study or a series only. It has been ignored."
@@ -48,10 +48,10 @@ _LARGEST = 2**31 - 1  # more rows than an index has
 
 
 @dataclass(frozen=True)
-class Order:
+class SortKey:
     """One attribute by which results are ordered; those without a value come last either way."""
 
-    attribute: Attribute
+    attribute: SearchAttribute
     descending: bool
 
 
@@ -71,14 +71,14 @@ class Query:
     study_uid: str | None
     series_uid: str | None
     conditions: tuple[Condition, ...]
-    returned: tuple[Attribute, ...]
+    returned: tuple[SearchAttribute, ...]
     limit: int
     offset: int
     warnings: tuple[str, ...] = ()
-    order: tuple[Order, ...] = ()
+    order: tuple[SortKey, ...] = ()
     counted: bool = False
     scope: Scope = EVERYTHING
-    lacking: tuple[Lacking, ...] = ()
+    lacking: tuple[UnindexedAttribute, ...] = ()
     lacking_conditions: tuple[LackingCondition, ...] = ()
     everything: bool = False
     highest: Level = Level.PATIENT
@@ -151,21 +151,21 @@ _OPTIONS = frozenset(
 )
 
 
-def _parse_order(level: Level, text: str) -> Order:
+def _parse_order(level: Level, text: str) -> SortKey:
     """`Attribute` or `-Attribute`; BadRequest if the index cannot order results of `level` by it."""
     path = parse_path(text.removeprefix("-"))
     attribute = BY_TAG.get(path[0]) if path and len(path) == 1 else None
     if attribute is None or attribute.level > level or not attribute.orders:
         raise BadRequest(f"orderby names what results of the level {level.name.lower()} cannot be ordered by")
-    return Order(attribute, text.startswith("-"))
+    return SortKey(attribute, text.startswith("-"))
 
 
 @dataclass(frozen=True)
 class _Asked:
     """What is to match, of the attributes that the index has and of those that it lacks; and what is ignored."""
 
-    known: dict[Attribute, tuple[Match, ...]]
-    lacking: dict[Lacking, tuple[Match, ...]]
+    known: dict[SearchAttribute, tuple[Match, ...]]
+    lacking: dict[UnindexedAttribute, tuple[Match, ...]]
     warnings: tuple[str, ...]
 
 
@@ -203,15 +203,15 @@ _WHOLE = frozenset({Matching.UID, Matching.CODE, Matching.ID, Matching.NUMBER, M
 class _Split:
     """Match keys: what the index has, what it lacks, and what cannot be matched in results of the level."""
 
-    known: list[tuple[Attribute, str]]
-    lacking: list[tuple[Lacking, str]]
+    known: list[tuple[SearchAttribute, str]]
+    lacking: list[tuple[UnindexedAttribute, str]]
     unsupported: list[_Key]
 
 
 def _split(keys: Iterable[_Key], level: Level, creators: dict[str, str]) -> _Split:
     found = _Split([], [], [])
     for key in keys:
-        lacking = find_lacking(key.path, creators)
+        lacking = find_unindexed(key.path, creators)
         known = BY_TAG.get(key.path[0]) if lacking is None else None
         if lacking and lacking.matching is not Matching.NONE and lacking.level <= level:
             found.lacking.append((lacking, key.value))
@@ -222,7 +222,7 @@ def _split(keys: Iterable[_Key], level: Level, creators: dict[str, str]) -> _Spl
     return found
 
 
-def _names_one(matches: dict[Attribute, tuple[Match, ...]]) -> bool:
+def _names_one(matches: dict[SearchAttribute, tuple[Match, ...]]) -> bool:
     """Whether a key names one study or one series, so that few image sets come into question."""
     wanted = (matches.get(uid, ()) for uid in (STUDY_UID, SERIES_UID))
     return any(len(found) == 1 and isinstance(found[0], Equal) for found in wanted)
@@ -275,8 +275,8 @@ def _instant(day: date | time | None, clock: date | time | None, otherwise: time
 
 
 def _returned(
-    level: Level, highest: Level, included: Sequence[str], matched: Iterable[Attribute]
-) -> tuple[Attribute, ...]:
+    level: Level, highest: Level, included: Sequence[str], matched: Iterable[SearchAttribute]
+) -> tuple[SearchAttribute, ...]:
     """What PS3.18 Section 10.6.3.3 wants in a result, by tag: the attributes of the levels `highest` to `level`, the
     UIDs of all levels, the match keys, and what was asked for and is of no lower level.
     """
@@ -285,8 +285,8 @@ def _returned(
 
 
 @lru_cache(256)
-def _wanted(level: Level, highest: Level, asked: Set[Attribute], everything: bool) -> tuple[Attribute, ...]:
-    def wanted(attribute: Attribute) -> bool:
+def _wanted(level: Level, highest: Level, asked: Set[SearchAttribute], everything: bool) -> tuple[SearchAttribute, ...]:
+    def wanted(attribute: SearchAttribute) -> bool:
         own = attribute.presence is Presence.OWN_LEVEL and attribute.level == level
         usual = own or everything or attribute.presence in (Presence.ALWAYS, Presence.IF_KNOWN)
         return attribute in asked or (usual and attribute.level >= highest)
@@ -296,10 +296,10 @@ def _wanted(level: Level, highest: Level, asked: Set[Attribute], everything: boo
 
 
 def _lacking(
-    level: Level, included: Sequence[str], creators: dict[str, str], matched: Iterable[Lacking]
-) -> tuple[Lacking, ...]:
+    level: Level, included: Sequence[str], creators: dict[str, str], matched: Iterable[UnindexedAttribute]
+) -> tuple[UnindexedAttribute, ...]:
     """What the index lacks of that which was asked for, and is of no lower level; by tag."""
-    asked = {found for path in _paths(included) if (found := find_lacking(path, creators))} | {*matched}
+    asked = {found for path in _paths(included) if (found := find_unindexed(path, creators))} | {*matched}
     return tuple(sorted((one for one in asked if one.level <= level), key=lambda one: (one.path, one.creator or "")))
 
 

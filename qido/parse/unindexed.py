@@ -10,7 +10,7 @@ from ahi.archive.metadata_reader import TRANSFER_SYNTAX
 from dicomweb import levels
 from dicomweb.attribute_paths import Path, private_tag, select
 from dicomweb.dicom_json import DataSet
-from qido.parse.attributes import BY_TAG, Attribute, Level, Matching, title
+from qido.parse.attributes import BY_TAG, Level, Matching, SearchAttribute, title
 
 _LEVELS = {levels.PATIENT: Level.PATIENT, levels.STUDY: Level.STUDY, levels.SERIES: Level.SERIES}
 
@@ -44,7 +44,7 @@ _MATCHING = {
 
 
 @dataclass(frozen=True)
-class Lacking:
+class UnindexedAttribute:
     """An attribute by its path; `creator` is the private creator of its last tag, if that was named."""
 
     path: Path
@@ -79,7 +79,7 @@ class Lacking:
         return (self.tag[:4],) if is_private(self.tag) else (self.tag,)
 
 
-Key = Attribute | Lacking
+Key = SearchAttribute | UnindexedAttribute
 
 
 def level_of(tag: str) -> Level:
@@ -101,16 +101,16 @@ def is_creator(path: Path) -> bool:
     return len(path) == 1 and is_private(path[0]) and "0010" <= path[0][4:] <= "00FF"
 
 
-def find_lacking(path: Path, creators: Mapping[str, str]) -> Lacking | None:
+def find_unindexed(path: Path, creators: Mapping[str, str]) -> UnindexedAttribute | None:
     """The attribute at `path`, if the index lacks it; `creators` are private creators by their tags."""
     if len(path) == 1 and (path[0] in BY_TAG or path[0] in MADE_HERE):
         return None
     tag = path[-1]
     creator = creators.get(f"{tag[:4]}00{tag[4:6]}") if is_private(tag) and len(path) == 1 else None
-    return Lacking(path, creator or None)
+    return UnindexedAttribute(path, creator or None)
 
 
-def select_lacking(data_set: DataSet, lacking: Lacking) -> DataSet:
+def select_unindexed(data_set: DataSet, lacking: UnindexedAttribute) -> DataSet:
     """The attribute as results have it: a private one with its creator, and at the tag by which it was asked for."""
     if not is_private(lacking.tag):
         return select(data_set, [lacking.path])
@@ -143,7 +143,7 @@ def _vr(tag: int, creator: str | None) -> str | None:
 
 
 LACKING_MOMENTS = tuple(
-    (Lacking((day,)), Lacking((clock,)))
+    (UnindexedAttribute((day,)), UnindexedAttribute((clock,)))
     for day, clock in (("00400244", "00400245"), ("00400250", "00400251"), ("00080021", "00080031"))
 )
 """PerformedProcedureStepStartDate, ...EndDate, SeriesDate and their times: each pair is one instant."""

@@ -11,7 +11,7 @@ from db import schema
 from db.comparison import exactly, like, like_folded, may_begin_with, not_after, not_before, number
 from db.fuzzy import has_word_like
 from db.scope import Scope
-from qido.parse.attributes import MODALITIES_IN_STUDY, MODALITY, Attribute, Matching
+from qido.parse.attributes import MODALITIES_IN_STUDY, MODALITY, Matching, SearchAttribute
 from qido.parse.conditions import AnyOf, Between, Condition, Empty, Equal, Fuzzy, Like, Match, Period
 from qido.parse.person_names import EMPTY_ENDS, fuzzy_words, group_patterns, literal_start
 from qido.statements.tables import Truth, column_of
@@ -30,7 +30,7 @@ def holds(condition: Condition, scope: Scope) -> Truth:
             return and_(*_period(column_of(date), column_of(time), first, last))
 
 
-def any_of(attribute: Attribute, matches: tuple[Match, ...]) -> Truth:
+def any_of(attribute: SearchAttribute, matches: tuple[Match, ...]) -> Truth:
     """Whether a row of the attribute's table fulfils one of `matches`."""
     return _any_of(attribute, column_of(attribute), matches)
 
@@ -89,7 +89,7 @@ def _period(day: Column[Any], clock: Column[Any], first: datetime | None, last: 
     return found
 
 
-def _any_of(attribute: Attribute, column: ColumnElement[Any], matches: tuple[Match, ...]) -> Truth:
+def _any_of(attribute: SearchAttribute, column: ColumnElement[Any], matches: tuple[Match, ...]) -> Truth:
     """Whether one of `matches` holds; `column` is the attribute's, or an alias of it."""
     equal = [match.value for match in matches if isinstance(match, Equal)]
     others = [match for match in matches if not isinstance(match, Equal)]
@@ -98,7 +98,7 @@ def _any_of(attribute: Attribute, column: ColumnElement[Any], matches: tuple[Mat
     return or_(false(), *found)
 
 
-def _one_of(attribute: Attribute, column: ColumnElement[Any], values: list[Any]) -> Truth:
+def _one_of(attribute: SearchAttribute, column: ColumnElement[Any], values: list[Any]) -> Truth:
     match attribute.matching:
         case Matching.NUMBER:
             return as_number(column).in_(values)
@@ -109,7 +109,7 @@ def _one_of(attribute: Attribute, column: ColumnElement[Any], values: list[Any])
             return identical(column, present) if present else false()
 
 
-def _one(attribute: Attribute, column: ColumnElement[Any], match: Match) -> Truth:
+def _one(attribute: SearchAttribute, column: ColumnElement[Any], match: Match) -> Truth:
     match match:
         case Equal(value):
             return _one_of(attribute, column, [value])
@@ -123,7 +123,7 @@ def _one(attribute: Attribute, column: ColumnElement[Any], match: Match) -> Trut
             return or_(_name(attribute, column, value), _sounds_like(attribute, column, value))
 
 
-def _between(attribute: Attribute, column: ColumnElement[Any], first: Any, last: Any) -> Truth:
+def _between(attribute: SearchAttribute, column: ColumnElement[Any], first: Any, last: Any) -> Truth:
     if attribute.matching is Matching.DATE:
         return and_(*([column >= first] if first is not None else []), *([column <= last] if last is not None else []))
     ends = [not_before(column, first)] if first is not None else []
@@ -132,7 +132,7 @@ def _between(attribute: Attribute, column: ColumnElement[Any], first: Any, last:
     return or_(column.is_(None), or_(*ends) if over_midnight else and_(*ends))
 
 
-def is_empty(attribute: Attribute, column: ColumnElement[Any]) -> Truth:
+def is_empty(attribute: SearchAttribute, column: ColumnElement[Any]) -> Truth:
     """Whether the index has no value, or one of the texts that mean "absent"."""
     if attribute.matching in (Matching.DATE, Matching.TIME) or _is_integer(column):
         return column.is_(None)
@@ -184,16 +184,16 @@ def _padded(values: Sequence[str]) -> list[str]:
     return [text for value in values for text in (value, f"{value} ")]
 
 
-def _text_exactly(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
+def _text_exactly(attribute: SearchAttribute, column: ColumnElement[str], pattern: str) -> Truth:
     begins = _begins(column, literal_start(pattern))
     return and_(like(func.trim(column), pattern), *begins, _no_placeholder(attribute, column))
 
 
-def _text_folded(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
+def _text_folded(attribute: SearchAttribute, column: ColumnElement[str], pattern: str) -> Truth:
     return and_(like_folded(func.trim(column), pattern), _no_placeholder(attribute, column))
 
 
-def _name(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Truth:
+def _name(attribute: SearchAttribute, column: ColumnElement[str], pattern: str) -> Truth:
     """Whether a component group of the name matches, or several in a row."""
     patterns, start = group_patterns(pattern)
     groups = literal("=") + func.trim(column) + literal("=")
@@ -204,7 +204,7 @@ def _name(attribute: Attribute, column: ColumnElement[str], pattern: str) -> Tru
     return and_(found, *(_begins(column, start) if indexed else []), _no_placeholder(attribute, column))
 
 
-def _sounds_like(attribute: Attribute, column: ColumnElement[str], text: str) -> Truth:
+def _sounds_like(attribute: SearchAttribute, column: ColumnElement[str], text: str) -> Truth:
     """Whether the name has each word of `text`, in any group and order; wildcards count only at the ends of words."""
     words = fuzzy_words(text)
     if not words:
@@ -216,7 +216,7 @@ def _begins(column: ColumnElement[str], start: str) -> list[Truth]:
     return [may_begin_with(column, start)] if start else []
 
 
-def _no_placeholder(attribute: Attribute, column: ColumnElement[str]) -> Truth:
+def _no_placeholder(attribute: SearchAttribute, column: ColumnElement[str]) -> Truth:
     """Keeps a pattern from matching the texts that mean "absent"."""
     return bare(column).not_in(sorted(attribute.placeholders))
 
@@ -226,7 +226,7 @@ def bare(column: ColumnElement[str]) -> ColumnElement[str]:
     return exactly(func.trim(column))
 
 
-_TEXT: dict[Matching, Callable[[Attribute, ColumnElement[str], str], Truth]] = {
+_TEXT: dict[Matching, Callable[[SearchAttribute, ColumnElement[str], str], Truth]] = {
     Matching.CODE: _text_exactly,
     Matching.ID: _text_exactly,
     Matching.DESCRIPTION: _text_folded,

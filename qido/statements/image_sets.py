@@ -35,7 +35,7 @@ def any_instance() -> Select[Any]:
     return select(schema.instance.c.instance_pkey).limit(1)
 
 
-def unlisted(series: Select[Any], scope: Scope) -> Select[Any]:
+def without_instances(series: Select[Any], scope: Scope) -> Select[Any]:
     """A row if there is one among `series`, rows of series keys, of which the index has no instance in scope."""
     wanted = series.subquery()
     (key,) = wanted.c

@@ -14,8 +14,8 @@ from sqlalchemy.sql import ColumnElement
 
 from db import schema
 from db.comparison import newest_first, number
-from qido.parse.attributes import SERIES_UID, STUDY_UID, Attribute, Level, Matching
-from qido.parse.query import Order, Query
+from qido.parse.attributes import SERIES_UID, STUDY_UID, Level, Matching, SearchAttribute
+from qido.parse.query import Query, SortKey
 from qido.statements.conditions import as_number, bare, is_empty
 from qido.statements.tables import TABLE, column_of, table_of
 
@@ -59,7 +59,7 @@ def tables_of_order(query: Query) -> frozenset[Table]:
     return frozenset({TABLE[level] for level in _open_levels(query)} | {table_of(one.attribute) for one in query.order})
 
 
-def uids_of_path(query: Query) -> list[tuple[Attribute, str]]:
+def uids_of_path(query: Query) -> list[tuple[SearchAttribute, str]]:
     """The UIDs of the path."""
     return [(name, uid) for name, uid in ((STUDY_UID, query.study_uid), (SERIES_UID, query.series_uid)) if uid]
 
@@ -94,7 +94,7 @@ def _smallest(value: ColumnElement[Any]) -> Term:
     return Term(value, False, (value.is_(None), value))
 
 
-def _ordered(asked: Order) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+def _ordered(asked: SortKey) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     """Unknown values last; numbers as numbers, what is matched exactly so, other text without regard to case."""
     column = column_of(asked.attribute)
     value: ColumnElement[Any]

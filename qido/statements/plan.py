@@ -3,11 +3,15 @@
 A page is found first, as keys, with no more tables than the conditions and the order need; what its results hold is
 then fetched for these keys only, as `qido.statements.result_page` says. Each statement says what its rows are.
 
-There are three ways to a page. What an ID or UID names is asked for as it comes (`named`), and put in order afterwards:
-right for a handful. What matches is `gathered` and then put in order: right for what is rare, and hopeless for half a
-million studies. Or only the newest studies are looked at (`among_newest`), and more of them if the page is not full:
-right for what is common, and hopeless for three studies in a million. No database tells these apart by itself;
-`qido.execute.find` does, by asking up to a bound.
+There are three ways to a page:
+
+- What an ID or UID names is asked for as it comes (`by_identifier`), and put in order afterwards: right for a handful.
+- All that matches is collected, then put in order (`collect_and_sort`): right for what is rare, and hopeless for half a
+  million studies.
+- Only the newest studies are looked at (`scan_newest`), and more of them if the page is not full: right for what is
+  common, and hopeless for three studies in a million.
+
+No database tells these apart by itself; `qido.execute.find` does, by asking up to a bound.
 """
 
 from collections.abc import Iterable, Sequence, Set
@@ -16,7 +20,7 @@ from dataclasses import dataclass
 from sqlalchemy import Table, and_, func, select
 
 from db import schema
-from db.json_row import packed
+from db.json_row import json_row
 from db.scope import EVERYTHING, Scope
 from qido.parse.attributes import ATTRIBUTES, UIDS, Level
 from qido.parse.conditions import AnyOf, Condition, Equal
@@ -46,7 +50,7 @@ def names_few(query: Query) -> bool:
 
 
 @dataclass(frozen=True)
-class Named:
+class IdentifierStatement:
     """A statement whose rows are lists that begin as those of `result_page.columns`, in no order.
 
     `terms` say how to put them in order, as `plan_order.in_order` wants it.
@@ -56,17 +60,17 @@ class Named:
     terms: tuple[tuple[int, bool], ...]
 
 
-def named(query: Query, at_most: int) -> Named:
+def by_identifier(query: Query, at_most: int) -> IdentifierStatement:
     """All that matches at once, if it is less than `at_most`: an order would cost the database a temporary table."""
     selected, terms = result_page.selected(query), usual_terms(query)
     selected += [term.value for term in terms if not any(term.value is one for one in selected)]
     places = (next(at for at, one in enumerate(selected) if one is term.value) for term in terms)
     found = _matching(query, query.conditions, result_page.tables(query) | tables_of_order(query))
-    statement = found.with_only_columns(packed(selected)).limit(at_most)
-    return Named(statement, tuple((at, term.descending) for at, term in zip(places, terms, strict=True)))
+    statement = found.with_only_columns(json_row(selected)).limit(at_most)
+    return IdentifierStatement(statement, tuple((at, term.descending) for at, term in zip(places, terms, strict=True)))
 
 
-def gathered(query: Query, at_most: int) -> Statement:
+def collect_and_sort(query: Query, at_most: int) -> Statement:
     """Rows of the number of matches, and a list as of `result_page.columns`: the page in its order, if there are fewer
     matches than `at_most`.
 
@@ -79,7 +83,7 @@ def gathered(query: Query, at_most: int) -> Statement:
     page = _page(query, select(key_of(base), func.count().over()).select_from(tables)).subquery("page")
     key, number_of_matches = page.c
     held = joined(base, tables_of_order(query) | result_page.tables(query)).join(page, key_of(base) == key)
-    return select(number_of_matches, packed(result_page.selected(query))).select_from(held).order_by(*order(query))
+    return select(number_of_matches, json_row(result_page.selected(query))).select_from(held).order_by(*order(query))
 
 
 def next_window(query: Query, looked_at: int = 0, found: int = 0) -> int | None:
@@ -101,7 +105,7 @@ def next_window(query: Query, looked_at: int = 0, found: int = 0) -> int | None:
     return min(max(wanted, 2 * looked_at), 10 * looked_at, _WINDOWS[-1])
 
 
-def among_newest(query: Query, newest: int) -> Statement:
+def scan_newest(query: Query, newest: int) -> Statement:
     """Rows of one key: the page in its order, if so many of the newest studies have all of it and one result more."""
     found = select(key_of(schema.study)).order_by(*usual_order(Level.STUDY)).limit(newest).subquery("newest")
     tables = joined(TABLE[query.level], {*_tables_of(query.conditions), schema.study})
@@ -109,12 +113,12 @@ def among_newest(query: Query, newest: int) -> Statement:
     return _page(query, statement.where(*_hold(query.conditions, query.scope), *_visible(query.level, query.scope)))
 
 
-def sorted_through(query: Query) -> Statement:
+def sort_all(query: Query) -> Statement:
     """Rows of one key: the page in its order, whatever it takes."""
     return _page(query, _matching(query, query.conditions, tables_of_order(query)))
 
 
-def additional(query: Query, bound: int) -> Statement:
+def count_further(query: Query, bound: int) -> Statement:
     """One row with the number of results after the page, counted up to `bound`."""
     rest = _found(query).offset(query.offset + query.limit).limit(bound).subquery()
     return select(func.count()).select_from(rest)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, time
 
 from dicomweb.dicom_json import DataSet
-from qido.parse.attributes import Attribute, Level
+from qido.parse.attributes import Level, SearchAttribute
 
 Value = str | int | date | time
 
@@ -19,13 +19,13 @@ class Result:
     """
 
     keys: Mapping[Level, int]
-    values: Mapping[Attribute, tuple[Value, ...]]
+    values: Mapping[SearchAttribute, tuple[Value, ...]]
     described: DataSet = field(default_factory=dict)
     curtailed: bool = False
 
 
 @dataclass(frozen=True)
-class Found:
+class ResultPage:
     """A page of results in their order, how many more there are after it, and of how many it is, if that was asked.
 
     `warnings` are of this page, beside those of the query.

@@ -11,7 +11,7 @@ from sqlalchemy.sql import ColumnElement
 
 from db import schema
 from db.comparison import listed
-from db.json_row import packed
+from db.json_row import json_row
 from db.scope import Scope
 from qido.parse.attributes import (
     MODALITIES_IN_STUDY,
@@ -20,8 +20,8 @@ from qido.parse.attributes import (
     PATIENT_STUDIES,
     RELATED_INSTANCES,
     STUDY_SERIES,
-    Attribute,
     Level,
+    SearchAttribute,
 )
 from qido.parse.query import Query
 from qido.statements.tables import TABLE, Statement, column_of, joined, key_of, table_of
@@ -40,7 +40,7 @@ OF_PATIENTS = frozenset({PATIENT_STUDIES, PATIENT_SERIES, PATIENT_INSTANCES})
 _GATHERED = FROM_SERIES | OF_PATIENTS
 
 
-def stored(query: Query) -> tuple[Attribute, ...]:
+def stored(query: Query) -> tuple[SearchAttribute, ...]:
     """The attributes of the results that have columns of their own."""
     return tuple(attribute for attribute in query.returned if attribute not in _GATHERED)
 
@@ -62,7 +62,7 @@ def columns(query: Query) -> Statement:
     modalities of the series are a text, with a line feed between those of two series; NULL if there is none.
     """
     base = TABLE[query.level]
-    return select(packed(selected(query))).select_from(joined(base, tables(query))).where(key_of(base).in_(KEYS))
+    return select(json_row(selected(query))).select_from(joined(base, tables(query))).where(key_of(base).in_(KEYS))
 
 
 def selected(query: Query) -> list[ColumnElement[Any]]:
@@ -79,7 +79,7 @@ def tables(query: Query) -> set[Table]:
     return {of_patient, TABLE[query.level]} | {table_of(attribute) for attribute in stored(query)}
 
 
-def _value(query: Query, attribute: Attribute) -> ColumnElement[Any]:
+def _value(query: Query, attribute: SearchAttribute) -> ColumnElement[Any]:
     if attribute in RELATED_INSTANCES and query.scope.hides_parts:
         return null()
     return column_of(attribute)

@@ -22,18 +22,18 @@ _Filled = Callable[[Sequence[str]], Slot]
 _Parameters = Mapping[str, Sequence[str]]
 
 
-def named(query: Query, at_most: int) -> tuple[plan.Named, _Parameters] | None:
-    """As `plan.named`, and the values of its parameters; None unless IDs and UIDs are all that is to match."""
+def by_identifier(query: Query, at_most: int) -> tuple[plan.IdentifierStatement, _Parameters] | None:
+    """As `plan.by_identifier`, and the values of its parameters; None unless IDs and UIDs are all that is to match."""
     if not plan.names_few(query) or not all(map(_is_exact, query.conditions)):
         return None
     shape, parameters = _shape(query)
     return _named(replace(shape, limit=0, offset=0), at_most), parameters
 
 
-def gathered(query: Query, at_most: int) -> tuple[Statement, _Parameters]:
-    """As `qido.statements.plan.gathered`, and the values of its parameters."""
+def collect_and_sort(query: Query, at_most: int) -> tuple[Statement, _Parameters]:
+    """As `qido.statements.plan.collect_and_sort`, and the values of its parameters."""
     if not all(map(_is_exact, query.conditions)):
-        return plan.gathered(query, at_most), {}
+        return plan.collect_and_sort(query, at_most), {}
     shape, parameters = _shape(query)
     return _gathered(shape, at_most), parameters
 
@@ -43,20 +43,20 @@ def columns(query: Query) -> Statement:
     return _columns(replace(_without_words(query), conditions=(), study_uid=None, series_uid=None, limit=0, offset=0))
 
 
-def sorted_through(query: Query) -> Statement:
-    """As `qido.statements.plan.sorted_through`; made once for a page of the whole archive."""
-    return _sorted_through(_without_words(query)) if plan.is_open(query) else plan.sorted_through(query)
+def sort_all(query: Query) -> Statement:
+    """As `qido.statements.plan.sort_all`; made once for a page of the whole archive."""
+    return _sorted_through(_without_words(query)) if plan.is_open(query) else plan.sort_all(query)
 
 
-def additional(query: Query, bound: int) -> Statement:
-    """As `qido.statements.plan.additional`; made once for a page of the whole archive."""
-    return _additional(_without_words(query), bound) if plan.is_open(query) else plan.additional(query, bound)
+def count_further(query: Query, bound: int) -> Statement:
+    """As `qido.statements.plan.count_further`; made once for a page of the whole archive."""
+    return _additional(_without_words(query), bound) if plan.is_open(query) else plan.count_further(query, bound)
 
 
-_named = lru_cache(_KEPT)(plan.named)
-_gathered = lru_cache(_KEPT)(plan.gathered)
-_sorted_through = lru_cache(_KEPT)(plan.sorted_through)
-_additional = lru_cache(_KEPT)(plan.additional)
+_named = lru_cache(_KEPT)(plan.by_identifier)
+_gathered = lru_cache(_KEPT)(plan.collect_and_sort)
+_sorted_through = lru_cache(_KEPT)(plan.sort_all)
+_additional = lru_cache(_KEPT)(plan.count_further)
 _columns = lru_cache(_KEPT)(result_page.columns)
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Column, FromClause, Select, Table
 from sqlalchemy.sql import ColumnElement
 
 from db import schema
-from qido.parse.attributes import Attribute, Level
+from qido.parse.attributes import Level, SearchAttribute
 
 Statement = Select[Any]
 Truth = ColumnElement[bool]
@@ -29,12 +29,12 @@ def key_of(table: Table) -> Column[Any]:
     return table.c[f"{table.name}_pkey"]
 
 
-def table_of(attribute: Attribute) -> Table:
+def table_of(attribute: SearchAttribute) -> Table:
     """The table that has the attribute."""
     return schema.metadata.tables[attribute.table]
 
 
-def column_of(attribute: Attribute) -> Column[Any]:
+def column_of(attribute: SearchAttribute) -> Column[Any]:
     """The column that has the attribute."""
     return table_of(attribute).c[attribute.column]
 

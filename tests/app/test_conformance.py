@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from app.auth import links
 from app.factory import PREFIX, create_app
 from app.settings import Settings
@@ -19,7 +19,7 @@ STATEMENT = Path(__file__).parents[2] / "doc" / "conformance.md"
 
 @pytest.fixture
 def app(tmp_path: Path, open_database: OpenDatabase) -> Flask:
-    return create_app(Settings(cache_root=tmp_path), open_database("sqlite://"), Fetchers([]))
+    return create_app(Settings(cache_root=tmp_path), open_database("sqlite://"), FetcherPool([]))
 
 
 def _rows() -> list[list[str]]:

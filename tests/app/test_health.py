@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from app import health
 from db.engine import Database
 from dicomweb import respond
@@ -19,7 +19,7 @@ from dicomweb.errors import ProxyError
 from tests.servers import MariaDb, Sqlite, mysql_server
 
 
-def client(database: Database, fetchers: Fetchers) -> FlaskClient:
+def client(database: Database, fetchers: FetcherPool) -> FlaskClient:
     app = Flask(__name__, static_folder=None)
     app.register_blueprint(health.blueprint(database, fetchers))
     app.register_error_handler(ProxyError, respond.problem)
@@ -34,16 +34,16 @@ def server() -> Iterator[MariaDb]:
 
 
 @pytest.fixture
-def silent_fetcher(tmp_path: Path) -> Iterator[Fetchers]:
+def silent_fetcher(tmp_path: Path) -> Iterator[FetcherPool]:
     """One that takes questions and says nothing."""
     path = str(tmp_path / "fetcher")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen(64)
-        yield Fetchers([path])
+        yield FetcherPool([path])
 
 
-def test_whatever_hangs_it_answers_within_two_seconds(server: MariaDb, silent_fetcher: Fetchers) -> None:
+def test_whatever_hangs_it_answers_within_two_seconds(server: MariaDb, silent_fetcher: FetcherPool) -> None:
     database = Database(server.new_index())
     database.ping()
     asking = client(database, silent_fetcher)
@@ -61,7 +61,7 @@ def test_whatever_hangs_it_answers_within_two_seconds(server: MariaDb, silent_fe
         assert time.monotonic() - began < 1
 
 
-def test_the_index_that_is_back_is_told(server: MariaDb, silent_fetcher: Fetchers) -> None:
+def test_the_index_that_is_back_is_told(server: MariaDb, silent_fetcher: FetcherPool) -> None:
     database = Database(server.new_index(), statement_timeout_seconds=0.3)
     database.ping()
     asking = client(database, silent_fetcher)
@@ -72,7 +72,7 @@ def test_the_index_that_is_back_is_told(server: MariaDb, silent_fetcher: Fetcher
         assert time.monotonic() < give_up
 
 
-def test_it_asks_the_index_once_a_second_however_often_it_is_asked(sqlite: Sqlite, silent_fetcher: Fetchers) -> None:
+def test_it_asks_the_index_once_a_second_however_often_it_is_asked(sqlite: Sqlite, silent_fetcher: FetcherPool) -> None:
     database, statements = Database(sqlite.new_index()), list[float]()
     event.listen(database._engine, "before_cursor_execute", lambda *_: statements.append(time.monotonic()))
     began = time.monotonic()
@@ -85,7 +85,7 @@ def client_once(asking: FlaskClient) -> None:
     asking.application.test_client().get("/health")
 
 
-def test_live_asks_nobody(silent_fetcher: Fetchers) -> None:
+def test_live_asks_nobody(silent_fetcher: FetcherPool) -> None:
     database, connections = Database("sqlite:////none/index"), list[int]()
     database.tell_use(connections.append)
     assert client(database, silent_fetcher).get("/live").data == b"OK"

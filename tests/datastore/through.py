@@ -8,7 +8,7 @@ import numpy as np
 from pydicom import Dataset, dcmwrite
 
 from ahi.codecs.frames import decode
-from ahi.image_sets.data_set_variants import Forms, Photometric
+from ahi.image_sets.data_set_variants import DataSetVariants, Photometric
 from ahi.image_sets.image_set import ImageSet, Instance
 from ahi.workers.frame_check import frame_fault
 from datastore.findings import Finding, Findings, Kind
@@ -73,7 +73,7 @@ def served(source: Dataset | bytes, folder: Path, lossless: str = "HTJ2K") -> Se
             stored = [(staging.folder / frame.frame_id).read_bytes() for frame in instance.frames]
     finally:
         encoder.close()
-    forms = Forms.of(instance, Photometric(lambda _instance, _pixels: stored[0]))
+    forms = DataSetVariants.of(instance, Photometric(lambda _instance, _pixels: stored[0]))
     frames = []
     for frame, content in zip(instance.frames, stored, strict=True):
         syntax, pixels = instance.stored_transfer_syntax_uid, forms.pixels

@@ -15,7 +15,7 @@ from db import drivers, engine
 from db.engine import Database
 from db.schema import issuer
 from dicomweb.errors import ProxyError, UpstreamBusy, UpstreamFailed
-from runtime.timing import Part, start_timing
+from runtime.timing import TimedPart, start_timing
 from tests.servers import Hole, MariaDb, OpenDatabase, PostgreSql, Sqlite, engine_of, free_port, mysql_server
 
 SECRET_VALUE = "ROE^RICHARD"  # noqa: S105 - a patient, who must not be in a log
@@ -316,7 +316,7 @@ def test_connections_in_use_are_told(sqlite: Sqlite) -> None:
 
 
 def test_a_statement_is_described_without_its_values(url: str, open_database: OpenDatabase) -> None:
-    database, told = open_database(url), list[Part]()
+    database, told = open_database(url), list[TimedPart]()
     database.describe_statements()
     start_timing().tell = told.append
     wanted = (issuer.c.issuerofpatientid == SECRET_VALUE) | issuer.c.description.in_([SECRET_VALUE, "Y"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import BigInteger, Column, Date, DateTime, MetaData, String, Table, Text, Time, null, select, text
 
-from db.json_row import packed
+from db.json_row import json_row
 from tests.servers import MariaDb, engine_of
 
 kinds = Table(
@@ -35,7 +35,7 @@ def test_values_and_types_are_kept(index_url: str) -> None:
         with engine.begin() as connection:
             connection.execute(kinds.insert(), [dict(zip(kinds.c.keys(), row, strict=True)) for row in ROWS])
             columns = [*kinds.c, null(), kinds.c.number + 1]
-            rows = connection.execute(select(packed(columns)).order_by(kinds.c.comments)).scalars().all()
+            rows = connection.execute(select(json_row(columns)).order_by(kinds.c.comments)).scalars().all()
             assert sorted(rows) == sorted([*row, None, row[0] + 1] for row in ROWS)
             assert [list(map(type, row[:6])) for row in rows] == [
                 list(map(type, row)) for row in connection.execute(select(kinds).order_by(kinds.c.comments))
@@ -49,7 +49,7 @@ def test_a_time_may_have_a_fraction(server: str, request: pytest.FixtureRequest)
         kinds.create(engine)
         with engine.begin() as connection:
             connection.execute(kinds.insert(), {"number": 1, "clock": time(10, 30, 15, 250000)})
-            assert connection.scalar(select(packed([kinds.c.clock]))) == [time(10, 30, 15, 250000)]
+            assert connection.scalar(select(json_row([kinds.c.clock]))) == [time(10, 30, 15, 250000)]
 
 
 def test_what_mysql_takes_for_a_date_and_a_time_and_is_none_is_unknown(mariadb: MariaDb) -> None:
@@ -58,4 +58,4 @@ def test_what_mysql_takes_for_a_date_and_a_time_and_is_none_is_unknown(mariadb: 
         with engine.begin() as connection:
             connection.execute(text("SET SESSION sql_mode = ''"))
             connection.execute(text("INSERT INTO kinds (number, day, clock) VALUES (1, '0000-00-00', '25:00:00')"))
-            assert connection.scalar(select(packed([kinds.c.number, kinds.c.day, kinds.c.clock]))) == [1, None, None]
+            assert connection.scalar(select(json_row([kinds.c.number, kinds.c.day, kinds.c.clock]))) == [1, None, None]

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from app.prefetch.routes import parse_orders
+from app.prefetch.routes import parse_tasks
 from db.comparison import _glob
 from db.fuzzy import search_in_sqlite, word_pattern
 from dicomweb.errors import BadRequest
@@ -38,4 +38,4 @@ def test_queries(unit: bytes) -> None:
 )
 def test_orders_that_are_none(body: bytes) -> None:
     with pytest.raises(BadRequest):
-        parse_orders(body)
+        parse_tasks(body)

@@ -19,7 +19,7 @@ from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.image_sets.image_set import ImageSetKey, ImageSetProperties
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.pool import Fetchers, Pending, Workshop
+from ahi.workers.pool import FetcherPool, JobFuture, WorkerContext
 from dicomweb.errors import NotFound
 
 SIDE = 16
@@ -127,7 +127,7 @@ class Memory:
         return self.image_sets[key]
 
 
-class Done(Pending[Any]):
+class Done(JobFuture[Any]):
     """A job that has been done."""
 
     def __init__(self, outcome: Any) -> None:
@@ -142,12 +142,12 @@ class Done(Pending[Any]):
         """It is over."""
 
 
-class HereFetchers(Fetchers):
+class HereFetchers(FetcherPool):
     """Fetchers that do their jobs in this process."""
 
     def __init__(self, memory: Memory, folder: Path) -> None:
         super().__init__(["here"])
-        self.workshop = Workshop(cast(AhiClient, memory), Cache(folder, 2**30), VersionCache(0))
+        self.workshop = WorkerContext(cast(AhiClient, memory), Cache(folder, 2**30), VersionCache(0))
 
     def submit(self, _route: str, job: Any, *arguments: Any, **_none: Any) -> Any:
         try:

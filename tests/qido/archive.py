@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Connection, Table, select
 
-from ahi.archive.metadata_reader import Described
+from ahi.archive.metadata_reader import MetadataReader
 from ahi.archive.store import LocatedImageSet
 from ahi.image_sets.image_set import ImageSetKey
 from db import schema
@@ -92,7 +92,7 @@ def _insert(connection: Connection, table: Table, **columns: Any) -> int:
     return key
 
 
-class _Gone(Described):
+class _Gone(MetadataReader):
     """What AHI tells of image sets that are in the index only: it no longer has them."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage
 
-from ahi.archive.metadata_reader import Described
+from ahi.archive.metadata_reader import MetadataReader
 from ahi.archive.store import ImageSets
 from datastore.importing.importer import import_files
 from datastore.index.filler import IndexFiller
@@ -153,17 +153,17 @@ def index(storage: Storage, url: str, *, instances: bool) -> None:
 @contextmanager
 def fetched(
     storage: Storage, folder: Path, faults: Faults | None = None, *, fresh_seconds: float = 600
-) -> Iterator[Described]:
+) -> Iterator[MetadataReader]:
     """The image sets of a storage, through a fetcher and over HTTP."""
     with served(storage, faults) as url, pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
         environment.setenv("AWS_ACCESS_KEY_ID", "test")
         environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
         with fetching(folder, fresh_seconds=fresh_seconds) as (fetchers, cache):
-            yield Described(ImageSets(fetchers, cache, fresh_seconds=fresh_seconds), fetchers)
+            yield MetadataReader(ImageSets(fetchers, cache, fresh_seconds=fresh_seconds), fetchers)
 
 
-def searching(database: Database, described: Described, most: int = 100, scope: Scope = EVERYTHING) -> FlaskClient:
+def searching(database: Database, described: MetadataReader, most: int = 100, scope: Scope = EVERYTHING) -> FlaskClient:
     """A client, who may see what is in `scope`, of a service that does nothing but search."""
     app = Flask(__name__, static_folder=None)
     archive = Archive(database, described, most, lambda: ROOT)

@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 from ahi.cache.cache import Cache
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey
-from app.deleted_image_sets import Hiding
-from db.deleted_image_sets import NOTHING, find_hidden
+from app.deleted_image_sets import DeletedRowFilter
+from db.deleted_image_sets import NOTHING, find_deleted_rows
 from db.engine import Database
 from db.scope import EVERYTHING, Scope
 from tests.qido.archive import Series, Study, client, image, write
@@ -68,7 +68,7 @@ def _found(searched: FlaskClient, path: str, tag: str) -> list[str]:
 def test_what_is_gone_is_found_at_no_level(
     database: Database, gone: list[str], patients: list[str], studies: list[str], series: list[str]
 ) -> None:
-    searched = client(database, scope=Scope(hidden=find_hidden(database, gone)))
+    searched = client(database, scope=Scope(hidden=find_deleted_rows(database, gone)))
     assert _found(searched, "/patients", "00100020") == patients
     assert _found(searched, "/studies", "0020000D") == studies
     assert _found(searched, "/series", "0020000E") == series
@@ -80,7 +80,7 @@ def test_what_is_gone_is_found_at_no_level(
 
 
 def test_instances_are_counted_without_those_that_are_gone(database: Database) -> None:
-    gone = find_hidden(database, [_image_set("1.1.2", B), _image_set("1.1.1")])
+    gone = find_deleted_rows(database, [_image_set("1.1.2", B), _image_set("1.1.1")])
     searched = client(database, scope=Scope(hidden=gone))
     (study,) = searched.get("/aetitle/studies?StudyInstanceUID=1.1").get_json(force=True)
     assert (study["00201206"]["Value"], study["00201208"]["Value"]) == ([1], [1])
@@ -88,12 +88,15 @@ def test_instances_are_counted_without_those_that_are_gone(database: Database) -
 
 
 def test_nothing_is_looked_up_while_nothing_is_gone(tmp_path: Path) -> None:
-    assert Hiding(Database("sqlite:////nowhere/index"), DeletedImageSets(Cache(tmp_path, 2**20))).scope() == EVERYTHING
+    assert (
+        DeletedRowFilter(Database("sqlite:////nowhere/index"), DeletedImageSets(Cache(tmp_path, 2**20))).scope()
+        == EVERYTHING
+    )
 
 
 def test_what_is_noted_is_known_to_all_processes_until_it_is_there_again(database: Database, tmp_path: Path) -> None:
     ours, theirs = (DeletedImageSets(Cache(tmp_path, 2**20)) for _ in range(2))
-    hiding, key = Hiding(database, theirs), ImageSetKey(A, "f" * 32)
+    hiding, key = DeletedRowFilter(database, theirs), ImageSetKey(A, "f" * 32)
     assert theirs.image_set_ids() == frozenset()
     ours.note(key)
     ours.note(key)
@@ -120,7 +123,7 @@ class Slow(Database):
 def test_others_go_on_while_one_asks_the_index(tmp_path: Path) -> None:
     gone, slow = DeletedImageSets(Cache(tmp_path, 2**20)), Slow()
     gone.note(ImageSetKey(A, "f" * 32))
-    hiding = Hiding(slow, gone)
+    hiding = DeletedRowFilter(slow, gone)
     with ThreadPoolExecutor(2) as threads:
         asking = threads.submit(hiding.scope)
         assert slow.asked.wait(30)

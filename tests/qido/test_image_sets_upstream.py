@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ahi.archive.metadata_reader import HERE_BYTES, Described
+from ahi.archive.metadata_reader import HERE_BYTES, MetadataReader
 from ahi.image_sets.image_set import ImageSetKey
 from datastore.serving.faults import Faults, parse_faults
 from datastore.storage.storage import Storage
@@ -43,13 +43,13 @@ def cache_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def described(stored: Storage, faults: Faults, cache_root: Path) -> Iterator[Described]:
+def described(stored: Storage, faults: Faults, cache_root: Path) -> Iterator[MetadataReader]:
     with fetched(stored, cache_root, faults, fresh_seconds=0.01) as described:
         yield described
 
 
 @pytest.fixture(scope="module")
-def client(stored: Storage, sqlite: Sqlite, described: Described) -> Iterator[FlaskClient]:
+def client(stored: Storage, sqlite: Sqlite, described: MetadataReader) -> Iterator[FlaskClient]:
     url = sqlite.new_index()
     index(stored, url, instances=False)
     database = Database(url)
@@ -70,7 +70,7 @@ def test_a_long_series_is_read_by_a_fetcher(client: FlaskClient) -> None:
 
 
 def test_what_went_from_the_cache_is_read_from_what_is_still_mapped(
-    stored: Storage, described: Described, cache_root: Path
+    stored: Storage, described: MetadataReader, cache_root: Path
 ) -> None:
     """The fetcher finds no file of that name, and says so."""
     keys = [ImageSetKey(stored.datastore.datastore_id, one.image_set_id) for one in stored.image_sets()]

@@ -203,8 +203,8 @@ def test_an_unlimited_scope_asks_what_was_asked_before() -> None:
     assert unlimited == EVERYTHING
     keys = [("ModalitiesInStudy", "CT"), ("PatientID", "P")]
     queries = [parse_query(keys, level, max_results=9, scope=unlimited) for level in Level]
-    statements = [plan.sorted_through(query) for query in queries] + [plan.gathered(query, 9) for query in queries]
-    statements += [plan.among_newest(query, 9) for query in queries[1:]]
+    statements = [plan.sort_all(query) for query in queries] + [plan.collect_and_sort(query, 9) for query in queries]
+    statements += [plan.scan_newest(query, 9) for query in queries[1:]]
     statements += [result_page.studies_of_patients(unlimited)]
     statements += [of(unlimited) for of in (result_page.series_of_studies, result_page.instances_of_studies)]
     texts = [str(statement.compile(dialect=mysql.dialect())) for statement in statements]

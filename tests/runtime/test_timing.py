@@ -2,7 +2,7 @@
 
 import pytest
 
-from runtime.timing import Part, Timing, describe, looked_up, measured, server_timing, start_timing
+from runtime.timing import TimedPart, Timing, describe, looked_up, measured, server_timing, start_timing
 
 
 @pytest.mark.parametrize(
@@ -16,12 +16,12 @@ from runtime.timing import Part, Timing, describe, looked_up, measured, server_t
 )
 def test_what_others_did_counts_for_as_long_as_it_was_waited_for(start: float, end: float, counted: float) -> None:
     timing = Timing()
-    timing.add(Part("fetchers", 4.0, 14.0, inner=(Part("ahi", start, end),)), since=10.0)
+    timing.add(TimedPart("fetchers", 4.0, 14.0, inner=(TimedPart("ahi", start, end),)), since=10.0)
     assert timing.seconds == {"fetchers": 4.0, "ahi": counted}
 
 
 def test_a_part_is_told_with_what_was_done_and_how_it_ended() -> None:
-    told: list[Part] = []
+    told: list[TimedPart] = []
     start_timing().tell = told.append
     with pytest.raises(LookupError), measured("db"):
         describe("SELECT 1")
@@ -52,7 +52,7 @@ def test_the_cache_was_hit_if_all_was_there(hits: list[bool], told: str | None) 
 def test_what_others_had_to_do_was_not_in_the_cache() -> None:
     timing = start_timing()
     looked_up(hit=True)
-    timing.add(Part("fetchers", 1.0, 2.0), since=1.0)
+    timing.add(TimedPart("fetchers", 1.0, 2.0), since=1.0)
     assert timing.cached
-    timing.add(Part("fetchers", 1.0, 2.0, inner=(Part("render", 1.0, 2.0),)), since=1.0)
+    timing.add(TimedPart("fetchers", 1.0, 2.0, inner=(TimedPart("render", 1.0, 2.0),)), since=1.0)
     assert not timing.cached

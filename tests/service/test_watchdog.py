@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.commands.check import OK, WARNING, Finding, check_all
+from app.commands.check import OK, WARNING, CheckResult, check_all
 from app.processes.watchdog import START_SECONDS
 from app.settings import Settings
 from app.telemetry.metrics import replaced_processes
@@ -44,7 +44,7 @@ def start(datastore_root: Path, tmp_path: Path) -> Iterator[Start]:
         assert service.stop() == 0
 
 
-def finding(port: int | None, tmp_path: Path) -> Finding | None:
+def finding(port: int | None, tmp_path: Path) -> CheckResult | None:
     """What `check` says of processes; nothing else of the settings is there."""
     url = "mysql+pymysql://reader:x@127.0.0.1:9/index"
     settings = Settings(
@@ -56,7 +56,7 @@ def finding(port: int | None, tmp_path: Path) -> Finding | None:
 @pytest.mark.slow
 def test_each_kind_of_process_is_replaced_when_it_is_frozen(start: Start, tmp_path: Path) -> None:
     service, port = start(WEB_PROCESSES="2")
-    assert (finding(port, tmp_path) or Finding("", "", "")).level == OK
+    assert (finding(port, tmp_path) or CheckResult("", "", "")).level == OK
     frozen = [service.named(name)[0] for name in PROCESSES]
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)

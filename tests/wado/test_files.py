@@ -8,7 +8,7 @@ from ahi.cache.cache import Cache
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from dicomweb.multipart import multipart_length
 from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL
 from wado.files import agree_on_files, plan_parts
@@ -33,7 +33,7 @@ def _series() -> list[LocatedInstance]:
 
 
 def test_the_length_of_a_series_is_known_without_its_heads_in_memory(tmp_path: Path) -> None:
-    frames = Frames(Fetchers([]), Cache(tmp_path, 2**20))
+    frames = Frames(FetcherPool([]), Cache(tmp_path, 2**20))
     located = _series()
     tracemalloc.start()
     try:
@@ -50,7 +50,7 @@ def test_the_length_of_a_series_is_known_without_its_heads_in_memory(tmp_path: P
 
 def test_stored_files_of_a_series_are_sized_one_by_one(tmp_path: Path) -> None:
     """To know their sizes is to have them: no Content-Length, and the first leaves before the last is there."""
-    frames = Frames(Fetchers([]), Cache(tmp_path, 2**20))
+    frames = Frames(FetcherPool([]), Cache(tmp_path, 2**20))
     accept = Accept.from_request(
         (), f'multipart/related; type="application/dicom"; transfer-syntax={HTJ2K_LOSSLESS_RPCL}'
     )

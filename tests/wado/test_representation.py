@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 
 from ahi.codecs.frames import HAS_OPENJPH, PixelFormat
-from ahi.workers.jobs import Form
+from ahi.workers.jobs import FrameEncoding
 from dicomweb.errors import NotAcceptable
 from wado.representation import (
     METADATA_OFFERS,
     RENDERED_OFFERS,
     Accept,
     FileChoice,
-    Kind,
+    InstanceKind,
     agree,
     frame_offers,
     instance_offers,
@@ -141,16 +141,16 @@ def test_an_instance_is_explicit_little_endian_unless_asked_otherwise(
 @pytest.mark.parametrize(
     ("accept", "choice", "syntax"),
     [
-        (None, FileChoice(unnamed=Form.STORED), RPCL),
-        ("*/*", FileChoice(unnamed=Form.STORED), RPCL),
-        ("multipart/related", FileChoice(unnamed=Form.STORED), RPCL),
-        ("application/*", FileChoice(unnamed=Form.STORED), RPCL),
-        ("application/dicom", FileChoice(unnamed=Form.STORED), ELE),
-        ("application/zip", FileChoice(unnamed=Form.STORED), ELE),
-        ("application/dicom; transfer-syntax=*", FileChoice(any=Form.NATIVE), ELE),
-        ("application/zip; transfer-syntax=*", FileChoice(any=Form.NATIVE), ELE),
-        (f"application/dicom; transfer-syntax={RPCL}", FileChoice(any=Form.NATIVE), RPCL),
-        ("*/*", FileChoice(any=Form.NATIVE), ELE),
+        (None, FileChoice(unnamed=FrameEncoding.STORED), RPCL),
+        ("*/*", FileChoice(unnamed=FrameEncoding.STORED), RPCL),
+        ("multipart/related", FileChoice(unnamed=FrameEncoding.STORED), RPCL),
+        ("application/*", FileChoice(unnamed=FrameEncoding.STORED), RPCL),
+        ("application/dicom", FileChoice(unnamed=FrameEncoding.STORED), ELE),
+        ("application/zip", FileChoice(unnamed=FrameEncoding.STORED), ELE),
+        ("application/dicom; transfer-syntax=*", FileChoice(any=FrameEncoding.NATIVE), ELE),
+        ("application/zip; transfer-syntax=*", FileChoice(any=FrameEncoding.NATIVE), ELE),
+        (f"application/dicom; transfer-syntax={RPCL}", FileChoice(any=FrameEncoding.NATIVE), RPCL),
+        ("*/*", FileChoice(any=FrameEncoding.NATIVE), ELE),
     ],
 )
 def test_the_operator_prefers_where_the_client_leaves_it_open(
@@ -247,10 +247,10 @@ def test_binary_pixels_as_stored_are_native() -> None:
     assert chosen.offer.transfer_syntax_uid == ELE
 
 
-IMAGE = Kind(RPCL, True, CT)
-OTHER_IMAGE = Kind(JPEG, True, CT)
-FILM = Kind(MP4, True, None)
-REPORT = Kind(RPCL, False, None)
+IMAGE = InstanceKind(RPCL, True, CT)
+OTHER_IMAGE = InstanceKind(JPEG, True, CT)
+FILM = InstanceKind(MP4, True, None)
+REPORT = InstanceKind(RPCL, False, None)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ REPORT = Kind(RPCL, False, None)
     ],
 )
 def test_each_part_has_a_transfer_syntax_of_its_own(
-    kinds: tuple[Kind, ...], syntax: str, expected: tuple[str, ...]
+    kinds: tuple[InstanceKind, ...], syntax: str, expected: tuple[str, ...]
 ) -> None:
     """PS3.18 Section 8.7.8."""
     accept = Accept.from_request((), f'multipart/related; type="application/dicom"; transfer-syntax={syntax}')
@@ -274,7 +274,7 @@ def test_each_part_has_a_transfer_syntax_of_its_own(
 
 
 @pytest.mark.parametrize("kinds", [(OTHER_IMAGE,), (OTHER_IMAGE, REPORT), (FILM, OTHER_IMAGE)])
-def test_a_transfer_syntax_that_no_image_can_be_had_in_is_refused(kinds: tuple[Kind, ...]) -> None:
+def test_a_transfer_syntax_that_no_image_can_be_had_in_is_refused(kinds: tuple[InstanceKind, ...]) -> None:
     accept = Accept.from_request((), f'multipart/related; type="application/dicom"; transfer-syntax={RPCL}')
     with pytest.raises(NotAcceptable):
         agree({kind: kind.files for kind in kinds}, accept, single=False)

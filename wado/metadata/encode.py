@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ahi.workers.pool import Workshop
+from ahi.workers.pool import WorkerContext
 from dicomweb.content_coding import Coding, compress
 from dicomweb.dicom_json import encode
 from dicomweb.dicom_xml import DICOM_XML, encode_xml
@@ -16,7 +16,7 @@ Texts = tuple[tuple[str, bytes], ...]
 
 
 @dataclass(frozen=True)
-class Manner:
+class EncodingOptions:
     """How an answer is written: its media type, its attributes, its content coding, and the entity tag it has."""
 
     media_type: str
@@ -25,7 +25,7 @@ class Manner:
     tag: str
 
 
-def encode_metadata(workshop: Workshop, name: str, manner: Manner, texts: Texts) -> bytes:
+def encode_metadata(workshop: WorkerContext, name: str, manner: EncodingOptions, texts: Texts) -> bytes:
     """The body of an answer, kept under the name: XML has a part for each instance, JSON is one array."""
     plain = _xml(manner, texts) if manner.media_type == DICOM_XML else _json(manner.fields, texts)
     body = b"".join(compress([plain], manner.coding))
@@ -42,7 +42,7 @@ def _json(fields: Fields, texts: Texts) -> bytes:
     return join_json([text if fields.all else encode(fields.of(json.loads(text))) for _, text in texts])
 
 
-def _xml(manner: Manner, texts: Texts) -> bytes:
+def _xml(manner: EncodingOptions, texts: Texts) -> bytes:
     parts = [_part(location, encode_xml(manner.fields.of(json.loads(text)))) for location, text in texts]
     return b"".join(map(bytes, encode_multipart(parts, boundary_of(manner.tag))))
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Response, request
 
-from ahi.archive.store import Encoded
-from ahi.workers.pool import Fetchers
+from ahi.archive.store import EncodedAnswers
+from ahi.workers.pool import FetcherPool
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
 from dicomweb.content_coding import Coding, choose_coding
@@ -14,7 +14,7 @@ from dicomweb.dicom_xml import DICOM_XML
 from dicomweb.multipart import multipart_type
 from dicomweb.parameters import parse_parameters
 from wado.locate import LocatedInstance, Locator
-from wado.metadata.encode import Manner, encode_metadata, join_json
+from wado.metadata.encode import EncodingOptions, encode_metadata, join_json
 from wado.metadata.fields import Fields
 from wado.representation import METADATA_OFFERS, Accept
 from wado.target import LEVELS, Target
@@ -33,8 +33,8 @@ class MetadataService:
     """The view function, and what it uses; `public_root` is the URL that this client knows the service by."""
 
     locator: Locator
-    encoded: Encoded
-    fetchers: Fetchers
+    encoded: EncodedAnswers
+    fetchers: FetcherPool
     public_root: Callable[[], str]
 
     def metadata(self, **path: str) -> Response:
@@ -48,12 +48,12 @@ class MetadataService:
         coding = choose_coding(request.headers.get("Accept-Encoding"))
         states = [one.state for one in located]
         tag = entity_tag("metadata", self.public_root(), coding, media_type, fields, states)
-        manner = Manner(media_type, fields, coding, tag)
+        manner = EncodingOptions(media_type, fields, coding, tag)
         return respond.unless_known(
             request.headers, tag, respond.NO_CACHE, "Accept, Accept-Encoding", lambda: self._answer(located, manner)
         )
 
-    def _answer(self, located: list[LocatedInstance], manner: Manner) -> Response:
+    def _answer(self, located: list[LocatedInstance], manner: EncodingOptions) -> Response:
         root, key = self.public_root(), manner.tag.strip('"')
 
         def texts() -> Iterator[tuple[str, bytes]]:

@@ -9,22 +9,22 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ahi.cache.lru import Kept
+from ahi.cache.lru import LRUCache
 from ahi.codecs.frames import PixelFormat
 from ahi.codecs.pixel_memory import SMALL_BYTES
 from ahi.workers.jobs import Block, FrameReference, held_frame, pixels_in_memory, read_block, reduced_frame
-from ahi.workers.pool import Workshop, brief
+from ahi.workers.pool import WorkerContext, runs_inline
 from dicomweb.errors import NotAcceptable
 from runtime.timing import measured
 from wado.rendered.annotate import annotate
 from wado.rendered.colour import icc_profile, in_colour_space, rgb
-from wado.rendered.display_attributes import Subject
+from wado.rendered.display_attributes import DisplayAttributes
 from wado.rendered.encode import encode
 from wado.rendered.geometry import fitted, needed_scale
 from wado.rendered.overlay import overlay_mask
 from wado.rendered.parameters import Rendering
 from wado.rendered.presentation.present import Presentation
-from wado.rendered.sample_format import Stored
+from wado.rendered.sample_format import SampleFormat
 from wado.rendered.segmentation import draw_segments
 from wado.rendered.values import parse_head, quietly
 
@@ -35,7 +35,7 @@ MOST_ANIMATED_FRAMES = 500
 _MOST_BRIEF_PIXELS = 2**19
 _MOST_PASSING_BYTES = 2**18  # of a picture on the way to another one
 
-_SUBJECTS: Kept[Block, Subject] = Kept(2**25)
+_SUBJECTS: LRUCache[Block, DisplayAttributes] = LRUCache(2**25)
 _SUBJECT_TIMES = 20  # about how many times its bytes a data set takes in memory
 
 
@@ -70,7 +70,7 @@ class Picture:
         return f"rendered/{self.route[:2]}/{self.route}.{digest[:32]}"
 
 
-def _is_brief(workshop: Workshop, picture: Picture) -> bool:
+def _is_brief(workshop: WorkerContext, picture: Picture) -> bool:
     """One small frame that was drawn before: nothing is to be parsed or decoded any more."""
     pixels = picture.frames[0].pixels
     small = len(picture.frames) == 1 and pixels and pixels.rows * pixels.columns <= _MOST_BRIEF_PIXELS
@@ -80,8 +80,8 @@ def _is_brief(workshop: Workshop, picture: Picture) -> bool:
     )
 
 
-@brief(_is_brief)
-def render(workshop: Workshop, picture: Picture) -> bytes:
+@runs_inline(_is_brief)
+def render(workshop: WorkerContext, picture: Picture) -> bytes:
     """The encoded picture: a job for a fetcher.
 
     Nearly all windows that clients choose are on the way to another one, and nobody asks for them again: such a picture
@@ -102,7 +102,7 @@ def render(workshop: Workshop, picture: Picture) -> bytes:
     return encoded
 
 
-def _drawn(workshop: Workshop, picture: Picture) -> bytes:
+def _drawn(workshop: WorkerContext, picture: Picture) -> bytes:
     whole, rendering = _subject(workshop, picture.head), picture.rendering
     state = _subject(workshop, picture.state).data_set if picture.state else None
     images = []
@@ -119,25 +119,25 @@ def _drawn(workshop: Workshop, picture: Picture) -> bytes:
     return encode(pictures, picture.media_type, rendering.quality, profiled[0][1], whole.frame_milliseconds)
 
 
-def _subject(workshop: Workshop, head: Block) -> Subject:
+def _subject(workshop: WorkerContext, head: Block) -> DisplayAttributes:
     """Images are drawn again and again, with other windows or frame by frame: their data sets are parsed once."""
     return _SUBJECTS.get(head) or workshop.flights.run(("subject", head), lambda: _parsed(workshop, head))
 
 
-def _parsed(workshop: Workshop, head: Block) -> Subject:
+def _parsed(workshop: WorkerContext, head: Block) -> DisplayAttributes:
     known = _SUBJECTS.get(head)  # looked for in the flight: one before it may have landed a moment ago
     if known is None:
         content = read_block(workshop, head)
-        known = Subject(parse_head(content))
+        known = DisplayAttributes(parse_head(content))
         known.of_frame(1)  # with that all functional groups are parsed, which takes longest
         _SUBJECTS.put(head, known, _SUBJECT_TIMES * len(content))
     return known
 
 
 def _frame(
-    workshop: Workshop,
+    workshop: WorkerContext,
     reference: FrameReference,
-    subject: Subject,
+    subject: DisplayAttributes,
     frame_number: int,
     rendering: Rendering,
     presentation: Presentation | None,
@@ -147,7 +147,7 @@ def _frame(
         raise NotAcceptable("the instance has no pixels to draw")
     aspect, placement = subject.aspect, None
     if presentation:
-        subject = Subject(presentation.data_set)
+        subject = DisplayAttributes(presentation.data_set)
         placement = presentation.placement(pixels.columns, pixels.rows, rendering.viewport)
     scale = placement.scale if placement else needed_scale(pixels.columns, pixels.rows, aspect, rendering.viewport)
     exact = scale >= 1 or (presentation and presentation.exact) or not subject.may_be_reduced
@@ -172,7 +172,7 @@ def pixel_array(native: bytes, pixels: PixelFormat) -> npt.NDArray[Any]:
     return np.frombuffer(native, pixels.dtype).reshape(shape)
 
 
-def within_bits(samples: npt.NDArray[Any], stored: Stored) -> npt.NDArray[Any] | None:
+def within_bits(samples: npt.NDArray[Any], stored: SampleFormat) -> npt.NDArray[Any] | None:
     """Samples of a lower resolution within the range of the bits that are stored, which they may have swung beyond.
 
     None where something else is in the other bits: that is known by averages no more.
@@ -187,7 +187,9 @@ def within_bits(samples: npt.NDArray[Any], stored: Stored) -> npt.NDArray[Any] |
     return samples.clip(lowest, highest)
 
 
-def draw(array: npt.NDArray[Any], subject: Subject, frame_number: int, rendering: Rendering) -> npt.NDArray[np.uint8]:
+def draw(
+    array: npt.NDArray[Any], subject: DisplayAttributes, frame_number: int, rendering: Rendering
+) -> npt.NDArray[np.uint8]:
     """8-bit grey of shape (rows, columns), or RGB of shape (rows, columns, 3), overlays burnt in.
 
     `subject` is what is said of the frame; `frame_number` is from 1.

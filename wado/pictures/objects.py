@@ -7,7 +7,7 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from ahi.workers.pool import Workshop
+from ahi.workers.pool import WorkerContext
 from dicomweb.errors import NotAcceptable, NotFound
 from runtime.timing import measured
 from wado.locate import LocatedInstance
@@ -20,7 +20,7 @@ from wado.rendered.report import Report
 from wado.rendered.report_html import CONTENT_SECURITY_POLICY, encode_html
 from wado.rendered.report_text import encode_text
 from wado.rendered.values import date_time, parse_head, quietly, text
-from wado.rendered.vector_drawing import Paper, draw_raster, encode_svg
+from wado.rendered.vector_drawing import VectorDrawing, draw_raster, encode_svg
 from wado.rendered.waveform import MAX_GROUPS, parse_statements, parse_waveforms
 from wado.representation import JPEG, PNG, Offer
 
@@ -36,7 +36,7 @@ _PADDED = frozenset({"text/xml", "model/obj", "model/mtl"})  # a NUL would make 
 
 
 @dataclass(frozen=True)
-class Kind:
+class ObjectKind:
     """What is known of a family of SOP classes. `stored` are the types that are the encapsulated document itself."""
 
     sign: str
@@ -50,23 +50,25 @@ class Kind:
 
 
 _REPORT = ("text/html", "text/plain")
-_KINDS: tuple[tuple[str, Kind], ...] = (  # the first whose node, or a node above, is the SOP class: PS3.4 Section B.5
-    ("88.59", Kind("key objects", _REPORT)),
-    ("88", Kind("report", _REPORT)),
-    ("104.1", Kind("document", ("application/pdf",), stored=True)),
-    ("104.2", Kind("document", ("text/xml",), stored=True)),
-    ("104.3", Kind("model", ("model/stl",), stored=True)),
-    ("104.4", Kind("model", ("model/obj",), stored=True)),
-    ("104.5", Kind("model", ("model/mtl",), stored=True)),
-    ("9", Kind("waveform", ("image/svg+xml", PNG, JPEG))),
-    ("11", Kind("presentation")),
-    ("481", Kind("radiotherapy")),
-    ("68", Kind("model")),
+_KINDS: tuple[
+    tuple[str, ObjectKind], ...
+] = (  # the first whose node, or a node above, is the SOP class: PS3.4 Section B.5
+    ("88.59", ObjectKind("key objects", _REPORT)),
+    ("88", ObjectKind("report", _REPORT)),
+    ("104.1", ObjectKind("document", ("application/pdf",), stored=True)),
+    ("104.2", ObjectKind("document", ("text/xml",), stored=True)),
+    ("104.3", ObjectKind("model", ("model/stl",), stored=True)),
+    ("104.4", ObjectKind("model", ("model/obj",), stored=True)),
+    ("104.5", ObjectKind("model", ("model/mtl",), stored=True)),
+    ("9", ObjectKind("waveform", ("image/svg+xml", PNG, JPEG))),
+    ("11", ObjectKind("presentation")),
+    ("481", ObjectKind("radiotherapy")),
+    ("68", ObjectKind("model")),
 )
-_OTHER = Kind("object")
+_OTHER = ObjectKind("object")
 
 
-def kind_of(sop_class_uid: str) -> Kind:
+def kind_of(sop_class_uid: str) -> ObjectKind:
     """The kind of an object without pixel data."""
     node = f"{sop_class_uid.removeprefix(_STORAGE)}."
     return next((kind for family, kind in _KINDS if node.startswith(f"{family}.")), _OTHER)
@@ -101,7 +103,7 @@ class ObjectPicture:
         return f"rendered/{digest[:2]}/{digest}"
 
 
-def render_object(workshop: Workshop, picture: ObjectPicture) -> bytes:
+def render_object(workshop: WorkerContext, picture: ObjectPicture) -> bytes:
     """The rendered object: a job for a fetcher. NotAcceptable where there is nothing that can be drawn."""
     kept = workshop.cache.read(picture.cache_name)
     if kept is not None:
@@ -112,7 +114,7 @@ def render_object(workshop: Workshop, picture: ObjectPicture) -> bytes:
     return rendered
 
 
-def _waveform(data_set: Dataset, most: int = MAX_GROUPS) -> Paper:
+def _waveform(data_set: Dataset, most: int = MAX_GROUPS) -> VectorDrawing:
     groups = parse_waveforms(data_set)[:most]
     if not groups:
         raise NotAcceptable("the instance has no samples that can be drawn")
@@ -149,7 +151,7 @@ class ObjectThumbnail:
     media_type: str
 
 
-def render_thumbnail(_workshop: Workshop, wanted: ObjectThumbnail) -> bytes:
+def render_thumbnail(_workshop: WorkerContext, wanted: ObjectThumbnail) -> bytes:
     """The encoded thumbnail: a job for a fetcher."""
     with measured("render", wanted.media_type):
         return encode([thumbnail(wanted.head, wanted.columns, wanted.rows)], wanted.media_type, None, None, 0)

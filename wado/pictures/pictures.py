@@ -4,11 +4,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ahi.archive.lookahead import Ahead, Asked
+from ahi.archive.lookahead import FrameAccess, FrameLookahead
 from ahi.archive.store import MOST_BROKEN, about_object, is_alone
 from ahi.cache.cache import Cache
-from ahi.workers.jobs import Form
-from ahi.workers.pool import Fetchers, Pending
+from ahi.workers.jobs import FrameEncoding
+from ahi.workers.pool import FetcherPool, JobFuture
 from dicomweb.errors import BadRequest, ProxyError, UpstreamBroken
 from wado.locate import LocatedInstance
 from wado.pictures.draw import Picture, render
@@ -17,7 +17,7 @@ _AHEAD = 4  # pictures that are being drawn while an earlier one is sent
 
 
 @dataclass(frozen=True)
-class FirstDrawn:
+class FirstRendered:
     """A picture, which of the candidates it is, from 0, and why those before it cannot be drawn."""
 
     number: int
@@ -26,32 +26,32 @@ class FirstDrawn:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RenderedImages:
     """Encoded pictures."""
 
-    fetchers: Fetchers
+    fetchers: FetcherPool
     cache: Cache
-    ahead: Ahead
+    ahead: FrameLookahead
 
     def one(self, picture: Picture, instance: LocatedInstance) -> bytes:
         """A picture of an instance, encoded as it says; who scrolls has the frames around it fetched from AHI, too."""
         kept = self._kept(picture)
         if kept is not None:
             return kept
-        missed = not self.cache.has(picture.frames[0].cache_name(Form.STORED))
+        missed = not self.cache.has(picture.frames[0].cache_name(FrameEncoding.STORED))
         drawing = self.fetchers.submit(picture.route, render, picture)
         number = picture.frame_numbers[0]
-        asked = Asked(instance.key, instance.image_set, instance.prepared, number, Form.STORED)
+        asked = FrameAccess(instance.key, instance.image_set, instance.prepared, number, FrameEncoding.STORED)
         self.ahead.note_picture(asked, missed=missed)
         return drawing.result()
 
-    def first_of(self, candidates: Iterable[tuple[Picture, LocatedInstance]]) -> FirstDrawn:
+    def first_of(self, candidates: Iterable[tuple[Picture, LocatedInstance]]) -> FirstRendered:
         """The first of the candidates that can be drawn. If none can, why the first cannot is raised."""
         failed: list[ProxyError] = []
         broken = 0
         for number, (picture, instance) in enumerate(candidates):
             try:
-                return FirstDrawn(number, self.one(picture, instance), failed)
+                return FirstRendered(number, self.one(picture, instance), failed)
             except BadRequest:
                 raise  # of the request, whatever is drawn
             except (ProxyError, RuntimeError) as error:
@@ -66,7 +66,7 @@ class Drawn:
 
         What is no fault of a picture is raised.
         """
-        waiting: deque[tuple[Picture, bytes | Pending[bytes]]] = deque()
+        waiting: deque[tuple[Picture, bytes | JobFuture[bytes]]] = deque()
         try:
             for picture in pictures:
                 waiting.append((picture, self._begun(picture)))
@@ -76,10 +76,10 @@ class Drawn:
                 yield self._done(*waiting.popleft())
         finally:  # the client has gone
             for _, begun in waiting:
-                if isinstance(begun, Pending):
+                if isinstance(begun, JobFuture):
                     begun.abandon()
 
-    def _begun(self, picture: Picture) -> bytes | Pending[bytes]:
+    def _begun(self, picture: Picture) -> bytes | JobFuture[bytes]:
         kept = self._kept(picture)
         return self.fetchers.submit(picture.route, render, picture) if kept is None else kept
 
@@ -88,9 +88,9 @@ class Drawn:
         self.cache.count_use(hit=kept is not None)
         return kept
 
-    def _done(self, picture: Picture, begun: bytes | Pending[bytes]) -> bytes | ProxyError:
+    def _done(self, picture: Picture, begun: bytes | JobFuture[bytes]) -> bytes | ProxyError:
         try:
-            return begun.result() if isinstance(begun, Pending) else begun
+            return begun.result() if isinstance(begun, JobFuture) else begun
         except BadRequest:
             raise
         except (ProxyError, RuntimeError) as error:

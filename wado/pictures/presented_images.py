@@ -3,24 +3,24 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from dicomweb.errors import NotFound
 from wado.locate import LocatedInstance, Locator
-from wado.rendered.presentation.references import Reference, find_references
+from wado.rendered.presentation.references import ImageReference, find_references
 from wado.target import Target
 
 _MOST_SERIES = 8
 
 
 @dataclass(frozen=True)
-class Shown:
+class PresentedImages:
     """Frames, counted from 1, in display order, and how many of the images that the state is for are not stored."""
 
     frames: tuple[tuple[LocatedInstance, int], ...]
     missing: int
 
 
-def find_shown(locator: Locator, fetchers: Fetchers, state: LocatedInstance) -> Shown:
+def find_shown(locator: Locator, fetchers: FetcherPool, state: LocatedInstance) -> PresentedImages:
     """What a state shows: series by series in its order. NotFound where nothing of it is stored."""
     images = {(one.series_instance_uid, one.sop_instance_uid): one for one in _references(fetchers, state)}
     targets = [Target(state.study_instance_uid, series) for series in dict.fromkeys(series for series, _ in images)]
@@ -32,10 +32,10 @@ def find_shown(locator: Locator, fetchers: Fetchers, state: LocatedInstance) -> 
     frames = tuple(_frames(found))
     if not frames:
         raise NotFound("none of the images that the presentation state is for is stored here")
-    return Shown(frames, len(images) - len(found))
+    return PresentedImages(frames, len(images) - len(found))
 
 
-def is_for(fetchers: Fetchers, state: LocatedInstance, image: LocatedInstance, frame_number: int) -> bool:
+def is_for(fetchers: FetcherPool, state: LocatedInstance, image: LocatedInstance, frame_number: int) -> bool:
     """Whether a state is for a frame, counted from 1, of an image."""
     return any(
         reference.sop_instance_uid == image.prepared.sop_instance_uid
@@ -44,7 +44,7 @@ def is_for(fetchers: Fetchers, state: LocatedInstance, image: LocatedInstance, f
     )
 
 
-def _references(fetchers: Fetchers, state: LocatedInstance) -> tuple[Reference, ...]:
+def _references(fetchers: FetcherPool, state: LocatedInstance) -> tuple[ImageReference, ...]:
     return fetchers.run(state.prepared.sop_instance_uid, find_references, state.head)
 
 
@@ -55,7 +55,7 @@ def _stored(locator: Locator, series: Target) -> list[LocatedInstance]:
         return []
 
 
-def _frames(found: Iterable[tuple[LocatedInstance, Reference]]) -> Iterator[tuple[LocatedInstance, int]]:
+def _frames(found: Iterable[tuple[LocatedInstance, ImageReference]]) -> Iterator[tuple[LocatedInstance, int]]:
     for instance, reference in found:
         count = len(instance.prepared.frames) if instance.prepared.pixels else 0
         for number in reference.frame_numbers or range(1, count + 1):

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 
 from ahi.archive.bad_frames import BadFrames, tokens
 from ahi.image_sets.image_set import ImageSetKey
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
 from dicomweb.errors import BadRequest, NotAcceptable, NotFound, ProxyError
@@ -18,7 +18,7 @@ from dicomweb.multipart import Part
 from dicomweb.parameters import parse_parameters
 from dicomweb.respond import Partial
 from wado.locate import LocatedInstance, Locator
-from wado.outcome import LEFT_OUT, Told, log_told, report_of, warnings_of
+from wado.outcome import LEFT_OUT, ItemReport, log_told, report_of, warnings_of
 from wado.pictures.charset import Charsets
 from wado.pictures.draw import IMPLEMENTATION, MOST_ANIMATED_FRAMES, Picture
 from wado.pictures.objects import (
@@ -30,13 +30,13 @@ from wado.pictures.objects import (
     render_object,
     render_thumbnail,
 )
-from wado.pictures.pictures import Drawn
+from wado.pictures.pictures import RenderedImages
 from wado.pictures.presented_images import find_shown
 from wado.pictures.representative import candidates, middle_of_largest
 from wado.rendered.encode import FORMATS
 from wado.rendered.parameters import Rendering, parse_rendering, thumbnail
 from wado.rendered.presentation.references import SOP_CLASSES as STATES
-from wado.representation import RENDERED_OFFERS, THUMBNAIL_OFFERS, Accept, Chosen, Offer
+from wado.representation import RENDERED_OFFERS, THUMBNAIL_OFFERS, Accept, ChosenOffer, Offer
 from wado.target import Target, parse_frame_numbers
 
 _KEPT = 128  # queries: a viewer asks for all of a series in the same words
@@ -56,7 +56,7 @@ def blueprint(pictures: "Pictures") -> Blueprint:
 
 
 @dataclass(frozen=True)
-class Shot:
+class FrameSelection:
     """One frame of one instance; `number` from 1."""
 
     instance: LocatedInstance
@@ -86,8 +86,8 @@ class Pictures:
     """The view functions, and what they use; `public_root` is the URL that this client knows the service by."""
 
     locator: Locator
-    fetchers: Fetchers
-    drawn: Drawn
+    fetchers: FetcherPool
+    drawn: RenderedImages
     public_root: Callable[[], str]
     bad_frames: BadFrames
 
@@ -128,15 +128,15 @@ class Pictures:
             raise BadRequest("a window cannot be given together with a presentation state")
         shown = find_shown(self.locator, self.fetchers, state)
         chosen = _chosen(RENDERED_OFFERS)
-        answer = self._answer([Shot(*frame) for frame in shown.frames], 0, chosen, rendering, state)
+        answer = self._answer([FrameSelection(*frame) for frame in shown.frames], 0, chosen, rendering, state)
         warning = f"{shown.missing} of the images that the presentation state is for are not stored here"
         return respond.warned(answer, [warning] if shown.missing else [])
 
     def _answer(
         self,
-        shots: Sequence[Shot],
+        shots: Sequence[FrameSelection],
         index: int,
-        chosen: Chosen,
+        chosen: ChosenOffer,
         rendering: Rendering,
         state: LocatedInstance | None = None,
         *,
@@ -168,7 +168,7 @@ class Pictures:
                 others = candidates(_series_of(shots), index)[1:] if stands_for_all and len(picture.frames) == 1 else []
                 pictures = (_picture([shots[other]], media_type, rendering, state) for other in others)
                 return self._one(chain([picture], pictures), [shots[one] for one in (index, *others)], media_type)
-            told: list[Told] = []
+            told: list[ItemReport] = []
             parts = self._parts(shots, drawn, state, told)
             response = respond.multipart(parts, media_type, tag, report=lambda: report_of(told))
             return Partial(response, warnings_of(told, len(shots))) if told else response
@@ -197,14 +197,14 @@ class Pictures:
         tag = entity_tag("rendered", IMPLEMENTATION, root, instance.state, media_type, charsets, rendering)
         return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
 
-    def _stand_in(self, instance: LocatedInstance, rendering: Rendering, chosen: Chosen) -> Response:
+    def _stand_in(self, instance: LocatedInstance, rendering: Rendering, chosen: ChosenOffer) -> Response:
         """The thumbnail of what is no image: of a presentation state the first image that it shows, else an icon."""
         if _is_state(instance):
             try:
                 shown = find_shown(self.locator, self.fetchers, instance)
             except NotFound:
                 return self._icon(instance, rendering, chosen.offer.media_type)
-            return self._answer([Shot(*shown.frames[0])], 0, chosen, rendering, instance)
+            return self._answer([FrameSelection(*shown.frames[0])], 0, chosen, rendering, instance)
         return self._icon(instance, rendering, chosen.offer.media_type)
 
     def _icon(self, instance: LocatedInstance, rendering: Rendering, media_type: str) -> Response:
@@ -219,7 +219,7 @@ class Pictures:
 
         return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
 
-    def _one(self, pictures: Iterable[Picture], shots: Sequence[Shot], media_type: str) -> Response | Partial:
+    def _one(self, pictures: Iterable[Picture], shots: Sequence[FrameSelection], media_type: str) -> Response | Partial:
         """The first of the pictures that can be drawn."""
         found = self.drawn.first_of(zip(pictures, (shot.instance for shot in shots), strict=True))
         response = respond.single(found.body, media_type)
@@ -230,7 +230,11 @@ class Pictures:
         return Partial(response, [f"another image stands for {told[0].path}, which cannot be drawn: {told[0].reason}"])
 
     def _parts(
-        self, shots: Sequence[Shot], pictures: Sequence[Picture], state: LocatedInstance | None, told: list[Told]
+        self,
+        shots: Sequence[FrameSelection],
+        pictures: Sequence[Picture],
+        state: LocatedInstance | None,
+        told: list[ItemReport],
     ) -> Iterator[Part]:
         """The pictures that can be drawn; the others are added to `told`. If none can, the reason is raised."""
         root = self.public_root()
@@ -249,15 +253,17 @@ class Pictures:
             raise told[0].reason
 
 
-def _told(shot: Shot, error: ProxyError) -> Told:
-    return Told(LEFT_OUT, quote(shot.path, safe="/%"), error)
+def _told(shot: FrameSelection, error: ProxyError) -> ItemReport:
+    return ItemReport(LEFT_OUT, quote(shot.path, safe="/%"), error)
 
 
 def _part(media_type: str, location: str, body: bytes) -> Part:
     return Part(media_type, location, len(body), lambda: [body])
 
 
-def _picture(shots: Sequence[Shot], media_type: str, rendering: Rendering, state: LocatedInstance | None) -> Picture:
+def _picture(
+    shots: Sequence[FrameSelection], media_type: str, rendering: Rendering, state: LocatedInstance | None
+) -> Picture:
     instance = shots[0].instance
     references = tuple(instance.frame(shot.number) for shot in shots)
     numbers, how = tuple(shot.number for shot in shots), state.head if state else b""
@@ -273,22 +279,22 @@ def _is_state(instance: LocatedInstance) -> bool:
     return instance.prepared.sop_class_uid in STATES
 
 
-def _frames(instance: LocatedInstance, numbers: Sequence[int]) -> list[Shot]:
+def _frames(instance: LocatedInstance, numbers: Sequence[int]) -> list[FrameSelection]:
     for number in numbers:
         instance.frame(number)  # NotFound beyond the last
-    return [Shot(instance, number) for number in numbers]
+    return [FrameSelection(instance, number) for number in numbers]
 
 
-def _all_frames(instances: Iterable[LocatedInstance]) -> list[Shot]:
+def _all_frames(instances: Iterable[LocatedInstance]) -> list[FrameSelection]:
     return [
-        Shot(instance, number + 1)
+        FrameSelection(instance, number + 1)
         for instance in instances
         if instance.prepared.pixels
         for number in range(len(instance.prepared.frames))
     ]
 
 
-def _series_of(shots: Sequence[Shot]) -> list[str]:
+def _series_of(shots: Sequence[FrameSelection]) -> list[str]:
     """The series of each."""
     return [shot.instance.series_instance_uid for shot in shots]
 
@@ -298,12 +304,12 @@ def _asked(query_string: bytes) -> tuple[Rendering, tuple[str, ...]]:
     return parse_rendering(parse_parameters(query_string))
 
 
-def _chosen(offers: tuple[Offer, ...], *, multipart: bool = True) -> Chosen:
+def _chosen(offers: tuple[Offer, ...], *, multipart: bool = True) -> ChosenOffer:
     """What is agreed on with this client."""
     return _best(request.query_string, request.headers.get("Accept"), offers, multipart)
 
 
 @lru_cache(_KEPT)
-def _best(query_string: bytes, header: str | None, offers: tuple[Offer, ...], multipart: bool) -> Chosen:
+def _best(query_string: bytes, header: str | None, offers: tuple[Offer, ...], multipart: bool) -> ChosenOffer:
     named = [value for name, value in parse_parameters(query_string) if name == "accept"]
     return Accept.from_request(named, header).choose(offers, single=True, multipart=multipart)

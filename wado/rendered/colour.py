@@ -11,7 +11,7 @@ from pydicom import Dataset
 from dicomweb.errors import NotAcceptable
 from wado.rendered.lut import Lut
 from wado.rendered.profiles import profile_of
-from wado.rendered.sample_format import Stored
+from wado.rendered.sample_format import SampleFormat
 from wado.rendered.values import item, text, value
 
 Samples = npt.NDArray[Any]
@@ -32,14 +32,14 @@ def rgb(samples: Samples, data_set: Dataset) -> Rgb:
         return _by_palette(samples, data_set)
     if samples.shape[2] != 3:
         raise NotAcceptable(f"pixels of {samples.shape[2]} samples cannot be drawn")
-    stored = Stored.of(data_set, samples)
+    stored = SampleFormat.of(data_set, samples)
     eight = samples if samples.dtype == np.uint8 and stored.bits == 8 else _to_eight_bits(samples, stored)
     if photometric.startswith("YBR"):  # the transformation of JFIF is that of YBR_FULL
         return np.asarray(Image.fromarray(np.ascontiguousarray(eight), "YCbCr").convert("RGB"))
     return np.ascontiguousarray(eight)
 
 
-def _to_eight_bits(samples: Samples, stored: Stored) -> Rgb:
+def _to_eight_bits(samples: Samples, stored: SampleFormat) -> Rgb:
     return _eight_bits(stored.bits_of(samples), stored.bits)
 
 
@@ -51,7 +51,7 @@ def _eight_bits(unsigned: Samples, bits: int) -> Rgb:
 
 def _by_palette(samples: Samples, data_set: Dataset) -> Rgb:
     """Each index is looked up in a table that is computed once for all indexes."""
-    stored = Stored.of(data_set, samples)
+    stored = SampleFormat.of(data_set, samples)
     if stored.bits > 16:
         raise NotAcceptable("an index of more than 16 bits has no colour")
     tables = [Lut.of_palette(data_set, colour, stored.ends) for colour in ("Red", "Green", "Blue")]

@@ -10,22 +10,22 @@ from wado.rendered.functional_groups import of_frame
 from wado.rendered.geometry import pixel_aspect
 from wado.rendered.grey import Greyscale
 from wado.rendered.overlay import overlay_groups
-from wado.rendered.sample_format import Stored
+from wado.rendered.sample_format import SampleFormat
 from wado.rendered.values import number, text
 
 _USUAL_FRAME_MS = 100.0
 
 
-class Subject:
+class DisplayAttributes:
     """An image as drawing it needs it. Windows change and frames follow each other; what it says of itself stays."""
 
     def __init__(self, data_set: Dataset) -> None:
         self.data_set = data_set
 
-    def of_frame(self, frame_number: int) -> "Subject":
+    def of_frame(self, frame_number: int) -> "DisplayAttributes":
         """What the functional groups say of a frame, from 1, instead of what is said of all."""
         data_set = of_frame(self.data_set, frame_number)
-        return self if data_set is self.data_set else Subject(data_set)
+        return self if data_set is self.data_set else DisplayAttributes(data_set)
 
     @cached_property
     def has_segments(self) -> bool:
@@ -48,9 +48,9 @@ class Subject:
         return not (self.has_palette or self.has_segments or self.has_overlays)
 
     @cached_property
-    def stored(self) -> Stored:
+    def stored(self) -> SampleFormat:
         """Which bits of its samples count, as it says."""
-        return Stored.described(self.data_set)
+        return SampleFormat.described(self.data_set)
 
     @cached_property
     def greyscale(self) -> Greyscale:

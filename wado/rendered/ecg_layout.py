@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from wado.rendered.vector_drawing import Line, Paper, Points, Words
+from wado.rendered.vector_drawing import Line, Points, Text, VectorDrawing
 from wado.rendered.waveform import Channel, Group, Samples
 
 MAX_SECONDS = 30.0  # of a recording; what comes later is left out, and said so
@@ -23,19 +23,21 @@ _GRID = ((1.0, "#f6d5d5", 0.1), (5.0, "#e8a5a5", 0.2))
 _INK = "#16181d"
 
 
-def lay_out(groups: Sequence[Group], *, electrocardiogram: bool, title: str, statements: Sequence[str] = ()) -> Paper:
+def lay_out(
+    groups: Sequence[Group], *, electrocardiogram: bool, title: str, statements: Sequence[str] = ()
+) -> VectorDrawing:
     """Statements in columns, and all groups below each other."""
     longest = max((min(group.seconds, MAX_SECONDS) for group in groups), default=0.0)
     width = max(_LEAST_WIDTH, float(np.ceil(_LEFT + longest * _MM_PER_SECOND + _MARGIN)))
     lines: list[Line] = []
     per_row = int((width - _MARGIN) // _STATEMENT_MM) or 1
-    words = [Words(_MARGIN, 6.5, 4.0, title)]
+    words = [Text(_MARGIN, 6.5, 4.0, title)]
     for index, statement in enumerate(statements):
         row, column = divmod(index, per_row)
-        words.append(Words(_MARGIN + column * _STATEMENT_MM, _TITLE + 3.0 + row * _ROW_MM, 2.6, statement))
+        words.append(Text(_MARGIN + column * _STATEMENT_MM, _TITLE + 3.0 + row * _ROW_MM, 2.6, statement))
     y = _TITLE + -(-len(statements) // per_row) * _ROW_MM
     for group in groups:
-        words.append(Words(_MARGIN, y + 4.0, 3.0, _caption(group, electrocardiogram)))
+        words.append(Text(_MARGIN, y + 4.0, 3.0, _caption(group, electrocardiogram)))
         y += 6.0
         for channel in group.channels:
             strip = _Strip(channel, group.frequency, electrocardiogram)
@@ -43,7 +45,7 @@ def lay_out(groups: Sequence[Group], *, electrocardiogram: bool, title: str, sta
             words += strip.words(y)
             y += strip.height
     height = float(np.ceil((y + _MARGIN) / 5.0) * 5.0)
-    return Paper(width, height, (*_grid(width, height), *lines), tuple(words))
+    return VectorDrawing(width, height, (*_grid(width, height), *lines), tuple(words))
 
 
 def _caption(group: Group, electrocardiogram: bool) -> str:
@@ -87,12 +89,12 @@ class _Strip:
             offsets = np.clip((piece[:, 1] - middle) * self._scale, -self.height / 2, self.height / 2)
             yield Line(np.column_stack([_LEFT + piece[:, 0] * _MM_PER_SECOND, centre - offsets]), _INK, 0.25)
 
-    def words(self, y: float) -> Iterator[Words]:
+    def words(self, y: float) -> Iterator[Text]:
         """Its label, and its range where the scale is its own."""
-        yield Words(_MARGIN / 2, y + self.height / 2, 3.5, self._channel.label)
+        yield Text(_MARGIN / 2, y + self.height / 2, 3.5, self._channel.label)
         if not self._fixed:
             words = f"{self._lowest:.4g} to {self._highest:.4g} {self._channel.unit}"
-            yield Words(_MARGIN / 2, y + self.height / 2 + 4.0, 2.2, words)
+            yield Text(_MARGIN / 2, y + self.height / 2 + 4.0, 2.2, words)
 
 
 def _pieces(samples: Samples, frequency: float) -> Iterator[Points]:

@@ -17,7 +17,7 @@ from pydicom import Dataset
 from wado.rendered.lut import Lut
 from wado.rendered.modality import Rescale, modality_of, modality_span, stored_span
 from wado.rendered.parameters import Rendering
-from wado.rendered.sample_format import Samples, Stored, is_signed
+from wado.rendered.sample_format import SampleFormat, Samples, is_signed
 from wado.rendered.values import integer, item, items, text, value
 from wado.rendered.voi import Ramp, Table, Voi, of_window, own_windows
 
@@ -37,7 +37,7 @@ class Greyscale:
     one, None for what occurs without `paddings`, by the type of its samples ("" for whole numbers).
     """
 
-    stored: Stored
+    stored: SampleFormat
     modality: Rescale | Lut
     own: tuple[Voi, ...]
     whole: Ramp | None
@@ -54,7 +54,7 @@ class Greyscale:
         bits, rescale = integer(data_set, "BitsStored") or 16, modality if isinstance(modality, Rescale) else None
         as_it_is = rescale and rescale.slope == 1 and 1 <= bits <= 8 and not is_signed(data_set)
         return cls(
-            Stored.described(data_set),
+            SampleFormat.described(data_set),
             modality,
             (*map(Table, tables), *map(of_window, own_windows(data_set))),
             Ramp(rescale.intercept, rescale.intercept + 2**bits - 1) if rescale and as_it_is else None,
@@ -109,7 +109,7 @@ class Greyscale:
         chosen = values[shown]
         return Ramp(float(chosen.min()), float(chosen.max())) if chosen.size else Ramp(0.0, 1.0)
 
-    def _of_stored(self, voi: Voi, stored: Stored) -> Ramp | None:
+    def _of_stored(self, voi: Voi, stored: SampleFormat) -> Ramp | None:
         """The ramp over stored values that gives the same levels, downwards for a negative slope.
 
         None where there is none, or single precision is not exact enough for it.

@@ -33,7 +33,7 @@ _FRAMES_END = 10**9
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReportReference:
     """An object that a report speaks of. `path` is below the service root, empty where nothing tells its series."""
 
     label: str
@@ -53,7 +53,7 @@ class Content:
     kind: str
     name: str
     value: str
-    references: tuple[Reference, ...]
+    references: tuple[ReportReference, ...]
     contents: tuple["Content", ...]
 
 
@@ -159,13 +159,13 @@ class _Reader:
         references = tuple(self._references(one))
         return Content(kind, label, read(one) if read else "", references, self.contents(one, depth + 1))
 
-    def _references(self, one: Dataset) -> Iterator[Reference]:
+    def _references(self, one: Dataset) -> Iterator[ReportReference]:
         for reference in items(one, "ReferencedSOPSequence", _MAX_REFERENCES):
             frame_numbers = tuple(
                 int(frame) for frame in numbers(reference, "ReferencedFrameNumber") if 1 <= frame < _FRAMES_END
             )
             path = self._evidence.get(text(reference, "ReferencedSOPInstanceUID"), "")
-            yield Reference(_class_name(reference), path, frame_numbers[:_MAX_REFERENCES])
+            yield ReportReference(_class_name(reference), path, frame_numbers[:_MAX_REFERENCES])
 
 
 def _class_name(reference: Dataset) -> str:

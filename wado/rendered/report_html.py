@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from html import escape
 from itertools import groupby
 
-from wado.rendered.report import Content, Reference, Report
+from wado.rendered.report import Content, Report, ReportReference
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -99,7 +99,7 @@ def _value(content: Content, root: str) -> str:
     return "<br>".join(filter(None, (escape(content.value), links)))
 
 
-def _link(reference: Reference, root: str) -> str:
+def _link(reference: ReportReference, root: str) -> str:
     frames = f", frames {', '.join(map(str, reference.frame_numbers))}" if reference.frame_numbers else ""
     label = escape(reference.label + frames)
     if not reference.path:

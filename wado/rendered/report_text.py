@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
-from wado.rendered.report import Content, Reference, Report
+from wado.rendered.report import Content, Report, ReportReference
 
 _WIDTH = 78
 _INDENT = "  "
@@ -45,7 +45,7 @@ def _content(content: Content, root: str, depth: int) -> Iterator[str]:
         yield from _content(inner, root, depth + 1)
 
 
-def _reference(reference: Reference, root: str) -> str:
+def _reference(reference: ReportReference, root: str) -> str:
     frames = f", frames {', '.join(map(str, reference.frame_numbers))}" if reference.frame_numbers else ""
     return f"[{reference.label}{frames}]" + (f" {root}{reference.rendered_path}" if reference.path else "")
 

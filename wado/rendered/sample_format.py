@@ -18,7 +18,7 @@ def is_signed(data_set: Dataset) -> bool:
 
 
 @dataclass(frozen=True)
-class Stored:
+class SampleFormat:
     """What the samples of an image may be: `bits` of them count, the others are something else; `signed` or not."""
 
     bits: int
@@ -26,20 +26,20 @@ class Stored:
     signed: bool
 
     @classmethod
-    def described(cls, data_set: Dataset) -> "Stored":
+    def described(cls, data_set: Dataset) -> "SampleFormat":
         """As the data set says, which may be more or less than there can be; 0 bits where it does not say."""
         return cls(integer(data_set, "BitsStored"), integer(data_set, "HighBit"), is_signed(data_set))
 
     @classmethod
-    def of(cls, data_set: Dataset, samples: Samples) -> "Stored":
+    def of(cls, data_set: Dataset, samples: Samples) -> "SampleFormat":
         """As the data set says, as far as the type of the samples has room for it."""
         return cls.described(data_set).within(samples)
 
-    def within(self, samples: Samples) -> "Stored":
+    def within(self, samples: Samples) -> "SampleFormat":
         """The same, as far as the type of the samples has room for it."""
         room = samples.dtype.itemsize * 8
         bits = min(max(self.bits or room, 1), room)
-        return Stored(bits, min(max(self.high_bit, bits - 1), room - 1), self.signed)
+        return SampleFormat(bits, min(max(self.high_bit, bits - 1), room - 1), self.signed)
 
     @property
     def all_values(self) -> npt.NDArray[np.int64]:

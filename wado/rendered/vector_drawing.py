@@ -27,7 +27,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Words:
+class Text:
     """Text with its baseline at (x, y), its letters `size` mm high."""
 
     x: float
@@ -37,16 +37,16 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Paper:
+class VectorDrawing:
     """A sheet, `width` x `height` mm; later lines lie above earlier ones."""
 
     width: float
     height: float
     lines: tuple[Line, ...]
-    words: tuple[Words, ...]
+    words: tuple[Text, ...]
 
 
-def encode_svg(paper: Paper) -> bytes:
+def encode_svg(paper: VectorDrawing) -> bytes:
     """An SVG document in true size, without scripts or anything from outside."""
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{paper.width:g}mm" height="{paper.height:g}mm" '
@@ -71,7 +71,7 @@ def _path(line: Line) -> str:
     )
 
 
-def draw_raster(paper: Paper, width: int, height: int) -> Image.Image:
+def draw_raster(paper: VectorDrawing, width: int, height: int) -> Image.Image:
     """An RGB picture that fits into `width` x `height` pixels."""
     scale = min(min(width, _MAX_SIDE) / paper.width, min(height, _MAX_SIDE) / paper.height)
     size = (max(1, round(paper.width * scale)), max(1, round(paper.height * scale)))

@@ -4,7 +4,7 @@ from ahi.image_sets.prepared_reader import BulkValue, PreparedInstance
 from dicomweb.transfer_syntax import transfer_syntax
 from wado.pictures.objects import kind_of
 from wado.rendered.presentation.references import SOP_CLASSES as STATES
-from wado.representation import DICOM, RENDERED_OFFERS, Accept, Kind, Offer
+from wado.representation import DICOM, RENDERED_OFFERS, Accept, InstanceKind, Offer
 
 _DOCUMENT = "00420011"
 
@@ -15,7 +15,7 @@ def choose_offer(prepared: PreparedInstance, accept: Accept, frame_number: int |
     NotAcceptable if the client takes none. An object without pixel data comes as Explicit VR Little Endian whatever
     transfer syntax is named.
     """
-    kind = Kind.of(prepared)
+    kind = InstanceKind.of(prepared)
     files = tuple(offer for offer in kind.files if offer.media_type == DICOM)
     rendered = _rendered(prepared)
     is_text = any(offer.media_type == "text/plain" for offer in rendered)

@@ -9,7 +9,7 @@ from dicomweb.uids import is_well_formed, parse_uid
 from wado.pictures.charset import Charsets
 from wado.representation import DICOM, Accept
 from wado.target import Target, parse_frame_numbers
-from wado.uri.rendering import Rendering
+from wado.uri.rendering import UriRendering
 
 _UNFIT_SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
 """Implicit VR Little Endian and Explicit VR Big Endian, which must not be used on the web."""
@@ -23,7 +23,7 @@ class UriQuery:
     content_types: tuple[MediaRange, ...]
     transfer_syntax: str | None
     frame_number: int | None
-    rendering: Rendering
+    rendering: UriRendering
     charsets: Charsets
 
     @classmethod
@@ -43,7 +43,7 @@ class UriQuery:
             parse_accept(content_type) if content_type else (),
             _transfer_syntax(values.get("transferSyntax")),
             _frame_number(values.get("frameNumber")),
-            Rendering.from_values(values),
+            UriRendering.from_values(values),
             Charsets.from_parameter(values.get("charset")),
         )
 

@@ -14,7 +14,7 @@ _MOST_PIXELS = 65_535
 
 
 @dataclass(frozen=True)
-class Rendering:
+class UriRendering:
     """How to draw; None or empty where the request does not say.
 
     `window` is center and width. `size` is rows and columns to fit into, either of them None for no bound. `region` is
@@ -30,7 +30,7 @@ class Rendering:
     presentation: tuple[str, str] | None = None
 
     @classmethod
-    def from_values(cls, values: Mapping[str, str]) -> "Rendering":
+    def from_values(cls, values: Mapping[str, str]) -> "UriRendering":
         """From the parameters by name; BadRequest if one is ill-formed or lacks the one it belongs to."""
         for pair in _PAIRS:
             if len([name for name in pair if values.get(name)]) == 1:

@@ -7,19 +7,19 @@ from flask import Blueprint, Response, request
 
 from ahi.archive.bad_frames import BadFrames
 from ahi.archive.store import Frames
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
 from dicomweb.errors import BadRequest
 from dicomweb.parameters import parse_parameters
 from wado.delivery import Delivery
-from wado.files import encode_file, lacking
+from wado.files import encode_file, missing_pixel_data
 from wado.locate import LocatedInstance, Locator
 from wado.part10 import Part10
 from wado.pictures.charset import Charsets
 from wado.pictures.draw import IMPLEMENTATION, Picture
 from wado.pictures.objects import POLICIES, ObjectPicture, render_object
-from wado.pictures.pictures import Drawn
+from wado.pictures.pictures import RenderedImages
 from wado.pictures.presented_images import find_shown, is_for
 from wado.rendered.parameters import parse_rendering
 from wado.rendered.presentation.present import find_shown_size
@@ -28,7 +28,7 @@ from wado.representation import DICOM, FileChoice, Offer
 from wado.target import Target
 from wado.uri.offers import choose_offer, document_of
 from wado.uri.query import UriQuery
-from wado.uri.rendering import Rendering
+from wado.uri.rendering import UriRendering
 
 
 def blueprint(service: "UriService") -> Blueprint:
@@ -45,8 +45,8 @@ class UriService:
     locator: Locator
     file_choice: FileChoice
     stored: Frames
-    fetchers: Fetchers
-    drawn: Drawn
+    fetchers: FetcherPool
+    drawn: RenderedImages
     public_root: Callable[[], str]
     bad_frames: BadFrames
 
@@ -106,7 +106,7 @@ class UriService:
         delivery = Delivery([file], self.stored, self.bad_frames, notes, as_stored=lambda _file: None)
         delivery.begin()
         response = respond.stream(encode_file(delivery), offer.content_type, file.length_bytes)
-        return respond.warned(response, lacking([file]))
+        return respond.warned(response, missing_pixel_data([file]))
 
     def _object(self, instance: LocatedInstance, picture: ObjectPicture, charsets: Charsets) -> Response:
         body = self.fetchers.run(instance.prepared.sop_instance_uid, render_object, picture)
@@ -120,7 +120,7 @@ class UriService:
         instance: LocatedInstance,
         frame_number: int,
         offer: Offer,
-        rendering: Rendering,
+        rendering: UriRendering,
         state: LocatedInstance | None,
     ) -> Response:
         reference, how = instance.frame(frame_number), state.head if state else b""

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from ahi.archive.lookahead import Ahead, Asked, Budget, around, nearest
+from ahi.archive.lookahead import Budget, FrameAccess, FrameLookahead, around, nearest
 from ahi.cache.cache import Cache
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
-from ahi.workers.jobs import Form
-from ahi.workers.pool import Fetchers
+from ahi.workers.jobs import FrameEncoding
+from ahi.workers.pool import FetcherPool
 from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL, JPEG_BASELINE
 
 KEY = ImageSetKey("d" * 32, "i" * 32)
@@ -20,7 +20,7 @@ PIXELS = PixelFormat(10, 10, 1, 8, 0, "MONOCHROME2")  # 100 bytes a frame
 VIDEO = "1.2.840.10008.1.2.4.102"
 
 
-class Noted(Fetchers):
+class Noted(FetcherPool):
     """Fetchers that only note what they are to prefetch: the numbers of frame IDs."""
 
     def __init__(self) -> None:
@@ -43,8 +43,8 @@ def _series(instances: int, frames_each: int = 1, syntax: str = HTJ2K_LOSSLESS_R
     return PreparedImageSet("1", "2", tuple(instance(number) for number in range(instances)), memoryview(b""))
 
 
-def _asked(series: PreparedImageSet, position: int, number: int = 1) -> Asked:
-    return Asked(KEY, series, series.instances[position], number, Form.NATIVE)
+def _asked(series: PreparedImageSet, position: int, number: int = 1) -> FrameAccess:
+    return FrameAccess(KEY, series, series.instances[position], number, FrameEncoding.NATIVE)
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def fetchers() -> Noted:
 
 
 @pytest.fixture
-def ahead(fetchers: Noted, tmp_path: Path) -> Ahead:
-    return Ahead(fetchers, Cache(tmp_path, 10**6), Budget(8, 10**6))
+def ahead(fetchers: Noted, tmp_path: Path) -> FrameLookahead:
+    return FrameLookahead(fetchers, Cache(tmp_path, 10**6), Budget(8, 10**6))
 
 
 @pytest.mark.parametrize(
@@ -72,12 +72,14 @@ def test_the_window_lies_around_the_frame_and_the_nearest_come_first(
     assert list(nearest(position, around(position, 8, count))) == order
 
 
-def test_a_frame_that_was_missing_opens_a_window(ahead: Ahead, fetchers: Noted) -> None:
+def test_a_frame_that_was_missing_opens_a_window(ahead: FrameLookahead, fetchers: Noted) -> None:
     ahead.note(_asked(_series(100), 50), missed=True)
     assert fetchers.wishes == [(f"{KEY.image_set_id}.native", [51, 52, 53, 49, 54, 55, 56, 48])]
 
 
-def test_what_is_in_the_cache_is_neither_asked_for_nor_a_reason(ahead: Ahead, fetchers: Noted, tmp_path: Path) -> None:
+def test_what_is_in_the_cache_is_neither_asked_for_nor_a_reason(
+    ahead: FrameLookahead, fetchers: Noted, tmp_path: Path
+) -> None:
     ahead.note(_asked(_series(100), 50), missed=False)
     assert not fetchers.wishes
     cache = Cache(tmp_path, 10**6)
@@ -87,7 +89,7 @@ def test_what_is_in_the_cache_is_neither_asked_for_nor_a_reason(ahead: Ahead, fe
     assert fetchers.wishes[0][1] == [52, 53, 54, 55, 56, 48]
 
 
-def test_the_window_moves_with_the_viewer_and_not_with_every_step(ahead: Ahead, fetchers: Noted) -> None:
+def test_the_window_moves_with_the_viewer_and_not_with_every_step(ahead: FrameLookahead, fetchers: Noted) -> None:
     series = _series(100)
     ahead.note(_asked(series, 0), missed=True)
     for position in range(1, 21):
@@ -96,7 +98,7 @@ def test_the_window_moves_with_the_viewer_and_not_with_every_step(ahead: Ahead, 
     assert set().union(*(numbers for _, numbers in fetchers.wishes)) >= set(range(1, 24))
 
 
-def test_who_scrolls_back_is_followed(ahead: Ahead, fetchers: Noted) -> None:
+def test_who_scrolls_back_is_followed(ahead: FrameLookahead, fetchers: Noted) -> None:
     series = _series(100)
     ahead.note(_asked(series, 50), missed=True)
     for position in range(49, 30, -1):
@@ -104,7 +106,9 @@ def test_who_scrolls_back_is_followed(ahead: Ahead, fetchers: Noted) -> None:
     assert set().union(*(numbers for _, numbers in fetchers.wishes)) >= set(range(30, 50))
 
 
-def test_the_frames_of_a_multi_frame_instance_follow_each_other_and_lead_on(ahead: Ahead, fetchers: Noted) -> None:
+def test_the_frames_of_a_multi_frame_instance_follow_each_other_and_lead_on(
+    ahead: FrameLookahead, fetchers: Noted
+) -> None:
     ahead.note(_asked(_series(2, 4), 0, 3), missed=True)
     assert fetchers.wishes[0][1] == [3, 4, 5, 1, 6, 7, 0]
 
@@ -119,13 +123,15 @@ def test_the_frames_of_a_multi_frame_instance_follow_each_other_and_lead_on(ahea
     ],
 )
 def test_the_budget_bounds_it(budget: Budget, syntax: str, count: int, fetchers: Noted, tmp_path: Path) -> None:
-    Ahead(fetchers, Cache(tmp_path, 10**6), budget).note(_asked(_series(100, syntax=syntax), 50), missed=True)
+    FrameLookahead(fetchers, Cache(tmp_path, 10**6), budget).note(_asked(_series(100, syntax=syntax), 50), missed=True)
     assert sum(len(numbers) for _, numbers in fetchers.wishes) == count
 
 
-@pytest.mark.parametrize(("form", "count"), [(Form.RLE, 2), (Form.NATIVE, 4), (Form.STORED, 4)])
+@pytest.mark.parametrize(
+    ("form", "count"), [(FrameEncoding.RLE, 2), (FrameEncoding.NATIVE, 4), (FrameEncoding.STORED, 4)]
+)
 def test_what_was_lossy_is_not_prefetched_in_another_encoding(
-    form: Form, count: int, ahead: Ahead, fetchers: Noted
+    form: FrameEncoding, count: int, ahead: FrameLookahead, fetchers: Noted
 ) -> None:
     series = _series(5)
     mixed = [replace(one, transfer_syntax_uid=JPEG_BASELINE) for one in series.instances[:2]]
@@ -134,7 +140,7 @@ def test_what_was_lossy_is_not_prefetched_in_another_encoding(
     assert len(fetchers.wishes[0][1]) == count
 
 
-def test_a_picture_alone_is_no_reason_and_one_beside_it_is(ahead: Ahead, fetchers: Noted) -> None:
+def test_a_picture_alone_is_no_reason_and_one_beside_it_is(ahead: FrameLookahead, fetchers: Noted) -> None:
     series = _series(100)
     for position in (50, 50, 20, 80):  # the same again, and others that are far away
         ahead.note_picture(_asked(series, position), missed=True)
@@ -143,7 +149,7 @@ def test_a_picture_alone_is_no_reason_and_one_beside_it_is(ahead: Ahead, fetcher
     assert fetchers.wishes[0][1][:3] == [82, 83, 84]
 
 
-def test_pictures_of_frames_that_are_there_are_no_reason(ahead: Ahead, fetchers: Noted) -> None:
+def test_pictures_of_frames_that_are_there_are_no_reason(ahead: FrameLookahead, fetchers: Noted) -> None:
     series = _series(100)
     for position in range(20):
         ahead.note_picture(_asked(series, position), missed=False)

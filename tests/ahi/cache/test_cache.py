@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ahi.cache.cache import Cache
 from ahi.cache.entry import TRAILER_BYTES
-from runtime.shared_metrics import Count, Counters
+from runtime.shared_metrics import Metric, SharedMetrics
 from tests.small_disk import small_disk
 
 ROOT = Path(__file__).parents[3]
@@ -117,7 +117,7 @@ def test_kill_9_leaves_whole_files_and_one_aside_at_most(tmp_path: Path) -> None
     assert cache.kinds()["k"].entries == len(whole)
 
 
-def _write(root: Path, max_bytes: int, counters: Counters, number: int, files: int) -> int:
+def _write(root: Path, max_bytes: int, counters: SharedMetrics, number: int, files: int) -> int:
     """A process that fills the cache; its number."""
     pid = os.fork()
     if pid:
@@ -133,7 +133,7 @@ def _write(root: Path, max_bytes: int, counters: Counters, number: int, files: i
 
 
 def test_several_writers_together_keep_the_bound(tmp_path: Path) -> None:
-    counters, max_bytes = Counters(4), 2_000_000
+    counters, max_bytes = SharedMetrics(4), 2_000_000
     pids = [_write(tmp_path, max_bytes, counters, number, 300) for number in range(4)]
     largest = 0
     while pids:
@@ -142,13 +142,13 @@ def test_several_writers_together_keep_the_bound(tmp_path: Path) -> None:
         if ended in pids:
             assert status == 0
             pids.remove(ended)
-    assert counters.total(Count.CACHE_WRITTEN_BYTES) == 4 * 300 * 10_000
+    assert counters.total(Metric.CACHE_WRITTEN_BYTES) == 4 * 300 * 10_000
     # An eviction takes a moment, in which others write; so does a look, which counts what comes and what goes.
     assert max_bytes / 2 < largest < max_bytes * 1.5
     kept_bytes = _size(tmp_path) - TRAILER_BYTES * sum(path.is_file() for path in tmp_path.rglob("*"))
     assert kept_bytes <= max_bytes * 1.1
     evicted = (4 * 300 * 10_000 - kept_bytes) // 10_000
-    assert counters.total(Count.CACHE_EVICTED_BYTES) == evicted * (10_000 + TRAILER_BYTES)
+    assert counters.total(Metric.CACHE_EVICTED_BYTES) == evicted * (10_000 + TRAILER_BYTES)
 
 
 def test_what_the_disk_must_have_left_is_left(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_what_the_disk_must_have_left_is_left(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 10**9, min_free_bytes=disk.f_bavail * disk.f_frsize * 2)  # more than there ever was
     assert not cache.put("a", b"bytes")
     assert not cache.kinds()
-    assert cache.tally.counters.total(Count.CACHE_REFUSED) == 1
+    assert cache.tally.counters.total(Metric.CACHE_REFUSED) == 1
 
 
 def test_for_free_space_the_oldest_goes(tmp_path: Path) -> None:
@@ -203,15 +203,15 @@ def test_what_is_kept_is_told_by_kind_and_emptied(tmp_path: Path) -> None:
 
 
 def test_a_process_that_replaces_another_counts_on(tmp_path: Path) -> None:
-    counters = Counters(2)
-    counters.tally(0).add(Count.CACHE_HITS, 3)
-    counters.tally(0).set(Count.JOBS_RUNNING, 5)
+    counters = SharedMetrics(2)
+    counters.tally(0).add(Metric.CACHE_HITS, 3)
+    counters.tally(0).set(Metric.JOBS_RUNNING, 5)
     pid = os.fork()
     if pid == 0:
         tally = counters.tally(1)
-        tally.add(Count.CACHE_HITS)
+        tally.add(Metric.CACHE_HITS)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
-    counters.tally(1).add(Count.CACHE_HITS)
+    counters.tally(1).add(Metric.CACHE_HITS)
     counters.tally(0)
-    assert (counters.total(Count.CACHE_HITS), counters.total(Count.JOBS_RUNNING)) == (5, 0)
+    assert (counters.total(Metric.CACHE_HITS), counters.total(Metric.JOBS_RUNNING)) == (5, 0)

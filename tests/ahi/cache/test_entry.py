@@ -22,7 +22,7 @@ from ahi.cache.cache import Cache
 from ahi.cache.entry import TRAILER_BYTES
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey
-from runtime.shared_metrics import Count
+from runtime.shared_metrics import Metric
 
 CONTENT = bytes(range(256)) * 40
 NAME, OTHER = "k/entry", "k/other"
@@ -140,7 +140,7 @@ def test_what_is_no_entry_is_not_served_and_can_be_had_anew(
     found = rebooted(cache) if booted else cache
     assert not found.has(NAME)
     assert all_of(found) == NOTHING
-    assert found.tally.counters.total(Count.CACHE_DAMAGED) == 1
+    assert found.tally.counters.total(Metric.CACHE_DAMAGED) == 1
     assert not os.path.lexists(path_of(cache))
     assert found.put(NAME, CONTENT)
     assert found.read(NAME) == CONTENT

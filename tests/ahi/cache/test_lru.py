@@ -1,10 +1,10 @@
 """What is kept in memory stays within its bound, however often it is put again."""
 
-from ahi.cache.lru import Kept
+from ahi.cache.lru import LRUCache
 
 
 def test_what_was_not_used_for_longest_is_let_go() -> None:
-    kept: Kept[str, int] = Kept(100)
+    kept: LRUCache[str, int] = LRUCache(100)
     for number, key in enumerate("abc"):
         kept.put(key, number, 40)
         assert kept.get("a") == 0
@@ -12,14 +12,14 @@ def test_what_was_not_used_for_longest_is_let_go() -> None:
 
 
 def test_the_last_one_stays_however_large_it_is() -> None:
-    kept: Kept[str, int] = Kept(100)
+    kept: LRUCache[str, int] = LRUCache(100)
     kept.put("a", 1, 50)
     kept.put("b", 2, 500)
     assert (kept.get("a"), kept.get("b")) == (None, 2)
 
 
 def test_what_is_put_again_counts_once() -> None:
-    kept: Kept[str, int] = Kept(100)
+    kept: LRUCache[str, int] = LRUCache(100)
     for number in range(10):
         kept.put("a", number, 60)
     kept.put("b", 1, 40)

@@ -15,8 +15,8 @@ from ahi.client.calls import AhiClient
 from ahi.image_sets.image_set import ImageSetKey
 from datastore.serving.faults import Faults, parse_faults
 from dicomweb.errors import NotFound, ProxyError, UpstreamBusy, UpstreamFailed
-from runtime.shared_metrics import Count, Tally
-from runtime.timing import Part, start_timing
+from runtime.shared_metrics import Metric, ProcessMetrics
+from runtime.timing import TimedPart, start_timing
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served
 from tests.servers import free_port
@@ -31,13 +31,17 @@ def faults() -> Faults:
 
 
 @pytest.fixture
-def tally() -> Tally:
-    return Tally.alone()
+def tally() -> ProcessMetrics:
+    return ProcessMetrics.alone()
 
 
 @pytest.fixture(params=["the first frame", "a later frame"])
 def client(
-    request: pytest.FixtureRequest, faults: Faults, tally: Tally, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    faults: Faults,
+    tally: ProcessMetrics,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[AhiClient]:
     """boto3 asks for the first frame, and `ahi.client.frame_calls` for those that follow."""
     path = tmp_path / "frame"
@@ -49,7 +53,7 @@ def client(
         client = AhiClient(region="us-east-1", deadline_seconds=3, tally=tally)
         if request.param == "a later frame":
             client.image_frame(KEY, FRAME)
-            tally.set(Count.AHI_GET_IMAGE_FRAME, 0)
+            tally.set(Metric.AHI_GET_IMAGE_FRAME, 0)
         yield client
         client.close()
 
@@ -155,7 +159,7 @@ def test_a_call_passes_the_trace_on_that_it_is_part_of(client: AhiClient) -> Non
 
 def test_what_a_call_took_is_told_with_each_attempt(client: AhiClient, faults: Faults) -> None:
     faults.replace(parse_faults("GetImageFrame:429:x1"))
-    timing, parts = start_timing(), list[Part]()
+    timing, parts = start_timing(), list[TimedPart]()
     timing.tell = parts.append
     client.image_frame(KEY, FRAME)
     start_timing()
@@ -165,14 +169,16 @@ def test_what_a_call_took_is_told_with_each_attempt(client: AhiClient, faults: F
     ]
 
 
-def test_calls_are_counted_and_what_was_wrong_with_them(client: AhiClient, faults: Faults, tally: Tally) -> None:
+def test_calls_are_counted_and_what_was_wrong_with_them(
+    client: AhiClient, faults: Faults, tally: ProcessMetrics
+) -> None:
     faults.replace(parse_faults("GetImageFrame:429:x2,GetImageSet:500:x1"))
     client.image_frame(KEY, FRAME)
     client.image_set(KEY)
     counted = {count: number for count, number in tally.counters.totals().items() if number}
     assert counted == {
-        Count.AHI_GET_IMAGE_FRAME: 3,
-        Count.AHI_GET_IMAGE_SET: 2,
-        Count.AHI_RETRIES: 3,
-        Count.AHI_THROTTLES: 2,
+        Metric.AHI_GET_IMAGE_FRAME: 3,
+        Metric.AHI_GET_IMAGE_SET: 2,
+        Metric.AHI_RETRIES: 3,
+        Metric.AHI_THROTTLES: 2,
     }

@@ -9,14 +9,14 @@ import pytest
 from ahi.archive.studies import Brief
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
-from ahi.client.searches import Searches
+from ahi.client.searches import ImageSetSearches
 from ahi.image_sets.image_set import ImageSetKey
 from ahi.image_sets.version_cache import VersionCache
 from ahi.workers.jobs import search_study
-from ahi.workers.pool import Workshop
+from ahi.workers.pool import WorkerContext
 from datastore.serving.faults import Faults, parse_faults
 from dicomweb.errors import UpstreamBusy
-from runtime.shared_metrics import Count, Tally
+from runtime.shared_metrics import Metric, ProcessMetrics
 from tests.datastore.shelf import DATASTORE_ID, Shelf, identifier, image_set
 from tests.datastore_server import served
 
@@ -32,7 +32,7 @@ def faults() -> Faults:
 
 
 @pytest.fixture
-def workshop(faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+def workshop(faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerContext]:
     """A fetcher in this process, in front of a data store with a study of many image sets, and others."""
     tags = {"DICOMStudyInstanceUID": STUDY}
     others = [image_set(number) for number in range(MANY + 1, MANY + 20)]
@@ -41,17 +41,17 @@ def workshop(faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        tally = Tally.alone()
+        tally = ProcessMetrics.alone()
         client = AhiClient(region="us-east-1", deadline_seconds=1, tally=tally)
-        yield Workshop(client, Cache(tmp_path, 2**20, tally=tally), VersionCache(60))
+        yield WorkerContext(client, Cache(tmp_path, 2**20, tally=tally), VersionCache(60))
         client.close()
 
 
-def calls(workshop: Workshop) -> int:
-    return workshop.cache.tally.get(Count.AHI_SEARCH_IMAGE_SETS)
+def calls(workshop: WorkerContext) -> int:
+    return workshop.cache.tally.get(Metric.AHI_SEARCH_IMAGE_SETS)
 
 
-def test_all_image_sets_of_a_study_are_found_and_remembered(workshop: Workshop) -> None:
+def test_all_image_sets_of_a_study_are_found_and_remembered(workshop: WorkerContext) -> None:
     assert set(search_study(workshop, DATASTORE_ID, STUDY)) == FOUND
     assert calls(workshop) == 3, "an answer has 50"
     assert set(search_study(workshop, DATASTORE_ID, STUDY)) == FOUND
@@ -64,7 +64,7 @@ def test_all_image_sets_of_a_study_are_found_and_remembered(workshop: Workshop) 
     "fault", ["429", "500", "503", "cut", "cut-body", "half", "latency=3s", *(f"body={name}" for name in STRANGE)]
 )
 def test_what_fails_is_busy_and_nobody_waits_for_it_twice(
-    workshop: Workshop, faults: Faults, monkeypatch: pytest.MonkeyPatch, fault: str
+    workshop: WorkerContext, faults: Faults, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     faults.replace(parse_faults(f"SearchImageSets:{fault}"))
     before = time.monotonic()
@@ -82,7 +82,7 @@ def test_what_fails_is_busy_and_nobody_waits_for_it_twice(
 
 
 def test_a_refusal_hides_for_a_moment_what_is_unknown_and_no_more(
-    workshop: Workshop, faults: Faults, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    workshop: WorkerContext, faults: Faults, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     search_study(workshop, DATASTORE_ID, STUDY)
     faults.replace(parse_faults("SearchImageSets:403"))
@@ -98,17 +98,17 @@ def test_a_refusal_hides_for_a_moment_what_is_unknown_and_no_more(
 
 
 def test_calls_are_within_their_rate() -> None:
-    searches = Searches(calls_per_second=0.01)
+    searches = ImageSetSearches(calls_per_second=0.01)
     assert [searches.may_call(DATASTORE_ID) for _ in range(3)] == [True, False, False]
-    searches = Searches(calls_per_second=10)
+    searches = ImageSetSearches(calls_per_second=10)
     assert sum(searches.may_call(DATASTORE_ID) for _ in range(1000)) < 40
-    searches = Searches(calls_per_second=0.01)
+    searches = ImageSetSearches(calls_per_second=0.01)
     searches.count(40)
     assert not searches.may_call(DATASTORE_ID), "pages count, too"
 
 
 def test_what_is_remembered_has_a_bound() -> None:
-    searches = Searches(most=1000)
+    searches = ImageSetSearches(most=1000)
     for number in range(5000):
         for size in (0, number % 90):
             keys = [ImageSetKey(DATASTORE_ID, identifier(at)) for at in range(size)]

@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from ahi.archive.deletion_recheck import AT_ONCE, DeletionWatch
+from ahi.archive.deletion_recheck import AT_ONCE, DeletionRecheck
 from ahi.cache.cache import Cache
 from ahi.cache.entry import FORMAT
 from ahi.image_sets import deleted
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from dicomweb.errors import UpstreamBusy
 
 
@@ -83,7 +83,7 @@ def test_a_file_in_the_place_of_the_folder_hides_nothing(cache: Cache, tmp_path:
     assert set(DeletedImageSets(cache).noted()) == {_key(1)}
 
 
-class Asked(Fetchers):
+class Asked(FetcherPool):
     """AHI as the watch sees it: it has what is in `there`, or is busy."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Watched:
     def __init__(self, cache: Cache) -> None:
         self.deleted, self.asked = DeletedImageSets(cache), Asked()
         self.now = 0.0
-        self._watch = DeletionWatch(self.deleted, self.asked, lambda: self.now)
+        self._watch = DeletionRecheck(self.deleted, self.asked, lambda: self.now)
 
     def asked_in(self, seconds: int) -> list[float]:
         """When AHI was asked, in rounds of a second."""

@@ -11,8 +11,8 @@ from ahi.client.calls import AhiClient
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.jobs import Form, FrameReference, fetch_frame
-from ahi.workers.pool import Workshop
+from ahi.workers.jobs import FrameEncoding, FrameReference, fetch_frame
+from ahi.workers.pool import WorkerContext
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 
 SIDE, FETCH_SECONDS = 8, 0.002
@@ -32,17 +32,17 @@ class Client:
 
 def test_requests_that_overlap_in_any_way_fetch_a_frame_once(tmp_path: Path) -> None:
     client, random = Client(), Random(1)  # noqa: S311
-    workshop = Workshop(cast(AhiClient, client), Cache(tmp_path, 2**28), VersionCache(60))
+    workshop = WorkerContext(cast(AhiClient, client), Cache(tmp_path, 2**28), VersionCache(60))
     key, pixels = ImageSetKey("0" * 32, "1" * 32), PixelFormat(SIDE, SIDE, 1, 8, 0, "MONOCHROME2")
     references = [FrameReference(key, Frame(f"{n:032}", None), EXPLICIT_VR_LITTLE_ENDIAN, pixels) for n in range(150)]
 
-    def ask(job: tuple[FrameReference, Form, float]) -> Any:
+    def ask(job: tuple[FrameReference, FrameEncoding, float]) -> Any:
         reference, form, seconds = job
         time.sleep(seconds)
         return fetch_frame(workshop, reference, form)
 
     with ThreadPoolExecutor(12) as threads:
         for reference in references:
-            forms = (Form.STORED, Form.NATIVE) * 6
+            forms = (FrameEncoding.STORED, FrameEncoding.NATIVE) * 6
             list(threads.map(ask, [(reference, form, random.uniform(0, 2 * FETCH_SECONDS)) for form in forms]))
     assert sorted(client.asked) == [reference.frame.frame_id for reference in references]

@@ -15,8 +15,8 @@ from ahi.client.calls import AhiClient
 from ahi.codecs.frames import HAS_OPENJPH, PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey, ImageSetProperties
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.jobs import Form, FrameReference, fetch_frame, prepare_image_set, prepared_cache_name
-from ahi.workers.pool import Workshop
+from ahi.workers.jobs import FrameEncoding, FrameReference, fetch_frame, prepare_image_set, prepared_cache_name
+from ahi.workers.pool import WorkerContext
 from dicomweb.errors import UnusableAnswer
 from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL
 
@@ -47,14 +47,14 @@ class Ahi:
         return self.image_frame(key, "")
 
 
-Made = Callable[..., tuple[Workshop, Ahi]]
+Made = Callable[..., tuple[WorkerContext, Ahi]]
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
-    def make(*bodies: bytes) -> tuple[Workshop, Ahi]:
+    def make(*bodies: bytes) -> tuple[WorkerContext, Ahi]:
         ahi = Ahi(*bodies)
-        return Workshop(cast(AhiClient, ahi), Cache(tmp_path, 2**24), VersionCache(60)), ahi
+        return WorkerContext(cast(AhiClient, ahi), Cache(tmp_path, 2**24), VersionCache(60)), ahi
 
     return make
 
@@ -70,16 +70,16 @@ SUMMED = _reference(zlib.crc32(PIXELS.tobytes()))
 @NEEDS_OPENJPH
 def test_an_odd_frame_that_has_its_pixels_is_right(made: Made) -> None:
     workshop, ahi = made(WITHOUT_END)
-    assert fetch_frame(workshop, SUMMED, Form.STORED) is None
-    assert workshop.cache.read(SUMMED.cache_name(Form.STORED)) == WITHOUT_END
+    assert fetch_frame(workshop, SUMMED, FrameEncoding.STORED) is None
+    assert workshop.cache.read(SUMMED.cache_name(FrameEncoding.STORED)) == WITHOUT_END
     assert ahi.calls == 2  # it might have been whole the second time
 
 
 @NEEDS_OPENJPH
 def test_a_whole_frame_is_taken_rather_than_an_odd_one(made: Made) -> None:
     workshop, _ = made(WITHOUT_END, RIGHT)
-    fetch_frame(workshop, SUMMED, Form.STORED)
-    assert workshop.cache.read(SUMMED.cache_name(Form.STORED)) == RIGHT
+    fetch_frame(workshop, SUMMED, FrameEncoding.STORED)
+    assert workshop.cache.read(SUMMED.cache_name(FrameEncoding.STORED)) == RIGHT
 
 
 @NEEDS_OPENJPH
@@ -97,8 +97,8 @@ def test_a_whole_frame_is_taken_rather_than_an_odd_one(made: Made) -> None:
 def test_an_odd_frame_that_has_not_is_neither_sent_nor_kept(made: Made, body: bytes, reference: FrameReference) -> None:
     workshop, _ = made(body)
     with pytest.raises(UnusableAnswer):
-        fetch_frame(workshop, reference, Form.STORED)
-    assert workshop.cache.read(reference.cache_name(Form.STORED)) is None
+        fetch_frame(workshop, reference, FrameEncoding.STORED)
+    assert workshop.cache.read(reference.cache_name(FrameEncoding.STORED)) is None
 
 
 @pytest.mark.parametrize("odd", [b"<html>", b"", METADATA[:-5], b"{}"])

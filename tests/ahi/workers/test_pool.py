@@ -13,29 +13,29 @@ import pytest
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.pool import Fetchers, FetcherSockets, Workshop, brief
-from ahi.workers.scheduler import Limits
+from ahi.workers.pool import FetcherPool, FetcherSockets, WorkerContext, runs_inline
+from ahi.workers.scheduler import SchedulerLimits
 from ahi.workers.worker import serve
 from dicomweb.errors import NotFound, UpstreamBusy
-from runtime.shared_metrics import Count, Counters
+from runtime.shared_metrics import Metric, SharedMetrics
 
 
-def _count(workshop: Workshop, name: str) -> int:
+def _count(workshop: WorkerContext, name: str) -> int:
     """Slow, and leaves a mark each time it runs."""
     time.sleep(0.2)
     assert workshop.cache.put(f"runs/{time.monotonic_ns()}", name.encode())
     return len(list((workshop.cache.root / "runs").iterdir()))
 
 
-def _fail(_workshop: Workshop, kind: str) -> None:
+def _fail(_workshop: WorkerContext, kind: str) -> None:
     raise {"ours": NotFound("gone"), "busy": UpstreamBusy("later", 7), "bug": KeyError("secret")}[kind]
 
 
-def _process(_workshop: Workshop) -> int:
+def _process(_workshop: WorkerContext) -> int:
     return os.getpid()
 
 
-def _die_once(workshop: Workshop) -> str:
+def _die_once(workshop: WorkerContext) -> str:
     if workshop.cache.read("died") is None:
         workshop.cache.put("died", b"")
         os.kill(os.getpid(), signal.SIGKILL)
@@ -45,10 +45,10 @@ def _die_once(workshop: Workshop) -> str:
 class Pool:
     """Fetchers as the supervisor would fork them, without one."""
 
-    def __init__(self, root: Path, count: int, limits: Limits = Limits()) -> None:  # noqa: B008 - a frozen value
+    def __init__(self, root: Path, count: int, limits: SchedulerLimits = SchedulerLimits()) -> None:  # noqa: B008 - a frozen value
         self._root = root
         self._limits = limits
-        self.counters = Counters(count)
+        self.counters = SharedMetrics(count)
         self.sockets = FetcherSockets(count)
         self.pids = [self.fork(number) for number in range(count)]
 
@@ -56,7 +56,7 @@ class Pool:
         pid = os.fork()
         if pid == 0:
             cache = Cache(self._root, 10**6, tally=self.counters.tally(number))
-            workshop = Workshop(AhiClient(region="us-east-1"), cache, VersionCache(60))
+            workshop = WorkerContext(AhiClient(region="us-east-1"), cache, VersionCache(60))
             serve(self.sockets.listening[number], workshop, self._limits)
         return pid
 
@@ -75,7 +75,7 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
 
 
 def test_equal_jobs_at_the_same_time_run_once(pool: Pool) -> None:
-    fetchers = Fetchers(pool.sockets.paths)
+    fetchers = FetcherPool(pool.sockets.paths)
     with ThreadPoolExecutor(20) as threads:
         counts = list(threads.map(lambda _: fetchers.run("a", _count, "x"), range(20)))
     assert set(counts) == {1}
@@ -83,14 +83,14 @@ def test_equal_jobs_at_the_same_time_run_once(pool: Pool) -> None:
 
 
 def test_a_route_always_leads_to_the_same_process(pool: Pool) -> None:
-    fetchers = Fetchers(pool.sockets.paths)
+    fetchers = FetcherPool(pool.sockets.paths)
     processes = {route: {fetchers.run(route, _process) for _ in range(3)} for route in map(str, range(20))}
     assert all(len(pids) == 1 for pids in processes.values())
     assert set().union(*processes.values()) == set(pool.pids)
 
 
 def test_an_error_of_ours_comes_back_as_it_is(pool: Pool) -> None:
-    fetchers = Fetchers(pool.sockets.paths)
+    fetchers = FetcherPool(pool.sockets.paths)
     with pytest.raises(NotFound, match="gone"):
         fetchers.run("a", _fail, "ours")
     with pytest.raises(UpstreamBusy) as busy:
@@ -100,43 +100,43 @@ def test_an_error_of_ours_comes_back_as_it_is(pool: Pool) -> None:
 
 def test_a_mistake_comes_back_without_its_text(pool: Pool) -> None:
     with pytest.raises(RuntimeError) as error:
-        Fetchers(pool.sockets.paths).run("a", _fail, "bug")
+        FetcherPool(pool.sockets.paths).run("a", _fail, "bug")
     assert "secret" not in str(error.value)
 
 
-def _always(_workshop: Workshop, *_arguments: object) -> bool:
+def _always(_workshop: WorkerContext, *_arguments: object) -> bool:
     return True
 
 
-def _never_said(_workshop: Workshop, *_arguments: object) -> bool:
+def _never_said(_workshop: WorkerContext, *_arguments: object) -> bool:
     raise LookupError
 
 
-def _unsendable(_workshop: Workshop) -> object:
+def _unsendable(_workshop: WorkerContext) -> object:
     return threading.Lock()
 
 
-@brief(_always)
-def _briefly_unsendable(workshop: Workshop) -> object:
+@runs_inline(_always)
+def _briefly_unsendable(workshop: WorkerContext) -> object:
     return _unsendable(workshop)
 
 
-@brief(_never_said)
-def _process_of_unknown_length(workshop: Workshop) -> int:
+@runs_inline(_never_said)
+def _process_of_unknown_length(workshop: WorkerContext) -> int:
     return _process(workshop)
 
 
 def test_results_that_cannot_be_sent_are_mistakes_and_the_fetcher_goes_on(narrow: Pool) -> None:
-    fetchers = Fetchers(narrow.sockets.paths)
+    fetchers = FetcherPool(narrow.sockets.paths)
     for job in (_unsendable, _briefly_unsendable) * 3:
         with pytest.raises(RuntimeError, match="log says why"):
             fetchers.run("a", job)
     assert fetchers.run("a", _process_of_unknown_length) == narrow.pids[0]
-    assert narrow.counters.total(Count.JOBS_RUNNING) <= 1
+    assert narrow.counters.total(Metric.JOBS_RUNNING) <= 1
 
 
 def test_a_job_whose_fetcher_dies_is_done_by_the_next(pool: Pool) -> None:
-    fetchers = Fetchers(pool.sockets.paths)
+    fetchers = FetcherPool(pool.sockets.paths)
     victim = fetchers.run("a", _process)
     pending = fetchers.submit("a", _die_once)
     os.waitpid(victim, 0)
@@ -147,7 +147,7 @@ def test_a_job_whose_fetcher_dies_is_done_by_the_next(pool: Pool) -> None:
 
 
 def test_connections_to_a_dead_fetcher_are_not_used_again(pool: Pool) -> None:
-    fetchers = Fetchers(pool.sockets.paths)
+    fetchers = FetcherPool(pool.sockets.paths)
     waiting = [fetchers.submit("a", _process) for _ in range(5)]  # each on a connection of its own
     victim = {pending.result() for pending in waiting}.pop()
     os.kill(victim, signal.SIGKILL)
@@ -158,7 +158,7 @@ def test_connections_to_a_dead_fetcher_are_not_used_again(pool: Pool) -> None:
 
 
 def test_an_answer_that_came_can_be_abandoned_and_one_that_did_not(pool: Pool) -> None:
-    fetchers = Fetchers(pool.sockets.paths)
+    fetchers = FetcherPool(pool.sockets.paths)
     answered = fetchers.submit("a", _fail, "ours")
     with pytest.raises(NotFound):
         answered.result()
@@ -169,10 +169,10 @@ def test_an_answer_that_came_can_be_abandoned_and_one_that_did_not(pool: Pool) -
 
 def test_without_fetchers_the_service_is_busy(tmp_path: Path) -> None:
     with pytest.raises(UpstreamBusy):
-        Fetchers([str(tmp_path / "none")]).run("a", _process)
+        FetcherPool([str(tmp_path / "none")]).run("a", _process)
 
 
-def _mark(workshop: Workshop, name: str) -> list[str]:
+def _mark(workshop: WorkerContext, name: str) -> list[str]:
     """Slow; what was done before it, in order."""
     time.sleep(0.05)
     workshop.cache.put(f"marks/{time.monotonic_ns():020}-{name}", b"")
@@ -186,20 +186,20 @@ def _marks(cache: Cache) -> list[str]:
 @pytest.fixture
 def narrow(tmp_path: Path) -> Iterator[Pool]:
     """One fetcher of two threads that takes six questions more."""
-    pool = Pool(tmp_path, 1, Limits(threads=2, most_waiting=6))
+    pool = Pool(tmp_path, 1, SchedulerLimits(threads=2, most_waiting=6))
     yield pool
     pool.close()
 
 
 def test_what_a_client_waits_for_overtakes_prefetches(narrow: Pool) -> None:
-    fetchers = Fetchers(narrow.sockets.paths)
+    fetchers = FetcherPool(narrow.sockets.paths)
     fetchers.prefetch("series", _mark, [("a", (f"p{number}",)) for number in range(20)])
     assert len(fetchers.run("a", _mark, "asked")) < 6
     assert len(fetchers.run("a", _mark, "p19")) < 9  # what was to come last is asked for, and comes now
 
 
 def test_prefetched_jobs_are_done_without_anybody_waiting(narrow: Pool, tmp_path: Path) -> None:
-    Fetchers(narrow.sockets.paths).prefetch("series", _mark, [("a", ("p",))])
+    FetcherPool(narrow.sockets.paths).prefetch("series", _mark, [("a", ("p",))])
     deadline = time.monotonic() + 10
     while not list(tmp_path.glob("*/marks")) or _marks(Cache(tmp_path, 10**6)) != ["p"]:
         assert time.monotonic() < deadline
@@ -207,7 +207,7 @@ def test_prefetched_jobs_are_done_without_anybody_waiting(narrow: Pool, tmp_path
 
 
 def test_who_goes_away_takes_the_question_along(narrow: Pool) -> None:
-    fetchers = Fetchers(narrow.sockets.paths)
+    fetchers = FetcherPool(narrow.sockets.paths)
     for pending in [fetchers.submit("a", _mark, f"left{number}") for number in range(5)]:
         pending.abandon()
     marks = fetchers.run("a", _mark, "stayed")
@@ -215,7 +215,7 @@ def test_who_goes_away_takes_the_question_along(narrow: Pool) -> None:
 
 
 def test_a_fetcher_with_too_much_to_do_says_so_at_once(narrow: Pool) -> None:
-    fetchers = Fetchers(narrow.sockets.paths)
+    fetchers = FetcherPool(narrow.sockets.paths)
     waiting = [fetchers.submit("a", _mark, str(number)) for number in range(8)]
     with pytest.raises(UpstreamBusy) as busy:
         fetchers.run("a", _mark, "one too many")
@@ -224,30 +224,30 @@ def test_a_fetcher_with_too_much_to_do_says_so_at_once(narrow: Pool) -> None:
 
 
 def test_jobs_are_counted(narrow: Pool) -> None:
-    fetchers = Fetchers(narrow.sockets.paths)
+    fetchers = FetcherPool(narrow.sockets.paths)
     fetchers.prefetch("series", _mark, [("a", ("p",))])
     for number in range(3):
         fetchers.run("a", _mark, str(number))
     with pytest.raises(UpstreamBusy):
         [pending.result() for pending in [fetchers.submit("a", _mark, f"x{number}") for number in range(9)]]
     total = narrow.counters.total
-    assert (total(Count.PREFETCHES), total(Count.JOBS_REFUSED)) == (1, 1)
-    assert total(Count.JOBS_DONE) >= 4
-    assert total(Count.JOBS_RUNNING) + total(Count.JOBS_QUEUED) <= 8
+    assert (total(Metric.PREFETCHES), total(Metric.JOBS_REFUSED)) == (1, 1)
+    assert total(Metric.JOBS_DONE) >= 4
+    assert total(Metric.JOBS_RUNNING) + total(Metric.JOBS_QUEUED) <= 8
 
 
-@brief(_always)
-def _thread(_workshop: Workshop, _seconds: float) -> str:
+@runs_inline(_always)
+def _thread(_workshop: WorkerContext, _seconds: float) -> str:
     time.sleep(_seconds)
     return threading.current_thread().name
 
 
-def _slow_thread(workshop: Workshop, seconds: float) -> str:
+def _slow_thread(workshop: WorkerContext, seconds: float) -> str:
     return _thread(workshop, seconds)
 
 
 def test_brief_jobs_are_done_one_after_another_by_who_listens(narrow: Pool) -> None:
-    fetchers = Fetchers(narrow.sockets.paths)
+    fetchers = FetcherPool(narrow.sockets.paths)
     began = time.monotonic()
     waiting = [fetchers.submit("a", _thread, 0.1 + number / 1000) for number in range(4)]
     assert len({pending.result() for pending in waiting}) == 1
@@ -255,7 +255,7 @@ def test_brief_jobs_are_done_one_after_another_by_who_listens(narrow: Pool) -> N
 
 
 def test_other_jobs_are_done_at_the_same_time_while_another_thread_listens(narrow: Pool) -> None:
-    fetchers = Fetchers(narrow.sockets.paths)
+    fetchers = FetcherPool(narrow.sockets.paths)
     slow = [fetchers.submit("a", _slow_thread, 0.3 + number / 1000) for number in range(2)]
     assert len({pending.result() for pending in slow}) == 2
     slow = [fetchers.submit("a", _slow_thread, 0.5)]
@@ -265,12 +265,12 @@ def test_other_jobs_are_done_at_the_same_time_while_another_thread_listens(narro
     assert slow[0].result() not in threads
 
 
-def _large(_workshop: Workshop, size_bytes: int) -> bytes:
+def _large(_workshop: WorkerContext, size_bytes: int) -> bytes:
     return bytes(range(256)) * (size_bytes // 256)
 
 
 def test_who_takes_a_large_answer_slowly_holds_up_nobody(narrow: Pool) -> None:
-    fetchers = Fetchers(narrow.sockets.paths)
+    fetchers = FetcherPool(narrow.sockets.paths)
     slow = [fetchers.submit("a", _large, 2**24 + 256 * number) for number in range(5)]  # more than there are threads
     assert fetchers.run("a", _process) == narrow.pids[0]
     assert [len(pending.result()) for pending in slow] == [2**24 + 256 * number for number in range(5)]
@@ -278,7 +278,7 @@ def test_who_takes_a_large_answer_slowly_holds_up_nobody(narrow: Pool) -> None:
 
 
 def test_who_goes_away_in_the_middle_of_an_answer_is_forgotten(narrow: Pool) -> None:
-    fetchers, descriptors = Fetchers(narrow.sockets.paths), Path(f"/proc/{narrow.pids[0]}/fd")
+    fetchers, descriptors = FetcherPool(narrow.sockets.paths), Path(f"/proc/{narrow.pids[0]}/fd")
     fetchers.run("a", _process)
     before = len(list(descriptors.iterdir()))
     leaving = [fetchers.submit("a", _large, 2**24 + 256 * number) for number in range(5)]
@@ -298,7 +298,7 @@ def _resident_bytes(pid: int) -> int:
 
 
 def test_an_answer_that_was_taken_is_kept_by_nobody(narrow: Pool) -> None:
-    fetchers, (pid,) = Fetchers(narrow.sockets.paths), narrow.pids
+    fetchers, (pid,) = FetcherPool(narrow.sockets.paths), narrow.pids
     fetchers.run("a", _process)
     before = _resident_bytes(pid)
     # A connection each; what is so large has pages of its own, which are given back when it is let go of.

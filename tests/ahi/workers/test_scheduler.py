@@ -4,7 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from ahi.workers.scheduler import PREFETCH_SECONDS, Desk, Limits, Prefetch, Question, Request, Ticket, Urgency
+from ahi.workers.scheduler import (
+    PREFETCH_SECONDS,
+    Job,
+    JobRequest,
+    JobScheduler,
+    Prefetch,
+    Request,
+    SchedulerLimits,
+    Urgency,
+)
 
 
 def _job(*_: object) -> None:
@@ -15,8 +24,8 @@ def _request(name: str) -> Request:
     return Request(_job, (name,))
 
 
-def _question(name: str, urgency: Urgency = Urgency.CLIENT, client: str = "") -> Question:
-    return Question(_request(name), urgency, client=client)
+def _question(name: str, urgency: Urgency = Urgency.CLIENT, client: str = "") -> JobRequest:
+    return JobRequest(_request(name), urgency, client=client)
 
 
 def _prefetch(scope: str, names: str) -> Prefetch:
@@ -37,33 +46,33 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def desk(clock: Clock) -> Desk:
-    return Desk(Limits(threads=100, most_waiting=3, patience_seconds=10), clock)
+def desk(clock: Clock) -> JobScheduler:
+    return JobScheduler(SchedulerLimits(threads=100, most_waiting=3, patience_seconds=10), clock)
 
 
-def _taken(desk: Desk) -> Iterator[Ticket]:
+def _taken(desk: JobScheduler) -> Iterator[Job]:
     while ticket := desk.take():
         yield ticket
 
 
-def _names(desk: Desk) -> str:
+def _names(desk: JobScheduler) -> str:
     return "".join(str(ticket.request.arguments[0]) for ticket in _taken(desk))
 
 
-def test_clients_come_first_then_prefetches_then_the_background(desk: Desk) -> None:
+def test_clients_come_first_then_prefetches_then_the_background(desk: JobScheduler) -> None:
     desk.prefetch(_prefetch("series", "ab"))
     desk.ask(_question("z", Urgency.BACKGROUND), "night")
     desk.ask(_question("c"), "viewer")
     assert _names(desk) == "cabz"
 
 
-def test_a_client_overtakes_with_what_was_to_be_prefetched(desk: Desk) -> None:
+def test_a_client_overtakes_with_what_was_to_be_prefetched(desk: JobScheduler) -> None:
     desk.prefetch(_prefetch("series", "abc"))
     desk.ask(_question("c"), "viewer")
     assert _names(desk) == "cab"
 
 
-def test_a_client_overtakes_with_what_the_background_waits_for_and_both_are_answered(desk: Desk) -> None:
+def test_a_client_overtakes_with_what_the_background_waits_for_and_both_are_answered(desk: JobScheduler) -> None:
     for name in "ab":
         desk.ask(_question(name, Urgency.BACKGROUND), "night")
     desk.ask(_question("b"), "viewer")
@@ -72,7 +81,7 @@ def test_a_client_overtakes_with_what_the_background_waits_for_and_both_are_answ
     assert desk.done(tickets[0]) == ["night", "viewer"]
 
 
-def test_what_is_being_fetched_is_joined(desk: Desk) -> None:
+def test_what_is_being_fetched_is_joined(desk: JobScheduler) -> None:
     desk.prefetch(_prefetch("series", "a"))
     (running,) = _taken(desk)
     desk.ask(_question("a"), "viewer")
@@ -80,25 +89,25 @@ def test_what_is_being_fetched_is_joined(desk: Desk) -> None:
     assert desk.done(running) == ["viewer"]
 
 
-def test_the_series_asked_for_last_is_prefetched_first(desk: Desk) -> None:
+def test_the_series_asked_for_last_is_prefetched_first(desk: JobScheduler) -> None:
     desk.prefetch(_prefetch("old", "ab"))
     desk.prefetch(_prefetch("new", "cd"))
     assert _names(desk) == "cdab"
 
 
-def test_who_jumps_within_a_series_leaves_nothing_behind(desk: Desk) -> None:
+def test_who_jumps_within_a_series_leaves_nothing_behind(desk: JobScheduler) -> None:
     desk.prefetch(_prefetch("series", "abc"))
     desk.prefetch(_prefetch("series", "xy"))
     assert _names(desk) == "xy"
 
 
-def test_prefetches_of_a_viewer_that_is_gone_are_dropped(desk: Desk, clock: Clock) -> None:
+def test_prefetches_of_a_viewer_that_is_gone_are_dropped(desk: JobScheduler, clock: Clock) -> None:
     desk.prefetch(_prefetch("series", "abc"))
     clock.now = PREFETCH_SECONDS + 1
     assert _names(desk) == ""
 
 
-def test_what_everybody_left_is_not_begun(desk: Desk) -> None:
+def test_what_everybody_left_is_not_begun(desk: JobScheduler) -> None:
     desk.ask(_question("a"), "viewer")
     desk.ask(_question("a"), "another")
     desk.leave(_request("a"), "viewer")
@@ -108,7 +117,7 @@ def test_what_everybody_left_is_not_begun(desk: Desk) -> None:
 
 
 def test_prefetches_leave_threads_to_clients() -> None:
-    desk = Desk(Limits(threads=4))
+    desk = JobScheduler(SchedulerLimits(threads=4))
     desk.prefetch(_prefetch("series", "abcdef"))
     assert _names(desk) == "abc"
     desk.ask(_question("z"), "viewer")
@@ -117,8 +126,8 @@ def test_prefetches_leave_threads_to_clients() -> None:
     assert _names(desk) == ""
 
 
-def test_a_thread_that_is_free_again_takes_the_next(desk: Desk) -> None:
-    desk = Desk(Limits(threads=1))
+def test_a_thread_that_is_free_again_takes_the_next(desk: JobScheduler) -> None:
+    desk = JobScheduler(SchedulerLimits(threads=1))
     desk.ask(_question("a"), "viewer")
     desk.ask(_question("b"), "viewer")
     (ticket,) = _taken(desk)
@@ -126,13 +135,13 @@ def test_a_thread_that_is_free_again_takes_the_next(desk: Desk) -> None:
     assert _names(desk) == "b"
 
 
-def test_beyond_its_limit_it_refuses_new_questions_and_takes_those_it_has(desk: Desk) -> None:
+def test_beyond_its_limit_it_refuses_new_questions_and_takes_those_it_has(desk: JobScheduler) -> None:
     assert [desk.ask(_question(name), "viewer") for name in "abcda"] == [True, True, True, False, True]
     assert desk.ask(_question("z", Urgency.BACKGROUND), "night")
     assert _names(desk) == "abcz"
 
 
-def test_who_waited_for_too_long_for_a_turn_is_late(desk: Desk, clock: Clock) -> None:
+def test_who_waited_for_too_long_for_a_turn_is_late(desk: JobScheduler, clock: Clock) -> None:
     desk.ask(_question("a"), "viewer")
     desk.ask(_question("b", Urgency.BACKGROUND), "night")
     clock.now = 11
@@ -140,7 +149,7 @@ def test_who_waited_for_too_long_for_a_turn_is_late(desk: Desk, clock: Clock) ->
     assert (desk.late(first), desk.late(second)) == (True, False)
 
 
-def test_prefetches_are_bounded_by_dropping_the_oldest_series(desk: Desk) -> None:
+def test_prefetches_are_bounded_by_dropping_the_oldest_series(desk: JobScheduler) -> None:
     for number in range(100):
         desk.prefetch(Prefetch(str(number), tuple(_request(f"{number}.{frame}") for frame in range(100))))
     taken = []
@@ -152,7 +161,7 @@ def test_prefetches_are_bounded_by_dropping_the_oldest_series(desk: Desk) -> Non
 
 
 def test_requests_go_round_among_clients(clock: Clock) -> None:
-    desk = Desk(Limits(threads=100), clock)
+    desk = JobScheduler(SchedulerLimits(threads=100), clock)
     for number in range(20):
         desk.ask(_question(f"{number % 10}", client="greedy"), number)
     for name in "ab":
@@ -161,7 +170,7 @@ def test_requests_go_round_among_clients(clock: Clock) -> None:
 
 
 def test_the_client_with_the_fewest_threads_is_next(clock: Clock) -> None:
-    desk = Desk(Limits(threads=3), clock)
+    desk = JobScheduler(SchedulerLimits(threads=3), clock)
     for name in "abcde":
         desk.ask(_question(name, client="greedy"), name)
     running = list(_taken(desk))
@@ -173,7 +182,7 @@ def test_the_client_with_the_fewest_threads_is_next(clock: Clock) -> None:
 
 
 def test_what_two_clients_wait_for_comes_in_the_turn_of_either(clock: Clock) -> None:
-    desk = Desk(Limits(threads=100), clock)
+    desk = JobScheduler(SchedulerLimits(threads=100), clock)
     for name in "abcdef":
         desk.ask(_question(name, client="greedy"), "greedy")
     desk.ask(_question("f", client="normal"), "normal")
@@ -182,7 +191,7 @@ def test_what_two_clients_wait_for_comes_in_the_turn_of_either(clock: Clock) -> 
 
 
 def test_a_client_that_has_left_keeps_no_place(clock: Clock) -> None:
-    desk = Desk(Limits(threads=100), clock)
+    desk = JobScheduler(SchedulerLimits(threads=100), clock)
     desk.ask(_question("a", client="gone"), "gone")
     desk.leave(_request("a"), "gone")
     desk.ask(_question("b", client="here"), "here")

@@ -15,11 +15,11 @@ from ahi.client.calls import AhiClient
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.jobs import Form, FrameReference, fetch_frame, reduced_frame
-from ahi.workers.pool import FetcherSockets, Workshop
-from ahi.workers.scheduler import Limits, Request
+from ahi.workers.jobs import FrameEncoding, FrameReference, fetch_frame, reduced_frame
+from ahi.workers.pool import FetcherSockets, WorkerContext
+from ahi.workers.scheduler import Request, SchedulerLimits
 from ahi.workers.verification import Verification
-from ahi.workers.worker import Bench
+from ahi.workers.worker import WorkerServer
 from dicomweb.errors import UpstreamFailed
 from dicomweb.transfer_syntax import JPEG_2000_LOSSLESS
 from runtime.heartbeat import Heartbeat
@@ -34,7 +34,7 @@ REFERENCE = FrameReference(
     JPEG_2000_LOSSLESS,
     PixelFormat(SIDE, SIDE, 1, 16, 0, "MONOCHROME2"),
 )
-STORED = REFERENCE.cache_name(Form.STORED)
+STORED = REFERENCE.cache_name(FrameEncoding.STORED)
 
 
 class Ahi:
@@ -47,15 +47,15 @@ class Ahi:
         return self.frames.pop(0) if len(self.frames) > 1 else self.frames[0]
 
 
-Made = Callable[..., tuple[Workshop, list[Request]]]
+Made = Callable[..., tuple[WorkerContext, list[Request]]]
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
-    def make(*frames: bytes, by_decoding: bool = True) -> tuple[Workshop, list[Request]]:
+    def make(*frames: bytes, by_decoding: bool = True) -> tuple[WorkerContext, list[Request]]:
         client = cast(AhiClient, Ahi(*frames))
         verification = Verification(by_decoding=by_decoding)
-        workshop = Workshop(client, Cache(tmp_path, 2**24), VersionCache(60), verification=verification)
+        workshop = WorkerContext(client, Cache(tmp_path, 2**24), VersionCache(60), verification=verification)
         later: list[Request] = []
         workshop.background.bind(lambda request: not later.append(request))
         return workshop, later
@@ -63,7 +63,7 @@ def made(tmp_path: Path) -> Made:
     return make
 
 
-def _do(workshop: Workshop, later: list[Request]) -> None:
+def _do(workshop: WorkerContext, later: list[Request]) -> None:
     for request in later:
         request.job(workshop, *request.arguments)
     later.clear()
@@ -71,18 +71,18 @@ def _do(workshop: Workshop, later: list[Request]) -> None:
 
 def test_a_wrong_byte_among_the_samples_is_found_in_the_background_and_fetched_again(made: Made) -> None:
     workshop, later = made(WRONG, RIGHT)
-    assert fetch_frame(workshop, REFERENCE, Form.STORED) is None
+    assert fetch_frame(workshop, REFERENCE, FrameEncoding.STORED) is None
     assert workshop.cache.read(STORED) == WRONG
     _do(workshop, later)
     assert workshop.cache.read(STORED) is None
-    fetch_frame(workshop, REFERENCE, Form.STORED)
+    fetch_frame(workshop, REFERENCE, FrameEncoding.STORED)
     _do(workshop, later)
     assert workshop.cache.read(STORED) == RIGHT
 
 
 def test_a_sound_frame_is_decoded_once(made: Made) -> None:
     workshop, later = made(RIGHT)
-    fetch_frame(workshop, REFERENCE, Form.NATIVE)
+    fetch_frame(workshop, REFERENCE, FrameEncoding.NATIVE)
     assert not workshop.verification.needs(REFERENCE.frame.frame_id)
     _do(workshop, later)
     assert workshop.cache.read(STORED) == RIGHT
@@ -90,7 +90,7 @@ def test_a_sound_frame_is_decoded_once(made: Made) -> None:
 
 def test_nothing_is_decoded_unless_that_is_set(made: Made) -> None:
     workshop, later = made(WRONG, by_decoding=False)
-    fetch_frame(workshop, REFERENCE, Form.STORED)
+    fetch_frame(workshop, REFERENCE, FrameEncoding.STORED)
     assert not later
 
 
@@ -107,9 +107,9 @@ def test_a_fetcher_does_its_own_jobs_and_takes_no_more_than_so_many(
     monkeypatch.setattr("ahi.workers.worker._MOST_IN_BACKGROUND", 2)
     workshop, _ = made(RIGHT)
     sockets, done = FetcherSockets(1), threading.Semaphore(0)
-    bench = Bench(sockets.listening[0], workshop, Limits(threads=2), Heartbeat())
+    bench = WorkerServer(sockets.listening[0], workshop, SchedulerLimits(threads=2), Heartbeat())
 
-    def job(_workshop: Workshop, _number: int) -> Any:
+    def job(_workshop: WorkerContext, _number: int) -> Any:
         done.release()
 
     assert [workshop.background.submit(job, number) for number in range(3)] == [True, True, False]

@@ -10,10 +10,10 @@ import pytest
 from flask import Flask, Response
 from werkzeug.routing import Rule
 
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from app.audit.event import UNIDENTIFIED, Event, Kind
 from app.audit.middleware import tell_end
-from app.audit.queue import Trail
+from app.audit.queue import AuditQueue
 from app.auth.links import Link, Links
 from app.factory import create_app
 from app.settings import Settings
@@ -59,8 +59,8 @@ Maker = Callable[..., Flask]
 @pytest.fixture
 def app_with(index: str, tmp_path: Path, told: Told, open_database: OpenDatabase) -> Maker:
     def make(**settings: Any) -> Flask:
-        trail = Trail(told.write, refuse=True)
-        return create_app(Settings(cache_root=tmp_path, **settings), open_database(index), Fetchers([]), trail=trail)
+        trail = AuditQueue(told.write, refuse=True)
+        return create_app(Settings(cache_root=tmp_path, **settings), open_database(index), FetcherPool([]), trail=trail)
 
     return make
 

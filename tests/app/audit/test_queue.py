@@ -8,7 +8,7 @@ import pytest
 
 from app.audit import queue as trail_module
 from app.audit.event import Event, Kind
-from app.audit.queue import Trail
+from app.audit.queue import AuditQueue
 
 EVENT = Event(Kind.ACCESS, 200)
 
@@ -52,14 +52,14 @@ def events(number: int) -> list[Event]:
 
 @pytest.mark.parametrize("refuse", [True, False])
 def test_events_are_written_in_their_order(destination: Destination, *, refuse: bool) -> None:
-    trail = Trail(destination.write, refuse=refuse)
+    trail = AuditQueue(destination.write, refuse=refuse)
     assert all([trail.admit(event) for event in events(20)])
     trail.close(5)
     assert [one.frames for one in destination.written] == list(map(str, range(20)))
 
 
 def test_with_refuse_an_answer_waits_until_its_event_is_written(destination: Destination) -> None:
-    trail = Trail(destination.write, refuse=True)
+    trail = AuditQueue(destination.write, refuse=True)
     assert trail.admit(EVENT)
     assert destination.written == [EVENT]  # already now
     trail.close(1)
@@ -68,7 +68,7 @@ def test_with_refuse_an_answer_waits_until_its_event_is_written(destination: Des
 def test_with_refuse_nothing_is_admitted_while_the_destination_is_away(
     destination: Destination, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trail = Trail(destination.write, refuse=True)
+    trail = AuditQueue(destination.write, refuse=True)
     destination.away = True
     began = time.monotonic()
     assert not any([trail.admit(event) for event in events(50)])
@@ -86,7 +86,7 @@ def test_with_refuse_nothing_is_admitted_while_the_destination_is_away(
 
 def test_with_refuse_a_destination_that_hangs_is_not_waited_for_longer_than_needed() -> None:
     let_go = threading.Event()
-    trail = Trail(lambda _: let_go.wait(10) and None, refuse=True)
+    trail = AuditQueue(lambda _: let_go.wait(10) and None, refuse=True)
     began = time.monotonic()
     assert not trail.admit(EVENT)
     assert time.monotonic() - began < 2
@@ -95,7 +95,7 @@ def test_with_refuse_a_destination_that_hangs_is_not_waited_for_longer_than_need
 
 
 def test_without_refuse_events_wait_until_the_destination_is_back(destination: Destination) -> None:
-    trail = Trail(destination.write, refuse=False)
+    trail = AuditQueue(destination.write, refuse=False)
     destination.away = True
     began = time.monotonic()
     assert all([trail.admit(event) for event in events(20)])
@@ -109,7 +109,7 @@ def test_without_refuse_events_wait_until_the_destination_is_back(destination: D
 def test_what_the_queue_cannot_hold_is_lost_and_told(
     destination: Destination, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trail = Trail(destination.write, refuse=False, most=5)
+    trail = AuditQueue(destination.write, refuse=False, most=5)
     destination.away = True
     assert trail.admit(EVENT)
     wait_for(lambda: destination.attempts > 0)  # one is being written
@@ -121,7 +121,7 @@ def test_what_the_queue_cannot_hold_is_lost_and_told(
 
 
 def test_at_the_end_what_cannot_be_written_is_told(destination: Destination, caplog: pytest.LogCaptureFixture) -> None:
-    trail = Trail(destination.write, refuse=False)
+    trail = AuditQueue(destination.write, refuse=False)
     destination.away = True
     for event in events(3):
         trail.note(event)
@@ -138,7 +138,7 @@ def test_an_event_that_cannot_be_made_does_not_end_the_trail(*, refuse: bool) ->
             raise ValueError("a mistake of ours")
         written.append(event.frames)
 
-    trail = Trail(write, refuse=refuse)
+    trail = AuditQueue(write, refuse=refuse)
     assert [trail.admit(event) for event in events(2)] == [not refuse, True]
     trail.close(5)
     assert written == ["1"]

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from app.auth.bearer import new_token
 from app.auth.links import Link, Links
 from app.factory import create_app
@@ -56,7 +56,7 @@ def app_with(index: str, tmp_path: Path, open_database: OpenDatabase) -> Maker:
         if rules is not None:
             (tmp_path / "rules").write_text(json.dumps(rules))
             settings["access_rules"] = tmp_path / "rules"
-        return create_app(Settings(cache_root=tmp_path, **settings), open_database(index), Fetchers([]))
+        return create_app(Settings(cache_root=tmp_path, **settings), open_database(index), FetcherPool([]))
 
     return make
 

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 
 import main
-from app.commands.check import ERROR, OK, WARNING, Finding, check_all, describe, failed
+from app.commands.check import ERROR, OK, WARNING, CheckResult, check_all, describe, failed
 from app.settings import Settings
 from datastore.serving.faults import Faults, parse_faults
 from db.indexes import WANTED
@@ -73,7 +73,7 @@ def settings_of(url: str, tmp_path: Path, **more: object) -> Settings:
     return Settings(**{**known, **bounds, **more})  # type: ignore[arg-type]
 
 
-def levels(findings: list[Finding]) -> dict[str, str]:
+def levels(findings: list[CheckResult]) -> dict[str, str]:
     return {finding.what: finding.level for finding in findings}
 
 
@@ -163,7 +163,7 @@ def test_the_secret_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mar
 
 @pytest.mark.usefixtures("ahi")
 def test_who_the_service_is_to_aws(sqlite: Sqlite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def identity() -> Finding:
+    def identity() -> CheckResult:
         findings = check_all(settings_of(url, tmp_path))
         return next(finding for finding in findings if finding.what == "identity")
 
@@ -179,7 +179,7 @@ def test_who_the_service_is_to_aws(sqlite: Sqlite, tmp_path: Path, monkeypatch: 
     assert (identity().level, "NoCredentialsError" in identity().told) == (ERROR, True)
 
 
-def audit(tmp_path: Path, **settings: object) -> Finding:
+def audit(tmp_path: Path, **settings: object) -> CheckResult:
     """What is found of the audit; nothing else is there."""
     found = check_all(settings_of("mysql+pymysql://reader:x@127.0.0.1:9/index", tmp_path, **settings))
     (one,) = [finding for finding in found if finding.what == "audit"]
@@ -239,7 +239,7 @@ def test_an_audit_that_is_not_said_where_to_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_collector_of_traces_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def traces() -> list[Finding]:
+    def traces() -> list[CheckResult]:
         found = check_all(settings_of("mysql+pymysql://reader:x@127.0.0.1:9/index", tmp_path))
         return [finding for finding in found if finding.what == "traces"]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from app.middleware.cors import cors_headers
-from app.server.refusals import Manner
+from app.server.refusals import ErrorResponder
 
 VIEWER, LOCAL, NO_URL = "https://viewer.example.org", "http://localhost:3000", "http://[x"
 
@@ -44,4 +44,4 @@ def test_a_page_may_read_where_its_origin_is_allowed(
     ],
 )
 def test_a_page_whose_origin_was_not_read_comes_from_the_only_one(origins: tuple[str, ...], usual: str | None) -> None:
-    assert Manner(origins=origins).usual_origin == usual
+    assert ErrorResponder(origins=origins).usual_origin == usual

@@ -11,10 +11,10 @@ from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from app.auth.bearer import new_token
 from app.factory import create_app
-from app.middleware.rate_limit import Rate
+from app.middleware.rate_limit import RateLimiter
 from app.settings import Settings
 from tests.app.auth.test_gate import ANNA
 from tests.servers import OpenDatabase
@@ -24,7 +24,7 @@ from tests.servers import OpenDatabase
 @given(gaps=st.lists(st.floats(0, 3), max_size=60))
 def test_no_window_has_more_than_its_rate_and_a_burst(gaps: list[float]) -> None:
     per_second, burst = 2.0, 5
-    rate, now, admitted = Rate(per_second, burst), 1000.0, list[float]()
+    rate, now, admitted = RateLimiter(per_second, burst), 1000.0, list[float]()
     for gap in gaps:
         now += gap
         wait = rate.take("one", now=now)
@@ -38,18 +38,18 @@ def test_no_window_has_more_than_its_rate_and_a_burst(gaps: list[float]) -> None
 
 
 def test_a_client_that_keeps_to_the_rate_never_waits() -> None:
-    rate = Rate(10, 1)
+    rate = RateLimiter(10, 1)
     assert [rate.take("one", now=1000 + number / 10 + 1e-9 * number) for number in range(100)] == [0.0] * 100
 
 
 def test_clients_have_buckets_of_their_own() -> None:
-    rate = Rate(0.01, 1)
+    rate = RateLimiter(0.01, 1)
     assert [rate.take(f"client {number}", now=1.0) for number in range(10)].count(0.0) >= 9  # two may meet
     assert rate.take("client 0", now=1.0) > 90
 
 
 def test_all_processes_count_together() -> None:
-    rate = Rate(0.01, 10)
+    rate = RateLimiter(0.01, 10)
     for _ in range(2):
         pid = os.fork()
         if not pid:
@@ -65,7 +65,7 @@ def app(tmp_path: Path, open_database: OpenDatabase) -> Flask:
     (tmp_path / "users").write_text(f"anna:{bcrypt.hashpw(b'geheim', bcrypt.gensalt(4)).decode()}\n")
     chosen: dict[str, Any] = {"auth": ("basic",), "auth_users_file": tmp_path / "users"}
     database = open_database(f"sqlite:///{tmp_path}/index")
-    return create_app(Settings(cache_root=tmp_path, **chosen), database, Fetchers([]), rate=Rate(0.1, 3))
+    return create_app(Settings(cache_root=tmp_path, **chosen), database, FetcherPool([]), rate=RateLimiter(0.1, 3))
 
 
 def statuses(app: Flask, number: int, **request: Any) -> list[int]:
@@ -93,7 +93,7 @@ def test_the_same_name_by_another_way_is_another_client(tmp_path: Path, open_dat
     files = {"auth_users_file": tmp_path / "users", "auth_tokens_file": tmp_path / "tokens"}
     database = open_database(f"sqlite:///{tmp_path}/index")
     both = Settings(cache_root=tmp_path, auth=("basic", "bearer"), **files)
-    app = create_app(both, database, Fetchers([]), rate=Rate(0.1, 3))
+    app = create_app(both, database, FetcherPool([]), rate=RateLimiter(0.1, 3))
     password = {"Authorization": "Basic " + base64.b64encode(f"{name}:geheim".encode()).decode()}
     assert statuses(app, 4, headers=password) == [200, 200, 200, 429]
     assert statuses(app, 4, headers={"Authorization": f"Bearer {token}"}) == [200, 200, 200, 429]
@@ -112,6 +112,6 @@ def test_liveness_is_never_refused(app: Flask) -> None:
 
 def test_without_a_login_the_address_is_the_client(tmp_path: Path, open_database: OpenDatabase) -> None:
     database = open_database(f"sqlite:///{tmp_path}/index")
-    app = create_app(Settings(cache_root=tmp_path), database, Fetchers([]), rate=Rate(0.1, 2))
+    app = create_app(Settings(cache_root=tmp_path), database, FetcherPool([]), rate=RateLimiter(0.1, 2))
     assert statuses(app, 3) == [200, 200, 429]
     assert statuses(app, 1, environ_base={"REMOTE_ADDR": "192.0.2.9"}) == [200]

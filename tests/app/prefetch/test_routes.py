@@ -4,19 +4,19 @@ import json
 
 import pytest
 
-from ahi.workers.jobs import Form
-from app.prefetch.routes import MOST_ORDERS, parse_orders
-from app.prefetch.worker import Order
+from ahi.workers.jobs import FrameEncoding
+from app.prefetch.routes import MOST_ORDERS, parse_tasks
+from app.prefetch.worker import PrefetchTask
 from dicomweb.errors import BadRequest
 
 
 def test_studies_and_series_are_orders_each_once() -> None:
     body = {"studies": ["1.2", "1.2"], "series": [{"study": "1.3", "series": "1.3.1"}], "form": "native"}
-    assert parse_orders(json.dumps(body).encode()) == [
-        Order("1.2", None, Form.NATIVE),
-        Order("1.3", "1.3.1", Form.NATIVE),
+    assert parse_tasks(json.dumps(body).encode()) == [
+        PrefetchTask("1.2", None, FrameEncoding.NATIVE),
+        PrefetchTask("1.3", "1.3.1", FrameEncoding.NATIVE),
     ]
-    assert parse_orders(b'{"studies": ["1.2"]}') == [Order("1.2", None, Form.STORED)]
+    assert parse_tasks(b'{"studies": ["1.2"]}') == [PrefetchTask("1.2", None, FrameEncoding.STORED)]
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,4 @@ def test_studies_and_series_are_orders_each_once() -> None:
 )
 def test_anything_else_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest):
-        parse_orders(body)
+        parse_tasks(body)

@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 from sqlalchemy import insert
 
-from app.prefetch.schedule import Rule, parse_rules
+from app.prefetch.schedule import PrefetchRule, parse_schedule
 from db.engine import Database
 from db.schema import issuer, patient, study
 from tests.servers import engine_of
@@ -28,7 +28,7 @@ START = datetime(2026, 3, 10, 12, 0)
     ],
 )
 def test_a_rule_is_due_at_its_time(text: str, moment: datetime, due: datetime) -> None:
-    assert Rule.from_text(text).next_after(moment, start=START) == due
+    assert PrefetchRule.from_text(text).next_after(moment, start=START) == due
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_rule_is_due_at_its_time(text: str, moment: datetime, due: datetime) -
 )
 def test_what_is_no_rule_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the settings say which variable it is
-        parse_rules(f"recent:2d@22:00, {text}")
+        parse_schedule(f"recent:2d@22:00, {text}")
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def database(index_url: str) -> Database:
     ],
 )
 def test_a_rule_names_the_newest_first(database: Database, text: str, studies: list[str]) -> None:
-    found = Rule.from_text(text).studies(database, TODAY)
+    found = PrefetchRule.from_text(text).studies(database, TODAY)
     database.close()
     assert found == studies
 
@@ -85,5 +85,5 @@ def test_the_index_is_asked_for_a_bounded_number(new_index: Callable[[], str], m
         connection.execute(insert(study), rows)
     monkeypatch.setattr("app.prefetch.schedule.MOST_STUDIES", 7)
     database = Database(url)
-    assert len(Rule.from_text("recent:1d@02:00").studies(database, TODAY)) == 7
+    assert len(PrefetchRule.from_text("recent:1d@02:00").studies(database, TODAY)) == 7
     database.close()

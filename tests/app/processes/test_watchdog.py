@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from app.processes import watchdog
 from app.processes.watchdog import (
     ROUND_SECONDS,
@@ -190,8 +190,8 @@ class Family:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.05)
 
-    def fetchers(self) -> Fetchers:
-        return Fetchers([str(self.folder / "socket")])
+    def fetchers(self) -> FetcherPool:
+        return FetcherPool([str(self.folder / "socket")])
 
     def replaced(self) -> set[str]:
         """End it; what it counted."""

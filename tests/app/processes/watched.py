@@ -16,8 +16,8 @@ from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.image_sets.version_cache import VersionCache
 from ahi.workers import worker as fetcher_module
-from ahi.workers.pool import Workshop
-from ahi.workers.scheduler import Limits
+from ahi.workers.pool import WorkerContext
+from ahi.workers.scheduler import SchedulerLimits
 from ahi.workers.worker import serve
 from app.processes.supervisor import Child, Place, Supervisor
 from app.telemetry.logs import start_logging
@@ -89,33 +89,33 @@ def fetcher(folder: Path) -> Child:
 
     def run(place: Place) -> None:
         (folder / f"fetcher.{os.getpid()}").touch()
-        workshop = Workshop(AhiClient(region="us-east-1"), Cache(folder / "cache", 10**6), VersionCache(60))
-        serve(listening, workshop, Limits(threads=2), place.heartbeat)
+        workshop = WorkerContext(AhiClient(region="us-east-1"), Cache(folder / "cache", 10**6), VersionCache(60))
+        serve(listening, workshop, SchedulerLimits(threads=2), place.heartbeat)
 
     return Child("fetcher", run, ProcessKind.FETCHER, leaves=True, silent_seconds=SILENT_SECONDS)
 
 
-def process(_workshop: Workshop, _number: int = 0) -> int:
+def process(_workshop: WorkerContext, _number: int = 0) -> int:
     return os.getpid()
 
 
-def slow_process(_workshop: Workshop, seconds: float) -> int:
+def slow_process(_workshop: WorkerContext, seconds: float) -> int:
     time.sleep(seconds)
     return os.getpid()
 
 
-def large(_workshop: Workshop, number: int) -> bytes:
+def large(_workshop: WorkerContext, number: int) -> bytes:
     return bytes([number % 256]) * 2**21
 
 
-def deadlock_once(workshop: Workshop, first: int) -> int:
+def deadlock_once(workshop: WorkerContext, first: int) -> int:
     if workshop.cache.read(f"deadlocks/{first}") is None:
         workshop.cache.put(f"deadlocks/{first}", b"")
         hold_and_wait(first)
     return os.getpid()
 
 
-def compute(_workshop: Workshop, seconds: float) -> int:
+def compute(_workshop: WorkerContext, seconds: float) -> int:
     """Without a step, while work waits, but with other threads running in between."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -123,7 +123,7 @@ def compute(_workshop: Workshop, seconds: float) -> int:
     return os.getpid()
 
 
-def grow(_workshop: Workshop) -> int:
+def grow(_workshop: WorkerContext) -> int:
     _kept.append(bytearray(os.urandom(1) * GROWN_BYTES))
     return os.getpid()
 

@@ -17,12 +17,12 @@ from typing import Any
 
 from app.middleware.forwarded import parse_networks
 from app.processes import web
-from app.server.refusals import Manner
+from app.server.refusals import ErrorResponder
 from app.telemetry.logs import start_logging
-from app.telemetry.request_metrics import RequestCounts
+from app.telemetry.request_metrics import RequestMetrics
 from runtime.memory import resident_bytes
 
-COUNTS = RequestCounts(1)
+COUNTS = RequestMetrics(1)
 VIEWER = "https://viewer.example.org"
 
 
@@ -56,8 +56,8 @@ if __name__ == "__main__":
     sys.stdout.flush()
     start_logging("INFO", "json")
     proxies = parse_networks("127.0.0.1")
-    manner = Manner("https://dicom.example.org", (VIEWER,), proxies, counts=COUNTS.of_process(0))
-    limits = web.Limits(**json.loads(sys.argv[1]), trusted=proxies)
+    manner = ErrorResponder("https://dicom.example.org", (VIEWER,), proxies, counts=COUNTS.of_process(0))
+    limits = web.ServerLimits(**json.loads(sys.argv[1]), trusted=proxies)
     if limits.spool_folder:
         limits = replace(limits, spool_folder=Path(limits.spool_folder))
     web.serve(application, listening, threads=4, limits=limits, manner=manner)

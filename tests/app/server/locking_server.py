@@ -24,7 +24,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from app.middleware.forwarded import parse_networks
 from app.processes import web
 from db.engine import Database
@@ -108,7 +108,7 @@ LOCKS: dict[str, Callable[[Wait], object]] = {
 WAITS = ("sleep", "index", "fetcher")
 
 
-def make_waits(database: Database, fetchers: Fetchers) -> dict[str, Wait]:
+def make_waits(database: Database, fetchers: FetcherPool) -> dict[str, Wait]:
     """Each name of WAITS with what it does."""
     statement = text(_QUERY)
 
@@ -159,7 +159,7 @@ def main() -> None:
         application = make_application(locks, make_waits(database, fetchers))
         sys.stdout.write(f"{listening.getsockname()[1]}\n")
         sys.stdout.flush()
-        web.serve(application, listening, threads=8, limits=web.Limits(trusted=parse_networks("127.0.0.1")))
+        web.serve(application, listening, threads=8, limits=web.ServerLimits(trusted=parse_networks("127.0.0.1")))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 import time
 
-from ahi.workers.pool import Workshop
+from ahi.workers.pool import WorkerContext
 
 SECONDS = 0.05
 
 
-def slow_job(_workshop: Workshop, number: int) -> int:
+def slow_job(_workshop: WorkerContext, number: int) -> int:
     """The number, a while later."""
     time.sleep(SECONDS)
     return number

@@ -115,7 +115,7 @@ def test_a_connection_that_is_gone_again_is_no_reason_to_pause(error: OSError) -
     def fail() -> None:
         raise error
 
-    loop = event_loop.Connections(Stub(fail), event_loop.ConnectionLimits(1, 1), 1.0, lambda _: None)
+    loop = event_loop.EventLoop(Stub(fail), event_loop.ConnectionLimits(1, 1), 1.0, lambda _: None)
     loop._accept()
     assert loop._accepts_from == 0.0
 
@@ -124,7 +124,7 @@ def test_where_no_connection_can_be_taken_the_loop_pauses_and_says_so_once(caplo
     def fail() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    loop = event_loop.Connections(Stub(fail), event_loop.ConnectionLimits(1, 1), 1.0, lambda _: None)
+    loop = event_loop.EventLoop(Stub(fail), event_loop.ConnectionLimits(1, 1), 1.0, lambda _: None)
     for _ in range(3):
         loop._accept()
     assert loop._accepts_from > time.monotonic()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from waitress.adjustments import Adjustments
 
-from app.server.connection import Parser
+from app.server.connection import RequestParser
 from app.server.request_head import MAX_FIELDS, HeadBuffer, HeadError, checked
 from tests.growth import grows_linearly
 
@@ -19,9 +19,9 @@ def head(*lines: bytes, first: bytes = b"GET / HTTP/1.1", host: bytes = b"Host: 
     return b"\r\n".join([first, *filter(None, [host]), *lines, b"", b""])
 
 
-def parsed(*pieces: bytes) -> tuple[Parser, int]:
+def parsed(*pieces: bytes) -> tuple[RequestParser, int]:
     """The request of these pieces, and how many bytes were taken."""
-    parser = Parser(Adjustments(max_request_header_size=MAX_BYTES, max_request_body_size=2**20))
+    parser = RequestParser(Adjustments(max_request_header_size=MAX_BYTES, max_request_body_size=2**20))
     return parser, sum(parser.received(piece) for piece in pieces)
 
 

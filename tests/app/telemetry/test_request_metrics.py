@@ -3,15 +3,15 @@
 import os
 import threading
 
-from app.telemetry.request_metrics import BUCKETS_SECONDS, OTHER, RequestCounts, Requests
+from app.telemetry.request_metrics import BUCKETS_SECONDS, OTHER, RequestMetrics, ResourceMetrics
 
 
-def _of(counts: RequestCounts, resource: str) -> Requests:
+def _of(counts: RequestMetrics, resource: str) -> ResourceMetrics:
     return next(one for one in counts.totals() if one.resource == resource)
 
 
 def test_a_request_falls_into_its_bucket() -> None:
-    counts = RequestCounts(1)
+    counts = RequestMetrics(1)
     mine = counts.of_process(0)
     for seconds in (*BUCKETS_SECONDS, 31.0):
         mine.add("/studies", 200, seconds)
@@ -20,7 +20,7 @@ def test_a_request_falls_into_its_bucket() -> None:
 
 
 def test_statuses_are_apart_and_a_strange_one_is_counted_too() -> None:
-    counts = RequestCounts(1)
+    counts = RequestMetrics(1)
     mine = counts.of_process(0)
     for status in (200, 200, 404, 418):
         mine.add("/studies", status, 0.1)
@@ -28,7 +28,7 @@ def test_statuses_are_apart_and_a_strange_one_is_counted_too() -> None:
 
 
 def test_processes_add_up_and_their_replacements_go_on() -> None:
-    counts = RequestCounts(2)
+    counts = RequestMetrics(2)
     for process in (0, 1, 1):  # the last is the replacement of the one before
         pid = os.fork()
         if not pid:
@@ -39,7 +39,7 @@ def test_processes_add_up_and_their_replacements_go_on() -> None:
 
 
 def test_more_resources_than_there_is_room_for_are_counted_together() -> None:
-    counts = RequestCounts(1)
+    counts = RequestMetrics(1)
     mine = counts.of_process(0)
     for number in range(200):
         mine.add(f"/{number}", 200, 0.1)
@@ -48,7 +48,7 @@ def test_more_resources_than_there_is_room_for_are_counted_together() -> None:
 
 
 def test_threads_lose_nothing() -> None:
-    counts = RequestCounts(1)
+    counts = RequestMetrics(1)
     mine = counts.of_process(0)
     threads = [
         threading.Thread(target=lambda: [mine.add("/studies", 200, 0.001) for _ in range(500)]) for _ in range(8)

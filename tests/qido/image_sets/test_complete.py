@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from ahi.archive.metadata_reader import Described
+from ahi.archive.metadata_reader import MetadataReader
 from datastore.storage.storage import Storage
 from db.engine import Database
 from db.scope import Scope
@@ -20,7 +20,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Storage:
 
 
 @pytest.fixture(scope="session")
-def described(stored: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Described]:
+def described(stored: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MetadataReader]:
     with fetched(stored, tmp_path_factory.mktemp("fetched")) as described:
         yield described
 
@@ -44,7 +44,7 @@ def _indexed(stored: Storage, url: str, *, instances: bool) -> Iterator[Database
 
 @pytest.fixture(params=["with instance rows", "without instance rows"])
 def client(
-    request: pytest.FixtureRequest, with_rows: Database, without_rows: Database, described: Described
+    request: pytest.FixtureRequest, with_rows: Database, without_rows: Database, described: MetadataReader
 ) -> FlaskClient:
     """Both kinds of index; what the claims below say holds for each."""
     return searching(with_rows if request.param == "with instance rows" else without_rows, described)
@@ -289,7 +289,7 @@ def test_the_order_is_that_of_upper_levels_too(client: FlaskClient) -> None:
     ],
 )
 def test_an_index_without_instances_answers_the_same(
-    with_rows: Database, without_rows: Database, described: Described, resource: str
+    with_rows: Database, without_rows: Database, described: MetadataReader, resource: str
 ) -> None:
     """All but the transfer syntaxes, which are told unasked where image sets are read anyway."""
     known, read = (results(searching(index, described), resource) for index in (with_rows, without_rows))
@@ -315,7 +315,7 @@ def test_what_is_not_there_and_what_is_ill_formed_is_told(client: FlaskClient, r
     assert client.get(f"/aetitle/{resource}").status_code == status
 
 
-def test_no_more_image_sets_are_read_than_is_set(without_rows: Database, described: Described) -> None:
+def test_no_more_image_sets_are_read_than_is_set(without_rows: Database, described: MetadataReader) -> None:
     few = searching(without_rows, described, most=2)
     studies = results(few, "studies?includefield=PatientAge&orderby=StudyInstanceUID")
     assert [result.get("00101010", {}).get("Value") for result in studies] == [["050Y"], ["051Y"], None]
@@ -355,7 +355,7 @@ def test_every_representation_has_what_was_filled(client: FlaskClient, accept: s
     ],
 )
 def test_what_is_out_of_scope_is_not_read_either(
-    with_rows: Database, without_rows: Database, described: Described, resource: str, uids: list[str]
+    with_rows: Database, without_rows: Database, described: MetadataReader, resource: str, uids: list[str]
 ) -> None:
     for database in (with_rows, without_rows):
         limited = searching(database, described, scope=Scope(filters=(parse_filter("PatientID", ["P2"]),)))

@@ -6,8 +6,8 @@ import pytest
 
 from dicomweb.errors import BadRequest
 from qido.parse.conditions import parse_matches
-from qido.parse.dt_ranges import compare_as, parse_moments
-from qido.parse.unindexed import Lacking
+from qido.parse.dt_ranges import compare_as, parse_dt_range
+from qido.parse.unindexed import UnindexedAttribute
 
 CET = timezone(timedelta(hours=1))
 EST = timezone(timedelta(hours=-5))
@@ -31,7 +31,7 @@ EST = timezone(timedelta(hours=-5))
     ],
 )
 def test_a_text_becomes_the_ends_of_a_range(text: str, first: datetime | None, last: datetime | None) -> None:
-    assert parse_moments(text) == (first, last)
+    assert parse_dt_range(text) == (first, last)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_text_becomes_the_ends_of_a_range(text: str, first: datetime | None, l
 )
 def test_what_is_no_moment_is_refused(text: str) -> None:
     with pytest.raises(BadRequest, match="AcquisitionDateTime is not a moment"):
-        parse_matches(Lacking(("0008002A",)), text)
+        parse_matches(UnindexedAttribute(("0008002A",)), text)
 
 
 def test_time_zones_count_where_both_are_known() -> None:

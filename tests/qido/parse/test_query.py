@@ -5,7 +5,7 @@ from datetime import date, datetime, time
 import pytest
 
 from dicomweb.errors import BadRequest
-from qido.parse.attributes import ATTRIBUTES, BY_TAG, Attribute, Level, Matching
+from qido.parse.attributes import ATTRIBUTES, BY_TAG, Level, Matching, SearchAttribute
 from qido.parse.conditions import AnyOf, Between, Condition, Empty, Equal, Like, Period
 from qido.parse.query import Query, parse_query
 
@@ -62,7 +62,7 @@ def test_an_empty_value_is_asked_for_by_two_quotes() -> None:
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES, ids=lambda attribute: attribute.keyword)
-def test_every_attribute_is_found_by_keyword_and_by_tag_in_either_case(attribute: Attribute) -> None:
+def test_every_attribute_is_found_by_keyword_and_by_tag_in_either_case(attribute: SearchAttribute) -> None:
     """PS3.18 Section 8.3.4.1."""
     names = (attribute.keyword, attribute.keyword.lower(), attribute.tag, attribute.tag.lower())
     answers = [parsed(("includefield", name), level=Level.INSTANCE) for name in names]
@@ -70,7 +70,7 @@ def test_every_attribute_is_found_by_keyword_and_by_tag_in_either_case(attribute
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES, ids=lambda attribute: attribute.keyword)
-def test_every_attribute_that_can_be_matched_accepts_a_value(attribute: Attribute) -> None:
+def test_every_attribute_that_can_be_matched_accepts_a_value(attribute: SearchAttribute) -> None:
     values = {Matching.UID: "1.2", Matching.DATE: "20240101", Matching.TIME: "10", Matching.NUMBER: "1"}
     query = parsed((attribute.tag, values.get(attribute.matching, "A")), level=Level.INSTANCE)
     assert bool(query.conditions) is (attribute.matching is not Matching.NONE)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Dialect
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from qido.parse.attributes import ATTRIBUTES, Attribute, Level, Matching
+from qido.parse.attributes import ATTRIBUTES, Level, Matching, SearchAttribute
 from qido.parse.query import parse_query
 from qido.statements import plan
 
@@ -22,11 +22,11 @@ VALUES = {
 @pytest.mark.parametrize(
     "attribute", [of for of in ATTRIBUTES if of.matching is not Matching.NONE], ids=lambda of: of.keyword
 )
-def test_what_a_client_sent_is_a_bound_parameter(attribute: Attribute, dialect: Dialect) -> None:
+def test_what_a_client_sent_is_a_bound_parameter(attribute: SearchAttribute, dialect: Dialect) -> None:
     for text in ("q'uux*", "q'uux") if attribute.matching not in VALUES else (VALUES[attribute.matching],):
         parameters = ((attribute.tag, text), ("limit", "8765"), ("offset", "9876"))
         query = parse_query(parameters, Level.INSTANCE, "1.2345.6", max_results=10_000)
-        for statement in (plan.gathered(query, 9), plan.sorted_through(query), plan.additional(query, 5)):
+        for statement in (plan.collect_and_sort(query, 9), plan.sort_all(query), plan.count_further(query, 5)):
             sql = str(statement.compile(dialect=dialect))
             assert attribute.column in sql or "modality" in sql
             assert not any(sent in sql for sent in ("uux", "876", "8.7.6", "07:06", "1.2345", "9876"))
@@ -34,12 +34,12 @@ def test_what_a_client_sent_is_a_bound_parameter(attribute: Attribute, dialect: 
 
 def test_matches_are_looked_for_in_no_table_that_is_not_needed() -> None:
     query = parse_query([("StudyDate", "20240101")], Level.STUDY, max_results=10)
-    assert "JOIN" not in str(plan.sorted_through(query))
+    assert "JOIN" not in str(plan.sort_all(query))
     query = parse_query([("PatientID", "P1")], Level.STUDY, max_results=10)
-    assert str(plan.sorted_through(query)).count("JOIN") == 1
+    assert str(plan.sort_all(query)).count("JOIN") == 1
     for level, joins in ((Level.STUDY, 0), (Level.SERIES, 1), (Level.INSTANCE, 3)):
         query = parse_query([("ModalitiesInStudy", "CT")], level, max_results=10)
-        assert str(plan.additional(query, 5)).count("JOIN") == joins
+        assert str(plan.count_further(query, 5)).count("JOIN") == joins
 
 
 OF_CT = "ModalitiesInStudy=CT&limit=25"

@@ -28,7 +28,10 @@ def query(text: str, level: Level = Level.STUDY, study: str | None = None) -> Qu
     ],
 )
 def test_queries_of_one_shape_have_one_statement(one: Query, other: Query) -> None:
-    (statement, values), (again, others) = statement_cache.gathered(one, 9), statement_cache.gathered(other, 9)
+    (statement, values), (again, others) = (
+        statement_cache.collect_and_sort(one, 9),
+        statement_cache.collect_and_sort(other, 9),
+    )
     assert statement is again
     assert values.keys() == others.keys()
     assert values != others
@@ -47,13 +50,15 @@ def test_queries_of_one_shape_have_one_statement(one: Query, other: Query) -> No
     ],
 )
 def test_queries_of_different_shapes_have_different_statements(one: str, other: str) -> None:
-    assert statement_cache.gathered(query(one), 9)[0] is not statement_cache.gathered(query(other), 9)[0]
+    assert (
+        statement_cache.collect_and_sort(query(one), 9)[0] is not statement_cache.collect_and_sort(query(other), 9)[0]
+    )
 
 
 def test_what_ids_name_is_asked_for_with_one_statement_whatever_the_page() -> None:
     one, other = query("PatientID=P1&limit=5"), query("PatientID=P2&limit=7&offset=3&count=true")
-    named, values = statement_cache.named(one, 9) or (None, {})
-    again, others = statement_cache.named(other, 9) or (None, {})
+    named, values = statement_cache.by_identifier(one, 9) or (None, {})
+    again, others = statement_cache.by_identifier(other, 9) or (None, {})
     assert named is not None
     assert named is again
     assert values != others
@@ -71,16 +76,16 @@ def test_what_ids_name_is_asked_for_with_one_statement_whatever_the_page() -> No
     ],
 )
 def test_other_searches_are_put_in_order_by_the_database(text: str, level: Level, study: str | None) -> None:
-    assert statement_cache.named(query(text, level, study), 9) is None
+    assert statement_cache.by_identifier(query(text, level, study), 9) is None
 
 
 @pytest.mark.parametrize(
     "text", ["PatientID=quux", "StudyInstanceUID=8.7.6,8.7.5&AccessionNumber=qu'ux", "PatientID=None"]
 )
 def test_a_statement_made_once_is_that_of_the_query(text: str) -> None:
-    statement, values = statement_cache.gathered(query(text), 9)
+    statement, values = statement_cache.collect_and_sort(query(text), 9)
     made = statement.compile(dialect=mysql.dialect())
-    usual = plan.gathered(query(text), 9).compile(dialect=mysql.dialect())
+    usual = plan.collect_and_sort(query(text), 9).compile(dialect=mysql.dialect())
     assert flat(made.construct_params(values)) == flat(usual.params)
     assert not any("qu" in str(value) or "8.7" in str(value) for value in made.params.values())
 

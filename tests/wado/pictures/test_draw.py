@@ -14,27 +14,27 @@ from ahi.client.calls import AhiClient
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.jobs import Form, FrameReference, held_frame
-from ahi.workers.pool import HELD_BYTES, Workshop
+from ahi.workers.jobs import FrameEncoding, FrameReference, held_frame
+from ahi.workers.pool import HELD_BYTES, WorkerContext
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from tests.wado.rendered.made import head, made
 from wado.pictures.draw import Picture, render, within_bits
-from wado.rendered.display_attributes import Subject
+from wado.rendered.display_attributes import DisplayAttributes
 from wado.rendered.parameters import Rendering, Window
-from wado.rendered.sample_format import Stored
+from wado.rendered.sample_format import SampleFormat
 from wado.representation import JPEG
 
 
 @pytest.mark.parametrize(
     ("stored", "dtype", "values", "expected"),
     [
-        (Stored(12, 11, False), "<u2", [0, 4095, 4100, 5000], [0, 4095, 4095, 4095]),
-        (Stored(12, 11, True), "<i2", [-3000, -2048, 2047, 2100], [-2048, -2048, 2047, 2047]),
-        (Stored(16, 15, False), "<u2", [0, 65535], [0, 65535]),
+        (SampleFormat(12, 11, False), "<u2", [0, 4095, 4100, 5000], [0, 4095, 4095, 4095]),
+        (SampleFormat(12, 11, True), "<i2", [-3000, -2048, 2047, 2100], [-2048, -2048, 2047, 2047]),
+        (SampleFormat(16, 15, False), "<u2", [0, 65535], [0, 65535]),
     ],
 )
 def test_lower_resolutions_stay_within_the_bits_that_are_stored(
-    stored: Stored, dtype: str, values: list[int], expected: list[int]
+    stored: SampleFormat, dtype: str, values: list[int], expected: list[int]
 ) -> None:
     found = within_bits(np.array([values], dtype), stored)
     assert found is not None and found.dtype == dtype and found[0].tolist() == expected
@@ -43,13 +43,15 @@ def test_lower_resolutions_stay_within_the_bits_that_are_stored(
 @pytest.mark.parametrize(
     ("stored", "dtype", "values"),
     [
-        pytest.param(Stored(12, 15, False), "<u2", [0, 0xFFF0], id="stored high"),
-        pytest.param(Stored(12, 11, False), "<u2", [0, 0x1FFF], id="a bit above"),
-        pytest.param(Stored(12, 11, True), "<i2", [0, 0x7000], id="above signed ones"),
-        pytest.param(Stored(12, 11, True), "<i2", [-0x7000, 0], id="below signed ones"),
+        pytest.param(SampleFormat(12, 15, False), "<u2", [0, 0xFFF0], id="stored high"),
+        pytest.param(SampleFormat(12, 11, False), "<u2", [0, 0x1FFF], id="a bit above"),
+        pytest.param(SampleFormat(12, 11, True), "<i2", [0, 0x7000], id="above signed ones"),
+        pytest.param(SampleFormat(12, 11, True), "<i2", [-0x7000, 0], id="below signed ones"),
     ],
 )
-def test_other_bits_than_those_stored_need_the_full_resolution(stored: Stored, dtype: str, values: list[int]) -> None:
+def test_other_bits_than_those_stored_need_the_full_resolution(
+    stored: SampleFormat, dtype: str, values: list[int]
+) -> None:
     assert within_bits(np.array([values], dtype), stored) is None
 
 
@@ -68,14 +70,14 @@ def test_other_bits_than_those_stored_need_the_full_resolution(stored: Stored, d
 def test_frames_of_an_animation_are_shown_for_the_time_the_image_states(
     attributes: dict[str, str], milliseconds: float
 ) -> None:
-    assert Subject(made(**attributes)).frame_milliseconds == milliseconds
+    assert DisplayAttributes(made(**attributes)).frame_milliseconds == milliseconds
 
 
-def _stored(workshop: Workshop, frame_id: str, side: int) -> FrameReference:
+def _stored(workshop: WorkerContext, frame_id: str, side: int) -> FrameReference:
     """A native frame of 8 bits that is in the cache."""
     pixels, key = PixelFormat(side, side, 1, 8, 0, "MONOCHROME2"), ImageSetKey("0" * 32, "1" * 32)
     reference = FrameReference(key, Frame(frame_id, None), EXPLICIT_VR_LITTLE_ENDIAN, pixels)
-    workshop.cache.put(reference.cache_name(Form.STORED), bytes(side * side))
+    workshop.cache.put(reference.cache_name(FrameEncoding.STORED), bytes(side * side))
     return reference
 
 
@@ -83,7 +85,7 @@ def _stored(workshop: Workshop, frame_id: str, side: int) -> FrameReference:
     ("side", "held"), [(512, True), (4096, True), (8192, False)], ids=["CT", "mammogram", "more than half of the room"]
 )
 def test_pixels_are_held_for_the_next_window_within_a_bound(tmp_path: Path, side: int, held: bool) -> None:
-    workshop = Workshop(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
+    workshop = WorkerContext(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
     references = [
         _stored(workshop, f"{number:032}", side) for number in range(HELD_BYTES // side**2 + 1 if held else 2)
     ]
@@ -99,7 +101,7 @@ def test_pixels_are_held_for_the_next_window_within_a_bound(tmp_path: Path, side
 def test_a_picture_with_a_window_of_the_client_becomes_a_file_when_it_is_asked_for_again(
     tmp_path: Path, window: Window | None, files: list[int]
 ) -> None:
-    workshop = Workshop(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
+    workshop = WorkerContext(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
     picture = Picture((_stored(workshop, "1" * 32, 16),), (1,), head(made()), JPEG, Rendering(window))
     drawn, found = set(), []
     for _ in files:
@@ -112,7 +114,7 @@ def test_a_picture_with_a_window_of_the_client_becomes_a_file_when_it_is_asked_f
 def test_threads_that_draw_frames_of_the_same_image_parse_its_functional_groups_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workshop = Workshop(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
+    workshop = WorkerContext(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
     parsed, threads, convert = [], Barrier(8), converters["SQ"]
 
     def counted(value: bytes, *arguments: Any) -> Any:

@@ -6,7 +6,7 @@ from pydicom import dcmread, uid
 from pydicom.data import get_testdata_file
 
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.pool import Workshop
+from ahi.workers.pool import WorkerContext
 from dicomweb.errors import NotAcceptable
 from tests.wado.rendered.made import head, made
 from wado.pictures.objects import ObjectPicture, kind_of, render_object, thumbnail
@@ -59,7 +59,7 @@ class _NoCache:
 def test_a_waveform_without_samples_cannot_be_rendered() -> None:
     empty = ObjectPicture(head(made(SOPClassUID=uid.TwelveLeadECGWaveformStorage)), "", "image/svg+xml")
     with pytest.raises(NotAcceptable, match="no samples"):
-        render_object(Workshop(None, _NoCache(), VersionCache(1)), empty)
+        render_object(WorkerContext(None, _NoCache(), VersionCache(1)), empty)
 
 
 def test_equal_names_mean_equal_bytes() -> None:

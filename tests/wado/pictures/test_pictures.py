@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from ahi.archive.lookahead import Ahead, Budget
+from ahi.archive.lookahead import Budget, FrameLookahead
 from ahi.cache.cache import Cache
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.workers.jobs import FrameReference
-from ahi.workers.pool import Fetchers
+from ahi.workers.pool import FetcherPool
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
-from runtime.shared_metrics import Count
+from runtime.shared_metrics import Metric
 from wado.pictures.draw import Picture
-from wado.pictures.pictures import Drawn
+from wado.pictures.pictures import RenderedImages
 from wado.representation import JPEG
 
 
@@ -24,9 +24,9 @@ def test_kept_pictures_come_in_their_order_without_any_fetcher(tmp_path: Path) -
     cache, pictures = Cache(tmp_path, 10**6), [_picture(number) for number in range(9)]
     for number, picture in enumerate(pictures):
         cache.put(picture.cache_name, b"%d" % number)
-    drawn = Drawn(Fetchers([]), cache, Ahead(Fetchers([]), cache, Budget(0, 0)))
+    drawn = RenderedImages(FetcherPool([]), cache, FrameLookahead(FetcherPool([]), cache, Budget(0, 0)))
     assert list(drawn.each(pictures)) == [b"%d" % number for number in range(9)]
-    assert cache.tally.counters.total(Count.CACHE_HITS) == 9
+    assert cache.tally.counters.total(Metric.CACHE_HITS) == 9
 
 
 def test_equal_pictures_are_one_and_other_ones_have_another_name() -> None:

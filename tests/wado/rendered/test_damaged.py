@@ -11,7 +11,7 @@ from PIL import Image
 from dicomweb.errors import NotAcceptable
 from wado.pictures.draw import draw
 from wado.rendered.colour import in_colour_space
-from wado.rendered.display_attributes import Subject
+from wado.rendered.display_attributes import DisplayAttributes
 from wado.rendered.encode import encode
 from wado.rendered.geometry import fitted
 from wado.rendered.parameters import Rendering
@@ -116,7 +116,7 @@ def test_a_damaged_image_has_a_picture_or_a_refusal(said: bytes, sample: str, sa
     array: np.ndarray[Any, Any] = np.frombuffer(pixels, sample)[: ROWS * COLUMNS * samples]
     array = array.reshape((ROWS, COLUMNS, samples)[: 2 if samples == 1 else 3])
     with quietly():
-        subject = Subject(parse_head(said)).of_frame(1)
+        subject = DisplayAttributes(parse_head(said)).of_frame(1)
         try:
             drawn = draw(array, subject, 1, Rendering())
             image = fitted(Image.fromarray(drawn), COLUMNS, ROWS, subject.aspect, Rendering().viewport)

@@ -4,10 +4,10 @@ import pytest
 
 from ahi.codecs.frames import PixelFormat
 from dicomweb.errors import BadRequest, NotAcceptable
-from wado.representation import RENDERED_OFFERS, Kind
+from wado.representation import RENDERED_OFFERS, InstanceKind
 from wado.target import Target
 from wado.uri.query import UriQuery
-from wado.uri.rendering import Rendering
+from wado.uri.rendering import UriRendering
 
 MANDATORY = {"requestType": "WADO", "studyUID": "1.2", "seriesUID": "1.3", "objectUID": "1.4"}
 RPCL = "1.2.840.10008.1.2.4.202"
@@ -85,10 +85,10 @@ def test_other_parameters_are_ignored_and_names_are_case_sensitive() -> None:
     ],
 )
 def test_rendering_parameters_have_their_like_in_wado_rs(parameters: dict[str, str], expected: dict[str, str]) -> None:
-    assert Rendering.from_values(parameters).parameters(200, 200) == expected
+    assert UriRendering.from_values(parameters).parameters(200, 200) == expected
 
 
-OFFERS = (*RENDERED_OFFERS, *Kind(RPCL, True, PixelFormat(8, 8, 1, 16, 0, "MONOCHROME2")).files)
+OFFERS = (*RENDERED_OFFERS, *InstanceKind(RPCL, True, PixelFormat(8, 8, 1, 16, 0, "MONOCHROME2")).files)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from wado.rendered.presentation.placement import Placement, Points
-from wado.rendered.presentation.state import Words
+from wado.rendered.presentation.state import TextObject
 from wado.rendered.segmentation import Colour
 
 _LEAST_FONT, _MOST_FONT, _MOST_IN_BOX = 9, 28, 64  # pixels: without a box, and to fill one
@@ -21,7 +21,7 @@ Extent = tuple[float, float, float, float]
 """How far ink goes from the origin of a text: left, upper, right, lower."""
 
 
-def write(picture: Image.Image, words: Words, ink: Ink, edge: Ink, placement: Placement) -> None:
+def write(picture: Image.Image, words: TextObject, ink: Ink, edge: Ink, placement: Placement) -> None:
     """Write a text into the picture, in letters with an edge, and the line to its anchor if that is visible."""
     drawing = ImageDraw.Draw(picture)
     box = placement.of_units(words.box, words.box_on_display) if words.box else None

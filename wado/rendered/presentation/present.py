@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 from pydicom import Dataset
 
-from ahi.workers.pool import Workshop
+from ahi.workers.pool import WorkerContext
 from wado.rendered.functional_groups import of_frame
 from wado.rendered.overlay import Mask, overlay_plane
 from wado.rendered.parameters import Viewport
@@ -19,7 +19,7 @@ from wado.rendered.presentation.transformation import coloured, transformed
 from wado.rendered.values import parse_head, quietly
 
 
-def find_shown_size(_workshop: Workshop, state: bytes, image: bytes, frame_number: int) -> tuple[int, int]:
+def find_shown_size(_workshop: WorkerContext, state: bytes, image: bytes, frame_number: int) -> tuple[int, int]:
     """Rows and columns of what a state shows of a frame, in pixels of the image: a job for a fetcher."""
     with quietly():
         shown = Presentation(parse_head(state), of_frame(parse_head(image), frame_number), frame_number)

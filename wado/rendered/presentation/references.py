@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from ahi.workers.pool import Workshop
+from ahi.workers.pool import WorkerContext
 from wado.rendered.values import items, numbers, parse_head, quietly, text
 
 SOP_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.11.{number}" for number in (1, 2, 3))
@@ -14,7 +14,7 @@ MOST_IMAGES = 10_000
 
 
 @dataclass(frozen=True)
-class Reference:
+class ImageReference:
     """An image of a series; without frame numbers, which count from 1, all of its frames are meant."""
 
     series_instance_uid: str
@@ -22,11 +22,13 @@ class Reference:
     frame_numbers: tuple[int, ...]
 
 
-def find_references(_workshop: Workshop, head: bytes) -> tuple[Reference, ...]:
+def find_references(_workshop: WorkerContext, head: bytes) -> tuple[ImageReference, ...]:
     """The images that a state is for, in its order, MOST_IMAGES at most: a job for a fetcher."""
     with quietly():
         found = [
-            Reference(text(series, "SeriesInstanceUID"), text(image, "ReferencedSOPInstanceUID"), frame_numbers(image))
+            ImageReference(
+                text(series, "SeriesInstanceUID"), text(image, "ReferencedSOPInstanceUID"), frame_numbers(image)
+            )
             for series in items(parse_head(head), "ReferencedSeriesSequence", MOST_IMAGES)
             for image in items(series, "ReferencedImageSequence", MOST_IMAGES)
         ]

@@ -45,7 +45,7 @@ class Graphic:
 
 
 @dataclass(frozen=True)
-class Words:
+class TextObject:
     """A text object (PS3.3 Section C.10.5.1.1): in a box, or at an anchor that a line may lead to."""
 
     text: str
@@ -66,7 +66,7 @@ class Layer:
     colour: Colour
     overlays: tuple[int, ...] = ()
     graphics: tuple[Graphic, ...] = ()
-    words: tuple[Words, ...] = ()
+    words: tuple[TextObject, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def _graphic(described: Dataset) -> Graphic | None:
     )
 
 
-def _words(described: Dataset) -> Words | None:
+def _words(described: Dataset) -> TextObject | None:
     corners = [numbers(described, f"BoundingBox{corner}HandCorner") for corner in ("TopLeft", "BottomRight")]
     anchor = numbers(described, "AnchorPoint")
     box_units, anchor_units = (text(described, f"{what}AnnotationUnits") for what in ("BoundingBox", "AnchorPoint"))
@@ -243,7 +243,7 @@ def _words(described: Dataset) -> Words | None:
     written = text(described, "UnformattedTextValue")[:_MOST_IN_TEXT]
     if not written or not (box or at):
         return None
-    return Words(
+    return TextObject(
         written,
         box,
         box_on_display=box_units == "DISPLAY",

@@ -7,7 +7,7 @@ from pydicom import Dataset
 
 from tests.wado.rendered.made import head, made, through
 from tests.wado.rendered.states import annotation, graphic, layer, reference, state_for, words
-from wado.rendered.presentation.references import Reference, find_references
+from wado.rendered.presentation.references import ImageReference, find_references
 from wado.rendered.presentation.state import PresentationState
 from wado.rendered.values import quietly
 
@@ -102,5 +102,8 @@ def test_references_are_read_series_by_series() -> None:
     other = made(SOPClassUID="1.2", SeriesInstanceUID="1.9", SOPInstanceUID="1.9.1")
     state = state_for(IMAGE, other)
     state.ReferencedSeriesSequence[1].ReferencedImageSequence[0].ReferencedFrameNumber = [2, 0, 7]
-    assert find_references(None, head(state)) == (Reference("1.2", "1.2.3", ()), Reference("1.9", "1.9.1", (2, 7)))
+    assert find_references(None, head(state)) == (
+        ImageReference("1.2", "1.2.3", ()),
+        ImageReference("1.9", "1.9.1", (2, 7)),
+    )
     assert find_references(None, head(made(SOPClassUID="1.2"))) == ()
