@@ -71,19 +71,19 @@ def create_app(
     settings: Settings,
     database: Database,
     fetchers: FetcherPool,
-    tally: ProcessMetrics | None = None,
-    warmer_path: str = "",
+    process_metrics: ProcessMetrics | None = None,
+    prefetch_socket: str = "",
     counts: ProcessRequestMetrics | None = None,
-    trail: AuditQueue | None = None,
+    audit_queue: AuditQueue | None = None,
     rate: RateLimiter | None = None,
     spans: "Spans | None" = None,
 ) -> Flask:
     """The service below `/aetitle`, and below the roots of all other AE titles.
 
-    `tally` and `counts` are what this process counts in, `trail` is where it audits, `rate` bounds what a client
-    asks, `spans` is where requests are traced; at `warmer_path` the warmer listens.
+    This process counts in `process_metrics` and `counts`, and audits through `audit_queue`. `rate` bounds what a client
+    asks, `spans` traces requests, and the prefetch process listens at `prefetch_socket`.
     """
-    cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
+    cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, process_metrics)
     image_sets = ImageSets(
         fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds, note_unchecked=note_unchecked
     )
@@ -100,25 +100,28 @@ def create_app(
         scope: Scope = g.scope
         return scope
 
-    hiding = DeletedRowFilter(database, DeletedImageSets(cache))
+    deleted_rows = DeletedRowFilter(database, DeletedImageSets(cache))
 
     def searched() -> Scope:
         """What a search shows; retrieval asks AHI itself, and may find that something is there after all."""
-        return scope() & hiding.scope()
+        return scope() & deleted_rows.scope()
 
     def shown(study: str, series: str | None) -> bool:
         likely = is_well_formed(study) and (series is None or is_well_formed(series))
         return (likely and scope() == EVERYTHING) or studies.has(scope(), study, series)
 
-    earlier = PreviousVersions(fetchers, cache, seconds=settings.image_set_old_seconds)
+    previous_versions = PreviousVersions(fetchers, cache, seconds=settings.image_set_old_seconds)
     studies = Studies(hints_of(database), partial(find_datastore_ids, database), image_sets, fetchers)
-    locator, encoded = Locator(studies, earlier, scope, note_sop_classes, note_unreadable), EncodedAnswers(cache)
+    locator, encoded = (
+        Locator(studies, previous_versions, scope, note_sop_classes, note_unreadable),
+        EncodedAnswers(cache),
+    )
     budget = Budget(settings.prefetch_frames, min(settings.prefetch_max_bytes, settings.cache_max_bytes // 8))
-    ahead = FrameLookahead(fetchers, cache, budget)
+    lookahead = FrameLookahead(fetchers, cache, budget)
     bad_frames, files = BadFrames(cache), file_choice(settings)
-    retrieve = wado.routes.RetrieveService(locator, frames, ahead, fetchers, public_root, files, bad_frames)
+    retrieve = wado.routes.RetrieveService(locator, frames, lookahead, fetchers, public_root, files, bad_frames)
     metadata = wado.metadata.routes.MetadataService(locator, encoded, fetchers, public_root)
-    drawn = RenderedImages(fetchers, cache, ahead)
+    drawn = RenderedImages(fetchers, cache, lookahead)
     uri_service = wado.uri.routes.UriService(locator, files, frames, fetchers, drawn, public_root, bad_frames)
     pictures = wado.pictures.routes.Pictures(locator, fetchers, drawn, public_root, bad_frames)
     app = Flask(__name__, static_folder=None)
@@ -139,8 +142,8 @@ def create_app(
     add_gate(app, open_gate(settings), here, health.NAME)
     if rate:
         add_rate_limit(app, rate, health.NAME)
-    if trail:
-        add_audit(app, trail)
+    if audit_queue:
+        add_audit(app, audit_queue)
     described = MetadataReader(image_sets, fetchers)
     checks = Checks(database, studies) if len(fetchers) else None  # without fetchers there is nothing but the index
     archive = Archive(database, described, settings.search_max_image_sets, public_root, checks)
@@ -151,7 +154,7 @@ def create_app(
         wado.pictures.routes.blueprint(pictures),
         wado.uri.routes.blueprint(uri_service),
         capabilities.blueprint(app, lambda: here().path, public_root),
-        prefetch.blueprint(warmer_path, shown),
+        prefetch.blueprint(prefetch_socket, shown),
         health.blueprint(database, fetchers),
     )
     service_roots = ae_titles.service_roots(settings.ae_titles, dcm4chee_paths=settings.dcm4chee_paths)

@@ -47,7 +47,7 @@ class SharedMetrics:
         self._memory = mmap.mmap(-1, max(1, processes) * len(Metric) * _BYTES)
         self.words = memoryview(self._memory).cast("Q")
 
-    def tally(self, process: int) -> "ProcessMetrics":
+    def process_metrics(self, process: int) -> "ProcessMetrics":
         """The row of one process, from 0; to be called in it."""
         return ProcessMetrics(self, process * len(Metric))
 
@@ -77,7 +77,7 @@ class ProcessMetrics:
     @classmethod
     def alone(cls) -> "ProcessMetrics":
         """For a process that counts for itself."""
-        return SharedMetrics(1).tally(0)
+        return SharedMetrics(1).process_metrics(0)
 
     def add(self, count: Metric, number: int = 1) -> None:
         """Count so many more."""

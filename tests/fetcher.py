@@ -32,5 +32,5 @@ def fetching(cache_root: Path, *, fresh_seconds: float) -> Iterator[tuple[Fetche
 
 def _serve(listening: socket, cache_root: Path, fresh_seconds: float) -> None:
     client = AhiClient(region="us-east-1", deadline_seconds=3)
-    workshop = WorkerContext(client, Cache(cache_root, CACHE_MAX_BYTES), VersionCache(fresh_seconds))
-    serve(listening, workshop, SchedulerLimits())
+    context = WorkerContext(client, Cache(cache_root, CACHE_MAX_BYTES), VersionCache(fresh_seconds))
+    serve(listening, context, SchedulerLimits())

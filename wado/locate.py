@@ -98,7 +98,7 @@ class Locator:
     def __init__(
         self,
         studies: Studies,
-        earlier: PreviousVersions,
+        previous_versions: PreviousVersions,
         scope: Callable[[], Scope],
         note: Callable[[Sequence[LocatedInstance]], None] = lambda _: None,
         note_unreadable: Callable[[Sequence[ProxyError]], None] = lambda _: None,
@@ -106,7 +106,7 @@ class Locator:
         self._studies = studies
         self._note = note
         self._note_unreadable = note_unreadable
-        self._earlier = earlier
+        self._previous_versions = previous_versions
         self._scope = scope
 
     def instances(self, target: Target) -> list[LocatedInstance]:
@@ -144,7 +144,7 @@ class Locator:
         then = (
             instance
             for one in preferred(image_sets)
-            for version in self._earlier.of(one)
+            for version in self._previous_versions.of(one)
             if version in scope.seen([version, *image_sets])
             for instance in _instances(target, [version])
             if has(instance.prepared)

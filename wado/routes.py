@@ -62,7 +62,7 @@ class RetrieveService:
 
     locator: Locator
     stored: Frames
-    ahead: FrameLookahead
+    lookahead: FrameLookahead
     fetchers: FetcherPool
     public_root: Callable[[], str]
     file_choice: FileChoice
@@ -114,7 +114,7 @@ class RetrieveService:
             last, form = references[-1], chosen.offer.form
             kept = self.stored.kept(last, form)
             asked = FrameAccess(instance.key, instance.image_set, instance.prepared, numbers[-1], form)
-            self.ahead.note(asked, missed=kept is None)
+            self.lookahead.note(asked, missed=kept is None)
             if single and kept is not None and chosen.multipart is not False:
                 return _one_part(sent[0], kept, root, tag)
             return self._frames(sent, chosen, accept, root, tag, notes)

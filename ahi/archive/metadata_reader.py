@@ -80,10 +80,10 @@ class MetadataReader:
 
 
 def read_prepared(
-    workshop: WorkerContext, name: str, uids: tuple[str, ...], prefixes: tuple[str, ...], public_root: str
+    context: WorkerContext, name: str, uids: tuple[str, ...], prefixes: tuple[str, ...], public_root: str
 ) -> list[DataSet] | None:
     """The data sets of these instances of a prepared image set in the cache; None if it is not there any more."""
-    blob = workshop.cache.read(name)
+    blob = context.cache.read(name)
     if blob is None:
         return None
     prepared = PreparedImageSet.from_bytes(blob)

@@ -46,13 +46,18 @@ class CacheLimits:
     """Keeps what lies below a folder within its bounds, together with all processes that write there."""
 
     def __init__(
-        self, root: Path, max_bytes: int, min_free_bytes: int, tally: ProcessMetrics, tell_of: Callable[[OSError], None]
+        self,
+        root: Path,
+        max_bytes: int,
+        min_free_bytes: int,
+        process_metrics: ProcessMetrics,
+        tell_of: Callable[[OSError], None],
     ) -> None:
         """`tell_of` is called with what is wrong with the disk; nothing of that is raised."""
         self._root = root
         self._max_bytes = max_bytes
         self._min_free_bytes = min_free_bytes
-        self._tally = tally
+        self._process_metrics = process_metrics
         self._tell_of = tell_of
         self._evicted_at = float("-inf")
 
@@ -67,7 +72,7 @@ class CacheLimits:
 
     def note_written(self, size_bytes: int) -> None:
         """So many bytes were written: what is too much by now is evicted."""
-        self._tally.add(Metric.CACHE_WRITTEN_BYTES, size_bytes)
+        self._process_metrics.add(Metric.CACHE_WRITTEN_BYTES, size_bytes)
         written_bytes = self._written_bytes()
         if written_bytes * 20 > self._max_bytes:
             self.evict(wait=written_bytes * 10 > self._max_bytes)
@@ -85,7 +90,9 @@ class CacheLimits:
             self._tell_of(error)
 
     def _evict(self) -> None:
-        self._tally.set(Metric.CACHE_LOOKED_AT, self._tally.counters.total(Metric.CACHE_WRITTEN_BYTES))
+        self._process_metrics.set(
+            Metric.CACHE_LOOKED_AT, self._process_metrics.counters.total(Metric.CACHE_WRITTEN_BYTES)
+        )
         files = sorted(self._files())
         self._delete([file for file in files if file.is_forgotten], None)
         files = [file for file in files if not file.is_forgotten]
@@ -110,7 +117,7 @@ class CacheLimits:
 
     def _written_bytes(self) -> int:
         """What all processes have written since one of them looked at the size of the cache."""
-        counters = self._tally.counters
+        counters = self._process_metrics.counters
         return counters.total(Metric.CACHE_WRITTEN_BYTES) - counters.highest(Metric.CACHE_LOOKED_AT)
 
     def _free_bytes(self) -> int:
@@ -145,7 +152,7 @@ class CacheLimits:
                 self._tell_of(error)
                 continue
             deleted_bytes += file.size_bytes
-        self._tally.add(Metric.CACHE_EVICTED_BYTES, deleted_bytes)
+        self._process_metrics.add(Metric.CACHE_EVICTED_BYTES, deleted_bytes)
 
     def _files(self) -> Iterator[_File]:
         """All files, and links and what else is no folder; those that were left aside are deleted on the way."""

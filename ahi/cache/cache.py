@@ -51,7 +51,7 @@ class Cache:
         root: Path,
         max_bytes: int,
         min_free_bytes: int = 0,
-        tally: ProcessMetrics | None = None,
+        process_metrics: ProcessMetrics | None = None,
         boot: str | None = None,
     ) -> None:
         """`max_bytes` bounds what is kept; all processes together may exceed it by a tenth for a moment.
@@ -63,9 +63,9 @@ class Cache:
         self._base = root
         self._prefix = f"{self.root}/"
         self._seals = Seals(boot or boot_id())
-        self.tally = tally or ProcessMetrics.alone()
+        self.process_metrics = process_metrics or ProcessMetrics.alone()
         self._told_at: dict[str, float] = {}
-        self._bounds = CacheLimits(root, max_bytes, min_free_bytes, self.tally, self._tell_of)
+        self._bounds = CacheLimits(root, max_bytes, min_free_bytes, self.process_metrics, self._tell_of)
         with suppress(OSError):  # told when something is to be kept
             self.make_root()
 
@@ -143,7 +143,7 @@ class Cache:
         except FileNotFoundError:
             return None
         except DamagedError:
-            self.tally.add(Metric.CACHE_DAMAGED)
+            self.process_metrics.add(Metric.CACHE_DAMAGED)
             self._tell(_DAMAGED)
             self._remove(path)
             return None
@@ -166,7 +166,7 @@ class Cache:
 
     def count_use(self, *, hit: bool) -> None:
         """A client asked for something, which was there or was not."""
-        self.tally.add(Metric.CACHE_HITS if hit else Metric.CACHE_MISSES)
+        self.process_metrics.add(Metric.CACHE_HITS if hit else Metric.CACHE_MISSES)
         looked_up(hit=hit)
 
     def put(self, name: str, blob: bytes) -> bool:
@@ -176,7 +176,7 @@ class Cache:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._write(name, blob)
         except OSError as error:
-            self.tally.add(Metric.CACHE_REFUSED)
+            self.process_metrics.add(Metric.CACHE_REFUSED)
             self._tell_of(error)
             return False
         self._bounds.note_written(len(blob))

@@ -118,14 +118,14 @@ class AhiClient:
         region: str,
         max_connections: int = 32,
         deadline_seconds: float = 10,
-        tally: ProcessMetrics | None = None,
+        process_metrics: ProcessMetrics | None = None,
         outage: Outage | None = None,
         heartbeat: Heartbeat | None = None,
     ) -> None:
         """`outage` is told when AHI goes and comes back, and may be shared by processes; `heartbeat` of each call."""
         self._outage = outage or Outage("AHI")
         self._deadline_seconds = deadline_seconds
-        self._tally = tally or ProcessMetrics.alone()
+        self._process_metrics = process_metrics or ProcessMetrics.alone()
         self._heartbeat = heartbeat or Heartbeat()
         self._client = _boto3_client(
             region,
@@ -252,17 +252,17 @@ class AhiClient:
         give_up = time.monotonic() + (self._deadline_seconds if patience_seconds is None else patience_seconds)
         delays = iter(_DELAYS_SECONDS)
         while True:
-            self._tally.add(_COUNTED[operation])
+            self._process_metrics.add(_COUNTED[operation])
             try:
                 with measured("ahi", operation), self._heartbeat.expecting(self._deadline_seconds):
                     answer = _usable(call)
             except (ClientError, BotoCoreError) as error:
                 if _code(error) in _THROTTLED:
-                    self._tally.add(Metric.AHI_THROTTLES)
+                    self._process_metrics.add(Metric.AHI_THROTTLES)
                 pause = next(delays, math.inf) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
                 if not _passes(error) or time.monotonic() + pause > give_up:
                     raise self._translated(operation, error) from error
-                self._tally.add(Metric.AHI_RETRIES)
+                self._process_metrics.add(Metric.AHI_RETRIES)
                 log.debug("AHI call retried operation=%s error=%s", operation, _code(error))
             else:
                 self._outage.is_over()

@@ -46,7 +46,7 @@ class FrameCalls:
 
     def __init__(self, client: Any, max_connections: int, read_seconds: float) -> None:
         """`read_seconds` is how long an answer may let us wait for its next bytes."""
-        self._manner: RequestTemplate | None = None
+        self._template: RequestTemplate | None = None
         self._read_seconds = read_seconds
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue(max_connections)
         self._secure: ssl.SSLContext | None = None
@@ -59,16 +59,16 @@ class FrameCalls:
     @property
     def known(self) -> bool:
         """Whether calls can be made here."""
-        return self._manner is not None
+        return self._template is not None
 
     def frame(self, key: ImageSetKey, frame_id: str, more: Mapping[str, str]) -> bytes:
         """The stored bytes of a frame; `more` are further headers. Errors are those of botocore."""
-        manner = self._manner
-        assert manner is not None  # noqa: S101 - `known` was asked
-        url = manner.endpoint + _path(key)
+        template = self._template
+        assert template is not None  # noqa: S101 - `known` was asked
+        url = template.endpoint + _path(key)
         body = json.dumps({"imageFrameId": frame_id}).encode()
-        request = AWSRequest("POST", url, {**manner.headers, **more}, body)
-        manner.signer().add_auth(request)
+        request = AWSRequest("POST", url, {**template.headers, **more}, body)
+        template.signer().add_auth(request)
         status, headers, content = self._exchange(url, dict(request.headers.items()), body)
         if status == http.HTTPStatus.OK:
             return content
@@ -85,13 +85,13 @@ class FrameCalls:
         """Called by botocore before it signs a call."""
         endpoint, found, _ = request.url.partition("/datastore/")
         short = signing["signature_version"] == "v4" and not get_environ_proxies(request.url)
-        if self._manner or not (found and short):
+        if self._template or not (found and short):
             return
         names = signing["signing_name"], signing["region_name"], signing["signature_version"]
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         if endpoint.startswith("https:"):
             self._secure = ssl.create_default_context(cafile=_authorities())
-        self._manner = RequestTemplate(endpoint, headers, lambda: request_signer.get_auth_instance(*names))
+        self._template = RequestTemplate(endpoint, headers, lambda: request_signer.get_auth_instance(*names))
 
     def _exchange(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         connection = self._connected(url)

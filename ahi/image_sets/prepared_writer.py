@@ -38,23 +38,23 @@ def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
     photometric, encoded, elements = Photometric(probe), Memo[bytes](), Memo[dicom_json.Element]()
     photometric.learn(image_set.instances)
     for instance in sorted(image_set.instances, key=lambda one: (_display_order(one), one.sop_instance_uid)):
-        forms = DataSetVariants.of(instance, photometric)
-        native_head = blocks.add(encode_data_set(_before_pixels(forms.native), encoded))
+        variants = DataSetVariants.of(instance, photometric)
+        native_head = blocks.add(encode_data_set(_before_pixels(variants.native), encoded))
         stored_head = native_head
-        if forms.stored is not forms.native:
-            stored_head = blocks.add(encode_data_set(_before_pixels(forms.stored), encoded))
-        described = _Described(image_set, instance, forms, blocks, elements)
+        if variants.stored is not variants.native:
+            stored_head = blocks.add(encode_data_set(_before_pixels(variants.stored), encoded))
+        described = _Described(image_set, instance, variants, blocks, elements)
         prepared = PreparedInstance(
             sop_instance_uid=instance.sop_instance_uid,
             sop_class_uid=str(first_value(instance.data_set, "00080016") or ""),
             transfer_syntax_uid=instance.stored_transfer_syntax_uid,
             display_order=_display_order(instance),
-            pixels=forms.pixels,
+            pixels=variants.pixels,
             frames=(),
             json=blocks.add(described.json()),
             native_head=native_head,
             stored_head=stored_head,
-            tail=blocks.add(encode_data_set(_after_pixels(forms.native))),
+            tail=blocks.add(encode_data_set(_after_pixels(variants.native))),
             bulk=tuple(described.bulk),
             lacks_frames=lacks_frames(instance),
         )
@@ -84,15 +84,15 @@ class _Described:
         self,
         image_set: ImageSet,
         instance: Instance,
-        forms: DataSetVariants,
+        variants: DataSetVariants,
         blocks: _Blocks,
         made: Memo[dicom_json.Element],
     ) -> None:
         self.bulk: list[BulkValue] = []
         self._made = made
         self._instance = instance
-        self._data_set = forms.native
-        self._pixel_element = pixel_element(forms.pixels)
+        self._data_set = variants.native
+        self._pixel_element = pixel_element(variants.pixels)
         self._blocks = blocks
         uids = (image_set.study_instance_uid, image_set.series_instance_uid, instance.sop_instance_uid)
         self._path = resource_path(*uids)

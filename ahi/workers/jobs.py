@@ -122,77 +122,77 @@ Block = bytes | BlockReference
 """The bytes themselves, or where they are."""
 
 
-def read_block(workshop: WorkerContext, block: Block) -> bytes:
+def read_block(context: WorkerContext, block: Block) -> bytes:
     """The bytes of a block; what is no longer in the cache is prepared again, once for all who ask."""
     if isinstance(block, bytes):
         return block
     key, version, start, length_bytes = block.image_set, block.version, block.start, block.length_bytes
     name = prepared_cache_name(key, version)
-    kept = workshop.cache.piece(name, start, length_bytes)
+    kept = context.cache.piece(name, start, length_bytes)
     if kept is None:
-        blob = workshop.flights.run(name, lambda: carry_version(workshop, key, version))
+        blob = context.flights.run(name, lambda: carry_version(context, key, version))
         kept = blob[start : start + length_bytes]
     return kept
 
 
-def prepare_image_set(workshop: WorkerContext, key: ImageSetKey) -> tuple[Version, bytes | None]:
+def prepare_image_set(context: WorkerContext, key: ImageSetKey) -> tuple[Version, bytes | None]:
     """The latest version of an image set, prepared. NotFound when AHI no longer has it."""
-    version = workshop.versions.latest(key, partial(_ask_version, workshop, key))
+    version = context.versions.latest(key, partial(_ask_version, context, key))
     try:
-        return version, _prepared(workshop, key, version.properties.version)
+        return version, _prepared(context, key, version.properties.version)
     except NotFound as error:
-        workshop.versions.forget(key)
-        workshop.client.image_set(key)  # NotFound if it was deleted meanwhile
+        context.versions.forget(key)
+        context.client.image_set(key)  # NotFound if it was deleted meanwhile
         raise UpstreamBroken("AWS HealthImaging has the image set, but not all of it at the moment") from error
 
 
-def has_image_set(workshop: WorkerContext, key: ImageSetKey) -> bool:
+def has_image_set(context: WorkerContext, key: ImageSetKey) -> bool:
     """Whether AHI has an image set now, whatever is remembered."""
     began = time.monotonic()
     try:
-        workshop.versions.put(key, workshop.client.image_set(key), began)
+        context.versions.put(key, context.client.image_set(key), began)
     except NotFound:
         return False
     return True
 
 
-def _ask_version(workshop: WorkerContext, key: ImageSetKey, patience_seconds: float | None) -> ImageSetProperties:
-    return workshop.client.image_set(key, patience_seconds=patience_seconds)
+def _ask_version(context: WorkerContext, key: ImageSetKey, patience_seconds: float | None) -> ImageSetProperties:
+    return context.client.image_set(key, patience_seconds=patience_seconds)
 
 
-def prepare_version(workshop: WorkerContext, key: ImageSetKey, version: str) -> tuple[ImageSetProperties, bytes | None]:
+def prepare_version(context: WorkerContext, key: ImageSetKey, version: str) -> tuple[ImageSetProperties, bytes | None]:
     """An earlier version of an image set, prepared. NotFound when AHI no longer has it."""
-    return workshop.client.image_set(key, version), _prepared(workshop, key, version)
+    return context.client.image_set(key, version), _prepared(context, key, version)
 
 
-def carry_version(workshop: WorkerContext, key: ImageSetKey, version: str) -> bytes:
+def carry_version(context: WorkerContext, key: ImageSetKey, version: str) -> bytes:
     """The bytes of a version, prepared, for a process that cannot read them in the cache."""
-    kept = workshop.cache.read(prepared_cache_name(key, version))
-    return _prepare(workshop, key, version)[0] if kept is None else kept
+    kept = context.cache.read(prepared_cache_name(key, version))
+    return _prepare(context, key, version)[0] if kept is None else kept
 
 
-def _prepared(workshop: WorkerContext, key: ImageSetKey, version: str) -> bytes | None:
-    if workshop.cache.use(prepared_cache_name(key, version)):
+def _prepared(context: WorkerContext, key: ImageSetKey, version: str) -> bytes | None:
+    if context.cache.use(prepared_cache_name(key, version)):
         return None
-    blob, kept = _prepare(workshop, key, version)
+    blob, kept = _prepare(context, key, version)
     return None if kept else blob
 
 
-def _prepare(workshop: WorkerContext, key: ImageSetKey, version: str) -> tuple[bytes, bool]:
+def _prepare(context: WorkerContext, key: ImageSetKey, version: str) -> tuple[bytes, bool]:
     """The prepared form, and whether it is in the cache now."""
 
     def first_frame(instance: Instance, pixels: PixelFormat | None) -> bytes:
         uid = instance.stored_transfer_syntax_uid or HTJ2K_LOSSLESS_RPCL  # checked as JPEG 2000 is
         try:
-            return _stored(workshop, FrameReference(key, instance.frames[0], uid, pixels))
+            return _stored(context, FrameReference(key, instance.frames[0], uid, pixels))
         except UpstreamBroken as error:
-            workshop.client.ping(key.datastore_id)  # raises where AHI has an error as a whole
+            context.client.ping(key.datastore_id)  # raises where AHI has an error as a whole
             raise UpstreamFailed("AWS HealthImaging has an error with a frame") from error
 
-    image_set = _image_set(workshop, key, version)
+    image_set = _image_set(context, key, version)
     with unreadable_metadata():
         blob = encode_prepared(image_set, first_frame)
-    kept = workshop.cache.put(prepared_cache_name(key, version), blob)
+    kept = context.cache.put(prepared_cache_name(key, version), blob)
     log.info(
         "image set prepared image_set=%s version=%s instances=%d",
         key.image_set_id,
@@ -202,98 +202,98 @@ def _prepare(workshop: WorkerContext, key: ImageSetKey, version: str) -> tuple[b
     return blob, kept
 
 
-def _image_set(workshop: WorkerContext, key: ImageSetKey, version: str) -> ImageSet:
+def _image_set(context: WorkerContext, key: ImageSetKey, version: str) -> ImageSet:
     """The metadata of a version, which is had once more where it cannot be read."""
-    max_bytes = workshop.bounds.metadata_bytes
+    max_bytes = context.bounds.metadata_bytes
     try:
-        return ImageSet.from_metadata(workshop.client.image_set_metadata(key, version, max_bytes), max_bytes)
+        return ImageSet.from_metadata(context.client.image_set_metadata(key, version, max_bytes), max_bytes)
     except UnusableAnswer:
         log.warning("metadata cannot be read, fetching again image_set=%s version=%s", key.image_set_id, version)
-    return ImageSet.from_metadata(workshop.client.image_set_metadata(key, version, max_bytes), max_bytes)
+    return ImageSet.from_metadata(context.client.image_set_metadata(key, version, max_bytes), max_bytes)
 
 
-def fetch_frame(workshop: WorkerContext, reference: FrameReference, form: FrameEncoding) -> bytes | None:
+def fetch_frame(context: WorkerContext, reference: FrameReference, form: FrameEncoding) -> bytes | None:
     """A frame in one of its forms."""
     name = reference.cache_name(form)
-    if workshop.cache.use(name):
+    if context.cache.use(name):
         return None
-    frame, kept = _fetch(workshop, reference, form, name)
+    frame, kept = _fetch(context, reference, form, name)
     return None if kept else frame
 
 
-def carry_frame(workshop: WorkerContext, reference: FrameReference, form: FrameEncoding) -> bytes:
+def carry_frame(context: WorkerContext, reference: FrameReference, form: FrameEncoding) -> bytes:
     """The bytes of a frame in one of its forms, for a process that cannot read them in the cache."""
     name = reference.cache_name(form)
-    kept = workshop.cache.read(name)
-    return _fetch(workshop, reference, form, name)[0] if kept is None else kept
+    kept = context.cache.read(name)
+    return _fetch(context, reference, form, name)[0] if kept is None else kept
 
 
-def _fetch(workshop: WorkerContext, reference: FrameReference, form: FrameEncoding, name: str) -> tuple[bytes, bool]:
+def _fetch(context: WorkerContext, reference: FrameReference, form: FrameEncoding, name: str) -> tuple[bytes, bool]:
     """The frame, and whether it is in the cache now."""
     if form is FrameEncoding.STORED:
-        stored = _stored(workshop, reference)
-        return stored, workshop.cache.use(name)
-    with pixels_in_memory(workshop, reference):
-        frame = native_frame(workshop, reference)
+        stored = _stored(context, reference)
+        return stored, context.cache.use(name)
+    with pixels_in_memory(context, reference):
+        frame = native_frame(context, reference)
         if form is not FrameEncoding.NATIVE and reference.pixels:
             frame = encode(frame, _ENCODED_AS[form], reference.pixels)
-        return frame, workshop.cache.put(name, frame)
+        return frame, context.cache.put(name, frame)
 
 
 @contextmanager
-def pixels_in_memory(workshop: WorkerContext, reference: FrameReference) -> Iterator[None]:
+def pixels_in_memory(context: WorkerContext, reference: FrameReference) -> Iterator[None]:
     """Takes the memory for the pixels of a frame until they are done with, after its stored bytes are here.
 
     So nobody waits for AHI and keeps others from the memory meanwhile.
     """
     size_bytes = reference.pixels.array_bytes if reference.pixels else 0
-    if size_bytes > SMALL_BYTES and not _is_here(workshop, reference):
-        _stored(workshop, reference)
-    with workshop.pixel_memory.taking(size_bytes):
+    if size_bytes > SMALL_BYTES and not _is_here(context, reference):
+        _stored(context, reference)
+    with context.pixel_memory.taking(size_bytes):
         yield
 
 
-def _is_here(workshop: WorkerContext, reference: FrameReference) -> bool:
+def _is_here(context: WorkerContext, reference: FrameReference) -> bool:
     """Whether a frame can be had without AHI, unless its file is evicted this moment."""
-    if workshop.held.get(reference.frame.frame_id) is not None:
+    if context.native_frame_cache.get(reference.frame.frame_id) is not None:
         return True
-    return any(workshop.cache.use(reference.cache_name(form)) for form in (FrameEncoding.NATIVE, FrameEncoding.STORED))
+    return any(context.cache.use(reference.cache_name(form)) for form in (FrameEncoding.NATIVE, FrameEncoding.STORED))
 
 
-def native_frame(workshop: WorkerContext, reference: FrameReference) -> bytes:
+def native_frame(context: WorkerContext, reference: FrameReference) -> bytes:
     """The native pixels of a frame, their checksum verified; they are not put into the cache."""
-    kept = workshop.cache.read(reference.cache_name(FrameEncoding.NATIVE))
+    kept = context.cache.read(reference.cache_name(FrameEncoding.NATIVE))
     if kept is not None:
         return kept
     if reference.pixels is None:
         raise UpstreamFailed("the pixels of a frame are not described in its metadata")
     if not transfer_syntax(reference.transfer_syntax_uid).native:  # those go out as they are stored
-        check_bound(reference.pixels.frame_bytes, workshop.bounds.frame_bytes)
-    native = _decoded(workshop, reference, reference.pixels)
+        check_bound(reference.pixels.frame_bytes, context.bounds.frame_bytes)
+    native = _decoded(context, reference, reference.pixels)
     if native is None:
         log.warning("frame checksum wrong, fetching again frame=%s", reference.frame.frame_id)
-        workshop.cache.drop(reference.cache_name(FrameEncoding.STORED))
-        native = _decoded(workshop, reference, reference.pixels)
+        context.cache.drop(reference.cache_name(FrameEncoding.STORED))
+        native = _decoded(context, reference, reference.pixels)
     if native is None:
-        workshop.cache.drop(reference.cache_name(FrameEncoding.STORED))
+        context.cache.drop(reference.cache_name(FrameEncoding.STORED))
         log.error("frame checksum wrong twice frame=%s", reference.frame.frame_id)
         raise UnusableAnswer("the pixels of a frame do not have the checksum that its metadata states")
     return native
 
 
-def held_frame(workshop: WorkerContext, reference: FrameReference) -> bytes:
+def cached_native_frame(context: WorkerContext, reference: FrameReference) -> bytes:
     """The same, held in memory for a while: who draws a frame soon draws it with another window."""
-    held = workshop.held.get(reference.frame.frame_id)
+    held = context.native_frame_cache.get(reference.frame.frame_id)
     if held is None:
         if reference.pixels:
-            check_bound(reference.pixels.frame_bytes, workshop.bounds.frame_bytes)
-        held = native_frame(workshop, reference)
+            check_bound(reference.pixels.frame_bytes, context.bounds.frame_bytes)
+        held = native_frame(context, reference)
         if len(held) <= HELD_BYTES // 2:
-            workshop.held.put(reference.frame.frame_id, held, len(held))
+            context.native_frame_cache.put(reference.frame.frame_id, held, len(held))
     return held
 
 
-def reduced_frame(workshop: WorkerContext, reference: FrameReference, scale: float) -> tuple[bytes, PixelFormat] | None:
+def reduced_frame(context: WorkerContext, reference: FrameReference, scale: float) -> tuple[bytes, PixelFormat] | None:
     """Native pixels of a lower resolution that still has `scale` pixels for one of the frame, and their layout.
 
     None where there is no such resolution. It does not matter whether the whole frame has been decoded already: the
@@ -303,45 +303,45 @@ def reduced_frame(workshop: WorkerContext, reference: FrameReference, scale: flo
     media_type = transfer_syntax(reference.transfer_syntax_uid).media_type
     if media_type != "image/jphc" or reference.pixels is None:
         return None
-    if _is_unverified(workshop, reference):
-        native_frame(workshop, reference)
-    return decode_reduced(_stored(workshop, reference), reference.pixels, scale, workshop.bounds.frame_bytes)
+    if _is_unverified(context, reference):
+        native_frame(context, reference)
+    return decode_reduced(_stored(context, reference), reference.pixels, scale, context.bounds.frame_bytes)
 
 
-def verify_frame(workshop: WorkerContext, reference: FrameReference) -> None:
+def verify_frame(context: WorkerContext, reference: FrameReference) -> None:
     """Compare a stored frame in the cache with its checksum, by decoding it; one that does not have it is dropped."""
     name = reference.cache_name(FrameEncoding.STORED)
-    if reference.pixels is None or not _is_unverified(workshop, reference) or not workshop.cache.use(name):
+    if reference.pixels is None or not _is_unverified(context, reference) or not context.cache.use(name):
         return
     try:
-        native = _decoded(workshop, reference, reference.pixels)
+        native = _decoded(context, reference, reference.pixels)
     except (NotAcceptable, UpstreamBusy):  # it is too large, or was evicted this moment and cannot be had
         return
     if native is None:
-        workshop.cache.drop(name)
+        context.cache.drop(name)
         log.error("frame dropped, its pixels do not have their checksum frame=%s", reference.frame.frame_id)
 
 
-def _is_unverified(workshop: WorkerContext, reference: FrameReference) -> bool:
+def _is_unverified(context: WorkerContext, reference: FrameReference) -> bool:
     """Whether a frame is still to be compared with its checksum, which is that of its decoded pixels."""
     syntax = transfer_syntax(reference.transfer_syntax_uid)
     summed = reference.frame.checksum is not None and not (syntax.lossy or syntax.native or syntax.video)
-    return summed and reference.pixels is not None and workshop.verification.needs(reference.frame.frame_id)
+    return summed and reference.pixels is not None and context.verification.needs(reference.frame.frame_id)
 
 
-def _decoded(workshop: WorkerContext, reference: FrameReference, pixels: PixelFormat) -> bytes | None:
+def _decoded(context: WorkerContext, reference: FrameReference, pixels: PixelFormat) -> bytes | None:
     """Native pixels; None where they, or the stored bytes where those are what was summed, are not intact.
 
     NotAcceptable where the stored bytes are intact, and no decoder can read them.
     """
-    expected, stored = reference.frame.checksum, _stored(workshop, reference)
+    expected, stored = reference.frame.checksum, _stored(context, reference)
     syntax = transfer_syntax(reference.transfer_syntax_uid)
     kept = syntax.lossy or syntax.native  # as imported: the sum is that of the stored bytes
     proven = kept and expected is not None and zlib.crc32(stored) == expected
     if kept and expected is not None and not proven:
         return None
     try:
-        native = decode(stored, syntax.uid, pixels, workshop.bounds.frame_bytes, workshop.pixel_memory)
+        native = decode(stored, syntax.uid, pixels, context.bounds.frame_bytes, context.pixel_memory)
     except UpstreamFailed as error:
         if kept and not syntax.native:  # it was imported like that
             raise NotAcceptable(f"{error}: ask for it as it is stored, with transfer-syntax=*") from error
@@ -352,27 +352,27 @@ def _decoded(workshop: WorkerContext, reference: FrameReference, pixels: PixelFo
         return native
     if zlib.crc32(native) != expected:
         return None
-    workshop.verification.is_sound(reference.frame.frame_id)
+    context.verification.is_sound(reference.frame.frame_id)
     return native
 
 
-def _stored(workshop: WorkerContext, reference: FrameReference) -> bytes:
+def _stored(context: WorkerContext, reference: FrameReference) -> bytes:
     """The stored bytes of a frame, from the cache or from AHI: one fetch serves all forms, however they overlap."""
     name = reference.cache_name(FrameEncoding.STORED)
 
     def read_or_fetch() -> bytes:
-        kept = workshop.cache.read(name)  # looked for in the flight: one before it may have landed a moment ago
+        kept = context.cache.read(name)  # looked for in the flight: one before it may have landed a moment ago
         if kept is not None:
             return kept
-        stored = _fetched(workshop, reference)
-        if workshop.cache.put(name, stored) and _is_unverified(workshop, reference):
-            workshop.background.submit(verify_frame, reference)
+        stored = _fetched(context, reference)
+        if context.cache.put(name, stored) and _is_unverified(context, reference):
+            context.background.submit(verify_frame, reference)
         return stored
 
-    return workshop.flights.run(name, read_or_fetch)
+    return context.flights.run(name, read_or_fetch)
 
 
-def _fetched(workshop: WorkerContext, reference: FrameReference) -> bytes:
+def _fetched(context: WorkerContext, reference: FrameReference) -> bytes:
     """The stored bytes of a frame, which are one as far as its structure tells; had twice at most.
 
     Odd ones that come twice are right all the same where they decode to the pixels that the metadata sums up.
@@ -380,18 +380,18 @@ def _fetched(workshop: WorkerContext, reference: FrameReference) -> bytes:
     key, frame = reference.image_set, reference.frame
     fault, stored = None, b""
     for _ in range(2):
-        stored = workshop.client.image_frame(key, frame.frame_id)
+        stored = context.client.image_frame(key, frame.frame_id)
         fault = frame_fault(stored, frame, reference.transfer_syntax_uid, reference.pixels)
         if fault is None:
             return stored
         log.warning("frame is not what it should be frame=%s fault=%s", frame.frame_id, fault)
-    if _decodes_right(workshop, stored, reference):
+    if _decodes_right(context, stored, reference):
         log.warning("frame has the right pixels all the same frame=%s", frame.frame_id)
         return stored
     raise UnusableAnswer(f"AWS HealthImaging gave something else than the frame, twice: {fault}")
 
 
-def _decodes_right(workshop: WorkerContext, stored: bytes, reference: FrameReference) -> bool:
+def _decodes_right(context: WorkerContext, stored: bytes, reference: FrameReference) -> bool:
     """Whether a frame decodes to pixels that have the checksum of the metadata, however odd its structure is."""
     syntax, pixels, expected = (
         transfer_syntax(reference.transfer_syntax_uid),
@@ -401,25 +401,25 @@ def _decodes_right(workshop: WorkerContext, stored: bytes, reference: FrameRefer
     if pixels is None or expected is None or syntax.lossy or syntax.native:
         return False
     try:
-        native = decode(stored, syntax.uid, pixels, workshop.bounds.frame_bytes, workshop.pixel_memory)
+        native = decode(stored, syntax.uid, pixels, context.bounds.frame_bytes, context.pixel_memory)
     except ProxyError:
         return False
     return zlib.crc32(native) == expected
 
 
-def search_study(workshop: WorkerContext, datastore_id: str, study_instance_uid: str) -> tuple[ImageSetKey, ...]:
+def search_study(context: WorkerContext, datastore_id: str, study_instance_uid: str) -> tuple[ImageSetKey, ...]:
     """The image sets of a study in a data store, by AHI's own index; none where the right to ask is missing.
 
     UpstreamBusy where AHI does not answer, or was asked too often.
     """
-    searches = workshop.searches
+    searches = context.searches
     known = searches.get(datastore_id, study_instance_uid)
     if known is not None:
         return known
     if not searches.may_call(datastore_id):
         raise UpstreamBusy("too many studies are being looked for", retry_after_seconds=1)
     try:
-        found = workshop.client.search_study(datastore_id, study_instance_uid)
+        found = context.client.search_study(datastore_id, study_instance_uid)
     except NotFound:  # no such data store any more
         found = []
     except UpstreamFailed as error:
@@ -433,6 +433,6 @@ def search_study(workshop: WorkerContext, datastore_id: str, study_instance_uid:
     return tuple(found)
 
 
-def ping(workshop: WorkerContext, datastore_id: str | None) -> None:
+def ping(context: WorkerContext, datastore_id: str | None) -> None:
     """Nothing if AHI answers."""
-    workshop.client.ping(datastore_id)
+    context.client.ping(datastore_id)

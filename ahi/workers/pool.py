@@ -5,7 +5,7 @@ a fetcher that died can be started again on the same socket. A job is a function
 its route decides which fetcher does it, so that one run serves everyone who waits for the same.
 
     web process     FetcherPool.submit(route, job, ...)  →  JobFuture.result()
-    fetcher         worker.serve(socket, context, limits): JobRequest → JobScheduler → job(workshop, ...)
+    fetcher         worker.serve(socket, context, limits): JobRequest → JobScheduler → job(context, ...)
 """
 
 import logging
@@ -30,7 +30,7 @@ from ahi.codecs.frames import FRAME_BYTES
 from ahi.codecs.pixel_memory import PixelMemory
 from ahi.image_sets.image_set import METADATA_BYTES
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.scheduler import JobRequest, Prefetch, Request, Urgency
+from ahi.workers.scheduler import JobCall, JobRequest, Prefetch, Urgency
 from ahi.workers.verification import Verification
 from dicomweb.errors import UpstreamBusy
 from runtime.fairness import about_to_wait, current_client
@@ -91,7 +91,7 @@ class JobLimits:
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What a job has at hand in its fetcher; `held` has native pixels by frame ID, `drawn` pictures by cache name."""
+    """What a job has at hand in its fetcher; `native_frame_cache` is by frame ID, `rendered_cache` by cache name."""
 
     client: AhiClient
     cache: Cache
@@ -102,46 +102,48 @@ class WorkerContext:
     background: "BackgroundJobs" = field(default_factory=lambda: BackgroundJobs())
     flights: SharedRuns = field(default_factory=SharedRuns)
     searches: ImageSetSearches = field(default_factory=ImageSetSearches)
-    held: LRUCache[str, bytes] = field(default_factory=lambda: LRUCache(HELD_BYTES))
-    drawn: LRUCache[str, bytes] = field(default_factory=lambda: LRUCache(DRAWN_BYTES))
+    native_frame_cache: LRUCache[str, bytes] = field(default_factory=lambda: LRUCache(HELD_BYTES))
+    rendered_cache: LRUCache[str, bytes] = field(default_factory=lambda: LRUCache(DRAWN_BYTES))
 
 
-Job = Callable[Concatenate[WorkerContext, P], R]
+JobFunction = Callable[Concatenate[WorkerContext, P], R]
 
 
 class BackgroundJobs:
     """Jobs that a fetcher does when it has nothing else to do, and for whose result nobody waits."""
 
     def __init__(self) -> None:
-        self._take: Callable[[Request], bool] | None = None
+        self._take: Callable[[JobCall], bool] | None = None
 
-    def bind(self, take: Callable[[Request], bool]) -> None:
+    def bind(self, take: Callable[[JobCall], bool]) -> None:
         """`take` queues a request, and says whether there was room for it."""
         self._take = take
 
-    def submit(self, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> bool:
+    def submit(self, job: JobFunction[P, R], *arguments: P.args, **_none: P.kwargs) -> bool:
         """Have a job done later; False where there is too much to do, or no fetcher to do it."""
-        return self._take is not None and self._take(Request(job, arguments))
+        return self._take is not None and self._take(JobCall(job, arguments))
 
 
-def runs_inline(says: Callable[Concatenate[WorkerContext, P], bool]) -> Callable[[Job[P, R]], Job[P, R]]:
+def runs_inline(
+    says: Callable[Concatenate[WorkerContext, P], bool],
+) -> Callable[[JobFunction[P, R]], JobFunction[P, R]]:
     """Mark a job that is over in a few milliseconds where `says` is true of its arguments: no call to AHI, little work.
 
     A fetcher does such a job before it listens again.
     """
 
-    def marked(job: Job[P, R]) -> Job[P, R]:
+    def marked(job: JobFunction[P, R]) -> JobFunction[P, R]:
         job.is_brief = says  # type: ignore[attr-defined]  # a function may have attributes
         return job
 
     return marked
 
 
-def is_run_inline(workshop: WorkerContext, request: Request) -> bool:
+def is_run_inline(context: WorkerContext, request: JobCall) -> bool:
     """Whether a fetcher need not listen while it does what is requested."""
     says = getattr(request.job, "is_brief", None)
     try:
-        return says is not None and bool(says(workshop, *request.arguments))
+        return says is not None and bool(says(context, *request.arguments))
     except Exception:  # the job says itself what is wrong with its arguments, if it is these
         log.exception("it is not known whether a job is brief job=%s", request.job.__name__)
         return False
@@ -172,11 +174,11 @@ class FetcherSockets:
 class JobFuture(Generic[R]):
     """A job that a fetcher works on; `result` waits for it."""
 
-    def __init__(self, fetcher: "_Fetcher", question: JobRequest) -> None:
+    def __init__(self, fetcher: "_Fetcher", job_request: JobRequest) -> None:
         self._fetcher = fetcher
-        self._question = question
+        self._job_request = job_request
         self._asked_at = time.monotonic()
-        self._connection = fetcher.send(question)
+        self._connection = fetcher.send(job_request)
         self._answered = False
 
     def result(self) -> R:
@@ -189,7 +191,7 @@ class JobFuture(Generic[R]):
                     about_to_wait()
                 answer, parts = self._receive()
         finally:
-            waited("fetchers", self._question.request.job.__name__, self._asked_at, since, parts)
+            waited("fetchers", self._job_request.request.job.__name__, self._asked_at, since, parts)
         self._answered = True
         self._fetcher.idle(self._connection)
         if isinstance(answer, Exception):
@@ -204,7 +206,7 @@ class JobFuture(Generic[R]):
             self._connection.close()
         log.warning("fetcher lost, asking again")
         self._fetcher.forget()
-        self._connection = self._fetcher.send(self._question)
+        self._connection = self._fetcher.send(self._job_request)
         try:
             return _answer(self._connection)
         except (EOFError, ConnectionError) as error:
@@ -293,25 +295,25 @@ class FetcherPool:
         """How many there are; none in a service that only searches the index."""
         return len(self._fetchers)
 
-    def submit(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> JobFuture[R]:
+    def submit(self, route: str, job: JobFunction[P, R], *arguments: P.args, **_none: P.kwargs) -> JobFuture[R]:
         """Hand the job to the fetcher of its route. Equal jobs that run at the same time are one."""
         timing = current_timing()
         traceparent = timing.traceparent if timing else ""
-        question = JobRequest(Request(job, arguments), self._urgency, traceparent, current_client())
-        return JobFuture(self._of(route), question)
+        job_request = JobRequest(JobCall(job, arguments), self._urgency, traceparent, current_client())
+        return JobFuture(self._of(route), job_request)
 
-    def run(self, route: str, job: Job[P, R], *arguments: P.args, **_none: P.kwargs) -> R:
+    def run(self, route: str, job: JobFunction[P, R], *arguments: P.args, **_none: P.kwargs) -> R:
         """Hand over the job and wait for its result."""
         return self.submit(route, job, *arguments, **_none).result()
 
-    def prefetch(self, scope: str, job: Job[P, R], routed: Iterable[tuple[str, tuple[Hashable, ...]]]) -> None:
+    def prefetch(self, scope: str, job: JobFunction[P, R], routed: Iterable[tuple[str, tuple[Hashable, ...]]]) -> None:
         """Have jobs done when no client waits: pairs of route and arguments, best first, instead of those of the scope.
 
         Nobody waits for the results, and nothing is said when they do not come.
         """
-        requests: dict[_Fetcher, list[Request]] = {fetcher: [] for fetcher in self._fetchers}
+        requests: dict[_Fetcher, list[JobCall]] = {fetcher: [] for fetcher in self._fetchers}
         for route, arguments in routed:
-            requests[self._of(route)].append(Request(job, arguments))
+            requests[self._of(route)].append(JobCall(job, arguments))
         for fetcher, best_first in requests.items():
             with suppress(UpstreamBusy, ConnectionError):
                 fetcher.idle(fetcher.send(Prefetch(scope, tuple(best_first))))

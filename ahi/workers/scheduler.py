@@ -1,6 +1,6 @@
 """What a fetcher does next: what clients wait for, then what they will ask for soon, then what nobody waits for.
 
-Requests go round among clients: the one for which the fewest threads work is next. Equal requests are one ticket,
+Requests go round among clients: the one for which the fewest threads work is next. Equal requests are one job,
 whoever asks. All of this is bounded, nothing is looked at again and again, and nothing
 here knows sockets or threads: who calls it, one at a time, is told by return values.
 """
@@ -24,7 +24,7 @@ class Urgency(IntEnum):
 
 
 @dataclass(frozen=True)
-class Request:
+class JobCall:
     """A job and its arguments, which must be hashable: equal requests at the same time are one."""
 
     job: Callable[..., Any]
@@ -35,7 +35,7 @@ class Request:
 class JobRequest:
     """A request that somebody waits for."""
 
-    request: Request
+    request: JobCall
     urgency: Urgency = Urgency.CLIENT
     traceparent: str = ""
     """The trace that it belongs to, "" if it is in none."""
@@ -49,14 +49,14 @@ class Prefetch:
     """What is likely to be asked for next in a scope, best first. It replaces what the scope had."""
 
     scope: str
-    requests: tuple[Request, ...]
+    requests: tuple[JobCall, ...]
 
 
 @dataclass
 class Job:
     """A request, who waits for its answer, and since when."""
 
-    request: Request
+    request: JobCall
     since: float
     waiting: list[Any] = field(default_factory=list)
     urgency: Urgency | None = None  # None for a prefetch
@@ -86,50 +86,50 @@ class SchedulerLimits:
 
 
 class JobScheduler:
-    """The tickets of a fetcher."""
+    """The jobs of a fetcher."""
 
     def __init__(self, limits: SchedulerLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
-        self._tickets: dict[Request, Job] = {}
+        self._jobs: dict[JobCall, Job] = {}
         self._of_clients: OrderedDict[str, deque[Job]] = OrderedDict()
         self._served: Counter[str] = Counter()
         self._background: deque[Job] = deque()
-        self._scopes: OrderedDict[str, tuple[float, deque[Request]]] = OrderedDict()
+        self._scopes: OrderedDict[str, tuple[float, deque[JobCall]]] = OrderedDict()
         self._running = {True: 0, False: 0}  # by whether a client waited at the start
         self.queued = 0
         """How many questions of clients wait for a thread."""
 
-    def ask(self, question: JobRequest, who: Any) -> bool:
+    def ask(self, job_request: JobRequest, who: Any) -> bool:
         """Queue a question, or join an equal one; False, and nothing is done, where too many wait already."""
-        ticket = self._tickets.get(question.request)
-        if ticket is None:
-            if question.urgency is Urgency.CLIENT and self.queued >= self._limits.most_waiting:
+        job = self._jobs.get(job_request.request)
+        if job is None:
+            if job_request.urgency is Urgency.CLIENT and self.queued >= self._limits.most_waiting:
                 return False
-            ticket = self._tickets[question.request] = Job(question.request, self._clock())
-        ticket.waiting.append(who)
-        ticket.traceparent = ticket.traceparent or question.traceparent
-        if ticket.running:
+            job = self._jobs[job_request.request] = Job(job_request.request, self._clock())
+        job.waiting.append(who)
+        job.traceparent = job.traceparent or job_request.traceparent
+        if job.running:
             return True
-        if ticket.urgency is None or question.urgency < ticket.urgency:
-            ticket.urgency, ticket.since = question.urgency, self._clock()  # where it stood before it is passed over
-            self.queued += question.urgency is Urgency.CLIENT
-            if question.urgency is Urgency.BACKGROUND:
-                self._background.append(ticket)
-        if question.urgency is Urgency.CLIENT and question.client not in ticket.clients:
-            ticket.clients.add(question.client)
-            self._of_clients.setdefault(question.client, deque()).append(ticket)
+        if job.urgency is None or job_request.urgency < job.urgency:
+            job.urgency, job.since = job_request.urgency, self._clock()  # where it stood before it is passed over
+            self.queued += job_request.urgency is Urgency.CLIENT
+            if job_request.urgency is Urgency.BACKGROUND:
+                self._background.append(job)
+        if job_request.urgency is Urgency.CLIENT and job_request.client not in job.clients:
+            job.clients.add(job_request.client)
+            self._of_clients.setdefault(job_request.client, deque()).append(job)
         return True
 
-    def leave(self, request: Request, who: Any) -> None:
+    def leave(self, request: JobCall, who: Any) -> None:
         """Somebody no longer waits; what nobody waits for is not begun."""
-        ticket = self._tickets.get(request)
-        if ticket is None or who not in ticket.waiting:
+        job = self._jobs.get(request)
+        if job is None or who not in job.waiting:
             return
-        ticket.waiting.remove(who)
-        if not ticket.waiting and not ticket.running:
-            del self._tickets[request]
-            self.queued -= ticket.urgency is Urgency.CLIENT
+        job.waiting.remove(who)
+        if not job.waiting and not job.running:
+            del self._jobs[request]
+            self.queued -= job.urgency is Urgency.CLIENT
 
     def prefetch(self, wish: Prefetch) -> None:
         """Put a scope first, with these requests instead of those it had; the oldest scopes make room."""
@@ -143,55 +143,55 @@ class JobScheduler:
         """What to begin now; None when all threads are busy or there is nothing."""
         if self.running >= self._limits.threads:
             return None
-        ticket = self._next_of_clients()
-        if ticket is None and self._running[False] < self._limits.most_prefetching:
-            ticket = self._next_prefetch() or self._next(self._background, Urgency.BACKGROUND)
-        if ticket is None:
+        job = self._next_of_clients()
+        if job is None and self._running[False] < self._limits.most_prefetching:
+            job = self._next_prefetch() or self._next(self._background, Urgency.BACKGROUND)
+        if job is None:
             return None
-        ticket.running = True
-        self.queued -= ticket.urgency is Urgency.CLIENT
-        self._running[ticket.urgency is Urgency.CLIENT] += 1
-        return ticket
+        job.running = True
+        self.queued -= job.urgency is Urgency.CLIENT
+        self._running[job.urgency is Urgency.CLIENT] += 1
+        return job
 
-    def done(self, ticket: Job) -> Sequence[Any]:
-        """Who waits for the answer of a ticket that was taken."""
-        del self._tickets[ticket.request]
-        self._running[ticket.urgency is Urgency.CLIENT] -= 1
-        if ticket.urgency is Urgency.CLIENT:
-            self._served[ticket.served] -= 1
-            if not self._served[ticket.served]:
-                del self._served[ticket.served]
-        return ticket.waiting
+    def done(self, job: Job) -> Sequence[Any]:
+        """Who waits for the answer of a job that was taken."""
+        del self._jobs[job.request]
+        self._running[job.urgency is Urgency.CLIENT] -= 1
+        if job.urgency is Urgency.CLIENT:
+            self._served[job.served] -= 1
+            if not self._served[job.served]:
+                del self._served[job.served]
+        return job.waiting
 
     @property
     def running(self) -> int:
-        """How many tickets are taken and not done."""
+        """How many jobs are taken and not done."""
         return sum(self._running.values())
 
-    def late(self, ticket: Job) -> bool:
+    def late(self, job: Job) -> bool:
         """Whether a client has waited for its turn for longer than it is worth."""
-        return ticket.urgency is Urgency.CLIENT and self._clock() - ticket.since > self._limits.patience_seconds
+        return job.urgency is Urgency.CLIENT and self._clock() - job.since > self._limits.patience_seconds
 
     def _next_of_clients(self) -> Job | None:
         while self._of_clients:
             client = min(self._of_clients, key=self._served.__getitem__)
-            ticket = self._next(self._of_clients[client], Urgency.CLIENT)
+            job = self._next(self._of_clients[client], Urgency.CLIENT)
             if self._of_clients[client]:
                 self._of_clients.move_to_end(client)
             else:
                 del self._of_clients[client]
-            if ticket:
+            if job:
                 self._served[client] += 1
-                ticket.served = client
-                return ticket
+                job.served = client
+                return job
         return None
 
     def _next(self, queue: deque[Job], urgency: Urgency) -> Job | None:
         while queue:
-            ticket = queue.popleft()
-            current = self._tickets.get(ticket.request) is ticket  # else everybody has left
-            if current and not ticket.running and ticket.urgency is urgency:
-                return ticket
+            job = queue.popleft()
+            current = self._jobs.get(job.request) is job  # else everybody has left
+            if current and not job.running and job.urgency is urgency:
+                return job
         return None
 
     def _next_prefetch(self) -> Job | None:
@@ -201,7 +201,7 @@ class JobScheduler:
                 del self._scopes[scope]
                 continue
             request = requests.popleft()
-            if request not in self._tickets:
-                ticket = self._tickets[request] = Job(request, since)
-                return ticket
+            if request not in self._jobs:
+                job = self._jobs[request] = Job(request, since)
+                return job
         return None

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ahi.workers.pool import WorkerContext, is_run_inline
-from ahi.workers.scheduler import Job, JobRequest, JobScheduler, Prefetch, Request, SchedulerLimits, Urgency
+from ahi.workers.scheduler import Job, JobCall, JobRequest, JobScheduler, Prefetch, SchedulerLimits, Urgency
 from dicomweb.errors import ProxyError, UpstreamBusy
 from runtime.heartbeat import Heartbeat
 from runtime.leave_signal import block_signal, wait_to_leave
@@ -41,30 +41,30 @@ _PAUSE_SECONDS = 0.1  # where listening fails, as it does again and again when t
 
 
 def serve(
-    listening: socket.socket, workshop: WorkerContext, limits: SchedulerLimits, heartbeat: Heartbeat | None = None
+    listening: socket.socket, context: WorkerContext, limits: SchedulerLimits, heartbeat: Heartbeat | None = None
 ) -> None:
     """The life of a fetcher: answer every connection until SIGHUP, then what it was asked before."""
     block_signal()
-    bench = WorkerServer(listening, workshop, limits, heartbeat or Heartbeat())
+    server = WorkerServer(listening, context, limits, heartbeat or Heartbeat())
     for number in range(limits.threads + 1):  # somebody always listens
-        threading.Thread(target=bench.work, name=f"job-{number}", daemon=True).start()
+        threading.Thread(target=server.work, name=f"job-{number}", daemon=True).start()
     wait_to_leave()
-    bench.leave()
+    server.leave()
 
 
 class WorkerServer:
-    """The desk, the connections, and the lead. Of all threads `work` is what they do."""
+    """The scheduler, the connections, and the lead. Of all threads `work` is what they do."""
 
     def __init__(
-        self, listening: socket.socket, workshop: WorkerContext, limits: SchedulerLimits, heartbeat: Heartbeat
+        self, listening: socket.socket, context: WorkerContext, limits: SchedulerLimits, heartbeat: Heartbeat
     ) -> None:
         listening.setblocking(False)
         self._listening = listening
-        self._workshop = workshop
+        self._workshop = context
         self._heartbeat = heartbeat
-        self._desk = JobScheduler(limits)
+        self._scheduler = JobScheduler(limits)
         self._desk_lock = threading.Lock()
-        self._tally = workshop.cache.tally
+        self._process_metrics = context.cache.process_metrics
         self._lead = threading.Lock()
         self._own = _Own()
         self._poll = select.epoll()
@@ -75,7 +75,7 @@ class WorkerServer:
         self._left = threading.Event()
         self._conversations: dict[int, _Conversation] = {}
         self._in_background = 0
-        workshop.background.bind(self._take_background)
+        context.background.bind(self._take_background)
 
     def work(self) -> None:
         """Lead, or do jobs, for ever."""
@@ -83,8 +83,8 @@ class WorkerServer:
             if not self._own.leads:
                 self._lead.acquire()
                 self._own.leads = True
-            while ticket := self._next():
-                self._do(ticket)
+            while taken := self._next():
+                self._do(taken)
             if self._own.leads:
                 self._listen()
 
@@ -97,27 +97,27 @@ class WorkerServer:
         """What to do now."""
         late: list[_Conversation] = []
         with self._desk_lock:
-            while (ticket := self._desk.take()) and self._desk.late(ticket):
-                self._tally.add(Metric.JOBS_REFUSED)
-                late += self._desk.done(ticket)
-            self._tally.add(Metric.PREFETCHES, ticket is not None and ticket.urgency is None)
-            self._tally.set(Metric.JOBS_QUEUED, self._desk.queued)
-            self._tally.set(Metric.JOBS_RUNNING, self._desk.running)
-            self._heartbeat.set_waiting(self._desk.queued)
+            while (taken := self._scheduler.take()) and self._scheduler.late(taken):
+                self._process_metrics.add(Metric.JOBS_REFUSED)
+                late += self._scheduler.done(taken)
+            self._process_metrics.add(Metric.PREFETCHES, taken is not None and taken.urgency is None)
+            self._process_metrics.set(Metric.JOBS_QUEUED, self._scheduler.queued)
+            self._process_metrics.set(Metric.JOBS_RUNNING, self._scheduler.running)
+            self._heartbeat.set_waiting(self._scheduler.queued)
         for conversation in late:
             conversation.answer(_BUSY)
-        return ticket
+        return taken
 
-    def _do(self, ticket: Job) -> None:
-        if self._own.leads and not is_run_inline(self._workshop, ticket.request):
+    def _do(self, taken: Job) -> None:
+        if self._own.leads and not is_run_inline(self._workshop, taken.request):
             self._own.leads = False
             self._lead.release()
         self._beat()
-        answer = _answer(ticket, self._workshop)
+        answer = _answer(taken, self._workshop)
         self._beat()
         with self._desk_lock:
-            waiting = self._desk.done(ticket)
-        self._tally.add(Metric.JOBS_DONE)
+            waiting = self._scheduler.done(taken)
+        self._process_metrics.add(Metric.JOBS_DONE)
         for conversation in waiting:
             conversation.answer(answer)
 
@@ -179,21 +179,21 @@ class WorkerServer:
         with self._desk_lock:
             match message:
                 case Prefetch():
-                    self._desk.prefetch(message)
+                    self._scheduler.prefetch(message)
                 case JobRequest(request):
                     conversation.asked = request
-                    taken = self._desk.ask(message, conversation)
+                    taken = self._scheduler.ask(message, conversation)
         if not taken:
-            self._tally.add(Metric.JOBS_REFUSED)
+            self._process_metrics.add(Metric.JOBS_REFUSED)
             conversation.answer(_BUSY)
 
-    def _take_background(self, request: Request) -> bool:
+    def _take_background(self, request: JobCall) -> bool:
         """Queue a job of our own, if there are not too many; its turn comes when nobody waits for anything."""
         with self._desk_lock:
             if self._in_background >= _MOST_IN_BACKGROUND:
                 return False
             self._in_background += 1
-            return self._desk.ask(JobRequest(request, Urgency.BACKGROUND), _Nobody(self._background_done))
+            return self._scheduler.ask(JobRequest(request, Urgency.BACKGROUND), _Nobody(self._background_done))
 
     def _background_done(self) -> None:
         with self._desk_lock:
@@ -205,7 +205,7 @@ class WorkerServer:
         conversation.close()
         with self._desk_lock:
             if conversation.asked:
-                self._desk.leave(conversation.asked, conversation)
+                self._scheduler.leave(conversation.asked, conversation)
 
 
 class _Nobody:
@@ -239,7 +239,7 @@ class _Conversation:
         self._lock = threading.Lock()
         self._unsent = _NOTHING
         self._ends = self._heard_all = False
-        self.asked: Request | None = None
+        self.asked: JobCall | None = None
 
     @property
     def is_owed(self) -> bool:
@@ -311,14 +311,14 @@ class _Conversation:
         self._poll.modify(self._connection, (0 if self._heard_all else _READ) | (_WRITE if self._unsent else 0))
 
 
-def _answer(ticket: Job, workshop: WorkerContext) -> bytes:
+def _answer(taken: Job, context: WorkerContext) -> bytes:
     """The result of a job and what its time went into; an error is a value to send, too."""
     parts: list[TimedPart] = []
     timing = start_timing()
-    timing.tell, timing.traceparent = parts.append, ticket.traceparent
-    job = ticket.request.job
+    timing.tell, timing.traceparent = parts.append, taken.traceparent
+    job = taken.request.job
     try:
-        return encode_message((job(workshop, *ticket.request.arguments), tuple(parts)))
+        return encode_message((job(context, *taken.request.arguments), tuple(parts)))
     except ProxyError as error:
         return encode_message((error, tuple(parts)))
     except Exception:  # the outermost frame of a job: the log has the traceback, the web process an error to raise

@@ -33,7 +33,7 @@ def note_sop_classes(located: Sequence[LocatedInstance]) -> None:
     g.setdefault("sop_classes", Counter()).update(one.prepared.sop_class_uid for one in located)
 
 
-def add_audit(app: Flask, trail: AuditQueue) -> None:
+def add_audit(app: Flask, audit_queue: AuditQueue) -> None:
     """Tell the trail of each answer before it is given; 503 in its place where the trail does not admit it.
 
     To be added last, so that the access log and all headers see the answer that is given.
@@ -45,11 +45,13 @@ def add_audit(app: Flask, trail: AuditQueue) -> None:
         if kind is None:
             return response
         event = _event(kind, response.status_code)
-        if not trail.admit(event):
+        if not audit_queue.admit(event):
             response.close()
             return respond.problem(UpstreamBusy("this access cannot be audited now"))
         if kind is Kind.BEGIN:
-            tell_end(response, lambda cut: trail.note(replace(event, kind=Kind.TRANSFER, cut=cut, at=Event(kind).at)))
+            tell_end(
+                response, lambda cut: audit_queue.note(replace(event, kind=Kind.TRANSFER, cut=cut, at=Event(kind).at))
+            )
         return response
 
 

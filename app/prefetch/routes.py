@@ -11,14 +11,17 @@ from app.prefetch.worker import PrefetchStatus, PrefetchTask, send_tasks
 from dicomweb.errors import BadRequest
 from dicomweb.uids import absent, parse_uid
 
-MOST_ORDERS = 1000
+MOST_TASKS = 1000
 MOST_BYTES = 256 * 2**10
 
 _SHAPE = 'write {"studies": [UID, ...], "series": [{"study": UID, "series": UID}, ...], "form": "stored" or "native"}'
 
 
-def blueprint(warmer_path: str, shown: Callable[[str, str | None], bool]) -> Blueprint:
-    """The resource; the warmer listens at the path. `shown` tells whether a client may see a study, or one series."""
+def blueprint(prefetch_socket: str, shown: Callable[[str, str | None], bool]) -> Blueprint:
+    """The resource; the prefetch process listens at `prefetch_socket`.
+
+    `shown` tells whether a client may see a study, or one series.
+    """
     bp = Blueprint("prefetch", __name__)
 
     @bp.post("/prefetch")
@@ -27,15 +30,15 @@ def blueprint(warmer_path: str, shown: Callable[[str, str | None], bool]) -> Blu
             raise BadRequest("send application/json")
         if (request.content_length or 0) > MOST_BYTES:
             raise BadRequest(f"send at most {MOST_BYTES} bytes")
-        orders = parse_tasks(request.get_data())
-        for study, series in ((one.study_instance_uid, one.series_instance_uid) for one in orders):
+        tasks = parse_tasks(request.get_data())
+        for study, series in ((one.study_instance_uid, one.series_instance_uid) for one in tasks):
             if not shown(study, series):
                 raise absent("some of these studies and series are not there", study, series)
-        return _response(send_tasks(warmer_path, orders), 202, accepted=len(orders))
+        return _response(send_tasks(prefetch_socket, tasks), 202, accepted=len(tasks))
 
     @bp.get("/prefetch")
     def status() -> Response:
-        return _response(send_tasks(warmer_path, []), 200)
+        return _response(send_tasks(prefetch_socket, []), 200)
 
     return bp
 
@@ -44,15 +47,15 @@ def parse_tasks(body: bytes) -> list[PrefetchTask]:
     """What a body asks for, each once; BadRequest where it does not say that."""
     try:
         document = json.loads(body)
-        orders = list(dict.fromkeys(_orders(document)))
+        tasks = list(dict.fromkeys(_tasks(document)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BadRequest(_SHAPE) from None
-    if not 0 < len(orders) <= MOST_ORDERS:
-        raise BadRequest(f"name 1 to {MOST_ORDERS} studies and series")
-    return orders
+    if not 0 < len(tasks) <= MOST_TASKS:
+        raise BadRequest(f"name 1 to {MOST_TASKS} studies and series")
+    return tasks
 
 
-def _orders(document: Any) -> Iterator[PrefetchTask]:
+def _tasks(document: Any) -> Iterator[PrefetchTask]:
     form = FrameEncoding(document.get("form", "stored"))
     for study in _list(document.get("studies", [])):
         yield PrefetchTask(parse_uid(study, "the study"), None, form)

@@ -170,14 +170,14 @@ class Shared:
 
     def tally_of_fetcher(self, number: int, place: Place) -> ProcessMetrics:
         """What one fetcher counts; the one after the last is the process that prefetches."""
-        return self.counters.tally(2 * number + place.side)
+        return self.counters.process_metrics(2 * number + place.side)
 
     def tally_of_web(self, number: int, place: Place) -> ProcessMetrics:
         """What one web process counts."""
-        return self.counters.tally(2 * (len(self.sockets.paths) + number) + place.side)
+        return self.counters.process_metrics(2 * (len(self.sockets.paths) + number) + place.side)
 
     @property
-    def warmer_path(self) -> str:
+    def prefetch_socket(self) -> str:
         return self.sockets.paths[-1]
 
     @property
@@ -222,16 +222,16 @@ def stopped(settings: Settings) -> None:
 
 def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
     def run(place: Place) -> None:
-        tally, threads = shared.tally_of_fetcher(number, place), settings.fetch_threads
+        process_metrics, threads = shared.tally_of_fetcher(number, place), settings.fetch_threads
         client = AhiClient(
             region=settings.aws_default_region or "",
             max_connections=threads,
             deadline_seconds=settings.ahi_deadline_seconds,
-            tally=tally,
+            process_metrics=process_metrics,
             outage=shared.ahi_outage,
             heartbeat=place.heartbeat,
         )
-        cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
+        cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, process_metrics)
         versions = VersionCache(
             settings.image_set_fresh_seconds, unchecked_seconds=settings.image_set_unchecked_seconds, cache=cache
         )
@@ -239,9 +239,9 @@ def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
         searches = ImageSetSearches(CALLS_PER_SECOND / settings.frame_fetchers)
         bounds = JobLimits(settings.frame_max_bytes, settings.metadata_max_bytes)
         pixel_memory = PixelMemory(settings.frame_max_bytes)
-        workshop = WorkerContext(client, cache, versions, bounds, pixel_memory, verification, searches=searches)
+        context = WorkerContext(client, cache, versions, bounds, pixel_memory, verification, searches=searches)
         limits = SchedulerLimits(threads, patience_seconds=settings.ahi_deadline_seconds)
-        serve_fetcher(shared.sockets.listening[number], workshop, limits, place.heartbeat)
+        serve_fetcher(shared.sockets.listening[number], context, limits, place.heartbeat)
 
     silent_seconds = SILENT_SECONDS if HAS_OPENJPH else 3 * SILENT_SECONDS  # OpenJPEG keeps the interpreter
     return Child(f"FF{number}", run, ProcessKind.FETCHER, leaves=True, silent_seconds=silent_seconds)
@@ -254,25 +254,35 @@ def web_children(settings: Settings, index: Login, shared: Shared) -> list[Child
 
 def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child:
     def run(place: Place) -> None:
-        tally = shared.tally_of_web(number, place)
-        database = _database(settings, index, shared, tally, place.heartbeat)
+        process_metrics = shared.tally_of_web(number, place)
+        database = _database(settings, index, shared, process_metrics, place.heartbeat)
         counts = shared.requests.of_process(2 * number + place.side)
-        trail = open_trail(settings, database)
+        audit_queue = open_trail(settings, database)
         fetchers = FetcherPool(shared.fetcher_paths, expecting=place.heartbeat.expecting)
         spans = shared.tracing.open(database) if shared.tracing else None
-        app = create_app(settings, database, fetchers, tally, shared.warmer_path, counts, trail, shared.rate, spans)
+        app = create_app(
+            settings,
+            database,
+            fetchers,
+            process_metrics,
+            shared.prefetch_socket,
+            counts,
+            audit_queue,
+            shared.rate,
+            spans,
+        )
         web.serve(
             app,
             shared.listening,
             threads=settings.web_threads,
             limits=_limits(settings),
-            manner=_manner(settings, app, counts),
+            error_responder=_error_responder(settings, app, counts),
             heartbeat=place.heartbeat,
-            tell_connections=partial(tally.set, Metric.CLIENT_CONNECTIONS),
+            tell_connections=partial(process_metrics.set, Metric.CLIENT_CONNECTIONS),
         )
         give_up = time.monotonic() + FLUSH_SECONDS
-        if trail:
-            trail.close(FLUSH_SECONDS)
+        if audit_queue:
+            audit_queue.close(FLUSH_SECONDS)
         if spans:
             spans.close(give_up - time.monotonic())
 
@@ -294,7 +304,7 @@ def _limits(settings: Settings) -> web.ServerLimits:
     )
 
 
-def _manner(settings: Settings, app: Flask, counts: ProcessRequestMetrics) -> ErrorResponder:
+def _error_responder(settings: Settings, app: Flask, counts: ProcessRequestMetrics) -> ErrorResponder:
     origins, trusted = settings.cors_origins, settings.trusted_proxy
     return ErrorResponder(settings.public_url, origins, trusted, partial(hide, app), counts)
 
@@ -303,17 +313,17 @@ def prefetch_child(settings: Settings, index: Login, shared: Shared) -> Child:
     """The process that prefetches."""
 
     def run(place: Place) -> None:
-        tally = shared.tally_of_fetcher(settings.frame_fetchers, place)
-        cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, tally)
+        process_metrics = shared.tally_of_fetcher(settings.frame_fetchers, place)
+        cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, process_metrics)
         fetchers = FetcherPool(shared.fetcher_paths, Urgency.BACKGROUND, place.heartbeat.expecting)
-        database = _database(settings, index, shared, tally, place.heartbeat, most=1)
+        database = _database(settings, index, shared, process_metrics, place.heartbeat, most=1)
         image_sets = ImageSets(
             fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds, max_bytes=_WARMER_KEPT_BYTES
         )
-        warmer = PrefetchWorker(database, image_sets, Frames(fetchers, cache), place.heartbeat)
+        prefetch_worker = PrefetchWorker(database, image_sets, Frames(fetchers, cache), place.heartbeat)
         watch = DeletionRecheck(DeletedImageSets(cache), fetchers)
         threading.Thread(target=watch.work, name="deletions", daemon=True).start()
-        serve_warmer(shared.sockets.listening[-1], shared.warmer_path, warmer, settings.prefetch, database)
+        serve_warmer(shared.sockets.listening[-1], shared.prefetch_socket, prefetch_worker, settings.prefetch, database)
 
     return Child("warmer", run, ProcessKind.PREFETCH, leaves=True, silent_seconds=SILENT_SECONDS)
 
@@ -331,7 +341,7 @@ def _database(
     settings: Settings,
     index: Login,
     shared: Shared,
-    tally: ProcessMetrics,
+    process_metrics: ProcessMetrics,
     heartbeat: Heartbeat,
     most: int | None = None,
 ) -> Database:
@@ -343,5 +353,5 @@ def _database(
         statement_timeout_seconds=settings.db_statement_timeout_seconds,
         expecting=heartbeat.expecting,
     )
-    database.tell_use(lambda change: tally.add(Metric.INDEX_CONNECTIONS_IN_USE, change))
+    database.tell_use(lambda change: process_metrics.add(Metric.INDEX_CONNECTIONS_IN_USE, change))
     return database

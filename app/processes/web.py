@@ -74,14 +74,14 @@ def serve(
     *,
     threads: int,
     limits: ServerLimits | None = None,
-    manner: ErrorResponder | None = None,
+    error_responder: ErrorResponder | None = None,
     heartbeat: Heartbeat | None = None,
     tell_connections: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Answer requests until SIGTERM, then those that are under way, for DRAIN_SECONDS at most; leave on SIGHUP.
 
-    `manner` is how those are refused that do not reach the application. `tell_connections` is told how many are open,
-    every 5 seconds at least; `heartbeat` beats.
+    `error_responder` refuses requests that do not reach the application. `tell_connections` is told how many
+    connections are open, every 5 seconds at least; `heartbeat` beats.
     """
     said: SimpleQueue[int] = SimpleQueue()  # what the thread of the signals is to know
     signal.signal(signal.SIGTERM, lambda number, _frame: said.put(number))
@@ -93,7 +93,7 @@ def serve(
     limits, heartbeat = limits or ServerLimits(), heartbeat or Heartbeat.alone()
     pool = _pool(threads, limits, heartbeat)
     server = _server(app, listening, threads, limits, pool)
-    server.channel_class.manner = manner or ErrorResponder()
+    server.channel_class.error_responder = error_responder or ErrorResponder()
 
     def on_round(connections: int) -> None:
         heartbeat.listened()

@@ -120,7 +120,7 @@ class Connection(SendfileChannel):
     connected: bool
     patience_seconds = 60.0
     deadline_seconds = 3600.0
-    manner = ErrorResponder()
+    error_responder = ErrorResponder()
     spool: Spool | None = None
 
     def __init__(self, *arguments: Any, **named: Any) -> None:

@@ -90,37 +90,37 @@ class ErrorResponder:
 
 
 class RefusalTask(ErrorTask):
-    """Answers a request that has an error; its channel has a `manner`, its request is a `connection.RequestParser`."""
+    """Answers a request that has an error; its channel has an `error_responder`, its request is a `RequestParser`."""
 
     channel: Any
     request: Any
 
     def execute(self) -> None:
         """Write the answer, after which the connection is closed."""
-        request, manner = self.request, self.channel.manner
+        request, error_responder = self.request, self.channel.error_responder
         refusal = Refusal.of(request.error)
         body, own_id = refusal.document, request_id(request.headers.get("X_REQUEST_ID", ""))
-        origin = request.headers.get("ORIGIN") or (None if request.path else manner.usual_origin)
+        origin = request.headers.get("ORIGIN") or (None if request.path else error_responder.usual_origin)
         seconds = time.monotonic() - request.began
         self.status = f"{refusal.status.value} {refusal.status.phrase}"
         headers = {REQUEST_ID: own_id, SERVER_TIMING: f"total;dur={seconds * 1000:.1f}"}
-        self.response_headers = [*{**headers, **manner.headers(refusal, origin)}.items()]
+        self.response_headers = [*{**headers, **error_responder.headers(refusal, origin)}.items()]
         self.set_close_on_finish()
         self.content_length = len(body)
         fields = {
             "method": request.command or None,
-            "path": manner.hide(request.path) if request.path else None,
+            "path": error_responder.hide(request.path) if request.path else None,
             "status": int(refusal.status),
             "bytes": len(body),
             "ms": round(seconds * 1000, 1),
-            "from": client_of_request(self.channel, manner.trusted),
+            "from": client_of_request(self.channel, error_responder.trusted),
             "user": None,
             "request": own_id,
         }
         try:
             self.write(b"" if request.command == "HEAD" else body)
         finally:
-            manner.tell(refusal, seconds, fields)
+            error_responder.tell(refusal, seconds, fields)
 
 
 def client_of_request(channel: Any, trusted: Sequence[Network]) -> str:

@@ -22,7 +22,7 @@ _CHARACTER_SET = ("00080005", "CS", ("ISO_IR 192",))
 _AVAILABILITY = ("00080056", "CS", ("ONLINE",))  # AHI brings an archived image set back by itself
 _RETRIEVE_URL = "00081190"
 
-CURTAILED = "{} results lack what only their image sets tell. Ask for fewer results at once."
+TRUNCATED = "{} results lack what only their image sets tell. Ask for fewer results at once."
 
 _PATH = ((Level.STUDY, STUDY_UID), (Level.SERIES, SERIES_UID), (Level.INSTANCE, INSTANCE_UID))
 
@@ -49,7 +49,7 @@ def tags(query: Query, found: Sequence[DataSet] = ()) -> list[str]:
     Which attributes all of them are is not known before: then they are those of `found`.
     """
     of_level = set() if query.level is Level.PATIENT else {_RETRIEVE_URL, _AVAILABILITY[0]}
-    known = {one.tag for one in query.returned} | {one.tag for one in query.lacking} | {_CHARACTER_SET[0]} | of_level
+    known = {one.tag for one in query.returned} | {one.tag for one in query.unindexed} | {_CHARACTER_SET[0]} | of_level
     return sorted(known.union(*found) if query.everything else known)
 
 
@@ -62,8 +62,8 @@ def location(data_set: DataSet) -> str:
 def warnings(query: Query, found: ResultPage) -> list[str]:
     """What the client should know about the answer (PS3.18 Section 8.3.4, 10.6.3.3.2)."""
     more = [f"There are {found.additional} additional results that can be requested"] if found.additional else []
-    curtailed = sum(result.curtailed for result in found.results)
-    return [*query.warnings, *found.warnings, *([CURTAILED.format(curtailed)] if curtailed else []), *more]
+    truncated = sum(result.truncated for result in found.results)
+    return [*query.warnings, *found.warnings, *([TRUNCATED.format(truncated)] if truncated else []), *more]
 
 
 def _data_set(level: Level, result: Result, root: str) -> DataSet:

@@ -144,7 +144,7 @@ def _results(archive: Archive, query: Query, rows: Sequence[Sequence[Any]]) -> l
         )
     if of_patients := result_page.OF_PATIENTS.intersection(query.returned):
         results = _with_patient_counts(archive, query.scope, results, of_patients)
-    return with_unindexed(archive, query, results) if query.lacking or query.everything else results
+    return with_unindexed(archive, query, results) if query.unindexed or query.everything else results
 
 
 def _has_uids(query: Query, result: Result) -> bool:
@@ -264,8 +264,8 @@ def _counts(
     return counts | {key: len(series.instances(key)) for key in rest}, series.beyond
 
 
-def _with(result: Result, values: Mapping[SearchAttribute, tuple[Value, ...]], curtailed: bool = False) -> Result:
-    return replace(result, values={**result.values, **values}, curtailed=result.curtailed or curtailed)
+def _with(result: Result, values: Mapping[SearchAttribute, tuple[Value, ...]], truncated: bool = False) -> Result:
+    return replace(result, values={**result.values, **values}, truncated=result.truncated or truncated)
 
 
 def _values(attribute: SearchAttribute, raw: Any) -> tuple[Value, ...]:

@@ -31,7 +31,7 @@ def _check_uids(query: Query) -> None:
     """BadRequest if what is to match, and matched nothing, has a UID that is none."""
     asked = [
         (condition.attribute.keyword, str(match.value))
-        for condition in (*query.conditions, *query.lacking_conditions)
+        for condition in (*query.conditions, *query.unindexed_conditions)
         if isinstance(condition, AnyOf) and condition.attribute.matching is Matching.UID
         for match in condition.matches
         if isinstance(match, Equal)
@@ -51,7 +51,7 @@ def _search(archive: Archive, query: Query) -> ResultPage:
 def _search_index(archive: Archive, query: Query) -> ResultPage:
     if _is_unlisted(archive, query):
         return unlisted.page(archive, query)
-    if not query.lacking_conditions:
+    if not query.unindexed_conditions:
         return find.find(archive, query)
     keys = _fulfilling(archive, query)
     shown = keys[query.offset : query.offset + query.limit]
@@ -90,7 +90,7 @@ def _count_index(archive: Archive, query: Query) -> Count:
     if _is_unlisted(archive, query):
         instances = unlisted.instances(archive, query)
         return Count(len(instances.listed), instances.warnings)
-    if query.lacking_conditions:
+    if query.unindexed_conditions:
         return Count(len(_fulfilling(archive, query)))
     number = find.count(archive.database, query)
     if not number:
@@ -105,7 +105,7 @@ def _is_unlisted(archive: Archive, query: Query) -> bool:
     """
     if query.level is not Level.INSTANCE:
         return False
-    if query.lacking_conditions:
+    if query.unindexed_conditions:
         return True
     if not query.within_one:
         return not archive.database.rows(plan_image_sets.any_instance())
@@ -125,10 +125,10 @@ def _fulfilling(archive: Archive, query: Query) -> list[int]:
         return []
     series = locate(archive, query.scope, query.level, keys, whole=False, most=None)
     present = [(key, instance) for key in keys if (instance := series.first(key))]
-    wanted = prefixes_of(key for condition in query.lacking_conditions for key in condition.keys)
+    wanted = prefixes_of(key for condition in query.unindexed_conditions for key in condition.keys)
     data_sets = archive.described.read([instance for _, instance in present], wanted, archive.public_root())
     return [
         key
         for (key, _), data_set in zip(present, data_sets, strict=True)
-        if fulfils(data_set, query.lacking_conditions)
+        if fulfils(data_set, query.unindexed_conditions)
     ]

@@ -76,8 +76,8 @@ def query_of_series(query: Query, limit: int) -> Query:
         limit=limit,
         offset=0,
         order=(),
-        lacking=(),
-        lacking_conditions=(),
+        unindexed=(),
+        unindexed_conditions=(),
         everything=False,
     )
 
@@ -91,7 +91,7 @@ def _ordered(archive: Archive, query: Query, listed: list[Listed]) -> list[Liste
 
     Series come as the index orders them, and their instances in display order.
     """
-    conditions = (*filter(_is_own, query.conditions), *query.lacking_conditions)
+    conditions = (*filter(_is_own, query.conditions), *query.unindexed_conditions)
     own_order = [order.attribute for order in query.order if order.attribute.level is Level.INSTANCE]
     keys = [*(key for condition in conditions for key in condition.keys), *own_order]
     data_sets: Sequence[DataSet] = [{}] * len(listed)

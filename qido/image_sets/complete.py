@@ -136,7 +136,7 @@ def with_unindexed(archive: Archive, query: Query, results: Sequence[Result]) ->
             result,
             values={**result.values, **_patient_of(result, instance)} if instance else result.values,
             described=selected(query, next(data_sets)) if instance else {},
-            curtailed=result.curtailed or result.keys[level] in series.beyond,
+            truncated=result.truncated or result.keys[level] in series.beyond,
         )
         for result, instance in zip(results, instances, strict=True)
     ]
@@ -158,7 +158,7 @@ def _instances_of(level: Level, results: Sequence[Result], series: Series) -> li
 
 def prefixes(query: Query) -> tuple[str, ...]:
     """What the tags begin with of all that results have, and the index lacks."""
-    return ALL if query.everything else prefixes_of(query.lacking)
+    return ALL if query.everything else prefixes_of(query.unindexed)
 
 
 def prefixes_of(keys: Iterable[Key]) -> tuple[str, ...]:
@@ -169,6 +169,6 @@ def prefixes_of(keys: Iterable[Key]) -> tuple[str, ...]:
 def selected(query: Query, data_set: DataSet) -> DataSet:
     """Of a data set, what results have that the index lacks."""
     found: DataSet = select_all(data_set, query.highest, query.level) if query.everything else {}
-    for lacking in query.lacking:
-        found |= select_unindexed(data_set, lacking)
+    for unindexed in query.unindexed:
+        found |= select_unindexed(data_set, unindexed)
     return found

@@ -85,7 +85,7 @@ def _views(query: Query, own: Sequence[LocatedImageSet], studies: dict[str, list
         for instance in merge_series(fitting):
             yield View(instance, own, study)
     else:
-        for one in fitting if query.lacking_conditions else fitting[:1]:
+        for one in fitting if query.unindexed_conditions else fitting[:1]:
             yield View((one, one.prepared.instances[0]), own, study)
 
 
@@ -98,7 +98,7 @@ def _holds(one: LocatedImageSet, study: Sequence[LocatedImageSet], condition: Co
 
 def _fulfilling(archive: Archive, query: Query, own: Sequence[Condition], found: list[View]) -> list[View]:
     """The views that fulfil conditions on instances, and on what the index lacks; each result once."""
-    conditions = (*own, *query.lacking_conditions)
+    conditions = (*own, *query.unindexed_conditions)
     if conditions:
         wanted = prefixes_of(key for condition in conditions for key in condition.keys)
         read = archive.described.read([view.instance for view in found], wanted, archive.public_root())

@@ -63,8 +63,8 @@ class Query:
     before the usual order. `counted` asks for the number of all results, whatever the page. Nothing out of `scope` is
     found, or counted.
 
-    Of what the index lacks, `lacking` is what results have and `lacking_conditions` what they fulfil; `everything` asks
-    for all attributes of the levels from `highest` to that of the results.
+    Of what the index lacks, `unindexed` is what results have and `unindexed_conditions` what they fulfil;
+    `everything` asks for all attributes of the levels from `highest` to that of the results.
     """
 
     level: Level
@@ -78,8 +78,8 @@ class Query:
     order: tuple[SortKey, ...] = ()
     counted: bool = False
     scope: Scope = EVERYTHING
-    lacking: tuple[UnindexedAttribute, ...] = ()
-    lacking_conditions: tuple[LackingCondition, ...] = ()
+    unindexed: tuple[UnindexedAttribute, ...] = ()
+    unindexed_conditions: tuple[LackingCondition, ...] = ()
     everything: bool = False
     highest: Level = Level.PATIENT
 
@@ -138,8 +138,8 @@ def parse_query(
         tuple(_parse_order(level, name) for name in ordered),
         _boolean(options, "count"),
         scope,
-        _lacking(level, included, creators, asked.lacking),
-        _conditions(asked.lacking, LACKING_MOMENTS),
+        _lacking(level, included, creators, asked.unindexed),
+        _conditions(asked.unindexed, LACKING_MOMENTS),
         _is_everything(included),
         highest,
     )
@@ -165,7 +165,7 @@ class _Asked:
     """What is to match, of the attributes that the index has and of those that it lacks; and what is ignored."""
 
     known: dict[SearchAttribute, tuple[Match, ...]]
-    lacking: dict[UnindexedAttribute, tuple[Match, ...]]
+    unindexed: dict[UnindexedAttribute, tuple[Match, ...]]
     warnings: tuple[str, ...]
 
 
@@ -178,13 +178,13 @@ def _matching(
         "fuzzy": _boolean(options, "fuzzymatching"),
     }
     split = _split((key for key in keys if not is_creator(key.path)), level, creators)
-    known, lacking = _matches(split.known, **ways), _matches(split.lacking, **ways)
-    _check_number([*known.items(), *lacking.items()])
+    known, unindexed = _matches(split.known, **ways), _matches(split.unindexed, **ways)
+    _check_number([*known.items(), *unindexed.items()])
     warnings = [KEY_UNSUPPORTED.format(name) for name in dict.fromkeys(title(key.path) for key in split.unsupported)]
     if not within_study and not _names_one(known):
-        warnings += [KEY_UNBOUNDED.format(key.keyword) for key, wanted in lacking.items() if wanted]
-        lacking = {key: () for key, wanted in lacking.items() if not wanted}
-    return _Asked(known, lacking, tuple(warnings))
+        warnings += [KEY_UNBOUNDED.format(key.keyword) for key, wanted in unindexed.items() if wanted]
+        unindexed = {key: () for key, wanted in unindexed.items() if not wanted}
+    return _Asked(known, unindexed, tuple(warnings))
 
 
 def _check_number(matches: Sequence[tuple[Key, tuple[Match, ...]]]) -> None:
@@ -204,17 +204,17 @@ class _Split:
     """Match keys: what the index has, what it lacks, and what cannot be matched in results of the level."""
 
     known: list[tuple[SearchAttribute, str]]
-    lacking: list[tuple[UnindexedAttribute, str]]
+    unindexed: list[tuple[UnindexedAttribute, str]]
     unsupported: list[_Key]
 
 
 def _split(keys: Iterable[_Key], level: Level, creators: dict[str, str]) -> _Split:
     found = _Split([], [], [])
     for key in keys:
-        lacking = find_unindexed(key.path, creators)
-        known = BY_TAG.get(key.path[0]) if lacking is None else None
-        if lacking and lacking.matching is not Matching.NONE and lacking.level <= level:
-            found.lacking.append((lacking, key.value))
+        unindexed = find_unindexed(key.path, creators)
+        known = BY_TAG.get(key.path[0]) if unindexed is None else None
+        if unindexed and unindexed.matching is not Matching.NONE and unindexed.level <= level:
+            found.unindexed.append((unindexed, key.value))
         elif known and known.matching is not Matching.NONE and known.level <= level:
             found.known.append((known, key.value))
         elif key.value.strip("* "):  # universal matching asks for nothing

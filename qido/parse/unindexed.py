@@ -110,18 +110,18 @@ def find_unindexed(path: Path, creators: Mapping[str, str]) -> UnindexedAttribut
     return UnindexedAttribute(path, creator or None)
 
 
-def select_unindexed(data_set: DataSet, lacking: UnindexedAttribute) -> DataSet:
+def select_unindexed(data_set: DataSet, unindexed: UnindexedAttribute) -> DataSet:
     """The attribute as results have it: a private one with its creator, and at the tag by which it was asked for."""
-    if not is_private(lacking.tag):
-        return select(data_set, [lacking.path])
-    creator_tag = f"{lacking.tag[:4]}00{lacking.tag[4:6]}"
-    if lacking.creator is None:
-        found = select(data_set, [lacking.path, (creator_tag,)])
-        return found if lacking.tag in found else {}
-    at = private_tag(data_set, lacking.tag, lacking.creator)
+    if not is_private(unindexed.tag):
+        return select(data_set, [unindexed.path])
+    creator_tag = f"{unindexed.tag[:4]}00{unindexed.tag[4:6]}"
+    if unindexed.creator is None:
+        found = select(data_set, [unindexed.path, (creator_tag,)])
+        return found if unindexed.tag in found else {}
+    at = private_tag(data_set, unindexed.tag, unindexed.creator)
     if at is None or at not in data_set:
         return {}
-    return {creator_tag: {"vr": "LO", "Value": [lacking.creator]}, lacking.tag: data_set[at]}
+    return {creator_tag: {"vr": "LO", "Value": [unindexed.creator]}, unindexed.tag: data_set[at]}
 
 
 def select_all(data_set: DataSet, highest: Level, lowest: Level) -> DataSet:

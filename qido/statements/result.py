@@ -14,14 +14,14 @@ Value = str | int | date | time
 class Result:
     """One patient, study, series or instance: the values of each attribute asked for, none if it is unknown.
 
-    `keys` are those of the index: its own and those above it. `described` is what the image sets say. `curtailed`
+    `keys` are those of the index: its own and those above it. `described` is what the image sets say. `truncated`
     tells that they were too many to be asked for all that was wanted.
     """
 
     keys: Mapping[Level, int]
     values: Mapping[SearchAttribute, tuple[Value, ...]]
     described: DataSet = field(default_factory=dict)
-    curtailed: bool = False
+    truncated: bool = False
 
 
 @dataclass(frozen=True)

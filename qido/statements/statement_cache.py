@@ -95,4 +95,4 @@ def _with_slots(condition: Condition, slot: _Filled) -> Condition:
 
 def _without_words(query: Query) -> Query:
     """The query without what no statement says."""
-    return replace(query, warnings=(), lacking=(), lacking_conditions=(), counted=False, everything=False)
+    return replace(query, warnings=(), unindexed=(), unindexed_conditions=(), counted=False, everything=False)

@@ -147,11 +147,11 @@ class HereFetchers(FetcherPool):
 
     def __init__(self, memory: Memory, folder: Path) -> None:
         super().__init__(["here"])
-        self.workshop = WorkerContext(cast(AhiClient, memory), Cache(folder, 2**30), VersionCache(0))
+        self.context = WorkerContext(cast(AhiClient, memory), Cache(folder, 2**30), VersionCache(0))
 
     def submit(self, _route: str, job: Any, *arguments: Any, **_none: Any) -> Any:
         try:
-            return Done(job(self.workshop, *arguments))
+            return Done(job(self.context, *arguments))
         except Exception as error:  # noqa: BLE001 - handed on to who asks
             return Done(error)
 

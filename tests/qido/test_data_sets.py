@@ -69,14 +69,14 @@ DATA_SET: dict[str, Any] = {
 def test_a_data_set_fulfils_a_key(key: str, value: str, fits: bool) -> None:
     parameters = [(key, value), ("emptyvaluematching", "true")]
     query = parse_query(parameters, Level.INSTANCE, "1.2", max_results=10)
-    assert len(query.lacking_conditions) == 1
-    assert fulfils(DATA_SET, query.lacking_conditions) is fits
+    assert len(query.unindexed_conditions) == 1
+    assert fulfils(DATA_SET, query.unindexed_conditions) is fits
 
 
 @pytest.mark.parametrize("key", ["ReferencedSeriesSequence", "EncapsulatedDocument"])
 def test_sequences_and_binary_values_are_not_matched(key: str) -> None:
     query = parse_query([(key, "x")], Level.INSTANCE, "1.2", max_results=10)
-    assert query.lacking_conditions == ()
+    assert query.unindexed_conditions == ()
     assert query.warnings == (f"{key} cannot be matched at this level. It has been ignored.",)
 
 
@@ -84,6 +84,6 @@ def test_a_date_and_its_time_are_one_instant() -> None:
     """PS3.4 Section C.2.2.2.5: from a morning to the next, although the time is of none of both."""
     parameters = [("SeriesDate", "19991231-20000101"), ("SeriesTime", "10-09")]
     query = parse_query(parameters, Level.INSTANCE, "1.2", max_results=10)
-    assert fulfils(DATA_SET, query.lacking_conditions)
-    assert not fulfils({**DATA_SET, "00080031": {"vr": "TM", "Value": ["0930"]}}, query.lacking_conditions)
-    assert not fulfils({}, query.lacking_conditions)
+    assert fulfils(DATA_SET, query.unindexed_conditions)
+    assert not fulfils({**DATA_SET, "00080031": {"vr": "TM", "Value": ["0930"]}}, query.unindexed_conditions)
+    assert not fulfils({}, query.unindexed_conditions)

@@ -25,11 +25,11 @@ class EncodingOptions:
     tag: str
 
 
-def encode_metadata(workshop: WorkerContext, name: str, manner: EncodingOptions, texts: Texts) -> bytes:
+def encode_metadata(context: WorkerContext, name: str, options: EncodingOptions, texts: Texts) -> bytes:
     """The body of an answer, kept under the name: XML has a part for each instance, JSON is one array."""
-    plain = _xml(manner, texts) if manner.media_type == DICOM_XML else _json(manner.fields, texts)
-    body = b"".join(compress([plain], manner.coding))
-    workshop.cache.put(name, body)
+    plain = _xml(options, texts) if options.media_type == DICOM_XML else _json(options.fields, texts)
+    body = b"".join(compress([plain], options.coding))
+    context.cache.put(name, body)
     return body
 
 
@@ -42,9 +42,9 @@ def _json(fields: Fields, texts: Texts) -> bytes:
     return join_json([text if fields.all else encode(fields.of(json.loads(text))) for _, text in texts])
 
 
-def _xml(manner: EncodingOptions, texts: Texts) -> bytes:
-    parts = [_part(location, encode_xml(manner.fields.of(json.loads(text)))) for location, text in texts]
-    return b"".join(map(bytes, encode_multipart(parts, boundary_of(manner.tag))))
+def _xml(options: EncodingOptions, texts: Texts) -> bytes:
+    parts = [_part(location, encode_xml(options.fields.of(json.loads(text)))) for location, text in texts]
+    return b"".join(map(bytes, encode_multipart(parts, boundary_of(options.tag))))
 
 
 def _part(location: str, document: bytes) -> Part:

@@ -48,24 +48,24 @@ class MetadataService:
         coding = choose_coding(request.headers.get("Accept-Encoding"))
         states = [one.state for one in located]
         tag = entity_tag("metadata", self.public_root(), coding, media_type, fields, states)
-        manner = EncodingOptions(media_type, fields, coding, tag)
+        options = EncodingOptions(media_type, fields, coding, tag)
         return respond.unless_known(
-            request.headers, tag, respond.NO_CACHE, "Accept, Accept-Encoding", lambda: self._answer(located, manner)
+            request.headers, tag, respond.NO_CACHE, "Accept, Accept-Encoding", lambda: self._answer(located, options)
         )
 
-    def _answer(self, located: list[LocatedInstance], manner: EncodingOptions) -> Response:
-        root, key = self.public_root(), manner.tag.strip('"')
+    def _answer(self, located: list[LocatedInstance], options: EncodingOptions) -> Response:
+        root, key = self.public_root(), options.tag.strip('"')
 
         def texts() -> Iterator[tuple[str, bytes]]:
             return ((f"{root}{one.path}/metadata", one.image_set.metadata(one.prepared, root)) for one in located)
 
         def encode(name: str) -> bytes:
-            return self.fetchers.run(key, encode_metadata, name, manner, tuple(texts()))
+            return self.fetchers.run(key, encode_metadata, name, options, tuple(texts()))
 
-        if manner.media_type == DICOM_XML:
-            body, content_type = self.encoded.read(key, encode), multipart_type(DICOM_XML, manner.tag)
-        elif manner.coding is Coding.IDENTITY and manner.fields.all:
-            body, content_type = join_json([text for _, text in texts()]), manner.media_type
+        if options.media_type == DICOM_XML:
+            body, content_type = self.encoded.read(key, encode), multipart_type(DICOM_XML, options.tag)
+        elif options.coding is Coding.IDENTITY and options.fields.all:
+            body, content_type = join_json([text for _, text in texts()]), options.media_type
         else:
-            body, content_type = self.encoded.read(key, encode), manner.media_type
-        return respond.coded(body, content_type, manner.coding)
+            body, content_type = self.encoded.read(key, encode), options.media_type
+        return respond.coded(body, content_type, options.coding)

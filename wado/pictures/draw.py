@@ -12,7 +12,7 @@ from PIL import Image
 from ahi.cache.lru import LRUCache
 from ahi.codecs.frames import PixelFormat
 from ahi.codecs.pixel_memory import SMALL_BYTES
-from ahi.workers.jobs import Block, FrameReference, held_frame, pixels_in_memory, read_block, reduced_frame
+from ahi.workers.jobs import Block, FrameReference, cached_native_frame, pixels_in_memory, read_block, reduced_frame
 from ahi.workers.pool import WorkerContext, runs_inline
 from dicomweb.errors import NotAcceptable
 from runtime.timing import measured
@@ -70,47 +70,51 @@ class Picture:
         return f"rendered/{self.route[:2]}/{self.route}.{digest[:32]}"
 
 
-def _is_brief(workshop: WorkerContext, picture: Picture) -> bool:
+def _is_brief(context: WorkerContext, picture: Picture) -> bool:
     """One small frame that was drawn before: nothing is to be parsed or decoded any more."""
     pixels = picture.frames[0].pixels
     small = len(picture.frames) == 1 and pixels and pixels.rows * pixels.columns <= _MOST_BRIEF_PIXELS
     at_once = pixels and pixels.array_bytes <= SMALL_BYTES  # without waiting for the memory
     return bool(
-        small and at_once and not picture.state and workshop.held.get(picture.route) and _SUBJECTS.get(picture.head)
+        small
+        and at_once
+        and not picture.state
+        and context.native_frame_cache.get(picture.route)
+        and _SUBJECTS.get(picture.head)
     )
 
 
 @runs_inline(_is_brief)
-def render(workshop: WorkerContext, picture: Picture) -> bytes:
+def render(context: WorkerContext, picture: Picture) -> bytes:
     """The encoded picture: a job for a fetcher.
 
     Nearly all windows that clients choose are on the way to another one, and nobody asks for them again: such a picture
     goes into the cache when it is asked for once more, if it is not one that takes long to draw.
     """
     name = picture.cache_name
-    kept = workshop.cache.read(name)
+    kept = context.cache.read(name)
     if kept is not None:
         return kept
-    encoded = workshop.drawn.get(name)
+    encoded = context.rendered_cache.get(name)
     if encoded is None:
         with quietly(), measured("render", picture.media_type):
-            encoded = _drawn(workshop, picture)
+            encoded = _drawn(context, picture)
         if picture.rendering.window and len(encoded) <= _MOST_PASSING_BYTES:
-            workshop.drawn.put(name, encoded, len(encoded))
+            context.rendered_cache.put(name, encoded, len(encoded))
             return encoded
-    workshop.cache.put(name, encoded)
+    context.cache.put(name, encoded)
     return encoded
 
 
-def _drawn(workshop: WorkerContext, picture: Picture) -> bytes:
-    whole, rendering = _subject(workshop, picture.head), picture.rendering
-    state = _subject(workshop, picture.state).data_set if picture.state else None
+def _drawn(context: WorkerContext, picture: Picture) -> bytes:
+    whole, rendering = _subject(context, picture.head), picture.rendering
+    state = _subject(context, picture.state).data_set if picture.state else None
     images = []
     for reference, frame_number in zip(picture.frames, picture.frame_numbers, strict=True):
         subject = whole.of_frame(frame_number)
         presentation = Presentation(state, subject.data_set, frame_number) if state else None
-        with pixels_in_memory(workshop, reference):
-            images.append(_frame(workshop, reference, subject, frame_number, rendering, presentation))
+        with pixels_in_memory(context, reference):
+            images.append(_frame(context, reference, subject, frame_number, rendering, presentation))
     profile = (icc_profile(state) if state else None) or whole.icc_profile
     profiled = [in_colour_space(image, profile, rendering.icc_profile) for image in images]
     pictures = [image for image, _ in profiled]
@@ -119,15 +123,15 @@ def _drawn(workshop: WorkerContext, picture: Picture) -> bytes:
     return encode(pictures, picture.media_type, rendering.quality, profiled[0][1], whole.frame_milliseconds)
 
 
-def _subject(workshop: WorkerContext, head: Block) -> DisplayAttributes:
+def _subject(context: WorkerContext, head: Block) -> DisplayAttributes:
     """Images are drawn again and again, with other windows or frame by frame: their data sets are parsed once."""
-    return _SUBJECTS.get(head) or workshop.flights.run(("subject", head), lambda: _parsed(workshop, head))
+    return _SUBJECTS.get(head) or context.flights.run(("subject", head), lambda: _parsed(context, head))
 
 
-def _parsed(workshop: WorkerContext, head: Block) -> DisplayAttributes:
+def _parsed(context: WorkerContext, head: Block) -> DisplayAttributes:
     known = _SUBJECTS.get(head)  # looked for in the flight: one before it may have landed a moment ago
     if known is None:
-        content = read_block(workshop, head)
+        content = read_block(context, head)
         known = DisplayAttributes(parse_head(content))
         known.of_frame(1)  # with that all functional groups are parsed, which takes longest
         _SUBJECTS.put(head, known, _SUBJECT_TIMES * len(content))
@@ -135,7 +139,7 @@ def _parsed(workshop: WorkerContext, head: Block) -> DisplayAttributes:
 
 
 def _frame(
-    workshop: WorkerContext,
+    context: WorkerContext,
     reference: FrameReference,
     subject: DisplayAttributes,
     frame_number: int,
@@ -151,10 +155,10 @@ def _frame(
         placement = presentation.placement(pixels.columns, pixels.rows, rendering.viewport)
     scale = placement.scale if placement else needed_scale(pixels.columns, pixels.rows, aspect, rendering.viewport)
     exact = scale >= 1 or (presentation and presentation.exact) or not subject.may_be_reduced
-    reduced = None if exact else reduced_frame(workshop, reference, scale)
+    reduced = None if exact else reduced_frame(context, reference, scale)
     samples = within_bits(pixel_array(*reduced), subject.stored) if reduced else None
     if samples is None:
-        samples = pixel_array(held_frame(workshop, reference), pixels)
+        samples = pixel_array(cached_native_frame(context, reference), pixels)
     image = Image.fromarray(draw(samples, subject, frame_number, rendering))
     if presentation and placement:
         return presentation.picture(image, samples, placement)

@@ -103,14 +103,14 @@ class ObjectPicture:
         return f"rendered/{digest[:2]}/{digest}"
 
 
-def render_object(workshop: WorkerContext, picture: ObjectPicture) -> bytes:
+def render_object(context: WorkerContext, picture: ObjectPicture) -> bytes:
     """The rendered object: a job for a fetcher. NotAcceptable where there is nothing that can be drawn."""
-    kept = workshop.cache.read(picture.cache_name)
+    kept = context.cache.read(picture.cache_name)
     if kept is not None:
         return kept
     with measured("render", picture.media_type):
         rendered = _rendered(parse_head(picture.head), picture)
-    workshop.cache.put(picture.cache_name, rendered)
+    context.cache.put(picture.cache_name, rendered)
     return rendered
 
 

@@ -31,7 +31,7 @@ class RenderedImages:
 
     fetchers: FetcherPool
     cache: Cache
-    ahead: FrameLookahead
+    lookahead: FrameLookahead
 
     def one(self, picture: Picture, instance: LocatedInstance) -> bytes:
         """A picture of an instance, encoded as it says; who scrolls has the frames around it fetched from AHI, too."""
@@ -42,7 +42,7 @@ class RenderedImages:
         drawing = self.fetchers.submit(picture.route, render, picture)
         number = picture.frame_numbers[0]
         asked = FrameAccess(instance.key, instance.image_set, instance.prepared, number, FrameEncoding.STORED)
-        self.ahead.note_picture(asked, missed=missed)
+        self.lookahead.note_picture(asked, missed=missed)
         return drawing.result()
 
     def first_of(self, candidates: Iterable[tuple[Picture, LocatedInstance]]) -> FirstRendered:

@@ -96,14 +96,14 @@ class Pictures:
         target, numbers = Target.from_path(**path), parse_frame_numbers(frame_list) if frame_list else None
         rendering, unknown = _asked(request.query_string)
         located = self._located(target, numbers)
-        shots = _frames(located[0], numbers) if numbers else _all_frames(located)
-        if not shots:
+        selections = _frames(located[0], numbers) if numbers else _all_frames(located)
+        if not selections:
             instance = _drawable(located)
             answer = self._state(instance, rendering) if _is_state(instance) else self._object(instance, rendering)
         else:
             chosen = _chosen(RENDERED_OFFERS)
-            index = 0 if numbers or target.level == "instance" else middle_of_largest(_series_of(shots))
-            answer = self._answer(shots, index, chosen, rendering, stands_for_all=not numbers)
+            index = 0 if numbers or target.level == "instance" else middle_of_largest(_series_of(selections))
+            answer = self._answer(selections, index, chosen, rendering, stands_for_all=not numbers)
         return respond.warned(answer, [f"annotation {word} is not supported" for word in unknown])
 
     def thumbnail(self, frame_list: str | None = None, **path: str) -> Response:
@@ -111,12 +111,12 @@ class Pictures:
         target, numbers = Target.from_path(**path), parse_frame_numbers(frame_list) if frame_list else None
         rendering = thumbnail(parse_parameters(request.query_string))
         located = self._located(target, numbers)
-        shots = _frames(located[0], numbers) if numbers else _all_frames(located)
+        selections = _frames(located[0], numbers) if numbers else _all_frames(located)
         chosen = _chosen(THUMBNAIL_OFFERS, multipart=False)
-        if not shots:
+        if not selections:
             return self._stand_in(located[0], rendering, chosen)
-        index = 0 if numbers else middle_of_largest(_series_of(shots))
-        return self._answer(shots, index, chosen, rendering, stands_for_all=not numbers)
+        index = 0 if numbers else middle_of_largest(_series_of(selections))
+        return self._answer(selections, index, chosen, rendering, stands_for_all=not numbers)
 
     def _located(self, target: Target, numbers: Sequence[int] | None) -> list[LocatedInstance]:
         """The instances of the target; the one that has the frames, where these are named."""
@@ -134,7 +134,7 @@ class Pictures:
 
     def _answer(
         self,
-        shots: Sequence[FrameSelection],
+        selections: Sequence[FrameSelection],
         index: int,
         chosen: ChosenOffer,
         rendering: Rendering,
@@ -148,30 +148,36 @@ class Pictures:
         shown by.
         """
         media_type = chosen.offer.media_type
-        one_instance = len({shot.instance.state for shot in shots}) == 1
+        one_instance = len({selection.instance.state for selection in selections}) == 1
         if chosen.multipart:
-            drawn = [_picture([shot], media_type, rendering, state) for shot in shots]
-        elif FORMATS[media_type].animated and one_instance and 1 < len(shots) <= MOST_ANIMATED_FRAMES:
-            drawn = [_picture(shots, media_type, rendering, state)]
+            drawn = [_picture([selection], media_type, rendering, state) for selection in selections]
+        elif FORMATS[media_type].animated and one_instance and 1 < len(selections) <= MOST_ANIMATED_FRAMES:
+            drawn = [_picture(selections, media_type, rendering, state)]
         else:
-            drawn = [_picture([shots[index]], media_type, rendering, state)]
-        states = [shot.instance.state for shot in shots] if len(drawn) > 1 else [shots[index].instance.state]
+            drawn = [_picture([selections[index]], media_type, rendering, state)]
+        states = (
+            [selection.instance.state for selection in selections]
+            if len(drawn) > 1
+            else [selections[index].instance.state]
+        )
         root = self.public_root() if chosen.multipart else None
         how = (media_type, chosen.multipart, rendering.facts, root)
         what = ([one.frame_numbers for one in drawn], states, state.state if state else None)
-        notes = self.bad_frames.of_all(shot.instance.key for shot in shots) if chosen.multipart else {}
+        notes = self.bad_frames.of_all(selection.instance.key for selection in selections) if chosen.multipart else {}
         tag = entity_tag("rendered", IMPLEMENTATION, *how, *what, tokens(notes))
 
         def make() -> Response | Partial:
             if not chosen.multipart:
                 (picture,) = drawn
-                others = candidates(_series_of(shots), index)[1:] if stands_for_all and len(picture.frames) == 1 else []
-                pictures = (_picture([shots[other]], media_type, rendering, state) for other in others)
-                return self._one(chain([picture], pictures), [shots[one] for one in (index, *others)], media_type)
+                others = (
+                    candidates(_series_of(selections), index)[1:] if stands_for_all and len(picture.frames) == 1 else []
+                )
+                pictures = (_picture([selections[other]], media_type, rendering, state) for other in others)
+                return self._one(chain([picture], pictures), [selections[one] for one in (index, *others)], media_type)
             told: list[ItemReport] = []
-            parts = self._parts(shots, drawn, state, told)
+            parts = self._parts(selections, drawn, state, told)
             response = respond.multipart(parts, media_type, tag, report=lambda: report_of(told))
-            return Partial(response, warnings_of(told, len(shots))) if told else response
+            return Partial(response, warnings_of(told, len(selections))) if told else response
 
         return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
 
@@ -219,19 +225,21 @@ class Pictures:
 
         return respond.unless_known(request.headers, tag, respond.NO_CACHE, "Accept", make)
 
-    def _one(self, pictures: Iterable[Picture], shots: Sequence[FrameSelection], media_type: str) -> Response | Partial:
+    def _one(
+        self, pictures: Iterable[Picture], selections: Sequence[FrameSelection], media_type: str
+    ) -> Response | Partial:
         """The first of the pictures that can be drawn."""
-        found = self.drawn.first_of(zip(pictures, (shot.instance for shot in shots), strict=True))
+        found = self.drawn.first_of(zip(pictures, (selection.instance for selection in selections), strict=True))
         response = respond.single(found.body, media_type)
         if not found.failed:
             return response
-        told = [_told(shot, error) for shot, error in zip(shots, found.failed, strict=False)]
-        log_told(told, len(shots))
+        told = [_told(selection, error) for selection, error in zip(selections, found.failed, strict=False)]
+        log_told(told, len(selections))
         return Partial(response, [f"another image stands for {told[0].path}, which cannot be drawn: {told[0].reason}"])
 
     def _parts(
         self,
-        shots: Sequence[FrameSelection],
+        selections: Sequence[FrameSelection],
         pictures: Sequence[Picture],
         state: LocatedInstance | None,
         told: list[ItemReport],
@@ -240,21 +248,25 @@ class Pictures:
         root = self.public_root()
         failed: list[tuple[ImageSetKey, str, int]] = []
         try:
-            for shot, picture, body in zip(shots, pictures, self.drawn.each(pictures), strict=True):
+            for selection, picture, body in zip(selections, pictures, self.drawn.each(pictures), strict=True):
                 if isinstance(body, ProxyError):
-                    told.append(_told(shot, body))
-                    failed.append((shot.instance.key, shot.instance.prepared.sop_instance_uid, shot.number))
+                    told.append(_told(selection, body))
+                    failed.append(
+                        (selection.instance.key, selection.instance.prepared.sop_instance_uid, selection.number)
+                    )
                 else:
-                    yield _part(picture.media_type, root + (shot.path_by(state) if state else shot.path), body)
+                    yield _part(
+                        picture.media_type, root + (selection.path_by(state) if state else selection.path), body
+                    )
         finally:
-            log_told(told, len(shots))
+            log_told(told, len(selections))
             self.bad_frames.note_all(failed)
-        if len(told) == len(shots):
+        if len(told) == len(selections):
             raise told[0].reason
 
 
-def _told(shot: FrameSelection, error: ProxyError) -> ItemReport:
-    return ItemReport(LEFT_OUT, quote(shot.path, safe="/%"), error)
+def _told(selection: FrameSelection, error: ProxyError) -> ItemReport:
+    return ItemReport(LEFT_OUT, quote(selection.path, safe="/%"), error)
 
 
 def _part(media_type: str, location: str, body: bytes) -> Part:
@@ -262,11 +274,11 @@ def _part(media_type: str, location: str, body: bytes) -> Part:
 
 
 def _picture(
-    shots: Sequence[FrameSelection], media_type: str, rendering: Rendering, state: LocatedInstance | None
+    selections: Sequence[FrameSelection], media_type: str, rendering: Rendering, state: LocatedInstance | None
 ) -> Picture:
-    instance = shots[0].instance
-    references = tuple(instance.frame(shot.number) for shot in shots)
-    numbers, how = tuple(shot.number for shot in shots), state.head if state else b""
+    instance = selections[0].instance
+    references = tuple(instance.frame(selection.number) for selection in selections)
+    numbers, how = tuple(selection.number for selection in selections), state.head if state else b""
     return Picture(references, numbers, instance.short_head, media_type, rendering, how)
 
 
@@ -294,9 +306,9 @@ def _all_frames(instances: Iterable[LocatedInstance]) -> list[FrameSelection]:
     ]
 
 
-def _series_of(shots: Sequence[FrameSelection]) -> list[str]:
+def _series_of(selections: Sequence[FrameSelection]) -> list[str]:
     """The series of each."""
-    return [shot.instance.series_instance_uid for shot in shots]
+    return [selection.instance.series_instance_uid for selection in selections]
 
 
 @lru_cache(_KEPT)

@@ -53,7 +53,7 @@ def fetchers() -> Noted:
 
 
 @pytest.fixture
-def ahead(fetchers: Noted, tmp_path: Path) -> FrameLookahead:
+def lookahead(fetchers: Noted, tmp_path: Path) -> FrameLookahead:
     return FrameLookahead(fetchers, Cache(tmp_path, 10**6), Budget(8, 10**6))
 
 
@@ -72,44 +72,44 @@ def test_the_window_lies_around_the_frame_and_the_nearest_come_first(
     assert list(nearest(position, around(position, 8, count))) == order
 
 
-def test_a_frame_that_was_missing_opens_a_window(ahead: FrameLookahead, fetchers: Noted) -> None:
-    ahead.note(_asked(_series(100), 50), missed=True)
+def test_a_frame_that_was_missing_opens_a_window(lookahead: FrameLookahead, fetchers: Noted) -> None:
+    lookahead.note(_asked(_series(100), 50), missed=True)
     assert fetchers.wishes == [(f"{KEY.image_set_id}.native", [51, 52, 53, 49, 54, 55, 56, 48])]
 
 
 def test_what_is_in_the_cache_is_neither_asked_for_nor_a_reason(
-    ahead: FrameLookahead, fetchers: Noted, tmp_path: Path
+    lookahead: FrameLookahead, fetchers: Noted, tmp_path: Path
 ) -> None:
-    ahead.note(_asked(_series(100), 50), missed=False)
+    lookahead.note(_asked(_series(100), 50), missed=False)
     assert not fetchers.wishes
     cache = Cache(tmp_path, 10**6)
     for kept in ("51", "49"):
         cache.put(f"frames/{kept}/{kept}.native", b"")
-    ahead.note(_asked(_series(100), 50), missed=True)
+    lookahead.note(_asked(_series(100), 50), missed=True)
     assert fetchers.wishes[0][1] == [52, 53, 54, 55, 56, 48]
 
 
-def test_the_window_moves_with_the_viewer_and_not_with_every_step(ahead: FrameLookahead, fetchers: Noted) -> None:
+def test_the_window_moves_with_the_viewer_and_not_with_every_step(lookahead: FrameLookahead, fetchers: Noted) -> None:
     series = _series(100)
-    ahead.note(_asked(series, 0), missed=True)
+    lookahead.note(_asked(series, 0), missed=True)
     for position in range(1, 21):
-        ahead.note(_asked(series, position), missed=False)
+        lookahead.note(_asked(series, position), missed=False)
     assert 3 <= len(fetchers.wishes) <= 8
     assert set().union(*(numbers for _, numbers in fetchers.wishes)) >= set(range(1, 24))
 
 
-def test_who_scrolls_back_is_followed(ahead: FrameLookahead, fetchers: Noted) -> None:
+def test_who_scrolls_back_is_followed(lookahead: FrameLookahead, fetchers: Noted) -> None:
     series = _series(100)
-    ahead.note(_asked(series, 50), missed=True)
+    lookahead.note(_asked(series, 50), missed=True)
     for position in range(49, 30, -1):
-        ahead.note(_asked(series, position), missed=False)
+        lookahead.note(_asked(series, position), missed=False)
     assert set().union(*(numbers for _, numbers in fetchers.wishes)) >= set(range(30, 50))
 
 
 def test_the_frames_of_a_multi_frame_instance_follow_each_other_and_lead_on(
-    ahead: FrameLookahead, fetchers: Noted
+    lookahead: FrameLookahead, fetchers: Noted
 ) -> None:
-    ahead.note(_asked(_series(2, 4), 0, 3), missed=True)
+    lookahead.note(_asked(_series(2, 4), 0, 3), missed=True)
     assert fetchers.wishes[0][1] == [3, 4, 5, 1, 6, 7, 0]
 
 
@@ -131,26 +131,26 @@ def test_the_budget_bounds_it(budget: Budget, syntax: str, count: int, fetchers:
     ("form", "count"), [(FrameEncoding.RLE, 2), (FrameEncoding.NATIVE, 4), (FrameEncoding.STORED, 4)]
 )
 def test_what_was_lossy_is_not_prefetched_in_another_encoding(
-    form: FrameEncoding, count: int, ahead: FrameLookahead, fetchers: Noted
+    form: FrameEncoding, count: int, lookahead: FrameLookahead, fetchers: Noted
 ) -> None:
     series = _series(5)
     mixed = [replace(one, transfer_syntax_uid=JPEG_BASELINE) for one in series.instances[:2]]
     series = replace(series, instances=(*mixed, *series.instances[2:]))
-    ahead.note(replace(_asked(series, 2), form=form), missed=True)
+    lookahead.note(replace(_asked(series, 2), form=form), missed=True)
     assert len(fetchers.wishes[0][1]) == count
 
 
-def test_a_picture_alone_is_no_reason_and_one_beside_it_is(ahead: FrameLookahead, fetchers: Noted) -> None:
+def test_a_picture_alone_is_no_reason_and_one_beside_it_is(lookahead: FrameLookahead, fetchers: Noted) -> None:
     series = _series(100)
     for position in (50, 50, 20, 80):  # the same again, and others that are far away
-        ahead.note_picture(_asked(series, position), missed=True)
+        lookahead.note_picture(_asked(series, position), missed=True)
     assert not fetchers.wishes
-    ahead.note_picture(_asked(series, 81), missed=True)
+    lookahead.note_picture(_asked(series, 81), missed=True)
     assert fetchers.wishes[0][1][:3] == [82, 83, 84]
 
 
-def test_pictures_of_frames_that_are_there_are_no_reason(ahead: FrameLookahead, fetchers: Noted) -> None:
+def test_pictures_of_frames_that_are_there_are_no_reason(lookahead: FrameLookahead, fetchers: Noted) -> None:
     series = _series(100)
     for position in range(20):
-        ahead.note_picture(_asked(series, position), missed=False)
+        lookahead.note_picture(_asked(series, position), missed=False)
     assert not fetchers.wishes

@@ -124,7 +124,7 @@ def _write(root: Path, max_bytes: int, counters: SharedMetrics, number: int, fil
         return pid
     code = 1
     try:
-        cache = Cache(root, max_bytes, tally=counters.tally(number))
+        cache = Cache(root, max_bytes, process_metrics=counters.process_metrics(number))
         for file in range(files):
             cache.put(f"k{number}/{file}", bytes(10_000))
         code = 0
@@ -156,7 +156,7 @@ def test_what_the_disk_must_have_left_is_left(tmp_path: Path) -> None:
     cache = Cache(tmp_path, 10**9, min_free_bytes=disk.f_bavail * disk.f_frsize * 2)  # more than there ever was
     assert not cache.put("a", b"bytes")
     assert not cache.kinds()
-    assert cache.tally.counters.total(Metric.CACHE_REFUSED) == 1
+    assert cache.process_metrics.counters.total(Metric.CACHE_REFUSED) == 1
 
 
 def test_for_free_space_the_oldest_goes(tmp_path: Path) -> None:
@@ -204,14 +204,14 @@ def test_what_is_kept_is_told_by_kind_and_emptied(tmp_path: Path) -> None:
 
 def test_a_process_that_replaces_another_counts_on(tmp_path: Path) -> None:
     counters = SharedMetrics(2)
-    counters.tally(0).add(Metric.CACHE_HITS, 3)
-    counters.tally(0).set(Metric.JOBS_RUNNING, 5)
+    counters.process_metrics(0).add(Metric.CACHE_HITS, 3)
+    counters.process_metrics(0).set(Metric.JOBS_RUNNING, 5)
     pid = os.fork()
     if pid == 0:
-        tally = counters.tally(1)
-        tally.add(Metric.CACHE_HITS)
+        process_metrics = counters.process_metrics(1)
+        process_metrics.add(Metric.CACHE_HITS)
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
-    counters.tally(1).add(Metric.CACHE_HITS)
-    counters.tally(0)
+    counters.process_metrics(1).add(Metric.CACHE_HITS)
+    counters.process_metrics(0)
     assert (counters.total(Metric.CACHE_HITS), counters.total(Metric.JOBS_RUNNING)) == (5, 0)

@@ -140,7 +140,7 @@ def test_what_is_no_entry_is_not_served_and_can_be_had_anew(
     found = rebooted(cache) if booted else cache
     assert not found.has(NAME)
     assert all_of(found) == NOTHING
-    assert found.tally.counters.total(Metric.CACHE_DAMAGED) == 1
+    assert found.process_metrics.counters.total(Metric.CACHE_DAMAGED) == 1
     assert not os.path.lexists(path_of(cache))
     assert found.put(NAME, CONTENT)
     assert found.read(NAME) == CONTENT

@@ -31,7 +31,7 @@ def faults() -> Faults:
 
 
 @pytest.fixture
-def tally() -> ProcessMetrics:
+def process_metrics() -> ProcessMetrics:
     return ProcessMetrics.alone()
 
 
@@ -39,7 +39,7 @@ def tally() -> ProcessMetrics:
 def client(
     request: pytest.FixtureRequest,
     faults: Faults,
-    tally: ProcessMetrics,
+    process_metrics: ProcessMetrics,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[AhiClient]:
@@ -50,10 +50,10 @@ def client(
         monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        client = AhiClient(region="us-east-1", deadline_seconds=3, tally=tally)
+        client = AhiClient(region="us-east-1", deadline_seconds=3, process_metrics=process_metrics)
         if request.param == "a later frame":
             client.image_frame(KEY, FRAME)
-            tally.set(Metric.AHI_GET_IMAGE_FRAME, 0)
+            process_metrics.set(Metric.AHI_GET_IMAGE_FRAME, 0)
         yield client
         client.close()
 
@@ -170,12 +170,12 @@ def test_what_a_call_took_is_told_with_each_attempt(client: AhiClient, faults: F
 
 
 def test_calls_are_counted_and_what_was_wrong_with_them(
-    client: AhiClient, faults: Faults, tally: ProcessMetrics
+    client: AhiClient, faults: Faults, process_metrics: ProcessMetrics
 ) -> None:
     faults.replace(parse_faults("GetImageFrame:429:x2,GetImageSet:500:x1"))
     client.image_frame(KEY, FRAME)
     client.image_set(KEY)
-    counted = {count: number for count, number in tally.counters.totals().items() if number}
+    counted = {count: number for count, number in process_metrics.counters.totals().items() if number}
     assert counted == {
         Metric.AHI_GET_IMAGE_FRAME: 3,
         Metric.AHI_GET_IMAGE_SET: 2,

@@ -32,7 +32,7 @@ def faults() -> Faults:
 
 
 @pytest.fixture
-def workshop(faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerContext]:
+def context(faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerContext]:
     """A fetcher in this process, in front of a data store with a study of many image sets, and others."""
     tags = {"DICOMStudyInstanceUID": STUDY}
     others = [image_set(number) for number in range(MANY + 1, MANY + 20)]
@@ -41,59 +41,59 @@ def workshop(faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        tally = ProcessMetrics.alone()
-        client = AhiClient(region="us-east-1", deadline_seconds=1, tally=tally)
-        yield WorkerContext(client, Cache(tmp_path, 2**20, tally=tally), VersionCache(60))
+        process_metrics = ProcessMetrics.alone()
+        client = AhiClient(region="us-east-1", deadline_seconds=1, process_metrics=process_metrics)
+        yield WorkerContext(client, Cache(tmp_path, 2**20, process_metrics=process_metrics), VersionCache(60))
         client.close()
 
 
-def calls(workshop: WorkerContext) -> int:
-    return workshop.cache.tally.get(Metric.AHI_SEARCH_IMAGE_SETS)
+def calls(context: WorkerContext) -> int:
+    return context.cache.process_metrics.get(Metric.AHI_SEARCH_IMAGE_SETS)
 
 
-def test_all_image_sets_of_a_study_are_found_and_remembered(workshop: WorkerContext) -> None:
-    assert set(search_study(workshop, DATASTORE_ID, STUDY)) == FOUND
-    assert calls(workshop) == 3, "an answer has 50"
-    assert set(search_study(workshop, DATASTORE_ID, STUDY)) == FOUND
-    assert calls(workshop) == 3
-    assert search_study(workshop, DATASTORE_ID, "9.9") == ()
-    assert search_study(workshop, "e" * 32, STUDY) == (), "there is no such data store"
+def test_all_image_sets_of_a_study_are_found_and_remembered(context: WorkerContext) -> None:
+    assert set(search_study(context, DATASTORE_ID, STUDY)) == FOUND
+    assert calls(context) == 3, "an answer has 50"
+    assert set(search_study(context, DATASTORE_ID, STUDY)) == FOUND
+    assert calls(context) == 3
+    assert search_study(context, DATASTORE_ID, "9.9") == ()
+    assert search_study(context, "e" * 32, STUDY) == (), "there is no such data store"
 
 
 @pytest.mark.parametrize(
     "fault", ["429", "500", "503", "cut", "cut-body", "half", "latency=3s", *(f"body={name}" for name in STRANGE)]
 )
 def test_what_fails_is_busy_and_nobody_waits_for_it_twice(
-    workshop: WorkerContext, faults: Faults, monkeypatch: pytest.MonkeyPatch, fault: str
+    context: WorkerContext, faults: Faults, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     faults.replace(parse_faults(f"SearchImageSets:{fault}"))
     before = time.monotonic()
     with pytest.raises(UpstreamBusy):
-        search_study(workshop, DATASTORE_ID, STUDY)
+        search_study(context, DATASTORE_ID, STUDY)
     assert time.monotonic() - before < 20
-    asked = calls(workshop)
+    asked = calls(context)
     for study in (STUDY, "9.9"):
         with pytest.raises(UpstreamBusy):
-            search_study(workshop, DATASTORE_ID, study)
-    assert calls(workshop) == asked, "it is asked again after a moment only"
+            search_study(context, DATASTORE_ID, study)
+    assert calls(context) == asked, "it is asked again after a moment only"
     faults.replace(())
-    monkeypatch.setattr(workshop.searches, "_silent", {DATASTORE_ID: time.monotonic()})  # the moment is over
-    assert set(search_study(workshop, DATASTORE_ID, STUDY)) == FOUND
+    monkeypatch.setattr(context.searches, "_silent", {DATASTORE_ID: time.monotonic()})  # the moment is over
+    assert set(search_study(context, DATASTORE_ID, STUDY)) == FOUND
 
 
 def test_a_refusal_hides_for_a_moment_what_is_unknown_and_no_more(
-    workshop: WorkerContext, faults: Faults, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    context: WorkerContext, faults: Faults, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    search_study(workshop, DATASTORE_ID, STUDY)
+    search_study(context, DATASTORE_ID, STUDY)
     faults.replace(parse_faults("SearchImageSets:403"))
-    assert [search_study(workshop, DATASTORE_ID, study) for study in ("9.8", "9.9")] == [(), ()]
-    assert calls(workshop) == 3 + 1
-    assert set(search_study(workshop, DATASTORE_ID, STUDY)) == FOUND, "it was found before"
+    assert [search_study(context, DATASTORE_ID, study) for study in ("9.8", "9.9")] == [(), ()]
+    assert calls(context) == 3 + 1
+    assert set(search_study(context, DATASTORE_ID, STUDY)) == FOUND, "it was found before"
     assert len([one for one in caplog.messages if "cannot be found" in one]) == 1
     faults.replace(())
     monkeypatch.setattr("ahi.client.searches.REFUSED_SECONDS", 0.0)
-    workshop.searches.refused(DATASTORE_ID, "again")
-    assert search_study(workshop, DATASTORE_ID, "1.121") == (ImageSetKey(DATASTORE_ID, identifier(121)),)
+    context.searches.refused(DATASTORE_ID, "again")
+    assert search_study(context, DATASTORE_ID, "1.121") == (ImageSetKey(DATASTORE_ID, identifier(121)),)
     assert len([one for one in caplog.messages if "cannot be found" in one]) == 1, "it is told every ten minutes"
 
 

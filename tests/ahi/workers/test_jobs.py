@@ -32,14 +32,14 @@ class Client:
 
 def test_requests_that_overlap_in_any_way_fetch_a_frame_once(tmp_path: Path) -> None:
     client, random = Client(), Random(1)  # noqa: S311
-    workshop = WorkerContext(cast(AhiClient, client), Cache(tmp_path, 2**28), VersionCache(60))
+    context = WorkerContext(cast(AhiClient, client), Cache(tmp_path, 2**28), VersionCache(60))
     key, pixels = ImageSetKey("0" * 32, "1" * 32), PixelFormat(SIDE, SIDE, 1, 8, 0, "MONOCHROME2")
     references = [FrameReference(key, Frame(f"{n:032}", None), EXPLICIT_VR_LITTLE_ENDIAN, pixels) for n in range(150)]
 
     def ask(job: tuple[FrameReference, FrameEncoding, float]) -> Any:
         reference, form, seconds = job
         time.sleep(seconds)
-        return fetch_frame(workshop, reference, form)
+        return fetch_frame(context, reference, form)
 
     with ThreadPoolExecutor(12) as threads:
         for reference in references:

@@ -69,17 +69,17 @@ SUMMED = _reference(zlib.crc32(PIXELS.tobytes()))
 
 @NEEDS_OPENJPH
 def test_an_odd_frame_that_has_its_pixels_is_right(made: Made) -> None:
-    workshop, ahi = made(WITHOUT_END)
-    assert fetch_frame(workshop, SUMMED, FrameEncoding.STORED) is None
-    assert workshop.cache.read(SUMMED.cache_name(FrameEncoding.STORED)) == WITHOUT_END
+    context, ahi = made(WITHOUT_END)
+    assert fetch_frame(context, SUMMED, FrameEncoding.STORED) is None
+    assert context.cache.read(SUMMED.cache_name(FrameEncoding.STORED)) == WITHOUT_END
     assert ahi.calls == 2  # it might have been whole the second time
 
 
 @NEEDS_OPENJPH
 def test_a_whole_frame_is_taken_rather_than_an_odd_one(made: Made) -> None:
-    workshop, _ = made(WITHOUT_END, RIGHT)
-    fetch_frame(workshop, SUMMED, FrameEncoding.STORED)
-    assert workshop.cache.read(SUMMED.cache_name(FrameEncoding.STORED)) == RIGHT
+    context, _ = made(WITHOUT_END, RIGHT)
+    fetch_frame(context, SUMMED, FrameEncoding.STORED)
+    assert context.cache.read(SUMMED.cache_name(FrameEncoding.STORED)) == RIGHT
 
 
 @NEEDS_OPENJPH
@@ -95,24 +95,24 @@ def test_a_whole_frame_is_taken_rather_than_an_odd_one(made: Made) -> None:
     ids=["other pixels", "no checksum", "half", "HTML", "empty"],
 )
 def test_an_odd_frame_that_has_not_is_neither_sent_nor_kept(made: Made, body: bytes, reference: FrameReference) -> None:
-    workshop, _ = made(body)
+    context, _ = made(body)
     with pytest.raises(UnusableAnswer):
-        fetch_frame(workshop, reference, FrameEncoding.STORED)
-    assert workshop.cache.read(reference.cache_name(FrameEncoding.STORED)) is None
+        fetch_frame(context, reference, FrameEncoding.STORED)
+    assert context.cache.read(reference.cache_name(FrameEncoding.STORED)) is None
 
 
 @pytest.mark.parametrize("odd", [b"<html>", b"", METADATA[:-5], b"{}"])
 def test_metadata_that_cannot_be_read_is_had_once_more(made: Made, odd: bytes) -> None:
-    workshop, ahi = made(odd, METADATA)
-    prepare_image_set(workshop, KEY)
+    context, ahi = made(odd, METADATA)
+    prepare_image_set(context, KEY)
     assert ahi.calls == 2
-    assert workshop.cache.has(prepared_cache_name(KEY, "1"))
-    workshop, ahi = made(odd)
-    workshop.cache.drop(prepared_cache_name(KEY, "1"))
+    assert context.cache.has(prepared_cache_name(KEY, "1"))
+    context, ahi = made(odd)
+    context.cache.drop(prepared_cache_name(KEY, "1"))
     with pytest.raises(UnusableAnswer):
-        prepare_image_set(workshop, KEY)
+        prepare_image_set(context, KEY)
     assert ahi.calls == 2
-    assert not workshop.cache.has(prepared_cache_name(KEY, "1"))
+    assert not context.cache.has(prepared_cache_name(KEY, "1"))
 
 
 COLOUR = {"Rows": 4, "Columns": 4, "SamplesPerPixel": 3, "BitsAllocated": 8, "PhotometricInterpretation": "YBR_FULL"}
@@ -122,7 +122,7 @@ COLOUR = {"Rows": 4, "Columns": 4, "SamplesPerPixel": 3, "BitsAllocated": 8, "Ph
 def test_nothing_is_guessed_and_kept_while_ahi_gives_something_else_than_frames(made: Made, syntax: str | None) -> None:
     instance = {"DICOM": COLOUR, "StoredTransferSyntaxUID": syntax, "ImageFrames": [{"ID": "f" * 32}]}
     study = {"DICOM": {"StudyInstanceUID": "1.2"}, "Series": {"1.3": {"Instances": {"1.4": instance}}}}
-    workshop, _ = made(json.dumps({"Study": study}).encode(), b"<html>")
+    context, _ = made(json.dumps({"Study": study}).encode(), b"<html>")
     with pytest.raises(UnusableAnswer):
-        prepare_image_set(workshop, KEY)
-    assert not workshop.cache.has(prepared_cache_name(KEY, "1"))
+        prepare_image_set(context, KEY)
+    assert not context.cache.has(prepared_cache_name(KEY, "1"))

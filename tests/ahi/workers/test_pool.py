@@ -20,11 +20,11 @@ from dicomweb.errors import NotFound, UpstreamBusy
 from runtime.shared_metrics import Metric, SharedMetrics
 
 
-def _count(workshop: WorkerContext, name: str) -> int:
+def _count(context: WorkerContext, name: str) -> int:
     """Slow, and leaves a mark each time it runs."""
     time.sleep(0.2)
-    assert workshop.cache.put(f"runs/{time.monotonic_ns()}", name.encode())
-    return len(list((workshop.cache.root / "runs").iterdir()))
+    assert context.cache.put(f"runs/{time.monotonic_ns()}", name.encode())
+    return len(list((context.cache.root / "runs").iterdir()))
 
 
 def _fail(_workshop: WorkerContext, kind: str) -> None:
@@ -35,9 +35,9 @@ def _process(_workshop: WorkerContext) -> int:
     return os.getpid()
 
 
-def _die_once(workshop: WorkerContext) -> str:
-    if workshop.cache.read("died") is None:
-        workshop.cache.put("died", b"")
+def _die_once(context: WorkerContext) -> str:
+    if context.cache.read("died") is None:
+        context.cache.put("died", b"")
         os.kill(os.getpid(), signal.SIGKILL)
     return "done"
 
@@ -55,9 +55,9 @@ class Pool:
     def fork(self, number: int) -> int:
         pid = os.fork()
         if pid == 0:
-            cache = Cache(self._root, 10**6, tally=self.counters.tally(number))
-            workshop = WorkerContext(AhiClient(region="us-east-1"), cache, VersionCache(60))
-            serve(self.sockets.listening[number], workshop, self._limits)
+            cache = Cache(self._root, 10**6, process_metrics=self.counters.process_metrics(number))
+            context = WorkerContext(AhiClient(region="us-east-1"), cache, VersionCache(60))
+            serve(self.sockets.listening[number], context, self._limits)
         return pid
 
     def close(self) -> None:
@@ -117,13 +117,13 @@ def _unsendable(_workshop: WorkerContext) -> object:
 
 
 @runs_inline(_always)
-def _briefly_unsendable(workshop: WorkerContext) -> object:
-    return _unsendable(workshop)
+def _briefly_unsendable(context: WorkerContext) -> object:
+    return _unsendable(context)
 
 
 @runs_inline(_never_said)
-def _process_of_unknown_length(workshop: WorkerContext) -> int:
-    return _process(workshop)
+def _process_of_unknown_length(context: WorkerContext) -> int:
+    return _process(context)
 
 
 def test_results_that_cannot_be_sent_are_mistakes_and_the_fetcher_goes_on(narrow: Pool) -> None:
@@ -172,11 +172,11 @@ def test_without_fetchers_the_service_is_busy(tmp_path: Path) -> None:
         FetcherPool([str(tmp_path / "none")]).run("a", _process)
 
 
-def _mark(workshop: WorkerContext, name: str) -> list[str]:
+def _mark(context: WorkerContext, name: str) -> list[str]:
     """Slow; what was done before it, in order."""
     time.sleep(0.05)
-    workshop.cache.put(f"marks/{time.monotonic_ns():020}-{name}", b"")
-    return _marks(workshop.cache)
+    context.cache.put(f"marks/{time.monotonic_ns():020}-{name}", b"")
+    return _marks(context.cache)
 
 
 def _marks(cache: Cache) -> list[str]:
@@ -242,8 +242,8 @@ def _thread(_workshop: WorkerContext, _seconds: float) -> str:
     return threading.current_thread().name
 
 
-def _slow_thread(workshop: WorkerContext, seconds: float) -> str:
-    return _thread(workshop, seconds)
+def _slow_thread(context: WorkerContext, seconds: float) -> str:
+    return _thread(context, seconds)
 
 
 def test_brief_jobs_are_done_one_after_another_by_who_listens(narrow: Pool) -> None:

@@ -17,7 +17,7 @@ from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.version_cache import VersionCache
 from ahi.workers.jobs import FrameEncoding, FrameReference, fetch_frame, reduced_frame
 from ahi.workers.pool import FetcherSockets, WorkerContext
-from ahi.workers.scheduler import Request, SchedulerLimits
+from ahi.workers.scheduler import JobCall, SchedulerLimits
 from ahi.workers.verification import Verification
 from ahi.workers.worker import WorkerServer
 from dicomweb.errors import UpstreamFailed
@@ -47,72 +47,72 @@ class Ahi:
         return self.frames.pop(0) if len(self.frames) > 1 else self.frames[0]
 
 
-Made = Callable[..., tuple[WorkerContext, list[Request]]]
+Made = Callable[..., tuple[WorkerContext, list[JobCall]]]
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
-    def make(*frames: bytes, by_decoding: bool = True) -> tuple[WorkerContext, list[Request]]:
+    def make(*frames: bytes, by_decoding: bool = True) -> tuple[WorkerContext, list[JobCall]]:
         client = cast(AhiClient, Ahi(*frames))
         verification = Verification(by_decoding=by_decoding)
-        workshop = WorkerContext(client, Cache(tmp_path, 2**24), VersionCache(60), verification=verification)
-        later: list[Request] = []
-        workshop.background.bind(lambda request: not later.append(request))
-        return workshop, later
+        context = WorkerContext(client, Cache(tmp_path, 2**24), VersionCache(60), verification=verification)
+        later: list[JobCall] = []
+        context.background.bind(lambda request: not later.append(request))
+        return context, later
 
     return make
 
 
-def _do(workshop: WorkerContext, later: list[Request]) -> None:
+def _do(context: WorkerContext, later: list[JobCall]) -> None:
     for request in later:
-        request.job(workshop, *request.arguments)
+        request.job(context, *request.arguments)
     later.clear()
 
 
 def test_a_wrong_byte_among_the_samples_is_found_in_the_background_and_fetched_again(made: Made) -> None:
-    workshop, later = made(WRONG, RIGHT)
-    assert fetch_frame(workshop, REFERENCE, FrameEncoding.STORED) is None
-    assert workshop.cache.read(STORED) == WRONG
-    _do(workshop, later)
-    assert workshop.cache.read(STORED) is None
-    fetch_frame(workshop, REFERENCE, FrameEncoding.STORED)
-    _do(workshop, later)
-    assert workshop.cache.read(STORED) == RIGHT
+    context, later = made(WRONG, RIGHT)
+    assert fetch_frame(context, REFERENCE, FrameEncoding.STORED) is None
+    assert context.cache.read(STORED) == WRONG
+    _do(context, later)
+    assert context.cache.read(STORED) is None
+    fetch_frame(context, REFERENCE, FrameEncoding.STORED)
+    _do(context, later)
+    assert context.cache.read(STORED) == RIGHT
 
 
 def test_a_sound_frame_is_decoded_once(made: Made) -> None:
-    workshop, later = made(RIGHT)
-    fetch_frame(workshop, REFERENCE, FrameEncoding.NATIVE)
-    assert not workshop.verification.needs(REFERENCE.frame.frame_id)
-    _do(workshop, later)
-    assert workshop.cache.read(STORED) == RIGHT
+    context, later = made(RIGHT)
+    fetch_frame(context, REFERENCE, FrameEncoding.NATIVE)
+    assert not context.verification.needs(REFERENCE.frame.frame_id)
+    _do(context, later)
+    assert context.cache.read(STORED) == RIGHT
 
 
 def test_nothing_is_decoded_unless_that_is_set(made: Made) -> None:
-    workshop, later = made(WRONG, by_decoding=False)
-    fetch_frame(workshop, REFERENCE, FrameEncoding.STORED)
+    context, later = made(WRONG, by_decoding=False)
+    fetch_frame(context, REFERENCE, FrameEncoding.STORED)
     assert not later
 
 
 def test_nothing_of_a_wrong_frame_is_drawn(made: Made) -> None:
-    workshop, _ = made(WRONG)
+    context, _ = made(WRONG)
     htj2k = FrameReference(REFERENCE.image_set, REFERENCE.frame, "1.2.840.10008.1.2.4.202", REFERENCE.pixels)
     with pytest.raises(UpstreamFailed):
-        reduced_frame(workshop, htj2k, 0.25)
+        reduced_frame(context, htj2k, 0.25)
 
 
 def test_a_fetcher_does_its_own_jobs_and_takes_no_more_than_so_many(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ahi.workers.worker._MOST_IN_BACKGROUND", 2)
-    workshop, _ = made(RIGHT)
+    context, _ = made(RIGHT)
     sockets, done = FetcherSockets(1), threading.Semaphore(0)
-    bench = WorkerServer(sockets.listening[0], workshop, SchedulerLimits(threads=2), Heartbeat())
+    server = WorkerServer(sockets.listening[0], context, SchedulerLimits(threads=2), Heartbeat())
 
     def job(_workshop: WorkerContext, _number: int) -> Any:
         done.release()
 
-    assert [workshop.background.submit(job, number) for number in range(3)] == [True, True, False]
-    threading.Thread(target=bench.work, daemon=True).start()
+    assert [context.background.submit(job, number) for number in range(3)] == [True, True, False]
+    threading.Thread(target=server.work, daemon=True).start()
     assert all(done.acquire(timeout=20) for _ in range(2))
     sockets.remove()

@@ -59,8 +59,10 @@ Maker = Callable[..., Flask]
 @pytest.fixture
 def app_with(index: str, tmp_path: Path, told: Told, open_database: OpenDatabase) -> Maker:
     def make(**settings: Any) -> Flask:
-        trail = AuditQueue(told.write, refuse=True)
-        return create_app(Settings(cache_root=tmp_path, **settings), open_database(index), FetcherPool([]), trail=trail)
+        audit_queue = AuditQueue(told.write, refuse=True)
+        return create_app(
+            Settings(cache_root=tmp_path, **settings), open_database(index), FetcherPool([]), audit_queue=audit_queue
+        )
 
     return make
 

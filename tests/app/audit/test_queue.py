@@ -52,80 +52,80 @@ def events(number: int) -> list[Event]:
 
 @pytest.mark.parametrize("refuse", [True, False])
 def test_events_are_written_in_their_order(destination: Destination, *, refuse: bool) -> None:
-    trail = AuditQueue(destination.write, refuse=refuse)
-    assert all([trail.admit(event) for event in events(20)])
-    trail.close(5)
+    audit_queue = AuditQueue(destination.write, refuse=refuse)
+    assert all([audit_queue.admit(event) for event in events(20)])
+    audit_queue.close(5)
     assert [one.frames for one in destination.written] == list(map(str, range(20)))
 
 
 def test_with_refuse_an_answer_waits_until_its_event_is_written(destination: Destination) -> None:
-    trail = AuditQueue(destination.write, refuse=True)
-    assert trail.admit(EVENT)
+    audit_queue = AuditQueue(destination.write, refuse=True)
+    assert audit_queue.admit(EVENT)
     assert destination.written == [EVENT]  # already now
-    trail.close(1)
+    audit_queue.close(1)
 
 
 def test_with_refuse_nothing_is_admitted_while_the_destination_is_away(
     destination: Destination, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trail = AuditQueue(destination.write, refuse=True)
+    audit_queue = AuditQueue(destination.write, refuse=True)
     destination.away = True
     began = time.monotonic()
-    assert not any([trail.admit(event) for event in events(50)])
+    assert not any([audit_queue.admit(event) for event in events(50)])
     assert time.monotonic() - began < 5  # after the first nobody waits for an attempt
     assert destination.attempts < 50
     destination.away = False
-    wait_for(lambda: trail.admit(EVENT))
+    wait_for(lambda: audit_queue.admit(EVENT))
     assert destination.written == [EVENT]
     assert [record.message for record in caplog.records] == [
         "audit cannot be written reason=OSError",
         f"audit is written again lost={caplog.records[1].args[0]}",  # type: ignore[index]
     ]
-    trail.close(1)
+    audit_queue.close(1)
 
 
 def test_with_refuse_a_destination_that_hangs_is_not_waited_for_longer_than_needed() -> None:
     let_go = threading.Event()
-    trail = AuditQueue(lambda _: let_go.wait(10) and None, refuse=True)
+    audit_queue = AuditQueue(lambda _: let_go.wait(10) and None, refuse=True)
     began = time.monotonic()
-    assert not trail.admit(EVENT)
+    assert not audit_queue.admit(EVENT)
     assert time.monotonic() - began < 2
     let_go.set()
-    trail.close(5)
+    audit_queue.close(5)
 
 
 def test_without_refuse_events_wait_until_the_destination_is_back(destination: Destination) -> None:
-    trail = AuditQueue(destination.write, refuse=False)
+    audit_queue = AuditQueue(destination.write, refuse=False)
     destination.away = True
     began = time.monotonic()
-    assert all([trail.admit(event) for event in events(20)])
+    assert all([audit_queue.admit(event) for event in events(20)])
     assert time.monotonic() - began < 0.5  # nobody waited
     wait_for(lambda: destination.attempts > 2)
     destination.away = False
-    trail.close(5)
+    audit_queue.close(5)
     assert [one.frames for one in destination.written] == list(map(str, range(20)))
 
 
 def test_what_the_queue_cannot_hold_is_lost_and_told(
     destination: Destination, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trail = AuditQueue(destination.write, refuse=False, most=5)
+    audit_queue = AuditQueue(destination.write, refuse=False, most=5)
     destination.away = True
-    assert trail.admit(EVENT)
+    assert audit_queue.admit(EVENT)
     wait_for(lambda: destination.attempts > 0)  # one is being written
-    assert all([trail.admit(event) for event in events(9)])
+    assert all([audit_queue.admit(event) for event in events(9)])
     destination.away = False
     wait_for(lambda: len(destination.written) == 6)
     assert caplog.records[-1].message == "audit is written again lost=4"
-    trail.close(1)
+    audit_queue.close(1)
 
 
 def test_at_the_end_what_cannot_be_written_is_told(destination: Destination, caplog: pytest.LogCaptureFixture) -> None:
-    trail = AuditQueue(destination.write, refuse=False)
+    audit_queue = AuditQueue(destination.write, refuse=False)
     destination.away = True
     for event in events(3):
-        trail.note(event)
-    trail.close(5)
+        audit_queue.note(event)
+    audit_queue.close(5)
     assert caplog.records[-1].message == "audit messages lost count=3"
 
 
@@ -138,7 +138,7 @@ def test_an_event_that_cannot_be_made_does_not_end_the_trail(*, refuse: bool) ->
             raise ValueError("a mistake of ours")
         written.append(event.frames)
 
-    trail = AuditQueue(write, refuse=refuse)
-    assert [trail.admit(event) for event in events(2)] == [not refuse, True]
-    trail.close(5)
+    audit_queue = AuditQueue(write, refuse=refuse)
+    assert [audit_queue.admit(event) for event in events(2)] == [not refuse, True]
+    audit_queue.close(5)
     assert written == ["1"]

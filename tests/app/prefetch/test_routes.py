@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ahi.workers.jobs import FrameEncoding
-from app.prefetch.routes import MOST_ORDERS, parse_tasks
+from app.prefetch.routes import MOST_TASKS, parse_tasks
 from app.prefetch.worker import PrefetchTask
 from dicomweb.errors import BadRequest
 
@@ -35,7 +35,7 @@ def test_studies_and_series_are_orders_each_once() -> None:
         b'{"series": [{"study": "1.2"}]}',
         b'{"studies": ["1.2"], "form": "jpeg"}',
         b"[" * 100_000,
-        json.dumps({"studies": [f"1.{number}" for number in range(MOST_ORDERS + 1)]}).encode(),
+        json.dumps({"studies": [f"1.{number}" for number in range(MOST_TASKS + 1)]}).encode(),
     ],
 )
 def test_anything_else_is_refused(body: bytes) -> None:

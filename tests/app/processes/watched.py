@@ -89,8 +89,8 @@ def fetcher(folder: Path) -> Child:
 
     def run(place: Place) -> None:
         (folder / f"fetcher.{os.getpid()}").touch()
-        workshop = WorkerContext(AhiClient(region="us-east-1"), Cache(folder / "cache", 10**6), VersionCache(60))
-        serve(listening, workshop, SchedulerLimits(threads=2), place.heartbeat)
+        context = WorkerContext(AhiClient(region="us-east-1"), Cache(folder / "cache", 10**6), VersionCache(60))
+        serve(listening, context, SchedulerLimits(threads=2), place.heartbeat)
 
     return Child("fetcher", run, ProcessKind.FETCHER, leaves=True, silent_seconds=SILENT_SECONDS)
 
@@ -108,9 +108,9 @@ def large(_workshop: WorkerContext, number: int) -> bytes:
     return bytes([number % 256]) * 2**21
 
 
-def deadlock_once(workshop: WorkerContext, first: int) -> int:
-    if workshop.cache.read(f"deadlocks/{first}") is None:
-        workshop.cache.put(f"deadlocks/{first}", b"")
+def deadlock_once(context: WorkerContext, first: int) -> int:
+    if context.cache.read(f"deadlocks/{first}") is None:
+        context.cache.put(f"deadlocks/{first}", b"")
         hold_and_wait(first)
     return os.getpid()
 

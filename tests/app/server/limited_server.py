@@ -56,8 +56,8 @@ if __name__ == "__main__":
     sys.stdout.flush()
     start_logging("INFO", "json")
     proxies = parse_networks("127.0.0.1")
-    manner = ErrorResponder("https://dicom.example.org", (VIEWER,), proxies, counts=COUNTS.of_process(0))
+    error_responder = ErrorResponder("https://dicom.example.org", (VIEWER,), proxies, counts=COUNTS.of_process(0))
     limits = web.ServerLimits(**json.loads(sys.argv[1]), trusted=proxies)
     if limits.spool_folder:
         limits = replace(limits, spool_folder=Path(limits.spool_folder))
-    web.serve(application, listening, threads=4, limits=limits, manner=manner)
+    web.serve(application, listening, threads=4, limits=limits, error_responder=error_responder)

@@ -14,7 +14,7 @@ from ahi.client.calls import AhiClient
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.jobs import FrameEncoding, FrameReference, held_frame
+from ahi.workers.jobs import FrameEncoding, FrameReference, cached_native_frame
 from ahi.workers.pool import HELD_BYTES, WorkerContext
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from tests.wado.rendered.made import head, made
@@ -73,11 +73,11 @@ def test_frames_of_an_animation_are_shown_for_the_time_the_image_states(
     assert DisplayAttributes(made(**attributes)).frame_milliseconds == milliseconds
 
 
-def _stored(workshop: WorkerContext, frame_id: str, side: int) -> FrameReference:
+def _stored(context: WorkerContext, frame_id: str, side: int) -> FrameReference:
     """A native frame of 8 bits that is in the cache."""
     pixels, key = PixelFormat(side, side, 1, 8, 0, "MONOCHROME2"), ImageSetKey("0" * 32, "1" * 32)
     reference = FrameReference(key, Frame(frame_id, None), EXPLICIT_VR_LITTLE_ENDIAN, pixels)
-    workshop.cache.put(reference.cache_name(FrameEncoding.STORED), bytes(side * side))
+    context.cache.put(reference.cache_name(FrameEncoding.STORED), bytes(side * side))
     return reference
 
 
@@ -85,36 +85,34 @@ def _stored(workshop: WorkerContext, frame_id: str, side: int) -> FrameReference
     ("side", "held"), [(512, True), (4096, True), (8192, False)], ids=["CT", "mammogram", "more than half of the room"]
 )
 def test_pixels_are_held_for_the_next_window_within_a_bound(tmp_path: Path, side: int, held: bool) -> None:
-    workshop = WorkerContext(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
-    references = [
-        _stored(workshop, f"{number:032}", side) for number in range(HELD_BYTES // side**2 + 1 if held else 2)
-    ]
-    frames = [held_frame(workshop, one) for one in references[:2]]
-    assert (held_frame(workshop, references[1]) is frames[1]) == held
+    context = WorkerContext(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
+    references = [_stored(context, f"{number:032}", side) for number in range(HELD_BYTES // side**2 + 1 if held else 2)]
+    frames = [cached_native_frame(context, one) for one in references[:2]]
+    assert (cached_native_frame(context, references[1]) is frames[1]) == held
     for one in references[1:]:
-        held_frame(workshop, one)
-    assert workshop.held.get(references[0].frame.frame_id) is None
-    assert (workshop.held.get(references[-1].frame.frame_id) is None) != held
+        cached_native_frame(context, one)
+    assert context.native_frame_cache.get(references[0].frame.frame_id) is None
+    assert (context.native_frame_cache.get(references[-1].frame.frame_id) is None) != held
 
 
 @pytest.mark.parametrize(("window", "files"), [(None, [1, 1, 1]), (Window(100, 200), [0, 1, 1])], ids=["own", "client"])
 def test_a_picture_with_a_window_of_the_client_becomes_a_file_when_it_is_asked_for_again(
     tmp_path: Path, window: Window | None, files: list[int]
 ) -> None:
-    workshop = WorkerContext(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
-    picture = Picture((_stored(workshop, "1" * 32, 16),), (1,), head(made()), JPEG, Rendering(window))
+    context = WorkerContext(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
+    picture = Picture((_stored(context, "1" * 32, 16),), (1,), head(made()), JPEG, Rendering(window))
     drawn, found = set(), []
     for _ in files:
-        drawn.add(render(workshop, picture))
-        found.append(len(list((workshop.cache.root / "rendered").rglob("*.*"))))
+        drawn.add(render(context, picture))
+        found.append(len(list((context.cache.root / "rendered").rglob("*.*"))))
     assert found == files and len(drawn) == 1
-    assert workshop.cache.read(picture.cache_name) in drawn
+    assert context.cache.read(picture.cache_name) in drawn
 
 
 def test_threads_that_draw_frames_of_the_same_image_parse_its_functional_groups_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workshop = WorkerContext(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
+    context = WorkerContext(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
     parsed, threads, convert = [], Barrier(8), converters["SQ"]
 
     def counted(value: bytes, *arguments: Any) -> Any:
@@ -123,12 +121,12 @@ def test_threads_that_draw_frames_of_the_same_image_parse_its_functional_groups_
 
     def render_frame(number: int) -> bytes:
         threads.wait(10)
-        return render(workshop, Picture((references[number],), (number + 1,), data_set, JPEG))
+        return render(context, Picture((references[number],), (number + 1,), data_set, JPEG))
 
     monkeypatch.setitem(converters, "SQ", counted)
     groups = [made(NominalCardiacTriggerDelayTime=number) for number in range(2000)]
     data_set = head(made(PerFrameFunctionalGroupsSequence=groups))
-    references = [_stored(workshop, f"{number:032}", 16) for number in range(8)]
+    references = [_stored(context, f"{number:032}", 16) for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(render_frame, range(8)))) == 1
     assert len(parsed) == 1

@@ -26,7 +26,7 @@ def test_kept_pictures_come_in_their_order_without_any_fetcher(tmp_path: Path) -
         cache.put(picture.cache_name, b"%d" % number)
     drawn = RenderedImages(FetcherPool([]), cache, FrameLookahead(FetcherPool([]), cache, Budget(0, 0)))
     assert list(drawn.each(pictures)) == [b"%d" % number for number in range(9)]
-    assert cache.tally.counters.total(Metric.CACHE_HITS) == 9
+    assert cache.process_metrics.counters.total(Metric.CACHE_HITS) == 9
 
 
 def test_equal_pictures_are_one_and_other_ones_have_another_name() -> None:
