@@ -143,6 +143,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from tests.app import watched  # jobs are known by the name of their module, not as those of __main__
+    from tests.app.processes import watched  # jobs are known by the name of their module, not as those of __main__
 
     watched.main()
