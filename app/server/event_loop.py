@@ -24,7 +24,6 @@ _IDLE_SECONDS = 10.0  # a connection on which nothing moved for so long makes ro
 _PAUSE_SECONDS = 0.5  # until connections are taken again after one could not be
 _MOMENT_SECONDS = 0.0002  # so long for each connection that it has, a process leaves a new one to the others
 _LONGEST_MOMENT_SECONDS = 0.002
-_MOMENT_OVER_SECONDS = 0.002
 _SAID_SECONDS = 60.0  # from one line in the log about that to the next
 _READ, _WRITE = select.POLLIN | select.POLLPRI, select.POLLOUT
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -67,6 +66,7 @@ class EventLoop:
         self._looked_at = time.monotonic()
         self._trim = Trimmer()
         self._polls = False
+        self._left = False  # a connection that came in, to other processes
         server.pull_trigger = self.wake
         self._accepts_from = 0.0
         self._said_at = -_SAID_SECONDS
@@ -113,21 +113,24 @@ class EventLoop:
     def _poll(self, seconds: float) -> list[tuple[int, int]]:
         poll = select.poll()
         self._polls = True  # from here on, what changes must wake it
-        accepts_in = self._accepts_from - time.monotonic()
+        accepts_in, listening = self._accepts_from - time.monotonic(), -1
         for descriptor, one in list(self._server._map.items()):
             if one is self._server:
                 if accepts_in > 0:
                     seconds = min(seconds, accepts_in)
                     continue
-                flags = _READ
+                listening, flags = descriptor, _READ
             else:
                 flags = (_READ if one.readable() else 0) | (_WRITE if one.writable() else 0)
             if flags:
                 poll.register(descriptor, flags)
         try:
-            return poll.poll(seconds * 1000)
+            happened = poll.poll(seconds * 1000)
         finally:
             self._polls = False
+        if accepts_in <= 0 and not any(descriptor == listening for descriptor, _ in happened):
+            self._left = False  # another process has taken it
+        return happened
 
     def _channels(self) -> list[Any]:
         return list(self._server.active_channels.values())
@@ -153,12 +156,11 @@ class EventLoop:
         self._open(connection, address)
 
     def _leaves_it_to_others(self, connections: int) -> bool:
-        """Whether a process with fewer connections may take this one: it looks at it again after a moment."""
-        now = time.monotonic()
-        if not connections or 0 <= now - self._accepts_from < _MOMENT_OVER_SECONDS:  # it was left, and nobody took it
-            return False
-        self._accepts_from = now + min(connections * _MOMENT_SECONDS, _LONGEST_MOMENT_SECONDS)
-        return True
+        """Whether a process with fewer connections may take this one; it is left to the others once."""
+        self._left = not self._left and connections > 0
+        if self._left:
+            self._accepts_from = time.monotonic() + min(connections * _MOMENT_SECONDS, _LONGEST_MOMENT_SECONDS)
+        return self._left
 
     def _open(self, connection: Any, address: Any) -> None:
         server = self._server

@@ -120,6 +120,24 @@ def test_a_connection_that_is_gone_again_is_no_reason_to_pause(error: OSError) -
     assert loop._accepts_from == 0.0
 
 
+def test_a_new_connection_is_left_to_the_other_processes_once_however_long_the_rounds_take() -> None:
+    taken: list[int] = []
+
+    def take() -> None:
+        taken.append(1)
+        raise BlockingIOError  # it is gone
+
+    stub = Stub(take)
+    stub.active_channels[1] = stub
+    loop = event_loop.EventLoop(stub, event_loop.ConnectionLimits(10, 10), 1.0, lambda _: None)
+    for number in range(5):
+        loop._accept()
+        assert not taken[number:]
+        time.sleep(0.01)
+        loop._accept()
+        assert len(taken) == number + 1
+
+
 def test_where_no_connection_can_be_taken_the_loop_pauses_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
