@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 import qido.routes
 import wado.metadata.routes
-import wado.pictures.routes
+import wado.rendered.routes
 import wado.routes
 import wado.uri.routes
 from ahi.archive.bad_frames import BadFrames
@@ -56,7 +56,7 @@ from qido.image_sets.complete import Archive
 from qido.image_sets.doubts import Checks
 from runtime.shared_metrics import ProcessMetrics
 from wado.locate import Locator
-from wado.pictures.pictures import RenderedImages
+from wado.rendered.rendered_images import RenderedImages
 from wado.representation import FileChoice
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def create_app(
     metadata = wado.metadata.routes.MetadataService(locator, encoded, fetchers, public_root)
     drawn = RenderedImages(fetchers, cache, lookahead)
     uri_service = wado.uri.routes.UriService(locator, files, frames, fetchers, drawn, public_root, bad_frames)
-    pictures = wado.pictures.routes.Pictures(locator, fetchers, drawn, public_root, bad_frames)
+    pictures = wado.rendered.routes.Pictures(locator, fetchers, drawn, public_root, bad_frames)
     app = Flask(__name__, static_folder=None)
     app.ensure_sync = _plain  # type: ignore[method-assign, assignment]
     app.url_map.merge_slashes = False
@@ -151,7 +151,7 @@ def create_app(
         qido.routes.blueprint(archive, searched, settings.max_results),
         wado.metadata.routes.blueprint(metadata),
         wado.routes.blueprint(retrieve),
-        wado.pictures.routes.blueprint(pictures),
+        wado.rendered.routes.blueprint(pictures),
         wado.uri.routes.blueprint(uri_service),
         capabilities.blueprint(app, lambda: here().path, public_root),
         prefetch.blueprint(prefetch_socket, shown),

@@ -16,8 +16,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 from datastore.embedded import Embedded
 from tests.service.archive import Sample, write_samples
 from tests.service.process import Service
-from tests.wado.rendered.made import made
-from tests.wado.rendered.states import annotation, graphic, layer, state_for, words
+from tests.wado.rendering.made import made
+from tests.wado.rendering.states import annotation, graphic, layer, state_for, words
 
 SIDE, CAPTION, COLUMNS = 120, 14, 18
 """The sides of a thumbnail and the height of its caption in pixels, and how many are in a row."""

@@ -24,7 +24,7 @@ from pydicom.uid import (
 )
 
 from tests.service.process import ROOT, Service
-from tests.wado.rendered.made import code, content, made
+from tests.wado.rendering.made import code, content, made
 
 PDF = b"%PDF-1.4 a document\n"
 CDA = b'<?xml version="1.0"?><ClinicalDocument xmlns="urn:hl7-org:v3"/>'

@@ -18,8 +18,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from tests.service.answers import Answer, get
 from tests.service.process import ROOT, Service
-from tests.wado.rendered.made import made
-from tests.wado.rendered.states import annotation, graphic, reference, state_for, words
+from tests.wado.rendering.made import made
+from tests.wado.rendering.states import annotation, graphic, reference, state_for, words
 
 PNG = "image/png"
 CENTER, WIDTH = 1000, 800

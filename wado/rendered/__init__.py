@@ -1,8 +1,5 @@
-"""Rendering: pixels and data sets in, pictures and documents out. Runs in the FrameFetcher processes.
+"""Rendered resources and thumbnails (PS3.18 Sections 8.3.5, 10.4.1.1.3, 10.4.1.1.4).
 
-functional_groups (what is said of the frame) → grey | colour → overlay → geometry → annotate → encode
-
-presentation  presentation states, applied to the images that they are for
-values        attributes of data sets that may be wrong in any way
-report*       structured reports and key objects as text and HTML
+routes, pictures, presented_images   in the web processes: from the cache, or by a job
+draw, objects                        the jobs, in the FrameFetcher processes: `wado.rendering` makes the pictures
 """

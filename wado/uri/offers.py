@@ -2,8 +2,8 @@
 
 from ahi.image_sets.prepared_reader import BulkValue, PreparedInstance
 from dicomweb.transfer_syntax import transfer_syntax
-from wado.pictures.objects import kind_of
-from wado.rendered.presentation.references import SOP_CLASSES as STATES
+from wado.rendered.objects import kind_of
+from wado.rendering.presentation.references import SOP_CLASSES as STATES
 from wado.representation import DICOM, RENDERED_OFFERS, Accept, InstanceKind, Offer
 
 _DOCUMENT = "00420011"

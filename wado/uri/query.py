@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from dicomweb.accept import ANYTHING, MediaRange, parse_accept
 from dicomweb.errors import BadRequest
 from dicomweb.uids import is_well_formed, parse_uid
-from wado.pictures.charset import Charsets
+from wado.rendered.charset import Charsets
 from wado.representation import DICOM, Accept
 from wado.target import Target, parse_frame_numbers
 from wado.uri.rendering import UriRendering

@@ -16,14 +16,14 @@ from wado.delivery import Delivery
 from wado.files import encode_file, missing_pixel_data
 from wado.locate import LocatedInstance, Locator
 from wado.part10 import Part10
-from wado.pictures.charset import Charsets
-from wado.pictures.draw import IMPLEMENTATION, Picture
-from wado.pictures.objects import POLICIES, ObjectPicture, render_object
-from wado.pictures.pictures import RenderedImages
-from wado.pictures.presented_images import find_shown, is_for
-from wado.rendered.parameters import parse_rendering
-from wado.rendered.presentation.present import find_shown_size
-from wado.rendered.presentation.references import SOP_CLASSES as STATES
+from wado.rendered.charset import Charsets
+from wado.rendered.draw import IMPLEMENTATION, Picture
+from wado.rendered.objects import POLICIES, ObjectPicture, render_object
+from wado.rendered.presented_images import find_shown, is_for
+from wado.rendered.rendered_images import RenderedImages
+from wado.rendering.parameters import parse_rendering
+from wado.rendering.presentation.present import find_shown_size
+from wado.rendering.presentation.references import SOP_CLASSES as STATES
 from wado.representation import DICOM, FileChoice, Offer
 from wado.target import Target
 from wado.uri.offers import choose_offer, document_of

@@ -14,7 +14,7 @@ from ahi.image_sets.image_set import ImageSet
 from ahi.image_sets.prepared_reader import PreparedImageSet
 from ahi.image_sets.prepared_writer import encode_prepared
 from runtime.file_piece import FilePiece
-from wado.rendered.values import parse_head
+from wado.rendering.values import parse_head
 
 NATIVE = "1.2.840.10008.1.2.1"
 JPEG_2000 = "1.2.840.10008.1.2.4.91"
