@@ -21,7 +21,7 @@ from db.login import Login
 from db.statement_cache import StatementCache
 from db.tls import Tls
 from dicomweb.errors import BadRequest, ProxyError, UpstreamBusy, UpstreamFailed
-from runtime.fairness import FairSemaphore
+from runtime.fairness import FairSemaphore, UsualWait
 from runtime.outage import Outage
 from runtime.timing import describe, measured
 
@@ -74,6 +74,7 @@ class Database:
         self._tls = tls or Tls()
         self._statement_timeout_seconds = statement_timeout_seconds
         self._places = FairSemaphore(pool_size)
+        self._statements = UsualWait()
         self._engine = create_engine(
             self._login.url,
             creator=self._connect,
@@ -189,7 +190,8 @@ class Database:
     def _run(self, statement: Executable, parameters: Mapping[str, Any] | None) -> Sequence[Row[Any]]:
         with self._connection() as connection:
             started = time.monotonic()
-            rows = connection.execute(statement, parameters).all()
+            with self._statements.waiting():
+                rows = connection.execute(statement, parameters).all()
             log.debug("index rows=%d ms=%d", len(rows), (time.monotonic() - started) * 1000)
             return rows
 

@@ -7,6 +7,7 @@ that at the same time. Where it is forgotten, others are slower. Where such a se
 """
 
 import threading
+import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ T = TypeVar("T")
 
 _AT_ONCE = 2
 _PATIENCE_SECONDS = 2.0
+_REMEMBERED_WAITS = 8  # so many make up what is usual, the last one most
 
 
 class _Thread(threading.local):
@@ -49,6 +51,25 @@ def about_to_wait() -> None:
 def current_client() -> str:
     """The client that the current thread works for; "" where it works for none."""
     return _thread.client
+
+
+class UsualWait:
+    """A kind of wait. While it usually takes longer than `long_seconds`, each one is told in advance."""
+
+    def __init__(self, long_seconds: float = 0.0015) -> None:
+        self._long_seconds = long_seconds
+        self._usual_seconds = 0.0  # of two threads that write it at once, one is forgotten
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Wait within this context; `about_to_wait` is called before, if the last ones took long."""
+        if self._usual_seconds > self._long_seconds:
+            about_to_wait()
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._usual_seconds += (time.monotonic() - started - self._usual_seconds) / _REMEMBERED_WAITS
 
 
 class FairSemaphore:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from runtime import fairness
-from runtime.fairness import FairSemaphore, computing, in_turns, serving
+from runtime.fairness import FairSemaphore, UsualWait, about_to_wait, computing, in_turns, serving
 from tests.app.audit.test_queue import wait_for
 
 
@@ -123,3 +123,31 @@ def test_an_iteration_that_is_left_gives_its_place_back() -> None:
     for client in held:
         assert client is not None
         fairness._places.release(client)
+
+
+def test_a_wait_that_usually_takes_long_is_told_in_advance(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, told, waits = [0.0], list[float](), UsualWait(long_seconds=0.01)
+    monkeypatch.setattr(fairness.time, "monotonic", lambda: clock[0])
+
+    def wait(seconds: float) -> None:
+        with waits.waiting():
+            clock[0] += seconds
+
+    with serving("one", on_wait=lambda: told.append(clock[0])):
+        for _ in range(20):
+            wait(0.001)
+        assert not told
+        wait(0.1)
+        wait(0.1)
+        assert len(told) == 1
+        for _ in range(100):
+            wait(0.001)
+        told.clear()
+        wait(0.001)
+    assert not told
+
+
+def test_who_serves_nobody_tells_nobody_of_a_wait() -> None:
+    about_to_wait()
+    with serving("one"):
+        about_to_wait()
