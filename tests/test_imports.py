@@ -183,3 +183,14 @@ def test_what_is_imported_is_pinned_and_what_is_pinned_is_imported() -> None:
     pinned = {re.split(r"[\[=]", line)[0] for line in lines if line and not line.startswith("#")}
     assert imported <= pinned
     assert pinned - LOADED_BY_NAME <= imported
+
+
+TEST_MODULES = sorted(path for kind in ("test_*.py", "try_*.py") for path in (ROOT / "tests").rglob(kind))
+TEST_HELPERS = sorted(set((ROOT / "tests").rglob("*.py")) - set(TEST_MODULES))
+
+
+def test_tests_share_what_is_in_helper_modules_and_nothing_else() -> None:
+    """A test that another one imports cannot be changed or moved on its own."""
+    names = {named(path).removesuffix(".py").replace("/", ".") for path in TEST_MODULES}
+    imported = {named(path): sorted(imports(path) & names) for path in [*TEST_MODULES, *TEST_HELPERS]}
+    assert {path: names for path, names in imported.items() if names} == {}

@@ -7,7 +7,7 @@ import pytest
 
 from runtime import fairness
 from runtime.fairness import FairSemaphore, UsualWait, about_to_wait, computing, in_turns, serving
-from tests.app.audit.test_queue import wait_for
+from tests.waiting import wait_for
 
 
 def test_free_places_go_round_among_clients() -> None:

@@ -10,6 +10,8 @@ import requests
 from tests.servers import free_port
 from tests.service.process import ROOT
 
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+
 
 class Ahi:
     """The data store as a server of its own, which can go and come back on the same port."""
@@ -22,6 +24,12 @@ class Ahi:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        """The variables of a service in front of it, with the index of the data store, and with these settings."""
+        index = f"sqlite:///{self._root / 'index.sqlite'}"
+        own = {"DATABASE_URL": index, "AWS_ENDPOINT_URL_MEDICAL_IMAGING": self.url}
+        return {**CREDENTIALS, **own, **settings}
 
     @property
     def pid(self) -> int:

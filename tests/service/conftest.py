@@ -11,9 +11,12 @@ from dicomweb_client import DICOMwebClient
 
 from datastore.embedded import Embedded
 from main import NOT_WHOLE
+from tests.servers import MariaDb
+from tests.service.ahi import Ahi
 from tests.service.archive import Sample, write_samples
 from tests.service.clinic import Clinic, write_clinic
 from tests.service.process import ROOT, Service
+from tests.service.secret import index_in_a_secret
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +34,20 @@ def datastore_root(samples: dict[str, Sample], tmp_path_factory: pytest.TempPath
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, "DATASTORE_ROOT": str(root)}, check=False)
     assert done.returncode == NOT_WHOLE, "icons among the samples lose their pixels"
     return root
+
+
+@pytest.fixture(scope="module")
+def root(datastore_root: Path) -> Path:
+    """The data store that `ahi` serves: the samples, unless a module has a fixture of this name."""
+    return datastore_root
+
+
+@pytest.fixture(scope="module")
+def ahi(root: Path) -> Iterator[Ahi]:
+    """A data store as a server of its own, for each module."""
+    ahi = Ahi(root)
+    yield ahi
+    ahi.stop()
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +84,10 @@ def clinic_service(clinic_root: Path, tmp_path_factory: pytest.TempPathFactory) 
     service = Service(tmp_path_factory.mktemp("clinic-service"), {"DATASTORE_ROOT": str(clinic_root)})
     yield service
     service.stop()
+
+
+@pytest.fixture(scope="module")
+def secret_arn(mariadb: MariaDb, datastore_root: Path) -> Iterator[tuple[str, str]]:
+    """The ARN of a secret that opens an index of the samples, and the endpoint that has it."""
+    with index_in_a_secret(mariadb, datastore_root) as found:
+        yield found

@@ -37,7 +37,6 @@ from tests.service.process import Service
 
 STUDIES, FRESH_SECONDS = 14, 1
 EXPLICIT, UNNAMED, STORED = f"; transfer-syntax={ExplicitVRLittleEndian}", "", "; transfer-syntax=*"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 ALONE = {"404": 404, "403": 502, "500": 503, "no jpeg": 406, "one of three no jpeg": 406, "wrong checksum": 502,
          "one of three 404": 404, "colour 404": 404, "colour 500": 503}  # fmt: skip
 
@@ -97,9 +96,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     ahi = Ahi(root)
     ahi.faults(faults)
     environment = {
-        **CREDENTIALS,
-        "DATABASE_URL": f"sqlite:///{root / 'index.sqlite'}",
-        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
+        **ahi.environment(),
         "AHI_DEADLINE_SECONDS": "1",
         "PREFETCH_FRAMES": "0",
         "IMAGE_SET_FRESH_SECONDS": str(FRESH_SECONDS),

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,23 +13,13 @@ from tests.service.archive import Sample
 from tests.service.process import ROOT, Service
 from tests.small_disk import small_disk
 
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 SAMPLES = ("CT_small.dcm", "examples_ybr_color.dcm", "color3d_jpeg_baseline.dcm", "MR_small_RLE.dcm")
-
-
-@pytest.fixture(scope="module")
-def ahi(datastore_root: Path) -> Iterator[Ahi]:
-    ahi = Ahi(datastore_root)
-    yield ahi
-    ahi.stop()
 
 
 @pytest.fixture
 def environment(datastore_root: Path, ahi: Ahi) -> dict[str, str]:
     return {
-        **CREDENTIALS,
-        "DATABASE_URL": f"sqlite:///{datastore_root / 'index.sqlite'}",
-        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
+        **ahi.environment(),
         "FRAME_FETCHERS": "2",
         "WEB_PROCESSES": "1",
     }

@@ -14,7 +14,6 @@ from tests.service.ahi import Ahi
 from tests.service.archive import Sample
 from tests.service.process import PROGRAM, Service
 
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 STRANGE = ("html", "empty", "list", "object", "wrong-types", "deep", "deep-gzip", "bomb")
 STORED = "multipart/related; type=application/octet-stream; transfer-syntax=*, */*; transfer-syntax=*"
 CODECS = {
@@ -42,19 +41,10 @@ DRAWN = dict(
 
 
 @pytest.fixture(scope="module")
-def ahi(datastore_root: Path) -> Iterator[Ahi]:
-    ahi = Ahi(datastore_root)
-    yield ahi
-    ahi.stop()
-
-
-@pytest.fixture(scope="module")
 def faced(datastore_root: Path, ahi: Ahi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service in front of it."""
     environment = {
-        **CREDENTIALS,
-        "DATABASE_URL": f"sqlite:///{datastore_root / 'index.sqlite'}",
-        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
+        **ahi.environment(),
         "AHI_DEADLINE_SECONDS": "1",
         "PREFETCH_FRAMES": "0",
         "WEB_PROCESSES": "1",
@@ -176,15 +166,9 @@ def test_a_frame_that_is_wrong_once_is_fetched_again(faced: Service, ahi: Ahi, s
 
 @pytest.mark.parametrize("operation", ["GetImageSet", "GetImageSetMetadata", "GetImageFrame", "GetDatastore"])
 @pytest.mark.parametrize("fault", [*(f"body={name}" for name in STRANGE if name != "bomb"), "half", "404", "429"])
-def test_check_says_what_ahi_answers(clinic_root: Path, images: Ahi, operation: str, fault: str) -> None:
+def test_check_says_what_ahi_answers(images: Ahi, operation: str, fault: str) -> None:
     images.faults(f"{operation}:{fault}")
-    environment = {
-        **os.environ,
-        **CREDENTIALS,
-        "DATABASE_URL": f"sqlite:///{clinic_root / 'index.sqlite'}",
-        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": images.url,
-        "AHI_DEADLINE_SECONDS": "1",
-    }
+    environment = {**os.environ, **images.environment(AHI_DEADLINE_SECONDS="1")}
     command = [*PROGRAM, "check", "--json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr.count("Traceback") == 0, done.stderr

@@ -18,7 +18,6 @@ from tests.datastore.made import made
 from tests.service.ahi import Ahi
 from tests.service.process import Service
 
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 FAULTS = ("body=html", "half", "body=empty", "corrupt=0", "longer=1000")
 VIDEO = b"\x00\x00\x00\x01\x67" + bytes(range(256)) * 400
 ANY_STORED = "multipart/related; type=application/octet-stream; transfer-syntax=*, */*; transfer-syntax=*"
@@ -91,18 +90,9 @@ def root(images: Mapping[tuple[str, str], Dataset], tmp_path_factory: pytest.Tem
     return root
 
 
-@pytest.fixture(scope="module")
-def ahi(root: Path) -> Iterator[Ahi]:
-    ahi = Ahi(root)
-    yield ahi
-    ahi.stop()
-
-
 def _service(folder: Path, root: Path, ahi: Ahi, **settings: str) -> Service:
     environment = {
-        **CREDENTIALS,
-        "DATABASE_URL": f"sqlite:///{root / 'index.sqlite'}",
-        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
+        **ahi.environment(),
         "AHI_DEADLINE_SECONDS": "1",
         "PREFETCH_FRAMES": "0",
         "WEB_PROCESSES": "1",

@@ -11,7 +11,6 @@ from tests.service.ahi import Ahi
 from tests.service.archive import Sample
 from tests.service.process import Service
 
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 NAMES = ("CT_small.dcm", "MR_small.dcm", "color3d_jpeg_baseline.dcm", "JPEG2000.dcm", "examples_rgb_color.dcm")
 STORED = "multipart/related; type=application/octet-stream; transfer-syntax=*, */*; transfer-syntax=*"
 FRESH_SECONDS = 0.5
@@ -19,20 +18,11 @@ FRESH_SECONDS = 0.5
 Start = Callable[[], Service]
 
 
-@pytest.fixture(scope="module")
-def ahi(datastore_root: Path) -> Iterator[Ahi]:
-    ahi = Ahi(datastore_root)
-    yield ahi
-    ahi.stop()
-
-
 @pytest.fixture
 def start(datastore_root: Path, ahi: Ahi, tmp_path: Path) -> Iterator[Start]:
     """Starts the service, again and again with the same cache."""
     environment = {
-        **CREDENTIALS,
-        "DATABASE_URL": f"sqlite:///{datastore_root / 'index.sqlite'}",
-        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
+        **ahi.environment(),
         "AHI_DEADLINE_SECONDS": "2",
         "IMAGE_SET_FRESH_SECONDS": str(FRESH_SECONDS),
         "PREFETCH_FRAMES": "0",

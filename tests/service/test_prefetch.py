@@ -1,7 +1,6 @@
 """What was ordered to be loaded is there when it is asked for, and AHI is not asked again."""
 
 import signal
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,15 +14,6 @@ from tests.service.ahi import Ahi
 from tests.service.archive import Sample
 from tests.service.process import Service
 
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
-
-
-@pytest.fixture(scope="module")
-def ahi(datastore_root: Path) -> Iterator[Ahi]:
-    ahi = Ahi(datastore_root)
-    yield ahi
-    ahi.stop()
-
 
 @pytest.fixture
 def index(datastore_root: Path, tmp_path: Path) -> str:
@@ -34,8 +24,7 @@ def index(datastore_root: Path, tmp_path: Path) -> str:
 
 
 def _service(folder: Path, index: str, ahi: Ahi, **more: str) -> Service:
-    environment = {**CREDENTIALS, "DATABASE_URL": index, "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url}
-    return Service(folder, {**environment, **more})
+    return Service(folder, ahi.environment(DATABASE_URL=index, **more))
 
 
 def _wait(service: Service, done: int) -> dict[str, int]:

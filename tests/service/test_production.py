@@ -1,64 +1,19 @@
 """The production way: credentials from Secrets Manager, the index in MariaDB, AHI at an endpoint; and their outages."""
 
-import gzip
-import json
 import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-import boto3
 import numpy as np
 import pytest
 import requests
 from dicomweb_client import DICOMwebClient
-from moto.server import ThreadedMotoServer
-from sqlalchemy.engine import make_url
 
-from datastore.index.filler import IndexFiller
-from datastore.storage.storage import Storage
 from tests.servers import MariaDb
-from tests.service.ahi import Ahi
+from tests.service.ahi import CREDENTIALS, Ahi
 from tests.service.archive import Sample
 from tests.service.process import Service
-
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
-
-
-@pytest.fixture(scope="module")
-def ahi(datastore_root: Path) -> Iterator[Ahi]:
-    ahi = Ahi(datastore_root)
-    yield ahi
-    ahi.stop()
-
-
-@pytest.fixture(scope="module")
-def secret_arn(mariadb: MariaDb, datastore_root: Path) -> Iterator[tuple[str, str]]:
-    """The ARN of a secret that opens an index of the samples, and the endpoint that has it."""
-    writable, readable = mariadb.new_reader()
-    index = IndexFiller(writable)
-    storage = Storage.open(datastore_root / "store")
-    for version in storage.image_sets():
-        blob = gzip.decompress(storage.metadata(version.image_set_id))
-        index.put(storage.datastore.datastore_id, json.loads(blob))
-    index.close()
-    url = make_url(readable)
-    secret = {"host": url.host, "port": url.port, "username": url.username, "password": url.password}
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    manager = boto3.client(
-        "secretsmanager",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="AKIA",
-        aws_secret_access_key="secret",  # noqa: S106 - of a server that asks for none
-    )
-    arn = manager.create_secret(Name="index", SecretString=json.dumps({**secret, "dbname": url.database}))["ARN"]
-    yield arn, endpoint
-    server.stop()
 
 
 @pytest.fixture(scope="module")

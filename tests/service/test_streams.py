@@ -22,7 +22,6 @@ from tests.datastore.made import with_pixels, written
 from tests.service.ahi import Ahi
 from tests.service.process import Service
 
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 STUDY, SERIES, CINE = "1.2.3.4", "1.2.3.4.1", "1.2.3.4.2"
 COUNT = 60
 SIDE = 128
@@ -50,13 +49,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ahi(root: Path) -> Iterator[Ahi]:
-    ahi = Ahi(root)
-    yield ahi
-    ahi.stop()
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("streams-service")
 
@@ -65,9 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def warm(root: Path, ahi: Ahi, folder: Path) -> Iterator[Service]:
     """A service that fetches two frames at a time, and none that nobody asked for."""
     environment = {
-        **CREDENTIALS,
-        "DATABASE_URL": f"sqlite:///{root / 'index.sqlite'}",
-        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
+        **ahi.environment(),
         "AHI_DEADLINE_SECONDS": "1",
         "FRAME_FETCHERS": "1",
         "FETCH_THREADS": "2",

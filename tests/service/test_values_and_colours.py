@@ -25,7 +25,7 @@ from pydicom.uid import (
 )
 
 from datastore.embedded import Embedded
-from tests.ahi.codecs.test_colour import ADOBE_RGB, COLUMNS, JFIF, ROWS, jpeg
+from tests.ahi.codecs.labelled_jpeg import ADOBE_RGB, COLUMNS, JFIF, ROWS, jpeg
 from tests.service.process import Service
 
 FRAMES = (jpeg((JFIF,)), jpeg((ADOBE_RGB,), rgb=True), jpeg((), b"RGB", rgb=True), jpeg())

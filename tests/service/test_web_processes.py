@@ -17,24 +17,14 @@ from tests.service.archive import Sample
 from tests.service.process import Service
 
 WEB_PROCESSES = 3
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 ONE_FRAME = {"Accept": 'multipart/related; type="application/octet-stream"'}
-
-
-@pytest.fixture(scope="module")
-def ahi(datastore_root: Path) -> Iterator[Ahi]:
-    ahi = Ahi(datastore_root)
-    yield ahi
-    ahi.stop()
 
 
 @pytest.fixture
 def several(datastore_root: Path, ahi: Ahi, tmp_path: Path) -> Iterator[Service]:
     """A service with an empty cache."""
     environment = {
-        **CREDENTIALS,
-        "DATABASE_URL": f"sqlite:///{datastore_root / 'index.sqlite'}",
-        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
+        **ahi.environment(),
         "WEB_PROCESSES": str(WEB_PROCESSES),
     }
     service = Service(tmp_path, environment)

@@ -11,13 +11,10 @@ import pytest
 import requests
 
 from main import NOT_WHOLE
-from tests.service.ahi import Ahi
+from tests.service.ahi import CREDENTIALS, Ahi
 from tests.service.archive import Sample
 from tests.service.collector import collecting
 from tests.service.process import PROGRAM, Service
-from tests.service.test_production import CREDENTIALS, ahi, secret_arn
-
-__all__ = ["ahi", "secret_arn"]  # fixtures
 
 ONEFILE = (os.environ["ONEFILE"],)
 SECONDS = 300
@@ -78,8 +75,8 @@ def test_it_brings_all_sample_images_along(tmp_path: Path) -> None:
 
 
 def test_it_speaks_with_secrets_manager_mariadb_and_ahi(
-    secret_arn: tuple[str, str],  # noqa: F811 - the fixtures
-    ahi: Ahi,  # noqa: F811
+    secret_arn: tuple[str, str],
+    ahi: Ahi,
     tmp_path: Path,
     samples: dict[str, Sample],
 ) -> None:

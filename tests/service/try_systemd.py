@@ -14,12 +14,9 @@ from dicomweb_client import DICOMwebClient
 from tests.deploy.files import README
 from tests.deploy.machine import Machine
 from tests.servers import free_port
-from tests.service.ahi import Ahi
+from tests.service.ahi import CREDENTIALS, Ahi
 from tests.service.archive import Sample
 from tests.service.process import Service
-from tests.service.test_production import CREDENTIALS, ahi, secret_arn
-
-__all__ = ["ahi", "secret_arn"]  # fixtures
 
 CODE = "/opt/ahi-dicomweb-proxy"
 SETTINGS = "/etc/ahi-dicomweb-proxy.env"
@@ -65,7 +62,7 @@ class Host:
 
 
 @pytest.fixture(scope="module")
-def host(secret_arn: tuple[str, str], ahi: Ahi) -> Iterator[Host]:  # noqa: F811 - the fixtures
+def host(secret_arn: tuple[str, str], ahi: Ahi) -> Iterator[Host]:
     arn, secrets = secret_arn
     machine = Machine(["/lib/systemd/systemd", "--unit=basic.target", "--show-status=false"])
     settings = {

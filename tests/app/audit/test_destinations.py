@@ -13,7 +13,7 @@ import pytest
 
 from app.audit.destinations import FileSink, StandardOutput, SyslogTls, SyslogUdp
 from tests.app.audit.receiver import Certificate, Receiver, new_certificate, receiving
-from tests.app.audit.test_queue import wait_for
+from tests.waiting import wait_for
 
 HEADER = re.compile(
     rb"<85>1 \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (?P<host>[!-~]+) ahi-dicomweb-proxy (?P<pid>\d+) "

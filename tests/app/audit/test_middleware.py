@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import bcrypt
 import pytest
 from flask import Flask, Response
 from werkzeug.routing import Rule
@@ -17,7 +16,7 @@ from app.audit.queue import AuditQueue
 from app.auth.links import Link, Links
 from app.factory import create_app
 from app.settings import Settings
-from tests.app.auth.test_gate import ANNA
+from tests.app.auth.users import ANNA, write_users
 from tests.qido.archive import Series, Study, image, write
 from tests.servers import OpenDatabase, Sqlite
 
@@ -69,9 +68,7 @@ def app_with(index: str, tmp_path: Path, told: Told, open_database: OpenDatabase
 
 @pytest.fixture
 def users(tmp_path: Path) -> Path:
-    path = tmp_path / "users"
-    path.write_text(f"anna:{bcrypt.hashpw(b'geheim', bcrypt.gensalt(4)).decode()}\n")
-    return path
+    return write_users(tmp_path)
 
 
 def routes(app: Flask) -> list[tuple[Rule, str]]:

@@ -2,13 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
 from app.audit import queue as trail_module
 from app.audit.event import Event, Kind
 from app.audit.queue import AuditQueue
+from tests.waiting import wait_for
 
 EVENT = Event(Kind.ACCESS, 200)
 
@@ -26,13 +26,6 @@ class Destination:
         if self.away:
             raise OSError("away")
         self.written.append(event)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @pytest.fixture

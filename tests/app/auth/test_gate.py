@@ -1,13 +1,11 @@
 """Nothing is let through that nobody has asked after: every route of the application is closed to strangers."""
 
-import base64
 import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import bcrypt
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
@@ -19,6 +17,7 @@ from app.factory import create_app
 from app.settings import Settings, SettingsError
 from app.telemetry.logs import TextLines
 from tests.app.auth.provider import AUDIENCE, Provider, provided
+from tests.app.auth.users import ANNA, write_users
 from tests.qido.archive import Series, Study, image, write
 from tests.servers import OpenDatabase, Sqlite
 
@@ -63,9 +62,7 @@ def app_with(index: str, tmp_path: Path, open_database: OpenDatabase) -> Maker:
 
 @pytest.fixture
 def users(tmp_path: Path) -> Path:
-    path = tmp_path / "users"
-    path.write_text(f"anna:{bcrypt.hashpw(b'geheim', bcrypt.gensalt(4)).decode()}\n")
-    return path
+    return write_users(tmp_path)
 
 
 @pytest.fixture
@@ -80,9 +77,6 @@ def oidc(provider: Provider) -> dict[str, Any]:
 
 def by(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
-
-
-ANNA = {"Authorization": "Basic " + base64.b64encode(b"anna:geheim").decode()}
 
 
 def seen(answer: TestResponse) -> list[str]:

@@ -1,11 +1,9 @@
 """A client may ask so often and no more; the bound is one for all processes, and holds for who guesses, too."""
 
-import base64
 import os
 from pathlib import Path
 from typing import Any
 
-import bcrypt
 import pytest
 from flask import Flask
 from hypothesis import given, settings
@@ -16,7 +14,7 @@ from app.auth.bearer import new_token
 from app.factory import create_app
 from app.middleware.rate_limit import RateLimiter
 from app.settings import Settings
-from tests.app.auth.test_gate import ANNA
+from tests.app.auth.users import ANNA, login, write_users
 from tests.servers import OpenDatabase
 
 
@@ -62,8 +60,7 @@ def test_all_processes_count_together() -> None:
 
 @pytest.fixture
 def app(tmp_path: Path, open_database: OpenDatabase) -> Flask:
-    (tmp_path / "users").write_text(f"anna:{bcrypt.hashpw(b'geheim', bcrypt.gensalt(4)).decode()}\n")
-    chosen: dict[str, Any] = {"auth": ("basic",), "auth_users_file": tmp_path / "users"}
+    chosen: dict[str, Any] = {"auth": ("basic",), "auth_users_file": write_users(tmp_path)}
     database = open_database(f"sqlite:///{tmp_path}/index")
     return create_app(Settings(cache_root=tmp_path, **chosen), database, FetcherPool([]), rate=RateLimiter(0.1, 3))
 
@@ -89,13 +86,11 @@ def test_the_same_name_by_another_way_is_another_client(tmp_path: Path, open_dat
     """A user whose name is what the service calls strangers is known all the same."""
     token, line = new_token(name)
     (tmp_path / "tokens").write_text(line)
-    (tmp_path / "users").write_text(f"{name}:{bcrypt.hashpw(b'geheim', bcrypt.gensalt(4)).decode()}\n")
-    files = {"auth_users_file": tmp_path / "users", "auth_tokens_file": tmp_path / "tokens"}
+    files: dict[str, Any] = {"auth_users_file": write_users(tmp_path, name), "auth_tokens_file": tmp_path / "tokens"}
     database = open_database(f"sqlite:///{tmp_path}/index")
     both = Settings(cache_root=tmp_path, auth=("basic", "bearer"), **files)
     app = create_app(both, database, FetcherPool([]), rate=RateLimiter(0.1, 3))
-    password = {"Authorization": "Basic " + base64.b64encode(f"{name}:geheim".encode()).decode()}
-    assert statuses(app, 4, headers=password) == [200, 200, 200, 429]
+    assert statuses(app, 4, headers=login(name)) == [200, 200, 200, 429]
     assert statuses(app, 4, headers={"Authorization": f"Bearer {token}"}) == [200, 200, 200, 429]
 
 

@@ -1,10 +1,6 @@
 """Who asks too much, too long or too slowly is told so or let go, and others do not notice."""
 
 import json
-import re
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.app.server.web_process import (
+    answer,
+    connected,
+    headers_of,
+    is_closed,
+    is_held_by_server,
+    request,
+    serving,
+    status,
+)
+from tests.waiting import wait_for
+
 LIMITS = {"of_client": 6, "of_all": 12, "patience_seconds": 1.0, "deadline_seconds": 4.0}
 
 
@@ -24,67 +31,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def port(log: Path) -> Iterator[int]:
-    command = [sys.executable, "-m", "tests.app.server.limited_server", json.dumps(LIMITS)]
-    with log.open("wb") as errors:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors)
-    assert process.stdout
-    yield int(process.stdout.readline())
-    process.terminate()
-    process.stdout.close()
-    assert process.wait(timeout=15) == 0
-
-
-def connected(port: int, receive_bytes: int | None = None) -> socket.socket:
-    made = socket.socket()
-    if receive_bytes:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    made.settimeout(10)
-    made.connect(("127.0.0.1", port))
-    return made
-
-
-def request(path: str, client: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n\r\n".encode()
-
-
-def answer(connection: socket.socket) -> tuple[int, bytes]:
-    """Status and all of one answer, which comes in as many pieces as the network likes."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        received += _more(connection)
-    head, _, body = received.partition(b"\r\n\r\n")
-    length = re.search(rb"(?i)content-length: (\d+)", head)
-    while length and len(body) < int(length[1]):
-        body += _more(connection)
-    return int(head.split()[1]), head + b"\r\n\r\n" + body
-
-
-def _more(connection: socket.socket) -> bytes:
-    received = connection.recv(65_536)
-    assert received, "closed in the middle of an answer"
-    return received
-
-
-def status(port: int, path: str, client: str) -> int:
-    with connected(port) as connection:
-        connection.sendall(request(path, client))
-        return answer(connection)[0]
-
-
-def is_closed(connection: socket.socket) -> bool:
-    try:
-        while connection.recv(2**20):
-            pass
-    except ConnectionError:
-        pass
-    return True
-
-
-def is_held_by_server(port: int, connection: socket.socket) -> bool:
-    """Whether a process still has the other end of a connection; the kernel may go on trying to send what is left."""
-    ends = [f"0100007F:{number:04X}" for number in (port, connection.getsockname()[1])]
-    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-    return any(row[1:3] == ends and int(row[9]) for row in rows)
+    with serving(log, **LIMITS) as port:
+        yield port
 
 
 @pytest.mark.parametrize(
@@ -132,12 +80,10 @@ def test_a_connection_at_rest_is_kept(port: int) -> None:
 
 
 def test_who_takes_nothing_of_an_answer_is_let_go(port: int) -> None:
-    with connected(port, 4096) as connection:
+    with connected(port, receive_bytes=4096) as connection:
         connection.sendall(request("/endless", "192.0.2.2"))
-        time.sleep(0.5)
-        assert is_held_by_server(port, connection)
-        time.sleep(3)
-        assert not is_held_by_server(port, connection)
+        wait_for(lambda: is_held_by_server(port, connection))
+        wait_for(lambda: not is_held_by_server(port, connection))
         assert is_closed(connection)
 
 
@@ -153,7 +99,7 @@ def test_clients_that_take_nothing_hold_no_thread_that_others_need(port: int) ->
     """There are four threads, and one client has three of them at most."""
     with ExitStack() as stack:
         for _ in range(6):
-            stack.enter_context(connected(port, 4096)).sendall(request("/endless", "192.0.2.4"))
+            stack.enter_context(connected(port, receive_bytes=4096)).sendall(request("/endless", "192.0.2.4"))
         time.sleep(0.2)
         began = time.monotonic()
         assert [status(port, "/", "192.0.2.5") for _ in range(20)] == [200] * 20
@@ -206,11 +152,6 @@ REFUSED = [
         b"POST /odd HTTP/1.1\r\n" + VIEWER_HEADERS + b"Transfer-Encoding: odd\r\n\r\n", 501, "POST", id="coding"
     ),
 ]
-
-
-def headers_of(text: bytes) -> dict[str, str]:
-    lines = text.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
-    return {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
 
 
 def counted(port: int) -> dict[str, int]:

@@ -1,51 +1,18 @@
 """Connections are bounded for each address and for all, and idle ones make room for those who need the place."""
 
 import errno
-import json
 import os
-import resource
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.server import event_loop
-from tests.app.processes.test_web import ROOT, answer, is_closed, request
-
-
-@contextmanager
-def serving(log: Path, most_files: int | None = None, **limits: object) -> Iterator[int]:
-    """The port of a web process with these limits."""
-
-    def bound() -> None:
-        if most_files:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-
-    command = [sys.executable, "-m", "tests.app.server.limited_server", json.dumps(limits)]
-    with log.open("wb") as errors:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, preexec_fn=bound)  # noqa: PLW1509
-    assert process.stdout
-    try:
-        yield int(process.stdout.readline())
-    finally:
-        process.terminate()
-        process.stdout.close()
-        status = process.wait(timeout=15)
-    assert status == 0
-
-
-def connected(port: int, source: str) -> socket.socket:
-    made = socket.socket()
-    made.bind((source, 0))
-    made.settimeout(10)
-    made.connect(("127.0.0.1", port))
-    return made
+from tests.app.server.web_process import answer, connected, is_closed, request, serving
 
 
 def ask(connection: socket.socket) -> int:

@@ -1,31 +1,11 @@
 """Threads go round among clients, and none of them has all."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import pytest
 
 from app.server.fair_queue import REFUSED, FairQueue, QueueLimits
-
-
-class Request:
-    """A request of a client, which lasts until it is let go."""
-
-    def __init__(self, client: str, work: Callable[[], object] = lambda: None) -> None:
-        self.client = client
-        self.work = work
-        self.status: int | None = None
-
-    def service(self) -> None:
-        self.work()
-
-    def cancel(self) -> None:
-        self.status = 0
-
-    def refuse(self, status: int) -> None:
-        self.status = status
-
-    def __repr__(self) -> str:
-        return self.client
+from tests.app.server.queued_request import Request
 
 
 def queued(limits: QueueLimits, clients: Iterable[str]) -> tuple[FairQueue, list[Request]]:

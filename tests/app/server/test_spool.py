@@ -11,8 +11,7 @@ import pytest
 from waitress.buffers import OverflowableBuffer
 
 from app.server.spool import Spool
-from tests.app.processes.test_web import answer, is_held_by_server, request, status
-from tests.app.server.test_event_loop import connected, serving
+from tests.app.server.web_process import answer, connected, is_held_by_server, request, serving, status
 
 
 def filled(content: bytes) -> OverflowableBuffer:

@@ -14,8 +14,8 @@ from app.server.fair_queue import QueueLimits
 from app.server.worker_pool import WorkerPool
 from runtime.fairness import about_to_wait, current_client
 from runtime.heartbeat import Heartbeat
-from tests.app.audit.test_queue import wait_for
-from tests.app.server.test_fair_queue import Request
+from tests.app.server.queued_request import Request
+from tests.waiting import wait_for
 
 PoolOf = Callable[[int, QueueLimits], WorkerPool]
 WIDE = QueueLimits(99, 999, 999)
