@@ -9,12 +9,13 @@ from flask import Blueprint, Flask, Response, request
 from werkzeug.routing import Rule
 
 from dicomweb import respond
-from dicomweb.capabilities import JSON, WADL, Capability, encode_json, encode_wadl
-from dicomweb.parameters import parse_parameters
+from dicomweb.capabilities import Capability, encode_json, encode_wadl
+from dicomweb.media_types import DICOM, JSON, WADL, ZIP
+from dicomweb.negotiation import Accept, Offer, offered_types
 from dicomweb.transfer_syntax import TRANSFER_SYNTAXES
 from qido.encode.representation import OFFERS as SEARCH_OFFERS
 from qido.parse.attributes import ATTRIBUTES, Level, Matching
-from wado.representation import DICOM, METADATA_OFFERS, RENDERED_OFFERS, ZIP, Accept, Offer
+from wado.representation import METADATA_OFFERS, RENDERED_OFFERS
 
 _FORMATS = (Offer(WADL), Offer(JSON))
 _VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
@@ -47,9 +48,8 @@ _FRAMES = _single_or_multipart(syntax.media_type for syntax in TRANSFER_SYNTAXES
 _PARTS = tuple(media_type for media_type in _FRAMES if media_type.startswith("multipart/"))
 _FILES = (_multipart(DICOM), DICOM, ZIP)
 _PICTURES = tuple(offer.media_type for offer in RENDERED_OFFERS)
-_METADATA = tuple(
-    _multipart(offer.media_type) if offer.media_type.endswith("xml") else offer.media_type for offer in METADATA_OFFERS
-)
+_METADATA = tuple(offered_types(METADATA_OFFERS, single=True, multipart=False))
+_RESULTS = tuple(offered_types(SEARCH_OFFERS, single=True, multipart=False))
 _NEGOTIATED = ("accept", "transfer-syntax")
 _RANGED = ("Accept", "If-None-Match", "Range", "If-Range")
 
@@ -103,7 +103,7 @@ def _search(rule: Rule) -> _Answer | None:
     keys = (one.keyword for one in ATTRIBUTES if one.level <= level and one.matching is not Matching.NONE)
     if rule.rule.endswith("/count"):
         return _Answer("/count", (JSON,), (*keys, *_MATCHING), ())
-    return _Answer("", tuple(map(str, SEARCH_OFFERS)), (*keys, *_PAGING, *_MATCHING, "accept"), ("Accept",))
+    return _Answer("", _RESULTS, (*keys, *_PAGING, *_MATCHING, "accept"), ("Accept",))
 
 
 def blueprint(app: Flask, prefix: Callable[[], str], public_root: Callable[[], str]) -> Blueprint:
@@ -116,8 +116,8 @@ def blueprint(app: Flask, prefix: Callable[[], str], public_root: Callable[[], s
     def answer() -> Response:
         path = str(request.url_rule).rstrip("/") if request.url_rule else prefix()
         rules = [rule for rule in app.url_map.iter_rules() if f"{rule.rule}/".startswith(f"{path}/")]
-        accepted = [value for name, value in parse_parameters(request.query_string) if name == "accept"]
-        chosen = Accept.from_request(accepted, request.headers.get("Accept")).find(_FORMATS, single=True)
+        accept = Accept.from_request(request.query_string, request.headers.get("Accept"))
+        chosen = accept.find(_FORMATS, single=True)
         media_type = chosen.offer.media_type if chosen else WADL  # what asks for the methods alone is not refused
         encode = encode_json if media_type == JSON else encode_wadl
         response = respond.single(encode(public_root(), describe(rules, prefix())), media_type)

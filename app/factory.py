@@ -22,7 +22,6 @@ from ahi.archive.studies import Hint, Studies
 from ahi.cache.cache import Cache
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey
-from ahi.workers.jobs import FrameEncoding
 from ahi.workers.pool import FetcherPool
 from app import ae_titles, capabilities, health
 from app.ae_titles import ServiceRoot
@@ -50,14 +49,15 @@ from db.image_sets import find_datastore_ids, find_image_sets
 from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError, UpstreamBusy
+from dicomweb.negotiation import FileChoice
 from dicomweb.public_root import PublicRoot
+from dicomweb.transfer_syntax import FrameEncoding
 from dicomweb.uids import is_well_formed
 from qido.image_sets.complete import Archive
 from qido.image_sets.doubts import Checks
 from runtime.shared_metrics import ProcessMetrics
 from wado.locate import Locator
 from wado.rendered.rendered_images import RenderedImages
-from wado.representation import FileChoice
 
 if TYPE_CHECKING:
     from app.telemetry.spans import Spans

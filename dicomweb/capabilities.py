@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
-WADL = "application/vnd.sun.wadl+xml"
-JSON = "application/json"
+from dicomweb.media_types import JSON, WADL
 
 _NAMESPACE = "http://wadl.dev.java.net/2009/02"
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from backports.zstd import ZstdCompressor
 
-from dicomweb.texts import parse_decimal
+from dicomweb.negotiation import parse_quality
 
 _ENTRY = re.compile(r"\s*([\w*.+-]+)\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?\Z", re.IGNORECASE | re.ASCII)
 _SMALL_BYTES = 1024  # it fits into one packet anyway
@@ -41,7 +41,7 @@ def _qualities(text: str) -> Iterator[tuple[str, float]]:
     for entry in text.split(","):
         if found := _ENTRY.match(entry):
             try:
-                yield found[1].lower().removeprefix("x-"), parse_decimal(found[2] or "1")
+                yield found[1].lower().removeprefix("x-"), parse_quality(found[2] or "1")
             except ValueError:
                 continue
 

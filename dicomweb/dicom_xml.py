@@ -9,8 +9,6 @@ from pydicom.datadict import dictionary_has_tag, dictionary_keyword
 
 from dicomweb.dicom_json import Element
 
-DICOM_XML = "application/dicom+xml"
-
 _NAMESPACE = "http://dicom.nema.org/PS3.19/models/NativeDICOM"
 _HEAD = f'<?xml version="1.0" encoding="UTF-8"?>\n<NativeDicomModel xmlns="{_NAMESPACE}" xml:space="preserve">'
 _TAIL = "</NativeDicomModel>"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 RLE_LOSSLESS = "1.2.840.10008.1.2.5"
@@ -14,6 +15,17 @@ JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.90"
 JPEG_2000 = "1.2.840.10008.1.2.4.91"
 JPEG_XL = "1.2.840.10008.1.2.4.112"
+
+
+class FrameEncoding(Enum):
+    """The encodings in which a frame can be had: as AHI stores it, as native pixels, or encoded again without loss."""
+
+    STORED = "stored"
+    NATIVE = "native"
+    HTJ2K = "htj2k"
+    JPEG_2000 = "j2k"
+    JPEG_LS = "jls"
+    RLE = "rle"
 
 
 @dataclass(frozen=True)

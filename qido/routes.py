@@ -8,9 +8,11 @@ from flask import Blueprint, Response, request
 
 from db.scope import Scope
 from dicomweb import respond
+from dicomweb.media_types import JSON
+from dicomweb.negotiation import Accept
 from dicomweb.parameters import parse_parameters
 from qido.encode.data_sets import warnings
-from qido.encode.representation import JSON, choose, encode
+from qido.encode.representation import OFFERS, encode
 from qido.execute.search import count, search
 from qido.image_sets.complete import Archive
 from qido.parse.attributes import Level
@@ -43,8 +45,8 @@ def blueprint(archive: Archive, scope: Callable[[], Scope], max_results: int = 1
     def find_results(**target: Any) -> Response:
         query = asked(**target)
         found = search(archive, query)
-        accepted = [value for name, value in parse_parameters(request.query_string) if name == "accept"]
-        media_type = choose(accepted, request.headers.get("Accept"))
+        accept = Accept.from_request(request.query_string, request.headers.get("Accept"))
+        media_type = accept.choose(OFFERS, single=True, multipart=False).offer.media_type
         content_type, body = encode(media_type, query, found, archive.public_root())
         return respond.found(request.headers, body, content_type, warnings(query, found), found.total)
 

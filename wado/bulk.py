@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from ahi.archive.store import Frames
 from ahi.image_sets.prepared_reader import BulkValue
-from ahi.workers.jobs import FrameEncoding
 from dicomweb.multipart import Part
+from dicomweb.negotiation import Accept, Offer
+from dicomweb.transfer_syntax import FrameEncoding
 from runtime.file_piece import Chunk
 from wado.frames import SentFrame, frames_of, part_of, plan_frames, stored_frame
 from wado.locate import LocatedInstance
-from wado.representation import Accept, InstanceKind, Offer, agree, bulk_offers
+from wado.representation import InstanceKind, agree, bulk_offers
 
 Offers = Mapping[InstanceKind | str | None, Offer]
 """How pixel data of a kind is sent, and how values of a natural media type are; None is that of mere bytes."""

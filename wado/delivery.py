@@ -17,9 +17,9 @@ from typing import Generic
 
 from ahi.archive.bad_frames import BadFrames, NotesOf
 from ahi.archive.store import MOST_BROKEN, FrameRequest, FrameResult, Frames
-from ahi.workers.jobs import FrameEncoding
 from dicomweb.errors import NotAcceptable, NotFound, ProxyError, UpstreamBroken, UpstreamFailed
 from dicomweb.multipart import Part
+from dicomweb.transfer_syntax import FrameEncoding
 from runtime.file_piece import Chunk
 from wado.outcome import AsStored, Deliverable, ItemReport, ItemT, LeftOut, Outcome, log_told, report_of, warnings_of
 

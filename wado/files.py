@@ -5,13 +5,15 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from ahi.archive.store import Frames
+from dicomweb.media_types import DICOM
 from dicomweb.multipart import Part
+from dicomweb.negotiation import Accept, ChosenOffer
 from runtime.file_piece import Chunk
 from wado.archive import encode_zip, entry_bytes, entry_name
 from wado.delivery import Delivery
 from wado.locate import LocatedInstance
 from wado.part10 import Part10
-from wado.representation import DICOM, Accept, ChosenOffer, InstanceKind, agree
+from wado.representation import InstanceKind, agree
 
 _MOST_NAMED = 5  # in a header
 

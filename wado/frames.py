@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 
 from ahi.archive.store import Frames
 from ahi.codecs.frames import resolution_ends
-from ahi.workers.jobs import FrameEncoding, FrameReference
+from ahi.workers.jobs import FrameReference
 from dicomweb.multipart import Part
+from dicomweb.negotiation import Accept, Offer
+from dicomweb.transfer_syntax import FrameEncoding
 from runtime.file_piece import Chunk
 from wado.locate import LocatedInstance
-from wado.representation import Accept, InstanceKind, Offer
+from wado.representation import InstanceKind
 
 WAITED_FOR = 16
 """Frames that are all had before the first is sent, so that the answer can say how long it is, and what it lacks."""

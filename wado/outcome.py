@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import quote
 
-from ahi.workers.jobs import FrameEncoding
 from dicomweb.errors import ProxyError
+from dicomweb.transfer_syntax import FrameEncoding
 from runtime.file_piece import Chunk
 from wado.locate import LocatedInstance
 

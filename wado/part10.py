@@ -11,12 +11,11 @@ import numpy as np
 from ahi.archive.store import Frames
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.prepared_reader import Slice
-from ahi.workers.jobs import FrameEncoding
 from dicomweb.explicit_le import encode_element, encode_head
-from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
+from dicomweb.negotiation import Offer
+from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, FrameEncoding, transfer_syntax
 from runtime.file_piece import Chunk
 from wado.locate import LocatedInstance
-from wado.representation import Offer
 
 IMPLEMENTATION_CLASS_UID = "1.2.826.0.1.3680043.8.498.45787841905188114249328053"
 IMPLEMENTATION_VERSION_NAME = "AHI_DICOMWEB_1"

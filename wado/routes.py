@@ -13,8 +13,9 @@ from ahi.workers.pool import FetcherPool
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
 from dicomweb.errors import NotFound
+from dicomweb.media_types import DICOM, ZIP
 from dicomweb.multipart import Part
-from dicomweb.parameters import parse_parameters
+from dicomweb.negotiation import Accept, ChosenOffer, FileChoice
 from dicomweb.respond import Partial
 from runtime.file_piece import Chunk
 from wado.archive import zip_length
@@ -34,7 +35,7 @@ from wado.frames import WAITED_FOR, SentFrame, frames_of, part_of, plan_frames, 
 from wado.locate import IMPLEMENTATION, LocatedInstance, Locator
 from wado.outcome import ItemT
 from wado.part10 import Part10
-from wado.representation import DICOM, ZIP, Accept, ChosenOffer, FileChoice, InstanceKind, agree, bulk_offers
+from wado.representation import InstanceKind, agree, bulk_offers
 from wado.target import LEVELS, Target, parse_frame_numbers
 
 _INSTANCE = LEVELS[-1]
@@ -259,7 +260,4 @@ def _unless_known(
 
 
 def _accept() -> Accept:
-    parameters = parse_parameters(request.query_string)
-    accepted = [value for name, value in parameters if name == "accept"]
-    syntax = next((value for name, value in parameters if name == "transfer-syntax"), None)
-    return Accept.from_request(accepted, request.headers.get("Accept"), syntax)
+    return Accept.from_request(request.query_string, request.headers.get("Accept"))

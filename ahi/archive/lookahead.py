@@ -19,10 +19,10 @@ from ahi.archive.store import reference_to
 from ahi.cache.cache import Cache
 from ahi.image_sets.image_set import ImageSetKey
 from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
-from ahi.workers.jobs import FrameEncoding, fetch_frame, has_encoding
+from ahi.workers.jobs import fetch_frame, has_encoding
 from ahi.workers.pool import FetcherPool
 from ahi.workers.scheduler import PREFETCH_SECONDS
-from dicomweb.transfer_syntax import transfer_syntax
+from dicomweb.transfer_syntax import FrameEncoding, transfer_syntax
 
 _MOST_WINDOWS = 256
 _NEAR = 8  # frames from one picture to the next; connections, and web processes, take turns at a series

@@ -15,7 +15,6 @@ from ahi.image_sets.image_set import ImageSetKey, ImageSetProperties
 from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
 from ahi.image_sets.version_cache import Version
 from ahi.workers.jobs import (
-    FrameEncoding,
     FrameReference,
     carry_frame,
     carry_version,
@@ -29,7 +28,7 @@ from ahi.workers.pool import FetcherPool, JobFuture
 from dicomweb.dicom_json import DataSet
 from dicomweb.errors import NotFound, ProxyError, UpstreamBroken, UpstreamBusy, UpstreamFailed, UpstreamRefused
 from dicomweb.levels import LEVELS
-from dicomweb.transfer_syntax import transfer_syntax
+from dicomweb.transfer_syntax import FrameEncoding, transfer_syntax
 from runtime.file_piece import Chunk, FilePiece
 
 _INSTANCE_BYTES = 4096  # what one instance of an image set takes in memory, about

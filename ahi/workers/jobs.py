@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 
 from ahi.client.searches import AT_ONCE
@@ -39,21 +38,11 @@ from dicomweb.transfer_syntax import (
     JPEG_BASELINE,
     JPEG_LS_LOSSLESS,
     RLE_LOSSLESS,
+    FrameEncoding,
     transfer_syntax,
 )
 
 log = logging.getLogger(__name__)
-
-
-class FrameEncoding(Enum):
-    """The forms of a frame: as AHI stores it, as native pixels, and encoded again without loss."""
-
-    STORED = "stored"
-    NATIVE = "native"
-    HTJ2K = "htj2k"
-    JPEG_2000 = "j2k"
-    JPEG_LS = "jls"
-    RLE = "rle"
 
 
 _ENCODED_AS = {

@@ -6,9 +6,9 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from ahi.workers.jobs import FrameEncoding
 from app.prefetch.worker import PrefetchStatus, PrefetchTask, send_tasks
 from dicomweb.errors import BadRequest
+from dicomweb.transfer_syntax import FrameEncoding
 from dicomweb.uids import absent, parse_uid
 
 MOST_TASKS = 1000

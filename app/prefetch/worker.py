@@ -17,11 +17,11 @@ from datetime import datetime
 
 from ahi.archive.store import Frames, ImageSets, LocatedImageSet, references_of
 from ahi.image_sets.image_set import ImageSetKey
-from ahi.workers.jobs import FrameEncoding
 from app.prefetch.schedule import PrefetchRule
 from db.engine import Database
 from db.image_sets import find_image_sets
 from dicomweb.errors import NotFound, ProxyError, UpstreamBusy
+from dicomweb.transfer_syntax import FrameEncoding
 from runtime.heartbeat import Heartbeat
 from runtime.leave_signal import block_signal, is_to_leave
 from runtime.messages import encode_message, receive

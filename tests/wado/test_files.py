@@ -10,10 +10,10 @@ from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
 from ahi.workers.pool import FetcherPool
 from dicomweb.multipart import multipart_length
+from dicomweb.negotiation import Accept
 from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL
 from wado.files import agree_on_files, plan_parts
 from wado.locate import LocatedInstance
-from wado.representation import Accept
 
 COUNT = 5000
 HEAD_BYTES = 20_000
@@ -37,7 +37,7 @@ def test_the_length_of_a_series_is_known_without_its_heads_in_memory(tmp_path: P
     located = _series()
     tracemalloc.start()
     try:
-        files, _ = agree_on_files(located, Accept.from_request((), None), frames, single=False)
+        files, _ = agree_on_files(located, Accept.from_values((), None), frames, single=False)
         plan = plan_parts(files, "http://host/aetitle")
         assert plan
         length_bytes = multipart_length(map(plan, files), "boundary")
@@ -51,7 +51,7 @@ def test_the_length_of_a_series_is_known_without_its_heads_in_memory(tmp_path: P
 def test_stored_files_of_a_series_are_sized_one_by_one(tmp_path: Path) -> None:
     """To know their sizes is to have them: no Content-Length, and the first leaves before the last is there."""
     frames = Frames(FetcherPool([]), Cache(tmp_path, 2**20))
-    accept = Accept.from_request(
+    accept = Accept.from_values(
         (), f'multipart/related; type="application/dicom"; transfer-syntax={HTJ2K_LOSSLESS_RPCL}'
     )
     files, _ = agree_on_files(_series(), accept, frames, single=False)

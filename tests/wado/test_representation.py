@@ -5,18 +5,10 @@ from dataclasses import replace
 import pytest
 
 from ahi.codecs.frames import HAS_OPENJPH, PixelFormat
-from ahi.workers.jobs import FrameEncoding
 from dicomweb.errors import NotAcceptable
-from wado.representation import (
-    METADATA_OFFERS,
-    RENDERED_OFFERS,
-    Accept,
-    FileChoice,
-    InstanceKind,
-    agree,
-    frame_offers,
-    instance_offers,
-)
+from dicomweb.negotiation import Accept, FileChoice
+from dicomweb.transfer_syntax import FrameEncoding
+from wado.representation import METADATA_OFFERS, RENDERED_OFFERS, InstanceKind, agree, frame_offers, instance_offers
 
 ELE = "1.2.840.10008.1.2.1"
 RPCL = "1.2.840.10008.1.2.4.202"
@@ -37,7 +29,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,imag
 
 
 def choose_frame(accept: str | None, stored: str = RPCL, query: tuple[str, ...] = (), single: bool = True) -> str:
-    return Accept.from_request(query, accept).choose(frame_offers(stored), single=single).offer.content_type
+    return Accept.from_values(query, accept).choose(frame_offers(stored), single=single).offer.content_type
 
 
 @pytest.mark.parametrize(
@@ -102,7 +94,7 @@ def test_a_transfer_syntax_in_the_query_is_for_the_types_in_the_query(
     query: tuple[str, ...], header: str | None, syntax: str, expected: str
 ) -> None:
     """PS3.18 Section 8.7.8."""
-    accept = Accept.from_request(query, header, syntax)
+    accept = Accept.from_values(query, header, syntax)
     assert accept.choose(instance_offers(RPCL, has_frames=True), single=True).offer.transfer_syntax_uid == expected
 
 
@@ -134,7 +126,7 @@ def test_a_video_is_sent_as_it_is() -> None:
 def test_an_instance_is_explicit_little_endian_unless_asked_otherwise(
     accept: str | None, syntax: str, multipart: bool | None
 ) -> None:
-    chosen = Accept.from_request((), accept).choose(instance_offers(RPCL, has_frames=True), single=True)
+    chosen = Accept.from_values((), accept).choose(instance_offers(RPCL, has_frames=True), single=True)
     assert (chosen.offer.transfer_syntax_uid, chosen.multipart) == (syntax, multipart)
 
 
@@ -156,15 +148,15 @@ def test_an_instance_is_explicit_little_endian_unless_asked_otherwise(
 def test_the_operator_prefers_where_the_client_leaves_it_open(
     accept: str | None, choice: FileChoice, syntax: str
 ) -> None:
-    accepted = replace(Accept.from_request((), accept), files=choice)
+    accepted = replace(Accept.from_values((), accept), files=choice)
     assert accepted.choose(instance_offers(RPCL, True, CT), single=True).offer.transfer_syntax_uid == syntax
-    frame = replace(Accept.from_request((), "*/*"), files=choice).choose(frame_offers(RPCL, CT), single=True)
+    frame = replace(Accept.from_values((), "*/*"), files=choice).choose(frame_offers(RPCL, CT), single=True)
     assert frame.offer.transfer_syntax_uid == ELE
 
 
 def test_a_study_has_no_single_part() -> None:
     with pytest.raises(NotAcceptable):
-        Accept.from_request((), "application/dicom").choose(instance_offers(RPCL, has_frames=True), single=False)
+        Accept.from_values((), "application/dicom").choose(instance_offers(RPCL, has_frames=True), single=False)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +170,7 @@ def test_a_study_has_no_single_part() -> None:
     ],
 )
 def test_metadata_is_dicom_json(query: tuple[str, ...], accept: str | None) -> None:
-    chosen = Accept.from_request(query, accept).choose(METADATA_OFFERS, single=True)
+    chosen = Accept.from_values(query, accept).choose(METADATA_OFFERS, single=True)
     assert chosen.offer.media_type == "application/dicom+json"
 
 
@@ -193,7 +185,7 @@ def test_metadata_is_dicom_json(query: tuple[str, ...], accept: str | None) -> N
     ],
 )
 def test_a_picture_is_a_jpeg_unless_asked_otherwise(query: tuple[str, ...], accept: str | None, expected: str) -> None:
-    chosen = Accept.from_request(query, accept).choose(RENDERED_OFFERS, single=True, multipart=False)
+    chosen = Accept.from_values(query, accept).choose(RENDERED_OFFERS, single=True, multipart=False)
     assert chosen.offer.media_type == expected
 
 
@@ -236,12 +228,12 @@ def test_frames_are_encoded_again_where_nothing_is_lost(
     ],
 )
 def test_another_encoding_is_what_one_has_to_ask_for(accept: str | None, syntax: str) -> None:
-    chosen = Accept.from_request((), accept).choose(frame_offers(RPCL, CT), single=True)
+    chosen = Accept.from_values((), accept).choose(frame_offers(RPCL, CT), single=True)
     assert chosen.offer.transfer_syntax_uid == syntax
 
 
 def test_binary_pixels_as_stored_are_native() -> None:
-    chosen = Accept.from_request((), "application/octet-stream; transfer-syntax=*").choose(
+    chosen = Accept.from_values((), "application/octet-stream; transfer-syntax=*").choose(
         frame_offers(ELE, DOSE), single=True
     )
     assert chosen.offer.transfer_syntax_uid == ELE
@@ -268,13 +260,13 @@ def test_each_part_has_a_transfer_syntax_of_its_own(
     kinds: tuple[InstanceKind, ...], syntax: str, expected: tuple[str, ...]
 ) -> None:
     """PS3.18 Section 8.7.8."""
-    accept = Accept.from_request((), f'multipart/related; type="application/dicom"; transfer-syntax={syntax}')
+    accept = Accept.from_values((), f'multipart/related; type="application/dicom"; transfer-syntax={syntax}')
     chosen = agree({kind: kind.files for kind in kinds}, accept, single=False)
     assert tuple(chosen[kind].offer.transfer_syntax_uid for kind in kinds) == expected
 
 
 @pytest.mark.parametrize("kinds", [(OTHER_IMAGE,), (OTHER_IMAGE, REPORT), (FILM, OTHER_IMAGE)])
 def test_a_transfer_syntax_that_no_image_can_be_had_in_is_refused(kinds: tuple[InstanceKind, ...]) -> None:
-    accept = Accept.from_request((), f'multipart/related; type="application/dicom"; transfer-syntax={RPCL}')
+    accept = Accept.from_values((), f'multipart/related; type="application/dicom"; transfer-syntax={RPCL}')
     with pytest.raises(NotAcceptable):
         agree({kind: kind.files for kind in kinds}, accept, single=False)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ahi.workers.pool import WorkerContext
 from dicomweb.content_coding import Coding, compress
 from dicomweb.dicom_json import encode
-from dicomweb.dicom_xml import DICOM_XML, encode_xml
+from dicomweb.dicom_xml import encode_xml
+from dicomweb.media_types import DICOM_XML
 from dicomweb.multipart import Part, boundary_of, encode_multipart
 from wado.metadata.fields import Fields
 

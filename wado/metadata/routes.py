@@ -10,13 +10,14 @@ from ahi.workers.pool import FetcherPool
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
 from dicomweb.content_coding import Coding, choose_coding
-from dicomweb.dicom_xml import DICOM_XML
+from dicomweb.media_types import DICOM_XML
 from dicomweb.multipart import multipart_type
+from dicomweb.negotiation import Accept
 from dicomweb.parameters import parse_parameters
 from wado.locate import LocatedInstance, Locator
 from wado.metadata.encode import EncodingOptions, encode_metadata, join_json
 from wado.metadata.fields import Fields
-from wado.representation import METADATA_OFFERS, Accept
+from wado.representation import METADATA_OFFERS
 from wado.target import LEVELS, Target
 
 
@@ -42,8 +43,7 @@ class MetadataService:
         parameters = parse_parameters(request.query_string)
         target, fields = Target.from_path(**path), Fields.from_parameters(parameters)
         located = self.locator.instances(target)
-        accepted = [value for name, value in parameters if name == "accept"]
-        accept = Accept.from_request(accepted, request.headers.get("Accept"))
+        accept = Accept.from_request(request.query_string, request.headers.get("Accept"))
         media_type = accept.choose(METADATA_OFFERS, single=True).offer.media_type
         coding = choose_coding(request.headers.get("Accept-Encoding"))
         states = [one.state for one in located]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dicomweb.errors import NotAcceptable
-from dicomweb.texts import parse_decimal
+from dicomweb.negotiation import parse_names
 
 _TERMS = {  # IANA name: the Python codec, and the Defined Term of PS3.3 Section C.12.1.1.2
     "utf-8": ("utf_8", "ISO_IR 192"),
@@ -38,10 +38,7 @@ class Charsets:
     @classmethod
     def from_parameter(cls, text: str | None) -> "Charsets":
         """From a list of IANA names or DICOM terms, with or without q values."""
-        entries = [entry.split(";") for entry in (text or "*").lower().split(",")]
-        weighed = [(_quality(parameters), name.strip()) for name, *parameters in entries]
-        best_first = [name for quality, name in sorted(weighed, key=lambda one: -one[0]) if quality > 0]
-        names = [_UTF_8 if name == "*" else _NAMES.get(name) for name in best_first]
+        names = [_UTF_8 if name == "*" else _NAMES.get(name) for name in parse_names(text or "*")]
         return cls(tuple(dict.fromkeys(name for name in names if name)))
 
     def labelled(self, body: bytes, media_type: str) -> tuple[bytes, str]:
@@ -72,14 +69,3 @@ def _encoded(body: bytes, media_type: str, name: str) -> bytes | None:
         return text.encode(codec)
     except UnicodeEncodeError:
         return None
-
-
-def _quality(parameters: list[str]) -> float:
-    for parameter in parameters:
-        name, _, number = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return parse_decimal(number)
-            except ValueError:
-                return 1.0
-    return 1.0

@@ -9,6 +9,8 @@ from pydicom.uid import UID
 
 from ahi.workers.pool import WorkerContext
 from dicomweb.errors import NotAcceptable, NotFound
+from dicomweb.media_types import JPEG, PNG
+from dicomweb.negotiation import Offer
 from runtime.timing import measured
 from wado.locate import LocatedInstance
 from wado.rendering.ecg_layout import lay_out
@@ -22,7 +24,6 @@ from wado.rendering.report_text import encode_text
 from wado.rendering.values import date_time, parse_head, quietly, text
 from wado.rendering.vector_drawing import VectorDrawing, draw_raster, encode_svg
 from wado.rendering.waveform import MAX_GROUPS, parse_statements, parse_waveforms
-from wado.representation import JPEG, PNG, Offer
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _ELECTROCARDIOGRAMS = tuple(f"{_STORAGE}{node}" for node in ("9.1.1", "9.1.2", "9.1.3", "9.1.4", "9.3.1"))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from ahi.archive.lookahead import FrameAccess, FrameLookahead
 from ahi.archive.store import MOST_BROKEN, about_object, is_alone
 from ahi.cache.cache import Cache
-from ahi.workers.jobs import FrameEncoding
 from ahi.workers.pool import FetcherPool, JobFuture
 from dicomweb.errors import BadRequest, ProxyError, UpstreamBroken
+from dicomweb.transfer_syntax import FrameEncoding
 from wado.locate import LocatedInstance
 from wado.rendered.draw import Picture, render
 

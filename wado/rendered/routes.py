@@ -15,6 +15,7 @@ from dicomweb import respond
 from dicomweb.conditional import entity_tag
 from dicomweb.errors import BadRequest, NotAcceptable, NotFound, ProxyError
 from dicomweb.multipart import Part
+from dicomweb.negotiation import Accept, ChosenOffer, Offer
 from dicomweb.parameters import parse_parameters
 from dicomweb.respond import Partial
 from wado.locate import LocatedInstance, Locator
@@ -36,7 +37,7 @@ from wado.rendered.representative import candidates, middle_of_largest
 from wado.rendering.encode import FORMATS
 from wado.rendering.parameters import Rendering, parse_rendering, thumbnail
 from wado.rendering.presentation.references import SOP_CLASSES as STATES
-from wado.representation import RENDERED_OFFERS, THUMBNAIL_OFFERS, Accept, ChosenOffer, Offer
+from wado.representation import RENDERED_OFFERS, THUMBNAIL_OFFERS
 from wado.target import Target, parse_frame_numbers
 
 _KEPT = 128  # queries: a viewer asks for all of a series in the same words
@@ -323,5 +324,4 @@ def _chosen(offers: tuple[Offer, ...], *, multipart: bool = True) -> ChosenOffer
 
 @lru_cache(_KEPT)
 def _best(query_string: bytes, header: str | None, offers: tuple[Offer, ...], multipart: bool) -> ChosenOffer:
-    named = [value for name, value in parse_parameters(query_string) if name == "accept"]
-    return Accept.from_request(named, header).choose(offers, single=True, multipart=multipart)
+    return Accept.from_request(query_string, header).choose(offers, single=True, multipart=multipart)

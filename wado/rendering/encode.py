@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from dicomweb.errors import BadRequest
-from wado.representation import APNG, GIF, JP2, JPEG, PNG
+from dicomweb.media_types import APNG, GIF, JP2, JPEG, PNG
 
 DEFAULT_QUALITY = 90
 

@@ -1,10 +1,12 @@
 """What the URI service offers of an object (PS3.18 Section 9.5): always a single part, in the order of its defaults."""
 
 from ahi.image_sets.prepared_reader import BulkValue, PreparedInstance
+from dicomweb.media_types import DICOM
+from dicomweb.negotiation import Accept, Offer
 from dicomweb.transfer_syntax import transfer_syntax
 from wado.rendered.objects import kind_of
 from wado.rendering.presentation.references import SOP_CLASSES as STATES
-from wado.representation import DICOM, RENDERED_OFFERS, Accept, InstanceKind, Offer
+from wado.representation import RENDERED_OFFERS, InstanceKind
 
 _DOCUMENT = "00420011"
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from dicomweb.accept import ANYTHING, MediaRange, parse_accept
 from dicomweb.errors import BadRequest
+from dicomweb.media_types import DICOM
+from dicomweb.negotiation import ANYTHING, Accept, MediaRange, parse_accept
 from dicomweb.uids import is_well_formed, parse_uid
 from wado.rendered.charset import Charsets
-from wado.representation import DICOM, Accept
 from wado.target import Target, parse_frame_numbers
 from wado.uri.rendering import UriRendering
 

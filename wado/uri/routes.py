@@ -11,6 +11,8 @@ from ahi.workers.pool import FetcherPool
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
 from dicomweb.errors import BadRequest
+from dicomweb.media_types import DICOM
+from dicomweb.negotiation import FileChoice, Offer
 from dicomweb.parameters import parse_parameters
 from wado.delivery import Delivery
 from wado.files import encode_file, missing_pixel_data
@@ -24,7 +26,6 @@ from wado.rendered.rendered_images import RenderedImages
 from wado.rendering.parameters import parse_rendering
 from wado.rendering.presentation.present import find_shown_size
 from wado.rendering.presentation.references import SOP_CLASSES as STATES
-from wado.representation import DICOM, FileChoice, Offer
 from wado.target import Target
 from wado.uri.offers import choose_offer, document_of
 from wado.uri.query import UriQuery

@@ -11,9 +11,8 @@ from ahi.cache.cache import Cache
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
-from ahi.workers.jobs import FrameEncoding
 from ahi.workers.pool import FetcherPool
-from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL, JPEG_BASELINE
+from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL, JPEG_BASELINE, FrameEncoding
 
 KEY = ImageSetKey("d" * 32, "i" * 32)
 PIXELS = PixelFormat(10, 10, 1, 8, 0, "MONOCHROME2")  # 100 bytes a frame

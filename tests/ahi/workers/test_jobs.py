@@ -11,9 +11,9 @@ from ahi.client.calls import AhiClient
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.jobs import FrameEncoding, FrameReference, fetch_frame
+from ahi.workers.jobs import FrameReference, fetch_frame
 from ahi.workers.pool import WorkerContext
-from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
+from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, FrameEncoding
 
 SIDE, FETCH_SECONDS = 8, 0.002
 

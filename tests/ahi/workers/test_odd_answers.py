@@ -15,10 +15,10 @@ from ahi.client.calls import AhiClient
 from ahi.codecs.frames import HAS_OPENJPH, PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey, ImageSetProperties
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.jobs import FrameEncoding, FrameReference, fetch_frame, prepare_image_set, prepared_cache_name
+from ahi.workers.jobs import FrameReference, fetch_frame, prepare_image_set, prepared_cache_name
 from ahi.workers.pool import WorkerContext
 from dicomweb.errors import UnusableAnswer
-from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL
+from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL, FrameEncoding
 
 SIDE = 64
 PIXELS = np.random.default_rng(1).integers(0, 4096, (SIDE, SIDE), "<u2")

@@ -15,13 +15,13 @@ from ahi.client.calls import AhiClient
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.jobs import FrameEncoding, FrameReference, fetch_frame, reduced_frame
+from ahi.workers.jobs import FrameReference, fetch_frame, reduced_frame
 from ahi.workers.pool import FetcherSockets, WorkerContext
 from ahi.workers.scheduler import JobCall, SchedulerLimits
 from ahi.workers.verification import Verification
 from ahi.workers.worker import WorkerServer
 from dicomweb.errors import UpstreamFailed
-from dicomweb.transfer_syntax import JPEG_2000_LOSSLESS
+from dicomweb.transfer_syntax import JPEG_2000_LOSSLESS, FrameEncoding
 from runtime.heartbeat import Heartbeat
 
 SIDE = 64

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from ahi.workers.jobs import FrameEncoding
 from app.prefetch.routes import MOST_TASKS, parse_tasks
 from app.prefetch.worker import PrefetchTask
 from dicomweb.errors import BadRequest
+from dicomweb.transfer_syntax import FrameEncoding
 
 
 def test_studies_and_series_are_orders_each_once() -> None:

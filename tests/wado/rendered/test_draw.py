@@ -14,15 +14,15 @@ from ahi.client.calls import AhiClient
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.jobs import FrameEncoding, FrameReference, cached_native_frame
+from ahi.workers.jobs import FrameReference, cached_native_frame
 from ahi.workers.pool import HELD_BYTES, WorkerContext
-from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
+from dicomweb.media_types import JPEG
+from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, FrameEncoding
 from tests.wado.rendering.made import head, made
 from wado.rendered.draw import Picture, render, within_bits
 from wado.rendering.display_attributes import DisplayAttributes
 from wado.rendering.parameters import Rendering, Window
 from wado.rendering.sample_format import SampleFormat
-from wado.representation import JPEG
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from ahi.cache.cache import Cache
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.workers.jobs import FrameReference
 from ahi.workers.pool import FetcherPool
+from dicomweb.media_types import JPEG
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from runtime.shared_metrics import Metric
 from wado.rendered.draw import Picture
 from wado.rendered.rendered_images import RenderedImages
-from wado.representation import JPEG
 
 
 def _picture(number: int, head: bytes = b"") -> Picture:

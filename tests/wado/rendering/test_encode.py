@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from dicomweb.errors import BadRequest
+from dicomweb.media_types import GIF, JP2, JPEG, PNG
 from wado.rendering.encode import encode
-from wado.representation import GIF, JP2, JPEG, PNG
 
 RAMP = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint8) * 2
 GREY = Image.fromarray(RAMP)

@@ -1,0 +1,16 @@
+"""The names of the media types that the service offers. Used in all processes."""
+
+DICOM = "application/dicom"
+DICOM_JSON = "application/dicom+json"
+DICOM_XML = "application/dicom+xml"
+JSON = "application/json"
+OCTET_STREAM = "application/octet-stream"
+ZIP = "application/zip"
+CSV = "text/csv"
+WADL = "application/vnd.sun.wadl+xml"
+
+JPEG = "image/jpeg"
+PNG = "image/png"
+GIF = "image/gif"
+APNG = "image/apng"
+JP2 = "image/jp2"
