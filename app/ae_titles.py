@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from db.scope import EVERYTHING, Scope
+from db.scope import Scope
 from dicomweb.errors import BadRequest
 from qido.image_sets.filters import AttributeFilter, parse_filter
 
@@ -24,15 +24,6 @@ class AeTitle:
 
     name: str
     scope: Scope
-
-
-@dataclass(frozen=True)
-class ServiceRoot:
-    """A path below which all resources are, a URL rule, and what is seen there; of an AE title where it has one."""
-
-    path: str
-    scope: Scope
-    ae_title: str = ""
 
 
 def parse_ae_titles(text: str) -> tuple[AeTitle, ...]:
@@ -94,13 +85,3 @@ def _texts(value: Any) -> Sequence[str]:
     """A text, or a list of them; none for all else."""
     texts = value if isinstance(value, list) else [value]
     return texts if all(isinstance(text, str) for text in texts) else ()
-
-
-def service_roots(ae_titles: Sequence[AeTitle], *, dcm4chee_paths: bool) -> list[ServiceRoot]:
-    """The roots of all AE titles, that of the default, which shows everything unless it is redefined, first.
-
-    With `dcm4chee_paths` each AE title has another root, as dcm4chee has it.
-    """
-    by_name = {DEFAULT: EVERYTHING, **{title.name: title.scope for title in ae_titles}}
-    forms = ("/{}", "/dcm4chee-arc/aets/{}/rs") if dcm4chee_paths else ("/{}",)
-    return [ServiceRoot(form.format(name), scope, name) for form in forms for name, scope in by_name.items()]

@@ -13,6 +13,8 @@ from flask import Blueprint, Response
 
 from ahi.archive.store import ping_ahi
 from ahi.workers.pool import FetcherPool
+from app.service_roots import service_roots
+from app.settings import Settings
 from db.engine import Database
 from db.image_sets import any_datastore_id
 from dicomweb.errors import ProxyError, UpstreamBusy
@@ -23,6 +25,12 @@ LIVE = "/live"
 
 _BELIEVED_SECONDS = 1.0
 _PATIENCE_SECONDS = 1.5
+
+
+def live_paths(settings: Settings) -> frozenset[str]:
+    """The paths of `/live` below all roots of AE titles."""
+    roots = service_roots(settings.ae_titles, dcm4chee_paths=settings.dcm4chee_paths)
+    return frozenset(root.path + LIVE for root in roots)
 
 
 def blueprint(database: Database, fetchers: FetcherPool) -> Blueprint:

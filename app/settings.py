@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from app.ae_titles import AeTitle, parse_ae_titles
-from app.middleware.forwarded import Network, parse_networks
+from app.networks import Network, parse_networks
 from app.prefetch.schedule import PrefetchRule, parse_schedule
 from app.setting_suggestions import suggestions
 from db import tls

@@ -64,9 +64,11 @@ ONLY = {  # library: the folders and files that may know it
     "flask": (
         "app/factory.py",
         "app/capabilities.py",
+        "app/errors.py",
         "app/health.py",
+        "app/request_state.py",
         "app/audit/middleware.py",
-        "app/auth/gate.py",
+        "app/auth/middleware.py",
         "app/middleware",
         "app/processes/service.py",
         "app/telemetry",
@@ -74,8 +76,8 @@ ONLY = {  # library: the folders and files that may know it
         "*/routes.py",
     ),
     "werkzeug": (
-        "app/factory.py",
         "app/capabilities.py",
+        "app/errors.py",
         "app/server/sendfile.py",
         "dicomweb/respond.py",
         "*/routes.py",

@@ -1,7 +1,6 @@
 """After each view: what was asked for, by whom, and how it ended. A route that is not listed here is audited."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -10,13 +9,13 @@ from urllib.parse import unquote_plus
 from flask import Flask, Response, g, request
 
 from app.audit.event import UNIDENTIFIED, Event, Kind
-from app.audit.queue import AuditQueue
-from app.auth.gate import QUERY_TOKEN, blueprint_name
+from app.auth.middleware import QUERY_TOKEN
+from app.service_roots import blueprint_name
+from app.services import Services
 from dicomweb import respond
 from dicomweb.errors import BadRequest, UpstreamBusy
 from dicomweb.parameters import parse_parameters
 from dicomweb.uids import is_well_formed
-from wado.locate import LocatedInstance
 
 WITHOUT_PATIENT_DATA = frozenset({"health", "capabilities", "prefetch"})
 """Blueprints that tell nothing of patients; that somebody was refused there is audited all the same."""
@@ -28,16 +27,11 @@ _GIVEN = (200, 206)
 _FOUND = (*_GIVEN, 304)
 
 
-def note_sop_classes(located: Sequence[LocatedInstance]) -> None:
-    """What the request of this thread is about, for the event that tells of it."""
-    g.setdefault("sop_classes", Counter()).update(one.prepared.sop_class_uid for one in located)
-
-
-def add_audit(app: Flask, audit_queue: AuditQueue) -> None:
-    """Tell the trail of each answer before it is given; 503 in its place where the trail does not admit it.
-
-    To be added last, so that the access log and all headers see the answer that is given.
-    """
+def install_audit(app: Flask, services: Services) -> None:
+    """Put an event in the audit queue for each answer before it is sent; 503 in its place if the queue refuses it."""
+    audit_queue = services.monitoring.audit_queue
+    if audit_queue is None:
+        return
 
     @app.after_request
     def audit(response: Response) -> Response:

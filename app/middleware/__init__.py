@@ -1,1 +1,4 @@
-"""What is done to every request before its route, and to every answer after it. Runs in the web processes."""
+"""Steps before and after each view, and WSGI layers around all of them. Runs in the web processes.
+
+`app/factory.py` has their order and the reason for each place.
+"""

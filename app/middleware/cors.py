@@ -1,10 +1,11 @@
-"""Which web pages may read answers (CORS): viewers in a browser come from another origin."""
+"""CORS: the web pages that may read answers. Viewers in a browser come from another origin."""
 
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 
+from app.services import Services
 from app.settings import LOOPBACK
 from dicomweb.respond import varies
 
@@ -14,36 +15,40 @@ _EXPOSED = (
     "Server-Timing, Warning, X-Request-ID, X-Total-Count"
 )
 _METHODS = "GET, HEAD, OPTIONS"
-_MAX_AGE_SECONDS = 7200  # what browsers cap it at
+_MAX_AGE_SECONDS = 7200  # browsers use no more
 
 
-def add_cors(app: Flask, origins: Sequence[str]) -> None:
-    """Answer preflights, and mark answers for the allowed origins: `*` for all, `loopback` for this machine's pages."""
+def install_cors(app: Flask, services: Services) -> None:
+    """Answer preflights, and add the headers that let pages of CORS_ORIGINS read an answer."""
+    origins = services.settings.cors_origins
 
     @app.before_request
-    def preflight() -> Response | None:
+    def answer_preflight() -> Response | None:
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             return Response(status=204)
         return None
 
     @app.after_request
-    def mark(response: Response) -> Response:
-        marks = cors_headers(origins, request.headers.get("Origin"))
+    def add_headers(response: Response) -> Response:
+        headers = cors_headers(origins, request.headers.get("Origin"))
         varies(response, "Origin")
-        if not marks:
+        if not headers:
             return response
-        response.headers.update(marks)
+        response.headers.update(headers)
         if response.status_code == 204 and request.method == "OPTIONS":
-            wanted = request.headers.get("Access-Control-Request-Headers")
+            requested = request.headers.get("Access-Control-Request-Headers")
             response.headers["Access-Control-Allow-Methods"] = _METHODS
-            response.headers["Access-Control-Allow-Headers"] = wanted or "accept, authorization, range"
+            response.headers["Access-Control-Allow-Headers"] = requested or "accept, authorization, range"
             response.headers["Access-Control-Max-Age"] = str(_MAX_AGE_SECONDS)
         return response
 
 
 def cors_headers(origins: Sequence[str], origin: str | None) -> dict[str, str]:
-    """What lets a page of this origin read an answer; nothing where it is not allowed to."""
-    if origin is None or not _allowed(origins, origin):
+    """The headers that let a page of `origin` read an answer; none if it is not among the allowed `origins`.
+
+    `*` allows every page, `loopback` the pages of this machine.
+    """
+    if origin is None or not _is_allowed(origins, origin):
         return {}
     return {
         "Access-Control-Allow-Origin": origin,
@@ -52,7 +57,7 @@ def cors_headers(origins: Sequence[str], origin: str | None) -> dict[str, str]:
     }
 
 
-def _allowed(origins: Sequence[str], origin: str) -> bool:
+def _is_allowed(origins: Sequence[str], origin: str) -> bool:
     if "*" in origins or origin in origins:
         return True
     try:

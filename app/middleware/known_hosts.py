@@ -1,7 +1,7 @@
-"""The names that a service without logins answers to where only its own machine is to reach it.
+"""The host names that a service without logins on loopback answers to.
 
-A web page can give its own name the address 127.0.0.1 (DNS rebinding). A browser here then takes this service
-for the server of that page, and lets the page read all answers. The Host header still has the name of the page.
+A web page can give its own name the address 127.0.0.1 (DNS rebinding). A browser on this machine then takes this
+service for the server of that page, and lets the page read all answers. The Host header still has the page's name.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from flask import Flask, request
 
-from app.auth.gate import blueprint_name
-from app.settings import Settings
+from app import health
+from app.service_roots import blueprint_name
+from app.services import Services
 from dicomweb.errors import BadRequest, Misdirected
 from dicomweb.public_root import is_host
 from runtime.hosts import is_loopback
@@ -19,35 +20,37 @@ from runtime.hosts import is_loopback
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 _RECEIVED = "ahi_dicomweb_proxy.host"
-_MOST_KNOWN, _LONGEST_KNOWN = 100, 256  # hosts that are remembered, and characters of one
+_MOST_CHECKED, _LONGEST_CHECKED = 100, 256  # hosts that are remembered, and characters of one
 
 
-def add_known_hosts(app: Flask, settings: Settings, open_blueprint: str) -> None:
-    """Refuse requests to other names than those of this machine and of PUBLIC_URL, with 421.
+def install_known_hosts(app: Flask, services: Services) -> None:
+    """Answer 421 to requests for other hosts than this machine and the host of PUBLIC_URL.
 
-    This holds where HOST is a loopback address and AUTH is none. The views of the open blueprint answer to any name.
-    What counts is Host as received, whatever a proxy says: a web page can send X-Forwarded-Host, but not another Host.
-    A request target that is a whole URL names a host as well (RFC 9112 Section 3.2.2); then both must be known.
+    This applies if HOST is a loopback address and AUTH is none. Health checks are answered for any host. The host is
+    checked as received, not as proxies tell it: a web page can send X-Forwarded-Host, but not another Host. A request
+    target that is a whole URL names a host as well (RFC 9112 Section 3.2.2); then both must be known.
     """
+    settings = services.settings
     if settings.auth or not settings.on_loopback:
         return
     public_name = urlsplit(settings.public_url or "").hostname
     app.wsgi_app = _with_received_host(app.wsgi_app)  # type: ignore[method-assign, assignment]
 
-    known: set[str] = set()  # such as were found to be; a client sends the same one with every request
+    known: set[str] = set()  # hosts that passed the check; a client sends the same one with every request
 
     @app.before_request
     def check() -> None:
-        if blueprint_name(request.blueprint or "") == open_blueprint:
+        if blueprint_name(request.blueprint or "") == health.NAME:
             return
         for host in request.environ[_RECEIVED]:
             if host not in known:
                 _check_host(host, public_name)
-                if len(known) < _MOST_KNOWN and len(host) < _LONGEST_KNOWN:
+                if len(known) < _MOST_CHECKED and len(host) < _LONGEST_CHECKED:
                     known.add(host)
 
 
 def _check_host(host: str, public_name: str | None) -> None:
+    """BadRequest for a text that is no host, Misdirected for a host that is not ours."""
     if not is_host(host):
         raise BadRequest("the Host header is not a host")
     name = name_of(host)
@@ -58,18 +61,20 @@ def _check_host(host: str, public_name: str | None) -> None:
 
 
 def name_of(host: str) -> str:
-    """The name or address in a Host header, in lower case, without a port and the last dot."""
+    """The name or address in a Host header, in lower case, without the port and without a dot at the end."""
     bracketed, _, after = host.rpartition("]")
     return (bracketed.removeprefix("[") or after.partition(":")[0]).lower().removesuffix(".")
 
 
 def _with_received_host(app: Wsgi) -> Wsgi:
-    def keep(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """`app` with the hosts of the request in its environment, before any proxy header changes them."""
+
+    def keep_host(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         hosts = (environ.get("HTTP_HOST"), _host_of_target(environ.get("REQUEST_URI", "")))
         environ[_RECEIVED] = tuple(filter(None, hosts))  # browsers always send Host
         return app(environ, start_response)
 
-    return keep
+    return keep_host
 
 
 def _host_of_target(target: str) -> str:

@@ -1,8 +1,12 @@
-"""Slashes that say nothing: a client whose root ends in one sends `/aetitle//studies`, others `/aetitle/studies/`."""
+"""Superfluous slashes in paths: some clients send `/aetitle//studies` or `/aetitle/studies/`."""
 
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from flask import Flask
+
+from app.services import Services
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -10,13 +14,16 @@ _SLASHES = re.compile("//+")
 _READING = ("GET", "HEAD", "OPTIONS")
 
 
-def with_single_slashes(app: Wsgi) -> Wsgi:
-    """`app`, which gets every path with single slashes, and without one at its end: no part of a path here is empty.
+def install_single_slashes(app: Flask, _: Services) -> None:
+    """Merge slashes, and remove those at the end of a path, before a route is chosen.
 
-    Methods that do not read are refused in any case, by the root only with the slash at its end.
+    The end is removed only for methods that read. All routes refuse other methods, and the root has its slash for that.
     """
+    app.wsgi_app = _with_single_slashes(app.wsgi_app)  # type: ignore[method-assign, assignment]
 
-    def merged(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+
+def _with_single_slashes(app: Wsgi) -> Wsgi:
+    def merge(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if "//" in path:
             path = environ["PATH_INFO"] = _SLASHES.sub("/", path)
@@ -24,4 +31,4 @@ def with_single_slashes(app: Wsgi) -> Wsgi:
             environ["PATH_INFO"] = path.rstrip("/") or "/"
         return app(environ, start_response)
 
-    return merged
+    return merge

@@ -29,14 +29,16 @@ from ahi.workers.worker import serve as serve_fetcher
 from app.audit.configure import FLUSH_SECONDS, announce, check_audit, open_trail
 from app.audit.event import Kind
 from app.auth.configure import open_gate
-from app.factory import create_app, live_paths
-from app.middleware.rate_limit import RateLimiter
+from app.factory import create_app
+from app.health import live_paths
+from app.middleware.rate_limiter import RateLimiter
 from app.prefetch.worker import PrefetchWorker
 from app.prefetch.worker import serve as serve_warmer
 from app.processes import web
 from app.processes.supervisor import Child, Place, Supervisor
 from app.processes.watchdog import SILENT_SECONDS
 from app.server.refusals import ErrorResponder
+from app.services import Monitoring, Services
 from app.settings import DECODE, NotNowError, Settings, SettingsError
 from app.telemetry import metrics
 from app.telemetry.access_log import hide
@@ -256,27 +258,26 @@ def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child
     def run(place: Place) -> None:
         process_metrics = shared.tally_of_web(number, place)
         database = _database(settings, index, shared, process_metrics, place.heartbeat)
-        counts = shared.requests.of_process(2 * number + place.side)
+        request_metrics = shared.requests.of_process(2 * number + place.side)
         audit_queue = open_trail(settings, database)
         fetchers = FetcherPool(shared.fetcher_paths, expecting=place.heartbeat.expecting)
         spans = shared.tracing.open(database) if shared.tracing else None
-        app = create_app(
+        monitoring = Monitoring(process_metrics, request_metrics, audit_queue, spans)
+        services = Services.of(
             settings,
             database,
             fetchers,
-            process_metrics,
-            shared.prefetch_socket,
-            counts,
-            audit_queue,
-            shared.rate,
-            spans,
+            monitoring,
+            rate_limiter=shared.rate,
+            prefetch_socket=shared.prefetch_socket,
         )
+        app = create_app(services)
         web.serve(
             app,
             shared.listening,
             threads=settings.web_threads,
             limits=_limits(settings),
-            error_responder=_error_responder(settings, app, counts),
+            error_responder=_error_responder(settings, app, request_metrics),
             heartbeat=place.heartbeat,
             tell_connections=partial(process_metrics.set, Metric.CLIENT_CONNECTIONS),
         )

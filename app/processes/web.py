@@ -22,7 +22,7 @@ from typing import Any
 
 from waitress.server import create_server
 
-from app.middleware.forwarded import Network, is_trusted
+from app.networks import Network, is_in_networks
 from app.server.connection import Connection
 from app.server.event_loop import ConnectionLimits, EventLoop
 from app.server.fair_queue import QueueLimits
@@ -160,7 +160,7 @@ def _pool(threads: int, limits: ServerLimits, heartbeat: Heartbeat) -> WorkerPoo
 
 def _connection_limits(limits: ServerLimits) -> ConnectionLimits:
     def is_proxy(address: str) -> bool:
-        return is_trusted(address, limits.trusted)
+        return is_in_networks(address, limits.trusted)
 
     most_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)  # half of them are for what answers need
     return ConnectionLimits(limits.connections_of_client, min(limits.connections, most_files // 2), is_proxy)

@@ -17,8 +17,9 @@ from waitress.task import ErrorTask
 from waitress.utilities import Error
 
 from app.middleware.cors import cors_headers
-from app.middleware.forwarded import Network, client_of
+from app.middleware.forwarded import client_of
 from app.middleware.security_headers import POLICY, security_headers
+from app.networks import Network
 from app.settings import LOOPBACK
 from app.telemetry.access_log import HIDDEN, REQUEST_ID, SERVER_TIMING, request_id
 from app.telemetry.request_metrics import OTHER, ProcessRequestMetrics

@@ -12,7 +12,8 @@ from functools import cache
 
 from flask import Flask, Response, current_app, g, request
 
-from app.telemetry.request_metrics import OTHER, ProcessRequestMetrics
+from app.services import Services
+from app.telemetry.request_metrics import OTHER
 from runtime.timing import server_timing, start_timing
 
 log = logging.getLogger("access")
@@ -25,8 +26,9 @@ _LOGGED = re.compile(r"[0-9.,]*|[0-9A-Fa-f]{8}")
 HIDDEN = "***"
 
 
-def add_access_log(app: Flask, counts: ProcessRequestMetrics | None = None) -> None:
-    """Give each request an ID, each answer its time; log and count it when its last byte has been handed over."""
+def install_access_log(app: Flask, services: Services) -> None:
+    """Give each request an ID and each answer its time; log and count it after its last byte."""
+    request_metrics = services.monitoring.request_metrics
 
     @app.before_request
     def begin() -> None:
@@ -40,8 +42,8 @@ def add_access_log(app: Flask, counts: ProcessRequestMetrics | None = None) -> N
         fields = _fields(response) if log.isEnabledFor(logging.INFO) else None
 
         def write() -> None:
-            if counts:
-                counts.add(resource, status, time.monotonic() - started)
+            if request_metrics:
+                request_metrics.add(resource, status, time.monotonic() - started)
             if fields:
                 log.info("request", extra={"fields": {**fields, "ms": _ms_since(started)}})
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from flask import Flask
+
+from app.services import Services
 from app.settings import SettingsError
 from db.engine import Database
 from runtime.outage import Outage
@@ -45,6 +48,12 @@ class Tracing:
         from app.telemetry.spans import is_taken
 
         return is_taken()
+
+
+def install_tracing(app: Flask, services: Services) -> None:
+    """Trace each request, if traces are asked for."""
+    if services.monitoring.spans:
+        services.monitoring.spans.add_to(app)
 
 
 def find_tracing(environ: Mapping[str, str]) -> Tracing | None:

@@ -7,8 +7,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from ahi.workers.pool import FetcherPool
-from app.ae_titles import AeTitle, ServiceRoot, parse_ae_titles, service_roots
+from app.ae_titles import AeTitle, parse_ae_titles
 from app.factory import create_app
+from app.service_roots import ServiceRoot, service_roots
+from app.services import Services
 from app.settings import Settings
 from db.scope import EVERYTHING, Scope
 from qido.image_sets.filters import parse_filter
@@ -83,7 +85,7 @@ def archive(sqlite: Sqlite, tmp_path: Path, open_database: OpenDatabase) -> Flas
     write(url, SAMPLE)
     titles = json.dumps({"mr": {"filter": {"Modality": "MR"}}, "empty": {"datastores": [OTHER]}})
     settings = Settings(cache_root=tmp_path, ae_titles=parse_ae_titles(titles), dcm4chee_paths=True)
-    return create_app(settings, open_database(url), FetcherPool([])).test_client()
+    return create_app(Services.of(settings, open_database(url), FetcherPool([]))).test_client()
 
 
 @pytest.mark.parametrize(
@@ -115,5 +117,5 @@ def test_an_unknown_ae_title_is_404(archive: FlaskClient, path: str) -> None:
 def test_the_paths_of_dcm4chee_are_not_there_unless_wanted(
     sqlite: Sqlite, tmp_path: Path, open_database: OpenDatabase
 ) -> None:
-    app = create_app(Settings(cache_root=tmp_path), open_database(sqlite.new_index()), FetcherPool([]))
+    app = create_app(Services.of(Settings(cache_root=tmp_path), open_database(sqlite.new_index()), FetcherPool([])))
     assert app.test_client().get("/dcm4chee-arc/aets/aetitle/rs/studies").status_code == 404

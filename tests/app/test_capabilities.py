@@ -9,11 +9,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from ahi.workers.pool import FetcherPool
-from app.ae_titles import parse_ae_titles
-from app.factory import PREFIX, create_app
+from app.ae_titles import DEFAULT, parse_ae_titles
+from app.factory import create_app
+from app.services import Services
 from app.settings import Settings
 from tests.servers import OpenDatabase
 
+PREFIX = f"/{DEFAULT}"
 WADL = "{http://wadl.dev.java.net/2009/02}"
 PREFLIGHT = {"Origin": "https://viewer.example", "Access-Control-Request-Method": "GET"}
 
@@ -21,7 +23,7 @@ PREFLIGHT = {"Origin": "https://viewer.example", "Access-Control-Request-Method"
 @pytest.fixture
 def app(tmp_path: Path, open_database: OpenDatabase) -> Flask:
     settings = Settings(cache_root=tmp_path, cors_origins=("https://viewer.example",))
-    return create_app(settings, open_database("sqlite://"), FetcherPool([]))
+    return create_app(Services.of(settings, open_database("sqlite://"), FetcherPool([])))
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def test_what_is_not_there_has_no_capabilities(client: FlaskClient) -> None:
 
 def test_each_service_root_describes_itself(tmp_path: Path, open_database: OpenDatabase) -> None:
     settings = Settings(cache_root=tmp_path, ae_titles=parse_ae_titles('{"research": {}}'))
-    client = create_app(settings, open_database("sqlite://"), FetcherPool([])).test_client()
+    client = create_app(Services.of(settings, open_database("sqlite://"), FetcherPool([]))).test_client()
     described = client.options("/research/", headers={"Accept": "application/json"}).get_json()
     own = client.options(PREFIX, headers={"Accept": "application/json"}).get_json()
     assert described["base"] == "http://localhost/research"

@@ -7,19 +7,22 @@ import pytest
 from flask import Flask
 
 from ahi.workers.pool import FetcherPool
+from app.ae_titles import DEFAULT
 from app.auth import links
-from app.factory import PREFIX, create_app
+from app.factory import create_app
+from app.services import Services
 from app.settings import Settings
 from qido.parse.attributes import ATTRIBUTES, Matching, Presence
 from qido.parse.bounds import BOUNDS
 from tests.servers import OpenDatabase
 
+PREFIX = f"/{DEFAULT}"
 STATEMENT = Path(__file__).parents[2] / "doc" / "conformance.md"
 
 
 @pytest.fixture
 def app(tmp_path: Path, open_database: OpenDatabase) -> Flask:
-    return create_app(Settings(cache_root=tmp_path), open_database("sqlite://"), FetcherPool([]))
+    return create_app(Services.of(Settings(cache_root=tmp_path), open_database("sqlite://"), FetcherPool([])))
 
 
 def _rows() -> list[list[str]]:

@@ -23,6 +23,7 @@ from sqlalchemy import delete
 from app.ae_titles import parse_ae_titles
 from app.auth.links import Link, Links
 from app.factory import create_app
+from app.services import Services
 from app.settings import Settings
 from datastore.index.filler import IndexFiller
 from db import schema
@@ -207,7 +208,7 @@ def served(
     titles = tuple(one for one in AE_TITLES if f"/{one.name}" in roots)  # to register all takes longer than to ask
     made = Settings(cache_root=folder / "cache", ae_titles=titles, link_secret=SECRET, dcm4chee_paths=False, **more)
     try:
-        app = create_app(made, database, HereFetchers(memory, folder / "cache"))
+        app = create_app(Services.of(made, database, HereFetchers(memory, folder / "cache")))
         yield app.test_client(), memory
     finally:
         database.close()

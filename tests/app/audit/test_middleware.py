@@ -15,6 +15,7 @@ from app.audit.middleware import tell_end
 from app.audit.queue import AuditQueue
 from app.auth.links import Link, Links
 from app.factory import create_app
+from app.services import Monitoring, Services
 from app.settings import Settings
 from tests.app.auth.users import ANNA, write_users
 from tests.qido.archive import Series, Study, image, write
@@ -59,9 +60,9 @@ Maker = Callable[..., Flask]
 def app_with(index: str, tmp_path: Path, told: Told, open_database: OpenDatabase) -> Maker:
     def make(**settings: Any) -> Flask:
         audit_queue = AuditQueue(told.write, refuse=True)
-        return create_app(
-            Settings(cache_root=tmp_path, **settings), open_database(index), FetcherPool([]), audit_queue=audit_queue
-        )
+        monitoring = Monitoring(audit_queue=audit_queue)
+        configured = Settings(cache_root=tmp_path, **settings)
+        return create_app(Services.of(configured, open_database(index), FetcherPool([]), monitoring))
 
     return make
 

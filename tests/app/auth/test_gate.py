@@ -14,6 +14,7 @@ from ahi.workers.pool import FetcherPool
 from app.auth.bearer import new_token
 from app.auth.links import Link, Links
 from app.factory import create_app
+from app.services import Services
 from app.settings import Settings, SettingsError
 from app.telemetry.logs import TextLines
 from tests.app.auth.provider import AUDIENCE, Provider, provided
@@ -55,7 +56,7 @@ def app_with(index: str, tmp_path: Path, open_database: OpenDatabase) -> Maker:
         if rules is not None:
             (tmp_path / "rules").write_text(json.dumps(rules))
             settings["access_rules"] = tmp_path / "rules"
-        return create_app(Settings(cache_root=tmp_path, **settings), open_database(index), FetcherPool([]))
+        return create_app(Services.of(Settings(cache_root=tmp_path, **settings), open_database(index), FetcherPool([])))
 
     return make
 

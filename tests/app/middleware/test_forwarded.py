@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.middleware.forwarded import believe, parse_networks
+from app.middleware.forwarded import with_client
+from app.networks import parse_networks
 from dicomweb.public_root import PublicRoot
 
 TRUSTED = parse_networks("10.0.0.0/8, fd00::1")
@@ -18,7 +19,7 @@ def seen(peer: str, headers: dict[str, str], trusted: str = "10.0.0.0/8, fd00::1
     """The root of a request as the service sees it, and its client's address."""
     told: dict[str, Any] = {}
     environ = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
-    app = believe(lambda environ, _: told.update(environ) or [], parse_networks(trusted))
+    app = with_client(lambda environ, _: told.update(environ) or [], parse_networks(trusted))
     app({**PEER, "REMOTE_ADDR": peer, **environ}, None)
     return PublicRoot(None, "").of(told), told["REMOTE_ADDR"]
 

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from flask import Blueprint, Flask
 
-from app.middleware.forwarded import believe
-from app.middleware.known_hosts import add_known_hosts, name_of
+from app.middleware.forwarded import install_forwarded
+from app.middleware.known_hosts import install_known_hosts, name_of
 from app.settings import Settings
 from dicomweb import respond
 from dicomweb.errors import ProxyError
+from tests.bare_services import bare_services
 
 HERE = [
     "localhost",
@@ -34,13 +35,13 @@ PUBLIC_URL = "https://DICOM.example.org:8443/pacs"
 
 
 def status(sent: str | None, path: str = "/patients", headers: dict[str, str] | None = None, **settings: Any) -> int:
-    configured = Settings(**{"host": "127.0.0.1", **settings})
+    services = bare_services(**{"host": "127.0.0.1", **settings})
     app = Flask(__name__)
     data, health = Blueprint("data", __name__), Blueprint("health", __name__)
     data.get("/patients")(lambda: "patients")
     health.get("/live")(lambda: "OK")
-    app.wsgi_app = believe(app.wsgi_app, configured.trusted_proxy)  # type: ignore[method-assign, assignment]
-    add_known_hosts(app, configured, "health")
+    install_forwarded(app, services)
+    install_known_hosts(app, services)
     app.register_blueprint(data)
     app.register_blueprint(health)
     app.register_error_handler(ProxyError, respond.problem)

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from ahi.workers.pool import FetcherPool
 from app.auth.bearer import new_token
 from app.factory import create_app
-from app.middleware.rate_limit import RateLimiter
+from app.middleware.rate_limiter import RateLimiter
+from app.services import Services
 from app.settings import Settings
+from db.engine import Database
 from tests.app.auth.users import ANNA, login, write_users
 from tests.servers import OpenDatabase
 
@@ -58,11 +60,15 @@ def test_all_processes_count_together() -> None:
     assert rate.take("one") > 0
 
 
+def application(settings: Settings, database: Database, limiter: RateLimiter) -> Flask:
+    return create_app(Services.of(settings, database, FetcherPool([]), rate_limiter=limiter))
+
+
 @pytest.fixture
 def app(tmp_path: Path, open_database: OpenDatabase) -> Flask:
     chosen: dict[str, Any] = {"auth": ("basic",), "auth_users_file": write_users(tmp_path)}
     database = open_database(f"sqlite:///{tmp_path}/index")
-    return create_app(Settings(cache_root=tmp_path, **chosen), database, FetcherPool([]), rate=RateLimiter(0.1, 3))
+    return application(Settings(cache_root=tmp_path, **chosen), database, RateLimiter(0.1, 3))
 
 
 def statuses(app: Flask, number: int, **request: Any) -> list[int]:
@@ -89,7 +95,7 @@ def test_the_same_name_by_another_way_is_another_client(tmp_path: Path, open_dat
     files: dict[str, Any] = {"auth_users_file": write_users(tmp_path, name), "auth_tokens_file": tmp_path / "tokens"}
     database = open_database(f"sqlite:///{tmp_path}/index")
     both = Settings(cache_root=tmp_path, auth=("basic", "bearer"), **files)
-    app = create_app(both, database, FetcherPool([]), rate=RateLimiter(0.1, 3))
+    app = application(both, database, RateLimiter(0.1, 3))
     assert statuses(app, 4, headers=login(name)) == [200, 200, 200, 429]
     assert statuses(app, 4, headers={"Authorization": f"Bearer {token}"}) == [200, 200, 200, 429]
 
@@ -107,6 +113,6 @@ def test_liveness_is_never_refused(app: Flask) -> None:
 
 def test_without_a_login_the_address_is_the_client(tmp_path: Path, open_database: OpenDatabase) -> None:
     database = open_database(f"sqlite:///{tmp_path}/index")
-    app = create_app(Settings(cache_root=tmp_path), database, FetcherPool([]), rate=RateLimiter(0.1, 2))
+    app = application(Settings(cache_root=tmp_path), database, RateLimiter(0.1, 2))
     assert statuses(app, 3) == [200, 200, 429]
     assert statuses(app, 1, environ_base={"REMOTE_ADDR": "192.0.2.9"}) == [200]

@@ -5,14 +5,15 @@ from flask import Flask, Response, request
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.middleware.security_headers import add_security_headers
+from app.middleware.security_headers import install_security_headers
+from tests.bare_services import bare_services
 
 HTTPS = "https://dicom.example.org"
 
 
 def app_of(public_url: str | None) -> Flask:
     app = Flask(__name__)
-    add_security_headers(app, public_url)
+    install_security_headers(app, bare_services(public_url=public_url))
 
     @app.get("/page")
     def page() -> Response:

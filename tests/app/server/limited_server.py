@@ -15,7 +15,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from app.middleware.forwarded import parse_networks
+from app.networks import parse_networks
 from app.processes import web
 from app.server.refusals import ErrorResponder
 from app.telemetry.logs import start_logging

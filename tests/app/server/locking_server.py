@@ -25,7 +25,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from ahi.workers.pool import FetcherPool
-from app.middleware.forwarded import parse_networks
+from app.networks import parse_networks
 from app.processes import web
 from db.engine import Database
 from tests.app.server.slow_work import SECONDS, slow_job

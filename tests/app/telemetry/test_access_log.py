@@ -12,9 +12,10 @@ from flask import Flask, Response, g
 from werkzeug.test import TestResponse
 
 from app.auth.principal import Principal
-from app.telemetry.access_log import add_access_log
+from app.telemetry.access_log import install_access_log
 from app.telemetry.logs import JsonLines, TextLines
 from runtime.timing import measured
+from tests.bare_services import bare_services
 
 UID = "1.2.840.113619.2.30.1"
 
@@ -34,7 +35,7 @@ class Logged:
 @pytest.fixture
 def logged() -> Iterator[Logged]:
     app = Flask(__name__)
-    add_access_log(app)
+    install_access_log(app, bare_services())
 
     @app.before_request
     def enter() -> None:
@@ -96,7 +97,7 @@ def test_an_answer_says_how_long_it_took(logged: Logged) -> None:
 
 def test_an_answer_says_what_its_time_went_into() -> None:
     app = Flask(__name__)
-    add_access_log(app)
+    install_access_log(app, bare_services())
 
     @app.get("/slow")
     def slow() -> str:

@@ -1,0 +1,50 @@
+"""All routes of the service, registered below each service root. Runs in the web processes."""
+
+from flask import Blueprint, Flask
+
+import qido.routes
+import wado.metadata.routes
+import wado.rendered.routes
+import wado.routes
+import wado.uri.routes
+from app import capabilities, health
+from app.prefetch import routes as prefetch
+from app.request_state import current_root_rule
+from app.service_roots import registered_name
+from app.services import Services, file_choice
+
+
+def install_routes(app: Flask, services: Services) -> None:
+    """Register every blueprint below every root."""
+    blueprints = [*_search_and_retrieve(services), *_service_resources(app, services)]
+    for index, root in enumerate(services.roots):
+        for blueprint in blueprints:
+            name = registered_name(blueprint.name, index)
+            app.register_blueprint(blueprint, url_prefix=root.path, name=name)
+
+
+def _search_and_retrieve(services: Services) -> list[Blueprint]:
+    locator, fetchers, public_root = services.locator, services.fetchers, services.public_root
+    frames, bad_frames, files = services.frames, services.bad_frames, file_choice(services.settings)
+    rendered = services.rendered_images
+    metadata = wado.metadata.routes.MetadataService(locator, services.encoded_answers, fetchers, public_root)
+    retrieve = wado.routes.RetrieveService(
+        locator, frames, services.lookahead, fetchers, public_root, files, bad_frames
+    )
+    pictures = wado.rendered.routes.Pictures(locator, fetchers, rendered, public_root, bad_frames)
+    uri = wado.uri.routes.UriService(locator, files, frames, fetchers, rendered, public_root, bad_frames)
+    return [
+        qido.routes.blueprint(services.archive, services.search_scope, services.settings.max_results),
+        wado.metadata.routes.blueprint(metadata),
+        wado.routes.blueprint(retrieve),
+        wado.rendered.routes.blueprint(pictures),
+        wado.uri.routes.blueprint(uri),
+    ]
+
+
+def _service_resources(app: Flask, services: Services) -> list[Blueprint]:
+    return [
+        capabilities.blueprint(app, current_root_rule, services.public_root),
+        prefetch.blueprint(services.prefetch_socket, services.may_see),
+        health.blueprint(services.index, services.fetchers),
+    ]

@@ -1,0 +1,53 @@
+"""The paths below which all resources are found, and the names of the blueprints there. Runs in the web processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.ae_titles import DEFAULT, AeTitle
+from app.auth import links
+from app.settings import Settings
+from db.scope import EVERYTHING, Scope
+
+
+@dataclass(frozen=True)
+class ServiceRoot:
+    """A path with all resources below it.
+
+    `path` is a URL rule, `scope` is the part of the archive that is visible there. `ae_title` is "" for share links.
+    """
+
+    path: str
+    scope: Scope
+    ae_title: str = ""
+
+
+def service_roots(ae_titles: Sequence[AeTitle], *, dcm4chee_paths: bool) -> list[ServiceRoot]:
+    """The roots of all AE titles; the root of the default AE title is the first.
+
+    The default AE title shows everything, unless it is redefined. With `dcm4chee_paths` each AE title has a second
+    root, at the path that dcm4chee uses.
+    """
+    by_name = {DEFAULT: EVERYTHING, **{title.name: title.scope for title in ae_titles}}
+    rules = ("/{}", "/dcm4chee-arc/aets/{}/rs") if dcm4chee_paths else ("/{}",)
+    return [ServiceRoot(rule.format(name), scope, name) for rule in rules for name, scope in by_name.items()]
+
+
+def all_roots(settings: Settings) -> tuple[ServiceRoot, ...]:
+    """The roots of all AE titles, then the root of share links."""
+    roots = service_roots(settings.ae_titles, dcm4chee_paths=settings.dcm4chee_paths)
+    return (*roots, ServiceRoot(links.PATH, roots[0].scope))
+
+
+def registered_name(blueprint: str, root_index: int) -> str:
+    """The name of a blueprint below one of several roots: `qido` below the first, `qido@1` below the second."""
+    return f"{blueprint}@{root_index}" if root_index else blueprint
+
+
+def blueprint_name(registered: str) -> str:
+    """The name of the blueprint without its root."""
+    return registered.partition("@")[0]
+
+
+def root_index(registered: str) -> int:
+    """The index of the root below which a blueprint is registered, from 0."""
+    return int(registered.partition("@")[2] or 0)
