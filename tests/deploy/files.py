@@ -32,9 +32,14 @@ def resources() -> dict[str, Any]:
 
 
 def container() -> dict[str, Any]:
-    """The one container of a task."""
-    (only,) = resources()["TaskDefinition"]["Properties"]["ContainerDefinitions"]
-    return dict(only)
+    """The container of the service in a task."""
+    first, _collector = resources()["TaskDefinition"]["Properties"]["ContainerDefinitions"]
+    return dict(first)
+
+
+def environment() -> list[dict[str, Any]]:
+    """The variables of that container, those included that depend on a parameter."""
+    return [one["Fn::If"][1] if "Fn::If" in one else one for one in container()["Environment"]]
 
 
 def secrets() -> list[dict[str, Any]]:
@@ -62,7 +67,7 @@ def variables() -> dict[str, set[str]]:
     in_file = re.findall(r"^#?([A-Z_]+)=", ENVIRONMENT_FILE.read_text(), flags=re.MULTILINE)
     return {
         DOCKERFILE.name: set(in_image),
-        TEMPLATES[1].name: {one["Name"] for one in (*container()["Environment"], *secrets())},
+        TEMPLATES[1].name: {one["Name"] for one in (*environment(), *secrets())},
         UNIT.name: set(in_unit),
         ENVIRONMENT_FILE.name: set(in_file),
     }

@@ -29,10 +29,20 @@ class Stack:
         self._mappings = document.get("Mappings", {})
         self._conditions = document.get("Conditions", {})
         self._resources = document["Resources"].keys()
+        self.broken_rules = [
+            assertion["AssertDescription"]
+            for rule in document.get("Rules", {}).values()
+            if "RuleCondition" not in rule or self._resolved(rule["RuleCondition"])
+            for assertion in rule["Assertions"]
+            if not self._resolved(assertion["Assert"])
+        ]
         self.resources: dict[str, Any] = {
             name: self._resolved(one["Properties"])
             for name, one in document["Resources"].items()
             if "Condition" not in one or self._holds(one["Condition"])
+        }
+        self.outputs: dict[str, str] = {
+            name: self._resolved(one["Value"]) for name, one in document.get("Outputs", {}).items()
         }
 
     def _holds(self, condition: str) -> bool:
@@ -43,6 +53,8 @@ class Stack:
             return [value for value in map(self._resolved, node) if value is not _NO_VALUE]
         if not isinstance(node, dict):
             return node
+        if node.keys() == {"Condition"} and isinstance(node["Condition"], str):
+            return self._holds(node["Condition"])
         if len(node) == 1 and next(iter(node)) in self._functions:
             ((name, argument),) = node.items()
             return self._functions[name](self, argument)
@@ -77,6 +89,15 @@ class Stack:
     def _joined(self, argument: Any) -> str:
         return str(argument[0]).join(self._resolved(argument[1]))
 
+    def _value_of(self, argument: Any) -> Any:
+        """The attribute of a parameter that AWS would look up: every subnet is in the VPC that was given."""
+        parameter, attribute = argument
+        return [self._values[attribute]] * len(self._values[parameter])
+
+    def _all_equal(self, argument: Any) -> bool:
+        values, expected = self._resolved(argument)
+        return all(value == expected for value in values)
+
     def _equal(self, argument: Any) -> bool:
         first, second = self._resolved(argument)
         return bool(first == second)
@@ -91,6 +112,10 @@ class Stack:
         "Fn::Split": lambda self, argument: self._resolved(argument[1]).split(argument[0]),
         "Fn::Equals": _equal,
         "Fn::Not": lambda self, argument: not self._resolved(argument[0]),
+        "Fn::And": lambda self, argument: all(self._resolved(argument)),
+        "Fn::Or": lambda self, argument: any(self._resolved(argument)),
+        "Fn::ValueOf": _value_of,
+        "Fn::EachMemberEquals": _all_equal,
     }
 
 

@@ -1,8 +1,10 @@
 """What the parameters of the templates become."""
 
 import json
+import shlex
 
 import pytest
+import yaml
 
 from app.settings import Settings
 from tests.deploy.files import TEMPLATES
@@ -12,14 +14,20 @@ DATASTORES = [f"arn:aws:medical-imaging:us-east-1:111122223333:datastore/{letter
 SECRET = "arn:aws:secretsmanager:us-east-1:111122223333:secret:index-AbCdEf"  # noqa: S105 - a name
 LINKS = "arn:aws:secretsmanager:us-east-1:111122223333:secret:links-AbCdEf"
 TOPIC = "arn:aws:sns:us-east-1:111122223333:operations"
-NEEDED = {
+IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/ahi-dicomweb-proxy:1"
+SAMPLE = {
     "VpcId": "vpc-1",
     "SubnetIds": "subnet-a,subnet-b",
+    "DBSecretArn": SECRET,
+    "DICOMWebProxyECRImageURI": IMAGE,
+}
+"""What users of the AWS sample give."""
+NEEDED = {
+    **SAMPLE,
+    "AssignPublicIp": "DISABLED",
     "LoadBalancerSubnetIds": "subnet-c,subnet-d",
     "CertificateArn": "arn:aws:acm:us-east-1:111122223333:certificate/1",
     "PublicUrl": "https://dicom.example.org",
-    "DICOMWebProxyECRImageURI": "111122223333.dkr.ecr.us-east-1.amazonaws.com/ahi-dicomweb-proxy:1",
-    "DBSecretArn": SECRET,
     "DatastoreArns": ",".join(DATASTORES),
 }
 MORE = {
@@ -31,12 +39,27 @@ MORE = {
     "CorsOrigins": "https://viewer.example.org",
     "AETitles": '{"research": {"filter": {"Modality": ["MR"]}}}',
     "AlarmTopicArn": TOPIC,
+    "WebAclArn": "arn:aws:wafv2:us-east-1:111122223333:regional/webacl/dicomweb/1",
+    "AccessLogBucket": "logs-of-the-hospital",
+    "RateLimit": "50",
+    "Metrics": "cloudwatch",
+    "Traces": "xray",
+    "CollectorImageURI": "111122223333.dkr.ecr.us-east-1.amazonaws.com/collector:1",
+    "EnableEcsExec": "true",
+    "ClientCidr": "198.51.100.0/24",
+    "LoadBalancerScheme": "internet-facing",
 }
 
 
 @pytest.fixture
+def sample() -> Stack:
+    """With the parameters of the AWS sample."""
+    return Stack(TEMPLATES[1], SAMPLE)
+
+
+@pytest.fixture
 def plain() -> Stack:
-    """With no more than what has no default."""
+    """With HTTPS and private subnets."""
     return Stack(TEMPLATES[1], NEEDED)
 
 
@@ -48,9 +71,141 @@ def full() -> Stack:
 
 def settings(stack: Stack) -> Settings:
     """The settings of a task, as the service reads them."""
-    (container,) = stack.resources["TaskDefinition"]["ContainerDefinitions"]
+    container = stack.resources["TaskDefinition"]["ContainerDefinitions"][0]
     given = {one["Name"]: one["Value"] for one in container["Environment"]}
     return Settings.from_env({**given, **{one["Name"]: "s" * 32 for one in container.get("Secrets", [])}})
+
+
+def test_the_parameters_of_the_sample_are_enough(sample: Stack) -> None:
+    assert sample.broken_rules == []
+    found = settings(sample)
+    assert (found.db_secret_arn, found.public_url, found.auth) == (SECRET, None, ())
+    assert sample.resources["TaskDefinition"]["ContainerDefinitions"][0]["Image"] == IMAGE
+    images, _ = sample.resources["TaskRole"]["Policies"][0]["PolicyDocument"]["Statement"]
+    assert images["Resource"] == ["arn:aws:medical-imaging:us-east-1:111122223333:datastore/*"]
+    assert all(action.startswith(("medical-imaging:Get", "medical-imaging:Search")) for action in images["Action"])
+    network = sample.resources["Service"]["NetworkConfiguration"]["AwsvpcConfiguration"]
+    assert network == {
+        "Subnets": ["subnet-a", "subnet-b"],
+        "SecurityGroups": ["<TaskSecurityGroup>"],
+        "AssignPublicIp": "ENABLED",
+    }
+    assert sample.resources["LoadBalancer"]["Subnets"] == ["subnet-a", "subnet-b"]
+    assert sample.resources["TaskDefinition"]["RuntimePlatform"]["CpuArchitecture"] == "ARM64"
+
+
+def test_the_image_has_two_names() -> None:
+    named = {"DICOMWebProxyECRImageURI": "", "ECRImageURI": IMAGE}
+    stack = Stack(TEMPLATES[1], {**SAMPLE, **named})
+    assert stack.broken_rules == []
+    assert stack.resources["TaskDefinition"]["ContainerDefinitions"][0]["Image"] == IMAGE
+    for wrong in ({"DICOMWebProxyECRImageURI": ""}, {"ECRImageURI": IMAGE}):
+        (broken,) = Stack(TEMPLATES[1], {**SAMPLE, **wrong}).broken_rules
+        assert broken.startswith("Give the image")
+
+
+PRIVATE = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"}
+
+
+def open_to(stack: Stack) -> set[tuple[str, int]]:
+    """The addresses and ports that the load balancer lets in."""
+    return {
+        (one["CidrIp"], one["FromPort"]) for one in stack.resources["LoadBalancerSecurityGroup"]["SecurityGroupIngress"]
+    }
+
+
+def listening(stack: Stack) -> dict[int, tuple[str, str]]:
+    """The protocol and the action of each listener, by its port."""
+    listeners = [one for one in stack.resources.values() if "DefaultActions" in one]
+    return {one["Port"]: (one["Protocol"], one["DefaultActions"][0]["Type"]) for one in listeners}
+
+
+def test_without_a_certificate_only_private_addresses_come_in(sample: Stack) -> None:
+    assert listening(sample) == {80: ("HTTP", "forward"), 8080: ("HTTP", "forward")}
+    assert open_to(sample) == {(cidr, port) for cidr in PRIVATE for port in (80, 8080)}
+    assert sample.resources["LoadBalancer"]["Scheme"] == "internal"
+    for wrong in ({"LoadBalancerScheme": "internet-facing"}, {"ClientCidr": "0.0.0.0/0"}):
+        (broken,) = Stack(TEMPLATES[1], {**SAMPLE, **wrong}).broken_rules
+        assert "CertificateArn" in broken
+    login = {"OidcIssuer": "https://idp.example.org", "OidcAudience": "dicomweb"}
+    assert len(Stack(TEMPLATES[1], {**SAMPLE, **login}).broken_rules) == 1
+
+
+def test_with_a_certificate_viewers_come_by_https(plain: Stack, full: Stack) -> None:
+    for stack in (plain, full):
+        assert stack.broken_rules == []
+        assert listening(stack) == {80: ("HTTP", "redirect"), 443: ("HTTPS", "forward")}
+    assert open_to(plain) == {(cidr, port) for cidr in PRIVATE for port in (80, 443)}
+    assert open_to(full) == {("198.51.100.0/24", port) for port in (80, 443)}
+
+
+def test_the_outputs_of_the_sample_are_there(sample: Stack, plain: Stack) -> None:
+    dns = "<LoadBalancer.DNSName>"
+    assert sample.outputs["LoadBalancerDNS"] == sample.outputs["LoadBalancerDNSName"] == dns
+    assert sample.outputs["LoadBalancerURL"] == f"http://{dns}"
+    assert plain.outputs["LoadBalancerURL"] == f"https://{dns}"
+    assert sample.outputs["ClusterName"] == "<Cluster>"
+    assert sample.outputs["DICOMwebUrl"] == f"http://{dns}/aetitle"
+    assert plain.outputs["DICOMwebUrl"] == "https://dicom.example.org/aetitle"
+
+
+def test_the_check_command_runs_in_the_task_of_the_service(sample: Stack) -> None:
+    words = shlex.split(sample.outputs["CheckCommand"])
+    assert words[:3] == ["aws", "ecs", "run-task"]
+    given = dict(zip(words[3::2], words[4::2], strict=True))
+    assert (given["--cluster"], given["--task-definition"]) == ("<Cluster>", "<TaskDefinition>")
+    network = "subnets=[subnet-a,subnet-b],securityGroups=[<TaskSecurityGroup.GroupId>],assignPublicIp=ENABLED"
+    assert given["--network-configuration"] == f"awsvpcConfiguration={{{network}}}"
+    (override,) = json.loads(given["--overrides"])["containerOverrides"]
+    assert override == {"name": "dicomweb", "command": ["python", "main.py", "check"]}
+    assert override["name"] == sample.resources["TaskDefinition"]["ContainerDefinitions"][0]["Name"]
+
+
+def test_metrics_and_traces_go_through_a_collector(sample: Stack, full: Stack) -> None:
+    assert len(sample.resources["TaskDefinition"]["ContainerDefinitions"]) == 1
+    service, collector = full.resources["TaskDefinition"]["ContainerDefinitions"]
+    assert not collector["Essential"]
+    (told,) = collector["Environment"]
+    config = yaml.safe_load(told["Value"])
+    pipelines = config["service"]["pipelines"]
+    assert {name: (one["receivers"], one["exporters"]) for name, one in pipelines.items()} == {
+        "metrics": (["prometheus"], ["awsemf"]),
+        "traces": (["otlp"], ["awsxray"]),
+    }
+    (scraped,) = config["receivers"]["prometheus"]["config"]["scrape_configs"]
+    assert scraped["static_configs"] == [{"targets": [f"127.0.0.1:{settings(full).metrics_port}"]}]
+    told_service = {one["Name"]: one["Value"] for one in service["Environment"]}
+    endpoint = config["receivers"]["otlp"]["protocols"]["http"]["endpoint"]
+    assert told_service["OTEL_EXPORTER_OTLP_ENDPOINT"] == f"http://{endpoint}"
+    for one in ({"Metrics": "cloudwatch"}, {"Traces": "xray"}):
+        (broken,) = Stack(TEMPLATES[1], {**SAMPLE, **one}).broken_rules
+        assert "CollectorImageURI" in broken
+        stack = Stack(TEMPLATES[1], {**SAMPLE, **one, "CollectorImageURI": "collector:1"})
+        collector = stack.resources["TaskDefinition"]["ContainerDefinitions"][1]
+        pipelines = yaml.safe_load(collector["Environment"][0]["Value"])["service"]["pipelines"]
+        assert list(pipelines) == [name.lower() for name in one]
+
+
+def test_the_parameters_of_operation_reach_what_they_name(sample: Stack, full: Stack) -> None:
+    assert "WebAclAssociation" not in sample.resources
+    association = full.resources["WebAclAssociation"]
+    assert association == {"ResourceArn": "<LoadBalancer>", "WebACLArn": MORE["WebAclArn"]}
+
+    def attributes(stack: Stack) -> dict[str, str]:
+        return {one["Key"]: one["Value"] for one in stack.resources["LoadBalancer"]["LoadBalancerAttributes"]}
+
+    assert attributes(sample)["access_logs.s3.enabled"] == "false"
+    assert attributes(full)["access_logs.s3.bucket"] == MORE["AccessLogBucket"]
+    assert (settings(sample).rate_limit, settings(full).rate_limit) == (None, 50)
+    assert (settings(sample).metrics_port, settings(full).metrics_port) == (None, 9100)
+
+
+def test_a_shell_in_a_task_is_a_choice(sample: Stack, full: Stack) -> None:
+    for stack, chosen in ((sample, False), (full, True)):
+        container = stack.resources["TaskDefinition"]["ContainerDefinitions"][0]
+        assert stack.resources["Service"]["EnableExecuteCommand"] == str(chosen).lower()
+        assert container["ReadonlyRootFilesystem"] is not chosen
+        assert ("EcsExecPolicy" in stack.resources) is chosen
 
 
 def test_the_service_takes_what_a_task_is_given(plain: Stack, full: Stack) -> None:
@@ -95,8 +250,8 @@ def test_tasks_reach_no_more_than_aws_and_the_index(plain: Stack, full: Stack) -
     assert full.resources["TasksToDatabase"]["SourceSecurityGroupId"] == "<TaskSecurityGroup>"
 
 
-def test_viewers_come_by_https_and_stay_with_a_task(plain: Stack) -> None:
-    listener, redirecting = plain.resources["HttpsListener"], plain.resources["HttpListener"]
+def test_viewers_stay_with_a_task_that_has_their_study(plain: Stack) -> None:
+    listener, redirecting = plain.resources["Listener"], plain.resources["HttpListener"]
     assert (listener["Port"], listener["Protocol"]) == (443, "HTTPS")
     assert listener["Certificates"] == [{"CertificateArn": NEEDED["CertificateArn"]}]
     (action,) = redirecting["DefaultActions"]
@@ -141,7 +296,15 @@ def test_logs_are_kept_for_as_long_as_asked() -> None:
 
 def test_the_repository_scans_images_and_keeps_the_latest() -> None:
     repository = Stack(TEMPLATES[0], {"KeptImages": "7"}).resources["DICOMWebProxyRepository"]
-    assert repository["ImageTagMutability"] == "IMMUTABLE"
+    assert repository["ImageTagMutability"] == "IMMUTABLE_WITH_EXCLUSION"
+    (again,) = repository["ImageTagMutabilityExclusionFilters"]
+    assert again["ImageTagMutabilityExclusionFilterValue"] == "latest"
     assert repository["ImageScanningConfiguration"] == {"ScanOnPush": True}
     (rule,) = json.loads(repository["LifecyclePolicy"]["LifecyclePolicyText"])["rules"]
     assert rule["selection"]["countNumber"] == 7
+
+
+def test_the_repository_can_keep_each_tag_as_it_was_pushed() -> None:
+    repository = Stack(TEMPLATES[0], {"MutableTag": ""}).resources["DICOMWebProxyRepository"]
+    assert repository["ImageTagMutability"] == "IMMUTABLE"
+    assert "ImageTagMutabilityExclusionFilters" not in repository
