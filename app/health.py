@@ -11,7 +11,7 @@ from functools import partial
 
 from flask import Blueprint, Response
 
-from ahi.archive.store import ping_ahi
+from ahi.retrieval.object_errors import ping_ahi
 from ahi.workers.pool import FetcherPool
 from app.service_roots import service_roots
 from app.settings import Settings

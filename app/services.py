@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ahi.archive.bad_frames import BadFrames
-from ahi.archive.lookahead import Budget, FrameLookahead
-from ahi.archive.metadata_reader import MetadataReader
-from ahi.archive.previous_versions import PreviousVersions
-from ahi.archive.store import EncodedAnswers, Frames, ImageSets
-from ahi.archive.studies import Hint, Studies
 from ahi.cache.cache import Cache
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey
+from ahi.retrieval.bad_frames import BadFrames
+from ahi.retrieval.encoded_answers import EncodedAnswers
+from ahi.retrieval.frames import Frames
+from ahi.retrieval.located_image_sets import ImageSets
+from ahi.retrieval.lookahead import FrameLookahead, PrefetchBudget
+from ahi.retrieval.metadata_reader import MetadataReader
+from ahi.retrieval.previous_versions import PreviousVersions
+from ahi.retrieval.studies import IndexHint, Studies
 from ahi.workers.pool import FetcherPool
 from app.audit.queue import AuditQueue
 from app.deleted_image_sets import DeletedRowFilter
@@ -136,13 +138,13 @@ class Services:
         return (well_formed and scope == EVERYTHING) or self.studies.has(scope, study_instance_uid, series_instance_uid)
 
 
-def hints_of(index: Database) -> Callable[[str, str | None], Hint]:
+def hints_of(index: Database) -> Callable[[str, str | None], IndexHint]:
     """A function that looks up the image sets of a study or series in the index."""
 
-    def hint(study_instance_uid: str, series_instance_uid: str | None) -> Hint:
+    def hint(study_instance_uid: str, series_instance_uid: str | None) -> IndexHint:
         rows = find_image_sets(index, study_instance_uid, series_instance_uid)
         keys = tuple(ImageSetKey(row.datastore_id, row.image_set_id) for row in rows.image_sets)
-        return Hint(keys, rows.known, rows.lossy)
+        return IndexHint(keys, rows.known, rows.lossy)
 
     return hint
 
@@ -152,8 +154,8 @@ def file_choice(settings: Settings) -> FileChoice:
     return FileChoice(_ENCODINGS[settings.part10_unnamed], _ENCODINGS[settings.part10_any])
 
 
-def _lookahead_budget(settings: Settings) -> Budget:
-    return Budget(settings.prefetch_frames, min(settings.prefetch_max_bytes, settings.cache_max_bytes // 8))
+def _lookahead_budget(settings: Settings) -> PrefetchBudget:
+    return PrefetchBudget(settings.prefetch_frames, min(settings.prefetch_max_bytes, settings.cache_max_bytes // 8))
 
 
 def _archive(

@@ -50,7 +50,7 @@ class HasAttributes(Protocol):
     def datastore_id(self) -> str: ...
 
     @property
-    def upper(self) -> DataSet: ...
+    def shared_attributes(self) -> DataSet: ...
 
 
 ImageSetT = TypeVar("ImageSetT", bound=HasAttributes)
@@ -102,10 +102,11 @@ class Scope:
         found = [
             image_set
             for image_set in image_sets
-            if self.has_datastore(image_set.datastore_id) and all(one.is_met_by(image_set.upper) for one in own)
+            if self.has_datastore(image_set.datastore_id)
+            and all(one.is_met_by(image_set.shared_attributes) for one in own)
         ]
         of_some_series = (one for one in self.filters if one.of_some_series)
-        if all(any(one.is_met_by(image_set.upper) for image_set in found) for one in of_some_series):
+        if all(any(one.is_met_by(image_set.shared_attributes) for image_set in found) for one in of_some_series):
             return found
         return []
 

@@ -9,7 +9,8 @@ from socket import socket
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.pool import FetcherPool, FetcherSockets, WorkerContext
+from ahi.workers.context import WorkerContext
+from ahi.workers.pool import FetcherPool, FetcherSockets
 from ahi.workers.scheduler import SchedulerLimits
 from ahi.workers.worker import serve
 

@@ -42,7 +42,7 @@ ROOMS = {  # room: the rooms of the same package that it may import
     "ahi/image_sets": {"ahi/cache", "ahi/codecs"},
     "ahi/client": {"ahi/image_sets"},
     "ahi/workers": {"ahi/cache", "ahi/client", "ahi/codecs", "ahi/image_sets"},
-    "ahi/archive": {"ahi/cache", "ahi/image_sets", "ahi/workers"},
+    "ahi/retrieval": {"ahi/cache", "ahi/image_sets", "ahi/workers"},
     "qido/parse": set(),
     "qido/statements": {"qido/parse"},
     "qido/image_sets": {"qido/parse", "qido/statements"},

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ahi.archive.store import Frames
 from ahi.image_sets.prepared_reader import BulkValue
+from ahi.retrieval.frames import Frames
 from dicomweb.multipart import Part
 from dicomweb.negotiation import Accept, Offer
 from dicomweb.transfer_syntax import FrameEncoding

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Generic
 
-from ahi.archive.bad_frames import BadFrames, NotesOf
-from ahi.archive.store import MOST_BROKEN, FrameRequest, FrameResult, Frames
+from ahi.retrieval.bad_frames import BadFrames, NotesByImageSet
+from ahi.retrieval.frames import FrameRequest, FrameResult, Frames
+from ahi.retrieval.object_errors import MAX_BROKEN_IN_A_ROW
 from dicomweb.errors import NotAcceptable, NotFound, ProxyError, UpstreamBroken, UpstreamFailed
 from dicomweb.multipart import Part
 from dicomweb.transfer_syntax import FrameEncoding
@@ -37,7 +38,7 @@ class Delivery(Generic[ItemT]):
         items: Sequence[ItemT],
         frames: Frames,
         bad_frames: BadFrames,
-        notes: NotesOf,
+        notes: NotesByImageSet,
         as_stored: Callable[[ItemT], ItemT | None],
     ) -> None:
         """`as_stored` gives the stored form of an item, if the client takes that; `notes` are those of all items."""
@@ -142,7 +143,7 @@ class Delivery(Generic[ItemT]):
 
     def _decided(self, indexes: Sequence[int]) -> Iterator[tuple[int, Outcome[ItemT]]]:
         """What becomes of the items, one after another; frames of later ones come meanwhile."""
-        feed = self._frames.tried(self._wanted(indexes))
+        feed = self._frames.fetch_each(self._wanted(indexes))
         for index in indexes:
             item, tried = self._all[index], None
             for number in self._numbers(item):
@@ -187,7 +188,7 @@ class Delivery(Generic[ItemT]):
             FrameRequest(index, item.instance.frame(number), stored.form, counted=True)
             for number in stored.frame_numbers
         )
-        for one in self._frames.tried(wanted):
+        for one in self._frames.fetch_each(wanted):
             if one.error:
                 self._raise_unless_alone(one, one.error)
                 return LeftOut(item, tried.error)
@@ -196,7 +197,7 @@ class Delivery(Generic[ItemT]):
     def _raise_unless_alone(self, tried: FrameResult, error: ProxyError) -> None:
         """Raise the error where it is of AHI as a whole, and not of this item alone."""
         self._broken = self._broken + 1 if isinstance(error, UpstreamBroken) else 0
-        if self._broken >= MOST_BROKEN or not self._frames.is_alone(error, tried.wanted.reference):
+        if self._broken >= MAX_BROKEN_IN_A_ROW or not self._frames.affects_one_object(error, tried.wanted.reference):
             self._failed.pop(tried.wanted.index, None)
             raise error
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
-from ahi.archive.store import Frames
+from ahi.retrieval.frames import Frames
 from dicomweb.media_types import DICOM
 from dicomweb.multipart import Part
 from dicomweb.negotiation import Accept, ChosenOffer

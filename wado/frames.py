@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ahi.archive.store import Frames
 from ahi.codecs.frames import resolution_ends
-from ahi.workers.jobs import FrameReference
+from ahi.image_sets.frame_reference import FrameReference
+from ahi.retrieval.frames import Frames
 from dicomweb.multipart import Part
 from dicomweb.negotiation import Accept, Offer
 from dicomweb.transfer_syntax import FrameEncoding

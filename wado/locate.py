@@ -7,13 +7,13 @@ is not of the study, series and instance of the target, or that the client may n
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ahi.archive.previous_versions import PreviousVersions
-from ahi.archive.series_merge import merge_series, preferred
-from ahi.archive.store import LocatedImageSet
-from ahi.archive.studies import FoundImageSets, Studies, by_series, is_of
+from ahi.image_sets.frame_reference import FrameReference
 from ahi.image_sets.image_set import ImageSetKey
-from ahi.image_sets.prepared_reader import FORMAT, BulkValue, PreparedImageSet, PreparedInstance
-from ahi.workers.jobs import Block, BlockReference, FrameReference
+from ahi.image_sets.prepared_reader import FORMAT, Block, BlockReference, BulkValue, PreparedImageSet, PreparedInstance
+from ahi.retrieval.located_image_sets import LocatedImageSet
+from ahi.retrieval.previous_versions import PreviousVersions
+from ahi.retrieval.series_merge import merge_series, preferred
+from ahi.retrieval.studies import FoundImageSets, Studies, by_series, is_in_study
 from db.scope import Scope
 from dicomweb.errors import NotFound, ProxyError
 from dicomweb.uids import absent, resource_path
@@ -179,7 +179,7 @@ def _instances(target: Target, image_sets: Sequence[LocatedImageSet]) -> list[Lo
     return [
         _located(one, prepared)
         for one in preferred(image_sets)
-        if is_of(one, target.study_instance_uid, target.series_instance_uid)
+        if is_in_study(one, target.study_instance_uid, target.series_instance_uid)
         and (prepared := one.prepared.by_uid.get(uid))
     ]
 

@@ -8,9 +8,9 @@ from itertools import accumulate
 
 import numpy as np
 
-from ahi.archive.store import Frames
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.prepared_reader import Slice
+from ahi.retrieval.frames import Frames
 from dicomweb.explicit_le import encode_element, encode_head
 from dicomweb.negotiation import Offer
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, FrameEncoding, transfer_syntax

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from ahi.codecs.frames import PixelFormat
+from ahi.image_sets.frame_reference import lossless_encodings
 from ahi.image_sets.prepared_reader import PreparedInstance
-from ahi.workers.jobs import lossless_encodings
 from dicomweb.media_types import APNG, DICOM, DICOM_JSON, DICOM_XML, GIF, JP2, JPEG, JSON, OCTET_STREAM, PNG, ZIP
 from dicomweb.negotiation import Accept, ChosenOffer, Offer, not_acceptable
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, FrameEncoding, transfer_syntax

@@ -6,9 +6,9 @@ from functools import partial
 
 from flask import Blueprint, Response, request
 
-from ahi.archive.bad_frames import BadFrames, NotesOf, tokens
-from ahi.archive.lookahead import FrameAccess, FrameLookahead
-from ahi.archive.store import Frames
+from ahi.retrieval.bad_frames import BadFrames, NotesByImageSet, tokens
+from ahi.retrieval.frames import Frames
+from ahi.retrieval.lookahead import FrameAccess, FrameLookahead
 from ahi.workers.pool import FetcherPool
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
@@ -77,7 +77,7 @@ class RetrieveService:
         if accept.means_bulk_data:
             return self._all_bulk(located, accept)
         files, chosen = agree_on_files(located, accept, self.stored, single=single)
-        root, notes = self.public_root(), self.bad_frames.of_all(one.key for one in located)
+        root, notes = self.public_root(), self.bad_frames.for_image_sets(one.key for one in located)
         offers = [file.offer for file in files]
         tag = entity_tag("instances", root, chosen, offers, [one.state for one in located], tokens(notes))
         multipart = chosen.offer.media_type != ZIP and not (single and chosen.multipart is False)
@@ -108,12 +108,12 @@ class RetrieveService:
         chosen = accept.choose(InstanceKind.of(instance.prepared).frames, single=single)
         sent = [SentFrame(instance, number, chosen.offer) for number in numbers]
         locations = None if chosen.multipart is False else (root, instance.path, numbers)
-        notes = {} if single else self.bad_frames.of_all([instance.key])
+        notes = {} if single else self.bad_frames.for_image_sets([instance.key])
         tag = entity_tag("frames", IMPLEMENTATION, chosen, references, locations, tokens(notes))
 
         def make() -> Response | Partial:
             last, form = references[-1], chosen.offer.form
-            kept = self.stored.kept(last, form)
+            kept = self.stored.cached(last, form)
             asked = FrameAccess(instance.key, instance.image_set, instance.prepared, numbers[-1], form)
             self.lookahead.note(asked, missed=kept is None)
             if single and kept is not None and chosen.multipart is not False:
@@ -123,7 +123,13 @@ class RetrieveService:
         return _unless_known(tag, make, cache_control=respond.IMMUTABLE)
 
     def _frames(
-        self, sent: Sequence[SentFrame], chosen: ChosenOffer, accept: Accept, public_root: str, tag: str, notes: NotesOf
+        self,
+        sent: Sequence[SentFrame],
+        chosen: ChosenOffer,
+        accept: Accept,
+        public_root: str,
+        tag: str,
+        notes: NotesByImageSet,
     ) -> Response | Partial:
         """The frames in the wrapping agreed on; `chosen` speaks for all of them."""
         multipart = chosen.multipart is not False
@@ -169,7 +175,7 @@ class RetrieveService:
         chosen = agree({kind: kind.frames for kind in dict.fromkeys(kinds)}, accept, single=single)
         first = next(iter(chosen.values()))
         offers = [chosen[kind].offer for kind in kinds]
-        root, notes = self.public_root(), self.bad_frames.of_all(one.key for one in located)
+        root, notes = self.public_root(), self.bad_frames.for_image_sets(one.key for one in located)
         etag = entity_tag("pixeldata", root, first, offers, [one.state for one in located], tokens(notes))
         sent = frames_of(zip(located, offers, strict=True))
         answer = _unless_known(etag, lambda: self._frames(sent, first, accept, root, etag, notes))
@@ -184,7 +190,7 @@ class RetrieveService:
         located = [one for one in located if one.prepared.frames or one.prepared.bulk]
         if not located:
             raise NotFound("there is no bulk data")
-        root, notes = self.public_root(), self.bad_frames.of_all(one.key for one in located)
+        root, notes = self.public_root(), self.bad_frames.for_image_sets(one.key for one in located)
         offers = agree_on_bulk(located, accept)
         states = [one.state for one in located]
         tag = entity_tag("bulkdata", root, sorted(offers.items(), key=repr), states, tokens(notes))

@@ -2,7 +2,7 @@
 
 A file is written aside and renamed, and tells whether it is whole (`ahi.cache.entry`); what is damaged is removed and
 had anew. A cache that cannot be read or written is as if it were empty. The operating system's page cache is the memory
-tier. What has not been used for longest goes first (`ahi.cache.bounds`).
+tier. What has not been used for longest goes first (`ahi.cache.limits`).
 """
 
 import errno
@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ahi.cache.bounds import CacheLimits, CacheStats
 from ahi.cache.entry import (
     FORMAT,
     TRAILER_BYTES,
@@ -26,6 +25,7 @@ from ahi.cache.entry import (
     remove,
     write_entry,
 )
+from ahi.cache.limits import CacheLimits, CacheStats
 from runtime.file_piece import Chunk, FilePiece, read_exactly
 from runtime.shared_metrics import Metric, ProcessMetrics
 from runtime.timing import looked_up
@@ -194,7 +194,7 @@ class Cache:
             make_folder(str(self._base), folder)
             write_entry(folder, path, name, blob, self._seals)
 
-    def trouble(self) -> OSError | None:
+    def write_error(self) -> OSError | None:
         """Why nothing can be kept now, or None."""
         try:
             self._write(".trouble", b"")

@@ -9,7 +9,7 @@ from botocore.utils import is_valid_endpoint_url, validate_region_name
 _ENDPOINTS = ("AWS_ENDPOINT_URL_MEDICAL_IMAGING", "AWS_ENDPOINT_URL")
 
 
-def wrong_configuration(region: str) -> str | None:
+def configuration_error(region: str) -> str | None:
     """What keeps a client from being made, None where nothing does. Nobody is asked."""
     try:
         validate_region_name(region)

@@ -1,7 +1,7 @@
 """Image sets that AHI had once and has no more, as far as somebody has asked for them.
 
 Each is an entry of the cache that tells when that was noted first. All processes know of it, after a restart too. It is
-forgotten when AHI has the image set again (`ahi.archive.deletion_recheck`), or when the cache is emptied.
+forgotten when AHI has the image set again (`ahi.retrieval.deletion_recheck`), or when the cache is emptied.
 """
 
 import os

@@ -16,7 +16,7 @@ from typing import Any
 
 from ahi.cache.file_view import FileView
 from ahi.codecs.frames import PixelFormat
-from ahi.image_sets.image_set import Frame
+from ahi.image_sets.image_set import Frame, ImageSetKey
 
 FORMAT = "6"
 """Part of the name of a prepared file: raise it when the form changes, and old files are simply not found."""
@@ -150,3 +150,22 @@ def serialize(study: str, series: str, instances: Sequence[Mapping[str, Any]], b
 def pixel_element(pixels: PixelFormat | None) -> tuple[str, str]:
     """The tag and the VR of pixel data of this format."""
     return pixels.element if pixels else (PIXEL_DATA, "OW")
+
+
+def prepared_cache_name(key: ImageSetKey, version: str) -> str:
+    """The name of a prepared image set."""
+    return f"prepared/{key.datastore_id}/{key.image_set_id}.{version}.{FORMAT}"
+
+
+@dataclass(frozen=True)
+class BlockReference:
+    """Where in a prepared image set a block of bytes is: as good as the bytes for who can read the cache."""
+
+    image_set: ImageSetKey
+    version: str
+    start: int
+    length_bytes: int
+
+
+Block = bytes | BlockReference
+"""The bytes themselves, or where they are."""

@@ -16,22 +16,12 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Hashable, Iterable
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
-from ahi.cache.cache import Cache
-from ahi.cache.lru import LRUCache
-from ahi.client.calls import AhiClient
-from ahi.client.searches import ImageSetSearches
-from ahi.codecs.frames import FRAME_BYTES
-from ahi.codecs.pixel_memory import PixelMemory
-from ahi.image_sets.image_set import METADATA_BYTES
-from ahi.image_sets.version_cache import VersionCache
+from ahi.workers.context import JobFunction
 from ahi.workers.scheduler import JobCall, JobRequest, Prefetch, Urgency
-from ahi.workers.verification import Verification
 from dicomweb.errors import UpstreamBusy
 from runtime.fairness import about_to_wait, current_client
 from runtime.messages import encode_message, receive
@@ -43,110 +33,11 @@ R = TypeVar("R")
 Expecting = Callable[[float], AbstractContextManager[object]]
 """See `Heartbeat.expecting`."""
 
-HELD_BYTES = 2**26
-"""How many bytes of native pixels a fetcher holds in memory for the next drawing."""
-
-DRAWN_BYTES = 2**25
-"""How many bytes of pictures a fetcher holds in memory that are not worth a file yet."""
 
 _BACKLOG = 1024
 _ANSWER_SECONDS = 120.0  # a fetcher that takes longer is hung, and its supervisor replaces it before
 _SOON_SECONDS = 0.001  # an answer that comes within this time is not worth another thread
 _TRIES = 3  # to send a message: the fetcher of a connection may be replaced at any moment
-
-
-class SharedRuns:
-    """Runs of the same key at the same time are one run; everyone gets its result, or its error."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._flying: dict[Hashable, Future[Any]] = {}
-
-    def run(self, key: Hashable, job: Callable[[], R]) -> R:
-        """What `job` returns or raises, for the first who comes; the same for who comes meanwhile."""
-        with self._lock:
-            flight = self._flying.get(key)
-            first = flight is None
-            if flight is None:
-                flight = self._flying[key] = Future()
-        if first:
-            try:
-                flight.set_result(job())
-            except BaseException as error:  # noqa: BLE001 - handed on below, to everyone who waits
-                flight.set_exception(error)
-            finally:
-                with self._lock:
-                    del self._flying[key]
-        result: R = flight.result()
-        return result
-
-
-@dataclass(frozen=True)
-class JobLimits:
-    """How much a job may take on: bytes of a decoded frame, and of the text of an image set's metadata."""
-
-    frame_bytes: int = FRAME_BYTES
-    metadata_bytes: int = METADATA_BYTES
-
-
-@dataclass(frozen=True)
-class WorkerContext:
-    """What a job has at hand in its fetcher; `native_frame_cache` is by frame ID, `rendered_cache` by cache name."""
-
-    client: AhiClient
-    cache: Cache
-    versions: VersionCache
-    bounds: JobLimits = JobLimits()
-    pixel_memory: PixelMemory = field(default_factory=lambda: PixelMemory(FRAME_BYTES))
-    verification: Verification = field(default_factory=Verification)
-    background: "BackgroundJobs" = field(default_factory=lambda: BackgroundJobs())
-    flights: SharedRuns = field(default_factory=SharedRuns)
-    searches: ImageSetSearches = field(default_factory=ImageSetSearches)
-    native_frame_cache: LRUCache[str, bytes] = field(default_factory=lambda: LRUCache(HELD_BYTES))
-    rendered_cache: LRUCache[str, bytes] = field(default_factory=lambda: LRUCache(DRAWN_BYTES))
-
-
-JobFunction = Callable[Concatenate[WorkerContext, P], R]
-
-
-class BackgroundJobs:
-    """Jobs that a fetcher does when it has nothing else to do, and for whose result nobody waits."""
-
-    def __init__(self) -> None:
-        self._take: Callable[[JobCall], bool] | None = None
-
-    def bind(self, take: Callable[[JobCall], bool]) -> None:
-        """`take` queues a request, and says whether there was room for it."""
-        self._take = take
-
-    def submit(self, job: JobFunction[P, R], *arguments: P.args, **_none: P.kwargs) -> bool:
-        """Have a job done later; False where there is too much to do, or no fetcher to do it."""
-        return self._take is not None and self._take(JobCall(job, arguments))
-
-
-def runs_inline(
-    says: Callable[Concatenate[WorkerContext, P], bool],
-) -> Callable[[JobFunction[P, R]], JobFunction[P, R]]:
-    """Mark a job that is over in a few milliseconds where `says` is true of its arguments: no call to AHI, little work.
-
-    A fetcher does such a job before it listens again.
-    """
-
-    def marked(job: JobFunction[P, R]) -> JobFunction[P, R]:
-        job.is_brief = says  # type: ignore[attr-defined]  # a function may have attributes
-        return job
-
-    return marked
-
-
-def is_run_inline(context: WorkerContext, request: JobCall) -> bool:
-    """Whether a fetcher need not listen while it does what is requested."""
-    says = getattr(request.job, "is_brief", None)
-    try:
-        return says is not None and bool(says(context, *request.arguments))
-    except Exception:  # the job says itself what is wrong with its arguments, if it is these
-        log.exception("it is not known whether a job is brief job=%s", request.job.__name__)
-        return False
 
 
 class FetcherSockets:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from ahi.workers.pool import WorkerContext, is_run_inline
+from ahi.workers.context import WorkerContext, is_run_inline
 from ahi.workers.scheduler import Job, JobCall, JobRequest, JobScheduler, Prefetch, SchedulerLimits, Urgency
 from dicomweb.errors import ProxyError, UpstreamBusy
 from runtime.heartbeat import Heartbeat

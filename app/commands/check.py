@@ -121,7 +121,7 @@ def _settings(settings: Settings) -> Iterator[CheckResult]:
 
 def _cache(settings: Settings) -> Iterator[CheckResult]:
     try:
-        trouble = open_cache(settings).trouble()
+        trouble = open_cache(settings).write_error()
     except SettingsError as error:
         yield CheckResult("cache", ERROR, str(error), "let the user of the service write there")
         return

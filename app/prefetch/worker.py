@@ -15,8 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ahi.archive.store import Frames, ImageSets, LocatedImageSet, references_of
 from ahi.image_sets.image_set import ImageSetKey
+from ahi.retrieval.frames import Frames, references_of
+from ahi.retrieval.located_image_sets import ImageSets, LocatedImageSet
 from app.prefetch.schedule import PrefetchRule
 from db.engine import Database
 from db.image_sets import find_image_sets
@@ -126,7 +127,9 @@ class PrefetchWorker:
             raise NotFound("the index does not have it")
         keys = [ImageSetKey(row.datastore_id, row.image_set_id) for row in rows]
         chunks = (keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE))
-        return sum(self._load_frames(one, task.form) for chunk in chunks for one in self._image_sets.tried(chunk)[0])
+        return sum(
+            self._load_frames(one, task.form) for chunk in chunks for one in self._image_sets.locate_readable(chunk)[0]
+        )
 
     def _load_frames(self, one: LocatedImageSet, form: FrameEncoding) -> int:
         return self._frames.fetch(references_of(one, form), form)

@@ -12,17 +12,19 @@ from functools import partial
 
 from flask import Flask
 
-from ahi.archive.deletion_recheck import DeletionRecheck
-from ahi.archive.store import Frames, ImageSets
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
-from ahi.client.configuration import wrong_configuration
+from ahi.client.configuration import configuration_error
 from ahi.client.searches import CALLS_PER_SECOND, ImageSetSearches
 from ahi.codecs.frames import HAS_OPENJPH
 from ahi.codecs.pixel_memory import PixelMemory
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.pool import FetcherPool, FetcherSockets, JobLimits, WorkerContext
+from ahi.retrieval.deletion_recheck import DeletionRecheck
+from ahi.retrieval.frames import Frames
+from ahi.retrieval.located_image_sets import ImageSets
+from ahi.workers.context import JobLimits, WorkerContext
+from ahi.workers.pool import FetcherPool, FetcherSockets
 from ahi.workers.scheduler import SchedulerLimits, Urgency
 from ahi.workers.verification import Verification
 from ahi.workers.worker import serve as serve_fetcher
@@ -96,7 +98,7 @@ def open_cache(settings: Settings) -> Cache:
     try:
         cache.make_root()
         cache.evict()
-        if trouble := cache.trouble():
+        if trouble := cache.write_error():
             raise trouble
     except OSError as error:
         if error.errno not in _DISK_TROUBLES:
@@ -191,7 +193,7 @@ def start(supervisor: Supervisor, settings: Settings, index: Login, listening: s
     """Fork the processes of the service. The shared sockets are the caller's to remove when all has ended."""
     open_cache(settings)
     check_audit(settings)
-    if wrong := wrong_configuration(settings.aws_default_region or ""):
+    if wrong := configuration_error(settings.aws_default_region or ""):
         raise SettingsError(wrong)
     if not open_gate(settings).authenticators and not settings.on_loopback:
         log.warning("AUTH is none and HOST %s: whoever reaches the service sees all of it", settings.host)

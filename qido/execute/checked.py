@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ahi.archive.series_merge import preferred
-from ahi.archive.store import LocatedImageSet
+from ahi.retrieval.located_image_sets import LocatedImageSet
+from ahi.retrieval.series_merge import preferred
 from db.scope import Scope
 from dicomweb.uids import absent
 from qido.image_sets import views
@@ -103,22 +103,23 @@ def _borne_out(archive: Archive, query: Query, result: Result, sets: Series) -> 
         uid = str(result.values[INSTANCE_UID][0])
         image_sets = [one for one in image_sets if uid in one.prepared.by_uid]
     if query.level is Level.PATIENT and (own_id := result.values.get(_PATIENT_ID)):
-        image_sets = [one for one in image_sets if index_values(_PATIENT_ID, one.upper) == own_id]
+        image_sets = [one for one in image_sets if index_values(_PATIENT_ID, one.shared_attributes) == own_id]
     if not image_sets and not _is_limited(archive, query):
         return [_blanked(result)]
     if archive.checks and query.scope.asks_of_series and query.level >= Level.STUDY:
         image_sets = archive.checks.studies.seen(query.scope, str(result.values[STUDY_UID][0]), image_sets)
     conditions = [one for one in query.conditions if _is_of_image_set(one)]
-    speaking = [one for one in preferred(image_sets) if fulfils(one.upper, conditions)]
+    speaking = [one for one in preferred(image_sets) if fulfils(one.shared_attributes, conditions)]
     return [_with_patient(query, result, speaking)] if speaking else []
 
 
 def _with_patient(query: Query, result: Result, speaking: Sequence[LocatedImageSet]) -> Result:
     """The result with what its image sets tell of patient and study; of a patient, what they all tell."""
-    told = {key: index_values(key, speaking[0].upper) for key in result.values if _is_told(key)}
+    told = {key: index_values(key, speaking[0].shared_attributes) for key in result.values if _is_told(key)}
     if query.level is Level.PATIENT:
         alike = {
-            key: all(index_values(key, one.upper) == values for one in speaking[1:]) for key, values in told.items()
+            key: all(index_values(key, one.shared_attributes) == values for one in speaking[1:])
+            for key, values in told.items()
         }
         told = {key: values if alike[key] else () for key, values in told.items()}
     return replace(result, values={**result.values, **told})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, time
 
-from ahi.archive.series_merge import LocatedInstance
+from ahi.retrieval.series_merge import LocatedInstance
 from db.comparison import fold
 from dicomweb.dicom_json import DataSet
 from qido.execute import find

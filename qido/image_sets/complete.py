@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from ahi.archive.metadata_reader import ALL, MetadataReader
-from ahi.archive.series_merge import LocatedInstance, merge_series, preferred
-from ahi.archive.store import LocatedImageSet
 from ahi.image_sets.image_set import ImageSetKey
+from ahi.retrieval.located_image_sets import LocatedImageSet
+from ahi.retrieval.metadata_reader import ALL_TAGS, MetadataReader
+from ahi.retrieval.series_merge import LocatedInstance, merge_series, preferred
 from db import schema
 from db.engine import Database
 from db.scope import Scope
@@ -77,7 +77,9 @@ def locate(
         if whole or not wanted[key] or (study, series) in wanted[key]:
             wanted[key].setdefault((study, series), []).append(ImageSetKey(*image_set))
     asked, beyond = _affordable(wanted, most)
-    located, errors = archive.described.tried([one for key in asked for sets in wanted[key].values() for one in sets])
+    located, errors = archive.described.locate_readable(
+        [one for key in asked for sets in wanted[key].values() for one in sets]
+    )
     by_key = {
         key: [
             found
@@ -145,7 +147,7 @@ def with_unindexed(archive: Archive, query: Query, results: Sequence[Result]) ->
 def _patient_of(result: Result, instance: LocatedInstance) -> dict[SearchAttribute, tuple[Value, ...]]:
     """What of a result is of its patient, as its image set tells it."""
     told = (one for one in result.values if one.level is Level.PATIENT and one.matching is not Matching.NONE)
-    return {one: index_values(one, instance[0].upper) for one in told}
+    return {one: index_values(one, instance[0].shared_attributes) for one in told}
 
 
 def _instances_of(level: Level, results: Sequence[Result], series: Series) -> list[LocatedInstance | None]:
@@ -158,7 +160,7 @@ def _instances_of(level: Level, results: Sequence[Result], series: Series) -> li
 
 def prefixes(query: Query) -> tuple[str, ...]:
     """What the tags begin with of all that results have, and the index lacks."""
-    return ALL if query.everything else prefixes_of(query.unindexed)
+    return ALL_TAGS if query.everything else prefixes_of(query.unindexed)
 
 
 def prefixes_of(keys: Iterable[Key]) -> tuple[str, ...]:

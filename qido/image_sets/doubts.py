@@ -9,9 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ahi.archive.store import LocatedImageSet
-from ahi.archive.studies import Brief, Studies
+from ahi.cache.timed import cached_for
 from ahi.image_sets.image_set import ImageSetKey
+from ahi.retrieval.located_image_sets import LocatedImageSet
+from ahi.retrieval.studies import Studies
 from db import schema
 from db.deleted_image_sets import DeletedRows
 from db.engine import Database
@@ -57,13 +58,13 @@ class Checks:
         self._database = database
         self.studies = studies
         self.by_image_set = database.kind == "sqlite"  # small; nobody may have noted conflicts in it
-        self._facts: Brief[None, Facts] = Brief(_FACTS_SECONDS)
+        self._facts = cached_for(_FACTS_SECONDS, self._look)
         self._shared = SingleFlight(self._look_for_shared)
         self._shared_lately: Mapping[int, _Who] = {}
 
     def facts(self) -> Facts:
         """What is in doubt."""
-        return self._facts.get(None, self._look)
+        return self._facts()
 
     def shared(self) -> Mapping[int, _Who]:
         """The ID and issuer of patients who have image sets in several data stores, by their keys.
@@ -133,7 +134,7 @@ def _is_in_doubt(archive: Archive, checks: Checks, query: Query, study: str) -> 
     """Whether rows of a study may be wrong, or lack some of its image sets."""
     named = AnyOf(STUDY_UID, (Equal(study),))
     rows = archive.database.rows(plan_doubt.doubtful([named], query.scope, checks.by_image_set, most=1))
-    return bool(rows) or not checks.studies.is_sound(query.scope, study)
+    return bool(rows) or not checks.studies.index_is_complete(query.scope, study)
 
 
 def _lacks_instances(archive: Archive, query: Query, study: str | None, series: str | None) -> bool:
@@ -242,7 +243,7 @@ def _located(
     keys = dict.fromkeys(key for study in studies for key in parts[study].image_sets)
     if not keys:
         return [], True
-    located, errors = archive.described.tried(list(keys))
+    located, errors = archive.described.locate_readable(list(keys))
     return list(located.values()), not errors
 
 
@@ -262,7 +263,7 @@ def _keys_of(archive: Archive, uids: Iterable[str]) -> dict[int, str]:
 
 def _who(one: LocatedImageSet) -> _Who:
     """The ID and issuer of the patient of an image set, None for what is absent."""
-    return tuple(_told(attribute, values(one.upper.get(attribute.tag, {}))) for attribute in _IDENTITY)
+    return tuple(_told(attribute, values(one.shared_attributes.get(attribute.tag, {}))) for attribute in _IDENTITY)
 
 
 def _told(attribute: SearchAttribute, found: Sequence[object]) -> str | None:

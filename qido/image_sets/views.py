@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import date, time
 from functools import cmp_to_key, partial
 
-from ahi.archive.series_merge import LocatedInstance, merge_series, preferred
-from ahi.archive.store import LocatedImageSet
-from ahi.archive.studies import by_series
+from ahi.retrieval.located_image_sets import LocatedImageSet
+from ahi.retrieval.series_merge import LocatedInstance, merge_series, preferred
+from ahi.retrieval.studies import by_series
 from db.comparison import fold
 from dicomweb.dicom_json import DataSet
 from qido.image_sets.complete import Archive, prefixes, prefixes_of, selected
@@ -38,7 +38,7 @@ from qido.statements.result import Result, Value
 _TRANSFER_SYNTAXES = "00083002"
 _IDENTITY = ("00100010", "00100020", "00100021", "00100030", "00100040")
 _KEY_OF: dict[Level, Callable[[LocatedImageSet], Hashable]] = {
-    Level.PATIENT: lambda one: repr([one.upper.get(tag, {}).get("Value") for tag in _IDENTITY]),
+    Level.PATIENT: lambda one: repr([one.shared_attributes.get(tag, {}).get("Value") for tag in _IDENTITY]),
     Level.STUDY: lambda one: one.prepared.study_instance_uid,
     Level.SERIES: lambda one: (one.prepared.study_instance_uid, one.prepared.series_instance_uid),
     Level.INSTANCE: lambda one: (one.prepared.study_instance_uid, one.prepared.series_instance_uid),
@@ -92,8 +92,8 @@ def _views(query: Query, own: Sequence[LocatedImageSet], studies: dict[str, list
 def _holds(one: LocatedImageSet, study: Sequence[LocatedImageSet], condition: Condition) -> bool:
     match condition:
         case AnyOf(attribute, matches) if attribute is MODALITIES_IN_STUDY:
-            return any(fulfils(other.upper, [AnyOf(MODALITY, matches)]) for other in study)
-    return fulfils(one.upper, [condition])
+            return any(fulfils(other.shared_attributes, [AnyOf(MODALITY, matches)]) for other in study)
+    return fulfils(one.shared_attributes, [condition])
 
 
 def _fulfilling(archive: Archive, query: Query, own: Sequence[Condition], found: list[View]) -> list[View]:
@@ -131,7 +131,7 @@ def _result(query: Query, view: View, data_set: DataSet) -> Result:
 
 def _counts(view: View, level: Level) -> dict[SearchAttribute, tuple[Value, ...]]:
     study = by_series(view.study)
-    modalities = {str(value) for one in view.study for value in values(one.upper.get(MODALITY.tag, {}))}
+    modalities = {str(value) for one in view.study for value in values(one.shared_attributes.get(MODALITY.tag, {}))}
     series = study[view.instance[0].prepared.series_instance_uid]
     found: dict[SearchAttribute, tuple[Value, ...]] = {
         MODALITIES_IN_STUDY: tuple(sorted(modalities)),

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, private_dictionary_VR
 
-from ahi.archive.metadata_reader import TRANSFER_SYNTAX
+from ahi.retrieval.metadata_reader import TRANSFER_SYNTAX
 from dicomweb import levels
 from dicomweb.attribute_paths import Path, private_tag, select
 from dicomweb.dicom_json import DataSet

@@ -19,7 +19,8 @@ from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.image_sets.image_set import ImageSetKey, ImageSetProperties
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.pool import FetcherPool, JobFuture, WorkerContext
+from ahi.workers.context import WorkerContext
+from ahi.workers.pool import FetcherPool, JobFuture
 from dicomweb.errors import NotFound
 
 SIDE = 16

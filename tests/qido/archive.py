@@ -9,9 +9,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Connection, Table, select
 
-from ahi.archive.metadata_reader import MetadataReader
-from ahi.archive.store import LocatedImageSet
 from ahi.image_sets.image_set import ImageSetKey
+from ahi.retrieval.located_image_sets import LocatedImageSet
+from ahi.retrieval.metadata_reader import MetadataReader
 from db import schema
 from db.engine import Database
 from db.scope import EVERYTHING, Scope
@@ -98,7 +98,7 @@ class _Gone(MetadataReader):
     def __init__(self) -> None:
         """It asks nobody."""
 
-    def tried(
+    def locate_readable(
         self, _keys: Sequence[ImageSetKey]
     ) -> tuple[Mapping[ImageSetKey, LocatedImageSet], Mapping[ImageSetKey, ProxyError]]:
         return {}, {}

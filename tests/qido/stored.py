@@ -14,8 +14,8 @@ from flask.testing import FlaskClient
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage
 
-from ahi.archive.metadata_reader import MetadataReader
-from ahi.archive.store import ImageSets
+from ahi.retrieval.located_image_sets import ImageSets
+from ahi.retrieval.metadata_reader import MetadataReader
 from datastore.importing.importer import import_files
 from datastore.index.filler import IndexFiller
 from datastore.serving.faults import Faults

@@ -9,8 +9,8 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ahi.archive.metadata_reader import HERE_BYTES, MetadataReader
 from ahi.image_sets.image_set import ImageSetKey
+from ahi.retrieval.metadata_reader import READ_IN_PROCESS_BYTES, MetadataReader
 from datastore.serving.faults import Faults, parse_faults
 from datastore.storage.storage import Storage
 from db.engine import Database
@@ -64,7 +64,7 @@ def numbers(client: FlaskClient, resource: str) -> list[int]:
 
 
 def test_a_long_series_is_read_by_a_fetcher(client: FlaskClient) -> None:
-    assert MANY * len(LONG) > HERE_BYTES
+    assert MANY * len(LONG) > READ_IN_PROCESS_BYTES
     found = numbers(client, "studies/1.3/instances?AcquisitionNumber=3&orderby=-InstanceNumber")
     assert found == [number for number in range(MANY, 0, -1) if number % 7 == 3]
 
@@ -74,7 +74,7 @@ def test_what_went_from_the_cache_is_read_from_what_is_still_mapped(
 ) -> None:
     """The fetcher finds no file of that name, and says so."""
     keys = [ImageSetKey(stored.datastore.datastore_id, one.image_set_id) for one in stored.image_sets()]
-    (long,) = (one for one in described.tried(keys)[0].values() if len(one.prepared.instances) == MANY)
+    (long,) = (one for one in described.locate_readable(keys)[0].values() if len(one.prepared.instances) == MANY)
     instances = [(long, instance) for instance in long.prepared.instances]
     with_file = described.read(instances, ("00200012",), "")
     for path in cache_root.rglob(f"{long.key.image_set_id}*"):

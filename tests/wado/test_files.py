@@ -3,11 +3,11 @@
 import tracemalloc
 from pathlib import Path
 
-from ahi.archive.store import Frames
 from ahi.cache.cache import Cache
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
+from ahi.retrieval.frames import Frames
 from ahi.workers.pool import FetcherPool
 from dicomweb.multipart import multipart_length
 from dicomweb.negotiation import Accept

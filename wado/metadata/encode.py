@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ahi.workers.pool import WorkerContext
+from ahi.workers.context import WorkerContext
 from dicomweb.content_coding import Coding, compress
 from dicomweb.dicom_json import encode
 from dicomweb.dicom_xml import encode_xml

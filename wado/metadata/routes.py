@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Response, request
 
-from ahi.archive.store import EncodedAnswers
+from ahi.retrieval.encoded_answers import EncodedAnswers
 from ahi.workers.pool import FetcherPool
 from dicomweb import respond
 from dicomweb.conditional import entity_tag

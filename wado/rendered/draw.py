@@ -12,8 +12,11 @@ from PIL import Image
 from ahi.cache.lru import LRUCache
 from ahi.codecs.frames import PixelFormat
 from ahi.codecs.pixel_memory import SMALL_BYTES
-from ahi.workers.jobs import Block, FrameReference, cached_native_frame, pixels_in_memory, read_block, reduced_frame
-from ahi.workers.pool import WorkerContext, runs_inline
+from ahi.image_sets.frame_reference import FrameReference
+from ahi.image_sets.prepared_reader import Block
+from ahi.workers.context import WorkerContext, runs_inline
+from ahi.workers.frame_jobs import cached_native_frame, pixels_in_memory, reduced_frame
+from ahi.workers.image_set_jobs import read_block
 from dicomweb.errors import NotAcceptable
 from runtime.timing import measured
 from wado.rendering.annotate import annotate
@@ -125,7 +128,7 @@ def _drawn(context: WorkerContext, picture: Picture) -> bytes:
 
 def _subject(context: WorkerContext, head: Block) -> DisplayAttributes:
     """Images are drawn again and again, with other windows or frame by frame: their data sets are parsed once."""
-    return _SUBJECTS.get(head) or context.flights.run(("subject", head), lambda: _parsed(context, head))
+    return _SUBJECTS.get(head) or context.shared_runs.run(("subject", head), lambda: _parsed(context, head))
 
 
 def _parsed(context: WorkerContext, head: Block) -> DisplayAttributes:

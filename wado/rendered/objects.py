@@ -7,7 +7,7 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from ahi.workers.pool import WorkerContext
+from ahi.workers.context import WorkerContext
 from dicomweb.errors import NotAcceptable, NotFound
 from dicomweb.media_types import JPEG, PNG
 from dicomweb.negotiation import Offer

@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ahi.archive.lookahead import FrameAccess, FrameLookahead
-from ahi.archive.store import MOST_BROKEN, about_object, is_alone
 from ahi.cache.cache import Cache
+from ahi.retrieval.lookahead import FrameAccess, FrameLookahead
+from ahi.retrieval.object_errors import MAX_BROKEN_IN_A_ROW, affects_one_object, reported_error
 from ahi.workers.pool import FetcherPool, JobFuture
 from dicomweb.errors import BadRequest, ProxyError, UpstreamBroken
 from dicomweb.transfer_syntax import FrameEncoding
@@ -55,9 +55,9 @@ class RenderedImages:
             except BadRequest:
                 raise  # of the request, whatever is drawn
             except (ProxyError, RuntimeError) as error:
-                failed.append(about_object(error))
+                failed.append(reported_error(error))
             broken += isinstance(failed[-1], UpstreamBroken)
-            if broken >= MOST_BROKEN or not is_alone(self.fetchers, failed[-1], instance.key):
+            if broken >= MAX_BROKEN_IN_A_ROW or not affects_one_object(self.fetchers, failed[-1], instance.key):
                 raise failed[-1]
         raise failed[0]
 
@@ -94,7 +94,7 @@ class RenderedImages:
         except BadRequest:
             raise
         except (ProxyError, RuntimeError) as error:
-            reason = about_object(error)
-        if not is_alone(self.fetchers, reason, picture.frames[0].image_set):
+            reason = reported_error(error)
+        if not affects_one_object(self.fetchers, reason, picture.frames[0].image_set):
             raise reason
         return reason

@@ -8,8 +8,8 @@ from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Response, request
 
-from ahi.archive.bad_frames import BadFrames, tokens
 from ahi.image_sets.image_set import ImageSetKey
+from ahi.retrieval.bad_frames import BadFrames, tokens
 from ahi.workers.pool import FetcherPool
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
@@ -164,7 +164,11 @@ class Pictures:
         root = self.public_root() if chosen.multipart else None
         how = (media_type, chosen.multipart, rendering.facts, root)
         what = ([one.frame_numbers for one in drawn], states, state.state if state else None)
-        notes = self.bad_frames.of_all(selection.instance.key for selection in selections) if chosen.multipart else {}
+        notes = (
+            self.bad_frames.for_image_sets(selection.instance.key for selection in selections)
+            if chosen.multipart
+            else {}
+        )
         tag = entity_tag("rendered", IMPLEMENTATION, *how, *what, tokens(notes))
 
         def make() -> Response | Partial:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from flask import Blueprint, Response, request
 
-from ahi.archive.bad_frames import BadFrames
-from ahi.archive.store import Frames
+from ahi.retrieval.bad_frames import BadFrames
+from ahi.retrieval.frames import Frames
 from ahi.workers.pool import FetcherPool
 from dicomweb import respond
 from dicomweb.conditional import entity_tag
@@ -103,7 +103,7 @@ class UriService:
         return state
 
     def _file(self, instance: LocatedInstance, offer: Offer) -> Response:
-        file, notes = Part10(instance, offer, self.stored), self.bad_frames.of_all([instance.key])
+        file, notes = Part10(instance, offer, self.stored), self.bad_frames.for_image_sets([instance.key])
         delivery = Delivery([file], self.stored, self.bad_frames, notes, as_stored=lambda _file: None)
         delivery.begin()
         response = respond.stream(encode_file(delivery), offer.content_type, file.length_bytes)

@@ -309,7 +309,7 @@ def test_a_cache_that_cannot_be_used_is_empty_and_says_so_once(
             assert bounded.put("new/entry", CONTENT) in (True, False)
             bounded.drop("new/entry")
             bounded.evict()
-            bounded.trouble()
+            bounded.write_error()
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == len(set(messages))
     reason = os.strerror(number)
@@ -416,7 +416,7 @@ def test_what_this_user_may_not_read_or_write_is_done_without(tmp_path: Path) ->
         path_of(cache).chmod(0o600)
         os.truncate(path_of(cache), 5)
         assert cache.read(NAME) is None
-        assert isinstance(cache.trouble(), OSError | None)
+        assert isinstance(cache.write_error(), OSError | None)
         path_of(cache).parent.chmod(0)
         assert cache.read(NAME) is None
         assert not cache.put(NAME, CONTENT)

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from ahi.archive.studies import Brief
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.client.searches import ImageSetSearches
 from ahi.image_sets.image_set import ImageSetKey
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.jobs import search_study
-from ahi.workers.pool import WorkerContext
+from ahi.workers.context import WorkerContext
+from ahi.workers.query_jobs import search_study
 from datastore.serving.faults import Faults, parse_faults
 from dicomweb.errors import UpstreamBusy
 from runtime.shared_metrics import Metric, ProcessMetrics
@@ -116,10 +115,3 @@ def test_what_is_remembered_has_a_bound() -> None:
             assert searches.held <= 1000
     assert searches.held == sum(1 + len(found) for _, found in searches._found.values())
     assert len(searches.get(DATASTORE_ID, f"1.{4999 % 700}") or ()) == 4999 % 90, "the last one is there"
-
-
-def test_answers_of_a_moment_have_a_bound() -> None:
-    brief: Brief[int, list[int]] = Brief(60.0, 100, len)
-    for number in range(1000):
-        assert len(brief.get(number % 30, lambda: [0] * 9)) == 9
-        assert sum(1 + len(answer) for _, answer in brief._kept.values()) == brief._weight <= 100

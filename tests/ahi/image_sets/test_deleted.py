@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from ahi.archive.deletion_recheck import AT_ONCE, DeletionRecheck
 from ahi.cache.cache import Cache
 from ahi.cache.entry import FORMAT
 from ahi.image_sets import deleted
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey
+from ahi.retrieval.deletion_recheck import AT_ONCE, DeletionRecheck
 from ahi.workers.pool import FetcherPool
 from dicomweb.errors import UpstreamBusy
 

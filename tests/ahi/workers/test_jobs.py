@@ -9,10 +9,11 @@ from typing import Any, cast
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.codecs.frames import PixelFormat
+from ahi.image_sets.frame_reference import FrameReference
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.jobs import FrameReference, fetch_frame
-from ahi.workers.pool import WorkerContext
+from ahi.workers.context import WorkerContext
+from ahi.workers.frame_jobs import fetch_frame
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, FrameEncoding
 
 SIDE, FETCH_SECONDS = 8, 0.002

@@ -13,10 +13,13 @@ import pytest
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.codecs.frames import HAS_OPENJPH, PixelFormat
+from ahi.image_sets.frame_reference import FrameReference
 from ahi.image_sets.image_set import Frame, ImageSetKey, ImageSetProperties
+from ahi.image_sets.prepared_reader import prepared_cache_name
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.jobs import FrameReference, fetch_frame, prepare_image_set, prepared_cache_name
-from ahi.workers.pool import WorkerContext
+from ahi.workers.context import WorkerContext
+from ahi.workers.frame_jobs import fetch_frame
+from ahi.workers.image_set_jobs import prepare_image_set
 from dicomweb.errors import UnusableAnswer
 from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL, FrameEncoding
 

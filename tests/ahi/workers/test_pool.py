@@ -13,7 +13,8 @@ import pytest
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.pool import FetcherPool, FetcherSockets, WorkerContext, runs_inline
+from ahi.workers.context import WorkerContext, runs_inline
+from ahi.workers.pool import FetcherPool, FetcherSockets
 from ahi.workers.scheduler import SchedulerLimits
 from ahi.workers.worker import serve
 from dicomweb.errors import NotFound, UpstreamBusy

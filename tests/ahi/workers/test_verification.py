@@ -13,10 +13,12 @@ import pytest
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.codecs.frames import PixelFormat
+from ahi.image_sets.frame_reference import FrameReference
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.jobs import FrameReference, fetch_frame, reduced_frame
-from ahi.workers.pool import FetcherSockets, WorkerContext
+from ahi.workers.context import WorkerContext
+from ahi.workers.frame_jobs import fetch_frame, reduced_frame
+from ahi.workers.pool import FetcherSockets
 from ahi.workers.scheduler import JobCall, SchedulerLimits
 from ahi.workers.verification import Verification
 from ahi.workers.worker import WorkerServer

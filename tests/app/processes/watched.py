@@ -16,7 +16,7 @@ from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.image_sets.version_cache import VersionCache
 from ahi.workers import worker as fetcher_module
-from ahi.workers.pool import WorkerContext
+from ahi.workers.context import WorkerContext
 from ahi.workers.scheduler import SchedulerLimits
 from ahi.workers.worker import serve
 from app.processes.supervisor import Child, Place, Supervisor

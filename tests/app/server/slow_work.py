@@ -2,7 +2,7 @@
 
 import time
 
-from ahi.workers.pool import WorkerContext
+from ahi.workers.context import WorkerContext
 
 SECONDS = 0.05
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from ahi.archive.metadata_reader import MetadataReader
+from ahi.retrieval.metadata_reader import MetadataReader
 from datastore.storage.storage import Storage
 from db.engine import Database
 from db.scope import Scope

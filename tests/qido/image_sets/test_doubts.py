@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Executable, Row
 
-from ahi.archive.studies import Studies
+from ahi.retrieval.studies import Studies
 from db.engine import Database
 from db.scope import EVERYTHING, Scope
 from qido.image_sets.doubts import LEFT_OUT, UNCHECKED, Checks, find_doubts

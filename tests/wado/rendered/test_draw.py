@@ -12,10 +12,11 @@ from pydicom.values import converters
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.codecs.frames import PixelFormat
+from ahi.image_sets.frame_reference import FrameReference
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.jobs import FrameReference, cached_native_frame
-from ahi.workers.pool import HELD_BYTES, WorkerContext
+from ahi.workers.context import NATIVE_CACHE_BYTES, WorkerContext
+from ahi.workers.frame_jobs import cached_native_frame
 from dicomweb.media_types import JPEG
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, FrameEncoding
 from tests.wado.rendering.made import head, made
@@ -86,7 +87,9 @@ def _stored(context: WorkerContext, frame_id: str, side: int) -> FrameReference:
 )
 def test_pixels_are_held_for_the_next_window_within_a_bound(tmp_path: Path, side: int, held: bool) -> None:
     context = WorkerContext(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
-    references = [_stored(context, f"{number:032}", side) for number in range(HELD_BYTES // side**2 + 1 if held else 2)]
+    references = [
+        _stored(context, f"{number:032}", side) for number in range(NATIVE_CACHE_BYTES // side**2 + 1 if held else 2)
+    ]
     frames = [cached_native_frame(context, one) for one in references[:2]]
     assert (cached_native_frame(context, references[1]) is frames[1]) == held
     for one in references[1:]:

@@ -6,7 +6,7 @@ from pydicom import dcmread, uid
 from pydicom.data import get_testdata_file
 
 from ahi.image_sets.version_cache import VersionCache
-from ahi.workers.pool import WorkerContext
+from ahi.workers.context import WorkerContext
 from dicomweb.errors import NotAcceptable
 from tests.wado.rendering.made import head, made
 from wado.rendered.objects import ObjectPicture, kind_of, render_object, thumbnail

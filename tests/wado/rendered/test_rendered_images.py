@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from ahi.archive.lookahead import Budget, FrameLookahead
 from ahi.cache.cache import Cache
+from ahi.image_sets.frame_reference import FrameReference
 from ahi.image_sets.image_set import Frame, ImageSetKey
-from ahi.workers.jobs import FrameReference
+from ahi.retrieval.lookahead import FrameLookahead, PrefetchBudget
 from ahi.workers.pool import FetcherPool
 from dicomweb.media_types import JPEG
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
@@ -24,7 +24,7 @@ def test_kept_pictures_come_in_their_order_without_any_fetcher(tmp_path: Path) -
     cache, pictures = Cache(tmp_path, 10**6), [_picture(number) for number in range(9)]
     for number, picture in enumerate(pictures):
         cache.put(picture.cache_name, b"%d" % number)
-    drawn = RenderedImages(FetcherPool([]), cache, FrameLookahead(FetcherPool([]), cache, Budget(0, 0)))
+    drawn = RenderedImages(FetcherPool([]), cache, FrameLookahead(FetcherPool([]), cache, PrefetchBudget(0, 0)))
     assert list(drawn.each(pictures)) == [b"%d" % number for number in range(9)]
     assert cache.process_metrics.counters.total(Metric.CACHE_HITS) == 9
 

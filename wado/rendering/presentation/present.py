@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 from pydicom import Dataset
 
-from ahi.workers.pool import WorkerContext
+from ahi.workers.context import WorkerContext
 from wado.rendering.functional_groups import of_frame
 from wado.rendering.overlay import Mask, overlay_plane
 from wado.rendering.parameters import Viewport

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from ahi.workers.pool import WorkerContext
+from ahi.workers.context import WorkerContext
 from wado.rendering.values import items, numbers, parse_head, quietly, text
 
 SOP_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.11.{number}" for number in (1, 2, 3))

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterator
 
-from ahi.archive.store import LocatedImageSet, PreparedFiles
 from ahi.cache.cache import Cache
 from ahi.cache.lru import LRUCache
 from ahi.image_sets.image_set import ImageSetKey
-from ahi.workers.jobs import prepare_version
+from ahi.retrieval.located_image_sets import LocatedImageSet, PreparedFiles
+from ahi.workers.image_set_jobs import prepare_version
 from ahi.workers.pool import FetcherPool
 from dicomweb.errors import NotFound
 

@@ -4,22 +4,18 @@ What the index names is a hint: an image set belongs to the study and the series
 index it hangs on. Where the index may have lost some, AHI is asked for the image sets of the study.
 """
 
-import threading
-import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
-from ahi.archive.store import ImageSets, LocatedImageSet
+from ahi.cache.timed import cached_for
 from ahi.image_sets.image_set import ImageSetKey
-from ahi.workers.jobs import search_study
+from ahi.retrieval.located_image_sets import ImageSets, LocatedImageSet
 from ahi.workers.pool import FetcherPool, JobFuture
+from ahi.workers.query_jobs import search_study
 from dicomweb.dicom_json import DataSet, element
 from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.uids import is_well_formed
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
 
 _DATASTORES_SECONDS = 60.0
 _LOST_SECONDS = 10.0  # fetchers know for longer
@@ -27,7 +23,7 @@ _MOST_LOST = _MOST_HINTS = 20_000  # studies and image sets
 
 
 @dataclass(frozen=True)
-class Hint:
+class IndexHint:
     """What the index names for a study or series; whether it has it at all; whether it may have lost image sets."""
 
     keys: tuple[ImageSetKey, ...]
@@ -35,7 +31,7 @@ class Hint:
     lossy: bool
 
 
-class Viewer(Protocol):
+class RequestScope(Protocol):
     """What a request may see."""
 
     @property
@@ -75,7 +71,7 @@ class Studies:
 
     def __init__(
         self,
-        hint: Callable[[str, str | None], Hint],
+        hint: Callable[[str, str | None], IndexHint],
         datastore_ids: Callable[[], frozenset[str]],
         image_sets: ImageSets,
         fetchers: FetcherPool,
@@ -83,81 +79,78 @@ class Studies:
         index_seconds: float = 2.0,
     ) -> None:
         """`hint` tells what the index names for a study, or for a series; `datastore_ids` are all data stores."""
-        self._hint = hint
-        self._datastore_ids = datastore_ids
+        self._index_hint = hint
         self._image_sets = image_sets
         self._fetchers = fetchers
-        self._hints: Brief[tuple[str, str | None], Hint] = Brief(
-            index_seconds, _MOST_HINTS, lambda hint: len(hint.keys)
-        )
-        self._lost: Brief[tuple[str, frozenset[str]], list[ImageSetKey]] = Brief(_LOST_SECONDS, _MOST_LOST, len)
-        self._datastores: Brief[None, frozenset[str]] = Brief(_DATASTORES_SECONDS)
+        self._hint = cached_for(index_seconds, hint, _MOST_HINTS, lambda found: len(found.keys))
+        self._search_ahi = cached_for(_LOST_SECONDS, self._searched, _MOST_LOST, len)
+        self._datastore_ids = cached_for(_DATASTORES_SECONDS, datastore_ids)
 
-    def find(self, viewer: Viewer, study: str, series: str | None = None) -> list[LocatedImageSet]:
-        """The image sets of a study, or of one series of it, that the viewer may see; none where there are none.
+    def find(self, scope: RequestScope, study: str, series: str | None = None) -> list[LocatedImageSet]:
+        """The image sets of a study, or of one series of it, that the scope may see; none where there are none.
 
         UpstreamBusy where the index has lost them, and AHI does not tell at the moment. What cannot be read is raised.
         """
-        found = self.find_readable(viewer, study, series)
+        found = self.find_readable(scope, study, series)
         if found.errors:
             raise found.errors[0]
         return found.image_sets
 
-    def find_readable(self, viewer: Viewer, study: str, series: str | None = None) -> FoundImageSets:
+    def find_readable(self, scope: RequestScope, study: str, series: str | None = None) -> FoundImageSets:
         """The same, as far as they can be read. Where none can, the reason is raised."""
-        if viewer.excludes(_uids(study, series)):
+        if scope.excludes(_uids(study, series)):
             return FoundImageSets([], ())
-        part = None if viewer.asks_of_series else series
-        hint = self._hints.get((study, part), lambda: self._hint(study, part))
-        agreeing = self._agreeing([key for key in hint.keys if viewer.has_datastore(key.datastore_id)], study, part)
+        part = None if scope.asks_of_series else series
+        hint = self._hint(study, part)
+        agreeing = self._agreeing([key for key in hint.keys if scope.has_datastore(key.datastore_id)], study, part)
         found, errors = agreeing.image_sets, agreeing.errors
         if not found or hint.lossy or not agreeing.all:
             known = {*(one.key for one in found), *errors}
             needed = hint.known and not known
-            lost = [key for key in self.lost(viewer, study, needed=needed) if key not in known]
+            lost = [key for key in self.lost(scope, study, needed=needed) if key not in known]
             more = self._agreeing(lost, study, part)
             found, errors = [*found, *more.image_sets], {**errors, **more.errors}
         if errors and not found:
             raise next(iter(errors.values()))
-        seen = [one for one in viewer.seen(found) if series in (None, one.prepared.series_instance_uid)]
+        seen = [one for one in scope.seen(found) if series in (None, one.prepared.series_instance_uid)]
         return FoundImageSets(seen, tuple(errors.values()))
 
-    def of_series(self, viewer: Viewer, series: str) -> list[LocatedImageSet]:
-        """The image sets of a series, whatever its studies are, that the viewer may see."""
-        hint = self._hints.get(("", series), lambda: self._hint("", series))
-        located = self._image_sets.locate([key for key in hint.keys if viewer.has_datastore(key.datastore_id)])
+    def of_series(self, scope: RequestScope, series: str) -> list[LocatedImageSet]:
+        """The image sets of a series, whatever its studies are, that the scope may see."""
+        hint = self._hint("", series)
+        located = self._image_sets.locate([key for key in hint.keys if scope.has_datastore(key.datastore_id)])
         studies = dict.fromkeys(one.prepared.study_instance_uid for one in located if is_series(one, series))
-        return [one for study in studies for one in self.find(viewer, study, series)]
+        return [one for study in studies for one in self.find(scope, study, series)]
 
-    def is_sound(self, viewer: Viewer, study: str) -> bool:
+    def index_is_complete(self, scope: RequestScope, study: str) -> bool:
         """Whether the index names all image sets of a study that AHI has; also where AHI does not tell."""
-        hint = self._hints.get((study, None), lambda: self._hint(study, None))
-        return not hint.lossy or set(self.lost(viewer, study, needed=False)) <= set(hint.keys)
+        hint = self._hint(study, None)
+        return not hint.lossy or set(self.lost(scope, study, needed=False)) <= set(hint.keys)
 
-    def seen(self, viewer: Viewer, study: str, image_sets: Sequence[LocatedImageSet]) -> list[LocatedImageSet]:
-        """Those of the image sets, which are of the study, that the viewer may see."""
-        if not viewer.asks_of_series:
-            return viewer.seen(image_sets)
+    def seen(self, scope: RequestScope, study: str, image_sets: Sequence[LocatedImageSet]) -> list[LocatedImageSet]:
+        """Those of the image sets, which are of the study, that the scope may see."""
+        if not scope.asks_of_series:
+            return scope.seen(image_sets)
         keys = {one.key for one in image_sets}
-        return [one for one in self.find(viewer, study) if one.key in keys]
+        return [one for one in self.find(scope, study) if one.key in keys]
 
-    def has(self, viewer: Viewer, study: str, series: str | None = None) -> bool:
-        """Whether the viewer may see anything of it; the index is believed where the UIDs alone decide that."""
-        if viewer.admits(_uids(study, series)) and self._hint(study, series).known:
+    def has(self, scope: RequestScope, study: str, series: str | None = None) -> bool:
+        """Whether the scope may see anything of it; the index is believed where the UIDs alone decide that."""
+        if scope.admits(_uids(study, series)) and self._index_hint(study, series).known:
             return True
-        return bool(self.find(viewer, study, series))
+        return bool(self.find(scope, study, series))
 
-    def lost(self, viewer: Viewer, study: str, *, needed: bool) -> list[ImageSetKey]:
-        """The image sets of a study by AHI's own index, in the data stores that the viewer may see.
+    def lost(self, scope: RequestScope, study: str, *, needed: bool) -> list[ImageSetKey]:
+        """The image sets of a study by AHI's own index, in the data stores that the scope may see.
 
         Where AHI does not tell, none, or UpstreamBusy if they are `needed`.
         """
         if not is_well_formed(study):
             return []
-        ids = viewer.datastore_ids
-        datastore_ids = self._datastores.get(None, self._datastore_ids) if ids is None else ids
+        ids = scope.datastore_ids
+        datastore_ids = self._datastore_ids() if ids is None else ids
         try:
-            return self._lost.get((study, datastore_ids), lambda: self._searched(study, datastore_ids))
+            return self._search_ahi(study, datastore_ids)
         except UpstreamBusy:
             if needed:
                 raise
@@ -174,8 +167,8 @@ class Studies:
 
     def _agreeing(self, keys: Sequence[ImageSetKey], study: str, series: str | None) -> _Agreeing:
         """Those of the image sets that are of the study and series."""
-        located, errors = self._image_sets.tried(keys) if keys else ([], {})
-        found = [one for one in located if is_of(one, study, series)]
+        located, errors = self._image_sets.locate_readable(keys) if keys else ([], {})
+        found = [one for one in located if is_in_study(one, study, series)]
         return _Agreeing(found, len(found) == len(located), errors)
 
 
@@ -184,7 +177,7 @@ def _uids(study: str, series: str | None) -> DataSet:
     return {tag: element("UI", [uid]) for tag, uid in named.items() if uid is not None}
 
 
-def is_of(one: LocatedImageSet, study: str, series: str | None) -> bool:
+def is_in_study(one: LocatedImageSet, study: str, series: str | None) -> bool:
     """Whether an image set is of a study and a series, None for any, to the last character."""
     return one.prepared.study_instance_uid == study and series in (None, one.prepared.series_instance_uid)
 
@@ -200,32 +193,3 @@ def by_series(image_sets: Iterable[LocatedImageSet]) -> dict[str, list[LocatedIm
     for one in image_sets:
         found.setdefault(one.prepared.series_instance_uid, []).append(one)
     return found
-
-
-class Brief(Generic[K, V]):
-    """Answers for a moment: a viewer that opens a series asks for the same once per slice."""
-
-    def __init__(self, seconds: float, most: int = 1024, weigh: Callable[[V], int] = lambda _: 0) -> None:
-        """`most` bounds the number of answers, and the sum of what they `weigh`."""
-        self._seconds = seconds
-        self._most = most
-        self._weigh = weigh
-        self._lock = threading.Lock()
-        self._kept: dict[K, tuple[float, V]] = {}
-        self._weight = 0
-
-    def get(self, key: K, ask: Callable[[], V]) -> V:
-        """The answer, of a moment ago or of now."""
-        with self._lock:
-            kept = self._kept.get(key)
-        if kept and time.monotonic() - kept[0] < self._seconds:
-            return kept[1]
-        answer = ask()
-        with self._lock:
-            old = self._kept.pop(key, None)
-            self._weight += 1 + self._weigh(answer) - (1 + self._weigh(old[1]) if old else 0)
-            if self._weight > self._most:
-                self._kept.clear()
-                self._weight = 1 + self._weigh(answer)
-            self._kept[key] = (time.monotonic(), answer)
-        return answer

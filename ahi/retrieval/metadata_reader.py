@@ -7,21 +7,21 @@ the same time, and only what is wanted comes back.
 import json
 from collections.abc import Mapping, Sequence
 
-from ahi.archive.series_merge import LocatedInstance
-from ahi.archive.store import ImageSets, LocatedImageSet
 from ahi.image_sets.image_set import ImageSetKey
-from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
-from ahi.workers.jobs import prepared_cache_name
-from ahi.workers.pool import FetcherPool, JobFuture, WorkerContext
+from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance, prepared_cache_name
+from ahi.retrieval.located_image_sets import ImageSets, LocatedImageSet
+from ahi.retrieval.series_merge import LocatedInstance
+from ahi.workers.context import WorkerContext
+from ahi.workers.pool import FetcherPool, JobFuture
 from dicomweb.dicom_json import DataSet, element
 from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from runtime.fairness import in_turns
 
-HERE_BYTES = 2**18
+READ_IN_PROCESS_BYTES = 2**18
 """Of JSON text of one image set; what is longer is read by a fetcher. It takes some milliseconds."""
 
-ALL = ("",)
+ALL_TAGS = ("",)
 """The prefixes of all tags."""
 
 TRANSFER_SYNTAX = "00020010"
@@ -37,11 +37,11 @@ class MetadataReader:
         self._image_sets = image_sets
         self._fetchers = fetchers
 
-    def tried(
+    def locate_readable(
         self, keys: Sequence[ImageSetKey]
     ) -> tuple[Mapping[ImageSetKey, LocatedImageSet], Mapping[ImageSetKey, ProxyError]]:
         """The image sets that AHI still has, and why some cannot be read; UpstreamBusy where that may pass."""
-        located, errors = self._image_sets.tried(keys)
+        located, errors = self._image_sets.locate_readable(keys)
         if passing := next((error for error in errors.values() if isinstance(error, UpstreamBusy)), None):
             raise passing
         return {one.key: one for one in located}, errors
@@ -72,7 +72,7 @@ class MetadataReader:
     def _begin(
         self, located: LocatedImageSet, instances: list[PreparedInstance], prefixes: tuple[str, ...], public_root: str
     ) -> _Read:
-        if sum(instance.json[1] for instance in instances) <= HERE_BYTES:
+        if sum(instance.json[1] for instance in instances) <= READ_IN_PROCESS_BYTES:
             return _read(located.prepared, instances, prefixes, public_root)
         uids = tuple(instance.sop_instance_uid for instance in instances)
         name = prepared_cache_name(located.key, located.properties.version)

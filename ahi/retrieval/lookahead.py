@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from ahi.archive.store import reference_to
 from ahi.cache.cache import Cache
+from ahi.image_sets.frame_reference import has_encoding
 from ahi.image_sets.image_set import ImageSetKey
 from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
-from ahi.workers.jobs import fetch_frame, has_encoding
+from ahi.retrieval.frames import reference_to
+from ahi.workers.frame_jobs import fetch_frame
 from ahi.workers.pool import FetcherPool
 from ahi.workers.scheduler import PREFETCH_SECONDS
 from dicomweb.transfer_syntax import FrameEncoding, transfer_syntax
@@ -31,7 +32,7 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True)
-class Budget:
+class PrefetchBudget:
     """How much is prefetched around a frame; no frames is no prefetching."""
 
     frames: int
@@ -71,7 +72,7 @@ class _Window:
 class FrameLookahead:
     """Has fetchers prefetch what comes next. Safe to share between threads."""
 
-    def __init__(self, fetchers: FetcherPool, cache: Cache, budget: Budget) -> None:
+    def __init__(self, fetchers: FetcherPool, cache: Cache, budget: PrefetchBudget) -> None:
         self._fetchers = fetchers
         self._cache = cache
         self._budget = budget

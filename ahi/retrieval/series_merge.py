@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from ahi.archive.store import LocatedImageSet
 from ahi.image_sets.prepared_reader import PreparedInstance
+from ahi.retrieval.located_image_sets import LocatedImageSet
 
 LocatedInstance = tuple[LocatedImageSet, PreparedInstance]
 """An instance, and the image set that it is taken from."""

@@ -19,18 +19,18 @@ _MOST_FRAMES = 16  # of one object
 
 
 @dataclass(frozen=True)
-class Notes:
+class FrameNotes:
     """What is noted of one image set: frame numbers, from 1, by SOP Instance UID; `token` is "" where nothing is."""
 
     token: str = ""
     frame_numbers: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
-NotesOf = Mapping[ImageSetKey, Notes]
+NotesByImageSet = Mapping[ImageSetKey, FrameNotes]
 """The notes of image sets; those of which nothing is noted are left out."""
 
 
-def tokens(notes: NotesOf) -> list[str]:
+def tokens(notes: NotesByImageSet) -> list[str]:
     """What tells entity tags apart."""
     return [one.token for one in notes.values()]
 
@@ -41,16 +41,16 @@ class BadFrames:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
-    def of(self, key: ImageSetKey) -> Notes:
+    def of(self, key: ImageSetKey) -> FrameNotes:
         """The notes of an image set."""
         content = self._cache.read(_name(key))
         try:
             token, frame_numbers = json.loads(content) if content else ("", {})
-            return Notes(token, dict(frame_numbers))
+            return FrameNotes(token, dict(frame_numbers))
         except (ValueError, TypeError):  # of another version of the program
-            return Notes()
+            return FrameNotes()
 
-    def of_all(self, keys: Iterable[ImageSetKey]) -> NotesOf:
+    def for_image_sets(self, keys: Iterable[ImageSetKey]) -> NotesByImageSet:
         """The notes of image sets, each looked for once."""
         return {key: notes for key in dict.fromkeys(keys) if (notes := self.of(key)).token}
 

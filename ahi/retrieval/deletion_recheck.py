@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey
-from ahi.workers.jobs import has_image_set
+from ahi.workers.image_set_jobs import has_image_set
 from ahi.workers.pool import FetcherPool
 from dicomweb.errors import ProxyError
 

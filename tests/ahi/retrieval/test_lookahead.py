@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ahi.archive.lookahead import Budget, FrameAccess, FrameLookahead, around, nearest
 from ahi.cache.cache import Cache
 from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
+from ahi.retrieval.lookahead import FrameAccess, FrameLookahead, PrefetchBudget, around, nearest
 from ahi.workers.pool import FetcherPool
 from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL, JPEG_BASELINE, FrameEncoding
 
@@ -53,7 +53,7 @@ def fetchers() -> Noted:
 
 @pytest.fixture
 def lookahead(fetchers: Noted, tmp_path: Path) -> FrameLookahead:
-    return FrameLookahead(fetchers, Cache(tmp_path, 10**6), Budget(8, 10**6))
+    return FrameLookahead(fetchers, Cache(tmp_path, 10**6), PrefetchBudget(8, 10**6))
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_the_frames_of_a_multi_frame_instance_follow_each_other_and_lead_on(
 @pytest.mark.parametrize(
     ("budget", "syntax", "count"),
     [
-        (Budget(8, 10**6), HTJ2K_LOSSLESS_RPCL, 8),
-        (Budget(8, 450), HTJ2K_LOSSLESS_RPCL, 4),  # bytes for four frames
-        (Budget(0, 10**6), HTJ2K_LOSSLESS_RPCL, 0),
-        (Budget(8, 10**6), VIDEO, 0),
+        (PrefetchBudget(8, 10**6), HTJ2K_LOSSLESS_RPCL, 8),
+        (PrefetchBudget(8, 450), HTJ2K_LOSSLESS_RPCL, 4),  # bytes for four frames
+        (PrefetchBudget(0, 10**6), HTJ2K_LOSSLESS_RPCL, 0),
+        (PrefetchBudget(8, 10**6), VIDEO, 0),
     ],
 )
-def test_the_budget_bounds_it(budget: Budget, syntax: str, count: int, fetchers: Noted, tmp_path: Path) -> None:
+def test_the_budget_bounds_it(budget: PrefetchBudget, syntax: str, count: int, fetchers: Noted, tmp_path: Path) -> None:
     FrameLookahead(fetchers, Cache(tmp_path, 10**6), budget).note(_asked(_series(100, syntax=syntax), 50), missed=True)
     assert sum(len(numbers) for _, numbers in fetchers.wishes) == count
 
