@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from waitress.channel import ClientDisconnected
-
 from datastore.serving.errors import STATUS
 from datastore.serving.strange import STRANGE
+from datastore.serving.waitress_adapter import ClientDisconnected
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,9 @@ import socket
 import sys
 from types import FrameType
 
-from waitress.server import TcpWSGIServer, create_server
-
 from datastore.serving.faults import Faults
 from datastore.serving.routes import create_app
+from datastore.serving.waitress_adapter import TcpWSGIServer, make_wsgi_server
 from datastore.storage.storage import Storage
 
 THREADS = 64  # injected latency sleeps in them
@@ -23,16 +22,7 @@ def make_server(
     storage: Storage, faults: Faults, listener: socket.socket, *, signature_needed: bool = False
 ) -> TcpWSGIServer:
     """A server that is ready to `run` on a listening socket."""
-    server = create_server(
-        create_app(storage, faults, signature_needed=signature_needed),
-        sockets=[listener],
-        threads=THREADS,
-        connection_limit=1000,
-        ident="datastore",
-    )
-    assert isinstance(server, TcpWSGIServer)  # noqa: S101 - of one socket it makes this
-    server.adj.send_bytes = 1  # what is written goes out at once; a trickle would be gathered otherwise
-    return server
+    return make_wsgi_server(create_app(storage, faults, signature_needed=signature_needed), listener, THREADS)
 
 
 def serve(storage: Storage, faults: Faults, listener: socket.socket, *, signature_needed: bool = False) -> None:
