@@ -82,7 +82,7 @@ ONLY = {  # library: the folders and files that may know it
         "dicomweb/respond.py",
         "*/routes.py",
     ),
-    "waitress": ("app/server", "app/processes/web.py", "datastore/serving/server.py", "datastore/serving/effects.py"),
+    "waitress": ("app/server/waitress_adapter.py", "datastore/serving/waitress_adapter.py"),
     "boto3": ("ahi/client", "db/secret.py"),
     "botocore": ("ahi/client", "db/secret.py"),
     "sqlalchemy": ("db", "qido/statements", "qido/image_sets/filters.py", "datastore/index"),

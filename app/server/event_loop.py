@@ -1,33 +1,34 @@
-"""The loop of a web process: one thread listens to all connections, takes new ones, and lets go of those in the way.
+"""The event loop: one thread listens to all connections, takes new ones, and lets go of those in the way.
 
-It is waitress' loop with limits. Requests go to the threads of `app.server.worker_pool`; nothing here waits for
-anything but sockets.
+It takes the place of waitress's loop and adds limits. Requests go to the threads of `app.server.worker_pool`. Nothing
+here waits for anything but sockets.
 """
 
 import errno
 import logging
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from queue import SimpleQueue
+from socket import socket
 from typing import Any
 
-from waitress import wasyncore
-
+from app.server.connection import Connection
+from app.server.waitress_adapter import WebServer, handle_events
 from runtime.memory import Trimmer
 
 log = logging.getLogger(__name__)
 
-_ROUND_SECONDS = 5.0  # the longest that is waited for something to happen, and from one look at all to the next
-_IDLE_SECONDS = 10.0  # a connection on which nothing moved for so long makes room where others need it
-_PAUSE_SECONDS = 0.5  # until connections are taken again after one could not be
-_MOMENT_SECONDS = 0.0002  # so long for each connection that it has, a process leaves a new one to the others
-_LONGEST_MOMENT_SECONDS = 0.002
-_SAID_SECONDS = 60.0  # from one line in the log about that to the next
+_ROUND_SECONDS = 5.0  # the longest wait for an event, and the longest time between two checks of all connections
+_IDLE_SECONDS = 10.0  # a connection that was idle for so long is closed if others need its place
+_PAUSE_SECONDS = 0.5  # no connections are taken for so long after one could not be taken
+_YIELD_SECONDS = 0.0002  # for each connection that it has, a process leaves a new one to other processes for so long
+_LONGEST_YIELD_SECONDS = 0.002
+_WARNING_SECONDS = 60.0  # between two warnings in the log that no connection can be taken
 _READ, _WRITE = select.POLLIN | select.POLLPRI, select.POLLOUT
 OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""What the system says where a process, or all of them, have as many files open as they may, or no memory."""
+"""Errors of the system: one process or all processes have too many open files, or there is no memory."""
 
 _REFUSAL = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n"
@@ -38,48 +39,52 @@ _DETAIL = b'{"type":"about:blank","title":"Service Unavailable","status":503,"de
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """Connections of one process: of one address, and of all. A trusted proxy may have three quarters of all."""
+    """The most connections of one process, by address and in all. A trusted proxy may have three quarters of all."""
 
     of_address: int
     of_all: int
     is_proxy: Callable[[str], bool] = lambda _: False
 
     def of(self, address: str) -> int:
-        """The most that this address may have."""
+        """The most connections that this address may have."""
         return self.of_all * 3 // 4 if self.is_proxy(address) else min(self.of_address, self.of_all)
 
 
 class EventLoop:
-    """The sockets of a waitress server: the one that listens, those of its clients, and the one that wakes the loop."""
+    """The sockets of a server: the one that listens, those of its clients, and the pipe that wakes the loop."""
 
     def __init__(
-        self, server: Any, limits: ConnectionLimits, round_seconds: float, on_round: Callable[[int], None]
+        self,
+        server: WebServer[Connection],
+        limits: ConnectionLimits,
+        round_seconds: float,
+        on_round: Callable[[int], None],
     ) -> None:
-        """`on_round` is told the number of connections each time the loop goes round.
+        """`on_round` is called with the number of connections in each round of the loop.
 
-        The loop goes round every `round_seconds`, which are 5 at most, and whenever something happens.
+        A round begins whenever something happens, and every `round_seconds`, which are 5 at most.
         """
         self._server = server
         self._limits = limits
         self._on_round = on_round
         self._round_seconds = min(round_seconds, _ROUND_SECONDS)
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
         self._trim = Trimmer()
         self._polls = False
-        self._left = False  # a connection that came in, to other processes
-        server.pull_trigger = self.wake
+        self._yielded = False  # a new connection was left to other processes
+        server.call_on_change(self.wake)
         self._accepts_from = 0.0
-        self._said_at = -_SAID_SECONDS
-        self._leaves: Callable[[Any], bool] | None = None
-        self._gone: SimpleQueue[int] = SimpleQueue()
+        self._warned_at = -_WARNING_SECONDS
+        self._keeps_open: Callable[[Connection], bool] | None = None
+        self._left: SimpleQueue[int] = SimpleQueue()
 
-    def leave(self, until: Callable[[Any], bool], gone: "SimpleQueue[int]") -> None:
-        """Take no new connections, and put 0 into `gone` when there is none any more of which `until` is true."""
-        self._gone, self._leaves = gone, until
+    def leave(self, keeps_open: Callable[[Connection], bool], left: "SimpleQueue[int]") -> None:
+        """Take no new connections, and put 0 into `left` as soon as `keeps_open` is true of no connection."""
+        self._left, self._keeps_open = left, keeps_open
         self._server.pull_trigger()
 
     def listen(self, *, wait: bool) -> None:
-        """Wait until something happens on any connection, if `wait`, and see to it. One thread at a time calls this."""
+        """Handle all events of the connections; wait for one, if `wait`. One thread at a time calls this."""
         try:
             self._round(wait)
         except Exception:
@@ -87,114 +92,112 @@ class EventLoop:
             time.sleep(_PAUSE_SECONDS)
 
     def wake(self) -> None:
-        """Have `listen` return, if it waits, or take what has changed into account; from any thread."""
+        """Have `listen` return, if it waits, or see to what has changed; from any thread."""
         if self._polls:
-            self._server.trigger.pull_trigger()
+            self._server.interrupt()
 
     def _round(self, wait: bool) -> None:
-        happened = self._poll(self._round_seconds if wait else 0.0)
-        self._on_round(len(self._server.active_channels))
-        for descriptor, flags in happened:
-            one = self._server._map.get(descriptor)
-            if one is self._server:
+        events = self._poll(self._round_seconds if wait else 0.0)
+        server = self._server
+        self._on_round(len(server.connections))
+        for descriptor, flags in events:
+            entry = server.sockets.get(descriptor)
+            if entry is server:
                 self._accept()
-            elif one is not None:
-                wasyncore.readwrite(one, flags)
+            elif entry is not None:
+                handle_events(entry, flags)
         now = time.monotonic()
-        if now - self._looked_at >= self._round_seconds:
-            self._looked_at = now
-            for channel in self._channels():
-                channel.enforce_timeouts(now)
-            self._server.maintenance(time.time())
+        if now - self._checked_at >= self._round_seconds:
+            self._checked_at = now
+            for connection in self._connections():
+                connection.enforce_timeouts(now)
+            server.close_silent()
             self._trim()
-        if self._leaves:
-            self._leave(self._leaves)
+        if self._keeps_open:
+            self._leave(self._keeps_open)
 
     def _poll(self, seconds: float) -> list[tuple[int, int]]:
         poll = select.poll()
-        self._polls = True  # from here on, what changes must wake it
+        self._polls = True  # from here on, changes must wake it
         accepts_in, listening = self._accepts_from - time.monotonic(), -1
-        for descriptor, one in list(self._server._map.items()):
-            if one is self._server:
+        for descriptor, entry in list(self._server.sockets.items()):
+            if entry is self._server:
                 if accepts_in > 0:
                     seconds = min(seconds, accepts_in)
                     continue
                 listening, flags = descriptor, _READ
             else:
-                flags = (_READ if one.readable() else 0) | (_WRITE if one.writable() else 0)
+                flags = (_READ if entry.readable() else 0) | (_WRITE if entry.writable() else 0)
             if flags:
                 poll.register(descriptor, flags)
         try:
-            happened = poll.poll(seconds * 1000)
+            events = poll.poll(seconds * 1000)
         finally:
             self._polls = False
-        if accepts_in <= 0 and not any(descriptor == listening for descriptor, _ in happened):
-            self._left = False  # another process has taken it
-        return happened
+        if accepts_in <= 0 and not any(descriptor == listening for descriptor, _ in events):
+            self._yielded = False  # another process has taken it
+        return events
 
-    def _channels(self) -> list[Any]:
-        return list(self._server.active_channels.values())
+    def _connections(self) -> list[Connection]:
+        return list(self._server.connections.values())
 
     def _accept(self) -> None:
-        channels = self._channels()
-        if self._leaves_it_to_others(len(channels)):
+        connections = self._connections()
+        if self._yields(len(connections)):
             return
-        if len(channels) >= self._limits.of_all and not _make_room(channels):
+        if len(connections) >= self._limits.of_all and not _make_room(connections):
             self._pause("too many connections are open")
             return
         try:
-            connection, address = self._server.socket.accept()
+            new, address = self._server.take_connection()
         except OSError as error:
             if error.errno in OUT_OF_RESOURCES:  # it would be tried again at once, and fail again
                 self._pause(f"a connection cannot be taken: {error.strerror}")
-            return  # another process has it, or it is gone
-        same = [channel for channel in channels if channel.addr[0] == address[0] and channel.connected]
+            return  # another process has it, or the client is gone
+        same = [one for one in connections if one.address == address[0] and one.connected]
         if len(same) >= self._limits.of(address[0]) and not _make_room(same):
-            self._say("too many connections of one address")
-            _refuse(connection)
+            self._warn("too many connections of one address")
+            _refuse(new)
             return
-        self._open(connection, address)
+        self._open(new, address)
 
-    def _leaves_it_to_others(self, connections: int) -> bool:
-        """Whether a process with fewer connections may take this one; it is left to the others once."""
-        self._left = not self._left and connections > 0
-        if self._left:
-            self._accepts_from = time.monotonic() + min(connections * _MOMENT_SECONDS, _LONGEST_MOMENT_SECONDS)
-        return self._left
+    def _yields(self, connections: int) -> bool:
+        """Whether to leave a new connection, once and for a moment, to a process that has fewer."""
+        self._yielded = not self._yielded and connections > 0
+        if self._yielded:
+            self._accepts_from = time.monotonic() + min(connections * _YIELD_SECONDS, _LONGEST_YIELD_SECONDS)
+        return self._yielded
 
-    def _open(self, connection: Any, address: Any) -> None:
-        server = self._server
+    def _open(self, new: socket, address: Any) -> None:
         try:
-            server.set_socket_options(connection)
-            server.channel_class(server, connection, address, server.adj, map=server._map)
-        except OSError:  # it is gone
-            connection.close()
+            self._server.open_connection(new, address)
+        except OSError:  # the client is gone
+            new.close()
 
-    def _pause(self, why: str) -> None:
+    def _pause(self, problem: str) -> None:
         self._accepts_from = time.monotonic() + _PAUSE_SECONDS
-        self._say(why)
+        self._warn(problem)
 
-    def _say(self, what: str) -> None:
+    def _warn(self, problem: str) -> None:
         now = time.monotonic()
-        if now - self._said_at >= _SAID_SECONDS:
-            self._said_at = now
-            log.warning("%s; this is said once a minute", what)
+        if now - self._warned_at >= _WARNING_SECONDS:
+            self._warned_at = now
+            log.warning("%s; this is said once a minute", problem)
 
-    def _leave(self, until: Callable[[Any], bool]) -> None:
+    def _leave(self, keeps_open: Callable[[Connection], bool]) -> None:
         server = self._server
         if not server.leaving:
             server.leaving = True
-            server.del_channel(server._map)
-            server.socket.close()
-        server.maintenance(time.time())  # closes those that are silent
-        if not any(map(until, self._channels())):
-            self._leaves = None
-            self._gone.put(0)
+            server.stop_listening()
+        server.close_silent()
+        if not any(map(keeps_open, self._connections())):
+            self._keeps_open = None
+            self._left.put(0)
 
 
-def _make_room(channels: list[Any]) -> bool:
-    """Let go of the connection on which nothing has moved for longest, if that is 10 seconds; whether there was one."""
-    idle = [(since, channel) for channel in channels if (since := channel.idle_since) is not None]
+def _make_room(connections: Iterable[Connection]) -> bool:
+    """Close the connection that was idle for longest, if that is 10 seconds; whether there was one."""
+    idle = [(since, connection) for connection in connections if (since := connection.idle_since) is not None]
     since, longest = min(idle, key=lambda pair: pair[0], default=(0.0, None))
     if longest is None or time.monotonic() - since < _IDLE_SECONDS:
         return False
@@ -202,11 +205,11 @@ def _make_room(channels: list[Any]) -> bool:
     return True
 
 
-def _refuse(connection: Any) -> None:
+def _refuse(new: socket) -> None:
     try:
-        connection.setblocking(False)
-        connection.send(_REFUSAL % (len(_DETAIL), _DETAIL))
-    except OSError:  # it is gone, or takes nothing
+        new.setblocking(False)
+        new.send(_REFUSAL % (len(_DETAIL), _DETAIL))
+    except OSError:  # the client is gone, or takes nothing
         pass
     finally:
-        connection.close()
+        new.close()

@@ -9,7 +9,7 @@ those that are brief: whether the service lives is told while all other threads 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 REFUSED = ""
 """Stands for the client of a request that is refused: it counts for nobody."""
@@ -32,32 +32,32 @@ class Task(Protocol):
 class QueueLimits:
     """Bounds of one process: threads for one client; requests, waiting or being answered, of one client and of all.
 
-    `is_brief` tells requests whose answer waits for nothing, whatever hangs; they count for nobody.
+    `runs_inline` tells requests whose answer waits for nothing, whatever hangs; they count for nobody.
     """
 
     threads_of_client: int
     requests_of_client: int
     requests_of_all: int
-    is_brief: Callable[["Task"], bool] = lambda _: False
+    runs_inline: Callable[[Any], bool] = lambda _: False
 
 
 class FairQueue:
     """Requests that wait. Not safe for several threads: its owner has a lock."""
 
-    def __init__(self, limits: QueueLimits, client_of: Callable[[Task], str]) -> None:
+    def __init__(self, limits: QueueLimits, client_of: Callable[[Any], str]) -> None:
         self._limits = limits
         self._client_of = client_of
         self._waiting: OrderedDict[str, deque[Task]] = OrderedDict()
         self._working: Counter[str] = Counter()
         self._paused: Counter[str] = Counter()
         self._refused: deque[Task] = deque()
-        self._brief: deque[Task] = deque()
+        self._inline: deque[Task] = deque()
         self._requests = 0
 
     def append(self, task: Task) -> None:
         """Queue a request; it is refused if too many wait: with 429 if they are its client's, else with 503."""
-        if self._limits.is_brief(task):
-            self._brief.append(task)
+        if self._limits.runs_inline(task):
+            self._inline.append(task)
             return
         client = self._client_of(task)
         begun = self._working[client] + self._paused[client]
@@ -72,16 +72,16 @@ class FairQueue:
     @property
     def waiting(self) -> int:
         """The number of requests that wait, those of clients that have all their threads among them."""
-        return len(self._brief) + len(self._refused) + sum(map(len, self._waiting.values()))
+        return len(self._inline) + len(self._refused) + sum(map(len, self._waiting.values()))
 
     @property
     def working(self) -> int:
         """The number of requests that are being answered, without those that are paused."""
         return self._working.total()
 
-    def pop_brief(self) -> Task | None:
+    def pop_inline(self) -> Task | None:
         """The next request that is brief, or refused: it needs no place."""
-        found = self._brief or self._refused
+        found = self._inline or self._refused
         return found.popleft() if found else None
 
     def pop(self) -> tuple[str, Task] | None:
@@ -105,9 +105,9 @@ class FairQueue:
         return client, task
 
     @property
-    def has_brief(self) -> bool:
-        """Whether `pop_brief` gives a request now."""
-        return bool(self._brief or self._refused)
+    def has_inline(self) -> bool:
+        """Whether `pop_inline` gives a request now."""
+        return bool(self._inline or self._refused)
 
     @property
     def has_next(self) -> bool:
@@ -142,10 +142,10 @@ class FairQueue:
 
     def clear(self) -> None:
         """Cancel all that waits."""
-        for tasks in (self._brief, self._refused, *self._waiting.values()):
+        for tasks in (self._inline, self._refused, *self._waiting.values()):
             for task in tasks:
                 task.cancel()
-        self._brief.clear()
+        self._inline.clear()
         self._refused.clear()
         self._waiting.clear()
 

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from waitress.task import ErrorTask
-from waitress.utilities import Error
-
 from app.middleware.cors import cors_headers
 from app.middleware.forwarded import client_of
 from app.middleware.security_headers import POLICY, security_headers
 from app.networks import Network
+from app.server.waitress_adapter import BaseConnection, BaseRefusalTask, HttpError
 from app.settings import LOOPBACK
 from app.telemetry.access_log import HIDDEN, REQUEST_ID, SERVER_TIMING, request_id
 from app.telemetry.request_metrics import OTHER, ProcessRequestMetrics
@@ -38,7 +36,7 @@ _MISTAKE = "an internal error; the log of the service says more"
 _ORIGIN = re.compile(rb"\r\norigin:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
 
 
-class Refusal(Error):
+class Refusal(HttpError):
     """Why a request does not reach the application."""
 
     def __init__(self, status: int, detail: str = "") -> None:
@@ -90,24 +88,17 @@ class ErrorResponder:
         log.info("request", extra={"fields": fields})
 
 
-class RefusalTask(ErrorTask):
-    """Answers a request that has an error; its channel has an `error_responder`, its request is a `RequestParser`."""
-
-    channel: Any
-    request: Any
+class RefusalTask(BaseRefusalTask):
+    """Answers a request that has an error, as the `error_responder` of its connection says."""
 
     def execute(self) -> None:
-        """Write the answer, after which the connection is closed."""
-        request, error_responder = self.request, self.channel.error_responder
+        """Write the answer, count it and log it."""
+        request, error_responder = self.request, self._error_responder
         refusal = Refusal.of(request.error)
         body, own_id = refusal.document, request_id(request.headers.get("X_REQUEST_ID", ""))
         origin = request.headers.get("ORIGIN") or (None if request.path else error_responder.usual_origin)
         seconds = time.monotonic() - request.began
-        self.status = f"{refusal.status.value} {refusal.status.phrase}"
         headers = {REQUEST_ID: own_id, SERVER_TIMING: f"total;dur={seconds * 1000:.1f}"}
-        self.response_headers = [*{**headers, **error_responder.headers(refusal, origin)}.items()]
-        self.set_close_on_finish()
-        self.content_length = len(body)
         fields = {
             "method": request.command or None,
             "path": error_responder.hide(request.path) if request.path else None,
@@ -119,19 +110,23 @@ class RefusalTask(ErrorTask):
             "request": own_id,
         }
         try:
-            self.write(b"" if request.command == "HEAD" else body)
+            self.respond(refusal.status, {**headers, **error_responder.headers(refusal, origin)}, body)
         finally:
             error_responder.tell(refusal, seconds, fields)
 
+    @property
+    def _error_responder(self) -> ErrorResponder:
+        responder: ErrorResponder = self.channel.error_responder  # type: ignore[attr-defined]  # of `Connection`
+        return responder
 
-def client_of_request(channel: Any, trusted: Sequence[Network]) -> str:
-    """The address that the first request of a connection comes from, as far as trusted proxies say it."""
-    peer: str = channel.addr[0]
+
+def client_of_request(connection: BaseConnection, trusted: Sequence[Network]) -> str:
+    """The address that the first request of a connection comes from; trusted proxies are believed."""
     if not trusted:
-        return peer
-    headers = channel.requests[0].headers
-    said = {f"HTTP_{name}": headers[name] for name in headers if "FORWARDED" in name}
-    return client_of({"REMOTE_ADDR": peer, "wsgi.url_scheme": "http", **said}, trusted)
+        return connection.address
+    headers = connection.requests[0].headers
+    forwarded = {f"HTTP_{name}": headers[name] for name in headers if "FORWARDED" in name}
+    return client_of({"REMOTE_ADDR": connection.address, "wsgi.url_scheme": "http", **forwarded}, trusted)
 
 
 def origin_in(head: bytes) -> str | None:

@@ -10,9 +10,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from waitress.buffers import OverflowableBuffer
-
 from app.server.sendfile import FileBuffer
+from app.server.waitress_adapter import MemoryBuffer
 from runtime.file_piece import FilePiece
 
 log = logging.getLogger(__name__)
@@ -39,13 +38,13 @@ class Spool:
     def move(self, buffers: list[Any]) -> None:
         """Put what lies in memory into files, in place; the last buffer stays one that takes more."""
         for at, buffer in enumerate(buffers):
-            if isinstance(buffer, OverflowableBuffer) and len(buffer) >= _LEAST_BYTES and (file := self._file(buffer)):
+            if isinstance(buffer, MemoryBuffer) and len(buffer) >= _LEAST_BYTES and (file := self._file(buffer)):
                 buffer.close()
                 buffers[at] = file
-        if not isinstance(buffers[-1], OverflowableBuffer):
-            buffers.append(OverflowableBuffer(2**62))
+        if not isinstance(buffers[-1], MemoryBuffer):
+            buffers.append(MemoryBuffer(2**62))
 
-    def _file(self, buffer: OverflowableBuffer) -> "_SpoolBuffer | None":
+    def _file(self, buffer: MemoryBuffer) -> "_SpoolBuffer | None":
         content = buffer.get(len(buffer))
         if not self._reserve(len(content)):
             return None

@@ -216,7 +216,7 @@ class WorkerPool:
     def _next(self) -> tuple[str, Task] | None:
         """The next request that may be answered."""
         found: tuple[str, Task] | None = None
-        if brief := self._queue.pop_brief():
+        if brief := self._queue.pop_inline():
             found = REFUSED, brief
         elif self._queue.working < self._places and (found := self._queue.pop()):
             self._heartbeat.step()
@@ -225,7 +225,7 @@ class WorkerPool:
         return found
 
     def _has_next(self) -> bool:
-        return self._queue.has_brief or (self._queue.working < self._places and self._queue.has_next)
+        return self._queue.has_inline or (self._queue.working < self._places and self._queue.has_next)
 
     def _answer(self, client: str, task: Task) -> str | None:
         """Answer a request; the client whose place is free again, if any is."""

@@ -67,14 +67,12 @@ class Stub:
     """A server whose socket fails as it is told."""
 
     def __init__(self, fail: Callable[[], object]) -> None:
-        self._map: dict[int, Any] = {}
-        self.active_channels: dict[int, Any] = {}
-        self.socket = self
-        self.accept = fail
-        self.trigger = self
+        self.sockets: dict[int, Any] = {}
+        self.connections: dict[int, Any] = {}
+        self.take_connection = fail
 
-    def pull_trigger(self) -> None:
-        raise NotImplementedError
+    def call_on_change(self, wake: Callable[[], None]) -> None:
+        """Nothing changes here."""
 
 
 @pytest.mark.parametrize("error", [BlockingIOError(), ConnectionAbortedError()])
@@ -95,7 +93,7 @@ def test_a_new_connection_is_left_to_the_other_processes_once_however_long_the_r
         raise BlockingIOError  # it is gone
 
     stub = Stub(take)
-    stub.active_channels[1] = stub
+    stub.connections[1] = stub
     loop = event_loop.EventLoop(stub, event_loop.ConnectionLimits(10, 10), 1.0, lambda _: None)
     for number in range(5):
         loop._accept()

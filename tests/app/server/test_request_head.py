@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from waitress.adjustments import Adjustments
 
-from app.server.connection import RequestParser
 from app.server.request_head import MAX_FIELDS, HeadBuffer, HeadError, checked
+from app.server.request_parser import RequestParser
 from tests.growth import grows_linearly
 
 MAX_BYTES = 32 * 2**10

@@ -17,7 +17,7 @@ from flask import Flask, Response, request
 from waitress import wasyncore
 from waitress.server import create_server
 
-from app.server.sendfile import FileBuffer, SendfileChannel, with_pieces_read, with_pieces_sent
+from app.server.sendfile import FileBuffer, SendfileConnection, with_pieces_read, with_pieces_sent
 from runtime.file_piece import FilePiece
 
 CONTENT = os.urandom(20_000_000)  # more than a socket takes for a client that does not read
@@ -49,7 +49,7 @@ def url(app: Flask) -> Iterator[str]:
     server: Any = create_server(
         with_pieces_sent(app), map=channels, listen="127.0.0.1:0", threads=4, outbuf_overflow=2**28
     )  # as app/processes/web.py has it: waitress may leave the temporary file of an answer open that is cut short
-    server.channel_class = SendfileChannel
+    server.channel_class = SendfileConnection
     thread = threading.Thread(target=server.run)
     thread.start()
     yield f"http://127.0.0.1:{server.effective_port}/"
@@ -170,7 +170,7 @@ def test_what_is_wrong_with_a_connection_is_not_wrong_with_its_file(
     server: Any = create_server(app, map={}, listen="127.0.0.1:0")
     ours, theirs = socket.socketpair()
     try:
-        channel: Any = SendfileChannel(server, ours, ("127.0.0.1", 1), server.adj, map={})
+        channel: Any = SendfileConnection(server, ours, ("127.0.0.1", 1), server.adj, map={})
         channel.requests = [object()]  # its thread is at it, and the loop closes it afterwards
         ours.close()
         piece = FilePiece((tmp_path / "file").open("rb"), 0, len(CONTENT), lambda: forgotten.append("file"))

@@ -8,14 +8,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from waitress.buffers import OverflowableBuffer
 
 from app.server.spool import Spool
+from app.server.waitress_adapter import MemoryBuffer
 from tests.app.server.web_process import answer, connected, is_held_by_server, request, serving, status
 
 
-def filled(content: bytes) -> OverflowableBuffer:
-    buffer = OverflowableBuffer(2**28)
+def filled(content: bytes) -> MemoryBuffer:
+    buffer = MemoryBuffer(2**28)
     buffer.append(content)
     return buffer
 

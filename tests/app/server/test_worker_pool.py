@@ -208,7 +208,7 @@ def test_at_the_end_what_waits_is_cancelled() -> None:
     assert pool.shutdown(timeout=10)
 
 
-def test_what_is_brief_is_answered_while_all_threads_wait(pool_of: PoolOf) -> None:
+def test_what_runs_inline_is_answered_while_all_threads_wait(pool_of: PoolOf) -> None:
     limits = QueueLimits(99, 999, 999, lambda one: isinstance(one, Request) and one.client == "brief")
     pool, let_go, done = pool_of(2, limits), threading.Event(), []
     for number in range(4):
@@ -219,7 +219,7 @@ def test_what_is_brief_is_answered_while_all_threads_wait(pool_of: PoolOf) -> No
     let_go.set()
 
 
-def test_what_is_brief_is_no_step_of_the_others() -> None:
+def test_what_runs_inline_is_no_step_of_the_others() -> None:
     heartbeat, let_go, done = Heartbeat.alone(), threading.Event(), []
     limits = QueueLimits(99, 999, 999, lambda one: isinstance(one, Request) and one.client == "brief")
     pool = WorkerPool(1, limits, lambda one: str(one.client), heartbeat)
