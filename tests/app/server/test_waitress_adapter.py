@@ -120,7 +120,7 @@ ATTRIBUTES = {  # kind of object: attributes that are read or set, with a value 
         "wrote_header": bool,
     },
 }
-ADJUSTMENTS = {"outbuf_high_watermark", "outbuf_overflow", "max_request_header_size", "inbuf_overflow"}
+ADJUSTMENTS = ("outbuf_high_watermark", "outbuf_overflow", "max_request_header_size", "inbuf_overflow")
 
 
 class Tasks:
