@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from dicomweb.uids import ill_formed, is_well_formed
-from qido.execute import checked, find, unlisted
+from qido.execute import find, instances_from_metadata, verified_search
 from qido.image_sets.complete import Archive, locate, prefixes_of
 from qido.image_sets.doubts import find_doubts
 from qido.image_sets.matching import fulfils
@@ -21,7 +21,7 @@ def search(archive: Archive, query: Query) -> ResultPage:
 
     BadRequest where a UID to match is ill-formed and was not found.
     """
-    found = checked.verified(archive, query, _search(archive, query))
+    found = verified_search.verified(archive, query, _search(archive, query))
     if query.limit and not query.offset and not found.results:
         _check_uids(query)
     return found
@@ -44,13 +44,13 @@ def _check_uids(query: Query) -> None:
 def _search(archive: Archive, query: Query) -> ResultPage:
     doubts = find_doubts(archive, query)
     if doubts:
-        return checked.search(archive, query, doubts, partial(_search_index, archive))
+        return verified_search.search(archive, query, doubts, partial(_search_index, archive))
     return _search_index(archive, query)
 
 
 def _search_index(archive: Archive, query: Query) -> ResultPage:
     if _is_unlisted(archive, query):
-        return unlisted.page(archive, query)
+        return instances_from_metadata.page(archive, query)
     if not query.unindexed_conditions:
         return find.find(archive, query)
     keys = _fulfilling(archive, query)
@@ -82,13 +82,13 @@ def _count(archive: Archive, query: Query) -> Count:
     doubts = find_doubts(archive, query)
     if not doubts:
         return _count_index(archive, query)
-    number = checked.count(archive, query, doubts, lambda rest: _count_index(archive, rest).number)
+    number = verified_search.count(archive, query, doubts, lambda rest: _count_index(archive, rest).number)
     return Count(number, doubts.warnings)
 
 
 def _count_index(archive: Archive, query: Query) -> Count:
     if _is_unlisted(archive, query):
-        instances = unlisted.instances(archive, query)
+        instances = instances_from_metadata.instances(archive, query)
         return Count(len(instances.listed), instances.warnings)
     if query.unindexed_conditions:
         return Count(len(_fulfilling(archive, query)))
@@ -109,7 +109,7 @@ def _is_unlisted(archive: Archive, query: Query) -> bool:
         return True
     if not query.within_one:
         return not archive.database.rows(plan_image_sets.any_instance())
-    series = unlisted.query_of_series(query, plan.ALL_ROWS)
+    series = instances_from_metadata.query_of_series(query, plan.ALL_ROWS)
     return bool(archive.database.rows(plan_image_sets.without_instances(plan.sort_all(series), query.scope)))
 
 

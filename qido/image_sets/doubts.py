@@ -70,7 +70,7 @@ class Checks:
         """The ID and issuer of patients who have image sets in several data stores, by their keys.
 
         Of some minutes ago, or none yet, where the index does not tell soon: what is found is held to its image sets
-        all the same (`checked.verified`), and what is not found is what the index has lost.
+        all the same (`verified_search.verified`), and what is not found is what the index has lost.
         """
         flight = self._shared.latest(_SHARED_SECONDS)
         if ended(flight, _PATIENCE_SECONDS) and not flight.exception():
