@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.audit.destinations import Destination, FileSink, StandardOutput, SyslogTls, SyslogUdp
-from app.audit.event import Event, Kind
+from app.audit.event import Event, EventKind
 from app.audit.message import Source
 from app.audit.queue import AuditQueue
 from app.settings import AUDIT_REFUSE, Settings, SettingsError
@@ -51,7 +51,7 @@ def open_trail(settings: Settings, database: Database) -> AuditQueue | None:
     return AuditQueue(write, refuse=settings.audit_failure == AUDIT_REFUSE)
 
 
-def announce(settings: Settings, kind: Kind) -> None:
+def announce(settings: Settings, kind: EventKind) -> None:
     """Audit that the service starts or stops, and wait for that; the log says so where it cannot be."""
     try:
         if sink := find_sink(settings):
@@ -74,7 +74,7 @@ def _patient_ids(database: Database) -> Callable[[Event], str | None]:
         return find_patient_id(database, study_instance_uid)
 
     def patient_id(event: Event) -> str | None:
-        if not event.study_instance_uid or event.outcome or event.kind is Kind.QUERY:
+        if not event.study_instance_uid or event.outcome or event.kind is EventKind.QUERY:
             return None
         try:
             return find(event.study_instance_uid, int(event.at.timestamp() / _BELIEVED_SECONDS))

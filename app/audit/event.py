@@ -36,7 +36,7 @@ class _Kind(NamedTuple):
     service: Code | None = None
 
 
-class Kind(Enum):
+class EventKind(Enum):
     """What may happen; each is a message of PS3.15 Section A.5.3."""
 
     START = _Kind(dcm("110100", "Application Activity"), dcm("110120", "Application Start"), "E", service=APPLICATION)
@@ -62,7 +62,7 @@ class Event:
     numbers of instances. `cut` tells that the answer did not reach its end.
     """
 
-    kind: Kind
+    kind: EventKind
     status: int = 0
     user: str = UNIDENTIFIED
     client: str = ""

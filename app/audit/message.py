@@ -7,7 +7,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from app.audit.event import Code, Event, Kind, dcm
+from app.audit.event import Code, Event, EventKind, dcm
 
 _APPLICATION_SERVER = "4"
 _ADDRESS = "2"  # NetworkAccessPointTypeCode
@@ -32,7 +32,7 @@ class Source:
         _participate(root, event)
         source = SubElement(root, "AuditSourceIdentification", AuditSourceID=_text(self.name))
         SubElement(source, "AuditSourceTypeCode", {"csd-code": _APPLICATION_SERVER})
-        if event.kind is Kind.QUERY:
+        if event.kind is EventKind.QUERY:
             _query(root, event)
         elif event.study_instance_uid:
             _study(root, event)

@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 
 from flask import Flask, Response, g, request
 
-from app.audit.event import UNIDENTIFIED, Event, Kind
+from app.audit.event import UNIDENTIFIED, Event, EventKind
 from app.auth.middleware import QUERY_TOKEN
 from app.service_roots import blueprint_name
 from app.services import Services
@@ -22,7 +22,7 @@ WITHOUT_PATIENT_DATA = frozenset({"health", "capabilities", "prefetch"})
 
 _SEARCH, _OBJECTS, _URI = "qido", "wado", "wado-uri"
 _OBJECT_PATHS = ("/<study>", "/<series>", "/<instance>")  # what these end with gives DICOM objects
-_REFUSALS = {401: Kind.LOGIN, 403: Kind.ALERT}
+_REFUSALS = {401: EventKind.LOGIN, 403: EventKind.ALERT}
 _GIVEN = (200, 206)
 _FOUND = (*_GIVEN, 304)
 
@@ -42,14 +42,15 @@ def install_audit(app: Flask, services: Services) -> None:
         if not audit_queue.admit(event):
             response.close()
             return respond.problem(UpstreamBusy("this access cannot be audited now"))
-        if kind is Kind.BEGIN:
+        if kind is EventKind.BEGIN:
             tell_end(
-                response, lambda cut: audit_queue.note(replace(event, kind=Kind.TRANSFER, cut=cut, at=Event(kind).at))
+                response,
+                lambda cut: audit_queue.note(replace(event, kind=EventKind.TRANSFER, cut=cut, at=Event(kind).at)),
             )
         return response
 
 
-def _kind(response: Response) -> Kind | None:
+def _kind(response: Response) -> EventKind | None:
     """What an answer is to the audit trail; None where it is nothing."""
     if request.blueprint is None or request.method == "OPTIONS":
         return None
@@ -59,13 +60,13 @@ def _kind(response: Response) -> Kind | None:
     if name in WITHOUT_PATIENT_DATA:
         return None
     if name == _SEARCH:
-        return Kind.QUERY
+        return EventKind.QUERY
     objects = name == _OBJECTS and str(request.url_rule).endswith(_OBJECT_PATHS)
     objects = objects or (name == _URI and response.mimetype == "application/dicom")
-    return Kind.BEGIN if objects and status in _GIVEN and request.method == "GET" else Kind.ACCESS
+    return EventKind.BEGIN if objects and status in _GIVEN and request.method == "GET" else EventKind.ACCESS
 
 
-def _event(kind: Kind, status: int) -> Event:
+def _event(kind: EventKind, status: int) -> Event:
     root = g.root_rule if "root_rule" in g else ""
     named = _named()
     return Event(
@@ -75,7 +76,7 @@ def _event(kind: Kind, status: int) -> Event:
         client=request.remote_addr or "",
         ae_title=g.root.ae_title if "root" in g else "",
         resource=str(request.url_rule).removeprefix(root),
-        query=_query(root) if kind is Kind.QUERY else "",
+        query=_query(root) if kind is EventKind.QUERY else "",
         study_instance_uid=_uid(named.get("study"), status),
         series_instance_uid=_uid(named.get("series"), status),
         sop_instance_uid=_uid(named.get("instance"), status),

@@ -121,12 +121,12 @@ def _settings(settings: Settings) -> Iterator[CheckResult]:
 
 def _cache(settings: Settings) -> Iterator[CheckResult]:
     try:
-        trouble = open_cache(settings).write_error()
+        write_error = open_cache(settings).write_error()
     except SettingsError as error:
         yield CheckResult("cache", ERROR, str(error), "let the user of the service write there")
         return
-    if trouble:
-        told = f"CACHE_ROOT {settings.cache_root}: {trouble.strerror}"
+    if write_error:
+        told = f"CACHE_ROOT {settings.cache_root}: {write_error.strerror}"
         yield CheckResult("cache", ERROR, told, "repair the disk: nothing is cached now")
         return
     free, needed = shutil.disk_usage(settings.cache_root).free, settings.cache_min_free_bytes

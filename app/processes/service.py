@@ -29,7 +29,7 @@ from ahi.workers.scheduler import SchedulerLimits, Urgency
 from ahi.workers.verification import Verification
 from ahi.workers.worker import serve as serve_fetcher
 from app.audit.configure import FLUSH_SECONDS, announce, check_audit, open_trail
-from app.audit.event import Kind
+from app.audit.event import EventKind
 from app.auth.configure import open_gate
 from app.factory import create_app
 from app.health import live_paths
@@ -98,8 +98,8 @@ def open_cache(settings: Settings) -> Cache:
     try:
         cache.make_root()
         cache.evict()
-        if trouble := cache.write_error():
-            raise trouble
+        if write_error := cache.write_error():
+            raise write_error
     except OSError as error:
         if error.errno not in _DISK_TROUBLES:
             raise SettingsError(f"CACHE_ROOT {settings.cache_root}: {error.strerror}") from error
@@ -214,14 +214,14 @@ def start(supervisor: Supervisor, settings: Settings, index: Login, listening: s
     if metrics_socket:
         supervisor.start(_metrics(metrics_socket, settings, shared, supervisor.replacements))
     supervisor.growth.max_bytes = settings.memory_max
-    announce(settings, Kind.START)
+    announce(settings, EventKind.START)
     log.info("QIDO/WADO-RS service started.")
     return shared
 
 
 def stopped(settings: Settings) -> None:
     """To be called when all processes have ended."""
-    announce(settings, Kind.STOP)
+    announce(settings, EventKind.STOP)
 
 
 def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.audit.configure import announce, check_audit
-from app.audit.event import Kind
+from app.audit.event import EventKind
 from app.settings import Settings, SettingsError
 from tests.app.audit.messages import read
 
@@ -33,11 +33,11 @@ def test_the_start_is_in_the_file_and_that_a_stop_cannot_be_is_in_the_log(
     (tmp_path / "folder").mkdir()
     path = tmp_path / "folder" / "audit"
     settings = Settings.from_env({"AUDIT": "file", "AUDIT_FILE": str(path)})
-    announce(settings, Kind.START)
+    announce(settings, EventKind.START)
     assert read(path.read_bytes()).type == "110120"
     path.unlink()
     (tmp_path / "folder").rmdir()
-    announce(settings, Kind.STOP)
+    announce(settings, EventKind.STOP)
     assert "audit cannot be written" in caplog.text
 
 
@@ -45,5 +45,5 @@ def test_the_start_is_in_the_file_and_that_a_stop_cannot_be_is_in_the_log(
 def test_a_receiver_that_is_away_does_not_stop_the_start(scheme: str, caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings.from_env({"AUDIT": "syslog", "AUDIT_SYSLOG": f"{scheme}://no-such-host.invalid"})
     check_audit(settings)
-    announce(settings, Kind.START)
+    announce(settings, EventKind.START)
     assert "audit cannot be written" in caplog.text

@@ -10,7 +10,7 @@ from flask import Flask, Response
 from werkzeug.routing import Rule
 
 from ahi.workers.pool import FetcherPool
-from app.audit.event import UNIDENTIFIED, Event, Kind
+from app.audit.event import UNIDENTIFIED, Event, EventKind
 from app.audit.middleware import tell_end
 from app.audit.queue import AuditQueue
 from app.auth.links import Link, Links
@@ -121,7 +121,7 @@ def test_a_search_is_told_as_it_was_asked_but_for_its_token(app_with: Maker, tol
         "/aetitle/studies/1.1/series?PatientName=M%C3%BCller&access%5Ftoken=secret&x=y", headers={"X-Request-ID": "r"}
     )
     (event,) = told.events
-    assert (event.kind, event.query) == (Kind.QUERY, "/studies/1.1/series?PatientName=M%C3%BCller&x=y")
+    assert (event.kind, event.query) == (EventKind.QUERY, "/studies/1.1/series?PatientName=M%C3%BCller&x=y")
     assert (event.user, event.client, event.ae_title, event.request_id) == ("anonymous", "127.0.0.1", "aetitle", "r")
 
 
@@ -149,9 +149,9 @@ def test_who_is_refused_is_told(app_with: Maker, users: Path, told: Told, tmp_pa
     app.test_client().get("/aetitle/studies/1.1", headers=ANNA)
     told_of = [(event.kind, event.status, event.outcome, event.user) for event in told.events]
     assert told_of == [
-        (Kind.LOGIN, 401, 4, UNIDENTIFIED),
-        (Kind.LOGIN, 401, 4, UNIDENTIFIED),
-        (Kind.ALERT, 403, 4, "basic:anna"),
+        (EventKind.LOGIN, 401, 4, UNIDENTIFIED),
+        (EventKind.LOGIN, 401, 4, UNIDENTIFIED),
+        (EventKind.ALERT, 403, 4, "basic:anna"),
     ]
 
 
@@ -168,7 +168,7 @@ def test_who_is_refused_is_told(app_with: Maker, users: Path, told: Told, tmp_pa
 def test_what_is_named_is_told_if_it_is_a_uid(app_with: Maker, told: Told, path: str, study: str, frames: str) -> None:
     app_with().test_client().get(f"/aetitle{path}")
     (event,) = told.events
-    assert (event.kind, event.study_instance_uid, event.frames) == (Kind.ACCESS, study, frames)
+    assert (event.kind, event.study_instance_uid, event.frames) == (EventKind.ACCESS, study, frames)
     assert "DOE" not in repr(event)
     assert "MRN" not in repr(event)  # a random request ID has hexadecimal digits only
 

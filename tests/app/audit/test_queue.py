@@ -6,11 +6,11 @@ import time
 import pytest
 
 from app.audit import queue as trail_module
-from app.audit.event import Event, Kind
+from app.audit.event import Event, EventKind
 from app.audit.queue import AuditQueue
 from tests.waiting import wait_for
 
-EVENT = Event(Kind.ACCESS, 200)
+EVENT = Event(EventKind.ACCESS, 200)
 
 
 class Destination:
@@ -40,7 +40,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def events(number: int) -> list[Event]:
-    return [Event(Kind.ACCESS, 200, frames=str(one)) for one in range(number)]
+    return [Event(EventKind.ACCESS, 200, frames=str(one)) for one in range(number)]
 
 
 @pytest.mark.parametrize("refuse", [True, False])
