@@ -37,6 +37,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOST=0.0.0.0 \
     PORT=8080 \
+    EMBEDDED=false \
     CACHE_ROOT=/var/cache/ahi-dicomweb-proxy/cache \
     DATASTORE_ROOT=/var/cache/ahi-dicomweb-proxy/data
 USER 10001:10001

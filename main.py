@@ -1,6 +1,6 @@
 """The AHI DICOMweb proxy.
 
-python main.py                  serve (DB_SECRET_ARN or DATABASE_URL name the index; without, the embedded default)
+python main.py                  serve; DB_SECRET_ARN or DATABASE_URL names the index, EMBEDDED=true takes sample data
 python main.py import PATH...   import DICOM files into the embedded data store; --details; 3 if something was lost
 python main.py probe            ask the running service of these settings whether it lives
 python main.py check            look at settings, database, AHI, cache, audit and clock, and say what to do; --json
@@ -23,6 +23,7 @@ from app.commands.cache import describe_cache
 from app.commands.check import check_all, describe, failed
 from app.commands.credentials import make_link, make_token
 from app.commands.probe import probe
+from app.health import SAMPLE_DATA
 from app.processes import service
 from app.processes.reload import Reload
 from app.processes.sd_notify import READY, STOPPING, feed_watchdog, notify
@@ -32,6 +33,8 @@ from app.telemetry.logs import start_logging
 from datastore.embedded import Embedded
 from datastore.serving.faults import parse_faults
 from runtime.memory import share_free_memory
+
+log = logging.getLogger(__name__)
 
 NOT_WHOLE = 3
 """The exit status of an import that refused files, or lost something of them."""
@@ -117,7 +120,7 @@ def show(lines: Iterable[str]) -> int:
 
 def import_files(settings: Settings, paths: Sequence[Path], *, with_details: bool) -> int:
     """Import into the embedded data store; 3 if files were refused, or something of them was lost."""
-    if not settings.embedded:
+    if settings.names_index:
         raise SettingsError("import fills the embedded data store, but a database is set")
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
@@ -127,7 +130,7 @@ def import_files(settings: Settings, paths: Sequence[Path], *, with_details: boo
 
 def show_cache(settings: Settings, *, empty: bool) -> int:
     """Print what the cache holds, after emptying it if so asked."""
-    if settings.embedded:
+    if not settings.names_index:
         settings = _with_defaults(_embedded(settings))
     cache = service.open_cache(settings)
     if empty:
@@ -138,7 +141,7 @@ def show_cache(settings: Settings, *, empty: bool) -> int:
 
 def check(settings: Settings, *, as_json: bool) -> int:
     """Print what is well and what is not; 1 if something keeps the service from its work."""
-    if settings.embedded:
+    if not settings.names_index:
         raise SettingsError(
             "check looks at a database and AHI, but none is set: the embedded data store needs no check"
         )
@@ -158,8 +161,9 @@ def serve_datastore(settings: Settings, port: int) -> int:
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; SIGHUP has settings read again."""
     share_free_memory()
+    check_index_is_meant(settings)
     supervisor = Supervisor()
-    if settings.embedded:
+    if not settings.names_index:
         settings = start_embedded(settings, supervisor)
     listening = service.bind(settings)
     index = service.find_index(settings)
@@ -175,6 +179,23 @@ def serve(settings: Settings) -> int:
     return 0
 
 
+def check_index_is_meant(settings: Settings) -> None:
+    """SettingsError where EMBEDDED and the settings of the index contradict each other, or all were forgotten.
+
+    Without them, only a service on a loopback address starts the embedded data store: sample data would look healthy.
+    """
+    if settings.names_index:
+        if settings.embedded:
+            raise SettingsError("EMBEDDED=true serves sample data, but DB_SECRET_ARN or DATABASE_URL is set as well")
+        return
+    given = {name: value for name, value in os.environ.items() if value.strip()}
+    on_loopback = Settings.from_env({"HOST": "127.0.0.1", **given}).on_loopback
+    if not (on_loopback if settings.embedded is None else settings.embedded):
+        raise SettingsError(
+            "neither DB_SECRET_ARN nor DATABASE_URL says where the index is; EMBEDDED=true serves sample data, not AHI"
+        )
+
+
 def start_embedded(settings: Settings, supervisor: Supervisor) -> Settings:
     """Start the embedded data store, filled with samples the first time; the settings of a proxy in front of it."""
     embedded = _embedded(settings)
@@ -183,7 +204,8 @@ def start_embedded(settings: Settings, supervisor: Supervisor) -> Settings:
         raise SettingsError(f"DATASTORE_ROOT {settings.datastore_root}: {reason}")
     listening = socket.create_server(("127.0.0.1", 0))
     supervisor.start(Child("datastore", lambda _: embedded.serve(listening, settings.datastore_faults)))
-    os.environ.update(embedded.environment(listening.getsockname()[1]))
+    os.environ.update(embedded.environment(listening.getsockname()[1]), EMBEDDED="true")
+    log.warning("this service serves %s", SAMPLE_DATA)
     print(WELCOME.format(host=os.environ["HOST"], port=settings.port), flush=True)
     return Settings.from_env(os.environ)
 
@@ -212,7 +234,8 @@ def _fill(embedded: Embedded, supervisor: Supervisor) -> str:
 def _with_defaults(embedded: Embedded) -> Settings:
     """The settings, with those of the embedded default where the environment says nothing."""
     for name, value in embedded.defaults().items():
-        os.environ.setdefault(name, value)
+        if not os.environ.get(name, "").strip():
+            os.environ[name] = value
     return Settings.from_env(os.environ)
 
 

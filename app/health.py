@@ -9,19 +9,23 @@ from collections.abc import Callable
 from concurrent.futures import wait
 from functools import partial
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from ahi.retrieval.object_errors import ping_ahi
 from ahi.workers.pool import FetcherPool
+from app.ae_titles import DEFAULT
 from app.service_roots import service_roots
 from app.settings import Settings
 from db.engine import Database
 from db.image_sets import any_datastore_id
 from dicomweb.errors import ProxyError, UpstreamBusy
+from dicomweb.respond import warned
 from runtime.single_flight import SingleFlight
 
 NAME = "health"
 LIVE = "/live"
+SAMPLE_DATA = "sample data, not AHI"
+"""The text in the log and in answers of a service with the embedded data store."""
 
 _BELIEVED_SECONDS = 1.0
 _PATIENCE_SECONDS = 1.5
@@ -33,8 +37,11 @@ def live_paths(settings: Settings) -> frozenset[str]:
     return frozenset(root.path + LIVE for root in roots)
 
 
-def blueprint(database: Database, fetchers: FetcherPool) -> Blueprint:
-    """`/live`: 200 `OK`. `/health`: 200 `OK`, or 503 that says what does not answer."""
+def blueprint(database: Database, fetchers: FetcherPool, *, sample_data: bool = False) -> Blueprint:
+    """`/live`: 200 `OK`. `/health`: 200 `OK`, or 503 that says what does not answer.
+
+    With `sample_data`, a Warning header of `/health` says that the data are not those of AHI.
+    """
     bp, checked = Blueprint(NAME, __name__), Health(database, fetchers)
 
     @bp.get(LIVE)
@@ -44,7 +51,22 @@ def blueprint(database: Database, fetchers: FetcherPool) -> Blueprint:
     @bp.get("/health")
     def health() -> Response:
         checked.check()
-        return _ok()
+        return warned(_ok(), [SAMPLE_DATA] if sample_data else [])
+
+    return bp
+
+
+def front_door() -> Blueprint:
+    """`/`, outside of all AE titles: 200 `OK` for programs, such as load balancers; browsers are sent to `/aetitle`."""
+    bp = Blueprint(NAME, __name__)
+
+    @bp.get("/")
+    def root() -> Response:
+        if request.accept_mimetypes.best_match(("text/plain", "text/html")) == "text/html":
+            return Response(status=302, headers={"Location": DEFAULT, "Vary": "Accept"})
+        response = _ok()
+        response.vary.add("Accept")
+        return response
 
     return bp
 

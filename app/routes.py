@@ -13,6 +13,9 @@ from app.request_state import current_root_rule
 from app.service_roots import registered_name
 from app.services import Services, file_choice
 
+FRONT_DOOR = f"{health.NAME}@0"
+"""The name of `/`, which is below no root; it counts to the first one."""
+
 
 def install_routes(app: Flask, services: Services) -> None:
     """Register every blueprint below every root."""
@@ -21,6 +24,7 @@ def install_routes(app: Flask, services: Services) -> None:
         for blueprint in blueprints:
             name = registered_name(blueprint.name, index)
             app.register_blueprint(blueprint, url_prefix=root.path, name=name)
+    app.register_blueprint(health.front_door(), name=FRONT_DOOR)
 
 
 def _search_and_retrieve(services: Services) -> list[Blueprint]:
@@ -46,5 +50,5 @@ def _service_resources(app: Flask, services: Services) -> list[Blueprint]:
     return [
         capabilities.blueprint(app, current_root_rule, services.public_root),
         prefetch.blueprint(services.prefetch_socket, services.may_see),
-        health.blueprint(services.index, services.fetchers),
+        health.blueprint(services.index, services.fetchers, sample_data=bool(services.settings.embedded)),
     ]

@@ -201,6 +201,7 @@ class Settings:
     """Each field is the environment variable of its name in capitals; doc/settings.md has the same table."""
 
     settings_file: Path | None = _setting(None, Path)
+    embedded: bool | None = _setting(None, _flag)
     db_secret_arn: str | None = _setting(None, str)
     database_url: str | None = _setting(None, str)
     db_tls: str | None = _setting(None, _tls)
@@ -281,9 +282,9 @@ class Settings:
         return is_loopback(self.host)
 
     @property
-    def embedded(self) -> bool:
-        """Whether no database is named, so that the embedded data store with its own index is to be used."""
-        return self.db_secret_arn is None and self.database_url is None
+    def names_index(self) -> bool:
+        """Whether DB_SECRET_ARN or DATABASE_URL says where the metadata index is."""
+        return self.db_secret_arn is not None or self.database_url is not None
 
     @property
     def contradictions(self) -> list[str]:
@@ -291,7 +292,7 @@ class Settings:
         found = []
         if self.db_secret_arn and self.database_url:
             found.append("DB_SECRET_ARN and DATABASE_URL are both set: the index is in one place")
-        if not self.embedded and not self.aws_default_region:
+        if self.names_index and not self.aws_default_region:
             found.append("AWS_DEFAULT_REGION is not set: AWS HealthImaging is asked in a region")
         for name, scheme in _FOR_SCHEME.items():
             if getattr(self, name) and scheme not in self.auth:

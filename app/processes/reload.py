@@ -30,7 +30,7 @@ TAKE_A_START = frozenset(
         "cache_min_free_bytes",
     )
     + ("metrics_port", "metrics_host", "log_format", "settings_file", "datastore_root", "datastore_faults")
-    + ("datastore_clean_index", "datastore_populate_instances", "rate_limit", "rate_limit_burst")
+    + ("datastore_clean_index", "datastore_populate_instances", "embedded", "rate_limit", "rate_limit_burst")
 )
 """Settings that other processes than those of the web hold to, or that have a socket."""
 
@@ -74,7 +74,7 @@ class Reload:
 
     def _kept(self, settings: Settings) -> Settings:
         """The settings, those that take a start as they were; SettingsError where the two do not go together."""
-        if settings.embedded:  # what runs on it says where its index is
+        if not settings.names_index:  # what runs on it says where its index is
             raise SettingsError(
                 "neither DB_SECRET_ARN nor DATABASE_URL is set: a restart takes the embedded data store"
             )

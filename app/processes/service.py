@@ -216,6 +216,7 @@ def start(supervisor: Supervisor, settings: Settings, index: Login, listening: s
     supervisor.growth.max_bytes = settings.memory_max
     announce(settings, EventKind.START)
     log.info("QIDO/WADO-RS service started.")
+    log.info("Serving on http://%s:%d", f"[{settings.host}]" if ":" in settings.host else settings.host, settings.port)
     return shared
 
 

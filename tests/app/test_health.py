@@ -19,6 +19,18 @@ from dicomweb.errors import ProxyError
 from tests.servers import MariaDb, Sqlite, mysql_server
 
 
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [(None, 200), ("*/*", 200), ("application/json", 200), ("text/html,application/xml;q=0.9,*/*;q=0.8", 302)],
+)
+def test_the_front_door_answers_programs_and_sends_browsers_on(accept: str | None, status: int) -> None:
+    app = Flask(__name__, static_folder=None)
+    app.register_blueprint(health.front_door())
+    answer = app.test_client().get("/", headers={"Accept": accept} if accept else {})
+    assert answer.status_code == status
+    assert (answer.text == "OK") if status == 200 else (answer.location == "aetitle")
+
+
 def client(database: Database, fetchers: FetcherPool) -> FlaskClient:
     app = Flask(__name__, static_folder=None)
     app.register_blueprint(health.blueprint(database, fetchers))

@@ -13,8 +13,8 @@ DOCUMENT = Path(__file__).parents[2] / "doc" / "settings.md"
 
 
 def test_without_a_database_the_embedded_default_starts() -> None:
-    assert Settings.from_env({}).embedded
-    assert not Settings.from_env({"DATABASE_URL": "sqlite://", "AWS_DEFAULT_REGION": "us-east-1"}).embedded
+    assert not Settings.from_env({}).names_index
+    assert Settings.from_env({"DATABASE_URL": "sqlite://", "AWS_DEFAULT_REGION": "us-east-1"}).names_index
 
 
 def test_an_empty_variable_is_not_set() -> None:

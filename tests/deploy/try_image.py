@@ -91,8 +91,15 @@ def image() -> Iterator[Image]:
     machine.close()
 
 
+def test_without_an_index_the_image_does_not_start(image: Image) -> None:
+    ended = image.machine.run(*image.as_user({}), *image.command)
+    (line,) = ended.stdout.splitlines()
+    assert ended.returncode == 2
+    assert all(name in line for name in ("DB_SECRET_ARN", "DATABASE_URL", "EMBEDDED=true"))
+
+
 def test_the_image_serves_read_only_without_root(image: Image) -> None:
-    environment = {"PORT": str(free_port())}
+    environment = {"PORT": str(free_port()), "EMBEDDED": "true"}
     image.start(environment)
     root = f"http://127.0.0.1:{environment['PORT']}/aetitle"
     give_up = time.monotonic() + SECONDS

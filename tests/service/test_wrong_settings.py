@@ -30,7 +30,7 @@ NOT_READ = {
 """Settings of which every text is a value."""
 
 WRONG = {
-    **dict.fromkeys(["DCM4CHEE_PATHS", "AUTH_QUERY_TOKEN", "DATASTORE_CLEAN_INDEX"], ["yes"]),
+    **dict.fromkeys(["DCM4CHEE_PATHS", "AUTH_QUERY_TOKEN", "DATASTORE_CLEAN_INDEX", "EMBEDDED"], ["yes"]),
     "DATASTORE_POPULATE_INSTANCES": ["1"],
     **dict.fromkeys(["PUBLIC_URL", "OIDC_ISSUER", "ALB_PUBLIC_KEYS_URL"], ["dicom.example.org", "ftp://x"]),
     "DB_TLS": ["maybe"],
