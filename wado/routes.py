@@ -11,6 +11,7 @@ from ahi.retrieval.frames import Frames
 from ahi.retrieval.lookahead import FrameAccess, FrameLookahead
 from ahi.workers.pool import FetcherPool
 from dicomweb import respond
+from dicomweb.attribute_paths import parse_bulk_path
 from dicomweb.conditional import entity_tag
 from dicomweb.errors import NotFound
 from dicomweb.media_types import DICOM, ZIP
@@ -39,6 +40,7 @@ from wado.representation import InstanceKind, agree, bulk_offers
 from wado.target import LEVELS, Target, parse_frame_numbers
 
 _INSTANCE = LEVELS[-1]
+_PIXEL_DATA = ("7FE00010", "7FE00008", "7FE00009")
 
 _MAIN_HEADER_BYTES = 4096  # more than the main header of a codestream has, as a rule
 
@@ -50,7 +52,7 @@ def blueprint(retrieve: "RetrieveService") -> Blueprint:
         bp.add_url_rule(path, path, retrieve.instances)
         bp.add_url_rule(f"{path}/pixeldata", f"{path}/pixeldata", retrieve.pixel_data)
         bp.add_url_rule(f"{path}/bulkdata", f"{path}/bulkdata", retrieve.bulk_data)
-    for tag in ("7FE00010", "7FE00008", "7FE00009"):
+    for tag in _PIXEL_DATA:
         bp.add_url_rule(f"{_INSTANCE}/bulkdata/{tag}", f"bulkdata/{tag}", partial(retrieve.pixel_data, tag))
     bp.add_url_rule(f"{_INSTANCE}/bulkdata/<path:tag_path>", "bulk_value", retrieve.bulk_value)
     bp.add_url_rule(f"{_INSTANCE}/frames/<frame_list>", "frames", retrieve.frames)
@@ -208,6 +210,9 @@ class RetrieveService:
 
     def bulk_value(self, tag_path: str, **path: str) -> Response:
         """One value that the metadata points to."""
+        tag_path = parse_bulk_path(tag_path)
+        if tag_path in _PIXEL_DATA:
+            return self.pixel_data(tag_path, **path)
         instance = self.locator.instance_with(
             Target.from_path(**path), lambda one: one.bulk_value(tag_path) is not None
         )

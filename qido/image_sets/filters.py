@@ -7,11 +7,12 @@ from sqlalchemy import Table
 
 from db import schema
 from db.scope import Truth
+from dicomweb.attribute_paths import parse_path
 from dicomweb.dicom_json import DataSet
 from dicomweb.errors import BadRequest
 from dicomweb.uids import ill_formed
 from qido.image_sets.matching import fulfils, values
-from qido.parse.attributes import BY_TAG, MODALITIES_IN_STUDY, MODALITY, Level, Matching, SearchAttribute, parse_path
+from qido.parse.attributes import BY_TAG, MODALITIES_IN_STUDY, MODALITY, Level, Matching, SearchAttribute
 from qido.parse.conditions import AnyOf, Match, parse_matches
 from qido.statements.conditions import any_of
 
@@ -58,7 +59,7 @@ def parse_filter(name: str, values: Sequence[str]) -> AttributeFilter:
     BadRequest if the index has no such attribute of patients, studies or series, or if everything would match.
     """
     path = parse_path(name)
-    attribute = BY_TAG.get(path[0]) if path and len(path) == 1 else None
+    attribute = BY_TAG.get(path[0]) if len(path) == 1 else None
     if attribute is None or attribute.matching is Matching.NONE or attribute.level is Level.INSTANCE:
         raise BadRequest(f"{name} is not an attribute of patients, studies or series that can be matched")
     found = [parse_matches(attribute, value) for value in values]

@@ -4,11 +4,6 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from functools import cached_property
 
-from pydicom.datadict import dictionary_has_tag, dictionary_keyword, keyword_dict
-
-from dicomweb.errors import BadRequest
-from qido.parse.bounds import DEPTH
-
 
 class Level(IntEnum):
     """The levels of the information model, the upper one first (PS3.4 Section C.6.1.1)."""
@@ -182,30 +177,3 @@ RELATED_INSTANCES = frozenset({STUDY_INSTANCES, SERIES_INSTANCES})
 
 MOMENTS = tuple((_BY_KEYWORD[f"{of}Date"], _BY_KEYWORD[f"{of}Time"]) for of in ("Study", "Acquisition", "Content"))
 """Dates and times that make one instant when ranges of both are asked for (PS3.4 Section C.2.2.2.5)."""
-
-_HEX = frozenset("0123456789abcdefABCDEF")
-_TAG_BY_KEYWORD = {keyword.lower(): f"{tag:08X}" for keyword, tag in keyword_dict.items() if keyword}  # one has none
-
-
-def parse_path(name: str) -> tuple[str, ...] | None:
-    """The tags of `{attributeID}` (PS3.18 Section 8.3.4): keywords or hex tags in either case, joined by dots.
-
-    None if it names no attribute; BadRequest if a tag has a digit too few or too many, or if there are too many tags.
-    """
-    DEPTH.check(name.count(".") + 1)
-    tags = tuple(map(_parse_tag, name.split(".")))
-    known = tuple(tag for tag in tags if tag)
-    return known if len(known) == len(tags) else None
-
-
-def _parse_tag(name: str) -> str | None:
-    if name[:1].isdigit() and _HEX.issuperset(name):
-        if len(name) in (7, 9):
-            raise BadRequest(f"{name} is not a tag: 8 hexadecimal digits are expected")
-        return name.upper() if len(name) == 8 else None
-    return _TAG_BY_KEYWORD.get(name.lower())
-
-
-def title(path: tuple[str, ...]) -> str:
-    """A path as it is written in messages: keywords where there are any."""
-    return ".".join(dictionary_keyword(tag) or tag if dictionary_has_tag(tag) else tag for tag in path)

@@ -7,6 +7,7 @@ more than any viewer has a use for.
 from collections.abc import Sized
 from dataclasses import dataclass
 
+from dicomweb.attribute_paths import MAX_TAGS
 from dicomweb.errors import BadRequest
 
 
@@ -36,6 +37,6 @@ CHARACTERS = Bound("characters in a value", 256)
 """The longest that AHI imports of a matched VR is a UID of so many."""
 INCLUDED = Bound("attributes in includefield", 256)
 ORDERED = Bound("attributes in orderby", 16)
-DEPTH = Bound("tags in the path of an attribute", 16)
+DEPTH = Bound("tags in the path of an attribute", MAX_TAGS)
 
 BOUNDS = (QUERY_BYTES, PARAMETERS, KEYS, VALUES, PATTERNS, WORDS, CHARACTERS, INCLUDED, ORDERED, DEPTH)

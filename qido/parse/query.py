@@ -7,6 +7,7 @@ from datetime import date, datetime, time
 from functools import lru_cache
 
 from db.scope import EVERYTHING, Scope
+from dicomweb.attribute_paths import IncludeField, Path, parse_names, parse_parameter_name, parse_path, path_name
 from dicomweb.errors import BadRequest
 from dicomweb.uids import parse_uid
 from qido.parse.attributes import (
@@ -20,8 +21,6 @@ from qido.parse.attributes import (
     Matching,
     Presence,
     SearchAttribute,
-    parse_path,
-    title,
 )
 from qido.parse.bounds import INCLUDED, KEYS, ORDERED, PARAMETERS, PATTERNS, VALUES, WORDS
 from qido.parse.conditions import (
@@ -55,7 +54,7 @@ class SortKey:
     descending: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Query:
     """One search: results of `level`, below a study or a series where the path names one.
 
@@ -94,7 +93,7 @@ class Query:
 class _Key:
     """A parameter that names an attribute, with its value."""
 
-    path: tuple[str, ...]
+    path: Path
     value: str
 
 
@@ -115,33 +114,34 @@ def parse_query(
     pairs = tuple(parameters)
     PARAMETERS.check(pairs)
     options = {name: value.strip() for name, value in pairs}  # of a name given twice, the last counts
-    keys = [_Key(path, value) for name, value in pairs if name not in _OPTIONS and (path := parse_path(name))]
+    keys = [_Key(path, value) for name, value in pairs if name not in _OPTIONS and (path := parse_parameter_name(name))]
     creators = {key.path[0]: key.value.strip() for key in keys if is_creator(key.path)}
-    included = [name.strip() for key, value in pairs if key == "includefield" for name in value.split(",")]
-    ordered = [name.strip() for name in options.get("orderby", "").split(",") if name.strip()]
+    included = parse_names(value for key, value in pairs if key == "includefield")
+    ordered = parse_names([options.get("orderby", "")])
     KEYS.check({key.path for key in keys})
     INCLUDED.check(included)
     ORDERED.check(ordered)
+    include = IncludeField.from_names(included)
     study_uid = study_uid and parse_uid(study_uid, "the study in the path")
     series_uid = series_uid and parse_uid(series_uid, "the series in the path")
     asked = _matching(keys, options, level, creators, within_study=study_uid is not None)
     highest = Level.SERIES if study_uid and not series_uid else Level.INSTANCE if series_uid else Level.PATIENT
     return Query(
-        level,
-        study_uid,
-        series_uid,
-        _conditions(asked.known, MOMENTS),
-        _returned(level, highest, included, asked.known),
-        min(_unsigned(options, "limit", max_results), max_results),
-        _unsigned(options, "offset", 0),
-        asked.warnings,
-        tuple(_parse_order(level, name) for name in ordered),
-        _boolean(options, "count"),
-        scope,
-        _lacking(level, included, creators, asked.unindexed),
-        _conditions(asked.unindexed, LACKING_MOMENTS),
-        _is_everything(included),
-        highest,
+        level=level,
+        study_uid=study_uid,
+        series_uid=series_uid,
+        conditions=_conditions(asked.known, MOMENTS),
+        returned=_returned(level, highest, include, asked.known),
+        limit=min(_unsigned(options, "limit", max_results), max_results),
+        offset=_unsigned(options, "offset", 0),
+        warnings=asked.warnings,
+        order=tuple(_parse_order(level, name) for name in ordered),
+        counted=_boolean(options, "count"),
+        scope=scope,
+        unindexed=_lacking(level, include, creators, asked.unindexed),
+        unindexed_conditions=_conditions(asked.unindexed, LACKING_MOMENTS),
+        everything=include.everything,
+        highest=highest,
     )
 
 
@@ -153,8 +153,8 @@ _OPTIONS = frozenset(
 
 def _parse_order(level: Level, text: str) -> SortKey:
     """`Attribute` or `-Attribute`; BadRequest if the index cannot order results of `level` by it."""
-    path = parse_path(text.removeprefix("-"))
-    attribute = BY_TAG.get(path[0]) if path and len(path) == 1 else None
+    path = parse_path(text.removeprefix("-"), "orderby")
+    attribute = BY_TAG.get(path[0]) if len(path) == 1 else None
     if attribute is None or attribute.level > level or not attribute.orders:
         raise BadRequest(f"orderby names what results of the level {level.name.lower()} cannot be ordered by")
     return SortKey(attribute, text.startswith("-"))
@@ -180,7 +180,9 @@ def _matching(
     split = _split((key for key in keys if not is_creator(key.path)), level, creators)
     known, unindexed = _matches(split.known, **ways), _matches(split.unindexed, **ways)
     _check_number([*known.items(), *unindexed.items()])
-    warnings = [KEY_UNSUPPORTED.format(name) for name in dict.fromkeys(title(key.path) for key in split.unsupported)]
+    warnings = [
+        KEY_UNSUPPORTED.format(name) for name in dict.fromkeys(path_name(key.path) for key in split.unsupported)
+    ]
     if not within_study and not _names_one(known):
         warnings += [KEY_UNBOUNDED.format(key.keyword) for key, wanted in unindexed.items() if wanted]
         unindexed = {key: () for key, wanted in unindexed.items() if not wanted}
@@ -275,13 +277,13 @@ def _instant(day: date | time | None, clock: date | time | None, otherwise: time
 
 
 def _returned(
-    level: Level, highest: Level, included: Sequence[str], matched: Iterable[SearchAttribute]
+    level: Level, highest: Level, include: IncludeField, matched: Iterable[SearchAttribute]
 ) -> tuple[SearchAttribute, ...]:
     """What PS3.18 Section 10.6.3.3 wants in a result, by tag: the attributes of the levels `highest` to `level`, the
     UIDs of all levels, the match keys, and what was asked for and is of no lower level.
     """
-    named = {BY_TAG[path[0]] for path in _paths(included) if len(path) == 1 and path[0] in BY_TAG}
-    return _wanted(level, highest, frozenset(named.union(matched, UIDS)), _is_everything(included))
+    named = {BY_TAG[path[0]] for path in include.paths if len(path) == 1 and path[0] in BY_TAG}
+    return _wanted(level, highest, frozenset(named.union(matched, UIDS)), include.everything)
 
 
 @lru_cache(256)
@@ -296,19 +298,11 @@ def _wanted(level: Level, highest: Level, asked: Set[SearchAttribute], everythin
 
 
 def _lacking(
-    level: Level, included: Sequence[str], creators: dict[str, str], matched: Iterable[UnindexedAttribute]
+    level: Level, include: IncludeField, creators: dict[str, str], matched: Iterable[UnindexedAttribute]
 ) -> tuple[UnindexedAttribute, ...]:
     """What the index lacks of that which was asked for, and is of no lower level; by tag."""
-    asked = {found for path in _paths(included) if (found := find_unindexed(path, creators))} | {*matched}
+    asked = {found for path in include.paths if (found := find_unindexed(path, creators))} | {*matched}
     return tuple(sorted((one for one in asked if one.level <= level), key=lambda one: (one.path, one.creator or "")))
-
-
-def _is_everything(included: Sequence[str]) -> bool:
-    return "all" in map(str.lower, included)
-
-
-def _paths(included: Sequence[str]) -> list[tuple[str, ...]]:
-    return [path for name in included if name.lower() != "all" and (path := parse_path(name))]
 
 
 def _boolean(options: dict[str, str], name: str) -> bool:

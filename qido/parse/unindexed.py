@@ -8,9 +8,9 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, private_dictiona
 
 from ahi.retrieval.metadata_reader import TRANSFER_SYNTAX
 from dicomweb import levels
-from dicomweb.attribute_paths import Path, private_tag, select
+from dicomweb.attribute_paths import Path, path_name, private_tag, select
 from dicomweb.dicom_json import DataSet
-from qido.parse.attributes import BY_TAG, Level, Matching, SearchAttribute, title
+from qido.parse.attributes import BY_TAG, Level, Matching, SearchAttribute
 
 _LEVELS = {levels.PATIENT: Level.PATIENT, levels.STUDY: Level.STUDY, levels.SERIES: Level.SERIES}
 
@@ -58,7 +58,7 @@ class UnindexedAttribute:
     @property
     def keyword(self) -> str:
         """Its name in messages."""
-        return title(self.path)
+        return path_name(self.path)
 
     @property
     def level(self) -> Level:
@@ -69,7 +69,7 @@ class UnindexedAttribute:
     def matching(self) -> Matching:
         """How a key is compared. A private element that nobody describes is compared as the text of its value."""
         vr = _vr(int(self.path[-1], 16), self.creator)
-        if vr == "LO" and title(self.path[-1:]).endswith(("ID", "IDs", "Number")):
+        if vr == "LO" and path_name(self.path[-1:]).endswith(("ID", "IDs", "Number")):
             return Matching.ID
         return _MATCHING.get(vr, Matching.NONE) if vr else Matching.ID
 

@@ -58,7 +58,7 @@ def test_each_member_is_an_ae_title(text: str, expected: tuple[AeTitle, ...]) ->
         ('{"x": {"filter": {"Modality": 1}}}', "has a filter that cannot be for x: Modality has no text"),
         ('{"x": {"filter": {"Modality": "*"}}}', "has a filter that cannot be for x: Modality has no text"),
         ('{"x": {"filter": {"Rows": "1"}}}', "has a filter that cannot be for x: Rows is not"),
-        ('{"x": {"filter": {"0008006": "1"}}}', "has a filter that cannot be for x: 0008006 is not a tag"),
+        ('{"x": {"filter": {"0008006": "1"}}}', "has a filter that cannot be for x: 0008006 is not an attribute"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(text: str, problem: str) -> None:

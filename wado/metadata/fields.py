@@ -4,15 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.datadict import tag_for_keyword
-
+from dicomweb.attribute_paths import IncludeField, Path, parse_names, parse_path
 from dicomweb.dicom_json import DataSet, Element
-from dicomweb.errors import BadRequest
 
-Path = tuple[str, ...]
-"""Tags from the top of a data set down to an attribute; above the last are sequences."""
-
-_HEX = frozenset("0123456789ABCDEFabcdef")
 _ALWAYS = tuple(
     (tag,) for tag in ("00080005", "00080016", "00080018", "00081190", "0020000D", "0020000E")
 )  # character set, classes and UIDs: what viewers build everything else on
@@ -31,15 +25,12 @@ class Fields:
 
         BadRequest for what names no attribute.
         """
-        words: dict[str, list[str]] = {"includefield": [], "excludefield": []}
-        for name, value in parameters:
-            if name in words:
-                words[name] += [word.strip() for word in value.split(",") if word.strip()]
-        included, excluded = words["includefield"], words["excludefield"]
-        everything = not included or "all" in included
+        pairs = list(parameters)
+        include = IncludeField.from_names(parse_names(value for name, value in pairs if name == "includefield"))
+        excluded = parse_names(value for name, value in pairs if name == "excludefield")
         return cls(
-            None if everything else tuple(sorted({_path(word, "includefield") for word in included})),
-            tuple(sorted({_path(word, "excludefield") for word in excluded})),
+            tuple(sorted(include.paths)) if include.paths and not include.everything else None,
+            tuple(sorted({parse_path(word, "excludefield") for word in excluded})),
         )
 
     @property
@@ -51,19 +42,6 @@ class Fields:
         """What is wanted of a data set; UIDs and the character set always are."""
         kept = data_set if self.included is None else _included(data_set, (*self.included, *_ALWAYS))
         return _excluded(kept, tuple(path for path in self.excluded if path not in _ALWAYS))
-
-
-def _path(text: str, parameter: str) -> Path:
-    return tuple(_tag(word, parameter) for word in text.split("."))
-
-
-def _tag(word: str, parameter: str) -> str:
-    if len(word) == 8 and _HEX.issuperset(word):
-        return word.upper()
-    tag = tag_for_keyword(word) if word else None
-    if tag is None:
-        raise BadRequest(f"{parameter} names no attribute: keywords, 8-digit tags and paths of them are expected")
-    return f"{tag:08X}"
 
 
 def _below(paths: Iterable[Path]) -> Mapping[str, tuple[Path, ...]]:

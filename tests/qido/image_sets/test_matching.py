@@ -164,7 +164,7 @@ STUDIES = [
     ('emptyvaluematching=true&ModalitiesInStudy=""&ModalitiesInStudy=MR', "2 3"),
     ('PatientID=""', ""),
     # what does not restrict (PS3.18 8.3.4)
-    ("&includefield=a,b", "2 4 1 5 3"),
+    ("&includefield=,", "2 4 1 5 3"),
     ("a=1&&b=2", "2 4 1 5 3"),
     ("fuzzymatching=false", "2 4 1 5 3"),
     ("fuzzymatching=true&PatientName=doe*", "2 1"),
@@ -253,6 +253,9 @@ def test_series_and_instances_are_found_in_order(archive: FlaskClient, resource:
         ("studies?001000200=P1", "001000200"),
         ("studies?00400275.0040009=1", "0040009"),
         ("studies?includefield=0010002", "0010002"),
+        ("studies?includefield=StudyDate,Nonsense", "Nonsense"),
+        ("studies?includefield=all,.00100010", ".00100010"),
+        ("studies?orderby=-Nonsense", "Nonsense"),
         ("studies?StudyDate=2024011", "StudyDate"),
         ("studies?StudyDate=20240230", "StudyDate"),
         ("studies?StudyDate=2024*", "StudyDate"),

@@ -103,4 +103,4 @@ def test_the_last_limit_counts_and_the_maximum_holds() -> None:
 @pytest.mark.parametrize("name", ["", ".", "00081115.", ".00100010", "nonsense"])
 def test_a_name_that_names_no_attribute_is_ignored(name: str) -> None:
     """One attribute of the dictionary has no keyword; a parameter without a name is not it."""
-    assert parsed((name, "x"), ("includefield", name)) == parsed()
+    assert parsed((name, "x")) == parsed()

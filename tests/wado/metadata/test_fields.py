@@ -41,6 +41,9 @@ def _fields(query: str) -> Fields:
         ("includefield=Rows", ALWAYS | {"00280010"}),
         ("includefield=Rows&includefield=PatientName", ALWAYS | {"00280010", "00100010"}),
         ("includefield=00280010, 00100010", ALWAYS | {"00280010", "00100010"}),
+        ("includefield=rows,PATIENTNAME", ALWAYS | {"00280010", "00100010"}),
+        ("includefield=ALL", set(DATA_SET)),
+        ("excludefield=ROWS", set(DATA_SET) - {"00280010"}),
         ("includefield=00091001", ALWAYS | {"00091001", "00090010"}),
         ("includefield=Columns", ALWAYS),
         ("excludefield=Rows,RequestAttributesSequence", set(DATA_SET) - {"00280010", "00400275"}),
@@ -81,7 +84,7 @@ def test_the_data_set_itself_is_not_changed() -> None:
     assert repr(DATA_SET) == before
 
 
-@pytest.mark.parametrize("word", ["Rowz", "0028001", "rows", "Rows.", ".Rows", "0028001G"])
+@pytest.mark.parametrize("word", ["Rowz", "0028001", "Rows.", ".Rows", "0028001G"])
 @pytest.mark.parametrize("parameter", ["includefield", "excludefield"])
 def test_what_names_no_attribute_is_refused(parameter: str, word: str) -> None:
     with pytest.raises(BadRequest, match=parameter):
