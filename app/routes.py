@@ -35,7 +35,7 @@ def _search_and_retrieve(services: Services) -> list[Blueprint]:
     retrieve = wado.routes.RetrieveService(
         locator, frames, services.lookahead, fetchers, public_root, files, bad_frames
     )
-    pictures = wado.rendered.routes.Pictures(locator, fetchers, rendered, public_root, bad_frames)
+    pictures = wado.rendered.routes.RenderedService(locator, fetchers, rendered, public_root, bad_frames)
     uri = wado.uri.routes.UriService(locator, files, frames, fetchers, rendered, public_root, bad_frames)
     return [
         qido.routes.blueprint(services.archive, services.search_scope, services.settings.max_results),

@@ -14,3 +14,7 @@ PNG = "image/png"
 GIF = "image/gif"
 APNG = "image/apng"
 JP2 = "image/jp2"
+
+HTML = "text/html"
+PLAIN_TEXT = "text/plain"
+SVG = "image/svg+xml"

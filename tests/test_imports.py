@@ -135,6 +135,19 @@ def test_rooms_import_one_way(room: str) -> None:
     assert {name for name in entered if name.startswith(f"{package}/")} <= ROOMS[room]
 
 
+RENDERING_MAY_IMPORT = ("dicomweb.errors", "dicomweb.texts", "dicomweb.uids", "dicomweb.media_types", "wado.rendering")
+
+
+def test_rendering_is_pure() -> None:
+    """Pixels and data sets in, pictures out: no cache, no AHI, no HTTP, no index."""
+    ours = tuple(f"{package}." for package in MAY_IMPORT)
+    imported = {name for module in (ROOT / "wado/rendering").rglob("*.py") for name in imports(module)}
+    foreign = {name for name in imported if f"{name}.".startswith((*ours, "flask."))}
+    assert foreign and not {
+        name for name in foreign if not f"{name}.".startswith(tuple(f"{own}." for own in RENDERING_MAY_IMPORT))
+    }
+
+
 def test_every_room_has_its_place_in_the_order() -> None:
     rooms = {named(path.parent) for package in MAY_IMPORT for path in ROOT.glob(f"{package}/*/__init__.py")}
     assert rooms == ROOMS.keys()

@@ -1,4 +1,4 @@
-"""Frames as parts (PS3.18 Section 10.4.1.1.6): in the order asked for, each labelled with what its bytes are."""
+"""Frames as parts, in the order of the request (PS3.18 Section 10.4.1.1.6). Runs in the web processes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +14,15 @@ from wado.locate import LocatedInstance
 from wado.representation import InstanceKind
 
 WAITED_FOR = 16
-"""Frames that are all had before the first is sent, so that the answer can say how long it is, and what it lacks."""
+"""Up to so many frames are all fetched before the head, which then has a length and names what is missing."""
 
 _MOST_SIZED = 10_000
-"""Frames whose sizes are added up beforehand; for more it would cost memory."""
+"""Up to so many frames have their sizes added up for a Content-Length; more would take memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class SentFrame:
-    """One frame, `number` from 1, and what it is sent as."""
+    """One frame, and the offer that it is sent as; `number` counts from 1."""
 
     instance: LocatedInstance
     number: int
@@ -30,63 +30,66 @@ class SentFrame:
 
     @property
     def reference(self) -> FrameReference:
-        """What is needed to fetch it."""
+        """The reference to fetch it by."""
         return self.instance.frame(self.number)
 
     @property
     def path(self) -> str:
-        """Its path below the service root."""
+        """The path below the service root."""
         return f"{self.instance.path}/frames/{self.number}"
 
     @property
     def form(self) -> FrameEncoding:
-        """The form that it is sent in."""
+        """The encoding that it is sent in."""
         return self.offer.form
 
     @property
     def frame_numbers(self) -> Sequence[int]:
-        """The frame itself."""
+        """The number of the frame itself."""
         return (self.number,)
 
 
 def frames_of(offered: Iterable[tuple[LocatedInstance, Offer]]) -> list[SentFrame]:
-    """All frames of the instances."""
+    """All frames of the instances, each with the offer of its instance."""
     return [
-        SentFrame(one, number, offer) for one, offer in offered for number in range(1, len(one.prepared.frames) + 1)
+        SentFrame(instance, number, offer)
+        for instance, offer in offered
+        for number in range(1, len(instance.prepared.frames) + 1)
     ]
 
 
 def stored_frame(accept: Accept, *, multipart: bool) -> Callable[[SentFrame], SentFrame | None]:
-    """Gives a frame as stored, if it has such a form and the client takes that, in multipart or alone."""
+    """A function that gives a frame in its stored encoding, or None if the client does not take that."""
 
     def stored(sent: SentFrame) -> SentFrame | None:
         offers = InstanceKind.of(sent.instance.prepared).frames
-        taken = accept.find_stored(offers, sent.offer.media_type, multipart=multipart)
-        return replace(sent, offer=taken) if taken and sent.form is not FrameEncoding.STORED else None
+        offer = accept.find_stored(offers, sent.offer.media_type, multipart=multipart)
+        return replace(sent, offer=offer) if offer and sent.form is not FrameEncoding.STORED else None
 
     return stored
 
 
 def plan_frames(sent: Sequence[SentFrame], public_root: str, frames: Frames) -> Callable[[SentFrame], Part] | None:
-    """Gives the part of a frame without its bytes, if the sizes of all are known."""
-    if len(sent) > _MOST_SIZED or any(_known_size(one, frames) is None for one in sent):
+    """A function that gives the part of a frame without its bytes; None if not all sizes are known."""
+    if len(sent) > _MOST_SIZED or any(_known_size(frame, frames) is None for frame in sent):
         return None
-    return lambda one: _part(one, public_root, _known_size(one, frames) or 0, [])
+    return lambda frame: _part(frame, public_root, _known_size(frame, frames) or 0, [])
 
 
-def part_of(one: SentFrame, public_root: str, body: Chunk) -> Part:
-    """The part of a frame whose bytes are there."""
-    return _part(one, public_root, len(body), [body])
+def part_of(frame: SentFrame, public_root: str, body: Chunk) -> Part:
+    """The part of a frame, with its bytes."""
+    return _part(frame, public_root, len(body), [body])
 
 
-def _part(one: SentFrame, public_root: str, length_bytes: int, bodies: Sequence[Chunk]) -> Part:
-    return Part(one.offer.content_type, public_root + one.path, length_bytes, lambda: bodies)
+def _part(frame: SentFrame, public_root: str, length_bytes: int, bodies: Sequence[Chunk]) -> Part:
+    return Part(frame.offer.content_type, public_root + frame.path, length_bytes, lambda: bodies)
 
 
 def resolution_header(offer: Offer, beginning: bytes) -> Mapping[str, str]:
-    """`Resolution-Ends`: how many bytes of an HTJ2K frame give each resolution, the smallest first; an extension.
+    """The header `Resolution-Ends`, an extension: the bytes of an HTJ2K frame that give each resolution.
 
-    `beginning` is that of the frame, its main header at least. Empty where the levels do not follow one another.
+    The smallest resolution comes first. `beginning` holds at least the main header of the frame. There is no header
+    where the resolutions are not in order.
     """
     if offer.form is not FrameEncoding.STORED or offer.media_type != "image/jphc":
         return {}
@@ -94,8 +97,8 @@ def resolution_header(offer: Offer, beginning: bytes) -> Mapping[str, str]:
     return {"Resolution-Ends": ends} if ends else {}
 
 
-def _known_size(one: SentFrame, frames: Frames) -> int | None:
-    """How many bytes a frame has, if that is known: of native ones the metadata states it, others are in the cache."""
-    pixels = one.instance.prepared.pixels
-    stated = pixels.frame_bytes if pixels and one.form is FrameEncoding.NATIVE else None
-    return stated or frames.known_size(one.reference, one.form)
+def _known_size(frame: SentFrame, frames: Frames) -> int | None:
+    """The size of a frame in bytes: by its metadata if it is native, else by its file in the cache, if there is one."""
+    pixels = frame.instance.prepared.pixels
+    native_bytes = pixels.frame_bytes if pixels and frame.form is FrameEncoding.NATIVE else None
+    return native_bytes or frames.known_size(frame.reference, frame.form)

@@ -1,7 +1,7 @@
-"""From a target to its instances: the index names image sets, and the image sets say what they are.
+"""From a target to its instances: the index names image sets, and these say what they contain.
 
-Whatever leaves the service of an instance comes from a `LocatedInstance` that a `Locator` gave, and it gives none that
-is not of the study, series and instance of the target, or that the client may not see, by the image set's own word.
+Runs in the web processes. Everything that is sent of an instance comes from a `LocatedInstance`, and only a `Locator`
+makes one. It checks the UIDs of the target, and what the client may see, against the image set itself.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,14 +20,14 @@ from dicomweb.uids import absent, resource_path
 from wado.target import Target
 
 IMPLEMENTATION = "3"
-"""Part of every entity tag: raise it when the same image sets are answered with other bytes."""
+"""Part of every entity tag: raise it when the same image sets give other bytes."""
 
-_SHORT_BYTES = 2**15  # what is sent to a fetcher with each question
+_SHORT_BYTES = 2**15  # a data set of this size is sent to a fetcher with each job
 
 
 @dataclass(frozen=True)
 class LocatedInstance:
-    """One instance: its path, its prepared form, and the image set, with its version, that it is taken from."""
+    """One instance in prepared form, and the version of the image set that it comes from."""
 
     study_instance_uid: str
     series_instance_uid: str
@@ -43,7 +43,7 @@ class LocatedInstance:
 
     @property
     def state(self) -> tuple[str, ...]:
-        """What an entity tag of anything made from it follows from: the code's forms, the image set and its version."""
+        """The facts that entity tags depend on: format, implementation, image set, version and instance."""
         key = self.key
         return (
             FORMAT,
@@ -56,19 +56,19 @@ class LocatedInstance:
 
     @property
     def head(self) -> bytes:
-        """Its data set up to the pixel data, Explicit VR Little Endian."""
+        """The data set up to the pixel data, in Explicit VR Little Endian."""
         return self.image_set.block(self.prepared.native_head)
 
     @property
     def short_head(self) -> Block:
-        """The same for a fetcher: where it is, if it is long, as those of thousands of frames are."""
+        """The same for a fetcher. A long one, of thousands of frames for example, is sent as a reference."""
         start, length_bytes = self.image_set.place(self.prepared.native_head)
         if length_bytes <= _SHORT_BYTES:
             return self.head
         return BlockReference(self.key, self.version, start, length_bytes)
 
     def frame(self, frame_number: int) -> FrameReference:
-        """A frame, counted from 1; NotFound beyond the last."""
+        """A frame by its number from 1; NotFound beyond the last."""
         if frame_number > len(self.prepared.frames):
             count = len(self.prepared.frames)
             raise NotFound(f"the instance has {count} frames" if count else "the instance has no pixel data")
@@ -76,7 +76,7 @@ class LocatedInstance:
         return FrameReference(self.key, frame, self.prepared.transfer_syntax_uid, self.prepared.pixels)
 
     def bulk(self, path: str) -> BulkValue:
-        """The bulk value at a path of tags; NotFound where there is none, or where the metadata holds it itself."""
+        """The bulk value at a path of tags; NotFound where there is none, or where it is part of the metadata."""
         value = self.prepared.bulk_value(path)
         if value is None:
             raise NotFound("no such bulk value")
@@ -84,15 +84,15 @@ class LocatedInstance:
 
     @property
     def frames(self) -> list[FrameReference]:
-        """All frames in their order."""
+        """All frames, in order."""
         return [self.frame(number) for number in range(1, len(self.prepared.frames) + 1)]
 
 
 class Locator:
     """Finds the instances of a target.
 
-    `scope` tells what may be seen by the client whose request this thread answers. `note` is told what was found for
-    it, and `note_unreadable` why some image sets that may belong to it cannot be read.
+    `scope` gives what the client of the current request may see. `note` is called with the instances of each answer,
+    `note_unreadable` with the errors of image sets that may belong to the target and cannot be read.
     """
 
     def __init__(
@@ -110,49 +110,50 @@ class Locator:
         self._scope = scope
 
     def instances(self, target: Target) -> list[LocatedInstance]:
-        """The instances of the target, series by series in display order; NotFound where there is none."""
+        """The instances of the target, series by series in display order; NotFound if there is none."""
         if target.sop_instance_uid:
             return [self.instance(target)]
-        image_sets = self._image_sets(target)
-        found = [
-            _located(one, prepared)
-            for sets in by_series(image_sets.image_sets).values()
-            for one, prepared in merge_series(sets)
+        found = self._image_sets(target)
+        instances = [
+            _located(image_set, prepared)
+            for image_sets in by_series(found.image_sets).values()
+            for image_set, prepared in merge_series(image_sets)
         ]
-        own = self._given(target, found, image_sets.errors)
-        if image_sets.errors:
-            self._note_unreadable(image_sets.errors)
-        return own
+        of_target = self._checked(target, instances, found.errors)
+        if found.errors:
+            self._note_unreadable(found.errors)
+        return of_target
 
     def instance(self, target: Target) -> LocatedInstance:
-        """The one instance of a target that names one; NotFound where there is none."""
+        """The instance of a target at instance level; NotFound if there is none."""
         found = self._image_sets(target)
-        return self._given(target, _instances(target, found.image_sets)[:1], found.errors)[0]
+        return self._checked(target, _instances(target, found.image_sets)[:1], found.errors)[0]
 
     def instance_with(self, target: Target, has: Callable[[PreparedInstance], bool]) -> LocatedInstance:
-        """The one instance of a target, for what metadata leads to: frames and bulk values.
+        """The instance of a target, for frames and bulk values that its metadata refers to.
 
-        As it was in an earlier version of a short while ago if it lacks now what is asked for, and had it then: whoever
-        holds the metadata of that version finds what it speaks of. NotFound where there is no such instance at all.
+        If the latest version lacks what `has` asks for, a recently replaced version that has it is given. So a client
+        that read the metadata before finds what it refers to. NotFound if there is no such instance at all.
         """
         found = self._image_sets(target)
         image_sets = found.image_sets
-        now = _instances(target, image_sets)[:1]
-        if now and has(now[0].prepared):
-            return self._given(target, now, ())[0]
+        latest = _instances(target, image_sets)[:1]
+        if latest and has(latest[0].prepared):
+            return self._checked(target, latest, ())[0]
         scope = self._scope()
-        then = (
+        previous = (
             instance
-            for one in preferred(image_sets)
-            for version in self._previous_versions.of(one)
+            for image_set in preferred(image_sets)
+            for version in self._previous_versions.of(image_set)
             if version in scope.seen([version, *image_sets])
             for instance in _instances(target, [version])
             if has(instance.prepared)
         )
-        return self._given(target, [one for one in (next(then, None), *now) if one][:1], found.errors)[0]
+        candidates = [instance for instance in (next(previous, None), *latest) if instance]
+        return self._checked(target, candidates[:1], found.errors)[0]
 
     def instance_with_frames(self, target: Target, frame_numbers: Sequence[int]) -> LocatedInstance:
-        """The same for frames, counted from 1."""
+        """The instance of a target that has these frames, counted from 1, as `instance_with` finds it."""
         return self.instance_with(target, lambda prepared: len(prepared.frames) >= max(frame_numbers))
 
     def _image_sets(self, target: Target) -> FoundImageSets:
@@ -162,35 +163,36 @@ class Locator:
             raise absent(f"no such {'series' if series else 'study'}", study, series)
         return found
 
-    def _given(
-        self, target: Target, found: list[LocatedInstance], errors: Sequence[ProxyError]
+    def _checked(
+        self, target: Target, instances: list[LocatedInstance], errors: Sequence[ProxyError]
     ) -> list[LocatedInstance]:
-        """What was found, as far as it is of the target; NotFound where nothing is, or why it may not be found."""
-        own = [one for one in found if _is_of(target, one)]
-        if not own:
+        """The instances that belong to the target. If none does, the first of `errors` is raised, else NotFound."""
+        of_target = [instance for instance in instances if _is_of(target, instance)]
+        if not of_target:
             raise errors[0] if errors else absent(f"no such {target.level}", target.uid)
-        self._note(own)
-        return own
+        self._note(of_target)
+        return of_target
 
 
 def _instances(target: Target, image_sets: Sequence[LocatedImageSet]) -> list[LocatedInstance]:
-    """The instance of a target in each of the image sets that have it, that of the preferred one first."""
+    """The instance of a target in each image set that has it, that of the preferred image set first."""
     uid = target.sop_instance_uid or ""
     return [
-        _located(one, prepared)
-        for one in preferred(image_sets)
-        if is_in_study(one, target.study_instance_uid, target.series_instance_uid)
-        and (prepared := one.prepared.by_uid.get(uid))
+        _located(image_set, prepared)
+        for image_set in preferred(image_sets)
+        if is_in_study(image_set, target.study_instance_uid, target.series_instance_uid)
+        and (prepared := image_set.prepared.by_uid.get(uid))
     ]
 
 
-def _is_of(target: Target, one: LocatedInstance) -> bool:
+def _is_of(target: Target, instance: LocatedInstance) -> bool:
     """Whether an instance has the UIDs of the target."""
-    asked = (target.study_instance_uid, target.series_instance_uid, target.sop_instance_uid)
-    own = (one.study_instance_uid, one.series_instance_uid, one.prepared.sop_instance_uid)
-    return all(uid in (None, found) for uid, found in zip(asked, own, strict=True))
+    wanted = (target.study_instance_uid, target.series_instance_uid, target.sop_instance_uid)
+    actual = (instance.study_instance_uid, instance.series_instance_uid, instance.prepared.sop_instance_uid)
+    return all(uid in (None, own) for uid, own in zip(wanted, actual, strict=True))
 
 
-def _located(one: LocatedImageSet, prepared: PreparedInstance) -> LocatedInstance:
-    study, series = one.prepared.study_instance_uid, one.prepared.series_instance_uid
-    return LocatedInstance(study, series, one.key, one.properties.version, one.prepared, prepared)
+def _located(image_set: LocatedImageSet, prepared: PreparedInstance) -> LocatedInstance:
+    study, series = image_set.prepared.study_instance_uid, image_set.prepared.series_instance_uid
+    version = image_set.properties.version
+    return LocatedInstance(study, series, image_set.key, version, image_set.prepared, prepared)

@@ -1,4 +1,4 @@
-"""What can become of an object of an answer, and the words in which clients and the log are told."""
+"""The outcome of each item of an answer, and how clients and the log are told. Runs in the web processes."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -15,15 +15,15 @@ from wado.locate import LocatedInstance
 log = logging.getLogger(__name__)
 
 _MOST_NAMED = 5  # in a header
-_MOST_TOLD = 10_000  # at the end of an answer
+_MOST_REPORTED = 10_000  # at the end of an answer
 
 
 class Item(Protocol):
-    """What is sent or left out as a whole: a file, a frame, a value."""
+    """A file, a frame or a bulk value: it is sent, or left out, as a whole."""
 
     @property
     def instance(self) -> LocatedInstance:
-        """The instance that it is of."""
+        """The instance that it belongs to."""
 
     @property
     def path(self) -> str:
@@ -31,11 +31,11 @@ class Item(Protocol):
 
     @property
     def form(self) -> FrameEncoding:
-        """The form of its frames."""
+        """The encoding of its frames."""
 
     @property
     def frame_numbers(self) -> Sequence[int]:
-        """The frames of the instance that are needed for it, from 1; none for what is no pixel data."""
+        """The frames that it needs, counted from 1; none if it is not pixel data."""
 
 
 ItemT = TypeVar("ItemT", bound=Item)
@@ -43,7 +43,7 @@ ItemT = TypeVar("ItemT", bound=Item)
 
 @dataclass(frozen=True)
 class Deliverable(Generic[ItemT]):
-    """An item as it was agreed on, with its frames."""
+    """An item that is sent as agreed on, with its frames."""
 
     item: ItemT
     frames: Iterator[Chunk]
@@ -51,7 +51,7 @@ class Deliverable(Generic[ItemT]):
 
 @dataclass(frozen=True)
 class AsStored(Generic[ItemT]):
-    """An item as stored, with its frames: as agreed on it cannot be had, and the client takes it so."""
+    """An item that is sent as stored, with its frames: it cannot be had as agreed on, and the client takes it so."""
 
     item: ItemT
     frames: Iterator[Chunk]
@@ -60,7 +60,7 @@ class AsStored(Generic[ItemT]):
 
 @dataclass(frozen=True)
 class LeftOut(Generic[ItemT]):
-    """An item that cannot be had."""
+    """An item that cannot be sent."""
 
     item: ItemT
     reason: ProxyError
@@ -74,45 +74,45 @@ _WORDS: dict[type, str] = {LeftOut: LEFT_OUT, AsStored: AS_STORED}
 
 @dataclass(frozen=True)
 class ItemReport:
-    """One item that is not sent as asked for: what became of it, in words, and why."""
+    """One item that is not sent as requested: `outcome` in words, and the reason."""
 
-    what: str
+    outcome: str
     path: str
     reason: ProxyError
 
     @classmethod
     def of(cls, outcome: "AsStored[ItemT] | LeftOut[ItemT]") -> "ItemReport":
-        """What is told of an outcome."""
+        """The report of an outcome."""
         return cls(_WORDS[type(outcome)], quote(outcome.item.path, safe="/%"), outcome.reason)
 
 
-def warnings_of(told: Sequence[ItemReport], count: int) -> list[str]:
-    """The texts of Warning headers; `count` is the number of all items."""
-    of_kind = ([one for one in told if one.what == what] for what in _WORDS.values())
-    return [_warning(alike, count) for alike in of_kind if alike]
+def warning_texts(reports: Sequence[ItemReport], count: int) -> list[str]:
+    """The texts of Warning headers, one for each outcome; `count` is the number of all items."""
+    of_outcome = ([report for report in reports if report.outcome == outcome] for outcome in _WORDS.values())
+    return [_warning(alike, count) for alike in of_outcome if alike]
 
 
-def _warning(told: Sequence[ItemReport], count: int) -> str:
-    names = [one.path.partition("/instances/")[2] for one in told[:_MOST_NAMED]]
-    more = f" and {len(told) - _MOST_NAMED} more" if len(told) > _MOST_NAMED else ""
-    return f"{len(told)} of {count} {told[0].what}: {', '.join(names)}{more}: {told[0].reason}"
+def _warning(reports: Sequence[ItemReport], count: int) -> str:
+    names = [report.path.partition("/instances/")[2] for report in reports[:_MOST_NAMED]]
+    more = f" and {len(reports) - _MOST_NAMED} more" if len(reports) > _MOST_NAMED else ""
+    return f"{len(reports)} of {count} {reports[0].outcome}: {', '.join(names)}{more}: {reports[0].reason}"
 
 
-def report_of(told: Sequence[ItemReport]) -> bytes:
-    """A line of ASCII for each item; nothing where all are sent as asked for."""
-    lines = (f"{one.what}: {one.path}: {one.reason}\r\n" for one in told)
-    return "".join(islice(lines, _MOST_TOLD)).encode("ascii", "replace")
+def encode_report(reports: Sequence[ItemReport]) -> bytes:
+    """The reports as lines of ASCII; empty where all items are sent as requested."""
+    lines = (f"{report.outcome}: {report.path}: {report.reason}\r\n" for report in reports)
+    return "".join(islice(lines, _MOST_REPORTED)).encode("ascii", "replace")
 
 
-def log_told(told: Sequence[ItemReport], count: int) -> None:
-    """One line for an answer that lacks something."""
-    if told:
-        left_out = sum(one.what == LEFT_OUT for one in told)
+def log_reports(reports: Sequence[ItemReport], count: int) -> None:
+    """Log one line for an answer in which not all is as requested; `count` is the number of all items."""
+    if reports:
+        left_out = sum(report.outcome == LEFT_OUT for report in reports)
         log.warning(
             "not all can be sent as asked for left_out=%d as_stored=%d of=%d first=%s reason=%s",
             left_out,
-            len(told) - left_out,
+            len(reports) - left_out,
             count,
-            told[0].path,
-            told[0].reason,
+            reports[0].path,
+            reports[0].reason,
         )

@@ -1,4 +1,7 @@
-"""DICOM files (PS3.10 Section 7.1) from prepared instances: nothing is encoded per request, blocks are put together."""
+"""DICOM files (PS3.10 Section 7.1), assembled from blocks of prepared instances: nothing is encoded per request.
+
+Runs in the web processes.
+"""
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +36,7 @@ _SEQUENCE_END = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 
 @dataclass(frozen=True)
 class Part10:
-    """The file of an instance in the transfer syntax of an offer. Its bytes are put together when asked for."""
+    """The file of an instance in the transfer syntax of an offer; its bytes are assembled only by `chunks`."""
 
     instance: LocatedInstance
     offer: Offer
@@ -41,45 +44,45 @@ class Part10:
 
     @property
     def path(self) -> str:
-        """That of the instance, below the service root."""
+        """The path of the instance, below the service root."""
         return self.instance.path
 
     @property
     def form(self) -> FrameEncoding:
-        """The form of its frames."""
+        """The encoding of its frames."""
         return self.offer.form
 
     @property
     def frame_numbers(self) -> Sequence[int]:
-        """The frames that are in it, from 1."""
+        """The numbers of its frames, counted from 1."""
         return range(1, len(self.instance.prepared.frames) + 1) if self.has_pixels else ()
 
     @property
     def lacks_pixels(self) -> bool:
-        """Whether it should have pixel data, and has none."""
+        """Whether pixel data is missing that it should have."""
         prepared = self.instance.prepared
         return prepared.lacks_frames or (bool(prepared.frames) and not self.has_pixels)
 
     @property
     def sized(self) -> bool:
-        """Whether the size is known without having the frames."""
+        """Whether the size is known without fetching the frames."""
         return self._native or not self.instance.prepared.frames or self._known_sizes is not None
 
     @property
     def has_pixels(self) -> bool:
-        """Whether it has pixel data; native ones need a description that makes sense."""
+        """Whether it has pixel data; native pixels need a valid description."""
         prepared = self.instance.prepared
         return bool(prepared.frames) and (self.offer.form is FrameEncoding.STORED or prepared.pixels is not None)
 
     @property
     def length_bytes(self) -> int:
-        """The size of the whole file."""
+        """The size of the whole file in bytes."""
         prepared = self.instance.prepared
         head, tail = self._head[1], prepared.tail[1]
         return len(self._preamble) + head + len(self._pixel_head) + self._pixel_bytes + tail
 
     def chunks(self, frames: Iterator[Chunk]) -> Iterator[Chunk]:
-        """The file, begun when the first of its frames is there."""
+        """The bytes of the file; they begin when the first of its frames is there."""
         prepared, image_set = self.instance.prepared, self.instance.image_set
         pixels = self._pixels(frames if self.has_pixels else iter(()))
         first: Chunk = next(pixels, b"")
@@ -104,7 +107,7 @@ class Part10:
 
     @property
     def _head(self) -> Slice:
-        """Where the data set before the pixels is: what is encoded again is described as native pixels are."""
+        """The place of the data set up to the pixels; frames that we encode are described as native ones."""
         prepared = self.instance.prepared
         return prepared.stored_head if self.offer.form is FrameEncoding.STORED else prepared.native_head
 
@@ -119,12 +122,12 @@ class Part10:
     @cached_property
     def _sizes(self) -> list[int]:
         references, form = self.instance.frames, self.offer.form
-        known = self._known_sizes or self.frames.known_sizes(references, form)  # they may have come meanwhile
+        known = self._known_sizes or self.frames.known_sizes(references, form)  # they may have been fetched meanwhile
         return self.frames.sizes(references, form) if known is None else known
 
     @property
     def _pixel_head(self) -> bytes:
-        """What stands before the first frame."""
+        """The bytes between the data set and the first frame."""
         prepared = self.instance.prepared
         if not self.has_pixels:
             return b""
@@ -170,7 +173,7 @@ def _native_pixels(frames: Iterable[Chunk], pixels: PixelFormat | None, pixel_by
 
 
 def _packed_bits(frames: Iterable[bytes], bits: int) -> Iterator[bytes]:
-    """One-bit frames without gaps (PS3.5 Section 8.1.1); AHI's begin on a byte each."""
+    """One-bit frames without gaps (PS3.5 Section 8.1.1); each frame of AHI begins on a byte."""
     rest = np.empty(0, np.uint8)
     for frame in frames:
         unpacked = np.unpackbits(np.frombuffer(frame, np.uint8), bitorder="little")[:bits]
@@ -184,8 +187,8 @@ def _packed_bits(frames: Iterable[bytes], bits: int) -> Iterator[bytes]:
 def _offset_tables(sizes: Sequence[int], transfer_syntax_uid: str) -> tuple[bytes, bytes]:
     """The extended offset table, as elements before the pixel data, and the basic one, as its first item.
 
-    Frames are found by the basic table (PS3.5 Section A.4), or by the extended one where an offset has more than 32
-    bits (PS3.3 Section C.7.6.3.1.8). A video has one fragment and needs neither.
+    The basic table is used (PS3.5 Section A.4), or the extended one if an offset has more than 32 bits (PS3.3 Section
+    C.7.6.3.1.8). A video has one fragment and needs neither.
     """
     if transfer_syntax(transfer_syntax_uid).video:
         return b"", _ITEM + bytes(4)

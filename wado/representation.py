@@ -1,4 +1,4 @@
-"""Which representations an instance, its frames and its bulk values can be had in (PS3.18 Section 8.7.3)."""
+"""The offers for instances, their frames and their bulk values (PS3.18 Section 8.7.3). Runs in the web processes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, FrameEncoding, t
 
 @dataclass(frozen=True)
 class InstanceKind:
-    """What an instance can be had as depends on: thousands of instances are one kind or two."""
+    """The facts that the offers of an instance depend on: thousands of instances are of one or two kinds."""
 
     transfer_syntax_uid: str
     has_frames: bool
@@ -27,35 +27,35 @@ class InstanceKind:
 
     @property
     def frames(self) -> tuple[Offer, ...]:
-        """What its frames can be had as."""
+        """The offers for its frames."""
         return frame_offers(self.transfer_syntax_uid, self.pixels)
 
     @property
     def files(self) -> tuple[Offer, ...]:
-        """What a Part 10 object can be had as, by itself or in a ZIP file."""
+        """The offers for its Part 10 file, by itself or in a ZIP file."""
         return instance_offers(self.transfer_syntax_uid, self.has_frames, self.pixels)
 
 
 def agree(
     offers: Mapping[InstanceKind, Sequence[Offer]], accept: Accept, *, single: bool
 ) -> Mapping[InstanceKind, ChosenOffer]:
-    """A choice for each kind, part by part (PS3.18 Section 8.7.8).
+    """The choice for each kind, part by part (PS3.18 Section 8.7.8).
 
-    Objects without frames know but one transfer syntax and come in that. So does an image that cannot be had in the
-    transfer syntax asked for, as long as another one can: a series is not refused for one slice. NotAcceptable where
-    no image can be had as asked.
+    Objects without frames have only one transfer syntax, and are sent in that whatever is requested. So is an image
+    that does not exist in the requested one, as long as another image does: a series is not refused for one slice.
+    NotAcceptable where no image exists as requested.
     """
     images = [kind for kind in offers if kind.has_frames]
-    as_asked = {kind: accept.find(offers[kind], single=single) for kind in images}
-    if images and not any(as_asked.values()):
+    as_requested = {kind: accept.find(offers[kind], single=single) for kind in images}
+    if images and not any(as_requested.values()):
         raise not_acceptable(offers[images[0]], single=single, multipart=True)
     lenient = accept.in_any_syntax
-    return {kind: as_asked.get(kind) or lenient.choose(offers[kind], single=single) for kind in offers}
+    return {kind: as_requested.get(kind) or lenient.choose(offers[kind], single=single) for kind in offers}
 
 
 @lru_cache(1024)
 def frame_offers(transfer_syntax_uid: str, pixels: PixelFormat | None = None) -> tuple[Offer, ...]:
-    """What a stored frame can be had as: native first where a decoder gives that, then as stored, then encoded again.
+    """The offers for a frame: native first if it can be decoded, then as stored, then encoded again.
 
     Without a description of its pixels it cannot be encoded again.
     """
@@ -71,15 +71,20 @@ def frame_offers(transfer_syntax_uid: str, pixels: PixelFormat | None = None) ->
 
 @lru_cache(1024)
 def instance_offers(transfer_syntax_uid: str, has_frames: bool, pixels: PixelFormat | None = None) -> tuple[Offer, ...]:
-    """What a Part 10 object can be had as, by itself or in a ZIP file."""
+    """The offers for a Part 10 file, by itself or in a ZIP file."""
     plain = (Offer(DICOM, EXPLICIT_VR_LITTLE_ENDIAN),)
     offers = frame_offers(transfer_syntax_uid, pixels) if has_frames else plain
     return tuple(replace(offer, media_type=media_type) for media_type in (DICOM, ZIP) for offer in offers)
 
 
 def bulk_offers(media_type: str | None) -> tuple[Offer, ...]:
-    """What a bulk value can be had as: bytes, and the type that it has by nature, if any."""
+    """The offers for a bulk value: its own media type, if it has one, and plain bytes."""
     return (*((Offer(media_type),) if media_type else ()), Offer(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN))
+
+
+def plain_offers(media_types: Sequence[str]) -> tuple[Offer, ...]:
+    """Offers of media types that have no transfer syntax."""
+    return tuple(Offer(media_type) for media_type in media_types)
 
 
 METADATA_OFFERS = (Offer(DICOM_JSON), Offer(JSON), Offer(DICOM_XML))

@@ -1,4 +1,7 @@
-"""The resources of WADO-RS (PS3.18 Section 10.4). Each route: aim, locate, agree on a representation, answer."""
+"""The resources of WADO-RS (PS3.18 Section 10.4), in the web processes.
+
+Each route parses its target, locates the instances, agrees on a representation, and responds.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -42,43 +45,43 @@ from wado.target import LEVELS, Target, parse_frame_numbers
 _INSTANCE = LEVELS[-1]
 _PIXEL_DATA = ("7FE00010", "7FE00008", "7FE00009")
 
-_MAIN_HEADER_BYTES = 4096  # more than the main header of a codestream has, as a rule
+_MAIN_HEADER_BYTES = 4096  # usually more than the main header of a codestream has
 
 
-def blueprint(retrieve: "RetrieveService") -> Blueprint:
-    """The retrieve resources."""
+def blueprint(service: "RetrieveService") -> Blueprint:
+    """The resources of instances, pixel data, bulk data and frames."""
     bp = Blueprint("wado", __name__)
     for path in LEVELS:
-        bp.add_url_rule(path, path, retrieve.instances)
-        bp.add_url_rule(f"{path}/pixeldata", f"{path}/pixeldata", retrieve.pixel_data)
-        bp.add_url_rule(f"{path}/bulkdata", f"{path}/bulkdata", retrieve.bulk_data)
+        bp.add_url_rule(path, path, service.retrieve_instances)
+        bp.add_url_rule(f"{path}/pixeldata", f"{path}/pixeldata", service.retrieve_pixel_data)
+        bp.add_url_rule(f"{path}/bulkdata", f"{path}/bulkdata", service.retrieve_bulk_data)
     for tag in _PIXEL_DATA:
-        bp.add_url_rule(f"{_INSTANCE}/bulkdata/{tag}", f"bulkdata/{tag}", partial(retrieve.pixel_data, tag))
-    bp.add_url_rule(f"{_INSTANCE}/bulkdata/<path:tag_path>", "bulk_value", retrieve.bulk_value)
-    bp.add_url_rule(f"{_INSTANCE}/frames/<frame_list>", "frames", retrieve.frames)
+        bp.add_url_rule(f"{_INSTANCE}/bulkdata/{tag}", f"bulkdata/{tag}", partial(service.retrieve_pixel_data, tag))
+    bp.add_url_rule(f"{_INSTANCE}/bulkdata/<path:tag_path>", "bulk_value", service.retrieve_bulk_value)
+    bp.add_url_rule(f"{_INSTANCE}/frames/<frame_list>", "frames", service.retrieve_frames)
     return bp
 
 
 @dataclass(frozen=True)
 class RetrieveService:
-    """The view functions, and what they use; `public_root` is the URL that this client knows the service by."""
+    """The view functions and what they use. `public_root` gives the URL under which this client knows the service."""
 
     locator: Locator
-    stored: Frames
+    frames: Frames
     lookahead: FrameLookahead
     fetchers: FetcherPool
     public_root: Callable[[], str]
     file_choice: FileChoice
     bad_frames: BadFrames
 
-    def instances(self, **path: str) -> Response:
-        """Part 10 objects; or their bulk data, where that is what the client takes (PS3.18 Section B.10)."""
+    def retrieve_instances(self, **path: str) -> Response:
+        """Part 10 files of the target, or their bulk data if the client takes that instead (PS3.18 Section B.10)."""
         target = Target.from_path(**path)
         located = self.locator.instances(target)
         single, accept = target.level == "instance", replace(_accept(), files=self.file_choice)
         if accept.means_bulk_data:
             return self._all_bulk(located, accept)
-        files, chosen = agree_on_files(located, accept, self.stored, single=single)
+        files, chosen = agree_on_files(located, accept, self.frames, single=single)
         root, notes = self.public_root(), self.bad_frames.for_image_sets(one.key for one in located)
         offers = [file.offer for file in files]
         tag = entity_tag("instances", root, chosen, offers, [one.state for one in located], tokens(notes))
@@ -86,7 +89,7 @@ class RetrieveService:
 
         def make() -> Response | Partial:
             stored = stored_file(accept, multipart=multipart)
-            delivery = Delivery(files, self.stored, self.bad_frames, notes, stored)
+            delivery = Delivery(files, self.frames, self.bad_frames, notes, stored)
             delivery.begin()
             if chosen.offer.media_type == ZIP:
                 length_bytes = zip_length(delivery.items, delivery.report())
@@ -97,12 +100,12 @@ class RetrieveService:
             else:
                 (file,) = delivery.items
                 response = respond.stream(encode_file(delivery), file.offer.content_type, file.length_bytes)
-            return _told(respond.warned(response, missing_pixel_data(files)), delivery)
+            return _with_warnings(respond.warned(response, missing_pixel_data(files)), delivery)
 
         return _unless_known(tag, make)
 
-    def frames(self, frame_list: str, **path: str) -> Response:
-        """Frames, stored or native."""
+    def retrieve_frames(self, frame_list: str, **path: str) -> Response:
+        """Frames of an instance, native or as stored."""
         target, numbers = Target.from_path(**path), parse_frame_numbers(frame_list)
         instance = self.locator.instance_with_frames(target, numbers)
         references = [instance.frame(number) for number in numbers]
@@ -115,16 +118,16 @@ class RetrieveService:
 
         def make() -> Response | Partial:
             last, form = references[-1], chosen.offer.form
-            kept = self.stored.cached(last, form)
-            asked = FrameAccess(instance.key, instance.image_set, instance.prepared, numbers[-1], form)
-            self.lookahead.note(asked, missed=kept is None)
-            if single and kept is not None and chosen.multipart is not False:
-                return _one_part(sent[0], kept, root, tag)
-            return self._frames(sent, chosen, accept, root, tag, notes)
+            cached = self.frames.cached(last, form)
+            access = FrameAccess(instance.key, instance.image_set, instance.prepared, numbers[-1], form)
+            self.lookahead.note(access, missed=cached is None)
+            if single and cached is not None and chosen.multipart is not False:
+                return _one_part(sent[0], cached, root, tag)
+            return self._respond_with_frames(sent, chosen, accept, root, tag, notes)
 
         return _unless_known(tag, make, cache_control=respond.IMMUTABLE)
 
-    def _frames(
+    def _respond_with_frames(
         self,
         sent: Sequence[SentFrame],
         chosen: ChosenOffer,
@@ -133,35 +136,35 @@ class RetrieveService:
         tag: str,
         notes: NotesByImageSet,
     ) -> Response | Partial:
-        """The frames in the wrapping agreed on; `chosen` speaks for all of them."""
+        """The frames in multipart, or a single one by itself; `chosen` is the choice for all of them."""
         multipart = chosen.multipart is not False
-        delivery = Delivery(sent, self.stored, self.bad_frames, notes, stored_frame(accept, multipart=multipart))
+        delivery = Delivery(sent, self.frames, self.bad_frames, notes, stored_frame(accept, multipart=multipart))
         delivery.begin(WAITED_FOR if len(sent) <= WAITED_FOR else 1)
         if not multipart:
-            return _told(self._single_frame(delivery.items[0], tag), delivery)
+            return _with_warnings(self._single_frame(delivery.items[0], tag), delivery)
         if len(sent) == 1:
-            one = delivery.items[0]
-            response = _one_part(one, self.stored.body(one.reference, one.form), public_root, tag)
-            return _told(response, delivery)
-        plan = plan_frames(delivery.items, public_root, self.stored)
-        parts = encode_parts(delivery, lambda one, bodies: part_of(one, public_root, next(bodies)), plan)
-        return _told(_multipart(parts, delivery, plan, chosen.offer.media_type, tag), delivery)
+            frame = delivery.items[0]
+            response = _one_part(frame, self.frames.body(frame.reference, frame.form), public_root, tag)
+            return _with_warnings(response, delivery)
+        plan = plan_frames(delivery.items, public_root, self.frames)
+        parts = encode_parts(delivery, lambda frame, bodies: part_of(frame, public_root, next(bodies)), plan)
+        return _with_warnings(_multipart(parts, delivery, plan, chosen.offer.media_type, tag), delivery)
 
     def _single_frame(self, sent: SentFrame, tag: str) -> Response:
         reference, offer = sent.reference, sent.offer
 
         def read(start: int, stop: int) -> Iterator[Chunk]:
-            return self.stored.chunks(reference, offer.form, start, stop)
+            return self.frames.chunks(reference, offer.form, start, stop)
 
-        length_bytes = self.stored.size(reference, offer.form)
+        length_bytes = self.frames.size(reference, offer.form)
         response = respond.ranged(request.headers, tag, offer.content_type, length_bytes, read)
         response.headers.update(resolution_header(offer, bytes(next(read(0, _MAIN_HEADER_BYTES), b""))))
         return response
 
-    def pixel_data(self, tag: str | None = None, **path: str) -> Response:
-        """The pixel data of all instances, a part for each frame; a single part where there is one frame.
+    def retrieve_pixel_data(self, tag: str | None = None, **path: str) -> Response:
+        """The pixel data of the target, one part for each frame.
 
-        `tag` is the element that it has to be.
+        `tag` is the element that it must be; NotFound where there is none.
         """
         target = Target.from_path(**path)
         if target.level == "instance":
@@ -180,11 +183,11 @@ class RetrieveService:
         root, notes = self.public_root(), self.bad_frames.for_image_sets(one.key for one in located)
         etag = entity_tag("pixeldata", root, first, offers, [one.state for one in located], tokens(notes))
         sent = frames_of(zip(located, offers, strict=True))
-        answer = _unless_known(etag, lambda: self._frames(sent, first, accept, root, etag, notes))
+        answer = _unless_known(etag, lambda: self._respond_with_frames(sent, first, accept, root, etag, notes))
         return respond.warned(answer, warnings)
 
-    def bulk_data(self, **path: str) -> Response:
-        """Every value that the metadata points to, a part for each, and pixel data a part for each frame."""
+    def retrieve_bulk_data(self, **path: str) -> Response:
+        """All bulk values of the target, one part for each, and its pixel data, one part for each frame."""
         return self._all_bulk(self.locator.instances(Target.from_path(**path)), _accept())
 
     def _all_bulk(self, located: Sequence[LocatedInstance], accept: Accept) -> Response:
@@ -199,20 +202,20 @@ class RetrieveService:
 
         def make() -> Response | Partial:
             sent = all_bulk(located, offers)
-            delivery = Delivery(sent, self.stored, self.bad_frames, notes, stored_bulk(accept))
+            delivery = Delivery(sent, self.frames, self.bad_frames, notes, stored_bulk(accept))
             delivery.begin()
-            plan = plan_bulk(delivery.items, root, self.stored)
+            plan = plan_bulk(delivery.items, root, self.frames)
             parts = encode_parts(delivery, lambda one, frames: part_of_bulk(one, root, frames), plan)
             media_type = next(iter(offers.values())).media_type
-            return _told(_multipart(parts, delivery, plan, media_type, tag), delivery)
+            return _with_warnings(_multipart(parts, delivery, plan, media_type, tag), delivery)
 
         return respond.warned(_unless_known(tag, make), warnings)
 
-    def bulk_value(self, tag_path: str, **path: str) -> Response:
-        """One value that the metadata points to."""
+    def retrieve_bulk_value(self, tag_path: str, **path: str) -> Response:
+        """One bulk value, by the path of tags that the metadata refers to."""
         tag_path = parse_bulk_path(tag_path)
         if tag_path in _PIXEL_DATA:
-            return self.pixel_data(tag_path, **path)
+            return self.retrieve_pixel_data(tag_path, **path)
         instance = self.locator.instance_with(
             Target.from_path(**path), lambda one: one.bulk_value(tag_path) is not None
         )
@@ -236,7 +239,7 @@ class RetrieveService:
 
 
 def _one_part(sent: SentFrame, body: Chunk, public_root: str, tag: str) -> Response:
-    """One frame in multipart; viewers load it bit by bit, and ask for multipart all the same."""
+    """One frame in multipart; byte ranges of it are sent too, because viewers load it progressively."""
     return respond.ranged_multipart(request.headers, [part_of(sent, public_root, body)], sent.offer.media_type, tag)
 
 
@@ -253,13 +256,13 @@ def _multipart(
     media_type: str,
     tag: str,
 ) -> Response:
-    """The parts of a delivery; `plan` gives each without its bytes, if a length can be promised."""
+    """The parts of a delivery; `plan` gives each part without its bytes if there is a Content-Length."""
     planned = map(plan, delivery.items) if plan else None
     return respond.multipart(parts, media_type, tag, planned, delivery.report)
 
 
-def _told(response: Response, delivery: Delivery[ItemT]) -> Response | Partial:
-    """The answer, which is none for caches where it is known to lack something."""
+def _with_warnings(response: Response, delivery: Delivery[ItemT]) -> Response | Partial:
+    """The response, marked as partial if not all items are sent as requested: caches must not store it."""
     warnings = delivery.warnings
     return Partial(response, warnings) if warnings else response
 

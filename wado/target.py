@@ -1,4 +1,4 @@
-"""What a retrieve request aims at: the path as a typed value."""
+"""The target of a retrieve request: its path, parsed into a typed value. Runs in the web processes."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from dicomweb.uids import parse_uid
 _STUDY = "/studies/<study>"
 _SERIES = f"{_STUDY}/series/<series>"
 LEVELS = (_STUDY, _SERIES, f"{_SERIES}/instances/<instance>")
-"""The paths of the three levels, below the service root."""
+"""The paths of study, series and instance, below the service root."""
 
 _MAX_DIGITS = 9
 
 
 @dataclass(frozen=True)
 class Target:
-    """A study, a series of it, or an instance of that."""
+    """A study, a series, or an instance, by its UIDs."""
 
     study_instance_uid: str
     series_instance_uid: str | None = None
@@ -23,7 +23,7 @@ class Target:
 
     @classmethod
     def from_path(cls, study: str, series: str | None = None, instance: str | None = None) -> "Target":
-        """The UIDs of a path; BadRequest for what cannot be one."""
+        """From the UIDs of a path; BadRequest for one that cannot be a UID."""
         return cls(
             parse_uid(study, "the study"),
             parse_uid(series, "the series") if series is not None else None,
@@ -32,12 +32,12 @@ class Target:
 
     @property
     def uid(self) -> str:
-        """The UID of what is meant."""
+        """The UID at the level of the target."""
         return self.sop_instance_uid or self.series_instance_uid or self.study_instance_uid
 
     @property
     def level(self) -> str:
-        """What the target is called."""
+        """`study`, `series` or `instance`."""
         return "instance" if self.sop_instance_uid else "series" if self.series_instance_uid else "study"
 
 

@@ -1,4 +1,4 @@
-"""Metadata (PS3.18 Section 10.4.1.1.2): routes → fields (parse) → locate → encode.
+"""Metadata (PS3.18 Section 10.4.1.1.2). Runs in the web processes; `encode` is a job of the FrameFetchers.
 
-Runs in the web processes; `encode` in a FrameFetcher where it is work.
+routes → fields (parse) → wado.locate → encode
 """

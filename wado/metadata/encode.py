@@ -1,4 +1,7 @@
-"""Metadata as a whole answer (PS3.18 Section 10.4.4), from the DICOM JSON of each instance: a job for a fetcher."""
+"""The body of a metadata answer (PS3.18 Section 10.4.4), from the DICOM JSON of each instance.
+
+`encode_metadata` is a job of the FrameFetcher processes.
+"""
 
 import json
 from collections.abc import Sequence
@@ -13,12 +16,12 @@ from dicomweb.multipart import Part, boundary_of, encode_multipart
 from wado.metadata.fields import Fields
 
 Texts = tuple[tuple[str, bytes], ...]
-"""For each instance its URL and its DICOM JSON."""
+"""The URL and the DICOM JSON of each instance."""
 
 
 @dataclass(frozen=True)
 class EncodingOptions:
-    """How an answer is written: its media type, its attributes, its content coding, and the entity tag it has."""
+    """The media type, attributes, content coding and entity tag of an answer."""
 
     media_type: str
     fields: Fields
@@ -27,7 +30,8 @@ class EncodingOptions:
 
 
 def encode_metadata(context: WorkerContext, name: str, options: EncodingOptions, texts: Texts) -> bytes:
-    """The body of an answer, kept under the name: XML has a part for each instance, JSON is one array."""
+    """The body of an answer, which is also put into the cache as `name`: one part of XML for each instance, or an array
+    of JSON."""
     plain = _xml(options, texts) if options.media_type == DICOM_XML else _json(options.fields, texts)
     body = b"".join(compress([plain], options.coding))
     context.cache.put(name, body)
@@ -35,7 +39,7 @@ def encode_metadata(context: WorkerContext, name: str, options: EncodingOptions,
 
 
 def join_json(texts: Sequence[bytes]) -> bytes:
-    """An array of data sets that are JSON text already."""
+    """A JSON array of data sets that are JSON texts already."""
     return b"[" + b",".join(texts) + b"]"
 
 

@@ -1,4 +1,4 @@
-"""Which attributes of a data set a client wants: `includefield` and `excludefield`, an extension for metadata."""
+"""The attributes that a client wants of metadata: `includefield` and `excludefield`, an extension."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from dicomweb.dicom_json import DataSet, Element
 
 _ALWAYS = tuple(
     (tag,) for tag in ("00080005", "00080016", "00080018", "00081190", "0020000D", "0020000E")
-)  # character set, classes and UIDs: what viewers build everything else on
+)  # character set, classes and UIDs, which viewers always need
 
 
 @dataclass(frozen=True)
 class Fields:
-    """`included` is None for all attributes. What is excluded is left out even where it is included."""
+    """The attributes to include, None for all, and those to exclude, which takes precedence."""
 
     included: tuple[Path, ...] | None = None
     excluded: tuple[Path, ...] = ()
 
     @classmethod
     def from_parameters(cls, parameters: Iterable[tuple[str, str]]) -> "Fields":
-        """From names and values of a query: comma-separated keywords, tags, or dotted paths of them, and `all`.
+        """From a query: comma-separated keywords, tags, dotted paths of these, or `all`.
 
-        BadRequest for what names no attribute.
+        BadRequest for a word that names no attribute.
         """
         pairs = list(parameters)
         include = IncludeField.from_names(parse_names(value for name, value in pairs if name == "includefield"))
@@ -39,13 +39,13 @@ class Fields:
         return self.included is None and not self.excluded
 
     def of(self, data_set: DataSet) -> DataSet:
-        """What is wanted of a data set; UIDs and the character set always are."""
+        """The wanted part of a data set; UIDs and the character set are always in it."""
         kept = data_set if self.included is None else _included(data_set, (*self.included, *_ALWAYS))
         return _excluded(kept, tuple(path for path in self.excluded if path not in _ALWAYS))
 
 
 def _below(paths: Iterable[Path]) -> Mapping[str, tuple[Path, ...]]:
-    """The paths by their first tag, without it."""
+    """The paths below each first tag, without that tag."""
     rests: dict[str, tuple[Path, ...]] = {}
     for path in paths:
         rests[path[0]] = (*rests.get(path[0], ()), path[1:])
@@ -76,7 +76,7 @@ def _excluded(data_set: DataSet, paths: Iterable[Path]) -> DataSet:
 
 
 def _with_items(element: Element, change: Any) -> Element:
-    """A sequence with its items changed; any other attribute as it is."""
+    """A sequence with `change` applied to its items; any other attribute as it is."""
     if element["vr"] != "SQ" or "Value" not in element:
         return element
     return {**element, "Value": [change(item or {}) for item in element["Value"]]}

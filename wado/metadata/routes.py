@@ -1,4 +1,7 @@
-"""The metadata resources at the three levels: aim, locate, agree on a representation, answer."""
+"""The metadata resources at the three levels: parse, locate, agree on a representation, respond.
+
+Runs in the web processes.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +25,7 @@ from wado.target import LEVELS, Target
 
 
 def blueprint(service: "MetadataService") -> Blueprint:
-    """`/metadata` below a study, a series, an instance."""
+    """`/metadata` below a study, a series and an instance."""
     bp = Blueprint("wado-metadata", __name__)
     for path in LEVELS:
         bp.add_url_rule(f"{path}/metadata", f"{path}/metadata", service.metadata)
@@ -31,7 +34,7 @@ def blueprint(service: "MetadataService") -> Blueprint:
 
 @dataclass(frozen=True)
 class MetadataService:
-    """The view function, and what it uses; `public_root` is the URL that this client knows the service by."""
+    """The view function and what it uses. `public_root` gives the URL under which this client knows the service."""
 
     locator: Locator
     encoded: EncodedAnswers
@@ -39,14 +42,14 @@ class MetadataService:
     public_root: Callable[[], str]
 
     def metadata(self, **path: str) -> Response:
-        """The data sets without long values, as DICOM JSON or XML."""
+        """The data sets as DICOM JSON or XML, with URLs in place of bulk values."""
         parameters = parse_parameters(request.query_string)
         target, fields = Target.from_path(**path), Fields.from_parameters(parameters)
         located = self.locator.instances(target)
         accept = Accept.from_request(request.query_string, request.headers.get("Accept"))
         media_type = accept.choose(METADATA_OFFERS, single=True).offer.media_type
         coding = choose_coding(request.headers.get("Accept-Encoding"))
-        states = [one.state for one in located]
+        states = [instance.state for instance in located]
         tag = entity_tag("metadata", self.public_root(), coding, media_type, fields, states)
         options = EncodingOptions(media_type, fields, coding, tag)
         return respond.unless_known(
@@ -57,7 +60,10 @@ class MetadataService:
         root, key = self.public_root(), options.tag.strip('"')
 
         def texts() -> Iterator[tuple[str, bytes]]:
-            return ((f"{root}{one.path}/metadata", one.image_set.metadata(one.prepared, root)) for one in located)
+            return (
+                (f"{root}{instance.path}/metadata", instance.image_set.metadata(instance.prepared, root))
+                for instance in located
+            )
 
         def encode(name: str) -> bytes:
             return self.fetchers.run(key, encode_metadata, name, options, tuple(texts()))

@@ -1,8 +1,9 @@
-"""The character set of what is rendered as text (PS3.18 Section 8.3.2): `charset` names what the client reads."""
+"""The character sets that a client reads rendered text in (PS3.18 Section 8.3.2). Runs in the web processes."""
 
 from dataclasses import dataclass
 
 from dicomweb.errors import NotAcceptable
+from dicomweb.media_types import HTML, PLAIN_TEXT
 from dicomweb.negotiation import parse_names
 
 _TERMS = {  # IANA name: the Python codec, and the Defined Term of PS3.3 Section C.12.1.1.2
@@ -25,13 +26,12 @@ _TERMS = {  # IANA name: the Python codec, and the Defined Term of PS3.3 Section
 }
 _NAMES = {key: name for name, (_, term) in _TERMS.items() for key in (name, term.lower())} | {"utf8": "utf-8"}
 _UTF_8 = "utf-8"
-_HTML, _PLAIN = "text/html", "text/plain"
 _META = '<meta charset="utf-8">'
 
 
 @dataclass(frozen=True)
 class Charsets:
-    """IANA names of character sets, best first: what we know of those that the client named."""
+    """IANA names of character sets, best first: those of the client that are known here."""
 
     names: tuple[str, ...] = (_UTF_8,)
 
@@ -42,12 +42,12 @@ class Charsets:
         return cls(tuple(dict.fromkeys(name for name in names if name)))
 
     def labelled(self, body: bytes, media_type: str) -> tuple[bytes, str]:
-        """Rendered text, which is UTF-8, in the first of the character sets that has all of it, and its Content-Type.
+        """Rendered text, given in UTF-8, in the first character set that has all of its characters; its Content-Type.
 
-        HTML goes into each of them, by character references. What is no rendered text stays as it is. NotAcceptable
-        where no name was known, or where none of them has all characters.
+        HTML fits any of them, by character references. Other media types stay as they are. NotAcceptable where no name
+        is known, or no character set has all characters.
         """
-        if media_type not in (_HTML, _PLAIN):
+        if media_type not in (HTML, PLAIN_TEXT):
             return body, media_type
         for name in self.names:
             encoded = _encoded(body, media_type, name)
@@ -59,11 +59,11 @@ class Charsets:
 
 
 def _encoded(body: bytes, media_type: str, name: str) -> bytes | None:
-    """None where the character set lacks a character of plain text."""
+    """The text in a character set; None where that lacks a character of plain text."""
     if name == _UTF_8:
         return body
     codec, text = _TERMS[name][0], body.decode()
-    if media_type == _HTML:
+    if media_type == HTML:
         return text.replace(_META, f'<meta charset="{name}">', 1).encode(codec, "xmlcharrefreplace")
     try:
         return text.encode(codec)

@@ -1,4 +1,4 @@
-"""Pictures as the web process has them: those that are kept are read, the others a fetcher draws."""
+"""Encoded pictures from the cache, or drawn by a FrameFetcher. Runs in the web processes."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,49 +11,49 @@ from ahi.workers.pool import FetcherPool, JobFuture
 from dicomweb.errors import BadRequest, ProxyError, UpstreamBroken
 from dicomweb.transfer_syntax import FrameEncoding
 from wado.locate import LocatedInstance
-from wado.rendered.draw import Picture, render
+from wado.rendered.frame_jobs import Picture, render
 
-_AHEAD = 4  # pictures that are being drawn while an earlier one is sent
+_AHEAD = 4  # pictures that are drawn while an earlier one is sent
 
 
 @dataclass(frozen=True)
 class FirstRendered:
-    """A picture, which of the candidates it is, from 0, and why those before it cannot be drawn."""
+    """The first candidate that could be drawn, its index from 0, and why those before it could not."""
 
-    number: int
+    index: int
     body: bytes
     failed: Sequence[ProxyError]
 
 
 @dataclass(frozen=True)
 class RenderedImages:
-    """Encoded pictures."""
+    """Reads pictures from the cache and submits jobs for the others."""
 
     fetchers: FetcherPool
     cache: Cache
     lookahead: FrameLookahead
 
     def one(self, picture: Picture, instance: LocatedInstance) -> bytes:
-        """A picture of an instance, encoded as it says; who scrolls has the frames around it fetched from AHI, too."""
-        kept = self._kept(picture)
-        if kept is not None:
-            return kept
+        """One encoded picture; the look-ahead may prefetch the frames around it from AHI."""
+        cached = self._cached(picture)
+        if cached is not None:
+            return cached
         missed = not self.cache.has(picture.frames[0].cache_name(FrameEncoding.STORED))
-        drawing = self.fetchers.submit(picture.route, render, picture)
+        job = self.fetchers.submit(picture.route, render, picture)
         number = picture.frame_numbers[0]
-        asked = FrameAccess(instance.key, instance.image_set, instance.prepared, number, FrameEncoding.STORED)
-        self.lookahead.note_picture(asked, missed=missed)
-        return drawing.result()
+        access = FrameAccess(instance.key, instance.image_set, instance.prepared, number, FrameEncoding.STORED)
+        self.lookahead.note_picture(access, missed=missed)
+        return job.result()
 
     def first_of(self, candidates: Iterable[tuple[Picture, LocatedInstance]]) -> FirstRendered:
-        """The first of the candidates that can be drawn. If none can, why the first cannot is raised."""
+        """The first candidate that can be drawn. If there is none, the error of the first candidate is raised."""
         failed: list[ProxyError] = []
         broken = 0
-        for number, (picture, instance) in enumerate(candidates):
+        for index, (picture, instance) in enumerate(candidates):
             try:
-                return FirstRendered(number, self.one(picture, instance), failed)
+                return FirstRendered(index, self.one(picture, instance), failed)
             except BadRequest:
-                raise  # of the request, whatever is drawn
+                raise  # the request is at fault, not the picture
             except (ProxyError, RuntimeError) as error:
                 failed.append(reported_error(error))
             broken += isinstance(failed[-1], UpstreamBroken)
@@ -62,35 +62,35 @@ class RenderedImages:
         raise failed[0]
 
     def each(self, pictures: Iterable[Picture]) -> Iterator[bytes | ProxyError]:
-        """Pictures in their order, or why one cannot be drawn; some later ones are being drawn while one is used.
+        """Pictures in their order, or the error of one that cannot be drawn; the next few are drawn meanwhile.
 
-        What is no fault of a picture is raised.
+        An error that is not of the picture alone is raised.
         """
         waiting: deque[tuple[Picture, bytes | JobFuture[bytes]]] = deque()
         try:
             for picture in pictures:
-                waiting.append((picture, self._begun(picture)))
+                waiting.append((picture, self._begin(picture)))
                 if len(waiting) > _AHEAD:
-                    yield self._done(*waiting.popleft())
+                    yield self._finish(*waiting.popleft())
             while waiting:
-                yield self._done(*waiting.popleft())
-        finally:  # the client has gone
-            for _, begun in waiting:
-                if isinstance(begun, JobFuture):
-                    begun.abandon()
+                yield self._finish(*waiting.popleft())
+        finally:  # nobody waits for the rest any more
+            for _, body in waiting:
+                if isinstance(body, JobFuture):
+                    body.abandon()
 
-    def _begun(self, picture: Picture) -> bytes | JobFuture[bytes]:
-        kept = self._kept(picture)
-        return self.fetchers.submit(picture.route, render, picture) if kept is None else kept
+    def _begin(self, picture: Picture) -> bytes | JobFuture[bytes]:
+        cached = self._cached(picture)
+        return self.fetchers.submit(picture.route, render, picture) if cached is None else cached
 
-    def _kept(self, picture: Picture) -> bytes | None:
-        kept = self.cache.read(picture.cache_name)
-        self.cache.count_use(hit=kept is not None)
-        return kept
+    def _cached(self, picture: Picture) -> bytes | None:
+        cached = self.cache.read(picture.cache_name)
+        self.cache.count_use(hit=cached is not None)
+        return cached
 
-    def _done(self, picture: Picture, begun: bytes | JobFuture[bytes]) -> bytes | ProxyError:
+    def _finish(self, picture: Picture, body: bytes | JobFuture[bytes]) -> bytes | ProxyError:
         try:
-            return begun.result() if isinstance(begun, JobFuture) else begun
+            return body.result() if isinstance(body, JobFuture) else body
         except BadRequest:
             raise
         except (ProxyError, RuntimeError) as error:

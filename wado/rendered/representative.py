@@ -1,4 +1,4 @@
-"""Which of many images stands for a study, a series or an instance, and which others may, should it be bad."""
+"""The frame that stands for a study, a series or an instance, and others for it. Runs in the web processes."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,22 +7,25 @@ _MOST_TRIED = 64
 
 
 def middle_of_largest(series: Sequence[str]) -> int:
-    """The index of the middle frame of the series that has the most; `series` are those of all frames, in order."""
+    """The index of the middle frame of the largest series; `series` has the Series Instance UID of each frame."""
     if not series:
         return 0
-    of_series = _by_series(series)[0]
-    return of_series[len(of_series) // 2]
+    indexes = _by_series(series)[0]
+    return indexes[len(indexes) // 2]
 
 
-def candidates(series: Sequence[str], index: int) -> list[int]:
-    """The index, then others in its place: its neighbours, the middle of each other series, then all, or 64 of many."""
+def alternatives(series: Sequence[str], index: int) -> list[int]:
+    """Indexes of frames that may stand in for the one at `index`, 63 at most.
+
+    Its neighbours come first, then the middle of each series, then frames from all over.
+    """
     order = dict.fromkeys(_in_order(series, index))
-    return [one for one in order if 0 <= one < len(series)][:_MOST_TRIED]
+    return [other for other in order if 0 <= other < len(series)][1:_MOST_TRIED]
 
 
 def _in_order(series: Sequence[str], index: int) -> Iterator[int]:
     yield from (index, index + 1, index - 1, index + 2, index - 2)
-    yield from (of_series[len(of_series) // 2] for of_series in _by_series(series))
+    yield from (indexes[len(indexes) // 2] for indexes in _by_series(series))
     step = -(-len(series) // _MOST_TRIED)
     yield from range(0, len(series), max(1, step))
 

@@ -1,4 +1,4 @@
-"""What is drawn: the data set of an image, or of a frame of it, and what that says of drawing it, found out once."""
+"""The attributes of an image, or of one of its frames, that decide how it is drawn; each is read once."""
 
 from functools import cached_property
 
@@ -17,44 +17,44 @@ _USUAL_FRAME_MS = 100.0
 
 
 class DisplayAttributes:
-    """An image as drawing it needs it. Windows change and frames follow each other; what it says of itself stays."""
+    """Reads a data set for drawing, and keeps what it read for the next window or frame."""
 
     def __init__(self, data_set: Dataset) -> None:
         self.data_set = data_set
 
     def of_frame(self, frame_number: int) -> "DisplayAttributes":
-        """What the functional groups say of a frame, from 1, instead of what is said of all."""
+        """The attributes of one frame, counted from 1, where functional groups have some; else these."""
         data_set = of_frame(self.data_set, frame_number)
         return self if data_set is self.data_set else DisplayAttributes(data_set)
 
     @cached_property
     def has_segments(self) -> bool:
-        """Whether its samples are segments and no grey levels."""
+        """Whether the samples are segments instead of grey levels."""
         return text(self.data_set, "SOPClassUID") in segmentation.SOP_CLASSES
 
     @cached_property
     def has_palette(self) -> bool:
-        """Whether its samples are indexes of colours."""
+        """Whether the samples are indexes into a palette."""
         return text(self.data_set, "PhotometricInterpretation") == "PALETTE COLOR"
 
     @cached_property
     def has_overlays(self) -> bool:
-        """Whether something is to be burnt in."""
+        """Whether there are overlays to burn in."""
         return bool(overlay_groups(self.data_set))
 
     @property
     def may_be_reduced(self) -> bool:
-        """Whether neighbouring samples may be averaged: not labels, nor samples with overlays, which are exact."""
+        """Whether neighbouring samples may be averaged: not those of labels, or under overlays, which are exact."""
         return not (self.has_palette or self.has_segments or self.has_overlays)
 
     @cached_property
-    def stored(self) -> SampleFormat:
-        """Which bits of its samples count, as it says."""
-        return SampleFormat.described(self.data_set)
+    def sample_format(self) -> SampleFormat:
+        """The format of the samples, as the data set states it."""
+        return SampleFormat.from_data_set(self.data_set)
 
     @cached_property
     def greyscale(self) -> Greyscale:
-        """How its samples become grey levels."""
+        """The way from samples to grey levels."""
         return Greyscale.of(self.data_set)
 
     @cached_property
@@ -64,12 +64,12 @@ class DisplayAttributes:
 
     @cached_property
     def icc_profile(self) -> bytes | None:
-        """Its own ICC profile."""
+        """The ICC profile of the image."""
         return icc_profile(self.data_set)
 
     @cached_property
     def frame_milliseconds(self) -> float:
-        """For how long each frame of an animation is shown (PS3.3 Section C.7.6.5)."""
+        """The time that each frame of an animation is shown, in milliseconds (PS3.3 Section C.7.6.5)."""
         data_set = self.data_set
         rate = number(data_set, "RecommendedDisplayFrameRate") or number(data_set, "CineRate")
         milliseconds = 1000 / rate if rate and rate > 0 else number(data_set, "FrameTime") or _USUAL_FRAME_MS

@@ -1,4 +1,4 @@
-"""The URI service (WADO-URI, PS3.18 Section 9): routes → query (parse) → locate → one object or one picture.
+"""The URI service (WADO-URI, PS3.18 Section 9). Runs in the web processes.
 
-Runs in the web processes.
+routes → query and rendering (parse) → wado.locate → offers (agree on a media type) → one object or one picture
 """

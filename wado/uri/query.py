@@ -1,4 +1,4 @@
-"""What a request of the URI service asks for (PS3.18 Section 9.4.1): its parameters as a typed value."""
+"""The parameters of the URI service (PS3.18 Section 9.4.1), parsed into a typed value."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from wado.target import Target, parse_frame_numbers
 from wado.uri.rendering import UriRendering
 
 _UNFIT_SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
-"""Implicit VR Little Endian and Explicit VR Big Endian, which must not be used on the web."""
+"""Implicit VR Little Endian and Explicit VR Big Endian, which must not be used on the web (PS3.18 Section 9.4.1)."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,10 @@ class UriQuery:
 
     @classmethod
     def from_parameters(cls, parameters: Iterable[tuple[str, str]]) -> "UriQuery":
-        """From names and values; names are case-sensitive, the first of a repeated one counts. BadRequest if one is
-        missing or ill-formed."""
+        """From names, which are case-sensitive, and values; the first of a repeated name counts.
+
+        BadRequest if a parameter is missing or malformed.
+        """
         values: dict[str, str] = {}
         for name, value in parameters:
             values.setdefault(name, value.strip())
@@ -48,7 +50,7 @@ class UriQuery:
         )
 
     def accept(self, header: str | None) -> Accept:
-        """What the client takes: `contentType` decides alone; without it the single parts of the Accept header."""
+        """The media types that the client takes: `contentType`, or without it the single parts of the Accept header."""
         single = tuple(media_range for media_range in parse_accept(header) if not media_range.multipart)
         ranges = self.content_types or single or ANYTHING
         if self.transfer_syntax:
@@ -57,7 +59,7 @@ class UriQuery:
 
 
 def _in_syntax(media_range: MediaRange, transfer_syntax: str) -> MediaRange:
-    """`transferSyntax` speaks of DICOM objects alone."""
+    """The range with `transferSyntax`, which applies to DICOM objects only."""
     return replace(media_range, transfer_syntax=transfer_syntax) if media_range.covers(DICOM) else media_range
 
 

@@ -1,4 +1,4 @@
-"""The rendering parameters of the URI service (PS3.18 Section 9.4.1.2), and the ones of WADO-RS that say the same."""
+"""The rendering parameters of the URI service (PS3.18 Section 9.4.1.2) as a typed value."""
 
 import math
 from collections.abc import Mapping
@@ -7,22 +7,20 @@ from dataclasses import dataclass
 from dicomweb.errors import BadRequest
 from dicomweb.texts import parse_decimal
 from dicomweb.uids import parse_uid
+from wado.rendering.parameters import ANNOTATIONS, MOST_SIDE, Region, Rendering, Viewport, Window
 
 _PAIRS = (("windowCenter", "windowWidth"), ("presentationUID", "presentationSeriesUID"))
-_ANNOTATIONS = ("patient", "technique")
-_MOST_PIXELS = 65_535
 
 
 @dataclass(frozen=True)
 class UriRendering:
-    """How to draw; None or empty where the request does not say.
+    """The parameters of one request; None or empty where the request does not say.
 
-    `window` is center and width. `size` is rows and columns to fit into, either of them None for no bound. `region` is
-    xmin, ymin, xmax, ymax as parts of the image, from 0 to 1. `presentation` is the UIDs of a presentation state and of
-    its series.
+    `size` is rows and columns to fit into, either of them None for no bound. `region` is xmin, ymin, xmax, ymax as
+    fractions of the image, from 0 to 1. `presentation` is the UIDs of a presentation state and of its series.
     """
 
-    window: tuple[float, float] | None = None
+    window: Window | None = None
     size: tuple[int | None, int | None] = (None, None)
     region: tuple[float, float, float, float] | None = None
     quality: int | None = None
@@ -31,7 +29,7 @@ class UriRendering:
 
     @classmethod
     def from_values(cls, values: Mapping[str, str]) -> "UriRendering":
-        """From the parameters by name; BadRequest if one is ill-formed or lacks the one it belongs to."""
+        """From the parameters by name; BadRequest if one is malformed, or one of a pair is missing."""
         for pair in _PAIRS:
             if len([name for name in pair if values.get(name)]) == 1:
                 raise BadRequest(f"{pair[0]} and {pair[1]} belong together")
@@ -48,38 +46,31 @@ class UriRendering:
             presentation=_presentation(values) if state else None,
         )
 
-    def parameters(self, rows: int, columns: int) -> dict[str, str]:
-        """The same as query parameters of WADO-RS (PS3.18 Table 8.3.5-1) for an image of so many rows and columns.
+    def for_image(self, rows: int, columns: int) -> Rendering:
+        """The rendering of an image, or displayed area, of so many pixels; BadRequest for a viewport out of bounds.
 
-        WADO-RS has none for a presentation state.
+        A presentation state is no part of it.
         """
-        given: dict[str, str] = {}
-        if self.window:
-            given["window"] = "{:.16g},{:.16g},linear".format(*self.window)
-        if any(self.size) or self.region:
-            given["viewport"] = ",".join("" if side is None else str(side) for side in self._viewport(rows, columns))
-        if self.quality:
-            given["quality"] = str(self.quality)
-        if self.annotation:
-            given["annotation"] = ",".join(self.annotation)
-        return given
+        viewport = self._viewport(rows, columns)
+        return Rendering(window=self.window, viewport=viewport, quality=self.quality, annotation=self.annotation)
 
-    def _viewport(self, rows: int, columns: int) -> tuple[int | None, ...]:
-        """Width and height to fit into, then the region in pixels: x, y, width, height."""
+    def _viewport(self, rows: int, columns: int) -> Viewport:
+        """The bounds of the picture, and the region rounded outwards to whole pixels."""
+        bounds = self.size[::-1]
         if self.region is None:
-            return self.size[::-1]
+            return Viewport.bounded(*bounds)
         left, top, right, bottom = self.region
         x, y = math.floor(left * columns), math.floor(top * rows)
         width, height = math.ceil(right * columns) - x, math.ceil(bottom * rows) - y
-        fit = self.size[::-1] if any(self.size) else (width, height)
-        return (*fit, x, y, width, height)
+        region = Region.from_signed(x, y, width, height)
+        return Viewport.bounded(*(bounds if any(bounds) else (width, height)), region)
 
 
-def _window(values: Mapping[str, str]) -> tuple[float, float]:
+def _window(values: Mapping[str, str]) -> Window:
     center, width = _number(values, "windowCenter"), _number(values, "windowWidth")
     if width < 1:
         raise BadRequest("windowWidth is less than 1")
-    return center, width
+    return Window(center, width)
 
 
 def _presentation(values: Mapping[str, str]) -> tuple[str, str]:
@@ -98,14 +89,14 @@ def _region(text: str) -> tuple[float, float, float, float]:
 
 
 def _annotation(text: str) -> tuple[str, ...]:
-    words = tuple(word.strip() for word in text.split(",") if word.strip())
-    if not set(words) <= set(_ANNOTATIONS):
+    words = {word.strip() for word in text.split(",") if word.strip()}
+    if not words <= set(ANNOTATIONS):
         raise BadRequest("annotation is a list of patient and technique")
-    return words
+    return tuple(word for word in ANNOTATIONS if word in words)
 
 
 def _side(values: Mapping[str, str], name: str) -> int | None:
-    return _integer(values, name, _MOST_PIXELS) if values.get(name) else None
+    return _integer(values, name, MOST_SIDE) if values.get(name) else None
 
 
 def _number(values: Mapping[str, str], name: str) -> float:

@@ -10,7 +10,7 @@ from ahi.workers.pool import FetcherPool
 from dicomweb.media_types import JPEG
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from runtime.shared_metrics import Metric
-from wado.rendered.draw import Picture
+from wado.rendered.frame_jobs import Picture
 from wado.rendered.rendered_images import RenderedImages
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dicomweb.errors import NotAcceptable
-from wado.rendered.draw import draw
 from wado.rendering.colour import in_colour_space
 from wado.rendering.display_attributes import DisplayAttributes
+from wado.rendering.draw import draw_samples
 from wado.rendering.encode import encode
 from wado.rendering.geometry import fitted
 from wado.rendering.parameters import Rendering
@@ -118,7 +118,7 @@ def test_a_damaged_image_has_a_picture_or_a_refusal(said: bytes, sample: str, sa
     with quietly():
         subject = DisplayAttributes(parse_head(said)).of_frame(1)
         try:
-            drawn = draw(array, subject, 1, Rendering())
+            drawn = draw_samples(array, subject, 1, Rendering())
             image = fitted(Image.fromarray(drawn), COLUMNS, ROWS, subject.aspect, Rendering().viewport)
             shown, profile = in_colour_space(image, subject.icc_profile, Rendering().icc_profile)
             encoded = encode([shown], "image/png", None, profile, subject.frame_milliseconds)

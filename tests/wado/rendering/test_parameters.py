@@ -12,7 +12,7 @@ from wado.rendering.parameters import (
     Viewport,
     Window,
     parse_rendering,
-    thumbnail,
+    parse_thumbnail,
 )
 
 
@@ -108,7 +108,7 @@ _WORDS = st.sampled_from(
 def test_any_query_is_a_rendering_within_bounds_or_refused(parameters: list[tuple[str, str]]) -> None:
     try:
         rendering, _ = parse_rendering(parameters)
-        small = thumbnail(parameters)
+        small = parse_thumbnail(parameters)
     except BadRequest:
         return
     for viewport in (rendering.viewport, small.viewport):
@@ -127,4 +127,4 @@ def test_any_query_is_a_rendering_within_bounds_or_refused(parameters: list[tupl
     ],
 )
 def test_of_a_thumbnail_the_size_alone_counts(given_: dict[str, str], viewport: Viewport) -> None:
-    assert thumbnail(given_.items()) == Rendering(viewport=viewport)
+    assert parse_thumbnail(given_.items()) == Rendering(viewport=viewport)

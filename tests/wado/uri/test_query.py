@@ -4,6 +4,7 @@ import pytest
 
 from ahi.codecs.frames import PixelFormat
 from dicomweb.errors import BadRequest, NotAcceptable
+from wado.rendering.parameters import parse_rendering
 from wado.representation import RENDERED_OFFERS, InstanceKind
 from wado.target import Target
 from wado.uri.query import UriQuery
@@ -85,7 +86,7 @@ def test_other_parameters_are_ignored_and_names_are_case_sensitive() -> None:
     ],
 )
 def test_rendering_parameters_have_their_like_in_wado_rs(parameters: dict[str, str], expected: dict[str, str]) -> None:
-    assert UriRendering.from_values(parameters).parameters(200, 200) == expected
+    assert UriRendering.from_values(parameters).for_image(200, 200) == parse_rendering(expected.items())[0]
 
 
 OFFERS = (*RENDERED_OFFERS, *InstanceKind(RPCL, True, PixelFormat(8, 8, 1, 16, 0, "MONOCHROME2")).files)

@@ -7,8 +7,6 @@ import numpy.typing as npt
 from PIL import Image
 from pydicom import Dataset
 
-from ahi.workers.context import WorkerContext
-from wado.rendering.functional_groups import of_frame
 from wado.rendering.overlay import Mask, overlay_plane
 from wado.rendering.parameters import Viewport
 from wado.rendering.presentation.graphics import draw_layer
@@ -16,14 +14,6 @@ from wado.rendering.presentation.placement import Placement
 from wado.rendering.presentation.shutter import shut
 from wado.rendering.presentation.state import PresentationState
 from wado.rendering.presentation.transformation import coloured, transformed
-from wado.rendering.values import parse_head, quietly
-
-
-def find_shown_size(_workshop: WorkerContext, state: bytes, image: bytes, frame_number: int) -> tuple[int, int]:
-    """Rows and columns of what a state shows of a frame, in pixels of the image: a job for a fetcher."""
-    with quietly():
-        shown = Presentation(parse_head(state), of_frame(parse_head(image), frame_number), frame_number)
-    return shown.size
 
 
 class Presentation:

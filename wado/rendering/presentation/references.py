@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from ahi.workers.context import WorkerContext
-from wado.rendering.values import items, numbers, parse_head, quietly, text
+from wado.rendering.values import items, numbers, quietly, text
 
 SOP_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.11.{number}" for number in (1, 2, 3))
 """The presentation states that are applied: grayscale, color and pseudo-color softcopy (PS3.3 Sections A.33.1 to 3)."""
@@ -22,14 +21,14 @@ class ImageReference:
     frame_numbers: tuple[int, ...]
 
 
-def find_references(_workshop: WorkerContext, head: bytes) -> tuple[ImageReference, ...]:
-    """The images that a state is for, in its order, MOST_IMAGES at most: a job for a fetcher."""
+def referenced_images(state: Dataset) -> tuple[ImageReference, ...]:
+    """The images that a presentation state refers to, in its order, MOST_IMAGES at most."""
     with quietly():
         found = [
             ImageReference(
                 text(series, "SeriesInstanceUID"), text(image, "ReferencedSOPInstanceUID"), frame_numbers(image)
             )
-            for series in items(parse_head(head), "ReferencedSeriesSequence", MOST_IMAGES)
+            for series in items(state, "ReferencedSeriesSequence", MOST_IMAGES)
             for image in items(series, "ReferencedImageSequence", MOST_IMAGES)
         ]
     return tuple(found[:MOST_IMAGES])

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydicom import Dataset
 
-from tests.wado.rendering.made import head, made, through
+from tests.wado.rendering.made import made, through
 from tests.wado.rendering.states import annotation, graphic, layer, reference, state_for, words
-from wado.rendering.presentation.references import ImageReference, find_references
+from wado.rendering.presentation.references import ImageReference, referenced_images
 from wado.rendering.presentation.state import PresentationState
 from wado.rendering.values import quietly
 
@@ -102,8 +102,8 @@ def test_references_are_read_series_by_series() -> None:
     other = made(SOPClassUID="1.2", SeriesInstanceUID="1.9", SOPInstanceUID="1.9.1")
     state = state_for(IMAGE, other)
     state.ReferencedSeriesSequence[1].ReferencedImageSequence[0].ReferencedFrameNumber = [2, 0, 7]
-    assert find_references(None, head(state)) == (
+    assert referenced_images(through(state)) == (
         ImageReference("1.2", "1.2.3", ()),
         ImageReference("1.9", "1.9.1", (2, 7)),
     )
-    assert find_references(None, head(made(SOPClassUID="1.2"))) == ()
+    assert referenced_images(through(made(SOPClassUID="1.2"))) == ()

@@ -10,8 +10,8 @@ from pydicom import DataElement, Dataset
 
 from tests.wado.rendering.made import made, through
 from tests.wado.rendering.states import reference, state_for
-from wado.rendered.draw import draw
 from wado.rendering.display_attributes import DisplayAttributes
+from wado.rendering.draw import draw_samples
 from wado.rendering.parameters import Rendering
 from wado.rendering.presentation.transformation import coloured, transformed
 
@@ -39,7 +39,7 @@ def image(**attributes: Any) -> Dataset:
 def levels(source: Dataset, frame_number: int = 1, **attributes: Any) -> list[int]:
     """The grey levels of STORED by a state of these attributes."""
     shown = transformed(through(source), through(state_for(source, **attributes)), frame_number)
-    return draw(np.array([STORED], "<u2"), DisplayAttributes(shown), frame_number, Rendering())[0].tolist()
+    return draw_samples(np.array([STORED], "<u2"), DisplayAttributes(shown), frame_number, Rendering())[0].tolist()
 
 
 def linear(x: float, center: float, width: float) -> float:
@@ -146,7 +146,7 @@ def test_all_that_can_be_is_what_the_bits_allow(
     allocated = np.dtype(dtype).itemsize * 8
     source = image(BitsAllocated=allocated, BitsStored=bits, HighBit=bits - 1, PixelRepresentation=int(signed))
     shown = transformed(through(source), through(state_for(source, **attributes)), 1)
-    found = draw(np.array([stored], dtype), DisplayAttributes(shown), 1, Rendering())[0].tolist()
+    found = draw_samples(np.array([stored], dtype), DisplayAttributes(shown), 1, Rendering())[0].tolist()
     assert found == pytest.approx(expected, abs=1)
 
 
@@ -168,4 +168,4 @@ def test_colours_are_left_alone() -> None:
     source = image(PhotometricInterpretation="RGB", SamplesPerPixel=3, BitsAllocated=8, BitsStored=8, HighBit=7)
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     shown = transformed(through(source), through(state_for(source, colour=True)), 1)
-    assert np.array_equal(draw(pixels, DisplayAttributes(shown), 1, Rendering()), pixels)
+    assert np.array_equal(draw_samples(pixels, DisplayAttributes(shown), 1, Rendering()), pixels)

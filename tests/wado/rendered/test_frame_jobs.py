@@ -20,8 +20,9 @@ from ahi.workers.frame_jobs import cached_native_frame
 from dicomweb.media_types import JPEG
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, FrameEncoding
 from tests.wado.rendering.made import head, made
-from wado.rendered.draw import Picture, render, within_bits
+from wado.rendered.frame_jobs import Picture, render
 from wado.rendering.display_attributes import DisplayAttributes
+from wado.rendering.draw import within_bits
 from wado.rendering.parameters import Rendering, Window
 from wado.rendering.sample_format import SampleFormat
 
