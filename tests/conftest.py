@@ -1,6 +1,8 @@
-"""What many tests share: the databases that can hold an index."""
+"""What many tests share: the databases that can hold an index, and the marker `unit` or `service` of each test."""
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -11,6 +13,55 @@ from tests.servers import MariaDb, OpenDatabase, PostgreSql, Sqlite, mysql_serve
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
 pytest.register_assert_rewrite("tests.service.answers", "tests.service.expected")  # before anything imports them
+
+_FOLDER = Path(__file__).parent
+_OF_THE_SERVICE = ("service", "crowd", "mass")
+"""Folders whose tests start the whole service."""
+_SERVERS = {"mariadb", "postgresql"}
+"""Fixtures that start a server; parameters name them too."""
+
+_runs_unit_test = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test that is not marked `service` in its module the marker that its folder or its fixtures ask for."""
+    for item in items:
+        if item.get_closest_marker("service") is None:
+            item.add_marker(pytest.mark.service if _needs_more_than_python(item) else pytest.mark.unit)
+
+
+def _needs_more_than_python(item: pytest.Item) -> bool:
+    if item.path.relative_to(_FOLDER).parts[0] in _OF_THE_SERVICE:
+        return True
+    parameters = (
+        item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+    )
+    needed = {*getattr(item, "fixturenames", ()), *(value for value in parameters if isinstance(value, str))}
+    return bool(needed & _SERVERS)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Tell the hook below whether a unit test runs, its fixtures included."""
+    global _runs_unit_test
+    _runs_unit_test = item.get_closest_marker("unit") is not None
+    try:
+        return (yield)
+    finally:
+        _runs_unit_test = False
+
+
+def _refuse_programs(event: str, arguments: tuple[object, ...]) -> None:
+    """Fail a unit test that starts the service, or a program that did not come with Python packages."""
+    if event == "subprocess.Popen" and _runs_unit_test:
+        executable, command, *_ = arguments
+        of_python = Path(str(executable)).parent == Path(sys.executable).parent
+        if not of_python or "main.py" in {Path(str(word)).name for word in command}:  # type: ignore[attr-defined]
+            raise AssertionError(f"a test that starts {command} is to be marked `service`")
+
+
+sys.addaudithook(_refuse_programs)
+
 
 INDEXES = ("sqlite", "mariadb", "postgresql")
 """Every database that the index may live in; each is the name of a fixture below. Another one is another row.

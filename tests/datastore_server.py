@@ -3,19 +3,23 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
+from typing import Any, cast
 
 from waitress import wasyncore
 
 from datastore.serving.faults import Faults
 from datastore.serving.server import listen, make_server
 from datastore.storage.storage import Storage
+from tests.datastore.shelf import Shelf
 
 
 @contextmanager
-def served(storage: Storage, faults: Faults | None = None, *, signature_needed: bool = False) -> Iterator[str]:
+def served(storage: Storage | Shelf, faults: Faults | None = None, *, signature_needed: bool = False) -> Iterator[str]:
     """A data store that serves `storage` on loopback, from a thread of this process; its URL."""
     with listen() as listener:
-        server = make_server(storage, faults or Faults(), listener, signature_needed=signature_needed)
+        server: Any = make_server(
+            cast(Storage, storage), faults or Faults(), listener, signature_needed=signature_needed
+        )
         thread = Thread(target=server.run)
         thread.start()
         yield f"http://127.0.0.1:{server.effective_port}"

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from itertools import islice, product
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from waitress.rfc7230 import HEADER_FIELD_RE
@@ -118,7 +118,8 @@ def ours() -> Iterator[Any]:
             literal = call.args[0]
             if call.func.attr != "compile" and isinstance(literal, ast.Constant):  # type: ignore[attr-defined]
                 method = call.func.attr  # type: ignore[attr-defined]
-                yield pytest.param(re.compile(literal.value), method, id=f"{relative}:{call.lineno}.{method}")
+                pattern = re.compile(cast(str, literal.value))
+                yield pytest.param(pattern, method, id=f"{relative}:{call.lineno}.{method}")
 
 
 def foreign() -> Iterator[Any]:

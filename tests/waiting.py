@@ -6,7 +6,7 @@ from collections.abc import Callable
 _PATIENCE_SECONDS = 60
 
 
-def wait_for(condition: Callable[[], object], seconds: float = _PATIENCE_SECONDS) -> None:
+def wait_for(condition: Callable[..., object], seconds: float = _PATIENCE_SECONDS) -> None:
     """Return once the condition holds; fail if it does not within so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():

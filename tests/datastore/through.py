@@ -12,10 +12,9 @@ from ahi.image_sets.data_set_variants import DataSetVariants, Photometric
 from ahi.image_sets.image_set import ImageSet, Instance
 from ahi.workers.frame_check import frame_fault
 from datastore.findings import Finding, Findings, Kind
-from datastore.importing.importer import Unreadable
 from datastore.importing.instance import InstanceWriter
 from datastore.importing.metadata import DIALECTS, document, encode
-from datastore.importing.scan import quiet, read
+from datastore.importing.scan import Unreadable, quiet, read
 from datastore.pixels.codecs import LOSSLESS
 from datastore.pixels.frames import FrameEncoder, Options
 from datastore.pixels.native import TruncatedPixelData
@@ -74,7 +73,7 @@ def served(source: Dataset | bytes, folder: Path, lossless: str = "HTJ2K") -> Se
     finally:
         encoder.close()
     forms = DataSetVariants.of(instance, Photometric(lambda _instance, _pixels: stored[0]))
-    frames = []
+    frames: list[np.ndarray] = []
     for frame, content in zip(instance.frames, stored, strict=True):
         syntax, pixels = instance.stored_transfer_syntax_uid, forms.pixels
         if pixels is None:  # nobody says how large they are

@@ -21,7 +21,13 @@ from tests.servers import MariaDb, free_port
 
 REGION = "eu-west-1"
 _NUMBERS = count(1)
-SECRET = {"host": "db.example", "port": 3307, "username": "reader", "password": "p@ss/w:rd%", "dbname": "ahiindex"}
+SECRET: dict[str, Any] = {
+    "host": "db.example",
+    "port": 3307,
+    "username": "reader",
+    "password": "p@ss/w:rd%",
+    "dbname": "ahiindex",
+}
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,8 @@ def instructions() -> Iterator[tuple[str, str]]:
 
 def resources() -> dict[str, Any]:
     """The resources of the template of the service."""
-    return load(str(TEMPLATES[1]))["Resources"]
+    found: dict[str, Any] = load(str(TEMPLATES[1]))["Resources"]
+    return found
 
 
 def container() -> dict[str, Any]:

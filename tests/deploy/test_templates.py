@@ -89,7 +89,7 @@ def test_the_policies_allow_what_the_code_calls_and_no_more(
     }
     methods: dict[str, Callable[..., Any]] = dict(getmembers(AhiClient, isfunction))
     assert arguments.keys() | {"close"} == {name for name in methods if not name.startswith("_")}
-    with served(Shelf(image_set(1), frames={frame_id(1): (path, "image/jph")})) as url:  # type: ignore[arg-type]
+    with served(Shelf(image_set(1), frames={frame_id(1): (path, "image/jph")})) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
         client = AhiClient(region="us-east-1")
         for name, values in arguments.items():

@@ -28,7 +28,14 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 
 
 def test_the_unit_is_hardened() -> None:
-    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_AT_MOST}", "--no-pager", UNIT]
+    command = [
+        "systemd-analyze",
+        "security",
+        "--offline=true",
+        f"--threshold={EXPOSURE_AT_MOST}",
+        "--no-pager",
+        str(UNIT),
+    ]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout
 
@@ -108,7 +115,7 @@ SECRET = {"DB_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:1:secret:index", "H
 def test_a_start_that_fails_is_tried_again_where_that_may_help(
     tmp_path: Path, environment: dict[str, str], *, tried_again: bool
 ) -> None:
-    command = [sys.executable, ROOT / "main.py"]
+    command = [sys.executable, str(ROOT / "main.py")]
     ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     (gives_up_at,) = re.findall(r"^RestartPreventExitStatus=(\d+)$", UNIT.read_text(), flags=re.MULTILINE)
     assert (ended.returncode != int(gives_up_at)) is tried_again

@@ -15,7 +15,10 @@ from qido.parse.query import parse_query
 from wado.metadata.fields import Fields
 
 STEP, PROCEDURE, REQUESTS, AGE = "00400009", "00401001", "00400275", "00101010"
-ITEMS = [{STEP: {"vr": "SH", "Value": ["S1"]}, PROCEDURE: {"vr": "SH", "Value": ["P1"]}}, {PROCEDURE: {"vr": "SH"}}]
+ITEMS: list[DataSet] = [
+    {STEP: {"vr": "SH", "Value": ["S1"]}, PROCEDURE: {"vr": "SH", "Value": ["P1"]}},
+    {PROCEDURE: {"vr": "SH"}},
+]
 DATA_SET: DataSet = {AGE: {"vr": "AS", "Value": ["050Y"]}, REQUESTS: {"vr": "SQ", "Value": ITEMS}}
 STEPS_ONLY = {"vr": "SQ", "Value": [{STEP: ITEMS[0][STEP]}, {}]}
 

@@ -150,7 +150,7 @@ class HereFetchers(FetcherPool):
         super().__init__(["here"])
         self.context = WorkerContext(cast(AhiClient, memory), Cache(folder, 2**30), VersionCache(0))
 
-    def submit(self, _route: str, job: Any, *arguments: Any, **_none: Any) -> Any:
+    def submit(self, _route: str, job: Any, *arguments: Any, **_none: Any) -> Any:  # type: ignore[override]
         try:
             return Done(job(self.context, *arguments))
         except Exception as error:  # noqa: BLE001 - handed on to who asks

@@ -218,7 +218,7 @@ def served(
 def got(client: FlaskClient, path: str, accept: str = "*/*") -> tuple[int, bytes, str]:
     answer = client.get(path, headers={"Accept": accept})
     assert answer.status_code in (200, 204, 404), (path, answer.status_code, answer.data)
-    return answer.status_code, answer.data, answer.mimetype
+    return answer.status_code, answer.data, str(answer.mimetype)
 
 
 OBJECTS = (

@@ -286,15 +286,15 @@ def counts(root: str, sources: list[Source]) -> Iterator[Deviation]:
         study, series, instance = source.uids
         studies.setdefault(study, {}).setdefault(series, set()).add(instance)
     by_study = {source.uids[0]: source for source in sources}
-    for study, series in studies.items():
-        total = sum(len(instances) for instances in series.values())
+    for study, counted in studies.items():
+        total = sum(len(instances) for instances in counted.values())
         found = _found(root, f"/studies?StudyInstanceUID={by_study[study].resource.split('/')[2]}")
         seen = [(row.get("00201206"), row.get("00201208")) for row in found]
-        if seen != [(len(series), total)]:
-            yield Deviation("counts of a study", by_study[study], f"{seen} for {(len(series), total)}")
+        if seen != [(len(counted), total)]:
+            yield Deviation("counts of a study", by_study[study], f"{seen} for {(len(counted), total)}")
         path = "/".join(by_study[study].resource.split("/")[:3])
         rows = {str(row.get("0020000E")): row.get("00201209") for row in _found(root, f"{path}/series")}
-        if rows != {uid: len(instances) for uid, instances in series.items()}:
+        if rows != {uid: len(instances) for uid, instances in counted.items()}:
             yield Deviation("counts of the series of a study", by_study[study], f"{rows}")
 
 
@@ -302,4 +302,4 @@ def _found(root: str, path: str) -> list[Mapping[str, Any]]:
     answer = get(root, path, {"Accept": "application/dicom+json"})
     if answer.status != 200:
         return []
-    return [{tag: (element.get("Value") or [None])[0] for tag, element in row.items()} for row in answer.json]  # type: ignore[attr-defined,index]
+    return [{tag: (element.get("Value") or [None])[0] for tag, element in row.items()} for row in answer.json]  # type: ignore[index]

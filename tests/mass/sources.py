@@ -38,7 +38,7 @@ class Source:
         with quiet():
             data_set = dcmread(self.path, force=True)
         if "TransferSyntaxUID" not in data_set.file_meta:
-            data_set.file_meta.TransferSyntaxUID = _SYNTAXES[data_set.original_encoding]
+            data_set.file_meta.TransferSyntaxUID = _SYNTAXES[data_set.original_encoding]  # type: ignore[index]
         return data_set
 
 

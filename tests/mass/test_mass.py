@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
-from pydicom.data import get_testdata_file
 
 from datastore.embedded import Embedded
 from datastore.importing.samples import sample_files
 from tests.mass.compare import Comparison, Deviation, Subject
 from tests.mass.run import run
 from tests.mass.sources import find
+from tests.pydicom_files import pydicom_path
 from tests.service.process import Service
 
 REFUSED = {
@@ -50,7 +50,7 @@ def _is_corrected(deviation: Deviation) -> bool:
 def test_it_finds_what_deviates(tmp_path: Path) -> None:
     """The source is changed after its import; every change is told."""
     path = tmp_path / "source.dcm"
-    shutil.copy(get_testdata_file("CT_small.dcm"), path)
+    shutil.copy(pydicom_path("CT_small.dcm"), path)
     Embedded(tmp_path / "store").fill([path])
     _change(path)
     service = Service(tmp_path / "service", {"DATASTORE_ROOT": str(tmp_path / "store")})

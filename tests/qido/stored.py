@@ -91,7 +91,7 @@ def data_sets() -> list[Dataset]:
     third: one series, of which AHI makes two image sets, because its instances disagree about the series; the
     primary one has the instance that came first, which is the second one.
     """
-    report = {
+    report: dict[str, Any] = {
         **_JANE,
         "StudyInstanceUID": "1.2.1",
         "StudyDate": "20240110",

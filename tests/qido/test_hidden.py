@@ -114,7 +114,7 @@ class Slow(Database):
         super().__init__("sqlite://")
         self.asked, self.go_on = threading.Event(), threading.Event()
 
-    def rows(self, *_: Any) -> list[Any]:  # type: ignore[override]
+    def rows(self, *_: Any) -> list[Any]:
         self.asked.set()
         self.go_on.wait(30)
         return []

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, time
 from random import Random
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -128,7 +129,7 @@ always = settings(max_examples=40, deadline=None, derandomize=True, suppress_hea
 @given(name=patterns, patient_id=patterns, description=patterns)
 def test_texts_match_as_in_the_model(odd: FlaskClient, name: str, patient_id: str, description: str) -> None:
     """PS3.4 Sections C.2.2.2.1, C.2.2.2.3, C.2.2.2.4."""
-    keys = (
+    keys: tuple[tuple[str, str, str, Callable[..., bool], Callable[[Study], Any]], ...] = (
         ("PatientName", name, "*=", matches_name, lambda study: study.patient["patientname"]),
         ("PatientID", patient_id, "*", matches_id, lambda study: study.patient["patientid"]),
         ("StudyDescription", description, "*", matches_description, lambda study: study.columns["studydescription"]),

@@ -111,7 +111,10 @@ wanted_scopes = st.builds(
 @st.composite
 def archives(draw: st.DrawFn) -> tuple[Study, ...]:
     """Studies of patients whose rows depend on their IDs alone, spread over two data stores."""
-    pick = lambda *values: draw(st.sampled_from(values))  # noqa: E731
+
+    def pick(*values: str) -> str:
+        return draw(st.sampled_from(values))
+
     studies = []
     for n in range(1, draw(st.integers(2, 5)) + 1):
         series = []

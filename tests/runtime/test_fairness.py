@@ -129,7 +129,7 @@ def test_an_iteration_that_is_left_gives_its_place_back() -> None:
 
 def test_a_wait_that_usually_takes_long_is_told_in_advance(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, told, waits = [0.0], list[float](), UsualWait(long_seconds=0.01)
-    monkeypatch.setattr(fairness.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
 
     def wait(seconds: float) -> None:
         with waits.waiting():

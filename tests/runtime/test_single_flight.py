@@ -37,7 +37,7 @@ def test_a_result_is_taken_again_while_it_is_young_enough() -> None:
 
 
 def test_what_goes_wrong_is_told_and_tried_again() -> None:
-    flight = SingleFlight(lambda: [][0])
+    flight = SingleFlight(lambda: list[int]()[0])
     for _ in range(2):
         with pytest.raises(IndexError):
             flight.latest(0).result(10)

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from pydicom import Dataset, FileMetaDataset, dcmread
-from pydicom.data import get_testdata_file
 from pydicom.encaps import generate_frames
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, generate_uid
+
+from tests.pydicom_files import pydicom_path
 
 SLICES = 5
 KEPT_AS = "1.2.840.10008.1.2.4.202" if sys.version_info >= (3, 11) else JPEG2000Lossless
@@ -122,8 +123,7 @@ def _document(study: str) -> Dataset:
 
 
 def _sample(name: str, **elements: Any) -> Dataset:
-    path = get_testdata_file(name, read=False)
-    assert isinstance(path, str)
+    path = pydicom_path(name)
     data_set = dcmread(path)
     for keyword, value in elements.items():
         setattr(data_set, keyword, value)

@@ -13,6 +13,7 @@ from PIL import Image
 from pydicom import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     EncapsulatedPDFStorage,
     ExplicitVRLittleEndian,
@@ -78,7 +79,7 @@ class Object:
 def _image(random: Random, sop_class: str, syntax: str, **elements: object) -> Dataset:
     made = Dataset()
     made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = syntax
+    made.file_meta.TransferSyntaxUID = UID(syntax)
     made.SOPClassUID, made.Modality, made.PatientName, made.PatientID = sop_class, "OT", "Gemischt^Studie", "MIXED"
     described = {"Rows": ROWS, "Columns": COLUMNS, "SamplesPerPixel": 1, "PixelRepresentation": 0, "BitsAllocated": 8,
                  "BitsStored": 8, "HighBit": 7, "PhotometricInterpretation": "MONOCHROME2"}  # fmt: skip

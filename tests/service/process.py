@@ -81,7 +81,7 @@ class Service:
         command = [*self._program, *arguments]
         return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=60)
 
-    def wait(self, condition: Callable[[], bool], seconds: float) -> None:
+    def wait(self, condition: Callable[..., bool], seconds: float) -> None:
         """Until the condition holds; the log is in the failure when it does not."""
         deadline = time.monotonic() + seconds
         while not condition():

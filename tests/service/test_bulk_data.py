@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from email.parser import BytesParser
 from email.policy import HTTP
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -191,7 +192,7 @@ def test_long_text_is_told_where_too(image: str) -> None:
 def _parts(answer: requests.Response) -> list[tuple[str, str, bytes]]:
     """Content-Type, Content-Location and bytes of each part."""
     head = f"Content-Type: {answer.headers['Content-Type']}\r\n\r\n".encode()
-    message = BytesParser(policy=HTTP).parsebytes(head + answer.content)
+    message: Any = BytesParser(policy=HTTP).parsebytes(head + answer.content)
     return [
         (part["Content-Type"].replace('"', ""), part["Content-Location"], part.get_payload(decode=True))
         for part in message.iter_parts()

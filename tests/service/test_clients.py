@@ -11,10 +11,10 @@ from dicomtrolley.qido_rs import QidoRS, RelationalQuery
 from dicomtrolley.wado_rs import WadoRS
 from dicomweb_client import DICOMwebClient
 from pydicom import Dataset, dcmread
-from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
 from datastore.embedded import Embedded
+from tests.pydicom_files import pydicom_file, pydicom_path
 from tests.service.process import Service
 
 SLICES = 12
@@ -23,10 +23,9 @@ SLICES = 12
 @pytest.fixture(scope="module")
 def series(tmp_path_factory: pytest.TempPathFactory) -> list[Dataset]:
     """A CT series whose files are named in another order than their instances, and a second series of the study."""
-    path = get_testdata_file("CT_small.dcm", read=False)
-    assert isinstance(path, str)
+    path = pydicom_path("CT_small.dcm")
     study, (first, second) = generate_uid(), (generate_uid(), generate_uid())
-    made = []
+    made: list[Dataset] = []
     for number in range(SLICES, 0, -1):
         data_set = dcmread(path)
         data_set.StudyInstanceUID = study
@@ -54,7 +53,7 @@ def service(series: list[Dataset], tmp_path_factory: pytest.TempPathFactory) -> 
 
 def _conflicting(data_set: Dataset) -> Dataset:
     """The same instance under another patient's name: a second, non-primary image set of the series."""
-    other = dcmread(get_testdata_file("CT_small.dcm", read=False))
+    other = pydicom_file("CT_small.dcm")
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SeriesNumber", "InstanceNumber"):
         setattr(other, keyword, data_set[keyword].value)
     other.PatientName = "Somebody^Else"
@@ -125,7 +124,8 @@ def test_pages_are_the_whole_without_repeats(client: DICOMwebClient, series: lis
 
 def test_frames_come_in_the_order_asked_for_stored_or_native(client: DICOMwebClient, service: Service) -> None:
     study = client.search_for_studies(limit=1)[0]["0020000D"]["Value"][0]
-    uids = (study, *(client.search_for_instances(study)[0][tag]["Value"][0] for tag in ("0020000E", "00080018")))
+    first = client.search_for_instances(study)[0]
+    uids = study, first["0020000E"]["Value"][0], first["00080018"]["Value"][0]
     (native,) = client.retrieve_instance_frames(*uids, frame_numbers=[1])
     stored_types = (("application/octet-stream", "*"),)
     (stored,) = client.retrieve_instance_frames(*uids, frame_numbers=[1], media_types=stored_types)

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom import Dataset, FileMetaDataset, Sequence, dcmread
-from pydicom.data import get_testdata_file
 from pydicom.dataelem import DataElement
 from pydicom.uid import ExplicitVRLittleEndian, GrayscaleSoftcopyPresentationStateStorage, generate_uid
 
 from datastore.embedded import Embedded
+from tests.pydicom_files import pydicom_path
 from tests.service.process import Service
 
 PATIENT = {"PatientName": "Verletzt^Person", "PatientID": "GEHEIM-4711"}
@@ -127,8 +127,7 @@ def _named(data_set: Dataset, random: Random) -> Dataset:
 
 
 def _damaged(base: str, random: Random) -> Dataset:
-    path = get_testdata_file(base, read=False)
-    assert isinstance(path, str)
+    path = pydicom_path(base)
     data_set = _named(dcmread(path), random)
     for damage in random.sample(DAMAGES, random.choice([1, 1, 2, 3])):
         damage(data_set, random)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import requests
 from pydicom import Dataset, dcmread
-from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
 from pydicom.uid import MPEG4HP41, generate_uid
 
 from datastore.embedded import Embedded
 from tests.datastore.made import made
+from tests.pydicom_files import pydicom_path
 from tests.service.ahi import Ahi
 from tests.service.process import Service
 
@@ -66,9 +66,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Da
 
 def _image(resource: Resource) -> Dataset:
     if resource.source:
-        path = get_testdata_file(resource.source, read=False)
-        assert isinstance(path, str)
-        image = dcmread(path)
+        path = pydicom_path(resource.source)
+        image: Dataset = dcmread(path)
     else:
         image = made(MPEG4HP41, Rows=8, Columns=8, SamplesPerPixel=3, PhotometricInterpretation="YBR_PARTIAL_420",
                      BitsAllocated=8, BitsStored=8, HighBit=7, PixelRepresentation=0, PlanarConfiguration=0,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate
 from pydicom.pixels import pixel_array
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicomweb.transfer_syntax import OLD_SPELLINGS, TRANSFER_SYNTAXES
 from tests.service.answers import Part, get
@@ -124,7 +124,7 @@ def _check_label(part: Part, source: Dataset) -> None:
     elif syntax:
         assert TRANSFER_SYNTAXES[syntax].media_type == media_type
         labelled = deepcopy(source)
-        labelled.file_meta.TransferSyntaxUID = syntax
+        labelled.file_meta.TransferSyntaxUID = UID(syntax)
         labelled.PixelData = part.body if syntax == ExplicitVRLittleEndian else encapsulate([part.body])
         assert np.array_equal(pixel_array(labelled), source.pixel_array)
     else:

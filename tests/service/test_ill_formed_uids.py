@@ -11,10 +11,9 @@ import pytest
 import requests
 from dicomweb_client import DICOMwebClient
 from PIL import Image
-from pydicom import dcmread
-from pydicom.data import get_testdata_file
 
 from datastore.embedded import Embedded
+from tests.pydicom_files import pydicom_file
 from tests.service.process import Service
 
 UIDS = {
@@ -34,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 
 
 def sample(name: str) -> Any:
-    return dcmread(get_testdata_file(name))
+    return pydicom_file(name)
 
 
 @pytest.fixture(scope="module")

@@ -139,7 +139,7 @@ def test_the_image_loader_shows_a_part_of_a_frame_and_then_fetches_the_rest(
     page.on("response", note)
     first, last = call(page, "progressively", _path(sample), 1, 20_000)
     page.remove_listener("response", note)
-    ranges = [one.header_value("content-range") for one in answers if "/frames/" in one.url and one.status == 206]
+    ranges = [str(one.header_value("content-range")) for one in answers if "/frames/" in one.url and one.status == 206]
     total = ranges[0].partition("/")[2]
     assert ranges == [f"bytes 0-19999/{total}", f"bytes 20000-{int(total) - 1}/{total}"]
     if KEPT_AS == HTJ2K:

@@ -50,7 +50,8 @@ def _image(study: str, kind: str) -> Dataset:
 
 def _levels(index: int) -> np.ndarray:
     values = VALUES[index].astype(float) * 2 - index
-    return np.clip((values - index) / 1000 * 255, 0, 255)
+    levels: np.ndarray = np.clip((values - index) / 1000 * 255, 0, 255)
+    return levels
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ def client(nginx: Nginx, session: requests.Session) -> DICOMwebClient:
 
 
 def curl(nginx: Nginx, path: str, *options: str) -> "subprocess.CompletedProcess[bytes]":
-    command = ["curl", "--silent", "--max-time", "60", "--cacert", nginx.certificate, *options, nginx.root + path]
+    command = ["curl", "--silent", "--max-time", "60", "--cacert", str(nginx.certificate), *options, nginx.root + path]
     return subprocess.run(command, capture_output=True, check=False)
 
 
@@ -167,7 +167,8 @@ def test_no_query_and_no_image_gets_to_the_disk(
     assert (
         session.post(f"{nginx.root}/prefetch", data=b"[" + b" " * 900_000, timeout=60).status_code == 400
     )  # by the service
-    assert len(client.retrieve_series(*clinic.paths["ct_series"].split("/")[2::2])) == SLICES
+    study, series = clinic.paths["ct_series"].split("/")[2::2]
+    assert len(client.retrieve_series(study, series)) == SLICES
     assert "SECRET" not in nginx.logged
 
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
-from pydicom import Dataset, dcmread
-from pydicom.data import get_testdata_file
+from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import (
     BasicTextSRStorage,
@@ -23,6 +22,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from tests.pydicom_files import pydicom_file
 from tests.service.process import ROOT, Service
 from tests.wado.rendering.made import code, content, made
 
@@ -34,6 +34,9 @@ ACTIVE = (
     *("application/javascript", "multipart/x-mixed-replace", "message/rfc822", "image/x+xml", "application/x-anything"),
 )
 """What a browser would run, or may learn to."""
+
+
+Ask = Callable[..., requests.Response]
 
 
 def report() -> Dataset:
@@ -61,8 +64,8 @@ def objects() -> dict[str, Dataset]:
         "report": report(),
         "pdf": pdf,
         "cda": cda,
-        "ecg": dcmread(get_testdata_file("waveform_ecg.dcm")),
-        "plan": dcmread(get_testdata_file("rtplan.dcm")),
+        "ecg": pydicom_file("waveform_ecg.dcm"),
+        "plan": pydicom_file("rtplan.dcm"),
     }
 
 
@@ -97,7 +100,7 @@ def _write(data_set: Dataset, path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def get(service: Service, studies: dict[str, Dataset]):
+def get(service: Service, studies: dict[str, Dataset]) -> Ask:
     """Asks for the rendered form of an object by its name."""
 
     def ask(name: str, accept: str = "*/*", level: str = "instance", **headers: str) -> requests.Response:
@@ -113,7 +116,7 @@ def get(service: Service, studies: dict[str, Dataset]):
 
 
 @pytest.fixture(scope="module")
-def by_uri(service: Service, studies: dict[str, Dataset]):
+def by_uri(service: Service, studies: dict[str, Dataset]) -> Ask:
     """Asks the URI service for an object by its name."""
 
     def ask(name: str, headers: dict[str, str] | None = None, **parameters: str) -> requests.Response:
@@ -139,7 +142,7 @@ def by_uri(service: Service, studies: dict[str, Dataset]):
         ("ecg", "image/png", "image/png"),
     ],
 )
-def test_an_object_comes_as_the_type_that_is_accepted(get, name: str, accept: str, media_type: str) -> None:
+def test_an_object_comes_as_the_type_that_is_accepted(get: Ask, name: str, accept: str, media_type: str) -> None:
     answer = get(name, accept)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, media_type), answer.text[:300]
     assert get(name, accept, **{"If-None-Match": answer.headers["ETag"]}).status_code == 304
@@ -154,16 +157,16 @@ def test_an_object_comes_as_the_type_that_is_accepted(get, name: str, accept: st
         ("plan", "*/*"),
     ],
 )
-def test_what_an_object_cannot_be_rendered_as_is_406(get, name: str, accept: str) -> None:
+def test_what_an_object_cannot_be_rendered_as_is_406(get: Ask, name: str, accept: str) -> None:
     assert get(name, accept).status_code == 406
 
 
 @pytest.mark.parametrize("level", ["study", "series"])
-def test_a_study_of_a_report_alone_is_rendered_as_the_report(get, level: str) -> None:
+def test_a_study_of_a_report_alone_is_rendered_as_the_report(get: Ask, level: str) -> None:
     assert get("report", level=level).content == get("report").content
 
 
-def test_a_report_is_read_in_its_character_set_and_runs_nothing(get) -> None:
+def test_a_report_is_read_in_its_character_set_and_runs_nothing(get: Ask) -> None:
     answer = get("report")
     assert "Müller, Jörg" in answer.text and "Größe &lt;script&gt;" in answer.text
     assert SCRIPT not in answer.text
@@ -180,7 +183,7 @@ def test_a_report_is_read_in_its_character_set_and_runs_nothing(get) -> None:
         ("application/dicom", "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"),
     ],
 )
-def test_the_uri_service_has_the_same_reports(get, by_uri, content_type: str, answered: str) -> None:
+def test_the_uri_service_has_the_same_reports(get: Ask, by_uri: Ask, content_type: str, answered: str) -> None:
     answer = by_uri("report", contentType=content_type)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, answered)
     if content_type != "application/dicom":
@@ -202,7 +205,7 @@ def test_the_uri_service_has_the_same_reports(get, by_uri, content_type: str, an
         ("plan", "", "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"),
     ],
 )
-def test_the_uri_service_has_what_else_is_rendered(by_uri, name: str, content_type: str, answered: str) -> None:
+def test_the_uri_service_has_what_else_is_rendered(by_uri: Ask, name: str, content_type: str, answered: str) -> None:
     answer = by_uri(name, contentType=content_type)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, answered)
     policy = answer.headers.get("Content-Security-Policy", "")
@@ -211,11 +214,13 @@ def test_the_uri_service_has_what_else_is_rendered(by_uri, name: str, content_ty
 
 
 @pytest.mark.parametrize("name", ["pdf", "plan", "report"])
-def test_what_the_uri_service_cannot_render_is_406(by_uri, name: str) -> None:
+def test_what_the_uri_service_cannot_render_is_406(by_uri: Ask, name: str) -> None:
     assert by_uri(name, contentType="image/jpeg").status_code == 406
 
 
-def test_text_comes_in_the_charset_that_is_named(get, by_uri, service: Service, studies: dict[str, Dataset]) -> None:
+def test_text_comes_in_the_charset_that_is_named(
+    get: Ask, by_uri: Ask, service: Service, studies: dict[str, Dataset]
+) -> None:
     latin = by_uri("report", contentType="text/plain", charset="ISO_IR 100")
     assert latin.headers["Content-Type"] == "text/plain; charset=iso-8859-1"
     assert latin.content.decode("iso-8859-1") == get("report", "text/plain").text
@@ -228,7 +233,7 @@ def test_text_comes_in_the_charset_that_is_named(get, by_uri, service: Service, 
     assert latin.headers["ETag"] != by_uri("report", contentType="text/plain").headers["ETag"]
 
 
-def test_documents_are_what_was_encapsulated(get) -> None:
+def test_documents_are_what_was_encapsulated(get: Ask) -> None:
     assert get("pdf").content == PDF
     assert get("cda").content == CDA
     check_is_kept_from_running(get("cda"))
@@ -244,7 +249,9 @@ def check_is_kept_from_running(answer: requests.Response) -> None:
 
 
 @pytest.mark.parametrize("media_type", ACTIVE)
-def test_a_stored_page_runs_nowhere(service: Service, studies: dict[str, Dataset], by_uri, media_type: str) -> None:
+def test_a_stored_page_runs_nowhere(
+    service: Service, studies: dict[str, Dataset], by_uri: Ask, media_type: str
+) -> None:
     name = media_type.replace("/", " ")
     data_set = studies[name]
     path = f"{service.root}/studies/{data_set.StudyInstanceUID}/series/{data_set.SeriesInstanceUID}"
@@ -291,7 +298,7 @@ def test_quality_and_viewport_count_for_pixels_only(service: Service, studies: d
     assert ask("image/png", "viewport=9,9,9000,9000").status_code == 400
 
 
-def test_an_ecg_is_a_drawing_in_every_form(get) -> None:
+def test_an_ecg_is_a_drawing_in_every_form(get: Ask) -> None:
     tree = ElementTree.fromstring(get("ecg").content)  # noqa: S314 - our own
     assert {"I", "aVR", "V6"} <= {element.text for element in tree.iter()}
     for form in ("png", "jpeg"):

@@ -3,6 +3,7 @@
 import signal
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -47,7 +48,7 @@ def test_an_order_is_accepted_worked_on_and_told_about(
     frames = 1 + int(mr.read().NumberOfFrames)
     ahi.calls()
     series = {"study": mr.study_instance_uid, "series": mr.series_instance_uid}
-    body = {"studies": [ct.study_instance_uid, "1.2.3.4.5.6"], "series": [series]}
+    body: Any = {"studies": [ct.study_instance_uid, "1.2.3.4.5.6"], "series": [series]}
     answer = requests.post(f"{service.root}/prefetch", json=body, timeout=5)
     assert (answer.status_code, answer.json()["accepted"]) == (202, 3)
     assert _wait(service, 3) == {"waiting": 0, "done": 2, "failed": 1, "frames": frames}

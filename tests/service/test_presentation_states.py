@@ -3,19 +3,20 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from pydicom import Dataset, dcmread
-from pydicom.data import get_testdata_file
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from tests.pydicom_files import pydicom_path
 from tests.service.answers import Answer, get
 from tests.service.process import ROOT, Service
 from tests.wado.rendering.made import made
@@ -24,7 +25,10 @@ from tests.wado.rendering.states import annotation, graphic, reference, state_fo
 PNG = "image/png"
 CENTER, WIDTH = 1000, 800
 SLICES, FRAMES = 3, 30
-WINDOW = {"SoftcopyVOILUTSequence": [made(WindowCenter=str(CENTER), WindowWidth=str(WIDTH))]}
+WINDOW: dict[str, Any] = {"SoftcopyVOILUTSequence": [made(WindowCenter=str(CENTER), WindowWidth=str(WIDTH))]}
+
+
+Ask = Callable[..., Answer]
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,7 @@ def _ward() -> Ward:
 
 
 def _image(name: str, study: str, series: str, **attributes: int) -> Dataset:
-    path = get_testdata_file(name, read=False)
-    assert isinstance(path, str)
+    path = pydicom_path(name)
     data_set = dcmread(path)
     data_set.StudyInstanceUID, data_set.SeriesInstanceUID, data_set.SOPInstanceUID = study, series, generate_uid()
     for keyword, value in {"PatientID": "1", **attributes}.items():
@@ -119,7 +122,7 @@ def path_of(data_set: Dataset) -> str:
 
 
 @pytest.fixture(scope="module")
-def rendered(service: Service, ward: Ward):
+def rendered(service: Service, ward: Ward) -> Ask:
     """Asks for the rendered form of a state by its name."""
 
     def ask(name: str, accept: str = PNG, query: str = "", resource: str = "rendered", **headers: str) -> Answer:
@@ -137,20 +140,20 @@ def pixels(answer: Answer) -> np.ndarray:
 def windowed(image: Dataset) -> np.ndarray:
     """PS3.3 Section C.11.2.1.2.1 over stored values: the state has no rescale."""
     x = image.pixel_array.astype(float)
-    return (((x - (CENTER - 0.5)) / (WIDTH - 1) + 0.5).clip(0, 1) * 255).round()
+    return np.asarray((((x - (CENTER - 0.5)) / (WIDTH - 1) + 0.5).clip(0, 1) * 255).round())
 
 
-def test_the_image_is_drawn_by_the_state(rendered, ward: Ward) -> None:
+def test_the_image_is_drawn_by_the_state(rendered: Ask, ward: Ward) -> None:
     found = pixels(rendered("window"))
     assert found.shape == (128, 128)
     assert abs(found - windowed(ward.slices[1])).max() <= 1
 
 
-def test_the_first_in_display_order_stands_for_all(rendered, ward: Ward) -> None:
+def test_the_first_in_display_order_stands_for_all(rendered: Ask, ward: Ward) -> None:
     assert abs(pixels(rendered("two")) - windowed(ward.slices[0])).max() <= 1
 
 
-def test_all_come_in_multipart_each_with_an_address(rendered, service: Service, ward: Ward) -> None:
+def test_all_come_in_multipart_each_with_an_address(rendered: Ask, service: Service, ward: Ward) -> None:
     answer = rendered("two", 'multipart/related; type="image/png"')
     assert answer.status == 200 and len(answer.parts) == 2
     for part, image in zip(answer.parts, (ward.slices[0], ward.slices[2]), strict=True):
@@ -160,7 +163,7 @@ def test_all_come_in_multipart_each_with_an_address(rendered, service: Service, 
         assert alone.body == part.body
 
 
-def test_area_shutter_and_annotations_are_drawn(rendered) -> None:
+def test_area_shutter_and_annotations_are_drawn(rendered: Ask) -> None:
     found = pixels(rendered("drawing", query="?viewport=384,256"))
     assert found.shape == (256, 384)
     scale, (left, upper) = 4, (32, 0)
@@ -173,7 +176,7 @@ def test_area_shutter_and_annotations_are_drawn(rendered) -> None:
     assert (box > 200).mean() > 0.05 and (box < 40).mean() > 0.05, "the text"
 
 
-def test_a_state_of_colours_turns_its_frames(rendered, service: Service, ward: Ward) -> None:
+def test_a_state_of_colours_turns_its_frames(rendered: Ask, service: Service, ward: Ward) -> None:
     answer = rendered("colour", 'multipart/related; type="image/png"')
     assert len(answer.parts) == 2
     for number, part in zip((3, 5), answer.parts, strict=True):
@@ -181,12 +184,14 @@ def test_a_state_of_colours_turns_its_frames(rendered, service: Service, ward: W
         assert np.array_equal(np.asarray(Image.open(BytesIO(part.body))), np.rot90(plain, -1))
 
 
-def test_frames_of_one_image_are_an_animation(rendered) -> None:
+def test_frames_of_one_image_are_an_animation(rendered: Ask) -> None:
     answer = rendered("colour", "image/gif", "?viewport=64,64")
-    assert answer.status == 200 and Image.open(BytesIO(answer.body)).n_frames == 2
+    assert answer.status == 200
+    animation: Any = Image.open(BytesIO(answer.body))
+    assert animation.n_frames == 2
 
 
-def test_what_is_not_stored_is_told(rendered, ward: Ward) -> None:
+def test_what_is_not_stored_is_told(rendered: Ask, ward: Ward) -> None:
     answer = rendered("incomplete")
     assert abs(pixels(answer) - windowed(ward.slices[1])).max() <= 1
     assert "1 of the images" in answer.headers["Warning"]
@@ -196,11 +201,11 @@ def test_what_is_not_stored_is_told(rendered, ward: Ward) -> None:
 
 
 @pytest.mark.parametrize("query", ["?window=40,400,linear", "?windowcenter=40&windowwidth=400"])
-def test_a_window_does_not_go_with_a_state(rendered, query: str) -> None:
+def test_a_window_does_not_go_with_a_state(rendered: Ask, query: str) -> None:
     assert rendered("window", query=query).status == 400
 
 
-def test_a_thumbnail_is_that_of_the_image_and_without_one_an_icon(rendered) -> None:
+def test_a_thumbnail_is_that_of_the_image_and_without_one_an_icon(rendered: Ask) -> None:
     drawn, icon = (
         np.asarray(Image.open(BytesIO(rendered(name, resource="thumbnail", query="?viewport=64,64").body)))
         for name in ("window", "absent")
@@ -208,14 +213,14 @@ def test_a_thumbnail_is_that_of_the_image_and_without_one_an_icon(rendered) -> N
     assert drawn.shape == (64, 64) and icon.shape == (64, 64, 3)
 
 
-def test_it_is_known_by_its_tag(rendered) -> None:
+def test_it_is_known_by_its_tag(rendered: Ask) -> None:
     first = rendered("window")
     assert rendered("window", If_None_Match=first.headers["ETag"]).status == 304
     tags = {rendered(name).headers["ETag"] for name in ("window", "two", "drawing", "incomplete")}
     assert len(tags) == 4
 
 
-def test_a_series_of_a_state_is_rendered_as_the_state(service: Service, ward: Ward, rendered) -> None:
+def test_a_series_of_a_state_is_rendered_as_the_state(service: Service, ward: Ward, rendered: Ask) -> None:
     series = path_of(ward.states["window"]).partition("/instances/")[0]
     assert get(service.root, f"{series}/rendered", {"Accept": PNG}).body == rendered("window").body
 
@@ -234,7 +239,7 @@ def by_uri(service: Service, image: Dataset, state: Dataset, **more: str) -> Ans
     return get(service.root, "/wado?" + "&".join(f"{name}={value}" for name, value in query.items()), {})
 
 
-def test_wado_uri_applies_a_state(service: Service, ward: Ward, rendered) -> None:
+def test_wado_uri_applies_a_state(service: Service, ward: Ward, rendered: Ask) -> None:
     answer = by_uri(service, ward.slices[1], ward.states["window"])
     assert answer.body == rendered("window").body and "Warning" not in answer.headers
     plain = by_uri(service, ward.slices[2], ward.states["two"])
@@ -244,7 +249,7 @@ def test_wado_uri_applies_a_state(service: Service, ward: Ward, rendered) -> Non
 
 
 def test_a_state_by_itself_is_an_object_or_the_picture_of_its_first_image(
-    service: Service, ward: Ward, rendered
+    service: Service, ward: Ward, rendered: Ask
 ) -> None:
     state = ward.states["two"]
     names = zip(("studyUID", "seriesUID", "objectUID"), path_of(state).split("/")[2::2], strict=True)
@@ -254,13 +259,13 @@ def test_a_state_by_itself_is_an_object_or_the_picture_of_its_first_image(
     assert get(service.root, f"{url}&contentType=image/png&windowCenter=1&windowWidth=9", {}).status == 400
 
 
-def test_a_state_may_be_for_many_series(rendered, ward: Ward) -> None:
+def test_a_state_may_be_for_many_series(rendered: Ask, ward: Ward) -> None:
     answer = rendered("scattered")
     assert abs(pixels(answer) - windowed(ward.slices[1])).max() <= 1
     assert "20 of the images" in answer.headers["Warning"]
 
 
-def test_a_region_is_of_what_the_state_shows(service: Service, ward: Ward, rendered) -> None:
+def test_a_region_is_of_what_the_state_shows(service: Service, ward: Ward, rendered: Ask) -> None:
     whole = pixels(rendered("drawing"))
     part = pixels(by_uri(service, ward.slices[0], ward.states["drawing"], region="0.5,0,1,0.5"))
     assert whole.shape == (64, 96) and part.shape == (32, 48)

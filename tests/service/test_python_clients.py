@@ -2,6 +2,7 @@
 
 import warnings
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ def client(clinic_service: Service) -> DICOMwebClient:
     return DICOMwebClient(clinic_service.root)
 
 
-def _uids(path: str) -> list[str]:
+def _uids(path: str) -> Any:
+    """One UID for a study, two for a series, three for an instance."""
     return path.split("/")[2::2]
 
 
@@ -30,7 +32,8 @@ def _uids(path: str) -> list[str]:
     "syntax", ["1.2.840.10008.1.2.1", RLELossless, "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"]
 )
 def test_a_series_comes_in_the_transfer_syntax_asked_for(client: DICOMwebClient, clinic: Clinic, syntax: str) -> None:
-    received = client.retrieve_series(*_uids(clinic.paths["ct_series"]), media_types=(("application/dicom", syntax),))
+    study, series = _uids(clinic.paths["ct_series"])
+    received = client.retrieve_series(study, series, media_types=(("application/dicom", syntax),))
     assert [data_set.file_meta.TransferSyntaxUID for data_set in received] == [syntax] * SLICES
     for data_set, source in zip(received, clinic.slices, strict=True):
         assert np.array_equal(data_set.pixel_array, source.pixel_array)
@@ -42,17 +45,20 @@ def test_a_study_is_read_instance_by_instance(client: DICOMwebClient, clinic: Cl
 
 
 def test_frames_are_read_one_by_one(client: DICOMwebClient, clinic: Clinic) -> None:
-    uids, frames = _uids(clinic.paths["slide"]), clinic.frames(clinic.slide.SOPInstanceUID)
-    received = client.iter_instance_frames(*uids, frame_numbers=list(range(1, 31)))
+    study, series, instance = _uids(clinic.paths["slide"])
+    frames = clinic.frames(clinic.slide.SOPInstanceUID)
+    received = client.iter_instance_frames(study, series, instance, frame_numbers=list(range(1, 31)))
     assert list(received) == list(frames)
-    stored = client.retrieve_instance_frames(*uids, [3], media_types=(("image/jpeg", JPEGBaseline8Bit),))
+    stored = client.retrieve_instance_frames(
+        study, series, instance, [3], media_types=(("image/jpeg", JPEGBaseline8Bit),)
+    )
     assert np.asarray(Image.open(BytesIO(stored[0]))).tobytes() == frames[2]
 
 
 @pytest.mark.parametrize("media_type", ["image/jpeg", "image/png"])
 def test_a_frame_is_drawn(client: DICOMwebClient, clinic: Clinic, media_type: str) -> None:
-    uids = _uids(clinic.paths["slide"])
-    picture = client.retrieve_instance_frames_rendered(*uids, [7], media_types=(media_type,))
+    study, series, instance = _uids(clinic.paths["slide"])
+    picture = client.retrieve_instance_frames_rendered(study, series, instance, [7], media_types=(media_type,))
     drawn = Image.open(BytesIO(picture))
     assert (drawn.get_format_mimetype(), drawn.size) == (media_type, (320, 240))
 

@@ -77,7 +77,7 @@ def test_nothing_is_lost_while_settings_change(reloaded: Reloaded) -> None:
         for _ in range(2):
             reloaded.reload()
             asked = len(statuses)
-            reloaded.service.wait(lambda asked=asked: len(statuses) > asked + 12, 30)  # type: ignore[misc]
+            reloaded.service.wait(lambda asked=asked: len(statuses) > asked + 12, 30)
     finally:
         done.set()
         for client in clients:

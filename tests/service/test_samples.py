@@ -193,7 +193,7 @@ def _picture(array: np.ndarray, source: Dataset) -> np.ndarray:
         coloured = apply_color_lut(array, source)
         return coloured.astype(int) >> (coloured.dtype.itemsize * 8 - 8)
     if array.ndim == 3:
-        return array.astype(int) >> max(0, source.BitsStored - 8)
+        return np.asarray(array.astype(int) >> max(0, source.BitsStored - 8))
     for group in (*source.get("SharedFunctionalGroupsSequence", [])[:1], *source.get(PER_FRAME, [])[:1]):
         for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
             for item in group.get(name, []):
@@ -210,7 +210,7 @@ def _picture(array: np.ndarray, source: Dataset) -> np.ndarray:
     else:
         greys = (values - values.min()) / max(np.ptp(values), 1e-9)
     inverted = source.PhotometricInterpretation == "MONOCHROME1"
-    return np.rint((1 - greys if inverted else greys) * 255).astype(int)
+    return np.asarray(np.rint((1 - greys if inverted else greys) * 255).astype(int))
 
 
 def test_all_metadata_is_json_without_surprises(service: Service, samples: dict[str, Sample]) -> None:

@@ -10,6 +10,7 @@ import pytest
 import requests
 from pydicom import Dataset, dcmread
 from pydicom.pixels import pixel_array
+from pydicom.uid import UID
 
 from ahi.codecs.frames import HAS_OPENJPH
 from datastore.embedded import Embedded
@@ -120,7 +121,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     made_of = [with_pixels(pixels.astype("<u2")), with_pixels(pixels.astype("<u4")), made()]
     for number, data_set in enumerate(made_of):
         data_set.StudyInstanceUID, data_set.SeriesInstanceUID, data_set.InstanceNumber = study, series, number
-        data_set.SOPInstanceUID = data_set.file_meta.MediaStorageSOPInstanceUID = f"{series}.{number}"
+        data_set.SOPInstanceUID = data_set.file_meta.MediaStorageSOPInstanceUID = UID(f"{series}.{number}")
         written(data_set, folder / f"{number}.dcm")
     root = tmp_path_factory.mktemp("mixed-store")
     Embedded(root).fill([folder])

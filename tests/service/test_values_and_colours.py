@@ -124,8 +124,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         data_set.add(DataElement(0x00091001, "OB", bytes(40_000)))
         data_set.add(DataElement(0x00090010, "LO", "ACME"))
         write(data_set, folder / f"uids{number}.dcm")
-    for label, uids in COLOURED.items():
-        write(colours(uids, label, FRAMES), folder / f"{label}.dcm")
+    for label, coloured in COLOURED.items():
+        write(colours(coloured, label, FRAMES), folder / f"{label}.dcm")
     written_odd(ODD, folder / "odd.dcm")
     Embedded(root).fill([folder])
     service = Service(tmp_path_factory.mktemp("values-service"), {"DATASTORE_ROOT": str(root)})

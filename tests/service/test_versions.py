@@ -148,7 +148,7 @@ def test_frames_that_are_no_more_are_still_sent_for_a_while_to_who_holds_the_met
     time.sleep(FRESH_SECONDS + 0.1)
 
     def asked() -> list[int]:
-        urls = (f"{gone}/frames/1", held["7FE00010"]["BulkDataURI"], f"{gone}/frames/1/rendered")
+        urls = [f"{gone}/frames/1", held["7FE00010"]["BulkDataURI"], f"{gone}/frames/1/rendered"]
         urls += (held["00282000"]["BulkDataURI"], f"{shorter}/frames/2,3", f"{kept}/bulkdata/00282000")
         return [requests.get(url, timeout=30).status_code for url in urls]
 

@@ -1,6 +1,7 @@
 """WADO-URI (PS3.18 Section 9) over a real socket: one object, or one picture, always a single part."""
 
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_a_report_has_one_transfer_syntax_whatever_is_asked_for(service: Service
     ],
 )
 def test_what_is_wrong_is_told(
-    service: Service, samples: dict[str, Sample], name: str, parameters: dict[str, str], status: int
+    service: Service, samples: dict[str, Sample], name: str, parameters: dict[str, Any], status: int
 ) -> None:
     answer = _get(service, samples[name], **parameters)
     assert answer.status_code == status, answer.text[:200]
@@ -108,7 +109,7 @@ def test_it_is_cached_as_wado_rs_is(service: Service, samples: dict[str, Sample]
 def test_the_rendering_parameters_count(service: Service, samples: dict[str, Sample]) -> None:
     """PS3.18 Section 9.4.1.2: window, size and quality."""
     plain = _get(service, samples[CT], contentType="image/png")
-    asked = {"windowCenter": "40", "windowWidth": "400", "rows": "64", "columns": "64"}
+    asked: dict[str, Any] = {"windowCenter": "40", "windowWidth": "400", "rows": "64", "columns": "64"}
     drawn = _get(service, samples[CT], contentType="image/png", **asked)
     assert (drawn.status_code, "Warning" in drawn.headers) == (200, False)
     assert Image.open(BytesIO(drawn.content)).size == (64, 64)

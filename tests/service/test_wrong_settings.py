@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import boto3
@@ -98,7 +99,7 @@ STOPPED: list[tuple[dict[str, str], int, str]] = [
 ]  # fmt: skip
 """Starts that end, their statuses, and the one line that is said."""
 
-TLS_AUDIT = {"AUDIT": "syslog", "AUDIT_SYSLOG": "tls://127.0.0.1:1"}
+TLS_AUDIT: dict[str, Any] = {"AUDIT": "syslog", "AUDIT_SYSLOG": "tls://127.0.0.1:1"}
 
 CONTRADICTIONS: list[tuple[dict[str, str], str]] = [
     ({"DB_SECRET_ARN": "arn"}, "DB_SECRET_ARN and DATABASE_URL are both set"),
@@ -120,7 +121,7 @@ CONTRADICTIONS: list[tuple[dict[str, str], str]] = [
 ]
 """Settings that cannot hold together, where DATABASE_URL and AWS_DEFAULT_REGION are set; and what is said of them."""
 
-READ: dict[str, dict[str, str]] = {
+READ: dict[str, dict[str, Any]] = {
     "SETTINGS_FILE": {},
     "DB_TLS_CA": {},
     "AUTH_USERS_FILE": {"AUTH": "basic"},
@@ -164,7 +165,7 @@ def test_a_wrong_value_is_refused_by_name(name: str, value: str) -> None:
     assert line.startswith(f"{name} ")
 
 
-def started(folder: Path, *, embedded: bool = False, **settings: str) -> "subprocess.CompletedProcess[str]":
+def started(folder: Path, *, embedded: bool = False, **settings: Any) -> "subprocess.CompletedProcess[str]":
     """What came of a start with these settings; an index is named unless it is to be embedded."""
     own = {"PATH": os.environ["PATH"], "HOST": "127.0.0.1", "PORT": str(free_port())}
     index = {"DATABASE_URL": f"sqlite:///{folder / 'index'}", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -184,7 +185,7 @@ def test_what_the_start_finds_wrong_stops_it_in_one_line(name: str, tmp_path: Pa
 
 @pytest.mark.parametrize(("settings", "status", "told"), STOPPED)
 def test_a_mistake_anywhere_in_the_start_is_one_line(
-    settings: dict[str, str], status: int, told: str, tmp_path: Path
+    settings: dict[str, Any], status: int, told: str, tmp_path: Path
 ) -> None:
     (tmp_path / "broken").write_text("[[[")
     done = started(tmp_path, **settings)
@@ -261,7 +262,7 @@ def test_an_index_that_does_not_answer_is_one_line_and_no_reason_to_end(tmp_path
 
 @pytest.mark.parametrize(("settings", "problem"), CONTRADICTIONS)
 def test_settings_that_contradict_each_other_stop_the_start(
-    settings: dict[str, str], problem: str, tmp_path: Path
+    settings: dict[str, Any], problem: str, tmp_path: Path
 ) -> None:
     done = started(tmp_path, **settings)
     (line,) = done.stderr.splitlines()
@@ -279,7 +280,7 @@ def test_settings_that_contradict_each_other_stop_the_start(
 )
 def test_a_file_that_cannot_be_read_stops_the_start(name: str, path: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(FILES["latin"])
-    done = started(tmp_path, **READ[name], **{name: path})
+    done = started(tmp_path, **{**READ[name], name: path})
     (line,) = done.stderr.splitlines()
     assert line.startswith(name)
     assert line.endswith(reason)
@@ -299,7 +300,7 @@ def test_a_file_that_cannot_be_read_stops_the_start(name: str, path: str, reason
 )
 def test_nothing_of_a_file_that_is_something_else_is_repeated(name: str, kind: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(FILES[kind])
-    done = started(tmp_path, **READ[name], **{name: "file"})
+    done = started(tmp_path, **{**READ[name], name: "file"})
     (line,) = done.stderr.splitlines()
     assert line.startswith(name)
     assert SECRET not in line
@@ -312,7 +313,7 @@ def test_a_key_that_is_encrypted_is_refused_without_asking_for_its_password(tmp_
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     made.key_path.write_bytes(key.private_bytes(*form, serialization.BestAvailableEncryption(SECRET.encode())))
     files = {"AUDIT_SYSLOG_CERT": str(made.path), "AUDIT_SYSLOG_KEY": str(made.key_path)}
-    done = started(tmp_path, **TLS_AUDIT, **files)
+    done = started(tmp_path, **{**TLS_AUDIT, **files})
     (line,) = done.stderr.splitlines()
     assert line.startswith("AUDIT_SYSLOG_CERT, AUDIT_SYSLOG_KEY: no certificate and its key, not encrypted")
     assert (done.returncode, done.stdout) == (2, "")

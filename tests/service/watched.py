@@ -35,7 +35,9 @@ def with_deadlock(create_app: Callable[..., Any]) -> Callable[..., Any]:
 if __name__ == "__main__":
     times, own_bytes = int(sys.argv.pop(1)), watchdog.own_bytes
     watchdog.own_bytes = lambda pid: times * own_bytes(pid)
-    service.SILENT_SECONDS = SILENT_SECONDS
-    service.create_app = with_deadlock(service.create_app)
-    supervisor.Growth = lambda: watchdog.Growth(look_seconds=0.5)  # type: ignore[assignment,misc]
+    shortened: Any = service
+    shortened.SILENT_SECONDS = SILENT_SECONDS
+    shortened.create_app = with_deadlock(shortened.create_app)
+    watching: Any = supervisor
+    watching.Growth = lambda: watchdog.Growth(look_seconds=0.5)
     sys.exit(main.main())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_the_size_is_that_of_the_file(
     """What needs 64 bits is put down in other fields: here with bounds that files of a few bytes reach."""
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", most_bytes)
     monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", most_files)
-    files: list = [File(number, size) for number, size in enumerate(sizes)]
+    files: list[Any] = [File(number, size) for number, size in enumerate(sizes)]
     encoded = _encoded(files)
     assert zip_length(files) == len(encoded)
     with zipfile.ZipFile(BytesIO(encoded)) as archive:
@@ -52,7 +53,7 @@ def test_the_size_is_that_of_the_file(
 
 
 def test_what_is_not_known_of_one_file_is_not_known_of_all() -> None:
-    files: list = [File(1, 10), File(2, 10, sized=False)]
+    files: list[Any] = [File(1, 10), File(2, 10, sized=False)]
     assert zip_length(files) is None
 
 
@@ -76,7 +77,9 @@ ODD = [
 
 def test_objects_with_odd_uids_have_entries_of_their_own(tmp_path: Path) -> None:
     """Names that differ in their digits only by case, by blanks or by letters were one; some were absolute."""
-    files: list = [File(uid, number, series=series) for number, uid in enumerate(ODD) for series in ("1.2", "..", "")]
+    files: list[Any] = [
+        File(uid, number, series=series) for number, uid in enumerate(ODD) for series in ("1.2", "..", "")
+    ]
     encoded = _encoded(files)
     assert zip_length(files) == len(encoded)
     with zipfile.ZipFile(BytesIO(encoded)) as archive:

@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from urllib3 import HTTPResponse
 
 from ahi.client.calls import AhiClient
@@ -46,7 +48,7 @@ def client(
     """boto3 asks for the first frame, and `ahi.client.frame_calls` for those that follow."""
     path = tmp_path / "frame"
     path.write_bytes(b"stored bytes")
-    with served(Shelf(image_set(1), frames={FRAME: (path, "image/jph")}), faults) as url:  # type: ignore[arg-type]
+    with served(Shelf(image_set(1), frames={FRAME: (path, "image/jph")}), faults) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -134,12 +136,14 @@ def test_the_service_of_aws_is_asked_under_its_runtime_host(monkeypatch: pytest.
     client = AhiClient(region="eu-west-1")
     asked: list[str] = []
 
-    def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+    def answer(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
         asked.append(request.url)
         raw = HTTPResponse(BytesIO(b"{}"), preload_content=False)
-        return AWSResponse(request.url, 404, {"x-amzn-errortype": "ResourceNotFoundException"}, raw)
+        return AWSResponse(
+            request.url, 404, HTTPHeaders.from_dict({"x-amzn-errortype": "ResourceNotFoundException"}), raw
+        )
 
-    client._client.meta.events.register("before-send.medical-imaging", answer)
+    client._client.meta.events.register("before-send.medical-imaging", answer)  # type: ignore[arg-type]
     with pytest.raises(NotFound):
         client.image_set(KEY)
     client.close()
@@ -147,7 +151,7 @@ def test_the_service_of_aws_is_asked_under_its_runtime_host(monkeypatch: pytest.
 
 
 def test_a_call_passes_the_trace_on_that_it_is_part_of(client: AhiClient) -> None:
-    sent: list[AWSPreparedRequest] = []
+    sent: list[Any] = []
     client._client.meta.events.register("before-send.medical-imaging", lambda request, **_: sent.append(request))
     timing = start_timing()
     client.image_set(KEY)

@@ -36,7 +36,7 @@ def context(faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     tags = {"DICOMStudyInstanceUID": STUDY}
     others = [image_set(number) for number in range(MANY + 1, MANY + 20)]
     shelf = Shelf(*(image_set(number, tags=tags) for number in range(1, MANY + 1)), *others)
-    with served(shelf, faults) as url:  # type: ignore[arg-type]
+    with served(shelf, faults) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")

@@ -5,6 +5,7 @@ import pytest
 from pydicom import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import pixel_array
+from pydicom.uid import UID
 
 from ahi.codecs.encoders import encodable, encode
 from ahi.codecs.frames import HAS_OPENJPH, PixelFormat, decode
@@ -35,7 +36,7 @@ def _slope(dtype: str, shape: tuple[int, ...]) -> np.ndarray:
 def _read_by_pydicom(encoded: bytes, uid: str, pixels: PixelFormat) -> np.ndarray:
     data_set = Dataset()
     data_set.file_meta = FileMetaDataset()
-    data_set.file_meta.TransferSyntaxUID = uid
+    data_set.file_meta.TransferSyntaxUID = UID(uid)
     data_set.Rows, data_set.Columns = pixels.rows, pixels.columns
     data_set.SamplesPerPixel, data_set.PhotometricInterpretation = (
         pixels.samples_per_pixel,

@@ -92,7 +92,7 @@ class Asked(FetcherPool):
         self.busy = False
         self.keys: list[ImageSetKey] = []
 
-    def run(self, _route: str, _job: Any, *arguments: Any, **_none: Any) -> Any:
+    def run(self, _route: str, _job: Any, *arguments: Any, **_none: Any) -> Any:  # type: ignore[override]
         self.keys.append(cast(ImageSetKey, arguments[0]))
         if self.busy:
             raise UpstreamBusy("throttled")

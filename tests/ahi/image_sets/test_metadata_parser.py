@@ -145,7 +145,15 @@ def _elements(draw: st.DrawFn) -> tuple[int, str, Any, Any]:
     if vr in _NUMBERS:
         size = 8 * struct.calcsize("<" + _NUMBERS[vr])
         low, high = (-(1 << size - 1), (1 << size - 1) - 1) if vr[0] == "S" else (0, (1 << size) - 1)
-        one = st.floats(width=size, allow_nan=False, allow_infinity=False) if vr[0] == "F" else st.integers(low, high)
+        one: st.SearchStrategy[Any] = (
+            st.floats(
+                width=size,  # type: ignore[arg-type]
+                allow_nan=False,
+                allow_infinity=False,
+            )
+            if vr[0] == "F"
+            else st.integers(low, high)
+        )
         numbers = draw(st.lists(one, min_size=2, max_size=5))
         return tag, vr, numbers, numbers
     content = b"".join(draw(st.lists(st.binary(min_size=8, max_size=8), min_size=1, max_size=4)))

@@ -92,7 +92,7 @@ def test_a_large_file_is_read_where_it_is_needed(tmp_path: Path) -> None:
     assert [_told(read, index) for index in (0, 1)] == [_told(held, index) for index in (0, 1)]
 
 
-MAP = {"Rows": 2, "Columns": 3, "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"}
+MAP: dict[str, Any] = {"Rows": 2, "Columns": 3, "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"}
 
 
 @pytest.mark.parametrize(
@@ -128,10 +128,10 @@ def test_floating_point_pixels_are_told_by_their_element_or_by_having_no_bits_st
 )
 def test_colours_of_jpeg_2000_as_imported_are_those_of_each_instance(label: str, told: list[str]) -> None:
     """One has the component transform on, and is decoded as RGB; the other has not."""
-    element = {**MAP, "SamplesPerPixel": 3, "BitsAllocated": 8, "PhotometricInterpretation": label}
+    element: dict[str, Any] = {**MAP, "SamplesPerPixel": 3, "BitsAllocated": 8, "PhotometricInterpretation": label}
     nodes = {
         f"1.2.3.{number}": {
-            "DICOM": {**element, "InstanceNumber": number},
+            "DICOM": element | {"InstanceNumber": number},
             "StoredTransferSyntaxUID": JPEG_2000,
             "ImageFrames": [{"ID": f"{number:032}"}],
         }
@@ -139,7 +139,7 @@ def test_colours_of_jpeg_2000_as_imported_are_those_of_each_instance(label: str,
     }
     document = {"Study": {"DICOM": {"StudyInstanceUID": "1"}, "Series": {"1.2": {"Instances": nodes}}}}
     colours = np.zeros((2, 3, 3), np.uint8)
-    frames = [imagecodecs.jpeg2k_encode(colours, level=30, codecformat="J2K", mct=on) for on in (True, False)]
+    frames = [bytes(imagecodecs.jpeg2k_encode(colours, level=30, codecformat="J2K", mct=on)) for on in (True, False)]
     blob = encode_prepared(
         ImageSet.from_metadata(json.dumps(document).encode()),
         lambda instance, _: frames[int(instance.frames[0].frame_id)],
@@ -159,7 +159,7 @@ def test_instances_without_a_number_come_first(number: str) -> None:
 @pytest.mark.parametrize("syntax", [JPEG, JPEG_XL])
 def test_the_label_in_metadata_is_that_of_what_is_delivered_by_default(label: str, syntax: str) -> None:
     """Decoded colours of JPEG are RGB, frame by frame; as stored they keep the label that they came with."""
-    element = {**MAP, "SamplesPerPixel": 3, "BitsAllocated": 8, "PhotometricInterpretation": label}
+    element: dict[str, Any] = {**MAP, "SamplesPerPixel": 3, "BitsAllocated": 8, "PhotometricInterpretation": label}
     node = {"DICOM": element, "StoredTransferSyntaxUID": syntax, "ImageFrames": [{"ID": "0" * 32}]}
     document = {"Study": {"DICOM": {"StudyInstanceUID": "1"}, "Series": {"1.2": {"Instances": {"1.2.3": node}}}}}
 

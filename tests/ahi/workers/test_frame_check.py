@@ -185,7 +185,7 @@ def test_the_size_of_jpeg_xl_is_read(shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("extra", [1, 2, 7, 99])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_further_components_of_jpeg_xl_are_read(extra: int, dtype: type) -> None:
-    planes = np.zeros((1 + extra, 40, 24), dtype)
+    planes: np.ndarray = np.zeros((1 + extra, 40, 24), dtype)
     whole = bytes(imagecodecs.jpegxl_encode(planes, lossless=True, photometric="gray", planar=True))
     assert size_of(whole) == Size(24, 40, 1 + extra, 8 * np.dtype(dtype).itemsize)
 
@@ -231,7 +231,7 @@ def test_what_decodes_is_not_refused() -> None:
         numbers = [data_set.get(name) for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
         if None in numbers:
             continue
-        pixels = PixelFormat(*map(int, numbers), int(data_set.get("PixelRepresentation") or 0), label)  # type: ignore[arg-type]
+        pixels = PixelFormat(*map(int, numbers), int(data_set.get("PixelRepresentation") or 0), label)  # type: ignore[arg-type,call-arg]
         for frame in frames[:3]:
             try:
                 decode(frame, uid, pixels)

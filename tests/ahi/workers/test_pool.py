@@ -118,12 +118,12 @@ def _unsendable(_workshop: WorkerContext) -> object:
 
 
 @runs_inline(_always)
-def _briefly_unsendable(context: WorkerContext) -> object:
+def _briefly_unsendable(context: WorkerContext, *_arguments: object) -> object:
     return _unsendable(context)
 
 
 @runs_inline(_never_said)
-def _process_of_unknown_length(context: WorkerContext) -> int:
+def _process_of_unknown_length(context: WorkerContext, *_arguments: object) -> int:
     return _process(context)
 
 
@@ -237,7 +237,7 @@ def test_jobs_are_counted(narrow: Pool) -> None:
     assert total(Metric.JOBS_RUNNING) + total(Metric.JOBS_QUEUED) <= 8
 
 
-@runs_inline(_always)
+@runs_inline(_always)  # type: ignore[arg-type]  # of any arguments
 def _thread(_workshop: WorkerContext, _seconds: float) -> str:
     time.sleep(_seconds)
     return threading.current_thread().name

@@ -63,7 +63,7 @@ def test_groups_are_in_a_claim(provider: Provider, claim: str, claims: dict[str,
 
 def _unsigned(provider: Provider) -> str:
     payload = {"iss": provider.issuer, "aud": AUDIENCE, "sub": "u", "exp": int(time.time()) + 60}
-    return jwt.encode(payload, None, "none", headers={"kid": "first"})
+    return jwt.encode(payload, "", "none", headers={"kid": "first"})
 
 
 def _signed_with_the_public_key(provider: Provider) -> str:

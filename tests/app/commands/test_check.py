@@ -62,7 +62,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch, aws: str) -> None:
 def ahi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     path = tmp_path / "frame"
     path.write_bytes(b"stored bytes")
-    with served(Shelf(image_set(1), frames={frame_id(1): (path, "image/jph")})) as url:  # type: ignore[arg-type]
+    with served(Shelf(image_set(1), frames={frame_id(1): (path, "image/jph")})) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
         yield
 
@@ -106,7 +106,7 @@ def test_a_role_that_may_not_search_is_told(sqlite: Sqlite, tmp_path: Path, monk
     url = sqlite.new_index()
     fill(url)
     faults = Faults()
-    with served(Shelf(image_set(1)), faults) as endpoint:  # type: ignore[arg-type]
+    with served(Shelf(image_set(1)), faults) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", endpoint)
         faults.replace(parse_faults("SearchImageSets:403"))
         (found,) = [one for one in check_all(settings_of(url, tmp_path)) if one.what == "SearchImageSets"]

@@ -159,7 +159,7 @@ def test_replacements_are_counted_for_all_who_share_them() -> None:
             replacements.count(ProcessKind.WEB, Reason.HUNG)
         os._exit(0)
     os.waitpid(pid, 0)
-    totals = replacements.totals()
+    totals = dict(replacements.totals())
     assert totals.pop((ProcessKind.WEB, Reason.HUNG)) == 2
     assert set(totals.values()) == {0}
 

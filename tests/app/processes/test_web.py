@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from tests.app.server.web_process import (
 )
 from tests.waiting import wait_for
 
-LIMITS = {"of_client": 6, "of_all": 12, "patience_seconds": 1.0, "deadline_seconds": 4.0}
+LIMITS: dict[str, Any] = {"of_client": 6, "of_all": 12, "patience_seconds": 1.0, "deadline_seconds": 4.0}
 
 
 @pytest.fixture(scope="module")

@@ -217,8 +217,8 @@ def whole(make: Callable[[int], bytes]) -> Callable[[int], object]:
     return work
 
 
-def by_bytes(make: Callable[[int], bytes]) -> Callable[[int], object]:
-    def work(length: int) -> object:
+def by_bytes(make: Callable[[int], bytes]) -> Callable[[int], Callable[[], object]]:
+    def work(length: int) -> Callable[[], object]:
         pieces = [bytes([byte]) for byte in make(length)]
         return lambda: parsed(*pieces)
 

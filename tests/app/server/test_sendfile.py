@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.client import IncompleteRead
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.request import urlopen
 
 import pytest
@@ -127,7 +127,7 @@ def test_a_file_that_was_cut_short_is_had_again_before_it_is_sent(app: Flask, ur
         file = (tmp_path / "file").open("rb")
         piece = FilePiece(file, 100_000, len(CONTENT), lambda: forgotten.append("file"), lambda: CONTENT)
         os.truncate(tmp_path / "file", 150_000)
-        response = Response(iter([piece]), content_type="application/octet-stream")
+        response = Response(cast(Iterator[bytes], iter([piece])), content_type="application/octet-stream")
         response.content_length = len(piece)
         return response
 
@@ -145,7 +145,7 @@ def test_an_answer_whose_file_is_cut_short_while_it_is_sent_does_not_look_whole(
     def cut() -> Response:
         file = (tmp_path / "file").open("rb")
         piece = FilePiece(file, 0, len(CONTENT), lambda: forgotten.append("file"), lambda: CONTENT)
-        response = Response(iter([piece]), content_type="application/octet-stream")
+        response = Response(cast(Iterator[bytes], iter([piece])), content_type="application/octet-stream")
         response.content_length = len(piece)
         return response
 

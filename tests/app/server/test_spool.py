@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,7 +138,7 @@ def trickle(connections: list[socket.socket], done: threading.Event) -> None:
 
 def test_readers_that_take_little_hold_no_thread(tmp_path: Path) -> None:
     """There are four places, and eight readers of long answers from each of two clients."""
-    limits = {"of_client": 20, "of_all": 100, "patience_seconds": 60.0, "deadline_seconds": 60.0}
+    limits: dict[str, Any] = {"of_client": 20, "of_all": 100, "patience_seconds": 60.0, "deadline_seconds": 60.0}
     done = threading.Event()
     with serving(tmp_path / "log", **limits) as port, ExitStack() as stack:
         slow = [stack.enter_context(slow_reader(port)) for _ in range(16)]

@@ -62,7 +62,7 @@ class Shared:
 
 
 def test_a_thread_that_waits_keeps_nobody_from_being_answered(pool_of: PoolOf) -> None:
-    pool, let_go, done = pool_of(2, WIDE), threading.Event(), []
+    pool, let_go, done = pool_of(2, WIDE), threading.Event(), list[object]()
     pool.add_task(Request("one", lambda: (let_go.wait(10), done.append("waited"))))
     for number in range(3):
         pool.add_task(Request("two", functools.partial(done.append, number)))
@@ -98,7 +98,7 @@ def test_locks_held_over_waits_delay_and_never_stop(pool_of: PoolOf, kind: str) 
 
 
 def test_a_thread_given_back_is_the_next_ones(pool_of: PoolOf) -> None:
-    pool, let_go, done = pool_of(3, QueueLimits(1, 99, 99)), threading.Event(), []
+    pool, let_go, done = pool_of(3, QueueLimits(1, 99, 99)), threading.Event(), list[object]()
     pool.add_task(Request("greedy", lambda: let_go.wait(10)))
     for number in range(5):
         pool.add_task(Request("greedy", functools.partial(done.append, number)))
@@ -109,7 +109,7 @@ def test_a_thread_given_back_is_the_next_ones(pool_of: PoolOf) -> None:
 
 
 def test_a_request_that_fails_gives_its_thread_back(pool_of: PoolOf, caplog: pytest.LogCaptureFixture) -> None:
-    pool, done = pool_of(1, QueueLimits(1, 99, 99)), []
+    pool, done = pool_of(1, QueueLimits(1, 99, 99)), list[object]()
     pool.add_task(Request("one", lambda: 1 / 0))
     pool.add_task(Request("one", lambda: done.append(1)))
     wait_for(lambda: done == [1])
@@ -125,7 +125,7 @@ def test_a_thread_knows_its_client(pool_of: PoolOf) -> None:
 
 
 def test_threads_that_wait_for_their_clients_take_no_places(pool_of: PoolOf) -> None:
-    pool, taken, done = pool_of(2, QueueLimits(1, 99, 99)), threading.Event(), []
+    pool, taken, done = pool_of(2, QueueLimits(1, 99, 99)), threading.Event(), list[object]()
 
     def send_slowly() -> None:
         with pool.pausing():
@@ -210,7 +210,7 @@ def test_at_the_end_what_waits_is_cancelled() -> None:
 
 def test_what_runs_inline_is_answered_while_all_threads_wait(pool_of: PoolOf) -> None:
     limits = QueueLimits(99, 999, 999, lambda one: isinstance(one, Request) and one.client == "brief")
-    pool, let_go, done = pool_of(2, limits), threading.Event(), []
+    pool, let_go, done = pool_of(2, limits), threading.Event(), list[object]()
     for number in range(4):
         pool.add_task(Request(f"client {number}", lambda: let_go.wait(10)))
     for number in range(3):
@@ -237,7 +237,7 @@ def test_what_runs_inline_is_no_step_of_the_others() -> None:
 
 
 def test_a_refusal_is_sent_while_all_threads_wait(pool_of: PoolOf) -> None:
-    pool, let_go, done = pool_of(1, QueueLimits(99, 1, 999)), threading.Event(), []
+    pool, let_go, done = pool_of(1, QueueLimits(99, 1, 999)), threading.Event(), list[object]()
     pool.add_task(Request("one", lambda: let_go.wait(10)))
     pool.add_task(Request("one", lambda: done.append(1)))
     wait_for(lambda: bool(done))
@@ -246,7 +246,7 @@ def test_a_refusal_is_sent_while_all_threads_wait(pool_of: PoolOf) -> None:
 
 def test_a_leader_that_waits_is_followed_by_another_and_rests_afterwards(pool_of: PoolOf) -> None:
     """However many wait, somebody listens; and nobody has said that it waits."""
-    pool, let_go, done = pool_of(8, WIDE), threading.Event(), []
+    pool, let_go, done = pool_of(8, WIDE), threading.Event(), list[object]()
     for number in range(7):
         pool.add_task(Request(f"client {number}", lambda: (let_go.wait(10), done.append("waited"))))
     threads: set[int] = set()
@@ -260,7 +260,7 @@ def test_a_leader_that_waits_is_followed_by_another_and_rests_afterwards(pool_of
 
 def test_a_leader_that_says_that_it_waits_is_followed_at_once(pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.server.worker_pool._SLOW_SECONDS", 60.0)
-    pool, let_go, done = pool_of(2, WIDE), threading.Event(), []
+    pool, let_go, done = pool_of(2, WIDE), threading.Event(), list[object]()
     pool.add_task(Request("one", lambda: (about_to_wait(), let_go.wait(10))))
     pool.add_task(Request("two", lambda: done.append(2)))
     wait_for(lambda: done == [2])

@@ -1,13 +1,13 @@
 import struct
 import zlib
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 from pydicom import FileMetaDataset
 from pydicom.data import get_testdata_file
+from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
-from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, DeflatedExplicitVRLittleEndian
 
 from datastore.importing.deflated import MOST_BYTES, inflates_too_far
 from datastore.importing.scan import DicomFile, Refused, quiet, scan
@@ -19,8 +19,8 @@ def deflated(path: Path, size_bytes: int) -> Path:
     """A file whose data set is one element of zeros, of so many bytes together."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, "1.2.3"
-    head = BytesIO()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, UID("1.2.3")
+    head = DicomBytesIO()
     head.write(bytes(128) + b"DICM")
     write_file_meta_info(head, meta)
     deflater = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 from pydicom.pixels import convert_color_space, pixel_array
+from pydicom.uid import UID
 
-from datastore.importing.importer import Unreadable
-from datastore.importing.scan import quiet
+from datastore.importing.scan import Unreadable, quiet
 from tests.datastore.made import encapsulated, with_pixels
 from tests.datastore.through import assert_served, served
 
-SLOW = {
+SLOW: dict[str, Any] = {
     "deadline": None,
     "derandomize": True,
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -64,7 +64,7 @@ def _codestream(syntax: str, frame: np.ndarray) -> bytes:
     colour = frame.ndim == 3
     if syntax in ("4.57", "4.70"):
         bits = 8 * frame.dtype.itemsize
-        spaces = {"colorspace": "RGB", "outcolorspace": "RGB"} if colour else {}
+        spaces: dict[str, Any] = {"colorspace": "RGB", "outcolorspace": "RGB"} if colour else {}
         return bytes(imagecodecs.jpeg8_encode(frame, lossless=True, predictor=1, bitspersample=bits, **spaces))
     if syntax == "4.80":
         return bytes(imagecodecs.jpegls_encode(frame))
@@ -129,7 +129,7 @@ def pictures(draw: st.DrawFn) -> Picture:
     described: dict[str, Any] = {"BitsAllocated": room, "BitsStored": stored, "HighBit": high}
     label = photometric if samples == 3 else draw(st.sampled_from(["MONOCHROME1", "MONOCHROME2"]))
     data_set = with_pixels(frames, label, **described)
-    data_set.file_meta.TransferSyntaxUID = PREFIX.removesuffix(".") if syntax == "" else PREFIX + syntax
+    data_set.file_meta.TransferSyntaxUID = UID(PREFIX.removesuffix(".") if syntax == "" else PREFIX + syntax)
     if samples == 3:
         data_set.PlanarConfiguration = planar = draw(st.sampled_from([0, 1])) if syntax in (*NATIVE, "8.1") else 0
     if syntax in NATIVE or syntax == "8.1":
@@ -153,7 +153,7 @@ def pictures(draw: st.DrawFn) -> Picture:
 
 def _of_bits(syntax: str, pixels: np.ndarray) -> Picture:
     data_set = with_pixels(pixels.astype(bool))
-    data_set.file_meta.TransferSyntaxUID = PREFIX.removesuffix(".") if syntax == "" else PREFIX + syntax
+    data_set.file_meta.TransferSyntaxUID = UID(PREFIX.removesuffix(".") if syntax == "" else PREFIX + syntax)
     if syntax not in NATIVE:
         packed = [np.packbits(frame, bitorder="little").tobytes() for frame in pixels]
         data_set = _encapsulated(data_set, [_rle([one]) if syntax == "5" else _deflated(one) for one in packed])

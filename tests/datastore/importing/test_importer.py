@@ -48,12 +48,14 @@ def import_data_sets(storage: Storage, folder: Path, *data_sets: Dataset, **opti
 
 
 def metadata(storage: Storage, version: ImageSetVersion) -> dict[str, Any]:
-    return json.loads(gzip.decompress(storage.metadata(version.image_set_id, version.version)))
+    document: dict[str, Any] = json.loads(gzip.decompress(storage.metadata(version.image_set_id, version.version)))
+    return document
 
 
 def instances(storage: Storage, version: ImageSetVersion) -> dict[str, Any]:
     (series,) = metadata(storage, version)["Study"]["Series"].values()
-    return series["Instances"]
+    instances: dict[str, Any] = series["Instances"]
+    return instances
 
 
 def assert_whole(storage: Storage, version: ImageSetVersion) -> None:

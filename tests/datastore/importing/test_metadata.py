@@ -11,6 +11,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -30,7 +31,7 @@ SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian,
 
 def reread(data_set: Dataset, syntax: str = ExplicitVRLittleEndian) -> Dataset:
     """As it comes from a file."""
-    data_set.file_meta.TransferSyntaxUID = syntax
+    data_set.file_meta.TransferSyntaxUID = UID(syntax)
     file = io.BytesIO()
     data_set.save_as(file, enforce_file_format=True)
     file.seek(0)
@@ -88,7 +89,8 @@ def test_elements_stand_at_their_level(name: str, level: str) -> None:
     values = {"SpecificCharacterSet": "ISO_IR 100", "PatientAge": "040Y", "FrameOfReferenceUID": "1.2"}
     usual = Sequence() if name.endswith("Sequence") else "20240102" if name.endswith("Date") else "1"
     value = values.get(name, usual)
-    found = attributes(reread(made(**{name: value})))
+    elements: dict[str, Any] = {name: value}
+    found = attributes(reread(made(**elements)))
     by_level = {
         "patient": found.levels.patient,
         "study": found.levels.study,
@@ -239,7 +241,7 @@ def test_overlay_groups_are_told_apart() -> None:
 
 @pytest.mark.parametrize(("representation", "expected"), [(0, 0xFFFE), (1, -2)])
 def test_implicit_us_or_ss_follows_pixel_representation(representation: int, expected: int) -> None:
-    elements = {"PixelRepresentation": representation}
+    elements: dict[str, Any] = {"PixelRepresentation": representation}
     vr = "SS" if representation else "US"
     assert one_value(vr, expected, 0x00280106, ImplicitVRLittleEndian, **elements) == expected
     item = Dataset()
@@ -303,7 +305,7 @@ LEVELS_OF_ONE = Levels(
 
 
 def test_the_document_has_the_shape_of_image_set_metadata() -> None:
-    instances = {"1.2.3.5": {"DICOM": {}}, "1.2.3.4": {"DICOM": {"Rows": 2}}}
+    instances: dict[str, dict[str, Any]] = {"1.2.3.5": {"DICOM": {}}, "1.2.3.4": {"DICOM": {"Rows": 2}}}
     whole = document("d" * 32, "i" * 32, LEVELS_OF_ONE, instances, DIALECTS["2025"])
     assert json.loads(encode(whole)) == whole
     assert list(whole) == ["SchemaVersion", "DatastoreID", "ImageSetID", "Patient", "Study"]
@@ -313,7 +315,7 @@ def test_the_document_has_the_shape_of_image_set_metadata() -> None:
 
 
 def test_the_older_dialect_has_keys_in_no_order() -> None:
-    instances = {f"1.2.3.{number}": {"DICOM": {}} for number in range(9)}
+    instances: dict[str, dict[str, Any]] = {f"1.2.3.{number}": {"DICOM": {}} for number in range(9)}
     ordered, unordered = (document("d", "i", LEVELS_OF_ONE, instances, DIALECTS[name]) for name in ("2025", "2023"))
     assert unordered == ordered
     assert encode(unordered) != encode(ordered)

@@ -1,14 +1,15 @@
 import gzip
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pydicom import Sequence, dcmread
 from pydicom.data import get_testdata_file
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from datastore.findings import Findings, Kind
 from datastore.importing.metadata import DIALECTS, InstanceAttributes
@@ -72,8 +73,13 @@ def cut(path: Path, length_bytes: int) -> None:
     path.write_bytes(content[:length_bytes])
 
 
+def _none(keywords: Iterable[str]) -> dict[str, Any]:
+    """What takes these elements out of a data set that is made."""
+    return dict.fromkeys(keywords)
+
+
 def without(*keywords: str) -> Callable[[Path], object]:
-    return lambda path: written(made(**dict.fromkeys(keywords)), path)
+    return lambda path: written(made(**_none(keywords)), path)
 
 
 def truncated_pixels(path: Path) -> None:
@@ -141,7 +147,7 @@ def test_broken_files_are_refused_with_a_reason(tmp_path: Path, broken: Callable
 @pytest.mark.parametrize("missing", [[UIDS[0]], [UIDS[1]], [UIDS[2]], [UIDS[3]], UIDS])
 def test_uids_that_are_missing_are_given_and_told(tmp_path: Path, missing: list[str]) -> None:
     """The same for the same file, others for another one; those of the meta information where it has them."""
-    path, other = (written(made(**dict.fromkeys(missing), PatientID=name), tmp_path / name) for name in ("1", "2"))
+    path, other = (written(made(**_none(missing), PatientID=name), tmp_path / name) for name in ("1", "2"))
     findings = Findings()
     with quiet():
         one, again, another = read(path, findings), read(path), read(other)
@@ -159,7 +165,7 @@ def test_uids_that_are_missing_are_given_and_told(tmp_path: Path, missing: list[
 def test_an_object_without_any_uid_is_told_from_others(tmp_path: Path) -> None:
     uids = set()
     for name in ("1", "2"):
-        path = written(made(**dict.fromkeys(UIDS), PatientID=name), tmp_path / name)
+        path = written(made(**_none(UIDS), PatientID=name), tmp_path / name)
         data_set = dcmread(path)
         del data_set.file_meta.MediaStorageSOPInstanceUID
         del data_set.file_meta.MediaStorageSOPClassUID
@@ -196,7 +202,7 @@ def test_what_follows_the_pixel_data_and_is_no_element_is_left_out(
     tmp_path: Path, trailing: bytes, syntax: str
 ) -> None:
     data_set = with_pixels(np.arange(16, dtype=np.uint16).reshape(1, 4, 4))
-    data_set.file_meta.TransferSyntaxUID = syntax
+    data_set.file_meta.TransferSyntaxUID = UID(syntax)
     path = written(data_set, tmp_path / "file")
     path.write_bytes(path.read_bytes() + trailing)
     with quiet():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, Sequence, dcmread
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from datastore.findings import Kind
 from dicomweb.explicit_le import encode_data_set
@@ -115,7 +115,7 @@ def test_the_descriptor_of_a_voi_lut_is_signed_where_its_input_is(
     lut.add_new(0x00283006, "OW", struct.pack("<256H", *range(256)))
     data_set = with_pixels(np.zeros((1, 4, 4), np.int16 if signed else np.uint16), RescaleIntercept=intercept)
     data_set.VOILUTSequence = Sequence([lut])
-    data_set.file_meta.TransferSyntaxUID = syntax
+    data_set.file_meta.TransferSyntaxUID = UID(syntax)
     (got,) = delivered(served(data_set, tmp_path)).VOILUTSequence
     assert list(got[0x00283002].value) == [256, first, 16]
 

@@ -210,7 +210,7 @@ def test_each_packed_frame_begins_on_a_byte(encoder: FrameEncoder) -> None:
 @pytest.mark.parametrize("high_bit", [11, 15])
 def test_bits_beside_bits_stored_are_kept(htj2k: FrameEncoder, dtype: type, high_bit: int) -> None:
     """Overlays of old stand there (PS3.5 Section 8.1.2), or the samples themselves do: words are those of the file."""
-    words = noise(np.uint16, 1, 4, 4).view(dtype)
+    words: np.ndarray = noise(np.uint16, 1, 4, 4).view(dtype)
     _, (frame,) = stored(htj2k, with_pixels(words, BitsStored=12, HighBit=high_bit))
     got = np.asarray(imagecodecs.htj2k_decode(frame.stored, planar=False))
     np.testing.assert_array_equal(got, words[0])

@@ -1,7 +1,7 @@
 """Pixels that can be read are kept, in every encoding and however they are described; what is lost is named."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +25,9 @@ def ramp(dtype: type, *shape: int, top: int) -> np.ndarray:
     return np.linspace(low, top, int(np.prod(shape))).astype(dtype).reshape(shape)
 
 
-def coded(syntax: str, frames: list[bytes], pixels: np.ndarray, photometric: str = "", **elements: object) -> Dataset:
+def coded(
+    syntax: str, frames: Sequence[bytes | bytearray], pixels: np.ndarray, photometric: str = "", **elements: object
+) -> Dataset:
     """Encoded frames, described as these pixels, frames x rows x columns, are."""
     bits, samples = 8 * pixels.dtype.itemsize, pixels.shape[3] if pixels.ndim == 4 else 1
     described = {
@@ -40,10 +42,10 @@ def coded(syntax: str, frames: list[bytes], pixels: np.ndarray, photometric: str
     }
     if samples == 3:
         described["PlanarConfiguration"] = 0
-    return encapsulated(SYNTAX + syntax, frames, **{**described, **elements})
+    return encapsulated(SYNTAX + syntax, [bytes(frame) for frame in frames], **{**described, **elements})
 
 
-Encode = Callable[[np.ndarray], bytes]
+Encode = Callable[[np.ndarray], bytes | bytearray]
 _jpeg_2000 = partial(imagecodecs.jpeg2k_encode, level=0, codecformat="J2K", reversible=True)
 _lossless_jpeg = partial(imagecodecs.jpeg8_encode, lossless=True, predictor=1)
 _lossless_colour = partial(_lossless_jpeg, colorspace="RGB", outcolorspace="RGB")
@@ -240,7 +242,7 @@ def test_native_colour_of_full_length_under_the_subsampled_label(tmp_path: Path)
 @pytest.mark.parametrize("syntax", [None, "4.90", "4.80", "5"])
 def test_colour_without_planar_configuration_is_interleaved(tmp_path: Path, syntax: str | None) -> None:
     pixels = ramp(np.uint8, 1, 8, 10, 3, top=255)
-    encode = {"4.90": _jpeg_2000, "4.80": imagecodecs.jpegls_encode, "5": None}
+    encode: dict[str, Encode] = {"4.90": _jpeg_2000, "4.80": imagecodecs.jpegls_encode}
     if syntax is None:
         data_set = with_pixels(pixels, "RGB")
     elif syntax == "5":
@@ -348,7 +350,7 @@ def test_bytes_after_the_last_frame_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lossless", ["HTJ2K", "JPEG_2000_LOSSLESS"])
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16])
 def test_bits_beside_bits_stored(tmp_path: Path, dtype: type, lossless: str) -> None:
-    words = np.random.default_rng(2).integers(0, 2**16, (1, 9, 11)).astype(np.uint16).view(dtype)
+    words: np.ndarray = np.random.default_rng(2).integers(0, 2**16, (1, 9, 11)).astype(np.uint16).view(dtype)
     found = served(with_pixels(words, BitsStored=12, HighBit=15), tmp_path, lossless)
     assert found.findings == []
     assert_served(found, words)

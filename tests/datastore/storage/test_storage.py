@@ -9,7 +9,12 @@ import pytest
 
 from datastore.storage.storage import ImageSetVersion, Storage, UnknownFrame, UnknownImageSet
 
-TAGS = {"DICOMStudyInstanceUID": "1.2", "DICOMSeriesInstanceUID": "1.2.3", "DICOMSeriesNumber": 4, "DICOMStudyId": None}
+TAGS: dict[str, str | int | None] = {
+    "DICOMStudyInstanceUID": "1.2",
+    "DICOMSeriesInstanceUID": "1.2.3",
+    "DICOMSeriesNumber": 4,
+    "DICOMStudyId": None,
+}
 FRAMES = {"a" * 32: b"first", "b" * 32: b"second"}
 
 

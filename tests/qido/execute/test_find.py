@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import date, time, timedelta
+from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
@@ -127,7 +128,7 @@ def test_below_a_study_that_is_not_there_nothing_is_found(database: Database, fe
 def test_a_study_has_the_modalities_of_its_series_whatever_the_level(database: Database, few: int) -> None:
     """Studies come with them, those of lower levels are gathered afterwards."""
 
-    def modalities(level: Level) -> dict[object, object]:
+    def modalities(level: Level) -> dict[object, tuple[Any, Any]]:
         query = asked(level, "PatientName=DOE*&includefield=ModalitiesInStudy,NumberOfStudyRelatedSeries")
         found = [result.values for result in find.find(index_alone(database), query, few).results]
         return {values[STUDY_UID]: (values[MODALITIES_IN_STUDY], values[STUDY_SERIES]) for values in found}

@@ -16,7 +16,7 @@ def values(keyword: str, value: str) -> Callable[[int], str]:
     return lambda number: f"{LISTS}{keyword}=" + "%5C".join([value] * number)
 
 
-AT = {  # a search that has so many of it
+AT: dict[Bound, Callable[[int], str]] = {  # a search that has so many of it
     bounds.QUERY_BYTES: lambda number: "x=".ljust(number, "y"),
     bounds.PARAMETERS: lambda number: "&".join(["x="] * number),
     bounds.KEYS: lambda number: "&".join(f"0009{at:04X}=a" for at in range(0x1001, 0x1001 + number)),

@@ -18,7 +18,10 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("dialect", [mysql.dialect(), postgresql.dialect(), sqlite.dialect()], ids=lambda of: of.name)
+DIALECTS: list[Dialect] = [mysql.dialect(), postgresql.dialect(), sqlite.dialect()]  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda of: of.name)
 @pytest.mark.parametrize(
     "attribute", [of for of in ATTRIBUTES if of.matching is not Matching.NONE], ids=lambda of: of.keyword
 )

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -117,7 +117,7 @@ def test_threads_that_draw_frames_of_the_same_image_parse_its_functional_groups_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = WorkerContext(AhiClient(region="us-east-1"), Cache(tmp_path, 2**28), VersionCache(60))
-    parsed, threads, convert = [], Barrier(8), converters["SQ"]
+    parsed, threads, convert = list[int](), Barrier(8), cast(Any, converters)["SQ"]
 
     def counted(value: bytes, *arguments: Any) -> Any:
         parsed.append(len(value))
@@ -127,7 +127,7 @@ def test_threads_that_draw_frames_of_the_same_image_parse_its_functional_groups_
         threads.wait(10)
         return render(context, Picture((references[number],), (number + 1,), data_set, JPEG))
 
-    monkeypatch.setitem(converters, "SQ", counted)
+    monkeypatch.setitem(cast(Any, converters), "SQ", counted)
     groups = [made(NominalCardiacTriggerDelayTime=number) for number in range(2000)]
     data_set = head(made(PerFrameFunctionalGroupsSequence=groups))
     references = [_stored(context, f"{number:032}", 16) for number in range(8)]

@@ -14,7 +14,8 @@ ABOUT = made(PatientName="Doe^John", PatientID="1234", PatientBirthDate="1970013
 
 def rows_with_ink(image: Image.Image) -> list[int]:
     grey = np.asarray(image.convert("L")).astype(int)
-    return np.flatnonzero((grey >= 200).any(axis=1)).tolist()
+    rows: list[int] = np.flatnonzero((grey >= 200).any(axis=1)).tolist()
+    return rows
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])

@@ -69,7 +69,8 @@ def as_numbers(data_set: Dataset) -> Dataset:
     return data_set
 
 
-RAMPS = {"Red": [0, 100, 200, 255], "Green": [255, 5, 6, 7], "Blue": [1, 2, 3, 4]}
+RAMPS: dict[str, Any] = {"Red": [0, 100, 200, 255], "Green": [255, 5, 6, 7], "Blue": [1, 2, 3, 4]}
+WIDE_RAMPS: dict[str, Any] = {name: [one * 257 for one in ramp] for name, ramp in RAMPS.items()}
 
 
 @pytest.mark.parametrize(
@@ -77,12 +78,12 @@ RAMPS = {"Red": [0, 100, 200, 255], "Green": [255, 5, 6, 7], "Blue": [1, 2, 3, 4
     [
         pytest.param(palette(8, width_bytes=1, **RAMPS), 0, id="8 bits in bytes"),
         pytest.param(palette(8, **RAMPS), 0, id="8 bits in words"),
-        pytest.param(palette(16, **{name: [one * 257 for one in ramp] for name, ramp in RAMPS.items()}), 0, id="16"),
+        pytest.param(palette(16, **WIDE_RAMPS), 0, id="16"),
         pytest.param(palette(16, **RAMPS), 0, id="8 bits that are said to be 16"),
         pytest.param(palette(8, first=10, **RAMPS), 10, id="from a first value on"),
         pytest.param(palette(16, width_bytes=1, **RAMPS), 0, id="bytes that are said to be 16 bits"),
         pytest.param(
-            as_numbers(palette(16, **{name: [one * 257 for one in ramp] for name, ramp in RAMPS.items()})),
+            as_numbers(palette(16, **WIDE_RAMPS)),
             0,
             id="16 bits as US",
         ),
@@ -204,7 +205,7 @@ def red() -> Image.Image:
 def test_colour_spaces(wanted: str, profile: Any, pixel: tuple[int, ...], embedded: Any) -> None:
     source = swapped() if profile == "swapped" else profile
     converted, found = in_colour_space(red(), source, wanted)
-    assert np.abs(np.subtract(converted.getpixel((0, 0)), pixel)).max() <= 3
+    assert np.abs(np.subtract(np.asarray(converted.getpixel((0, 0))), pixel)).max() <= 3
     if embedded == "sRGB":
         assert found is not None
         assert "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(found)))

@@ -124,5 +124,5 @@ def test_a_damaged_image_has_a_picture_or_a_refusal(said: bytes, sample: str, sa
             encoded = encode([shown], "image/png", None, profile, subject.frame_milliseconds)
         except NotAcceptable:
             return
-    assert (drawn.dtype, drawn.shape[:2]) == (np.uint8, (ROWS, COLUMNS))
+    assert (drawn.dtype, drawn.shape[:2]) == (np.dtype(np.uint8), (ROWS, COLUMNS))
     assert encoded.startswith(b"\x89PNG")

@@ -1,6 +1,7 @@
 """Pictures are what their media types say, read by Pillow again."""
 
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ COLOUR = Image.fromarray(np.dstack([RAMP, RAMP[::-1], RAMP[:, ::-1]]))
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-def read(encoded: bytes) -> Image.Image:
+def read(encoded: bytes) -> Any:
     return Image.open(BytesIO(encoded))
 
 

@@ -1,7 +1,7 @@
 """Grey levels are those of the formulas of PS3.3 Section C.11, computed here one value at a time."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,10 @@ def image(bits: int = 16, *, signed: bool = False, allocated: int = 16, **attrib
     return through(made(**{**plain, **attributes}))
 
 
-def shown(values: list[float], data_set: Dataset, rendering: Rendering = PLAIN, dtype: str = "<u2") -> list[int]:
+def shown(values: Sequence[float], data_set: Dataset, rendering: Rendering = PLAIN, dtype: str = "<u2") -> list[int]:
     """The grey levels of values."""
-    return Greyscale.of(data_set).levels(np.array([values], dtype), rendering)[0].tolist()
+    levels: list[int] = Greyscale.of(data_set).levels(np.array([values], dtype), rendering)[0].tolist()
+    return levels
 
 
 def linear(x: float, c: float, w: float) -> float:
@@ -254,7 +255,7 @@ def test_a_modality_table_comes_before_the_window() -> None:
         ),
     ],
 )
-def test_low_values_are_white_where_the_image_says_so(attributes: dict[str, str], inverted: bool) -> None:
+def test_low_values_are_white_where_the_image_says_so(attributes: dict[str, Any], inverted: bool) -> None:
     levels = shown([0, 255], image(8, **attributes), dtype="<u1")
     assert levels == ([255, 0] if inverted else [0, 255])
 
@@ -273,7 +274,7 @@ def test_low_values_are_white_where_the_image_says_so(attributes: dict[str, str]
         pytest.param({"PixelPaddingValue": 7}, [7, 7], [0, 0], id="all padding"),
     ],
 )
-def test_a_range_of_our_own_is_what_occurs(padding: dict[str, int], values: list[float], expected: list[int]) -> None:
+def test_a_range_of_our_own_is_what_occurs(padding: dict[str, Any], values: list[float], expected: list[int]) -> None:
     assert shown(values, image(12, **padding)) == pytest.approx(expected, abs=1)
 
 
@@ -395,7 +396,7 @@ def _table(*entries: int) -> Dataset:
 def test_what_is_drawn_after_another_image_is_not_drawn_as_that_one(
     other: dict[str, Any], rendering: Rendering
 ) -> None:
-    own = _window("100", "200")
+    own: dict[str, Any] = _window("100", "200")
     first, second = image(8, **own), image(8, **{**own, **other})
     before, values = shown([20, 70, 90, 110], first), [20, 70, 90, 110]
     found = shown(values, second, rendering)

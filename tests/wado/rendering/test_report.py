@@ -5,10 +5,10 @@ import time
 from html.parser import HTMLParser
 
 import pytest
-from pydicom import Dataset, dcmread
-from pydicom.data import get_testdata_file
+from pydicom import Dataset
 from pydicom.uid import BasicTextSRStorage, CTImageStorage, KeyObjectSelectionDocumentStorage
 
+from tests.pydicom_files import pydicom_file
 from tests.wado.rendering.made import code, content, made, nested, through
 from wado.rendering.report import MAX_DEPTH, Content, Report
 from wado.rendering.report_html import encode_html
@@ -207,14 +207,14 @@ def test_more_items_than_anyone_reads_are_cut() -> None:
 
 @pytest.mark.parametrize("name", ["test-SR.dcm", "reportsi.dcm", "reportsi_with_empty_number_tags.dcm"])
 def test_real_reports_are_whole(name: str) -> None:
-    read = Report.from_data_set(dcmread(get_testdata_file(name)))
+    read = Report.from_data_set(pydicom_file(name))
     assert not read.cut
     assert not _Tags(encode_html(read, ROOT)).open
     assert max(map(len, encode_text(read, ROOT).decode().splitlines())) <= 78
 
 
 def test_a_real_report_reads_like_one() -> None:
-    words = encode_text(Report.from_data_set(dcmread(get_testdata_file("test-SR.dcm"))), ROOT).decode()
+    words = encode_text(Report.from_data_set(pydicom_file("test-SR.dcm")), ROOT).decode()
     assert "Riesmeier, Jörg, OFFIS e.V." in words
     assert "  Diameter: 3 cm\n" in words
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from pydicom import Dataset, dcmread
-from pydicom.data import get_testdata_file
+from pydicom import Dataset
 
+from tests.pydicom_files import pydicom_file
 from tests.wado.rendering.made import made, through
 from wado.rendering.segmentation import colours, default_colour, draw_segments, segment_of_frame, srgb_from_cielab
 
@@ -81,7 +81,7 @@ def test_neighbouring_segments_without_colours_can_be_told_apart() -> None:
 
 
 def test_the_sample_of_pydicom_is_drawn_in_its_colours() -> None:
-    data_set = dcmread(get_testdata_file("liver_1frame.dcm"))
+    data_set = pydicom_file("liver_1frame.dcm")
     array = data_set.pixel_array
     drawn = draw_segments(array, data_set, 1)
     (colour,) = np.unique(drawn[array == 1], axis=0)

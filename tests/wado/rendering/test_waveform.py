@@ -1,13 +1,14 @@
 """Waveforms are read in their units and drawn true to scale (PS3.3 Section C.10.9)."""
 
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from pydicom import Dataset, dcmread
-from pydicom.data import get_testdata_file
+from pydicom import Dataset
 
+from tests.pydicom_files import pydicom_file
 from tests.wado.rendering.made import code, made, through
 from wado.rendering.ecg_layout import MAX_SECONDS, lay_out
 from wado.rendering.vector_drawing import draw_raster, encode_svg
@@ -41,7 +42,7 @@ def multiplexed(samples: np.ndarray, channels: list[Dataset], kind: str = "SS", 
     return group
 
 
-def read(*groups: Dataset) -> tuple:
+def read(*groups: Dataset) -> tuple[Any, ...]:
     return parse_waveforms(through(made(WaveformSequence=list(groups))))
 
 
@@ -155,7 +156,7 @@ def test_an_svg_is_well_formed_whatever_the_labels_are() -> None:
 
 
 def test_the_sample_of_pydicom_has_twelve_leads_in_two_groups() -> None:
-    groups = parse_waveforms(dcmread(get_testdata_file("waveform_ecg.dcm")))
+    groups = parse_waveforms(pydicom_file("waveform_ecg.dcm"))
     leads = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"]
     assert [[one.label for one in group.channels] for group in groups] == [leads, leads]
     paper = lay_out(groups, electrocardiogram=True, title="12-lead ECG")
@@ -165,7 +166,7 @@ def test_the_sample_of_pydicom_has_twelve_leads_in_two_groups() -> None:
 
 
 def test_a_raster_picture_fits_and_shows_ink_on_paper() -> None:
-    paper = lay_out(parse_waveforms(dcmread(get_testdata_file("waveform_ecg.dcm"))), electrocardiogram=True, title="")
+    paper = lay_out(parse_waveforms(pydicom_file("waveform_ecg.dcm")), electrocardiogram=True, title="")
     image = draw_raster(paper, 300, 300)
     array = np.asarray(image.convert("L"))
     assert max(image.size) == 300
@@ -184,7 +185,7 @@ def test_a_raster_picture_fits_and_shows_ink_on_paper() -> None:
         pytest.param({"WaveformData": b""}, id="no data"),
     ],
 )
-def test_what_cannot_be_drawn_is_left_out(changes: dict[str, object]) -> None:
+def test_what_cannot_be_drawn_is_left_out(changes: dict[str, Any]) -> None:
     assert read(multiplexed(np.zeros((9, 1), "<i2"), [channel()], **changes)) == ()
 
 
@@ -198,7 +199,7 @@ def test_what_cannot_be_drawn_is_left_out(changes: dict[str, object]) -> None:
         pytest.param({"ChannelDefinitionSequence": [channel(ChannelSensitivity="1e308")]}, id="infinite values"),
     ],
 )
-def test_hostile_numbers_are_harmless(changes: dict[str, object]) -> None:
+def test_hostile_numbers_are_harmless(changes: dict[str, Any]) -> None:
     groups = read(multiplexed(np.arange(900, dtype="<i2")[:, None], [channel()], **changes))
     assert len(groups) == 1
     paper = lay_out(groups, electrocardiogram=True, title="")

@@ -53,7 +53,7 @@ def with_overlay(data_set: Dataset, bits: np.ndarray, group: int = 0x6000, layer
     return data_set
 
 
-RECTANGLE = {
+RECTANGLE: dict[str, Any] = {
     "ShutterShape": "RECTANGULAR",
     "ShutterLeftVerticalEdge": 11,
     "ShutterRightVerticalEdge": 30,
@@ -61,7 +61,11 @@ RECTANGLE = {
     "ShutterLowerHorizontalEdge": 35,
 }
 IN_RECTANGLE = (X > 10) & (X < 30) & (Y > 5) & (Y < 35)
-CIRCLE = {"ShutterShape": "CIRCULAR", "CenterOfCircularShutter": [20, 16], "RadiusOfCircularShutter": 12}
+CIRCLE: dict[str, Any] = {
+    "ShutterShape": "CIRCULAR",
+    "CenterOfCircularShutter": [20, 16],
+    "RadiusOfCircularShutter": 12,
+}
 IN_CIRCLE = (X - 15.5) ** 2 + (Y - 19.5) ** 2 <= 12**2
 TRIANGLE = {"ShutterShape": "POLYGONAL", "VerticesOfThePolygonalShutter": [1, 1, 40, 1, 40, 40]}
 IN_TRIANGLE = X <= Y
@@ -103,7 +107,7 @@ def test_a_shutter_may_have_a_colour_and_ends_with_the_image() -> None:
 
 def test_a_bitmap_shutter_shuts_where_its_bits_are_set() -> None:
     source = image()
-    state = {"ShutterShape": "BITMAP", "ShutterOverlayGroup": 0x6002}
+    state: dict[str, Any] = {"ShutterShape": "BITMAP", "ShutterOverlayGroup": 0x6002}
     made_state = with_overlay(state_for(source, **state), IN_TRIANGLE, 0x6002)
     with quietly():
         presentation = Presentation(through(made_state), through(source), 1)
