@@ -36,7 +36,7 @@ def test_a_result_is_asked_for_once_until_its_time_is_over() -> None:
 
 
 def test_errors_are_not_remembered() -> None:
-    outcomes = iter([ValueError(), 7])
+    outcomes = iter((ValueError(), 7))
 
     def answer() -> int:
         outcome = next(outcomes)
