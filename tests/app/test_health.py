@@ -18,6 +18,8 @@ from dicomweb import respond
 from dicomweb.errors import ProxyError
 from tests.servers import MariaDb, Sqlite, mysql_server
 
+pytestmark = pytest.mark.service
+
 
 @pytest.mark.parametrize(
     ("accept", "status"),

@@ -10,6 +10,8 @@ from bench.search import CASES, main
 from bench.table import markdown
 from tests.servers import MariaDb
 
+pytestmark = pytest.mark.service
+
 STUDIES = 300
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.servers import free_port
 
+pytestmark = pytest.mark.service
+
 ROOT = Path(__file__).parents[2]
 
 GOOD = {"name": "good-one", "version": "1.0", "vulns": []}

@@ -22,6 +22,8 @@ from tests.app.server.web_process import (
 )
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.service
+
 LIMITS: dict[str, Any] = {"of_client": 6, "of_all": 12, "patience_seconds": 1.0, "deadline_seconds": 4.0}
 
 

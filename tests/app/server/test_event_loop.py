@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -80,7 +80,7 @@ def test_a_connection_that_is_gone_again_is_no_reason_to_pause(error: OSError) -
     def fail() -> None:
         raise error
 
-    loop = event_loop.EventLoop(Stub(fail), event_loop.ConnectionLimits(1, 1), 1.0, lambda _: None)
+    loop = event_loop.EventLoop(cast(Any, Stub(fail)), event_loop.ConnectionLimits(1, 1), 1.0, lambda _: None)
     loop._accept()
     assert loop._accepts_from == 0.0
 
@@ -94,7 +94,7 @@ def test_a_new_connection_is_left_to_the_other_processes_once_however_long_the_r
 
     stub = Stub(take)
     stub.connections[1] = stub
-    loop = event_loop.EventLoop(stub, event_loop.ConnectionLimits(10, 10), 1.0, lambda _: None)
+    loop = event_loop.EventLoop(cast(Any, stub), event_loop.ConnectionLimits(10, 10), 1.0, lambda _: None)
     for number in range(5):
         loop._accept()
         assert not taken[number:]
@@ -107,7 +107,7 @@ def test_where_no_connection_can_be_taken_the_loop_pauses_and_says_so_once(caplo
     def fail() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    loop = event_loop.EventLoop(Stub(fail), event_loop.ConnectionLimits(1, 1), 1.0, lambda _: None)
+    loop = event_loop.EventLoop(cast(Any, Stub(fail)), event_loop.ConnectionLimits(1, 1), 1.0, lambda _: None)
     for _ in range(3):
         loop._accept()
     assert loop._accepts_from > time.monotonic()

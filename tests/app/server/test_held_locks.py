@@ -18,6 +18,8 @@ import pytest
 from tests.app.server.locking_server import LOCKS, WAITS
 from tests.crowd.pythons import VERSIONS, find_interpreter
 
+pytestmark = pytest.mark.service
+
 ROOT = Path(__file__).parents[3]
 CLIENTS = 12
 OF_EACH = 3

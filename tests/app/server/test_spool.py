@@ -14,6 +14,8 @@ from app.server.spool import Spool
 from app.server.waitress_adapter import MemoryBuffer
 from tests.app.server.web_process import answer, connected, is_held_by_server, request, serving, status
 
+pytestmark = pytest.mark.service
+
 
 def filled(content: bytes) -> MemoryBuffer:
     buffer = MemoryBuffer(2**28)

@@ -258,7 +258,7 @@ def test_an_answer_that_is_too_long_shortens_the_file(connection: BaseConnection
     answer.content_length, answer.complete = 5, True
     buffer = BaseFileBuffer(9)
     connection.write_soon = lambda data: len(data)  # type: ignore[method-assign]
-    answer.write(buffer)  # type: ignore[arg-type]
+    answer.write(buffer)
     assert len(buffer) == 5
 
 
