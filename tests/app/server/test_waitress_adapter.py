@@ -23,6 +23,7 @@ from app.server.waitress_adapter import BaseConnection, BaseFileBuffer, BaseRequ
 
 ROOT = Path(__file__).parents[3]
 
+_CHANNEL: Any = channel.HTTPChannel
 SIGNATURES: dict[Callable[..., Any], tuple[str, str]] = {  # part: its parameters, and what it is needed for
     server.TcpWSGIServer.__init__: (
         "(self, application, map=None, _start=True, _sock=None, dispatcher=None, adj=None, sockinfo=None, "
@@ -43,9 +44,9 @@ SIGNATURES: dict[Callable[..., Any], tuple[str, str]] = {  # part: its parameter
     ),
     channel.HTTPChannel.send: ("(self, data, do_close=True)", "overridden: spans of files, bytes that were sent"),
     channel.HTTPChannel.handle_close: ("(self)", "a slow client is let go at once"),
-    channel.HTTPChannel._flush_some: ("(self, do_close=True)", "sends what the client takes while a thread waits"),
-    channel.HTTPChannel._flush_exception: ("(self, flush, do_close=True)", "the same, without errors of the socket"),
-    channel.HTTPChannel._flush_outbufs_below_high_watermark: ("(self)", "overridden: it would wait with a lock held"),
+    _CHANNEL._flush_some: ("(self, do_close=True)", "sends what the client takes while a thread waits"),
+    _CHANNEL._flush_exception: ("(self, flush, do_close=True)", "the same, without errors of the socket"),
+    _CHANNEL._flush_outbufs_below_high_watermark: ("(self)", "overridden: it would wait with a lock held"),
     channel.HTTPChannel.del_channel: ("(self, map=None)", "a server that leaves takes itself out of the map"),
     channel.HTTPChannel.readable: ("(self)", "asked by our loop"),
     channel.HTTPChannel.writable: ("(self)", "asked by our loop"),
@@ -70,7 +71,9 @@ SIGNATURES: dict[Callable[..., Any], tuple[str, str]] = {  # part: its parameter
     wasyncore.readwrite: ("(obj, flags)", "handles events in our loop"),
 }
 
-ATTRIBUTES = {  # kind of object: attributes that are read or set, with a value that has the type
+ATTRIBUTES: dict[
+    str, dict[str, Any]
+] = {  # kind of object: attributes that are read or set, with a value that has the type
     "server": {
         "adj": Adjustments,  # our loop makes connections with it
         "active_channels": dict,  # our loop goes through all connections
@@ -227,7 +230,7 @@ def test_the_lists_above_are_complete() -> None:
 
 def test_a_file_goes_to_send_as_get_gives_it(connection: BaseConnection) -> None:
     class Buffer(BaseFileBuffer):
-        def get(self, numbytes: int = -1, skip: bool = False) -> object:
+        def get(self, numbytes: int = -1, skip: bool = False) -> object:  # type: ignore[override]
             return self
 
         def skip(self, numbytes: int, allow_prune: int = 0) -> None:
@@ -243,7 +246,7 @@ def test_a_file_goes_to_send_as_get_gives_it(connection: BaseConnection) -> None
         return 4
 
     connection.send = send  # type: ignore[method-assign]
-    connection.adj.send_bytes = 1  # type: ignore[attr-defined]
+    connection.adj.send_bytes = 1
     buffer = Buffer(12)
     assert connection.write_soon(buffer) == 12
     assert sent == [buffer] * 3 + ["closed"]
