@@ -1,8 +1,12 @@
 """Objects without pixel data are rendered by jobs, and kept under names that tell them apart."""
 
+from typing import cast
+
 import pytest
 from pydicom import uid
 
+from ahi.cache.cache import Cache
+from ahi.client.calls import AhiClient
 from ahi.image_sets.version_cache import VersionCache
 from ahi.workers.context import WorkerContext
 from dicomweb.errors import NotAcceptable
@@ -18,7 +22,7 @@ class _NoCache:
 def test_a_waveform_without_samples_cannot_be_rendered() -> None:
     empty = ObjectPicture(head(made(SOPClassUID=uid.TwelveLeadECGWaveformStorage)), "", "image/svg+xml")
     with pytest.raises(NotAcceptable, match="no samples"):
-        render_object(WorkerContext(None, _NoCache(), VersionCache(1)), empty)
+        render_object(WorkerContext(cast(AhiClient, None), cast(Cache, _NoCache()), VersionCache(1)), empty)
 
 
 def test_equal_names_mean_equal_bytes() -> None:

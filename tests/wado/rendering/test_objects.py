@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from pydicom import dcmread, uid
-from pydicom.data import get_testdata_file
+from pydicom import uid
 
+from tests.pydicom_files import pydicom_file
 from tests.wado.rendering.made import made, through
 from wado.rendering.icon import draw_icon
 from wado.rendering.objects import draw_thumbnail, kind_of
@@ -42,7 +42,7 @@ def test_a_thumbnail_is_the_icon_of_the_kind() -> None:
 
 
 def test_the_thumbnail_of_an_ecg_is_its_drawing_and_of_an_empty_one_the_icon() -> None:
-    ecg = dcmread(get_testdata_file("waveform_ecg.dcm"))
+    ecg = pydicom_file("waveform_ecg.dcm")
     assert np.median(np.asarray(draw_thumbnail(through(ecg), 128, 128))) > 200
     del ecg.WaveformSequence
     assert draw_thumbnail(through(ecg), 64, 64).tobytes() == draw_icon("waveform", "ECG", 64, 64).tobytes()

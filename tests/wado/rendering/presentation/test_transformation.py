@@ -39,7 +39,9 @@ def image(**attributes: Any) -> Dataset:
 def levels(source: Dataset, frame_number: int = 1, **attributes: Any) -> list[int]:
     """The grey levels of STORED by a state of these attributes."""
     shown = transformed(through(source), through(state_for(source, **attributes)), frame_number)
-    return draw_samples(np.array([STORED], "<u2"), DisplayAttributes(shown), frame_number, Rendering())[0].tolist()
+    picture = draw_samples(np.array([STORED], "<u2"), DisplayAttributes(shown), frame_number, Rendering())
+    found: list[int] = picture[0].tolist()
+    return found
 
 
 def linear(x: float, center: float, width: float) -> float:
@@ -141,7 +143,7 @@ def test_a_window_is_for_the_images_and_frames_that_it_names() -> None:
     ],
 )
 def test_all_that_can_be_is_what_the_bits_allow(
-    bits: int, signed: bool, dtype: str, attributes: dict[str, str], stored: list[int], expected: list[int]
+    bits: int, signed: bool, dtype: str, attributes: dict[str, Any], stored: list[int], expected: list[int]
 ) -> None:
     allocated = np.dtype(dtype).itemsize * 8
     source = image(BitsAllocated=allocated, BitsStored=bits, HighBit=bits - 1, PixelRepresentation=int(signed))
