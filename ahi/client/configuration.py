@@ -1,4 +1,4 @@
-"""What AWS' own settings say of AHI: the region, and the variables and files that boto3 reads."""
+"""Checks of the AWS configuration that boto3 reads: the region, variables and files. Runs before the fork."""
 
 import os
 
@@ -10,7 +10,7 @@ _ENDPOINTS = ("AWS_ENDPOINT_URL_MEDICAL_IMAGING", "AWS_ENDPOINT_URL")
 
 
 def configuration_error(region: str) -> str | None:
-    """What keeps a client from being made, None where nothing does. Nobody is asked."""
+    """Return why no client can be made; None where one can. AWS is not asked."""
     try:
         validate_region_name(region)
     except BotoCoreError:

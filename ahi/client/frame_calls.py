@@ -1,9 +1,8 @@
-"""GetImageFrame on a short way: a call that is made for each frame, and of which boto3 takes most of the time.
+"""Calls of GetImageFrame without most of boto3, which would take most of their time. Runs in the FrameFetchers.
 
-boto3 makes the first call and shows how: where to, with which headers, signed by whom. Those that follow differ in the
-identifiers alone. Credentials, their renewal, the signature (AWS Signature Version 4) and what errors mean stay
-botocore's; the connection is the standard library's. Behind a proxy, or where the signature is another one, boto3 makes
-all calls.
+boto3 makes the first call, which tells the URL, the headers and the signer. Later calls differ only in the identifiers.
+botocore still has the credentials and their renewal, signs the requests (AWS Signature Version 4) and parses errors.
+The standard library makes the connections. Behind a proxy, or with another kind of signature, boto3 makes all calls.
 """
 
 import http.client
@@ -34,7 +33,7 @@ _HOP_BY_HOP = ("host", "content-length", "authorization", "x-amz-date", "x-amz-s
 
 @dataclass(frozen=True)
 class RequestTemplate:
-    """How boto3 makes the call, but for the identifiers: the URL before the path, headers, and who signs."""
+    """The parts of a request that do not depend on the frame. `endpoint` is the URL before the path."""
 
     endpoint: str
     headers: Mapping[str, str]
@@ -42,10 +41,10 @@ class RequestTemplate:
 
 
 class FrameCalls:
-    """The calls of a client, once it has shown how. Safe to share between threads."""
+    """The calls of a boto3 client, after its first one. Safe to share between threads."""
 
     def __init__(self, client: Any, max_connections: int, read_seconds: float) -> None:
-        """`read_seconds` is how long an answer may let us wait for its next bytes."""
+        """`read_seconds` bounds the wait for the next bytes of an answer."""
         self._template: RequestTemplate | None = None
         self._read_seconds = read_seconds
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue(max_connections)
@@ -57,44 +56,44 @@ class FrameCalls:
             client.meta.events.register(f"before-sign.medical-imaging.{OPERATION}", self._learn)
 
     @property
-    def known(self) -> bool:
-        """Whether calls can be made here."""
+    def is_ready(self) -> bool:
+        """Whether the first call has been made by boto3."""
         return self._template is not None
 
-    def frame(self, key: ImageSetKey, frame_id: str, more: Mapping[str, str]) -> bytes:
-        """The stored bytes of a frame; `more` are further headers. Errors are those of botocore."""
+    def frame(self, key: ImageSetKey, frame_id: str, headers: Mapping[str, str]) -> bytes:
+        """Fetch the stored bytes of a frame. `headers` are added to the request. Errors are those of botocore."""
         template = self._template
-        assert template is not None  # noqa: S101 - `known` was asked
+        assert template is not None  # noqa: S101 - the caller has checked `is_ready`
         url = template.endpoint + _path(key)
         body = json.dumps({"imageFrameId": frame_id}).encode()
-        request = AWSRequest("POST", url, {**template.headers, **more}, body)
+        request = AWSRequest("POST", url, {**template.headers, **headers}, body)
         template.signer().add_auth(request)
-        status, headers, content = self._exchange(url, dict(request.headers.items()), body)
+        status, answer_headers, content = self._exchange(url, dict(request.headers.items()), body)
         if status == http.HTTPStatus.OK:
             return content
-        answer = {"status_code": status, "headers": headers, "body": content}
-        found = self._parser.parse(answer, self._shape)
-        raise self._errors.from_code(found["Error"]["Code"])(found, OPERATION)
+        answer = {"status_code": status, "headers": answer_headers, "body": content}
+        parsed = self._parser.parse(answer, self._shape)
+        raise self._errors.from_code(parsed["Error"]["Code"])(parsed, OPERATION)
 
     def close(self) -> None:
-        """Give up all connections."""
+        """Close all idle connections."""
         while not self._idle.empty():
             self._idle.get_nowait().close()
 
     def _learn(self, request: Any, request_signer: Any, **signing: Any) -> None:
-        """Called by botocore before it signs a call."""
-        endpoint, found, _ = request.url.partition("/datastore/")
-        short = signing["signature_version"] == "v4" and not get_environ_proxies(request.url)
-        if self._template or not (found and short):
+        """Take the template from a call of boto3. botocore calls this before it signs the call."""
+        endpoint, has_path, _ = request.url.partition("/datastore/")
+        is_supported = signing["signature_version"] == "v4" and not get_environ_proxies(request.url)
+        if self._template or not (has_path and is_supported):
             return
         names = signing["signing_name"], signing["region_name"], signing["signature_version"]
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         if endpoint.startswith("https:"):
-            self._secure = ssl.create_default_context(cafile=_authorities())
+            self._secure = ssl.create_default_context(cafile=_ca_file())
         self._template = RequestTemplate(endpoint, headers, lambda: request_signer.get_auth_instance(*names))
 
     def _exchange(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, Mapping[str, str], bytes]:
-        connection = self._connected(url)
+        connection = self._connection(url)
         try:
             connection.request("POST", urlsplit(url).path, body, headers)
             answer = connection.getresponse()
@@ -105,10 +104,10 @@ class FrameCalls:
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise ConnectionClosedError(endpoint_url=url, error=error) from error
-        self._give_back(connection)
+        self._release(connection)
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, content
 
-    def _connected(self, url: str) -> http.client.HTTPConnection:
+    def _connection(self, url: str) -> http.client.HTTPConnection:
         while True:
             try:
                 connection = self._idle.get_nowait()
@@ -118,21 +117,21 @@ class FrameCalls:
                 return connection
             connection.close()
         host = urlsplit(url).netloc
-        made = (
+        connection = (
             http.client.HTTPSConnection(host, timeout=_CONNECT_SECONDS, context=self._secure)
             if self._secure
             else http.client.HTTPConnection(host, timeout=_CONNECT_SECONDS)
         )
         try:
-            made.connect()
+            connection.connect()
         except OSError as error:
-            made.close()
+            connection.close()
             raise EndpointConnectionError(endpoint_url=url, error=error) from error
-        made.sock.settimeout(self._read_seconds)
-        return made
+        connection.sock.settimeout(self._read_seconds)
+        return connection
 
-    def _give_back(self, connection: http.client.HTTPConnection) -> None:
-        """An answer that was the last of its connection has closed it."""
+    def _release(self, connection: http.client.HTTPConnection) -> None:
+        """Keep a connection for the next call, unless the server has closed it after its answer."""
         try:
             if connection.sock:
                 self._idle.put_nowait(connection)
@@ -141,7 +140,7 @@ class FrameCalls:
 
 
 def _path(key: ImageSetKey) -> str:
-    """Identifiers are letters and digits; what is not comes from a damaged index, and AHI says so."""
+    """The path of the call. Other identifiers than letters and digits come from a damaged index; AHI refuses them."""
     return f"/datastore/{_quoted(key.datastore_id)}/imageSet/{_quoted(key.image_set_id)}/getImageFrame"
 
 
@@ -150,13 +149,13 @@ def _quoted(identifier: str) -> str:
 
 
 def _has_ended(sock: Any) -> bool:
-    """Whether the other side has closed an idle connection, on which nothing is to come."""
+    """Whether the server has closed an idle connection: only then is there something to read."""
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))
 
 
-def _authorities() -> str:
-    """The file of the authorities that botocore trusts."""
-    chosen = botocore.session.get_session().get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
-    return str(chosen or get_cert_path(True))
+def _ca_file() -> str:
+    """The path of the file of authorities that botocore trusts."""
+    configured = botocore.session.get_session().get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    return str(configured or get_cert_path(True))

@@ -1,4 +1,4 @@
-"""Who AWS takes this service for."""
+"""The identity of the service at AWS. Runs in `check` at the command line."""
 
 import boto3
 from botocore.config import Config
@@ -8,7 +8,7 @@ from dicomweb.errors import UpstreamBusy, UpstreamFailed
 
 
 def caller_arn(region: str) -> str:
-    """The ARN of the role or user whose credentials are found; it takes no right to ask.
+    """Return the ARN of the role or user whose credentials the service uses. This needs no right.
 
     UpstreamFailed without valid credentials, UpstreamBusy where AWS STS does not answer.
     """

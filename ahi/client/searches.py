@@ -1,116 +1,102 @@
-"""What a fetcher knows of SearchImageSets: what it found lately, how often it may be called, and whether it answers."""
+"""Results of SearchImageSets that are remembered, and the rate of its calls. Runs in the FrameFetcher processes."""
 
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
+
+from cachetools import TLRUCache, TTLCache
 
 from ahi.image_sets.image_set import ImageSetKey
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 50
-"""Image sets in one answer, at most."""
+PAGE_SIZE = 50
+"""The most image sets in one answer."""
 
 CALLS_PER_SECOND = 10.0
-"""By default, of all fetchers together: AHI allows an account 25."""
+"""The default rate of all FrameFetchers together: AHI allows an account 25."""
 
 FOUND_SECONDS = 120.0
 NOTHING_SECONDS = 20.0
 REFUSED_SECONDS = 30.0
 SILENT_SECONDS = 5.0
-_TELL_SECONDS = 600.0
-_MOST = 20_000  # studies and image sets together, of 300 bytes each, about
-_MOST_DATASTORES = 1_000
+_LOG_SECONDS = 600.0
+_MAX_REMEMBERED = 20_000  # studies and image sets together, of about 300 bytes each
+_MAX_DATASTORES = 1_000
 
 _Study = tuple[str, str]
+_Found = tuple[ImageSetKey, ...]
 
 
 class ImageSetSearches:
-    """Image sets by data store and study, for two minutes, none for 20 seconds; and the rate of calls.
+    """Image sets by data store and study: remembered for 2 minutes, or for 20 seconds where there are none.
 
-    A data store where the right to the call is missing is asked again after half a minute. One that did not answer is
-    asked again after 5 seconds, so that nobody waits for it meanwhile.
+    A data store that refuses the call is asked again after 30 seconds. One that does not answer is asked again after
+    5 seconds, and nobody waits for it meanwhile. Safe to share between threads.
     """
 
-    def __init__(self, calls_per_second: float = CALLS_PER_SECOND, most: int = _MOST) -> None:
-        """`most` bounds the number of studies and image sets that are remembered."""
+    def __init__(self, calls_per_second: float = CALLS_PER_SECOND, max_remembered: int = _MAX_REMEMBERED) -> None:
+        """`max_remembered` bounds the number of studies plus that of their image sets."""
         self._rate = calls_per_second
         self._burst = max(1.0, 2 * calls_per_second)
-        self._most = most
         self._lock = threading.Lock()
-        self._left, self._counted_at = self._burst, time.monotonic()
-        self._found: OrderedDict[_Study, tuple[float, tuple[ImageSetKey, ...]]] = OrderedDict()
-        self._held = 0
-        self._refused: dict[str, float] = {}
-        self._told: dict[str, float] = {}
-        self._silent: dict[str, float] = {}
+        self._allowed_calls, self._counted_at = self._burst, time.monotonic()
+        self._found: TLRUCache[_Study, _Found] = TLRUCache(
+            max_remembered,
+            lambda _study, found, now: now + (FOUND_SECONDS if found else NOTHING_SECONDS),
+            getsizeof=lambda found: 1 + len(found),
+        )
+        self._refused: TTLCache[str, None] = TTLCache(_MAX_DATASTORES, REFUSED_SECONDS)
+        self._silent: TTLCache[str, None] = TTLCache(_MAX_DATASTORES, SILENT_SECONDS)
+        self._logged: TTLCache[str, None] = TTLCache(_MAX_DATASTORES, _LOG_SECONDS)
 
-    def get(self, datastore_id: str, study_instance_uid: str) -> tuple[ImageSetKey, ...] | None:
-        """What was found lately, none where the call was refused lately; None if it must be asked for."""
-        now = time.monotonic()
+    def get(self, datastore_id: str, study_instance_uid: str) -> _Found | None:
+        """Return remembered image sets, none while the call is refused; None when AHI has to be asked."""
         with self._lock:
-            good_until, found = self._found.get((datastore_id, study_instance_uid), (0.0, ()))
-            refused = now < self._refused.get(datastore_id, 0.0)
-        if now < good_until:
+            found = self._found.get((datastore_id, study_instance_uid))
+            if found is None and datastore_id in self._refused:
+                return ()
             return found
-        return () if refused else None
 
     def put(self, datastore_id: str, study_instance_uid: str, found: Sequence[ImageSetKey]) -> None:
-        """Remember what was found; what was remembered for longest makes room."""
-        good_until = time.monotonic() + (FOUND_SECONDS if found else NOTHING_SECONDS)
-        with self._lock:
-            self._drop((datastore_id, study_instance_uid))
-            self._found[datastore_id, study_instance_uid] = good_until, tuple(found)
-            self._held += 1 + len(found)
-            while self._held > self._most:
-                self._drop(next(iter(self._found)))
+        """Remember the image sets of a study."""
+        with self._lock, suppress(ValueError):  # more than `max_remembered`
+            self._found[datastore_id, study_instance_uid] = tuple(found)
 
     @property
-    def held(self) -> int:
-        """How many studies and image sets are remembered."""
-        return self._held
+    def remembered(self) -> int:
+        """The number of remembered studies plus that of their image sets."""
+        return int(self._found.currsize)
 
-    def refused(self, datastore_id: str, reason: str) -> None:
-        """Do not ask for a while: the right is missing."""
-        now = time.monotonic()
+    def note_refusal(self, datastore_id: str, reason: str) -> None:
+        """Note that the right to the call is missing. One log line in 10 minutes says so."""
         with self._lock:
-            _note(self._refused, datastore_id, now + REFUSED_SECONDS)
-            tell = now >= self._told.get(datastore_id, 0.0)
-            if tell:
-                _note(self._told, datastore_id, now + _TELL_SECONDS)
-        if tell:
+            self._refused[datastore_id] = None
+            is_logged = datastore_id in self._logged
+            if not is_logged:
+                self._logged[datastore_id] = None
+        if not is_logged:
             log.warning("studies that the index has lost cannot be found datastore=%s reason=%s", datastore_id, reason)
 
-    def silent(self, datastore_id: str) -> None:
-        """Do not ask for a moment: no answer came that could be used."""
+    def note_silence(self, datastore_id: str) -> None:
+        """Note that AHI did not answer, or not with something that can be used."""
         with self._lock:
-            _note(self._silent, datastore_id, time.monotonic() + SILENT_SECONDS)
+            self._silent[datastore_id] = None
 
     def may_call(self, datastore_id: str) -> bool:
-        """Whether a call is within the rate, and the data store answered when it was asked last; it is counted then."""
+        """Whether a call is within the rate and the data store has not just failed. A call that may be made counts."""
         with self._lock:
             now = time.monotonic()
-            self._left = min(self._burst, self._left + (now - self._counted_at) * self._rate)
+            self._allowed_calls = min(self._burst, self._allowed_calls + (now - self._counted_at) * self._rate)
             self._counted_at = now
-            if self._left < 1 or now < self._silent.get(datastore_id, 0.0):
+            if self._allowed_calls < 1 or datastore_id in self._silent:
                 return False
-            self._left -= 1
+            self._allowed_calls -= 1
             return True
 
     def count(self, calls: int) -> None:
-        """Calls that were made beyond the first one: an answer has 50 image sets."""
+        """Count calls beyond the first one, for further pages."""
         with self._lock:
-            self._left -= calls
-
-    def _drop(self, study: _Study) -> None:
-        known = self._found.pop(study, None)
-        if known:
-            self._held -= 1 + len(known[1])
-
-
-def _note(until: dict[str, float], datastore_id: str, moment: float) -> None:
-    if len(until) >= _MOST_DATASTORES:
-        until.clear()
-    until[datastore_id] = moment
+            self._allowed_calls -= calls

@@ -1,4 +1,4 @@
-"""The FrameFetcher processes: pool, scheduler and jobs.
+"""The FrameFetcher processes: the pool, the scheduler and the jobs.
 
-Runs in them, except for `pool`, through which the web processes reach them.
+Runs in the FrameFetchers, except for `pool` and the values of `scheduler`, which the processes that send jobs also use.
 """

@@ -1,4 +1,4 @@
-"""The context that each job receives, and how jobs are marked. Runs in the FrameFetcher processes."""
+"""The context that every job receives, and the jobs that need no thread of their own. Runs in the FrameFetchers."""
 
 import logging
 from collections.abc import Callable
@@ -20,16 +20,17 @@ from ahi.workers.verification import Verification
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
+
 NATIVE_CACHE_BYTES = 2**26
-"""How many bytes of native pixels a fetcher holds in memory for the next drawing."""
+"""Native pixels that a FrameFetcher keeps in memory for the next rendering."""
 
 RENDERED_CACHE_BYTES = 2**25
-"""How many bytes of pictures a fetcher holds in memory that are not worth a file yet."""
+"""Rendered images that a FrameFetcher keeps in memory before they are worth a file."""
 
 
 @dataclass(frozen=True)
 class JobLimits:
-    """How much a job may take on: bytes of a decoded frame, and of the text of an image set's metadata."""
+    """The largest inputs of a job: bytes of a decoded frame, and of the text of an image set's metadata."""
 
     frame_bytes: int = FRAME_BYTES
     metadata_bytes: int = METADATA_BYTES
@@ -37,7 +38,7 @@ class JobLimits:
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What a job has at hand in its fetcher; `native_frame_cache` is by frame ID, `rendered_cache` by cache name."""
+    """The services of a FrameFetcher. Keys: frame IDs in `native_frame_cache`, cache names in `rendered_cache`."""
 
     client: AhiClient
     cache: Cache
@@ -56,40 +57,40 @@ JobFunction = Callable[Concatenate[WorkerContext, P], R]
 
 
 class BackgroundJobs:
-    """Jobs that a fetcher does when it has nothing else to do, and for whose result nobody waits."""
+    """Jobs that a FrameFetcher runs when it has nothing else to do. Nobody waits for their results."""
 
     def __init__(self) -> None:
-        self._take: Callable[[JobCall], bool] | None = None
+        self._submit: Callable[[JobCall], bool] | None = None
 
-    def bind(self, take: Callable[[JobCall], bool]) -> None:
-        """`take` queues a request, and says whether there was room for it."""
-        self._take = take
+    def bind(self, submit: Callable[[JobCall], bool]) -> None:
+        """`submit` queues a call and returns whether there was room for it."""
+        self._submit = submit
 
     def submit(self, job: JobFunction[P, R], *arguments: P.args, **_none: P.kwargs) -> bool:
-        """Have a job done later; False where there is too much to do, or no fetcher to do it."""
-        return self._take is not None and self._take(JobCall(job, arguments))
+        """Run a job later. Return False when too many jobs are queued, or no FrameFetcher is running."""
+        return self._submit is not None and self._submit(JobCall(job, arguments))
 
 
 def runs_inline(
-    says: Callable[Concatenate[WorkerContext, P], bool],
+    predicate: Callable[Concatenate[WorkerContext, P], bool],
 ) -> Callable[[JobFunction[P, R]], JobFunction[P, R]]:
-    """Mark a job that is over in a few milliseconds where `says` is true of its arguments: no call to AHI, little work.
+    """Mark a job that ends within a few milliseconds where `predicate` is true of its arguments, without AHI.
 
-    A fetcher does such a job before it listens again.
+    The leader of a FrameFetcher runs such a job itself, before it listens again.
     """
 
-    def marked(job: JobFunction[P, R]) -> JobFunction[P, R]:
-        job.is_brief = says  # type: ignore[attr-defined]  # a function may have attributes
+    def mark(job: JobFunction[P, R]) -> JobFunction[P, R]:
+        job.runs_inline_if = predicate  # type: ignore[attr-defined]  # a function may have attributes
         return job
 
-    return marked
+    return mark
 
 
-def is_run_inline(context: WorkerContext, request: JobCall) -> bool:
-    """Whether a fetcher need not listen while it does what is requested."""
-    says = getattr(request.job, "is_brief", None)
+def is_run_inline(context: WorkerContext, call: JobCall) -> bool:
+    """Whether the leader runs a call itself."""
+    predicate = getattr(call.job, "runs_inline_if", None)
     try:
-        return says is not None and bool(says(context, *request.arguments))
-    except Exception:  # the job says itself what is wrong with its arguments, if it is these
-        log.exception("it is not known whether a job is brief job=%s", request.job.__name__)
+        return predicate is not None and bool(predicate(context, *call.arguments))
+    except Exception:  # wrong arguments are reported by the job itself
+        log.exception("it is not known whether a job runs inline job=%s", call.job.__name__)
         return False

@@ -1,4 +1,8 @@
-"""Jobs on frames: fetch, check, decode, encode. Runs in the FrameFetcher processes."""
+"""Jobs that fetch, check, decode and encode frames. Runs in the FrameFetcher processes.
+
+The result of a job goes to the cache under its name. A job returns None when the cache holds the result, and the bytes
+where the cache cannot be written. A process that cannot read the cache runs `read_frame`.
+"""
 
 import logging
 import zlib
@@ -11,83 +15,79 @@ from ahi.codecs.pixel_memory import SMALL_BYTES
 from ahi.image_sets.frame_reference import ENCODED_AS, FrameReference
 from ahi.workers.context import NATIVE_CACHE_BYTES, WorkerContext
 from ahi.workers.frame_check import frame_fault
-from dicomweb.errors import (
-    NotAcceptable,
-    ProxyError,
-    UnusableAnswer,
-    UpstreamBusy,
-    UpstreamFailed,
-)
-from dicomweb.transfer_syntax import (
-    FrameEncoding,
-    transfer_syntax,
-)
+from ahi.workers.results import CachedBytes
+from dicomweb.errors import NotAcceptable, ProxyError, UnusableAnswer, UpstreamBusy, UpstreamFailed
+from dicomweb.transfer_syntax import FrameEncoding, transfer_syntax
 
 log = logging.getLogger(__name__)
 
 
-def fetch_frame(context: WorkerContext, reference: FrameReference, form: FrameEncoding) -> bytes | None:
-    """A frame in one of its forms."""
-    name = reference.cache_name(form)
-    if context.cache.use(name):
+def fetch_frame(context: WorkerContext, reference: FrameReference, encoding: FrameEncoding) -> bytes | None:
+    """Put a frame in one encoding into the cache; return its bytes only if the cache cannot keep them."""
+    if context.cache.use(reference.cache_name(encoding)):
         return None
-    frame, kept = _fetch(context, reference, form, name)
-    return None if kept else frame
+    return _make_frame(context, reference, encoding).unless_cached
 
 
-def read_frame(context: WorkerContext, reference: FrameReference, form: FrameEncoding) -> bytes:
-    """The bytes of a frame in one of its forms, for a process that cannot read them in the cache."""
-    name = reference.cache_name(form)
-    kept = context.cache.read(name)
-    return _fetch(context, reference, form, name)[0] if kept is None else kept
+def read_frame(context: WorkerContext, reference: FrameReference, encoding: FrameEncoding) -> bytes:
+    """Return the bytes of a frame in one encoding, for a process that cannot read them in the cache."""
+    cached = context.cache.read(reference.cache_name(encoding))
+    return _make_frame(context, reference, encoding).content if cached is None else cached
 
 
-def _fetch(context: WorkerContext, reference: FrameReference, form: FrameEncoding, name: str) -> tuple[bytes, bool]:
-    """The frame, and whether it is in the cache now."""
-    if form is FrameEncoding.STORED:
+def _make_frame(context: WorkerContext, reference: FrameReference, encoding: FrameEncoding) -> CachedBytes:
+    name = reference.cache_name(encoding)
+    if encoding is FrameEncoding.STORED:
         stored = stored_frame(context, reference)
-        return stored, context.cache.use(name)
+        return CachedBytes(stored, context.cache.use(name))
     with pixels_in_memory(context, reference):
         frame = native_frame(context, reference)
-        if form is not FrameEncoding.NATIVE and reference.pixels:
-            frame = encode(frame, ENCODED_AS[form], reference.pixels)
-        return frame, context.cache.put(name, frame)
+        if encoding is not FrameEncoding.NATIVE and reference.pixels:
+            frame = encode(frame, ENCODED_AS[encoding], reference.pixels)
+        return CachedBytes(frame, context.cache.put(name, frame))
 
 
 @contextmanager
 def pixels_in_memory(context: WorkerContext, reference: FrameReference) -> Iterator[None]:
-    """Takes the memory for the pixels of a frame until they are done with, after its stored bytes are here.
+    """Take the memory for the pixels of a frame, until the block ends.
 
-    So nobody waits for AHI and keeps others from the memory meanwhile.
+    A large frame is fetched before, so that no thread holds memory while it waits for AHI. UpstreamBusy where other
+    threads do not give back enough memory in time.
     """
     size_bytes = reference.pixels.array_bytes if reference.pixels else 0
-    if size_bytes > SMALL_BYTES and not _is_here(context, reference):
+    if size_bytes > SMALL_BYTES and not _is_cached(context, reference):
         stored_frame(context, reference)
     with context.pixel_memory.taking(size_bytes):
         yield
 
 
-def _is_here(context: WorkerContext, reference: FrameReference) -> bool:
-    """Whether a frame can be had without AHI, unless its file is evicted this moment."""
+def _is_cached(context: WorkerContext, reference: FrameReference) -> bool:
+    """Whether a frame is available without AHI, unless its file is evicted at this moment."""
     if context.native_frame_cache.get(reference.frame.frame_id) is not None:
         return True
-    return any(context.cache.use(reference.cache_name(form)) for form in (FrameEncoding.NATIVE, FrameEncoding.STORED))
+    return any(
+        context.cache.use(reference.cache_name(encoding)) for encoding in (FrameEncoding.NATIVE, FrameEncoding.STORED)
+    )
 
 
 def native_frame(context: WorkerContext, reference: FrameReference) -> bytes:
-    """The native pixels of a frame, their checksum verified; they are not put into the cache."""
-    kept = context.cache.read(reference.cache_name(FrameEncoding.NATIVE))
-    if kept is not None:
-        return kept
+    """Return the native pixels of a frame, and do not put them into the cache.
+
+    They are compared with their checksum, where there is one. A frame with a wrong checksum is fetched
+    once more. UnusableAnswer where it is wrong again.
+    """
+    cached = context.cache.read(reference.cache_name(FrameEncoding.NATIVE))
+    if cached is not None:
+        return cached
     if reference.pixels is None:
         raise UpstreamFailed("the pixels of a frame are not described in its metadata")
-    if not transfer_syntax(reference.transfer_syntax_uid).native:  # those go out as they are stored
+    if not transfer_syntax(reference.transfer_syntax_uid).native:  # native frames are delivered as stored
         check_bound(reference.pixels.frame_bytes, context.limits.frame_bytes)
-    native = _decoded(context, reference, reference.pixels)
+    native = _decode_intact(context, reference, reference.pixels)
     if native is None:
         log.warning("frame checksum wrong, fetching again frame=%s", reference.frame.frame_id)
         context.cache.drop(reference.cache_name(FrameEncoding.STORED))
-        native = _decoded(context, reference, reference.pixels)
+        native = _decode_intact(context, reference, reference.pixels)
     if native is None:
         context.cache.drop(reference.cache_name(FrameEncoding.STORED))
         log.error("frame checksum wrong twice frame=%s", reference.frame.frame_id)
@@ -96,23 +96,23 @@ def native_frame(context: WorkerContext, reference: FrameReference) -> bytes:
 
 
 def cached_native_frame(context: WorkerContext, reference: FrameReference) -> bytes:
-    """The same, held in memory for a while: who draws a frame soon draws it with another window."""
-    held = context.native_frame_cache.get(reference.frame.frame_id)
-    if held is None:
+    """Return native pixels, kept in memory: a client often renders a frame again with another window."""
+    native = context.native_frame_cache.get(reference.frame.frame_id)
+    if native is None:
         if reference.pixels:
             check_bound(reference.pixels.frame_bytes, context.limits.frame_bytes)
-        held = native_frame(context, reference)
-        if len(held) <= NATIVE_CACHE_BYTES // 2:
-            context.native_frame_cache.put(reference.frame.frame_id, held, len(held))
-    return held
+        native = native_frame(context, reference)
+        if len(native) <= NATIVE_CACHE_BYTES // 2:
+            context.native_frame_cache.put(reference.frame.frame_id, native, len(native))
+    return native
 
 
 def reduced_frame(context: WorkerContext, reference: FrameReference, scale: float) -> tuple[bytes, PixelFormat] | None:
-    """Native pixels of a lower resolution that still has `scale` pixels for one of the frame, and their layout.
+    """Return native pixels of the lowest resolution with `scale` pixels for one of the frame, and their format.
 
-    None where there is no such resolution. It does not matter whether the whole frame has been decoded already: the
-    same picture must be the same bytes. A part of a frame has no checksum that could be verified; with
-    VERIFY_FRAMES=decode the whole frame is decoded before, once.
+    None where there is no such resolution. The result does not depend on whether the whole frame is cached: equal
+    requests must give equal bytes. A lower resolution has no checksum. With VERIFY_FRAMES=decode the whole frame is
+    decoded once before.
     """
     media_type = transfer_syntax(reference.transfer_syntax_uid).media_type
     if media_type != "image/jphc" or reference.pixels is None:
@@ -123,13 +123,13 @@ def reduced_frame(context: WorkerContext, reference: FrameReference, scale: floa
 
 
 def verify_frame(context: WorkerContext, reference: FrameReference) -> None:
-    """Compare a stored frame in the cache with its checksum, by decoding it; one that does not have it is dropped."""
+    """Decode a stored frame in the cache to compare it with its checksum; drop it where that is wrong."""
     name = reference.cache_name(FrameEncoding.STORED)
     if reference.pixels is None or not _is_unverified(context, reference) or not context.cache.use(name):
         return
     try:
-        native = _decoded(context, reference, reference.pixels)
-    except (NotAcceptable, UpstreamBusy):  # it is too large, or was evicted this moment and cannot be had
+        native = _decode_intact(context, reference, reference.pixels)
+    except (NotAcceptable, UpstreamBusy):  # too large; or just evicted, and AHI is busy
         return
     if native is None:
         context.cache.drop(name)
@@ -137,48 +137,49 @@ def verify_frame(context: WorkerContext, reference: FrameReference) -> None:
 
 
 def _is_unverified(context: WorkerContext, reference: FrameReference) -> bool:
-    """Whether a frame is still to be compared with its checksum, which is that of its decoded pixels."""
+    """Whether the pixels of a frame have still to be compared with their checksum."""
     syntax = transfer_syntax(reference.transfer_syntax_uid)
-    summed = reference.frame.checksum is not None and not (syntax.lossy or syntax.native or syntax.video)
-    return summed and reference.pixels is not None and context.verification.needs(reference.frame.frame_id)
+    has_pixel_checksum = reference.frame.checksum is not None and not (syntax.lossy or syntax.native or syntax.video)
+    return has_pixel_checksum and reference.pixels is not None and context.verification.needs(reference.frame.frame_id)
 
 
-def _decoded(context: WorkerContext, reference: FrameReference, pixels: PixelFormat) -> bytes | None:
-    """Native pixels; None where they, or the stored bytes where those are what was summed, are not intact.
+def _decode_intact(context: WorkerContext, reference: FrameReference, pixels: PixelFormat) -> bytes | None:
+    """Decode a frame; None where its checksum is wrong, or it cannot be decoded and has no proof that it is intact.
 
-    NotAcceptable where the stored bytes are intact, and no decoder can read them.
+    The checksum is that of the pixels, or of the stored bytes where AHI keeps a frame as it was imported. NotAcceptable
+    where the stored bytes are intact and no decoder can read them.
     """
     expected, stored = reference.frame.checksum, stored_frame(context, reference)
     syntax = transfer_syntax(reference.transfer_syntax_uid)
-    kept = syntax.lossy or syntax.native  # as imported: the sum is that of the stored bytes
-    proven = kept and expected is not None and zlib.crc32(stored) == expected
-    if kept and expected is not None and not proven:
+    is_as_imported = syntax.lossy or syntax.native
+    is_proven = is_as_imported and expected is not None and zlib.crc32(stored) == expected
+    if is_as_imported and expected is not None and not is_proven:
         return None
     try:
         native = decode(stored, syntax.uid, pixels, context.limits.frame_bytes, context.pixel_memory)
     except UpstreamFailed as error:
-        if kept and not syntax.native:  # it was imported like that
+        if is_as_imported and not syntax.native:
             raise NotAcceptable(f"{error}: ask for it as it is stored, with transfer-syntax=*") from error
-        if proven:
+        if is_proven:
             raise
         return None
-    if proven or expected is None:
+    if is_proven or expected is None:
         return native
     if zlib.crc32(native) != expected:
         return None
-    context.verification.is_sound(reference.frame.frame_id)
+    context.verification.note_verified(reference.frame.frame_id)
     return native
 
 
 def stored_frame(context: WorkerContext, reference: FrameReference) -> bytes:
-    """The stored bytes of a frame, from the cache or from AHI: one fetch serves all forms, however they overlap."""
+    """Return the stored bytes of a frame, from the cache or from AHI. One fetch serves all encodings."""
     name = reference.cache_name(FrameEncoding.STORED)
 
     def read_or_fetch() -> bytes:
-        kept = context.cache.read(name)  # looked for in the flight: one before it may have landed a moment ago
-        if kept is not None:
-            return kept
-        stored = _fetched(context, reference)
+        cached = context.cache.read(name)  # looked up within the run: the run before may have just ended
+        if cached is not None:
+            return cached
+        stored = _fetch_checked(context, reference)
         if context.cache.put(name, stored) and _is_unverified(context, reference):
             context.background.submit(verify_frame, reference)
         return stored
@@ -186,10 +187,10 @@ def stored_frame(context: WorkerContext, reference: FrameReference) -> bytes:
     return context.shared_runs.run(name, read_or_fetch)
 
 
-def _fetched(context: WorkerContext, reference: FrameReference) -> bytes:
-    """The stored bytes of a frame, which are one as far as its structure tells; had twice at most.
+def _fetch_checked(context: WorkerContext, reference: FrameReference) -> bytes:
+    """Fetch a frame whose structure is right. One that is wrong is fetched once more.
 
-    Odd ones that come twice are right all the same where they decode to the pixels that the metadata sums up.
+    A frame that is wrong twice is still right where its pixels have their checksum. Otherwise UnusableAnswer.
     """
     key, frame = reference.image_set, reference.frame
     fault, stored = None, b""
@@ -199,19 +200,16 @@ def _fetched(context: WorkerContext, reference: FrameReference) -> bytes:
         if fault is None:
             return stored
         log.warning("frame is not what it should be frame=%s fault=%s", frame.frame_id, fault)
-    if _decodes_right(context, stored, reference):
+    if _has_right_pixels(context, stored, reference):
         log.warning("frame has the right pixels all the same frame=%s", frame.frame_id)
         return stored
     raise UnusableAnswer(f"AWS HealthImaging gave something else than the frame, twice: {fault}")
 
 
-def _decodes_right(context: WorkerContext, stored: bytes, reference: FrameReference) -> bool:
-    """Whether a frame decodes to pixels that have the checksum of the metadata, however odd its structure is."""
-    syntax, pixels, expected = (
-        transfer_syntax(reference.transfer_syntax_uid),
-        reference.pixels,
-        reference.frame.checksum,
-    )
+def _has_right_pixels(context: WorkerContext, stored: bytes, reference: FrameReference) -> bool:
+    """Whether a frame with a wrong structure decodes to pixels that have their checksum."""
+    syntax, pixels = transfer_syntax(reference.transfer_syntax_uid), reference.pixels
+    expected = reference.frame.checksum
     if pixels is None or expected is None or syntax.lossy or syntax.native:
         return False
     try:

@@ -1,11 +1,11 @@
-"""The FrameFetcher processes: whatever is slow is done there, as jobs that they are handed.
+"""The pool of FrameFetcher processes, as the web processes and the prefetch process see it.
 
-A fetcher listens on a Unix socket that was bound before any fork, so that every web process can reach every fetcher and
-a fetcher that died can be started again on the same socket. A job is a function with its arguments, pickled by name;
-its route decides which fetcher does it, so that one run serves everyone who waits for the same.
+Each FrameFetcher listens on a Unix socket that is bound before any fork. So every process can reach every FrameFetcher,
+and a new FrameFetcher takes over the socket of one that died. A job is a function, pickled by name, and its arguments.
+Its route decides which FrameFetcher runs it, so equal jobs meet in one process and run once.
 
     web process     FetcherPool.submit(route, job, ...)  →  JobFuture.result()
-    fetcher         worker.serve(socket, context, limits): JobRequest → JobScheduler → job(context, ...)
+    FrameFetcher    worker.serve(socket, context, limits): JobRequest → JobScheduler → job(context, ...)
 """
 
 import logging
@@ -35,13 +35,13 @@ Expecting = Callable[[float], AbstractContextManager[object]]
 
 
 _BACKLOG = 1024
-_ANSWER_SECONDS = 120.0  # a fetcher that takes longer is hung, and its supervisor replaces it before
+_ANSWER_SECONDS = 120.0  # the supervisor replaces a hung FrameFetcher before
 _SOON_SECONDS = 0.001  # an answer that comes within this time is not worth another thread
-_TRIES = 3  # to send a message: the fetcher of a connection may be replaced at any moment
+_SEND_ATTEMPTS = 3  # the FrameFetcher of a connection may be replaced at any moment
 
 
 class FetcherSockets:
-    """The listening sockets of all fetchers, in a folder that only this user can enter. Made before any fork."""
+    """The listening sockets of all FrameFetchers, in a folder that only this user can enter. Made before any fork."""
 
     def __init__(self, count: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="frame-fetchers-")
@@ -56,25 +56,25 @@ class FetcherSockets:
         return listening
 
     def remove(self) -> None:
-        """Delete them; for the process that made them, when all is over."""
+        """Close and delete them. The process that made them calls this at its end."""
         for listening in self.listening:
             listening.close()
         self._folder.cleanup()
 
 
 class JobFuture(Generic[R]):
-    """A job that a fetcher works on; `result` waits for it."""
+    """The future result of a job that was sent to a FrameFetcher."""
 
     def __init__(self, fetcher: "_Fetcher", job_request: JobRequest) -> None:
         self._fetcher = fetcher
         self._job_request = job_request
-        self._asked_at = time.monotonic()
+        self._sent_at = time.monotonic()
         self._connection = fetcher.send(job_request)
         self._answered = False
 
     def result(self) -> R:
-        """What the job returned or raised; a fetcher that dies on the way is asked once more when it is back."""
-        since = time.monotonic()
+        """Wait, and return or raise what the job did. If its FrameFetcher dies, the job is sent once more."""
+        waits_since = time.monotonic()
         parts: tuple[TimedPart, ...] = ()
         try:
             with self._fetcher.expecting(_ANSWER_SECONDS):
@@ -82,9 +82,9 @@ class JobFuture(Generic[R]):
                     about_to_wait()
                 answer, parts = self._receive()
         finally:
-            waited("fetchers", self._job_request.request.job.__name__, self._asked_at, since, parts)
+            waited("fetchers", self._job_request.call.job.__name__, self._sent_at, waits_since, parts)
         self._answered = True
-        self._fetcher.idle(self._connection)
+        self._fetcher.release(self._connection)
         if isinstance(answer, Exception):
             raise answer
         result: R = answer
@@ -96,7 +96,7 @@ class JobFuture(Generic[R]):
         except (EOFError, ConnectionError):
             self._connection.close()
         log.warning("fetcher lost, asking again")
-        self._fetcher.forget()
+        self._fetcher.close_idle()
         self._connection = self._fetcher.send(self._job_request)
         try:
             return _answer(self._connection)
@@ -105,26 +105,26 @@ class JobFuture(Generic[R]):
             raise UpstreamBusy("the request could not be completed") from error
 
     def abandon(self) -> None:
-        """Nobody waits for the answer, if it has not come yet; the fetcher sees that, and need not begin."""
+        """Cancel a job whose result has not come: its FrameFetcher does not start it any more."""
         if not self._answered:
             self._connection.close()
 
 
 def _has_answer(connection: socket.socket, seconds: float) -> bool:
-    """Whether something comes within so many seconds."""
+    """Whether an answer, or its end, comes within so many seconds."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
 
 
 def _answer(connection: socket.socket) -> tuple[Any, tuple[TimedPart, ...]]:
-    """What a job returned or raised, and what its time went into."""
+    """Receive what a job returned or raised, and the times that it took."""
     outcome, parts = receive(connection)
     return outcome, parts
 
 
 class _Fetcher:
-    """The connections from this process to one fetcher. Each carries one question at a time."""
+    """The connections from this process to one FrameFetcher. Each carries one request at a time."""
 
     def __init__(self, path: str, expecting: Expecting) -> None:
         self._path = path
@@ -133,29 +133,30 @@ class _Fetcher:
         self._idle: list[socket.socket] = []
 
     def send(self, message: JobRequest | Prefetch) -> socket.socket:
-        """Send a message; the connection on which its answer comes."""
+        """Send a message, and return the connection on which its answer comes."""
         content = encode_message(message)
-        for _ in range(_TRIES):
+        for _ in range(_SEND_ATTEMPTS):
             with self._lock:
                 connection = self._idle.pop() if self._idle else None
             connection = connection or self._connect()
             try:
                 connection.sendall(content)
                 return connection
-            except ConnectionError:  # its fetcher was replaced, or leaves just now
+            except ConnectionError:  # its FrameFetcher was replaced, or is leaving
                 connection.close()
-                self.forget()
+                self.close_idle()
         raise UpstreamBusy("the service is starting or stopping")
 
-    def idle(self, connection: socket.socket) -> None:
+    def release(self, connection: socket.socket) -> None:
+        """Keep a connection for the next request."""
         with self._lock:
             self._idle.append(connection)
 
     def __del__(self) -> None:
-        self.forget()
+        self.close_idle()
 
-    def forget(self) -> None:
-        """Close what is idle: its fetcher has died, and none of these leads to the next one."""
+    def close_idle(self) -> None:
+        """Close the idle connections: their FrameFetcher has died, and none of them leads to its successor."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -163,51 +164,54 @@ class _Fetcher:
 
     def _connect(self) -> socket.socket:
         try:
-            end = socket.socket(socket.AF_UNIX)
+            connection = socket.socket(socket.AF_UNIX)
         except OSError as error:
             raise UpstreamBusy("the service has too many files open") from error
         try:
-            end.connect(self._path)
+            connection.connect(self._path)
         except OSError as error:
-            end.close()
+            connection.close()
             raise UpstreamBusy("the service is starting or stopping") from error
-        return end
+        return connection
 
 
 class FetcherPool:
-    """All fetchers, seen from another process."""
+    """All FrameFetchers, seen from another process. Safe to share between threads."""
 
     def __init__(self, paths: list[str], urgency: Urgency = Urgency.CLIENT, expecting: Expecting = nullcontext) -> None:
-        """`urgency` is that of all that is submitted here; `expecting` is entered around each wait for an answer."""
+        """`urgency` is that of all jobs of this pool; `expecting` is entered around each wait for an answer."""
         self._fetchers = [_Fetcher(path, expecting) for path in paths]
         self._urgency = urgency
 
     def __len__(self) -> int:
-        """How many there are; none in a service that only searches the index."""
+        """The number of FrameFetchers; 0 in a service that only searches the index."""
         return len(self._fetchers)
 
     def submit(self, route: str, job: JobFunction[P, R], *arguments: P.args, **_none: P.kwargs) -> JobFuture[R]:
-        """Hand the job to the fetcher of its route. Equal jobs that run at the same time are one."""
+        """Send a job to the FrameFetcher of its route. Equal jobs at the same time run once.
+
+        UpstreamBusy while the FrameFetcher cannot be reached.
+        """
         timing = current_timing()
         traceparent = timing.traceparent if timing else ""
         job_request = JobRequest(JobCall(job, arguments), self._urgency, traceparent, current_client())
-        return JobFuture(self._of(route), job_request)
+        return JobFuture(self._fetcher_of(route), job_request)
 
     def run(self, route: str, job: JobFunction[P, R], *arguments: P.args, **_none: P.kwargs) -> R:
-        """Hand over the job and wait for its result."""
+        """Send a job and wait for its result."""
         return self.submit(route, job, *arguments, **_none).result()
 
     def prefetch(self, scope: str, job: JobFunction[P, R], routed: Iterable[tuple[str, tuple[Hashable, ...]]]) -> None:
-        """Have jobs done when no client waits: pairs of route and arguments, best first, instead of those of the scope.
+        """Run jobs when no client waits: pairs of route and arguments, best first. They replace those of the scope.
 
-        Nobody waits for the results, and nothing is said when they do not come.
+        Results and errors are not reported.
         """
-        requests: dict[_Fetcher, list[JobCall]] = {fetcher: [] for fetcher in self._fetchers}
+        calls: dict[_Fetcher, list[JobCall]] = {fetcher: [] for fetcher in self._fetchers}
         for route, arguments in routed:
-            requests[self._of(route)].append(JobCall(job, arguments))
-        for fetcher, best_first in requests.items():
+            calls[self._fetcher_of(route)].append(JobCall(job, arguments))
+        for fetcher, best_first in calls.items():
             with suppress(UpstreamBusy, ConnectionError):
-                fetcher.idle(fetcher.send(Prefetch(scope, tuple(best_first))))
+                fetcher.release(fetcher.send(Prefetch(scope, tuple(best_first))))
 
-    def _of(self, route: str) -> _Fetcher:
+    def _fetcher_of(self, route: str) -> _Fetcher:
         return self._fetchers[zlib.crc32(route.encode()) % len(self._fetchers)]

@@ -9,26 +9,26 @@ R = TypeVar("R")
 
 
 class SharedRuns:
-    """Runs of the same key at the same time are one run; everyone gets its result, or its error."""
+    """Functions by key. The first thread runs the function; those that come meanwhile get its result or its error."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._flying: dict[Hashable, Future[Any]] = {}
+        self._futures: dict[Hashable, Future[Any]] = {}
 
-    def run(self, key: Hashable, job: Callable[[], R]) -> R:
-        """What `job` returns or raises, for the first who comes; the same for who comes meanwhile."""
+    def run(self, key: Hashable, function: Callable[[], R]) -> R:
+        """Return the result of `function`, or of the run under this key that has begun already."""
         with self._lock:
-            flight = self._flying.get(key)
-            first = flight is None
-            if flight is None:
-                flight = self._flying[key] = Future()
-        if first:
+            future = self._futures.get(key)
+            is_first = future is None
+            if future is None:
+                future = self._futures[key] = Future()
+        if is_first:
             try:
-                flight.set_result(job())
-            except BaseException as error:  # noqa: BLE001 - handed on below, to everyone who waits
-                flight.set_exception(error)
+                future.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - raised below, in every thread that waits
+                future.set_exception(error)
             finally:
                 with self._lock:
-                    del self._flying[key]
-        result: R = flight.result()
+                    del self._futures[key]
+        result: R = future.result()
         return result

@@ -1,34 +1,34 @@
-"""Which frames are compared with their checksums by decoding them, beyond those that are decoded anyway.
+"""The frames whose pixels have been compared with their checksums. Runs in the FrameFetcher processes.
 
-Without that, a wrong byte among the coded samples of a frame that is delivered as stored is not noticed.
+A frame that is delivered as stored is not decoded, so a wrong byte among its coded samples is not noticed. With
+VERIFY_FRAMES=decode such frames are decoded once, to compare them.
 """
 
 import threading
-from collections import OrderedDict
 
-_MOST_KNOWN = 100_000
+from cachetools import FIFOCache
+
+_MAX_VERIFIED = 100_000
 
 
 class Verification:
-    """The frames that one fetcher has compared; `by_decoding` is whether all are to be."""
+    """The frames that one FrameFetcher has verified. `by_decoding`: whether frames that are not decoded are, too."""
 
     def __init__(self, *, by_decoding: bool = False) -> None:
         self.by_decoding = by_decoding
         self._lock = threading.Lock()
-        self._sound: OrderedDict[str, None] = OrderedDict()
+        self._verified: FIFOCache[str, None] = FIFOCache(_MAX_VERIFIED)
 
     def needs(self, frame_id: str) -> bool:
-        """Whether a frame is still to be compared."""
+        """Whether a frame has still to be compared."""
         if not self.by_decoding:
             return False
         with self._lock:
-            return frame_id not in self._sound
+            return frame_id not in self._verified
 
-    def is_sound(self, frame_id: str) -> None:
-        """Its pixels have their checksum."""
+    def note_verified(self, frame_id: str) -> None:
+        """Note that the pixels of a frame have their checksum."""
         if not self.by_decoding:
             return
         with self._lock:
-            self._sound[frame_id] = None
-            if len(self._sound) > _MOST_KNOWN:
-                self._sound.popitem(last=False)
+            self._verified[frame_id] = None

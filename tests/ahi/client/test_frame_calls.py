@@ -178,4 +178,4 @@ def test_behind_a_proxy_boto3_makes_all_calls(
     monkeypatch.setenv("HTTP_PROXY", listener.url)
     for _ in range(2):
         client.image_frame(KEY, "f" * 32)
-    assert not client._frame_calls.known
+    assert not client._frame_calls.is_ready

@@ -62,9 +62,7 @@ def test_all_image_sets_of_a_study_are_found_and_remembered(context: WorkerConte
 @pytest.mark.parametrize(
     "fault", ["429", "500", "503", "cut", "cut-body", "half", "latency=3s", *(f"body={name}" for name in STRANGE)]
 )
-def test_what_fails_is_busy_and_nobody_waits_for_it_twice(
-    context: WorkerContext, faults: Faults, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
+def test_what_fails_is_busy_and_nobody_waits_for_it_twice(context: WorkerContext, faults: Faults, fault: str) -> None:
     faults.replace(parse_faults(f"SearchImageSets:{fault}"))
     before = time.monotonic()
     with pytest.raises(UpstreamBusy):
@@ -76,12 +74,12 @@ def test_what_fails_is_busy_and_nobody_waits_for_it_twice(
             search_study(context, DATASTORE_ID, study)
     assert calls(context) == asked, "it is asked again after a moment only"
     faults.replace(())
-    monkeypatch.setattr(context.searches, "_silent", {DATASTORE_ID: time.monotonic()})  # the moment is over
+    context.searches._silent.clear()  # the 5 seconds are over
     assert set(search_study(context, DATASTORE_ID, STUDY)) == FOUND
 
 
 def test_a_refusal_hides_for_a_moment_what_is_unknown_and_no_more(
-    context: WorkerContext, faults: Faults, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    context: WorkerContext, faults: Faults, caplog: pytest.LogCaptureFixture
 ) -> None:
     search_study(context, DATASTORE_ID, STUDY)
     faults.replace(parse_faults("SearchImageSets:403"))
@@ -90,8 +88,9 @@ def test_a_refusal_hides_for_a_moment_what_is_unknown_and_no_more(
     assert set(search_study(context, DATASTORE_ID, STUDY)) == FOUND, "it was found before"
     assert len([one for one in caplog.messages if "cannot be found" in one]) == 1
     faults.replace(())
-    monkeypatch.setattr("ahi.client.searches.REFUSED_SECONDS", 0.0)
-    context.searches.refused(DATASTORE_ID, "again")
+    context.searches.note_refusal(DATASTORE_ID, "again")
+    assert search_study(context, DATASTORE_ID, "1.121") == ()
+    context.searches._refused.clear()  # the 30 seconds are over
     assert search_study(context, DATASTORE_ID, "1.121") == (ImageSetKey(DATASTORE_ID, identifier(121)),)
     assert len([one for one in caplog.messages if "cannot be found" in one]) == 1, "it is told every ten minutes"
 
@@ -107,11 +106,11 @@ def test_calls_are_within_their_rate() -> None:
 
 
 def test_what_is_remembered_has_a_bound() -> None:
-    searches = ImageSetSearches(most=1000)
+    searches = ImageSetSearches(max_remembered=1000)
     for number in range(5000):
         for size in (0, number % 90):
             keys = [ImageSetKey(DATASTORE_ID, identifier(at)) for at in range(size)]
             searches.put(DATASTORE_ID, f"1.{number % 700}", keys)
-            assert searches.held <= 1000
-    assert searches.held == sum(1 + len(found) for _, found in searches._found.values())
+            assert searches.remembered <= 1000
+    assert searches.remembered == sum(1 + len(found) for found in searches._found.values())
     assert len(searches.get(DATASTORE_ID, f"1.{4999 % 700}") or ()) == 4999 % 90, "the last one is there"

@@ -187,7 +187,7 @@ def _marks(cache: Cache) -> list[str]:
 @pytest.fixture
 def narrow(tmp_path: Path) -> Iterator[Pool]:
     """One fetcher of two threads that takes six questions more."""
-    pool = Pool(tmp_path, 1, SchedulerLimits(threads=2, most_waiting=6))
+    pool = Pool(tmp_path, 1, SchedulerLimits(threads=2, max_queued=6))
     yield pool
     pool.close()
 

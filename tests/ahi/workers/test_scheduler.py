@@ -20,16 +20,16 @@ def _job(*_: object) -> None:
     """Never run: a scheduler only hands out."""
 
 
-def _request(name: str) -> JobCall:
+def _call(name: str) -> JobCall:
     return JobCall(_job, (name,))
 
 
-def _question(name: str, urgency: Urgency = Urgency.CLIENT, client: str = "") -> JobRequest:
-    return JobRequest(_request(name), urgency, client=client)
+def _request(name: str, urgency: Urgency = Urgency.CLIENT, client: str = "") -> JobRequest:
+    return JobRequest(_call(name), urgency, client=client)
 
 
 def _prefetch(scope: str, names: str) -> Prefetch:
-    return Prefetch(scope, tuple(map(_request, names)))
+    return Prefetch(scope, tuple(map(_call, names)))
 
 
 class Clock:
@@ -47,7 +47,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def scheduler(clock: Clock) -> JobScheduler:
-    return JobScheduler(SchedulerLimits(threads=100, most_waiting=3, patience_seconds=10), clock)
+    return JobScheduler(SchedulerLimits(threads=100, max_queued=3, patience_seconds=10), clock)
 
 
 def _taken(scheduler: JobScheduler) -> Iterator[Job]:
@@ -56,37 +56,37 @@ def _taken(scheduler: JobScheduler) -> Iterator[Job]:
 
 
 def _names(scheduler: JobScheduler) -> str:
-    return "".join(str(job.request.arguments[0]) for job in _taken(scheduler))
+    return "".join(str(job.call.arguments[0]) for job in _taken(scheduler))
 
 
 def test_clients_come_first_then_prefetches_then_the_background(scheduler: JobScheduler) -> None:
     scheduler.prefetch(_prefetch("series", "ab"))
-    scheduler.ask(_question("z", Urgency.BACKGROUND), "night")
-    scheduler.ask(_question("c"), "viewer")
+    scheduler.submit(_request("z", Urgency.BACKGROUND), "night")
+    scheduler.submit(_request("c"), "viewer")
     assert _names(scheduler) == "cabz"
 
 
 def test_a_client_overtakes_with_what_was_to_be_prefetched(scheduler: JobScheduler) -> None:
     scheduler.prefetch(_prefetch("series", "abc"))
-    scheduler.ask(_question("c"), "viewer")
+    scheduler.submit(_request("c"), "viewer")
     assert _names(scheduler) == "cab"
 
 
 def test_a_client_overtakes_with_what_the_background_waits_for_and_both_are_answered(scheduler: JobScheduler) -> None:
     for name in "ab":
-        scheduler.ask(_question(name, Urgency.BACKGROUND), "night")
-    scheduler.ask(_question("b"), "viewer")
+        scheduler.submit(_request(name, Urgency.BACKGROUND), "night")
+    scheduler.submit(_request("b"), "viewer")
     jobs = list(_taken(scheduler))
-    assert [job.request for job in jobs] == [_request("b"), _request("a")]
-    assert scheduler.done(jobs[0]) == ["night", "viewer"]
+    assert [job.call for job in jobs] == [_call("b"), _call("a")]
+    assert scheduler.finish(jobs[0]) == ["night", "viewer"]
 
 
 def test_what_is_being_fetched_is_joined(scheduler: JobScheduler) -> None:
     scheduler.prefetch(_prefetch("series", "a"))
     (running,) = _taken(scheduler)
-    scheduler.ask(_question("a"), "viewer")
+    scheduler.submit(_request("a"), "viewer")
     assert _names(scheduler) == ""
-    assert scheduler.done(running) == ["viewer"]
+    assert scheduler.finish(running) == ["viewer"]
 
 
 def test_the_series_asked_for_last_is_prefetched_first(scheduler: JobScheduler) -> None:
@@ -108,11 +108,11 @@ def test_prefetches_of_a_viewer_that_is_gone_are_dropped(scheduler: JobScheduler
 
 
 def test_what_everybody_left_is_not_begun(scheduler: JobScheduler) -> None:
-    scheduler.ask(_question("a"), "viewer")
-    scheduler.ask(_question("a"), "another")
-    scheduler.leave(_request("a"), "viewer")
+    scheduler.submit(_request("a"), "viewer")
+    scheduler.submit(_request("a"), "another")
+    scheduler.cancel(_call("a"), "viewer")
     assert scheduler.queued == 1
-    scheduler.leave(_request("a"), "another")
+    scheduler.cancel(_call("a"), "another")
     assert (scheduler.queued, _names(scheduler)) == (0, "")
 
 
@@ -120,42 +120,42 @@ def test_prefetches_leave_threads_to_clients() -> None:
     scheduler = JobScheduler(SchedulerLimits(threads=4))
     scheduler.prefetch(_prefetch("series", "abcdef"))
     assert _names(scheduler) == "abc"
-    scheduler.ask(_question("z"), "viewer")
+    scheduler.submit(_request("z"), "viewer")
     assert _names(scheduler) == "z"
-    scheduler.ask(_question("y"), "viewer")
+    scheduler.submit(_request("y"), "viewer")
     assert _names(scheduler) == ""
 
 
 def test_a_thread_that_is_free_again_takes_the_next(scheduler: JobScheduler) -> None:
     scheduler = JobScheduler(SchedulerLimits(threads=1))
-    scheduler.ask(_question("a"), "viewer")
-    scheduler.ask(_question("b"), "viewer")
+    scheduler.submit(_request("a"), "viewer")
+    scheduler.submit(_request("b"), "viewer")
     (job,) = _taken(scheduler)
-    scheduler.done(job)
+    scheduler.finish(job)
     assert _names(scheduler) == "b"
 
 
 def test_beyond_its_limit_it_refuses_new_questions_and_takes_those_it_has(scheduler: JobScheduler) -> None:
-    assert [scheduler.ask(_question(name), "viewer") for name in "abcda"] == [True, True, True, False, True]
-    assert scheduler.ask(_question("z", Urgency.BACKGROUND), "night")
+    assert [scheduler.submit(_request(name), "viewer") for name in "abcda"] == [True, True, True, False, True]
+    assert scheduler.submit(_request("z", Urgency.BACKGROUND), "night")
     assert _names(scheduler) == "abcz"
 
 
 def test_who_waited_for_too_long_for_a_turn_is_late(scheduler: JobScheduler, clock: Clock) -> None:
-    scheduler.ask(_question("a"), "viewer")
-    scheduler.ask(_question("b", Urgency.BACKGROUND), "night")
+    scheduler.submit(_request("a"), "viewer")
+    scheduler.submit(_request("b", Urgency.BACKGROUND), "night")
     clock.now = 11
     first, second = _taken(scheduler)
-    assert (scheduler.late(first), scheduler.late(second)) == (True, False)
+    assert (scheduler.is_late(first), scheduler.is_late(second)) == (True, False)
 
 
 def test_prefetches_are_bounded_by_dropping_the_oldest_series(scheduler: JobScheduler) -> None:
     for number in range(100):
-        scheduler.prefetch(Prefetch(str(number), tuple(_request(f"{number}.{frame}") for frame in range(100))))
+        scheduler.prefetch(Prefetch(str(number), tuple(_call(f"{number}.{frame}") for frame in range(100))))
     taken = []
     while job := scheduler.take():
-        taken.append(job.request.arguments[0])
-        scheduler.done(job)
+        taken.append(job.call.arguments[0])
+        scheduler.finish(job)
     assert len(taken) == 4000
     assert (taken[0], taken[-1]) == ("99.0", "60.99")
 
@@ -163,38 +163,43 @@ def test_prefetches_are_bounded_by_dropping_the_oldest_series(scheduler: JobSche
 def test_requests_go_round_among_clients(clock: Clock) -> None:
     scheduler = JobScheduler(SchedulerLimits(threads=100), clock)
     for number in range(20):
-        scheduler.ask(_question(f"{number % 10}", client="greedy"), number)
+        scheduler.submit(_request(f"{number % 10}", client="greedy"), number)
     for name in "ab":
-        scheduler.ask(_question(name, client="normal"), name)
+        scheduler.submit(_request(name, client="normal"), name)
     assert _names(scheduler) == "0a1b" + "23456789"
 
 
 def test_the_client_with_the_fewest_threads_is_next(clock: Clock) -> None:
     scheduler = JobScheduler(SchedulerLimits(threads=3), clock)
     for name in "abcde":
-        scheduler.ask(_question(name, client="greedy"), name)
+        scheduler.submit(_request(name, client="greedy"), name)
     running = list(_taken(scheduler))
-    scheduler.ask(_question("x", client="normal"), "x")
-    scheduler.done(running[0])
+    scheduler.submit(_request("x", client="normal"), "x")
+    scheduler.finish(running[0])
     assert _names(scheduler) == "x"
-    scheduler.done(running[1])
+    scheduler.finish(running[1])
     assert _names(scheduler) == "d"
 
 
 def test_what_two_clients_wait_for_comes_in_the_turn_of_either(clock: Clock) -> None:
     scheduler = JobScheduler(SchedulerLimits(threads=100), clock)
     for name in "abcdef":
-        scheduler.ask(_question(name, client="greedy"), "greedy")
-    scheduler.ask(_question("f", client="normal"), "normal")
+        scheduler.submit(_request(name, client="greedy"), "greedy")
+    scheduler.submit(_request("f", client="normal"), "normal")
     assert _names(scheduler) == "afbcde"
     assert scheduler.queued == 0
 
 
 def test_a_client_that_has_left_keeps_no_place(clock: Clock) -> None:
     scheduler = JobScheduler(SchedulerLimits(threads=100), clock)
-    scheduler.ask(_question("a", client="gone"), "gone")
-    scheduler.leave(_request("a"), "gone")
-    scheduler.ask(_question("b", client="here"), "here")
+    scheduler.submit(_request("a", client="gone"), "gone")
+    scheduler.cancel(_call("a"), "gone")
+    scheduler.submit(_request("b", client="here"), "here")
     for job in list(_taken(scheduler)):
-        assert scheduler.done(job) == ["here"]
-    assert (scheduler.queued, scheduler.running, scheduler._of_clients, scheduler._served) == (0, 0, {}, {})
+        assert scheduler.finish(job) == ["here"]
+    assert (scheduler.queued, scheduler.running, scheduler._client_queues, scheduler._running_by_client) == (
+        0,
+        0,
+        {},
+        {},
+    )

@@ -106,7 +106,7 @@ def test_nothing_of_a_wrong_frame_is_drawn(made: Made) -> None:
 def test_a_fetcher_does_its_own_jobs_and_takes_no_more_than_so_many(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ahi.workers.worker._MOST_IN_BACKGROUND", 2)
+    monkeypatch.setattr("ahi.workers.worker._MAX_BACKGROUND_JOBS", 2)
     context, _ = made(RIGHT)
     sockets, done = FetcherSockets(1), threading.Semaphore(0)
     server = WorkerServer(sockets.listening[0], context, SchedulerLimits(threads=2), Heartbeat())

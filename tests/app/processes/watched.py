@@ -129,7 +129,7 @@ def grow(_workshop: WorkerContext) -> int:
 
 
 def main() -> None:
-    fetcher_module._ROUND_SECONDS = 0.2
+    fetcher_module._POLL_SECONDS = 0.2
     folder, names = Path(sys.argv[1]), sys.argv[2:]
     start_logging("INFO", "text")
     supervisor = Supervisor()
