@@ -8,7 +8,7 @@ from typing import Any
 
 from db.scope import Scope
 from dicomweb.errors import BadRequest
-from qido.image_sets.filters import AttributeFilter, parse_filter
+from qido.image_sets.row_filters import AttributeFilter, parse_filter
 
 DEFAULT = "aetitle"
 

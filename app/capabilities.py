@@ -13,7 +13,7 @@ from dicomweb.capabilities import Capability, encode_json, encode_wadl
 from dicomweb.media_types import DICOM, JSON, WADL, ZIP
 from dicomweb.negotiation import Accept, Offer, offered_types
 from dicomweb.transfer_syntax import TRANSFER_SYNTAXES
-from qido.encode.representation import OFFERS as SEARCH_OFFERS
+from qido.encode.results import OFFERS as SEARCH_OFFERS
 from qido.parse.attributes import ATTRIBUTES, Level, Matching
 from wado.representation import METADATA_OFFERS, RENDERED_OFFERS
 

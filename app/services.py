@@ -30,8 +30,8 @@ from db.scope import EVERYTHING, Scope
 from dicomweb.negotiation import FileChoice
 from dicomweb.transfer_syntax import FrameEncoding
 from dicomweb.uids import is_well_formed
-from qido.image_sets.complete import Archive
-from qido.image_sets.doubts import Checks
+from qido.image_sets.archive import Archive
+from qido.image_sets.doubtful_studies import Checks
 from runtime.shared_metrics import ProcessMetrics
 from wado.locate import Locator
 from wado.rendered.rendered_images import RenderedImages

@@ -1,1 +1,1 @@
-"""Search (QIDO-RS): routes → parse → statements → execute (with image_sets) → encode. Runs in the web processes."""
+"""Search (QIDO-RS): routes → parse → plan → execute (with image_sets) → encode. Runs in the web processes."""

@@ -12,9 +12,9 @@ from dicomweb.media_types import JSON
 from dicomweb.negotiation import Accept
 from dicomweb.parameters import parse_parameters
 from qido.encode.data_sets import warnings
-from qido.encode.representation import OFFERS, encode
+from qido.encode.results import OFFERS, encode
 from qido.execute.search import count, search
-from qido.image_sets.complete import Archive
+from qido.image_sets.archive import Archive
 from qido.parse.attributes import Level
 from qido.parse.bounds import QUERY_BYTES
 from qido.parse.query import Query, parse_query

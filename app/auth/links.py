@@ -14,7 +14,7 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from db.scope import Scope
 from dicomweb.errors import NotFound
-from qido.image_sets.filters import parse_filter
+from qido.image_sets.row_filters import parse_filter
 
 PATH = "/link/<link>"
 """Where the root of a link is, as a URL rule."""

@@ -15,7 +15,7 @@ from qido.parse.attributes import (
     SearchAttribute,
 )
 from qido.parse.query import Query
-from qido.statements.result import Result, ResultPage, Value
+from qido.results import Result, ResultPage, Value
 from runtime.fairness import in_turns
 
 _CHARACTER_SET = ("00080005", "CS", ("ISO_IR 192",))

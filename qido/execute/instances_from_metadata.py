@@ -10,14 +10,14 @@ from datetime import date, time
 from ahi.retrieval.series_merge import LocatedInstance
 from db.comparison import fold
 from dicomweb.dicom_json import DataSet
-from qido.execute import find
+from qido.execute import index_search
 from qido.image_sets import matching
-from qido.image_sets.complete import Archive, locate, prefixes, prefixes_of, selected
+from qido.image_sets.archive import Archive, locate, prefixes, prefixes_of, selected
 from qido.parse.attributes import INSTANCE_UID, SERIES_UID, STUDY_UID, Level, Matching, SearchAttribute
 from qido.parse.conditions import Condition
 from qido.parse.query import Query, SortKey
-from qido.statements import plan
-from qido.statements.result import Result, ResultPage
+from qido.plan import statements
+from qido.results import Result, ResultPage
 
 UNSEARCHED = "Only the instances of {} series have been searched. Name a study or a series to search all of it."
 
@@ -50,14 +50,14 @@ def page(archive: Archive, query: Query) -> ResultPage:
 def instances(archive: Archive, query: Query) -> InstancePage:
     """All instances that fulfil the query; NotFound if the study or series of the path does not exist."""
     most = None if query.within_one else archive.max_image_sets
-    of_series = query_of_series(query, plan.ALL_ROWS if most is None else most)
-    keys = [key for (key,) in archive.database.rows(plan.sort_all(of_series))]
+    of_series = query_of_series(query, statements.ALL_ROWS if most is None else most)
+    keys = [key for (key,) in archive.database.rows(statements.sort_all(of_series))]
     if not keys:
-        find.check_scope(archive.database, query)
+        index_search.check_scope(archive.database, query)
         return InstancePage([], ())
     looked_at = keys[: of_series.limit]
     series = locate(archive, query.scope, Level.SERIES, looked_at, whole=True, most=most)
-    results = find.results_of(archive, of_series, looked_at) if looked_at else []
+    results = index_search.results_of(archive, of_series, looked_at) if looked_at else []
     listed = [(result, one) for result in results for one in series.instances(result.keys[Level.SERIES])]
     searched = len(looked_at) - len(series.beyond)
     warnings = (UNSEARCHED.format(searched),) if searched < len(keys) else ()

@@ -4,16 +4,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from dicomweb.uids import ill_formed, is_well_formed
-from qido.execute import find, instances_from_metadata, verified_search
-from qido.image_sets.complete import Archive, locate, prefixes_of
-from qido.image_sets.doubts import find_doubts
+from qido.execute import index_search, instances_from_metadata, verified_search
+from qido.image_sets.archive import Archive, locate, prefixes_of
+from qido.image_sets.doubtful_studies import find_doubts
 from qido.image_sets.matching import fulfils
 from qido.parse.attributes import Level, Matching
 from qido.parse.conditions import AnyOf, Equal
 from qido.parse.query import Query
-from qido.statements import image_sets as plan_image_sets
-from qido.statements import plan
-from qido.statements.result import ResultPage
+from qido.plan import image_set_statements, statements
+from qido.results import ResultPage
 
 
 def search(archive: Archive, query: Query) -> ResultPage:
@@ -52,11 +51,11 @@ def _search_index(archive: Archive, query: Query) -> ResultPage:
     if _is_unlisted(archive, query):
         return instances_from_metadata.page(archive, query)
     if not query.unindexed_conditions:
-        return find.find(archive, query)
+        return index_search.find(archive, query)
     keys = _fulfilling(archive, query)
     shown = keys[query.offset : query.offset + query.limit]
     return ResultPage(
-        tuple(find.results_of(archive, query, shown)) if shown else (),
+        tuple(index_search.results_of(archive, query, shown)) if shown else (),
         max(0, len(keys) - query.offset - query.limit),
         len(keys) if query.counted else None,
     )
@@ -92,9 +91,9 @@ def _count_index(archive: Archive, query: Query) -> Count:
         return Count(len(instances.listed), instances.warnings)
     if query.unindexed_conditions:
         return Count(len(_fulfilling(archive, query)))
-    number = find.count(archive.database, query)
+    number = index_search.count(archive.database, query)
     if not number:
-        find.check_scope(archive.database, query)
+        index_search.check_scope(archive.database, query)
     return Count(number)
 
 
@@ -108,9 +107,9 @@ def _is_unlisted(archive: Archive, query: Query) -> bool:
     if query.unindexed_conditions:
         return True
     if not query.within_one:
-        return not archive.database.rows(plan_image_sets.any_instance())
-    series = instances_from_metadata.query_of_series(query, plan.ALL_ROWS)
-    return bool(archive.database.rows(plan_image_sets.without_instances(plan.sort_all(series), query.scope)))
+        return not archive.database.rows(image_set_statements.any_instance())
+    series = instances_from_metadata.query_of_series(query, statements.ALL_ROWS)
+    return bool(archive.database.rows(image_set_statements.without_instances(statements.sort_all(series), query.scope)))
 
 
 def _fulfilling(archive: Archive, query: Query) -> list[int]:
@@ -118,10 +117,10 @@ def _fulfilling(archive: Archive, query: Query) -> list[int]:
 
     There are few, because conditions on what the index lacks come with one study or series only.
     """
-    candidates = plan.sort_all(replace(query, limit=plan.ALL_ROWS, offset=0))
+    candidates = statements.sort_all(replace(query, limit=statements.ALL_ROWS, offset=0))
     keys = [key for (key,) in archive.database.rows(candidates)]
     if not keys:
-        find.check_scope(archive.database, query)
+        index_search.check_scope(archive.database, query)
         return []
     series = locate(archive, query.scope, query.level, keys, whole=False, most=None)
     present = [(key, instance) for key in keys if (instance := series.first(key))]

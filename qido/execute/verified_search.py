@@ -7,44 +7,53 @@ from ahi.retrieval.located_image_sets import LocatedImageSet
 from ahi.retrieval.series_merge import preferred
 from db.scope import Scope
 from dicomweb.uids import absent
-from qido.image_sets import views
-from qido.image_sets.complete import Archive, Series, locate
-from qido.image_sets.doubts import PATIENT, UNCHECKED, Doubts
+from qido.image_sets import results_from_metadata
+from qido.image_sets.archive import Archive, Series, locate
+from qido.image_sets.doubtful_studies import PATIENT, UNCHECKED, Doubts
 from qido.image_sets.index_values import index_values
 from qido.image_sets.matching import fulfils
 from qido.parse.attributes import BY_TAG, INSTANCE_UID, MODALITIES_IN_STUDY, STUDY_UID, Level, Matching, SearchAttribute
 from qido.parse.conditions import Condition
 from qido.parse.query import Query
-from qido.statements import doubts as plan_doubt
-from qido.statements.result import Result, ResultPage, Value
+from qido.plan import doubtful_rows
+from qido.results import Result, ResultPage, Value
 
 _PATIENT_ID = BY_TAG["00100020"]
 
 
 def search(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query], ResultPage]) -> ResultPage:
     """The page of a query; `rest` finds what is not in doubt."""
-    seen = views.in_order(
-        query, views.results(archive, views.with_terms(query), views.views(archive, query, doubts.image_sets))
+    seen = results_from_metadata.in_order(
+        query,
+        results_from_metadata.results(
+            archive,
+            results_from_metadata.with_terms(query),
+            results_from_metadata.views(archive, query, doubts.image_sets),
+        ),
     )
     if doubts.alone:
         _check_path(query, doubts)
         page = seen[query.offset : query.offset + query.limit]
         more = max(0, len(seen) - query.offset - query.limit)
-        found = ResultPage(tuple(views.without_terms(query, page)), more, len(seen) if query.counted else None)
+        found = ResultPage(
+            tuple(results_from_metadata.without_terms(query, page)), more, len(seen) if query.counted else None
+        )
     else:
-        wider = replace(views.with_terms(_sure(query, doubts)), limit=query.offset + query.limit, offset=0)
+        wider = replace(
+            results_from_metadata.with_terms(_sure(query, doubts)), limit=query.offset + query.limit, offset=0
+        )
         sure = rest(wider)
-        listed = views.merge(query, sure.results, seen)[query.offset : query.offset + query.limit]
+        listed = results_from_metadata.merge(query, sure.results, seen)[query.offset : query.offset + query.limit]
         more = max(0, len(sure.results) + len(seen) + sure.additional - query.offset - query.limit)
         total = None if sure.total is None else sure.total + len(seen)
-        found = ResultPage(tuple(views.without_terms(query, listed)), more, total, sure.warnings)
+        found = ResultPage(tuple(results_from_metadata.without_terms(query, listed)), more, total, sure.warnings)
     shown = tuple(_blanked(one) if one.keys.get(Level.PATIENT) in doubts.blank else one for one in found.results)
     return replace(found, results=shown, warnings=(*found.warnings, *doubts.warnings))
 
 
 def count(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query], int]) -> int:
     """The number of all results; `rest` counts those that are not in doubt."""
-    seen = len(views.views(archive, query, doubts.image_sets))
+    seen = len(results_from_metadata.views(archive, query, doubts.image_sets))
     if doubts.alone:
         _check_path(query, doubts)
         return seen
@@ -93,7 +102,7 @@ def _in_datastores(archive: Archive, query: Query, found: ResultPage) -> set[int
         return set()
     if not archive.checks.facts().datastores:
         return set()
-    return {key for key, *_ in archive.database.rows(plan_doubt.patients_in_datastores(keys))}
+    return {key for key, *_ in archive.database.rows(doubtful_rows.patients_in_datastores(keys))}
 
 
 def _borne_out(archive: Archive, query: Query, result: Result, sets: Series) -> list[Result]:

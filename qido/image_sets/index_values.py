@@ -3,7 +3,7 @@
 from dicomweb.dicom_json import DataSet
 from qido.image_sets.matching import read_date, read_time, values
 from qido.parse.attributes import Matching, SearchAttribute
-from qido.statements.result import Value
+from qido.results import Value
 
 
 def index_values(attribute: SearchAttribute, data_set: DataSet) -> tuple[Value, ...]:

@@ -1,4 +1,4 @@
-"""PS3.4 Section C.2.2.2 on data sets of the DICOM JSON Model: what `qido.statements.plan` says in SQL for the index.
+"""PS3.4 Section C.2.2.2 on data sets of the DICOM JSON Model: what `qido.plan.statements` says in SQL for the index.
 
 An attribute of several values matches if one of them does. What is absent matches only "absent or empty".
 """

@@ -13,7 +13,7 @@ from app.service_roots import ServiceRoot, service_roots
 from app.services import Services
 from app.settings import Settings
 from db.scope import EVERYTHING, Scope
-from qido.image_sets.filters import parse_filter
+from qido.image_sets.row_filters import parse_filter
 from tests.qido.archive import SAMPLE, write
 from tests.servers import OpenDatabase, Sqlite
 

@@ -9,7 +9,7 @@ from app.ae_titles import parse_scope
 from dicomweb.attribute_paths import MAX_TAGS, Path, parse_bulk_path, parse_path, path_name, private_tag, select
 from dicomweb.dicom_json import DataSet
 from dicomweb.errors import BadRequest
-from qido.image_sets.filters import AttributeFilter, parse_filter
+from qido.image_sets.row_filters import AttributeFilter, parse_filter
 from qido.parse.attributes import Level
 from qido.parse.query import parse_query
 from wado.metadata.fields import Fields

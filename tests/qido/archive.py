@@ -18,7 +18,7 @@ from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from qido import routes
-from qido.image_sets.complete import Archive
+from qido.image_sets.archive import Archive
 from tests.servers import engine_of
 
 ROOT = "http://proxy.example:8080/aetitle"

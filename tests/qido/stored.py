@@ -25,7 +25,7 @@ from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from qido import routes
-from qido.image_sets.complete import Archive
+from qido.image_sets.archive import Archive
 from tests.datastore.made import made, with_pixels, written
 from tests.datastore_server import served
 from tests.fetcher import fetching

@@ -14,10 +14,10 @@ from sqlalchemy.dialects import mysql
 from db.engine import Database
 from db.scope import EVERYTHING, Scope
 from dicomweb.errors import BadRequest
-from qido.image_sets.filters import parse_filter
+from qido.image_sets.row_filters import parse_filter
 from qido.parse.attributes import Level
 from qido.parse.query import parse_query
-from qido.statements import plan, result_page
+from qido.plan import result_columns, statements
 from tests.qido.archive import SAMPLE, Series, Study, client, image, write
 from tests.servers import empty
 
@@ -206,10 +206,12 @@ def test_an_unlimited_scope_asks_what_was_asked_before() -> None:
     assert unlimited == EVERYTHING
     keys = [("ModalitiesInStudy", "CT"), ("PatientID", "P")]
     queries = [parse_query(keys, level, max_results=9, scope=unlimited) for level in Level]
-    statements = [plan.sort_all(query) for query in queries] + [plan.collect_and_sort(query, 9) for query in queries]
-    statements += [plan.scan_newest(query, 9) for query in queries[1:]]
-    statements += [result_page.studies_of_patients(unlimited)]
-    statements += [of(unlimited) for of in (result_page.series_of_studies, result_page.instances_of_studies)]
+    statements = [statements.sort_all(query) for query in queries] + [
+        statements.collect_and_sort(query, 9) for query in queries
+    ]
+    statements += [statements.scan_newest(query, 9) for query in queries[1:]]
+    statements += [result_columns.studies_of_patients(unlimited)]
+    statements += [of(unlimited) for of in (result_columns.series_of_studies, result_columns.instances_of_studies)]
     texts = [str(statement.compile(dialect=mysql.dialect())) for statement in statements]
     assert not [text for text in texts if text.count("imageset.datastoreid") > ("imagesetid" in text)]
     assert not [text for text in texts if " IN (SELECT" in text]

@@ -17,13 +17,13 @@ from qido.image_sets.index_values import index_values
 from qido.parse.attributes import INSTANCE_UID, Level, Matching, SearchAttribute
 from qido.parse.query import Query
 from qido.parse.unindexed import Key, select_all, select_unindexed
-from qido.statements import image_sets as plan_image_sets
-from qido.statements.result import Result, Value
+from qido.plan import image_set_statements
+from qido.results import Result, Value
 
 _Uids = tuple[str, str]  # of study and series
 
 if TYPE_CHECKING:
-    from qido.image_sets.doubts import Checks
+    from qido.image_sets.doubtful_studies import Checks
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def locate(
     than `most` are asked for, if that is a number: whose would be more has none.
     """
     wanted: dict[int, dict[_Uids, list[ImageSetKey]]] = {key: {} for key in keys}
-    for key, study, series, *image_set in archive.database.rows(plan_image_sets.image_sets_of(level, keys, scope)):
+    for key, study, series, *image_set in archive.database.rows(image_set_statements.image_sets_of(level, keys, scope)):
         if whole or not wanted[key] or (study, series) in wanted[key]:
             wanted[key].setdefault((study, series), []).append(ImageSetKey(*image_set))
     asked, beyond = _affordable(wanted, most)

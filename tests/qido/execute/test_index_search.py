@@ -11,10 +11,10 @@ from db.engine import Database
 from dicomweb.dicom_json import encode
 from dicomweb.errors import NotFound
 from qido.encode import data_sets as results
-from qido.execute import find
+from qido.execute import index_search
 from qido.parse.attributes import MODALITIES_IN_STUDY, STUDY_SERIES, STUDY_UID, UIDS, Level
 from qido.parse.query import Query, parse_query
-from qido.statements import plan
+from qido.plan import statements
 from tests.qido.archive import Series, Study, image, index_alone, write
 
 DAY = date(2024, 1, 1)
@@ -82,23 +82,25 @@ def asked(level: Level, text: str, *path: str) -> Query:
 def test_whichever_way_the_page_is_the_same(
     database: Database, monkeypatch: pytest.MonkeyPatch, level: Level, text: str, page: str
 ) -> None:
-    monkeypatch.setattr(plan, "_WINDOWS", (10, 30))
+    monkeypatch.setattr(statements, "_WINDOWS", (10, 30))
     query = asked(level, f"{text}&{page}")
-    assert find.find(index_alone(database), query, few=1) == find.find(index_alone(database), query, few=10_000)
+    assert index_search.find(index_alone(database), query, few=1) == index_search.find(
+        index_alone(database), query, few=10_000
+    )
 
 
 @pytest.mark.parametrize("text", ["", "Modality=CT", "limit=2&offset=1&count=true", "Modality=XX"])
 @pytest.mark.parametrize("study", ["1.4", "1.9"])
 def test_the_series_of_a_study_are_the_same_too(database: Database, study: str, text: str) -> None:
     query = asked(Level.SERIES, text, study)
-    assert find.find(index_alone(database), query, few=1) == find.find(index_alone(database), query)
+    assert index_search.find(index_alone(database), query, few=1) == index_search.find(index_alone(database), query)
 
 
 @pytest.mark.parametrize("text", ["limit=20", "PatientID=P3&includefield=StudyDescription,InstitutionName,ContentTime"])
 @pytest.mark.parametrize("level", list(Level))
 def test_results_are_written_as_their_data_sets_would_be(database: Database, level: Level, text: str) -> None:
     query = asked(level, text)
-    found = find.find(index_alone(database), query)
+    found = index_search.find(index_alone(database), query)
     assert found.results
     data_sets = results.data_sets(query, found, "http://host/x")
     assert list(results.encoded(query, found, "http://host/x")) == list(map(encode, data_sets))
@@ -108,9 +110,9 @@ def test_results_are_written_as_their_data_sets_would_be(database: Database, lev
 @pytest.mark.parametrize("level", list(Level))
 def test_pages_are_the_whole_without_repeats(database: Database, level: Level, few: int) -> None:
     narrowed = "PatientName=DOE*"
-    whole = find.find(index_alone(database), asked(level, narrowed), few).results
+    whole = index_search.find(index_alone(database), asked(level, narrowed), few).results
     pages = [
-        find.find(index_alone(database), asked(level, f"{narrowed}&limit=4&offset={at}"), few)
+        index_search.find(index_alone(database), asked(level, f"{narrowed}&limit=4&offset={at}"), few)
         for at in range(0, len(whole), 4)
     ]
     assert [result for page in pages for result in page.results] == list(whole)
@@ -121,7 +123,7 @@ def test_pages_are_the_whole_without_repeats(database: Database, level: Level, f
 def test_below_a_study_that_is_not_there_nothing_is_found(database: Database, few: int) -> None:
     for offset in (0, 5):
         with pytest.raises(NotFound):
-            find.find(index_alone(database), asked(Level.SERIES, f"Modality=CT&offset={offset}", "9.9.9"), few)
+            index_search.find(index_alone(database), asked(Level.SERIES, f"Modality=CT&offset={offset}", "9.9.9"), few)
 
 
 @pytest.mark.parametrize("few", [1, 10_000])
@@ -130,7 +132,7 @@ def test_a_study_has_the_modalities_of_its_series_whatever_the_level(database: D
 
     def modalities(level: Level) -> dict[object, tuple[Any, Any]]:
         query = asked(level, "PatientName=DOE*&includefield=ModalitiesInStudy,NumberOfStudyRelatedSeries")
-        found = [result.values for result in find.find(index_alone(database), query, few).results]
+        found = [result.values for result in index_search.find(index_alone(database), query, few).results]
         return {values[STUDY_UID]: (values[MODALITIES_IN_STUDY], values[STUDY_SERIES]) for values in found}
 
     of_studies = modalities(Level.STUDY)
@@ -140,9 +142,9 @@ def test_a_study_has_the_modalities_of_its_series_whatever_the_level(database: D
 
 def test_what_was_too_much_to_gather_is_not_counted_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are more results than the bound: so much is known from the first statement."""
-    monkeypatch.setattr(find, "COUNT_BOUND", 10)
+    monkeypatch.setattr(index_search, "COUNT_BOUND", 10)
     query = asked(Level.STUDY, "PatientName=DOE*&limit=5")
-    assert find.find(index_alone(database), query, few=15).additional == 10
+    assert index_search.find(index_alone(database), query, few=15).additional == 10
 
 
 ODD_UIDS = ("None", "['1.2']", "['1.2", "[]", "NULL", "0")
@@ -165,9 +167,9 @@ def odd(new_index: Callable[[], str]) -> Iterator[Database]:
 @pytest.mark.parametrize("few", [1, 10_000])
 def test_no_row_spoils_a_search(odd: Database, level: Level, also: list[str], few: int) -> None:
     query, uid = asked(level, "includefield=all"), UIDS[level - Level.STUDY]
-    found = find.find(index_alone(odd), query, few)
+    found = index_search.find(index_alone(odd), query, few)
     assert sorted(str(one.values[uid][0]) for one in found.results) == sorted([*ODD_UIDS, *also])
     assert len(list(results.encoded(query, found, "http://host/aetitle"))) == len(found.results)
     for wanted in ODD_UIDS:
-        (one,) = find.find(index_alone(odd), asked(level, f"{uid.keyword}={wanted}"), few).results
+        (one,) = index_search.find(index_alone(odd), asked(level, f"{uid.keyword}={wanted}"), few).results
         assert one.values[uid] == (wanted,)

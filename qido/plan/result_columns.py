@@ -24,7 +24,7 @@ from qido.parse.attributes import (
     SearchAttribute,
 )
 from qido.parse.query import Query
-from qido.statements.tables import TABLE, Statement, column_of, joined, key_of, table_of
+from qido.plan.tables import TABLE, Statement, column_of, joined, key_of, table_of
 
 KEYS = bindparam("keys", expanding=True, type_=BigInteger())
 """The keys of what the page has; of which table, each statement says."""

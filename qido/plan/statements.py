@@ -1,7 +1,7 @@
 """From a query to the statements that find its results. Nothing here touches the database.
 
 A page is found first, as keys, with no more tables than the conditions and the order need; what its results hold is
-then fetched for these keys only, as `qido.statements.result_page` says. Each statement says what its rows are.
+then fetched for these keys only, as `qido.plan.result_columns` says. Each statement says what its rows are.
 
 There are three ways to a page:
 
@@ -11,7 +11,7 @@ There are three ways to a page:
 - Only the newest studies are looked at (`scan_newest`), and more of them if the page is not full: right for what is
   common, and hopeless for three studies in a million.
 
-No database tells these apart by itself; `qido.execute.find` does, by asking up to a bound.
+No database tells these apart by itself; `qido.execute.index_search` does, by asking up to a bound.
 """
 
 from collections.abc import Iterable, Sequence, Set
@@ -25,10 +25,10 @@ from db.scope import EVERYTHING, Scope
 from qido.parse.attributes import ATTRIBUTES, UIDS, Level
 from qido.parse.conditions import AnyOf, Condition, Equal
 from qido.parse.query import Query
-from qido.statements import result_page
-from qido.statements.conditions import SIBLING, holds, identical, of_siblings, of_study
-from qido.statements.order import order, tables_of_order, uids_of_path, usual_order, usual_terms
-from qido.statements.tables import TABLE, Statement, Truth, column_of, joined, key_of, table_of
+from qido.plan import result_columns
+from qido.plan.sort_order import order, tables_of_order, uids_of_path, usual_order, usual_terms
+from qido.plan.sql_conditions import SIBLING, holds, identical, of_siblings, of_study
+from qido.plan.tables import TABLE, Statement, Truth, column_of, joined, key_of, table_of
 
 _NAMING = frozenset({*UIDS, *(one for one in ATTRIBUTES if one.keyword in ("PatientID", "AccessionNumber"))})
 _WINDOWS = (200, 2_000, 20_000)
@@ -51,7 +51,7 @@ def names_few(query: Query) -> bool:
 
 @dataclass(frozen=True)
 class IdentifierStatement:
-    """A statement whose rows are lists that begin as those of `result_page.columns`, in no order.
+    """A statement whose rows are lists that begin as those of `result_columns.columns`, in no order.
 
     `terms` say how to put them in order, as `plan_order.in_order` wants it.
     """
@@ -62,17 +62,17 @@ class IdentifierStatement:
 
 def by_identifier(query: Query, at_most: int) -> IdentifierStatement:
     """All that matches at once, if it is less than `at_most`: an order would cost the database a temporary table."""
-    selected, terms = result_page.selected(query), usual_terms(query)
+    selected, terms = result_columns.selected(query), usual_terms(query)
     selected += [term.value for term in terms if not any(term.value is one for one in selected)]
     places = (next(at for at, one in enumerate(selected) if one is term.value) for term in terms)
-    found = _matching(query, query.conditions, result_page.tables(query) | tables_of_order(query))
+    found = _matching(query, query.conditions, result_columns.tables(query) | tables_of_order(query))
     statement = found.with_only_columns(json_row(selected)).limit(at_most)
     return IdentifierStatement(statement, tuple((at, term.descending) for at, term in zip(places, terms, strict=True)))
 
 
 def collect_and_sort(query: Query, at_most: int) -> Statement:
-    """Rows of the number of matches, and a list as of `result_page.columns`: the page in its order, if there are fewer
-    matches than `at_most`.
+    """Rows of the number of matches, and a list as of `result_columns.columns`: the page in its order, if there are
+    fewer matches than `at_most`.
 
     The limit within keeps the database from having the order in mind when it looks for the matches, and the page within
     keeps it from fetching more than that of what the results hold.
@@ -82,8 +82,8 @@ def collect_and_sort(query: Query, at_most: int) -> Statement:
     tables = joined(base, tables_of_order(query)).join(found, key_of(base) == found.c[0])
     page = _page(query, select(key_of(base), func.count().over()).select_from(tables)).subquery("page")
     key, number_of_matches = page.c
-    held = joined(base, tables_of_order(query) | result_page.tables(query)).join(page, key_of(base) == key)
-    return select(number_of_matches, json_row(result_page.selected(query))).select_from(held).order_by(*order(query))
+    held = joined(base, tables_of_order(query) | result_columns.tables(query)).join(page, key_of(base) == key)
+    return select(number_of_matches, json_row(result_columns.selected(query))).select_from(held).order_by(*order(query))
 
 
 def next_window(query: Query, looked_at: int = 0, found: int = 0) -> int | None:

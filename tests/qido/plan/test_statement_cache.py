@@ -9,7 +9,7 @@ from sqlalchemy.dialects import mysql
 
 from qido.parse.attributes import Level
 from qido.parse.query import Query, parse_query
-from qido.statements import plan, result_page, statement_cache
+from qido.plan import result_columns, statement_cache, statements
 
 
 def query(text: str, level: Level = Level.STUDY, study: str | None = None) -> Query:
@@ -85,7 +85,7 @@ def test_other_searches_are_put_in_order_by_the_database(text: str, level: Level
 def test_a_statement_made_once_is_that_of_the_query(text: str) -> None:
     statement, values = statement_cache.collect_and_sort(query(text), 9)
     made = statement.compile(dialect=mysql.dialect())
-    usual = plan.collect_and_sort(query(text), 9).compile(dialect=mysql.dialect())
+    usual = statements.collect_and_sort(query(text), 9).compile(dialect=mysql.dialect())
     assert flat(made.construct_params(values)) == flat(usual.params)
     assert not any("qu" in str(value) or "8.7" in str(value) for value in made.params.values())
 
@@ -99,4 +99,4 @@ def test_columns_are_those_of_the_level_and_of_what_is_asked_for() -> None:
     other = query("PatientID=P1&StudyDescription=a")
     assert statement_cache.columns(query("PatientID=P1")) is not statement_cache.columns(other)
     asked = query("PatientID=P1", Level.SERIES)
-    assert str(statement_cache.columns(asked)) == str(result_page.columns(asked))
+    assert str(statement_cache.columns(asked)) == str(result_columns.columns(asked))

@@ -14,7 +14,7 @@ from dicomweb.uids import ill_formed
 from qido.image_sets.matching import fulfils, values
 from qido.parse.attributes import BY_TAG, MODALITIES_IN_STUDY, MODALITY, Level, Matching, SearchAttribute
 from qido.parse.conditions import AnyOf, Match, parse_matches
-from qido.statements.conditions import any_of
+from qido.plan.sql_conditions import any_of
 
 _WILDCARDS = frozenset("*?")
 

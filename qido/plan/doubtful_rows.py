@@ -11,8 +11,8 @@ from db import schema
 from db.scope import Scope
 from qido.parse.attributes import BY_TAG
 from qido.parse.conditions import Condition
-from qido.statements.conditions import holds
-from qido.statements.tables import Statement, Truth, key_of
+from qido.plan.sql_conditions import holds
+from qido.plan.tables import Statement, Truth, key_of
 
 MOST_STUDIES = 20_000
 """Doubtful studies that one search tells from others."""

@@ -14,7 +14,7 @@ from db.scope import Scope
 from qido.parse.attributes import MODALITIES_IN_STUDY, MODALITY, Matching, SearchAttribute
 from qido.parse.conditions import AnyOf, Between, Condition, Empty, Equal, Fuzzy, Like, Match, Period
 from qido.parse.person_names import EMPTY_ENDS, fuzzy_words, group_patterns, literal_start
-from qido.statements.tables import Truth, column_of
+from qido.plan.tables import Truth, column_of
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from dicomweb.multipart import Part, boundary_of, encode_multipart, multipart_ty
 from dicomweb.negotiation import Offer
 from qido.encode.data_sets import data_sets, encoded, location, tags
 from qido.parse.query import Query
-from qido.statements.result import ResultPage
+from qido.results import ResultPage
 
 OFFERS = tuple(map(Offer, (media_types.DICOM_JSON, media_types.JSON, media_types.DICOM_XML, media_types.CSV)))
 """In order of preference. Plain JSON is for clients that are not DICOMweb clients; its text is that of DICOM JSON."""

@@ -11,9 +11,9 @@ from functools import lru_cache
 from qido.parse.attributes import Matching
 from qido.parse.conditions import AnyOf, Condition, Equal
 from qido.parse.query import Query
-from qido.statements import plan, result_page
-from qido.statements.conditions import Slot
-from qido.statements.tables import Statement
+from qido.plan import result_columns, statements
+from qido.plan.sql_conditions import Slot
+from qido.plan.tables import Statement
 
 _KEPT = 64  # statements of each kind; that of a page is one
 _EXACT = frozenset({Matching.UID, Matching.CODE, Matching.ID})
@@ -22,42 +22,46 @@ _Filled = Callable[[Sequence[str]], Slot]
 _Parameters = Mapping[str, Sequence[str]]
 
 
-def by_identifier(query: Query, at_most: int) -> tuple[plan.IdentifierStatement, _Parameters] | None:
-    """As `plan.by_identifier`, and the values of its parameters; None unless IDs and UIDs are all that is to match."""
-    if not plan.names_few(query) or not all(map(_is_exact, query.conditions)):
+def by_identifier(query: Query, at_most: int) -> tuple[statements.IdentifierStatement, _Parameters] | None:
+    """As `statements.by_identifier`, with the values of its parameters; None if more than IDs and UIDs is to match."""
+    if not statements.names_few(query) or not all(map(_is_exact, query.conditions)):
         return None
     shape, parameters = _shape(query)
     return _named(replace(shape, limit=0, offset=0), at_most), parameters
 
 
 def collect_and_sort(query: Query, at_most: int) -> tuple[Statement, _Parameters]:
-    """As `qido.statements.plan.collect_and_sort`, and the values of its parameters."""
+    """As `qido.plan.statements.collect_and_sort`, and the values of its parameters."""
     if not all(map(_is_exact, query.conditions)):
-        return plan.collect_and_sort(query, at_most), {}
+        return statements.collect_and_sort(query, at_most), {}
     shape, parameters = _shape(query)
     return _gathered(shape, at_most), parameters
 
 
 def columns(query: Query) -> Statement:
-    """As `qido.statements.result_page.columns`."""
+    """As `qido.plan.result_columns.columns`."""
     return _columns(replace(_without_words(query), conditions=(), study_uid=None, series_uid=None, limit=0, offset=0))
 
 
 def sort_all(query: Query) -> Statement:
-    """As `qido.statements.plan.sort_all`; made once for a page of the whole archive."""
-    return _sorted_through(_without_words(query)) if plan.is_open(query) else plan.sort_all(query)
+    """As `qido.plan.statements.sort_all`; made once for a page of the whole archive."""
+    return _sorted_through(_without_words(query)) if statements.is_open(query) else statements.sort_all(query)
 
 
 def count_further(query: Query, bound: int) -> Statement:
-    """As `qido.statements.plan.count_further`; made once for a page of the whole archive."""
-    return _additional(_without_words(query), bound) if plan.is_open(query) else plan.count_further(query, bound)
+    """As `qido.plan.statements.count_further`; made once for a page of the whole archive."""
+    return (
+        _additional(_without_words(query), bound)
+        if statements.is_open(query)
+        else statements.count_further(query, bound)
+    )
 
 
-_named = lru_cache(_KEPT)(plan.by_identifier)
-_gathered = lru_cache(_KEPT)(plan.collect_and_sort)
-_sorted_through = lru_cache(_KEPT)(plan.sort_all)
-_additional = lru_cache(_KEPT)(plan.count_further)
-_columns = lru_cache(_KEPT)(result_page.columns)
+_named = lru_cache(_KEPT)(statements.by_identifier)
+_gathered = lru_cache(_KEPT)(statements.collect_and_sort)
+_sorted_through = lru_cache(_KEPT)(statements.sort_all)
+_additional = lru_cache(_KEPT)(statements.count_further)
+_columns = lru_cache(_KEPT)(result_columns.columns)
 
 
 def _is_exact(condition: Condition) -> bool:

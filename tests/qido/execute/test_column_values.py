@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qido.execute.python_list import parse_list
+from qido.execute.column_values import parse_list
 
 lists = st.lists(st.text(st.characters(exclude_categories=())), min_size=1, max_size=5)
 

@@ -11,10 +11,10 @@ from ahi.retrieval.series_merge import LocatedInstance, merge_series, preferred
 from ahi.retrieval.studies import by_series
 from db.comparison import fold
 from dicomweb.dicom_json import DataSet
-from qido.image_sets.complete import Archive, prefixes, prefixes_of, selected
-from qido.image_sets.filters import AttributeFilter
+from qido.image_sets.archive import Archive, prefixes, prefixes_of, selected
 from qido.image_sets.index_values import index_values
 from qido.image_sets.matching import fulfils, values
+from qido.image_sets.row_filters import AttributeFilter
 from qido.parse.attributes import (
     BY_TAG,
     INSTANCE_UID,
@@ -33,7 +33,7 @@ from qido.parse.attributes import (
 )
 from qido.parse.conditions import AnyOf, Condition, Equal
 from qido.parse.query import Query
-from qido.statements.result import Result, Value
+from qido.results import Result, Value
 
 _TRANSFER_SYNTAXES = "00083002"
 _IDENTITY = ("00100010", "00100020", "00100021", "00100030", "00100040")

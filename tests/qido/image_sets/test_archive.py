@@ -10,7 +10,7 @@ from ahi.retrieval.metadata_reader import MetadataReader
 from datastore.storage.storage import Storage
 from db.engine import Database
 from db.scope import Scope
-from qido.image_sets.filters import parse_filter
+from qido.image_sets.row_filters import parse_filter
 from tests.qido.stored import ROOT, data_sets, fetched, index, searching, store
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from db.engine import Database
 from db.scope import Scope
 from dicomweb.uids import absent
-from qido.execute.python_list import parse_list
-from qido.image_sets.complete import Archive, locate, with_unindexed
-from qido.image_sets.long_uids import with_long_uids
+from qido.execute.column_values import parse_list
+from qido.image_sets.archive import Archive, locate, with_unindexed
+from qido.image_sets.truncated_uids import with_long_uids
 from qido.parse.attributes import (
     MODALITIES_IN_STUDY,
     MODALITY,
@@ -26,10 +26,10 @@ from qido.parse.attributes import (
     SearchAttribute,
 )
 from qido.parse.query import Query
-from qido.statements import plan, result_page, statement_cache
-from qido.statements.order import in_order
-from qido.statements.result import Result, ResultPage, Value
-from qido.statements.tables import Statement
+from qido.plan import result_columns, statement_cache, statements
+from qido.plan.sort_order import in_order
+from qido.plan.tables import Statement
+from qido.results import Result, ResultPage, Value
 
 COUNT_BOUND = 2_000
 """Results after a page are counted exactly up to this number, which stands for "as many or more"."""
@@ -65,7 +65,7 @@ def _named(archive: Archive, query: Query, few: int) -> ResultPage | None:
 
 def _gather(archive: Archive, query: Query, few: int) -> ResultPage | None:
     """All that matches, put in order; None if that is not `few`."""
-    if plan.is_open(query) or query.offset >= few:
+    if statements.is_open(query) or query.offset >= few:
         return None
     database = archive.database
     rows = database.rows(*statement_cache.collect_and_sort(query, few))
@@ -82,10 +82,10 @@ def _gather(archive: Archive, query: Query, few: int) -> ResultPage | None:
 def _walk(archive: Archive, query: Query, few: int) -> ResultPage:
     """The page from the newest studies, or from all of them if these are not enough."""
     database, keys = archive.database, list[int]()
-    newest = plan.next_window(query)
+    newest = statements.next_window(query)
     while newest and len(keys) <= query.limit:
-        keys = [key for (key,) in database.rows(plan.scan_newest(query, newest))]
-        newest = plan.next_window(query, newest, query.offset + len(keys) if keys else 0)
+        keys = [key for (key,) in database.rows(statements.scan_newest(query, newest))]
+        newest = statements.next_window(query, newest, query.offset + len(keys) if keys else 0)
     if len(keys) <= query.limit:
         keys = [key for (key,) in database.rows(statement_cache.sort_all(query))]
     if not keys:
@@ -96,7 +96,7 @@ def _walk(archive: Archive, query: Query, few: int) -> ResultPage:
 
 def _additional(database: Database, query: Query, few: int) -> int:
     """How many results there are after a page that was walked to."""
-    if not plan.is_open(query) and query.offset + query.limit + COUNT_BOUND <= few:
+    if not statements.is_open(query) and query.offset + query.limit + COUNT_BOUND <= few:
         return COUNT_BOUND  # it was gathered before, and there were too many
     found: int = database.rows(statement_cache.count_further(query, COUNT_BOUND))[0][0]
     return found
@@ -108,13 +108,13 @@ def _page(archive: Archive, query: Query, keys: Sequence[int]) -> tuple[Result, 
 
 def count(database: Database, query: Query) -> int:
     """The number of results, whatever the page."""
-    found: int = database.rows(plan.count(query))[0][0]
+    found: int = database.rows(statements.count(query))[0][0]
     return found
 
 
 def check_scope(database: Database, query: Query) -> None:
     """NotFound if the study or series of the path does not exist."""
-    if query.study_uid and not database.rows(plan.scope(query)):
+    if query.study_uid and not database.rows(statements.scope(query)):
         what = "there is no such series in this study" if query.series_uid else "there is no such study"
         raise absent(what, query.study_uid, query.series_uid)
 
@@ -126,23 +126,23 @@ def results_of(archive: Archive, query: Query, keys: Sequence[int]) -> list[Resu
 
 
 def _results(archive: Archive, query: Query, rows: Sequence[Sequence[Any]]) -> list[Result]:
-    """The results with these lists of `result_page.columns`."""
+    """The results with these lists of `result_columns.columns`."""
     read = [one for one in map(_reader(query), rows) if _has_uids(query, one)]
     if not read:
         return []
     results = with_long_uids(archive, query, read)
-    wanted = result_page.FROM_SERIES.intersection(query.returned)
-    if wanted and not result_page.has_series(query):
+    wanted = result_columns.FROM_SERIES.intersection(query.returned)
+    if wanted and not result_columns.has_series(query):
         results = _with_series(archive.database, query.scope, results, wanted)
     if STUDY_INSTANCES in query.returned:
         results = _with_count(
-            archive, query.scope, results, STUDY_INSTANCES, result_page.instances_of_studies, Level.STUDY
+            archive, query.scope, results, STUDY_INSTANCES, result_columns.instances_of_studies, Level.STUDY
         )
     if SERIES_INSTANCES in query.returned:
         results = _with_count(
-            archive, query.scope, results, SERIES_INSTANCES, result_page.instances_of_series, Level.SERIES
+            archive, query.scope, results, SERIES_INSTANCES, result_columns.instances_of_series, Level.SERIES
         )
-    if of_patients := result_page.OF_PATIENTS.intersection(query.returned):
+    if of_patients := result_columns.OF_PATIENTS.intersection(query.returned):
         results = _with_patient_counts(archive, query.scope, results, of_patients)
     return with_unindexed(archive, query, results) if query.unindexed or query.everything else results
 
@@ -153,9 +153,9 @@ def _has_uids(query: Query, result: Result) -> bool:
 
 
 def _reader(query: Query) -> Callable[[Sequence[Any]], Result]:
-    """What makes a result of a list, which may have more than `result_page.columns`."""
-    attributes, first, from_series = result_page.stored(query), query.level + 1, result_page.has_series(query)
-    wanted = result_page.FROM_SERIES.intersection(query.returned)
+    """What makes a result of a list, which may have more than `result_columns.columns`."""
+    attributes, first, from_series = result_columns.stored(query), query.level + 1, result_columns.has_series(query)
+    wanted = result_columns.FROM_SERIES.intersection(query.returned)
 
     def read(row: Sequence[Any]) -> Result:
         values = {attribute: _values(attribute, raw) for attribute, raw in zip(attributes, row[first:], strict=False)}
@@ -186,7 +186,7 @@ def _with_series(
 ) -> list[Result]:
     modalities: defaultdict[int, list[str]] = defaultdict(list)
     study_keys = list({of.keys[Level.STUDY] for of in results})
-    for study_key, modality, number in database.rows(result_page.series_of_studies(scope), {"keys": study_keys}):
+    for study_key, modality, number in database.rows(result_columns.series_of_studies(scope), {"keys": study_keys}):
         modalities[study_key] += [modality or ""] * number
     return [_with(result, _of_series(wanted, modalities[result.keys[Level.STUDY]])) for result in results]
 
@@ -198,16 +198,16 @@ def _with_patient_counts(
     database = archive.database
     patient_keys = list({of.keys[Level.PATIENT] for of in results})
     studies: defaultdict[int, dict[int, int]] = defaultdict(dict)  # by patient: instances by study, 0 if unknown
-    studies_of = result_page.studies_of_patients(scope)
+    studies_of = result_columns.studies_of_patients(scope)
     for patient_key, study_key, number in database.rows(studies_of, {"keys": patient_keys}):
         studies[patient_key][study_key] = number or 0
     study_keys = [study_key for of in studies.values() for study_key in of]
     uncounted = [study_key for of in studies.values() for study_key, number in of.items() if not number]
     series: defaultdict[int, int] = defaultdict(int)
-    series_of = result_page.series_of_studies(scope)
+    series_of = result_columns.series_of_studies(scope)
     for study_key, _, number in database.rows(series_of, {"keys": study_keys}) if study_keys else ():
         series[study_key] += number
-    instances, beyond = _counts(archive, scope, Level.STUDY, uncounted, result_page.instances_of_studies)
+    instances, beyond = _counts(archive, scope, Level.STUDY, uncounted, result_columns.instances_of_studies)
 
     def counted(result: Result) -> Result:
         of = studies[result.keys[Level.PATIENT]]

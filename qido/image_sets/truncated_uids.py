@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from db.schema import UID_CHARACTERS, held_uids
 from dicomweb.uids import is_well_formed
-from qido.image_sets.complete import Archive, Series, locate
+from qido.image_sets.archive import Archive, Series, locate
 from qido.parse.attributes import INSTANCE_UID, SERIES_UID, STUDY_UID, UIDS, Level, SearchAttribute
 from qido.parse.query import Query
-from qido.statements.result import Result
+from qido.results import Result
 
 
 def with_long_uids(archive: Archive, query: Query, results: Sequence[Result]) -> list[Result]:

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from qido.parse.attributes import ATTRIBUTES, Level, Matching, SearchAttribute
 from qido.parse.query import parse_query
-from qido.statements import plan
+from qido.plan import statements
 
 VALUES = {
     Matching.UID: "8.7.6.5",
@@ -29,7 +29,11 @@ def test_what_a_client_sent_is_a_bound_parameter(attribute: SearchAttribute, dia
     for text in ("q'uux*", "q'uux") if attribute.matching not in VALUES else (VALUES[attribute.matching],):
         parameters = ((attribute.tag, text), ("limit", "8765"), ("offset", "9876"))
         query = parse_query(parameters, Level.INSTANCE, "1.2345.6", max_results=10_000)
-        for statement in (plan.collect_and_sort(query, 9), plan.sort_all(query), plan.count_further(query, 5)):
+        for statement in (
+            statements.collect_and_sort(query, 9),
+            statements.sort_all(query),
+            statements.count_further(query, 5),
+        ):
             sql = str(statement.compile(dialect=dialect))
             assert attribute.column in sql or "modality" in sql
             assert not any(sent in sql for sent in ("uux", "876", "8.7.6", "07:06", "1.2345", "9876"))
@@ -37,12 +41,12 @@ def test_what_a_client_sent_is_a_bound_parameter(attribute: SearchAttribute, dia
 
 def test_matches_are_looked_for_in_no_table_that_is_not_needed() -> None:
     query = parse_query([("StudyDate", "20240101")], Level.STUDY, max_results=10)
-    assert "JOIN" not in str(plan.sort_all(query))
+    assert "JOIN" not in str(statements.sort_all(query))
     query = parse_query([("PatientID", "P1")], Level.STUDY, max_results=10)
-    assert str(plan.sort_all(query)).count("JOIN") == 1
+    assert str(statements.sort_all(query)).count("JOIN") == 1
     for level, joins in ((Level.STUDY, 0), (Level.SERIES, 1), (Level.INSTANCE, 3)):
         query = parse_query([("ModalitiesInStudy", "CT")], level, max_results=10)
-        assert str(plan.count_further(query, 5)).count("JOIN") == joins
+        assert str(statements.count_further(query, 5)).count("JOIN") == joins
 
 
 OF_CT = "ModalitiesInStudy=CT&limit=25"
@@ -69,7 +73,7 @@ def test_how_many_of_the_newest_studies_are_looked_at(
     level: Level, text: str, found: list[int], expected: list[int]
 ) -> None:
     query = parse_query(parse_qsl(text), level, max_results=100)
-    windows = [plan.next_window(query)]
+    windows = [statements.next_window(query)]
     for number in found:
-        windows.append(plan.next_window(query, windows[-1] or 0, number))
+        windows.append(statements.next_window(query, windows[-1] or 0, number))
     assert [window for window in windows if window] == expected

@@ -1,7 +1,7 @@
 """What of an index may be wrong for a search, and the image sets that tell what is right.
 
 Rows are in doubt where the writer of the index may have put several patients, studies or series into one:
-`statements.doubts` says which. Nothing of a study that is in doubt comes from the index; all else does, as
+`qido.plan.doubtful_rows` says which. Nothing of a study that is in doubt comes from the index; all else does, as
 without doubts.
 """
 
@@ -17,14 +17,14 @@ from db import schema
 from db.deleted_image_sets import DeletedRows
 from db.engine import Database
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
-from qido.image_sets import views
-from qido.image_sets.complete import Archive
-from qido.image_sets.filters import AttributeFilter
+from qido.image_sets import results_from_metadata
+from qido.image_sets.archive import Archive
 from qido.image_sets.matching import values
+from qido.image_sets.row_filters import AttributeFilter
 from qido.parse.attributes import BY_TAG, STUDY_UID, Level, SearchAttribute
 from qido.parse.conditions import AnyOf, Equal
 from qido.parse.query import Query
-from qido.statements import doubts as plan_doubt
+from qido.plan import doubtful_rows
 from runtime.single_flight import SingleFlight, ended
 
 UNCHECKED = "Some results could not be checked, and lack what may be of others. Ask for fewer results at once."
@@ -78,12 +78,12 @@ class Checks:
         return self._shared_lately
 
     def _look(self) -> Facts:
-        several, first, last = self._database.rows(plan_doubt.facts(self.by_image_set))[0]
-        nameless = frozenset(key for (key,) in self._database.rows(plan_doubt.nameless()))
+        several, first, last = self._database.rows(doubtful_rows.facts(self.by_image_set))[0]
+        nameless = frozenset(key for (key,) in self._database.rows(doubtful_rows.nameless()))
         return Facts(nameless, bool(several), first != last)
 
     def _look_for_shared(self) -> Mapping[int, _Who]:
-        rows = self._database.rows(plan_doubt.patients_in_datastores())
+        rows = self._database.rows(doubtful_rows.patients_in_datastores())
         return {key: tuple(map(_told, _IDENTITY, ([patient_id], [issuer]))) for key, patient_id, issuer in rows}
 
 
@@ -107,7 +107,7 @@ def find_doubts(archive: Archive, query: Query) -> Doubts | None:
     if checks is None:
         return None
     facts, filtered = checks.facts(), bool(query.scope.filters)
-    study, series = views.names_study(query), views.names_series(query)
+    study, series = results_from_metadata.names_study(query), results_from_metadata.names_series(query)
     shared: Mapping[int, _Who] = {}
     if facts.datastores and study is None and series is None and _asks_of_patients(query):
         shared = checks.shared()
@@ -133,13 +133,13 @@ def find_doubts(archive: Archive, query: Query) -> Doubts | None:
 def _is_in_doubt(archive: Archive, checks: Checks, query: Query, study: str) -> bool:
     """Whether rows of a study may be wrong, or lack some of its image sets."""
     named = AnyOf(STUDY_UID, (Equal(study),))
-    rows = archive.database.rows(plan_doubt.doubtful([named], query.scope, checks.by_image_set, most=1))
+    rows = archive.database.rows(doubtful_rows.doubtful([named], query.scope, checks.by_image_set, most=1))
     return bool(rows) or not checks.studies.index_is_complete(query.scope, study)
 
 
 def _lacks_instances(archive: Archive, query: Query, study: str | None, series: str | None) -> bool:
     """Whether rows of instances that are asked for have been overwritten: others have the same SOP Instance UIDs."""
-    return query.level is Level.INSTANCE and bool(archive.database.rows(plan_doubt.miscounted(study, series)))
+    return query.level is Level.INSTANCE and bool(archive.database.rows(doubtful_rows.miscounted(study, series)))
 
 
 def _asks_of_patients(query: Query) -> bool:
@@ -169,8 +169,8 @@ def _anywhere(
 ) -> Doubts:
     """The doubts of a search whose results may be anywhere; `max_image_sets` are read at most, then as many more."""
     limited = query.scope.datastore_ids is not None or bool(query.scope.filters)
-    most = plan_doubt.MOST_STUDIES + 1 if limited else 2 * archive.max_image_sets + 1  # more are checked below
-    statement = plan_doubt.doubtful(query.conditions, query.scope, checks.by_image_set, sorted(shared), most)
+    most = doubtful_rows.MOST_STUDIES + 1 if limited else 2 * archive.max_image_sets + 1  # more are checked below
+    statement = doubtful_rows.doubtful(query.conditions, query.scope, checks.by_image_set, sorted(shared), most)
     rows = [key for (key,) in archive.database.rows(statement)]
     told_apart = limited and len(rows) < most
     parts = _parts(archive, rows if told_apart else rows[: archive.max_image_sets])
@@ -212,7 +212,7 @@ def _anywhere(
 
 def _parts(archive: Archive, study_keys: Sequence[int]) -> dict[int, _Parts]:
     found = {key: _Parts() for key in study_keys}
-    rows = archive.database.rows(plan_doubt.parts_of(study_keys)) if study_keys else ()
+    rows = archive.database.rows(doubtful_rows.parts_of(study_keys)) if study_keys else ()
     for study_key, series_key, row_key, *image_set in rows:
         of = found[study_key]
         if series_key is not None:
@@ -257,7 +257,7 @@ def _by_study(image_sets: Iterable[LocatedImageSet]) -> defaultdict[str, dict[Im
 def _keys_of(archive: Archive, uids: Iterable[str]) -> dict[int, str]:
     """The UIDs of studies by their keys: what is theirs may hang on rows of others."""
     by_column = {held: uid for uid in uids for held in schema.held_uids(uid)}
-    rows = archive.database.rows(plan_doubt.studies_named(sorted(by_column))) if by_column else ()
+    rows = archive.database.rows(doubtful_rows.studies_named(sorted(by_column))) if by_column else ()
     return {key: by_column[uid] for key, uid in rows if uid in by_column}
 
 

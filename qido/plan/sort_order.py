@@ -16,8 +16,8 @@ from db import schema
 from db.comparison import newest_first, number
 from qido.parse.attributes import SERIES_UID, STUDY_UID, Level, Matching, SearchAttribute
 from qido.parse.query import Query, SortKey
-from qido.statements.conditions import as_number, bare, is_empty
-from qido.statements.tables import TABLE, column_of, table_of
+from qido.plan.sql_conditions import as_number, bare, is_empty
+from qido.plan.tables import TABLE, column_of, table_of
 
 
 @dataclass(frozen=True)
