@@ -206,13 +206,12 @@ def test_an_unlimited_scope_asks_what_was_asked_before() -> None:
     assert unlimited == EVERYTHING
     keys = [("ModalitiesInStudy", "CT"), ("PatientID", "P")]
     queries = [parse_query(keys, level, max_results=9, scope=unlimited) for level in Level]
-    statements = [statements.sort_all(query) for query in queries] + [
-        statements.collect_and_sort(query, 9) for query in queries
-    ]
-    statements += [statements.scan_newest(query, 9) for query in queries[1:]]
-    statements += [result_columns.studies_of_patients(unlimited)]
-    statements += [of(unlimited) for of in (result_columns.series_of_studies, result_columns.instances_of_studies)]
-    texts = [str(statement.compile(dialect=mysql.dialect())) for statement in statements]
+    planned = [statements.sort_all(query) for query in queries]
+    planned += [statements.collect_and_sort(query, 9) for query in queries]
+    planned += [statements.scan_newest(query, 9) for query in queries[1:]]
+    planned += [result_columns.studies_of_patients(unlimited)]
+    planned += [of(unlimited) for of in (result_columns.series_of_studies, result_columns.instances_of_studies)]
+    texts = [str(statement.compile(dialect=mysql.dialect())) for statement in planned]
     assert not [text for text in texts if text.count("imageset.datastoreid") > ("imagesetid" in text)]
     assert not [text for text in texts if " IN (SELECT" in text]
 
