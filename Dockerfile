@@ -19,8 +19,6 @@ FROM python:${PYTHON}
 RUN groupadd --system --gid 10001 dicomweb \
     && useradd --system --uid 10001 --gid dicomweb --no-create-home --shell /usr/sbin/nologin dicomweb \
     && install --directory --owner dicomweb --group dicomweb --mode 0700 /var/cache/ahi-dicomweb-proxy
-# Who signs the certificates of Amazon RDS and Aurora, which no system trusts by itself: DB_TLS_CA of the ECS template.
-ADD --chmod=0644 https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem /etc/ssl/rds-global-bundle.pem
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /opt/ahi-dicomweb-proxy
 COPY main.py ./

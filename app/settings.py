@@ -161,6 +161,12 @@ def _tls(text: str) -> str:
     return text.lower()
 
 
+def _host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[?[0-9a-fA-F:.]+\]?", text):
+        raise ValueError("is not the name of a host")
+    return text
+
+
 STRUCTURE, DECODE = "structure", "decode"
 STORED, EXPLICIT_LE = "stored", "explicit-le"
 
@@ -204,6 +210,8 @@ class Settings:
     embedded: bool | None = _setting(None, _flag)
     db_secret_arn: str | None = _setting(None, str)
     database_url: str | None = _setting(None, str)
+    db_host: str | None = _setting(None, _host)
+    db_iam_auth: bool = _setting(False, _flag)
     db_tls: str | None = _setting(None, _tls)
     db_tls_ca: Path | None = _setting(None, Path)
     db_pool_size: int = _setting(8, _integer(1, 256))
@@ -294,6 +302,8 @@ class Settings:
             found.append("DB_SECRET_ARN and DATABASE_URL are both set: the index is in one place")
         if self.names_index and not self.aws_default_region:
             found.append("AWS_DEFAULT_REGION is not set: AWS HealthImaging is asked in a region")
+        if self.db_iam_auth and self.db_tls not in (None, tls.VERIFY):
+            found.append("DB_IAM_AUTH sends the database a token, so DB_TLS must be verify: only RDS may see it")
         for name, scheme in _FOR_SCHEME.items():
             if getattr(self, name) and scheme not in self.auth:
                 found.append(f"{name.upper()} is set, but AUTH has no {scheme}: nobody is asked by it")

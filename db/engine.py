@@ -107,7 +107,7 @@ class Database:
 
     def _connect_to(self, url: URL) -> Any:
         dialect = self._engine.dialect
-        positional, named = dialect.create_connect_args(url)
+        positional, named = dialect.create_connect_args(self._login.with_password(url))
         return drivers.connect(self.kind, dialect, positional, {**named, **self._tls_args(named)})
 
     def _tls_args(self, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,19 +17,34 @@ _PATIENCE_SECONDS = 5.0  # of who was refused; the reading itself may take longe
 class Login:
     """The URL of the index. Safe to share between threads; of a secret that was rotated it learns by being refused."""
 
-    def __init__(self, url: str | URL, read_again: Callable[[], URL] | None = None) -> None:
+    def __init__(
+        self,
+        url: str | URL,
+        read_again: Callable[[], URL] | None = None,
+        make_password: Callable[[URL], str] | None = None,
+    ) -> None:
         """`read_again` gives the URL as it is now, and raises what it will where it cannot.
 
+        `make_password` makes a password for each connection, in place of that of the URL.
         `db.drivers.UnusableUrl` for a URL that is none, or of a driver that is not there.
         """
         self._url = usable_url(url)
         self._read_again = read_again
+        self._make_password = make_password
         self._reading = SingleFlight(self._read)
 
     @property
     def url(self) -> URL:
         """As it was read last."""
         return self._url
+
+    def without_reading_again(self) -> "Login":
+        """The same login, which does not ask for another one when it is refused."""
+        return Login(self._url, make_password=self._make_password)
+
+    def with_password(self, url: URL) -> URL:
+        """The URL of one connection, with the password that is made for it, if one is."""
+        return url.set(password=self._make_password(url)) if self._make_password else url
 
     def other_than(self, refused: URL) -> URL | None:
         """Another URL than the one that was refused, None where there is none: of all who come at a time one reads."""

@@ -19,7 +19,8 @@ _DRIVERS = {  # `engine` of a database secret: driver and usual port
     "postgresql": ("postgresql+psycopg", 5432),
     "aurora-postgresql": ("postgresql+psycopg", 5432),
 }
-_NEEDED = ("host", "username", "password", "dbname")
+_USUAL_DATABASE = "ahiindex"
+"""The database that the index project makes; a secret made in the console of AWS names none."""
 _PASSING = {"ThrottlingException", "TooManyRequestsException", "InternalServiceError"}
 
 
@@ -27,16 +28,23 @@ class SecretError(ValueError):
     """The secret cannot be read, or is not one of a database. The message never holds any of it."""
 
 
-def index_url(secret_arn: str, *, region: str | None = None) -> URL:
+def index_url(
+    secret_arn: str, *, region: str | None = None, usual_host: str | None = None, needs_password: bool = True
+) -> URL:
     """Where the metadata index is and how to log in, as the secret says: `host, port, username, password, dbname`.
 
     `port` may be text; `engine`, where present, says which database it is, MySQL where not; other members are ignored.
-    SecretError, or UpstreamBusy when Secrets Manager does not answer for now.
+    `usual_host` is for secrets without a host, as RDS manages them. SecretError, or UpstreamBusy when Secrets Manager
+    does not answer for now.
     """
-    secret = _members(_secret_string(secret_arn, region))
-    missing = [name for name in _NEEDED if not isinstance(secret.get(name), str) or not secret[name]]
+    members = _members(_secret_string(secret_arn, region))
+    said = {name: value for name, value in members.items() if value not in (None, "")}
+    secret = {"host": usual_host, "dbname": _USUAL_DATABASE, **said}
+    needed = ("host", "username", *(["password"] if needs_password else []), "dbname")
+    missing = [name for name in needed if not isinstance(secret.get(name), str)]
     if missing:
-        raise SecretError(f"the database secret has no {', '.join(missing)}")
+        advice = "; DB_HOST names the host of a secret that RDS manages" if "host" in missing else ""
+        raise SecretError(f"the database secret has no {', '.join(missing)}{advice}")
     engine = str(secret.get("engine") or "mysql").lower()
     if engine not in _DRIVERS:
         raise SecretError(f"engine of the database secret is not one of {', '.join(_DRIVERS)}")
@@ -44,7 +52,7 @@ def index_url(secret_arn: str, *, region: str | None = None) -> URL:
     return URL.create(
         driver,
         username=secret["username"],
-        password=secret["password"],
+        password=secret["password"] if needs_password else None,
         host=secret["host"],
         port=_port(secret.get("port"), usual_port),
         database=secret["dbname"],

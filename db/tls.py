@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from db import rds
 from runtime.hosts import is_loopback
 
 VERIFY, REQUIRE, OFF = "verify", "require", "off"
@@ -23,7 +24,7 @@ class Tls:
     """`mode` is VERIFY (encrypted, certificate and host name verified), REQUIRE (encrypted, to whomever) or OFF.
 
     None is VERIFY for every host but this machine, to which the driver speaks as it likes. `ca` is a file with the
-    certificates of those who may sign, in PEM; None for those that the system trusts.
+    certificates of those who may sign, in PEM; None for those that the system trusts, or of RDS for its hosts.
     """
 
     mode: str | None = None
@@ -34,7 +35,7 @@ class Tls:
         if not self.ca:
             return
         try:
-            self._context  # noqa: B018 - it reads the file
+            self._context(self.ca)  # it reads the file
         except OSError as error:  # ssl's own is one
             reason = "holds no certificates in PEM" if isinstance(error, ssl.SSLError) else error.strerror
             raise ValueError(f"{self.ca}: {reason}") from error
@@ -47,7 +48,7 @@ class Tls:
             case "off":
                 return {"ssl": None, "ssl_disabled": True}
             case mode:
-                context = self._context if mode == VERIFY else _unverified()
+                context = self._context(self._authorities(told)) if mode == VERIFY else _unverified()
                 return {**_NOT_OF_THE_URL, "ssl": context, "ssl_disabled": False}
 
     def postgresql(self, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +61,7 @@ class Tls:
             case "require":
                 return {"sslmode": "require"}
             case _:
-                return {"sslmode": "verify-full", "sslrootcert": str(self.ca or _bundle())}
+                return {"sslmode": "verify-full", "sslrootcert": str(self._authorities(told) or _bundle())}
 
     def _mode_for(self, told: Mapping[str, Any]) -> str | None:
         if "unix_socket" in told:
@@ -69,11 +70,22 @@ class Tls:
             return None
         return self.mode or VERIFY
 
+    def _authorities(self, told: Mapping[str, Any]) -> Path | None:
+        """The file of those who may sign the certificate of the hosts; None for those that the system trusts."""
+        hosts = [host for host in str(told.get("host") or "").split(",") if host]
+        return self.ca or (rds.BUNDLE if hosts and all(map(rds.is_signed_by_rds, hosts)) else None)
+
     @cached_property
-    def _context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self.ca)
+    def _contexts(self) -> dict[Path | None, ssl.SSLContext]:
+        return {}
+
+    def _context(self, authorities: Path | None) -> ssl.SSLContext:
+        """The one context for these authorities; files are read once."""
+        if (known := self._contexts.get(authorities)) is not None:
+            return known
+        context = ssl.create_default_context(cafile=authorities)
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # authorities of databases sign without what it asks for
-        return context
+        return self._contexts.setdefault(authorities, context)
 
 
 def _is_this_machine(told: Mapping[str, Any]) -> bool:

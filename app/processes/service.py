@@ -47,9 +47,11 @@ from app.telemetry.access_log import hide
 from app.telemetry.replacements import ProcessKind, Replacements
 from app.telemetry.request_metrics import ProcessRequestMetrics, RequestMetrics
 from app.telemetry.tracing import Tracing, find_tracing
+from db import tls
 from db.drivers import UnusableUrl
 from db.engine import Database
 from db.login import Login
+from db.rds import token_maker
 from db.secret import SecretError, index_url
 from db.tls import Tls
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
@@ -112,9 +114,18 @@ def find_index(settings: Settings) -> Login:
 
     NotNowError where Secrets Manager does not tell: it may be away, or a right or the credentials of a role come later.
     """
-    read_secret = partial(index_url, settings.db_secret_arn or "", region=settings.aws_default_region)
+    read_secret = partial(
+        index_url,
+        settings.db_secret_arn or "",
+        region=settings.aws_default_region,
+        usual_host=settings.db_host,
+        needs_password=not settings.db_iam_auth,
+    )
+    make_password = token_maker(settings.aws_default_region) if settings.db_iam_auth else None
     try:
-        return Login(settings.database_url) if settings.database_url else Login(read_secret(), read_secret)
+        if settings.database_url:
+            return Login(settings.database_url, make_password=make_password)
+        return Login(read_secret(), read_secret, make_password)
     except UnusableUrl as error:
         raise SettingsError(f"DATABASE_URL {error}") from error
     except (SecretError, UpstreamBusy) as error:
@@ -126,7 +137,8 @@ def try_index(settings: Settings, index: Login, outage: Outage) -> None:
 
     An index that does not answer is told in one line, and keeps nothing from starting: it may come later.
     """
-    database = Database(index.url, find_trust(settings), outage, pool_size=1)  # which reads no secret again: no thread
+    first = index.without_reading_again()  # in a process without threads
+    database = Database(first, find_trust(settings), outage, pool_size=1)
     try:
         database.ping()
     except UpstreamFailed as error:
@@ -139,7 +151,7 @@ def try_index(settings: Settings, index: Login, outage: Outage) -> None:
 
 def find_trust(settings: Settings) -> Tls:
     """Whose certificates the index may show; SettingsError when they cannot be read."""
-    trust = Tls(settings.db_tls, settings.db_tls_ca)
+    trust = Tls(tls.VERIFY if settings.db_iam_auth else settings.db_tls, settings.db_tls_ca)
     try:
         trust.check()
     except ValueError as error:

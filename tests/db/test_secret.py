@@ -79,6 +79,26 @@ def test_a_secret_becomes_a_url(keep: Callable[..., str], changes: dict[str, Any
     assert found == make_url(url).set(password=SECRET["password"])
 
 
+def test_a_secret_of_the_console_names_no_database(keep: Callable[..., str]) -> None:
+    """It has the identifier of the cluster, and its engine."""
+    made = {name: value for name, value in SECRET.items() if name != "dbname"}
+    assert (
+        index_url(keep({**made, "engine": "mysql", "dbClusterIdentifier": "c"}), region=REGION).database == "ahiindex"
+    )
+
+
+def test_a_secret_that_rds_manages_names_no_host(keep: Callable[..., str]) -> None:
+    arn = keep({"username": "reader", "password": "p"})
+    found = index_url(arn, region=REGION, usual_host="index.cluster-abc.eu-west-1.rds.amazonaws.com")
+    assert (found.host, found.port) == ("index.cluster-abc.eu-west-1.rds.amazonaws.com", 3306)
+    assert index_url(keep(SECRET), region=REGION, usual_host="elsewhere").host == "db.example"
+
+
+def test_a_login_by_token_takes_no_password_of_the_secret(keep: Callable[..., str]) -> None:
+    for secret in (SECRET, {**SECRET, "password": ""}):
+        assert index_url(keep(secret), region=REGION, needs_password=False).password is None
+
+
 def test_the_region_of_the_environment_is_taken(keep: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     assert index_url(keep(SECRET)).host == "db.example"
@@ -88,7 +108,7 @@ def test_the_region_of_the_environment_is_taken(keep: Callable[..., str], monkey
     ("secret", "message"),
     [
         ({**SECRET, "host": None}, "has no host"),
-        ({"username": "u", "password": "p"}, "has no host, dbname"),
+        ({"username": "u", "password": "p"}, "has no host; DB_HOST names the host"),
         ({**SECRET, "password": ""}, "has no password"),
         ({**SECRET, "port": "p@ss"}, "port of the database secret"),
         ({**SECRET, "port": 70000}, "port of the database secret"),

@@ -14,7 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from app.settings import Settings
-from tests.deploy.files import DOCKERFILE, ROOT, container, instructions
+from db.rds import BUNDLE
+from tests.deploy.files import DOCKERFILE, ROOT, container, environment, instructions
 from tests.servers import free_port
 
 PYTHON, GLIBC_MINOR = "3.13", 36
@@ -44,12 +45,10 @@ def test_what_is_copied_is_what_the_service_needs(tmp_path: Path) -> None:
     assert needed <= set(copied)
 
 
-def test_the_authorities_of_the_database_are_where_the_template_says() -> None:
-    (words,) = [words for name, words in instructions() if name == "ADD"]
-    option, source, target = words.split()
-    assert option == "--chmod=0644"  # what ADD gets is for root alone otherwise
-    assert source in (ROOT / "doc" / "settings.md").read_text()
-    assert {"Name": "DB_TLS_CA", "Value": target} in container()["Environment"]
+def test_the_certificates_of_rds_come_with_the_code() -> None:
+    assert "ADD" not in {name for name, _ in instructions()}  # nothing is fetched that nobody checks
+    assert BUNDLE.relative_to(ROOT).parts[0] in {words.split()[0] for name, words in instructions() if name == "COPY"}
+    assert "DB_TLS_CA" not in {one["Name"] for one in environment()}
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])

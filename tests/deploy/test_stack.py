@@ -33,6 +33,8 @@ NEEDED = {
 MORE = {
     "DBSecretKmsKeyArn": "arn:aws:kms:us-east-1:111122223333:key/1",
     "DBSecurityGroupId": "sg-1",
+    "DBHost": "index.cluster-abc.us-east-1.rds.amazonaws.com",
+    "DBIamUserArn": "arn:aws:rds-db:us-east-1:111122223333:dbuser:cluster-ABC/dicomweb",
     "OidcIssuer": "https://idp.example.org/realms/hospital",
     "OidcAudience": "dicomweb",
     "LinkSecretArn": LINKS,
@@ -216,6 +218,9 @@ def test_the_service_takes_what_a_task_is_given(plain: Stack, full: Stack) -> No
     assert settings(full).cors_origins == ("https://viewer.example.org",)
     assert [title.name for title in settings(full).ae_titles] == ["research"]
     assert settings(full).link_secret
+    assert (settings(plain).db_host, settings(plain).db_iam_auth) == (None, False)
+    assert (settings(full).db_host, settings(full).db_iam_auth) == (MORE["DBHost"], True)
+    assert full.resources["DBIamPolicy"]["PolicyDocument"]["Statement"][0]["Resource"] == MORE["DBIamUserArn"]
 
 
 @pytest.mark.parametrize("size", ["small", "medium", "large"])

@@ -114,6 +114,7 @@ def test_no_policy_allows_everything() -> None:
 
 
 RIGHTS_OF_OTHERS = {
+    "DBIamPolicy": {"rds-db:connect"},  # RDS, when it is shown a token of db.rds
     "EcsExecPolicy": {  # the agent of ECS Exec
         "ssmmessages:CreateControlChannel",
         "ssmmessages:CreateDataChannel",

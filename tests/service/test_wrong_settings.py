@@ -31,10 +31,13 @@ NOT_READ = {
 """Settings of which every text is a value."""
 
 WRONG = {
-    **dict.fromkeys(["DCM4CHEE_PATHS", "AUTH_QUERY_TOKEN", "DATASTORE_CLEAN_INDEX", "EMBEDDED"], ["yes"]),
+    **dict.fromkeys(
+        ["DCM4CHEE_PATHS", "AUTH_QUERY_TOKEN", "DATASTORE_CLEAN_INDEX", "EMBEDDED", "DB_IAM_AUTH"], ["yes"]
+    ),
     "DATASTORE_POPULATE_INSTANCES": ["1"],
     **dict.fromkeys(["PUBLIC_URL", "OIDC_ISSUER", "ALB_PUBLIC_KEYS_URL"], ["dicom.example.org", "ftp://x"]),
     "DB_TLS": ["maybe"],
+    "DB_HOST": ["a host", "https://db.example.org", "db/x"],
     "TRUSTED_PROXY": ["10.0.0.0/33", "proxy"],
     "AE_TITLES": ["{", "[]", '{"a b": {}}', "[" * 99_999],
     "CORS_ORIGINS": ["example.org"],
@@ -214,7 +217,7 @@ def test_a_data_store_that_is_something_else_is_one_line(name: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "secret", ["", "{", "[" * 99_999, "[]", '{"host": 1}', '{"host": "h", "username": "u", "password": "Zq9xsecret"}']
+    "secret", ["", "{", "[" * 99_999, "[]", '{"host": 1}', '{"host": "h", "username": "", "password": "Zq9xsecret"}']
 )
 def test_a_secret_that_is_something_else_is_one_line(
     secret: str, tmp_path: Path, secrets_manager: dict[str, str]
