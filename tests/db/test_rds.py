@@ -157,7 +157,7 @@ def test_without_credentials_the_index_is_away(monkeypatch: pytest.MonkeyPatch, 
 
 
 def renewed(source: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, SCRIPT, source, folder]
+    command = [sys.executable, str(SCRIPT), source, str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
