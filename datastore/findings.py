@@ -8,7 +8,7 @@ MOST_FINDINGS = 200
 """How many findings of one file are kept; a hostile file has millions."""
 
 
-class Kind(Enum):
+class FindingKind(Enum):
     """A kind of finding: how it is told after a number, and whether something of the source is lost by it."""
 
     NO_FRAMES = ("images without frames", True)
@@ -32,7 +32,7 @@ class Kind(Enum):
 class Finding:
     """One finding; `where` is a frame or a path of tags, and neither holds anything of the content of the file."""
 
-    kind: Kind
+    kind: FindingKind
     where: str
     reason: str
 
@@ -44,10 +44,10 @@ class Findings:
     """The findings of one file, the first `MOST_FINDINGS` of each kind. For one thread after another."""
 
     def __init__(self) -> None:
-        self._found: dict[Kind, list[Finding]] = {}
-        self.counts: dict[Kind, int] = {}
+        self._found: dict[FindingKind, list[Finding]] = {}
+        self.counts: dict[FindingKind, int] = {}
 
-    def add(self, kind: Kind, where: str, reason: str) -> None:
+    def add(self, kind: FindingKind, where: str, reason: str) -> None:
         """Take down a finding."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         if self.counts[kind] <= MOST_FINDINGS:

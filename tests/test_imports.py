@@ -90,7 +90,7 @@ ONLY = {  # library: the folders and files that may know it
     "backports": ("dicomweb/content_coding.py",),
     "pymysql": ("db/drivers.py",),
     "psycopg": ("db/drivers.py",),
-    **dict.fromkeys(CODECS, ("ahi/codecs", "datastore/pixels", "datastore/storage/storage.py")),
+    **dict.fromkeys(CODECS, ("ahi/codecs", "datastore/pixels", "datastore/storage/catalogue.py")),
 }
 
 MODULES = [

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
-from datastore.findings import Finding, Findings, Kind
+from datastore.findings import Finding, FindingKind, Findings
 from datastore.importing.instance import InstanceWriter, WrittenInstance
 from datastore.importing.metadata import DIALECTS, InstanceAttributes, Levels
 from datastore.importing.scan import NotDicom, Refused, Unreadable, quiet, read, scan
@@ -28,7 +28,8 @@ from datastore.pixels.frames import FrameEncoder, Options
 from datastore.pixels.layout import FRAME_BYTES
 from datastore.pixels.native import TruncatedPixelData
 from datastore.pixels.pixel_data import check_complete
-from datastore.storage.storage import ImageSetVersion, Storage
+from datastore.storage.records import ImageSetVersion
+from datastore.storage.storage import Storage
 
 
 class Index(Protocol):
@@ -58,7 +59,7 @@ class ImportReport:
     skipped_non_dicom: int = 0
     refused: list[Refused] = field(default_factory=list)
     found: list[FileReport] = field(default_factory=list)
-    counts: dict[Kind, int] = field(default_factory=dict)
+    counts: dict[FindingKind, int] = field(default_factory=dict)
     image_sets: list[ImageSetVersion] = field(default_factory=list)
 
     @property
@@ -214,7 +215,7 @@ class _Importer:
         self._report.imported += 1
         if writing.image_set.put(written):
             self._report.replaced += 1
-            writing.findings.add(Kind.INSTANCE_REPLACED, "", "an instance with its UID was there before")
+            writing.findings.add(FindingKind.INSTANCE_REPLACED, "", "an instance with its UID was there before")
         self._report.add(writing.path, writing.findings)
         self._on_progress(writing.path)
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from datastore.findings import Findings, Kind
+from datastore.findings import FindingKind, Findings
 from datastore.importing.metadata import Dialect, InstanceAttributes
 from datastore.importing.values import JsonObject
 from datastore.pixels.frames import EncodedFrame, Encoding, FrameEncoder
 from datastore.pixels.layout import NoFrames
 from datastore.pixels.pixel_data import has_pixels
-from datastore.storage.storage import Staging
+from datastore.storage.staging import Staging
 
 _HTJ2K_LOSSLESS_RPCL = "1.2.840.10008.1.2.4.202"  # what a reader takes frames for when no syntax is recorded
 
@@ -56,7 +56,7 @@ class InstanceWriter:
                 encoded = self.encoder.encode(data_set, store, findings)
                 encoding, frames, replaced = encoded.encoding, encoded.frames, encoded.replaced
             except NoFrames as error:
-                findings.add(Kind.NO_FRAMES, "", str(error))
+                findings.add(FindingKind.NO_FRAMES, "", str(error))
         node = {
             "DICOM": {**attributes.dicom, **replaced},
             "DICOMVRs": attributes.vrs,

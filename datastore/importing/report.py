@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from datastore.findings import Kind
+from datastore.findings import FindingKind
 from datastore.importing.importer import ImportReport
 
 
@@ -12,7 +12,7 @@ def summary(report: ImportReport) -> Iterator[str]:
     yield f"imported {report.imported}, not DICOM {report.skipped_non_dicom}, refused {len(report.refused)}"
     reasons = Counter(refused.reason for refused in report.refused)
     yield from (f"  refused, {reason}: {count}" for reason, count in reasons.most_common())
-    yield from (f"  {kind.words}: {report.counts[kind]}" for kind in Kind if kind in report.counts)
+    yield from (f"  {kind.words}: {report.counts[kind]}" for kind in FindingKind if kind in report.counts)
 
 
 def details(report: ImportReport) -> Iterator[str]:

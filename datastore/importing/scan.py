@@ -17,7 +17,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from datastore.findings import Findings, Kind
+from datastore.findings import FindingKind, Findings
 from datastore.importing.deflated import inflates_too_far
 from datastore.importing.uids import NoIdentity, give_uids
 
@@ -156,7 +156,7 @@ def _drop_trailing(data_set: Dataset, findings: Findings) -> None:
         element = found[tag]
         is_short = isinstance(element, RawDataElement) and _is_short(element)
         if tag < _PIXEL_DATA or tag.group == _DELIMITERS or is_short:
-            findings.add(Kind.STRAY, "", "bytes after the pixel data that are no element")
+            findings.add(FindingKind.STRAY, "", "bytes after the pixel data that are no element")
             for stray in after[place:]:
                 del found[stray]
             return

@@ -11,7 +11,9 @@ from datastore.importing.grouping import Member, NewImageSet, choose
 from datastore.importing.instance import WrittenInstance
 from datastore.importing.metadata import Dialect, Levels, document, encode, search_tags
 from datastore.importing.values import JsonObject
-from datastore.storage.storage import ImageSetVersion, Staging, Storage
+from datastore.storage.records import ImageSetVersion
+from datastore.storage.staging import Staging
+from datastore.storage.storage import Storage
 
 
 @dataclass(frozen=True)

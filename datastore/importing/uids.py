@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from pydicom import Dataset
 
-from datastore.findings import Findings, Kind
+from datastore.findings import FindingKind, Findings
 
 _SECONDARY_CAPTURE, _RAW_DATA = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.66"
 _OF_META = {"SOPClassUID": "MediaStorageSOPClassUID", "SOPInstanceUID": "MediaStorageSOPInstanceUID"}
@@ -34,7 +34,7 @@ def give_uids(data_set: Dataset, digest: Callable[[], bytes], findings: Findings
         raise NoIdentity("belongs to no study: its SOP class is one of objects without a patient")
     for name in missing:
         setattr(data_set, name, _uid(name, data_set, digest))
-        findings.add(Kind.UID_GIVEN, name, "it was missing")
+        findings.add(FindingKind.UID_GIVEN, name, "it was missing")
 
 
 def has_one_text(value: object) -> bool:

@@ -20,7 +20,7 @@ from pydicom.multival import MultiValue
 from pydicom.valuerep import TEXT_VR_DELIMS, VR
 from pydicom.values import convert_SQ
 
-from datastore.findings import Findings, Kind
+from datastore.findings import FindingKind, Findings
 from datastore.importing.element_names import is_always_array, keyword
 
 _CHARACTER_SET = 0x00080005
@@ -80,7 +80,7 @@ class Context:
             below_zero = _bytes(data_set.get_item(_RESCALE_INTERCEPT)).lstrip().startswith(b"-")
         return replace(self, encodings=encodings, signed=signed, below_zero=below_zero)
 
-    def tell(self, kind: Kind, tag: int, reason: str) -> None:
+    def tell(self, kind: FindingKind, tag: int, reason: str) -> None:
         """Tell of an element."""
         self.findings.add(kind, f"{self.path}{keyword(tag) or f'{tag:08X}'}", reason)
 
@@ -90,7 +90,7 @@ class Context:
             name not in python_encoding and other == default_encoding for name, other in zip(names, found, strict=False)
         )
         if any(unknown):
-            self.tell(Kind.TEXT_REPLACED, _CHARACTER_SET, "it is unknown; texts are read as ISO_IR 100")
+            self.tell(FindingKind.TEXT_REPLACED, _CHARACTER_SET, "it is unknown; texts are read as ISO_IR 100")
         return found
 
 
@@ -118,7 +118,7 @@ def elements(data_set: Dataset, context: Context) -> list[Element]:
         if number & 0xFFFF == 0 or number >> 16 == 0 or number in _OFFSET_TABLES:
             continue
         if number >> 16 == _DELIMITERS:
-            context.tell(Kind.STRAY, number, "a delimiter where none belongs")
+            context.tell(FindingKind.STRAY, number, "a delimiter where none belongs")
             continue
         item = data_set.get_item(tag)
         vr = _vr(item, data_set, context)
@@ -145,14 +145,14 @@ def _value_or_none(tag: int, item: DataElement | RawDataElement, vr: str, contex
     """The value; None for pixels, which are elsewhere or not kept, and for what cannot be read at all."""
     if tag in _PIXELS:
         if context.path:
-            context.tell(Kind.VALUE_LEFT_OUT, tag, "pixels inside of a sequence are not kept")
+            context.tell(FindingKind.VALUE_LEFT_OUT, tag, "pixels inside of a sequence are not kept")
         return None
     try:
         return _value(item, vr, context)
     except RecursionError:
         raise
     except Exception as error:  # noqa: BLE001 - hostile bytes end in any kind of error
-        context.tell(Kind.VALUE_UNREADABLE, tag, f"it cannot be read as {vr} ({type(error).__name__})")
+        context.tell(FindingKind.VALUE_UNREADABLE, tag, f"it cannot be read as {vr} ({type(error).__name__})")
         return None
 
 
@@ -170,7 +170,7 @@ def _vr(element: DataElement | RawDataElement, data_set: Dataset, context: Conte
         vr = str(element.VR)
     if " or " not in vr:
         if vr not in _KNOWN_VRS:
-            context.tell(Kind.VALUE_REPLACED, int(element.tag), "its VR does not exist and is UN now")
+            context.tell(FindingKind.VALUE_REPLACED, int(element.tag), "its VR does not exist and is UN now")
         return vr if vr in _KNOWN_VRS else "UN"
     if element.tag in _DESCRIPTORS:
         return _descriptor_vr(element, context)
@@ -212,19 +212,21 @@ def _value(element: DataElement | RawDataElement, vr: str, context: Context) -> 
     little_endian = not isinstance(element, RawDataElement) or element.is_little_endian
     size = 4 if vr == "AT" else struct.calcsize(f"={_NUMBERS[vr]}") if vr in _NUMBERS else 1
     if len(content) % size:
-        context.tell(Kind.VALUE_UNREADABLE, int(element.tag), f"{len(content) % size} bytes too many for {vr}")
+        context.tell(FindingKind.VALUE_UNREADABLE, int(element.tag), f"{len(content) % size} bytes too many for {vr}")
     if vr in _NUMBERS:
         return _shaped(_numbers(content, _NUMBERS[vr], little_endian), element.tag)
     if vr == "AT":
         return _shaped(_attribute_tags(content, little_endian), element.tag)
     if vr in _WORD_BYTES:
         if context.max_inline_bytes is not None and len(content) > context.max_inline_bytes:
-            context.tell(Kind.VALUE_LEFT_OUT, int(element.tag), f"{len(content)} bytes are too many for the metadata")
+            context.tell(
+                FindingKind.VALUE_LEFT_OUT, int(element.tag), f"{len(content)} bytes are too many for the metadata"
+            )
             return None
         return _binary(content, 1 if little_endian else _WORD_BYTES[vr])
     words = _words(content, vr, context)
     if any("\ufffd" in word for word in words) and b"\xef\xbf\xbd" not in content:
-        context.tell(Kind.TEXT_REPLACED, int(element.tag), "characters that its character set does not have")
+        context.tell(FindingKind.TEXT_REPLACED, int(element.tag), "characters that its character set does not have")
     return _shaped(words, element.tag)
 
 
@@ -244,7 +246,7 @@ def _parsed(element: RawDataElement, context: Context) -> Sequence[Dataset]:
     # What stands in UN is always implicit VR little endian (PS3.5 Section 6.2.2).
     implicit, little = (True, True) if element.VR == "UN" else (element.is_implicit_VR, element.is_little_endian)
     if content and not content.startswith(_ITEM_STARTS[little]):
-        context.tell(Kind.VALUE_UNREADABLE, int(element.tag), "it has no items that could be read")
+        context.tell(FindingKind.VALUE_UNREADABLE, int(element.tag), "it has no items that could be read")
         return ()
     return convert_SQ(content, implicit, little, list(context.encodings)) if content else ()
 

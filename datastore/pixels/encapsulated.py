@@ -6,7 +6,7 @@ from itertools import islice
 from pydicom import Dataset
 from pydicom.encaps import generate_fragments, generate_frames
 
-from datastore.findings import Findings, Kind
+from datastore.findings import FindingKind, Findings
 from datastore.pixels.layout import NoFrames, declared_frames
 
 
@@ -18,10 +18,10 @@ def encapsulated_frames(data_set: Dataset, findings: Findings) -> list[bytes]:
         raise NoFrames("the pixel data is empty")
     if declared is not None and len(frames) > declared:
         reason = f"there are {len(frames)} frames, NumberOfFrames says {declared}"
-        findings.add(Kind.FRAMES_LEFT_OUT, "PixelData", reason)
+        findings.add(FindingKind.FRAMES_LEFT_OUT, "PixelData", reason)
     if declared is not None and len(frames) < declared:
         reason = f"the pixel data has {len(frames)} frames, NumberOfFrames says {declared}"
-        findings.add(Kind.FRAMES_MISSING, "PixelData", reason)
+        findings.add(FindingKind.FRAMES_MISSING, "PixelData", reason)
     return frames[:declared]
 
 
@@ -46,7 +46,7 @@ def _fragments(data_set: Dataset, findings: Findings) -> Iterator[bytes]:
         yield from found
     except Exception as error:  # noqa: BLE001 - as above
         reason = f"the pixel data cannot be taken apart to its end ({type(error).__name__})"
-        findings.add(Kind.STRAY, "PixelData", reason)
+        findings.add(FindingKind.STRAY, "PixelData", reason)
 
 
 def video_stream(data_set: Dataset) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from pydicom import Dataset
 
-from datastore.findings import Findings, Kind
+from datastore.findings import FindingKind, Findings
 from datastore.pixels.codecs import LosslessFormat, NotEncodable, Pixels, encode_lossless, resolutions
 from datastore.pixels.decoders import DECODERS, NotDecodable, decode
 from datastore.pixels.encapsulated import encapsulated_frames, video_stream
@@ -127,7 +127,7 @@ class FrameEncoder:
         count = len(encoded.frames)
         if encoded.encoding.transfer_syntax_uid in KEPT_VIDEO or declared_frames(data_set) == count:
             return encoded
-        findings.add(Kind.VALUE_REPLACED, "NumberOfFrames", f"it is {count} now")
+        findings.add(FindingKind.VALUE_REPLACED, "NumberOfFrames", f"it is {count} now")
         return replace(encoded, replaced={**encoded.replaced, "NumberOfFrames": str(count)})
 
     def _encode(self, data_set: Dataset, syntax: str, store: Store[T], findings: Findings) -> EncodedInstance[T]:
@@ -157,7 +157,7 @@ class FrameEncoder:
         check = partial(_why_not_decodable, data_set, syntax, self._options.frame_bytes)
         for number, (frame, why) in enumerate(zip(frames, self._pool.map(check, frames), strict=True), 1):
             if why is not None:
-                findings.add(Kind.FRAME_UNREADABLE, f"frame {number}", why)
+                findings.add(FindingKind.FRAME_UNREADABLE, f"frame {number}", why)
             yield _as_is(frame, data_set)
 
     def _transcode(
@@ -207,7 +207,7 @@ class FrameEncoder:
             for _, future in waiting:
                 future.cancel()
         for index, reason in reasons.items():
-            findings.add(Kind.FRAME_UNREADABLE, f"frame {index + 1}", reason)
+            findings.add(FindingKind.FRAME_UNREADABLE, f"frame {index + 1}", reason)
 
 
 def _encoded(encode: Callable[[Pixels], EncodedFrame], frames: SourceFrames, index: int) -> EncodedFrame:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
-from datastore.findings import Findings, Kind
+from datastore.findings import FindingKind, Findings
 
 FLOAT_PIXELS: Mapping[str, np.dtype[Any]] = {"FloatPixelData": np.dtype("<f4"), "DoubleFloatPixelData": np.dtype("<f8")}
 """The elements of floating-point pixels, and their samples (PS3.3 Section C.7.6.24, C.7.6.25)."""
@@ -63,7 +63,9 @@ class Layout:
         photometric = str(data_set.get("PhotometricInterpretation") or "").strip()
         if not photometric:
             photometric = replaced["PhotometricInterpretation"] = _USUAL_PHOTOMETRIC.get(samples, "MONOCHROME2")
-            findings.add(Kind.VALUE_REPLACED, "PhotometricInterpretation", f"it was missing and is {photometric} now")
+            findings.add(
+                FindingKind.VALUE_REPLACED, "PhotometricInterpretation", f"it was missing and is {photometric} now"
+            )
         return cls(
             rows,
             columns,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydicom.pixels.processing import convert_color_space
 
-from datastore.findings import Findings, Kind
+from datastore.findings import FindingKind, Findings
 from datastore.pixels.codecs import Pixels
 from datastore.pixels.layout import Layout, NoFrames
 
@@ -45,16 +45,16 @@ class NativeFrames:
         count = whole if declared is None else min(declared, whole)
         if declared is not None and whole < declared:
             reason = f"the pixel data has {whole} frames, NumberOfFrames says {declared}"
-            findings.add(Kind.FRAMES_MISSING, "PixelData", reason)
+            findings.add(FindingKind.FRAMES_MISSING, "PixelData", reason)
         left_bytes = len(content) - (count * frame_bits + 7) // 8
         if left_bytes > 1 and whole > count:
             reason = f"there are {whole} frames, NumberOfFrames says {declared}"
-            findings.add(Kind.FRAMES_LEFT_OUT, "PixelData", reason)
+            findings.add(FindingKind.FRAMES_LEFT_OUT, "PixelData", reason)
         elif left_bytes > 1:
-            findings.add(Kind.STRAY, "PixelData", f"{left_bytes} bytes after the last frame")
+            findings.add(FindingKind.STRAY, "PixelData", f"{left_bytes} bytes after the last frame")
         if layout.photometric == "YBR_FULL_422" and layout.samples == 3 and not subsampled:
             findings.add(
-                Kind.STRAY, "PhotometricInterpretation", "the pixels are YBR_FULL, the label says YBR_FULL_422"
+                FindingKind.STRAY, "PhotometricInterpretation", "the pixels are YBR_FULL, the label says YBR_FULL_422"
             )
         return cls(content, layout, count, subsampled, as_rgb)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from datastore.storage.storage import DatastoreProperties, ImageSetVersion
+from datastore.storage.records import DatastoreProperties, ImageSetVersion
 
 
 def properties_json(image_set: ImageSetVersion) -> dict[str, Any]:

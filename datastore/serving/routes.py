@@ -30,7 +30,8 @@ from datastore.serving.effects import (
 from datastore.serving.errors import AhiError
 from datastore.serving.faults import OPERATIONS, Faults, parse_faults
 from datastore.serving.search import Criteria
-from datastore.storage.storage import ImageSetVersion, Storage, UnknownFrame, UnknownImageSet
+from datastore.storage.records import ImageSetVersion, UnknownFrame, UnknownImageSet
+from datastore.storage.storage import Storage
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

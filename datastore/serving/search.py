@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datastore.serving.errors import AhiError
-from datastore.storage.storage import ImageSetVersion
+from datastore.storage.records import ImageSetVersion
 
 MOST_FILTERS = 2
 _LAST_TIME = "~"  # after every time of day

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from datastore.storage.storage import DatastoreProperties, ImageSetVersion, StoredFrame, UnknownFrame, UnknownImageSet
+from datastore.storage.records import DatastoreProperties, ImageSetVersion, StoredFrame, UnknownFrame, UnknownImageSet
 
 DATASTORE_ID = "d" * 32
 ARN = f"arn:aws:medical-imaging:us-east-1:111122223333:datastore/{DATASTORE_ID}"

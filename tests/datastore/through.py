@@ -11,7 +11,7 @@ from ahi.codecs.frames import decode
 from ahi.image_sets.data_set_variants import DataSetVariants, Photometric
 from ahi.image_sets.image_set import ImageSet, Instance
 from ahi.workers.frame_check import frame_fault
-from datastore.findings import Finding, Findings, Kind
+from datastore.findings import Finding, FindingKind, Findings
 from datastore.importing.instance import InstanceWriter
 from datastore.importing.metadata import DIALECTS, document, encode
 from datastore.importing.scan import Unreadable, quiet, read
@@ -35,7 +35,7 @@ class Served:
     levels: list[int]
 
     @property
-    def kinds(self) -> set[Kind]:
+    def kinds(self) -> set[FindingKind]:
         """What was told, but for what takes nothing away."""
         return {finding.kind for finding in self.findings if finding.kind.is_loss}
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-from datastore.findings import Kind
+from datastore.findings import FindingKind
 from datastore.importing.importer import ImportReport, import_files, index_pending
-from datastore.storage.storage import ImageSetVersion, Storage
+from datastore.storage.records import ImageSetVersion
+from datastore.storage.storage import Storage
 from tests.datastore.made import encapsulated, made, with_pixels, written
 
 ROOT = Path(__file__).parents[3]
@@ -196,8 +197,8 @@ def test_broken_and_other_files_are_named_and_the_rest_is_imported(storage: Stor
     }
     assert (report.imported, report.skipped_non_dicom, report.is_whole) == (3, 1, False)
     assert [(found.path.name, found.finding.kind, str(found.finding)) for found in report.found] == [
-        ("01", Kind.NO_FRAMES, "the pixel data cannot be decoded (RuntimeError)"),
-        ("no class", Kind.UID_GIVEN, "SOPClassUID: it was missing"),
+        ("01", FindingKind.NO_FRAMES, "the pixel data cannot be decoded (RuntimeError)"),
+        ("no class", FindingKind.UID_GIVEN, "SOPClassUID: it was missing"),
     ]
     (version,) = storage.image_sets()
     assert [len(node["ImageFrames"]) for node in instances(storage, version).values()] == [1, 0, 0]
@@ -260,7 +261,7 @@ def _without_ids(value: Any) -> Any:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from datastore.findings import Kind
+from datastore.findings import FindingKind
 from datastore.importing.importer import import_files
 from datastore.storage.storage import Storage
 

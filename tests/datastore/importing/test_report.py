@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, Sequence
 
-from datastore.findings import MOST_FINDINGS, Findings, Kind
+from datastore.findings import MOST_FINDINGS, FindingKind, Findings
 from tests.datastore.made import encapsulated, made, with_pixels, written
 from tests.datastore.through import served
 from tests.service.process import ROOT
@@ -95,19 +95,21 @@ UNKNOWN_SET = bytes_of(made(SpecificCharacterSet="ISO_IR 100")).replace(b"ISO_IR
 @pytest.mark.parametrize(
     ("content", "kind", "where"),
     [
-        pytest.param(bytes_of(icon()), Kind.VALUE_LEFT_OUT, "IconImageSequence/1/PixelData", id="an icon"),
-        pytest.param(with_bytes(0x00280010, "UL", bytes(6)), Kind.VALUE_UNREADABLE, "Rows", id="half a number"),
-        pytest.param(with_bytes(0x00204000, "LT", b"\xff\xfe"), Kind.TEXT_REPLACED, "ImageComments", id="no UTF-8"),
+        pytest.param(bytes_of(icon()), FindingKind.VALUE_LEFT_OUT, "IconImageSequence/1/PixelData", id="an icon"),
+        pytest.param(with_bytes(0x00280010, "UL", bytes(6)), FindingKind.VALUE_UNREADABLE, "Rows", id="half a number"),
+        pytest.param(
+            with_bytes(0x00204000, "LT", b"\xff\xfe"), FindingKind.TEXT_REPLACED, "ImageComments", id="no UTF-8"
+        ),
         pytest.param(
             with_bytes(0x00081140, "SQ", b"\1\2\3\4\5\6\7\10\11\12"),
-            Kind.VALUE_UNREADABLE,
+            FindingKind.VALUE_UNREADABLE,
             "ReferencedImageSequence",
             id="no items",
         ),
-        pytest.param(UNKNOWN_SET, Kind.TEXT_REPLACED, "SpecificCharacterSet", id="an unknown character set"),
+        pytest.param(UNKNOWN_SET, FindingKind.TEXT_REPLACED, "SpecificCharacterSet", id="an unknown character set"),
     ],
 )
-def test_values_that_are_lost_are_named(tmp_path: Path, content: bytes, kind: Kind, where: str) -> None:
+def test_values_that_are_lost_are_named(tmp_path: Path, content: bytes, kind: FindingKind, where: str) -> None:
     found = served(content, tmp_path)
     assert [(finding.kind, finding.where) for finding in found.findings] == [(kind, where)]
 
@@ -115,7 +117,7 @@ def test_values_that_are_lost_are_named(tmp_path: Path, content: bytes, kind: Ki
 def test_a_hostile_file_has_no_more_than_so_many_findings() -> None:
     findings = Findings()
     for number in range(10 * MOST_FINDINGS):
-        findings.add(Kind.STRAY, str(number), "")
+        findings.add(FindingKind.STRAY, str(number), "")
     kept: list[Any] = [*findings]
     assert len(kept) == MOST_FINDINGS
-    assert findings.counts == {Kind.STRAY: 10 * MOST_FINDINGS}
+    assert findings.counts == {FindingKind.STRAY: 10 * MOST_FINDINGS}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from datastore.findings import Kind
+from datastore.findings import FindingKind
 from datastore.importing.importer import ImportReport, import_files
 from datastore.importing.samples import sample_files
 from datastore.storage.storage import Storage
@@ -77,10 +77,10 @@ def test_every_sample_is_imported_or_refused_for_a_known_reason(
     assert refused == REFUSED
     told: dict[str, set[str]] = {}
     for found in report.found:
-        if found.finding.kind is not Kind.INSTANCE_REPLACED:
+        if found.finding.kind is not FindingKind.INSTANCE_REPLACED:
             told.setdefault(found.path.name, set()).add(str(found.finding))
     assert told == FOUND
-    assert report.counts[Kind.INSTANCE_REPLACED] == report.replaced
+    assert report.counts[FindingKind.INSTANCE_REPLACED] == report.replaced
     assert report.skipped_non_dicom == len(NOT_DICOM & {path.name for path in sample_files()}) == len(NOT_DICOM)
     assert report.imported == len(sample_files()) - len(report.refused) - len(NOT_DICOM)
 

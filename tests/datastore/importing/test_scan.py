@@ -11,7 +11,7 @@ from pydicom import Sequence, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from datastore.findings import Findings, Kind
+from datastore.findings import FindingKind, Findings
 from datastore.importing.metadata import DIALECTS, InstanceAttributes
 from datastore.importing.scan import DicomFile, NotDicom, Refused, Unreadable, quiet, read, scan
 from tests.datastore.made import made, with_pixels, written
@@ -151,7 +151,9 @@ def test_uids_that_are_missing_are_given_and_told(tmp_path: Path, missing: list[
     findings = Findings()
     with quiet():
         one, again, another = read(path, findings), read(path), read(other)
-    assert [(finding.kind, finding.where) for finding in findings] == [(Kind.UID_GIVEN, name) for name in missing]
+    assert [(finding.kind, finding.where) for finding in findings] == [
+        (FindingKind.UID_GIVEN, name) for name in missing
+    ]
     assert all(one[name].value == again[name].value and one[name].value for name in UIDS)
     for name in missing:
         if name in ("StudyInstanceUID", "SeriesInstanceUID"):

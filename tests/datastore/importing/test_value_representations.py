@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset, Sequence, dcmread
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from datastore.findings import Kind
+from datastore.findings import FindingKind
 from dicomweb.explicit_le import encode_data_set
 from tests.datastore.made import made, with_pixels
 from tests.datastore.through import Served, served
@@ -126,7 +126,9 @@ def test_a_vr_that_does_not_exist_is_bytes_and_named(tmp_path: Path) -> None:
     content = file.getvalue()
     assert content.count(b"\x20\0\x00\x40LT\4\0abcd") == 1
     found = served(content.replace(b"\x20\0\x00\x40LT\4\0", b"\x20\0\x00\x40ZZ\4\0"), tmp_path)
-    assert [(finding.kind, finding.where) for finding in found.findings] == [(Kind.VALUE_REPLACED, "ImageComments")]
+    assert [(finding.kind, finding.where) for finding in found.findings] == [
+        (FindingKind.VALUE_REPLACED, "ImageComments")
+    ]
 
 
 NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d", "UV": "Q", "SV": "q"}

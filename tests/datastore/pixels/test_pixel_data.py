@@ -11,7 +11,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.pixels import convert_color_space, pixel_array
 
-from datastore.findings import Kind
+from datastore.findings import FindingKind
 from tests.datastore.made import encapsulated, with_pixels
 from tests.datastore.through import assert_served, served, value
 
@@ -112,7 +112,7 @@ def test_a_codestream_in_colour_of_fewer_bits(tmp_path: Path, syntax: str, encod
 def test_a_codestream_of_more_bits_than_bits_allocated_is_named(tmp_path: Path, kept: bool) -> None:
     large = ramp(np.uint16, 1, 16, 18, top=4000)
     found = served(coded("4.91" if kept else "4.90", [_jpeg_2000(large[0])], large.astype(np.uint8)), tmp_path)
-    assert found.kinds == {Kind.FRAME_UNREADABLE if kept else Kind.NO_FRAMES}
+    assert found.kinds == {FindingKind.FRAME_UNREADABLE if kept else FindingKind.NO_FRAMES}
 
 
 @pytest.mark.parametrize("pixels", [ramp(np.uint16, 1, 16, 18, top=4095), ramp(np.uint8, 1, 16, 18, top=250)])
@@ -236,7 +236,7 @@ def test_native_colour_of_full_length_under_the_subsampled_label(tmp_path: Path)
     pixels = ybr(2, 8, 10)
     found = served(with_pixels(pixels, "YBR_FULL_422"), tmp_path)
     assert_served(found, convert_color_space(pixels, "YBR_FULL", "RGB"))
-    assert [finding.kind for finding in found.findings] == [Kind.STRAY]
+    assert [finding.kind for finding in found.findings] == [FindingKind.STRAY]
 
 
 @pytest.mark.parametrize("syntax", [None, "4.90", "4.80", "5"])
@@ -272,7 +272,7 @@ def test_a_missing_photometric_interpretation_is_given_and_named(tmp_path: Path)
     del data_set.PhotometricInterpretation
     found = served(data_set, tmp_path)
     assert [(finding.kind, finding.where) for finding in found.findings] == [
-        (Kind.VALUE_REPLACED, "PhotometricInterpretation")
+        (FindingKind.VALUE_REPLACED, "PhotometricInterpretation")
     ]
     assert value(found, "00280004") == ("MONOCHROME2",)
     assert_served(found, pixels)
@@ -299,8 +299,8 @@ def test_as_many_frames_as_there_are(tmp_path: Path, syntax: str, declared: str)
     found = served(data_set, tmp_path)
     assert_served(found, expected if syntax == "4.50" else pixels)
     assert value(found, "00280008") == ("3",)
-    missing = set() if declared == "1A" else {Kind.FRAMES_MISSING}
-    assert found.kinds == missing | {Kind.VALUE_REPLACED}
+    missing = set() if declared == "1A" else {FindingKind.FRAMES_MISSING}
+    assert found.kinds == missing | {FindingKind.VALUE_REPLACED}
 
 
 def test_frames_beyond_number_of_frames_are_left_out_and_named(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_frames_beyond_number_of_frames_are_left_out_and_named(tmp_path: Path) -
     data_set = coded("4.90", [_jpeg_2000(frame) for frame in pixels], pixels, NumberOfFrames="2")
     found = served(data_set, tmp_path)
     assert_served(found, pixels[:2])
-    assert found.kinds == {Kind.FRAMES_LEFT_OUT}
+    assert found.kinds == {FindingKind.FRAMES_LEFT_OUT}
 
 
 @pytest.mark.parametrize("bad", [[0], [1], [2], [0, 2]])
@@ -317,7 +317,7 @@ def test_one_bad_frame_leaves_the_others(tmp_path: Path, bad: list[int]) -> None
     frames = [b"no frame at all." if number in bad else _jpeg_2000(frame) for number, frame in enumerate(pixels)]
     found = served(coded("4.90", frames, pixels), tmp_path)
     assert [finding.where for finding in found.findings] == [f"frame {number + 1}" for number in bad]
-    assert found.kinds == {Kind.FRAME_UNREADABLE}
+    assert found.kinds == {FindingKind.FRAME_UNREADABLE}
     for number, frame in enumerate(found.frames):
         np.testing.assert_array_equal(frame, np.empty(0) if number in bad else pixels[number])
 
@@ -335,7 +335,7 @@ def test_tiles_at_the_edge_are_filled_up(tmp_path: Path, syntax: str, samples: i
     assert_served(found, whole)
     (tmp_path / "other").mkdir()
     found = served(coded(syntax, frames, whole), tmp_path / "other")
-    assert [(finding.kind, finding.where) for finding in found.findings] == [(Kind.FRAME_UNREADABLE, "frame 2")]
+    assert [(finding.kind, finding.where) for finding in found.findings] == [(FindingKind.FRAME_UNREADABLE, "frame 2")]
 
 
 def test_bytes_after_the_last_frame_are_named(tmp_path: Path) -> None:

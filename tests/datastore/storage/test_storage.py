@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from datastore.storage.storage import ImageSetVersion, Storage, UnknownFrame, UnknownImageSet
+from datastore.storage.records import ImageSetVersion, UnknownFrame, UnknownImageSet
+from datastore.storage.storage import Storage
 
 TAGS: dict[str, str | int | None] = {
     "DICOMStudyInstanceUID": "1.2",
