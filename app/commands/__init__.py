@@ -1,1 +1,1 @@
-"""What `python main.py check`, `cache`, `probe`, `token` and `link` do. Each runs in the process of its command."""
+"""The commands of `python main.py`, one module each. Each runs in a process of its own; `serve` starts the others."""

@@ -1,26 +1,40 @@
-"""A question to the running service, for the health checks of containers: an image needs no HTTP client for it.
+"""`python main.py probe`: ask the running service whether it lives, for the health checks of containers.
 
-`python -m app.commands.probe` asks by the variables HOST and PORT alone. It is run every few seconds beside a
-service that may need all processors, so it loads nothing that a question does not need.
+`python -m app.commands.probe` does the same with the variables HOST and PORT alone. It runs every few seconds beside a
+service that may need all processors, so it imports nothing that it does not need.
 """
 
 import http.client
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from app.settings import Settings
 
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 _PATIENCE_SECONDS = 4
 
 
+def run(settings: "Settings", _: "Namespace") -> int:
+    """Print why the service does not live; the exit status is 1 then, else 0."""
+    problem = probe(settings.host, settings.port)
+    if problem:
+        print(problem, file=sys.stderr)
+    return 1 if problem else 0
+
+
 def probe(host: str, port: int, path: str = "/aetitle/live") -> str | None:
-    """None if the service that listens there answers 200, else why not."""
-    asked = _ANY_ADDRESS.get(host, host)
-    connection = http.client.HTTPConnection(asked, port, timeout=_PATIENCE_SECONDS)
+    """None if the service that listens there answers 200, else the reason."""
+    address = _ANY_ADDRESS.get(host, host)
+    connection = http.client.HTTPConnection(address, port, timeout=_PATIENCE_SECONDS)
     try:
         connection.request("GET", path)
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
-        return f"{asked} port {port}: {error}"
+        return f"{address} port {port}: {error}"
     finally:
         connection.close()
     return None if status == http.client.OK else f"{path} answers {status}"

@@ -39,7 +39,7 @@ def test_what_is_copied_is_what_the_service_needs(tmp_path: Path) -> None:
         assert f"!{source}" in ignored or f"!{source}/" in ignored
         path = ROOT / source
         copytree(path, tmp_path / source) if path.is_dir() else copy(path, tmp_path / source)
-    command = [sys.executable, "-c", "import main; main.Embedded"]
+    command = [sys.executable, "-c", "import main; from app.commands.embedded import Embedded"]
     subprocess.run(command, cwd=tmp_path, check=True, env={"PATH": ""})
     needed = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"main.py"}
     assert needed <= set(copied)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from dicomweb_client import DICOMwebClient
 
+from app.commands.import_files import NOT_WHOLE
 from datastore.embedded import Embedded
-from main import NOT_WHOLE
 from tests.servers import MariaDb
 from tests.service.ahi import Ahi
 from tests.service.archive import Sample, write_samples

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from main import NOT_WHOLE
+from app.commands.import_files import NOT_WHOLE
 from tests.service.ahi import CREDENTIALS, Ahi
 from tests.service.archive import Sample
 from tests.service.collector import collecting

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from app.auth.links import Link, Links
-from app.commands.credentials import make_link, make_token
+from app.commands.link import make_link
+from app.commands.token import make_token
 from app.settings import Settings, SettingsError
 from dicomweb.errors import NotFound
 

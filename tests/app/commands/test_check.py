@@ -11,7 +11,8 @@ from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 
 import main
-from app.commands.check import ERROR, OK, WARNING, CheckResult, check_all, describe, failed
+from app.commands.check import check_all
+from app.commands.check_result import ERROR, OK, WARNING, CheckResult, describe, failed
 from app.settings import Settings
 from datastore.serving.faults import Faults, parse_faults
 from db.indexes import WANTED
@@ -208,7 +209,7 @@ def test_the_audit_file_is_looked_at_and_left_alone(tmp_path: Path, path: str, l
 
 
 def test_little_room_for_the_audit_file_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.commands.check._LEAST_FREE_BYTES", 2**63)
+    monkeypatch.setattr("app.commands.check_service._LEAST_FREE_BYTES", 2**63)
     found = audit(tmp_path, audit="file", audit_file=tmp_path / "audit")
     assert (found.level, "bytes are free" in found.told) == (WARNING, True)
 

@@ -1,26 +1,29 @@
-"""What an operator asks for on the command line: a new token, a link to a study."""
+"""`python main.py link STUDY`: make a share link for one study."""
 
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from app.auth.bearer import new_token
 from app.auth.links import PATH, Link, Links
 from app.settings import Settings, SettingsError
 from dicomweb.errors import BadRequest
 from dicomweb.uids import parse_uid, resource_path
 
 
-def make_token(name: str, groups: str) -> Iterator[str]:
-    """A new static token, and the line for AUTH_TOKENS_FILE; SettingsError for a name that no line can hold."""
-    if not name or ":" in name + groups:
-        raise SettingsError("a name has at least one character, and neither name nor groups have a colon")
-    token, line = new_token(name, groups)
-    yield f"token, shown once:        {token}"
-    yield f"line of AUTH_TOKENS_FILE: {line}"
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the study, and `--hours`."""
+    parser.add_argument("study", help="Study Instance UID")
+    parser.add_argument("--hours", type=float, default=24)
+
+
+def run(settings: Settings, options: Namespace) -> int:
+    """Print the end of the link and its URLs."""
+    print("\n".join(make_link(settings, options.study, options.hours)))
+    return 0
 
 
 def make_link(settings: Settings, study_instance_uid: str, hours: float) -> Iterator[str]:
-    """The URLs of a share link for one study; SettingsError where links cannot be made."""
+    """The URLs of a share link that lasts 0 to 8784 hours; SettingsError if links cannot be made."""
     if not settings.link_secret:
         raise SettingsError("LINK_SECRET is not set, which signs links")
     if not 0 < hours <= 24 * 366:

@@ -1,0 +1,82 @@
+"""The command line: which command runs, and how errors are reported."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NoReturn
+
+from app.commands import cache, check, import_files, link, probe, serve, serve_datastore, token
+from app.commands.describe_error import describe_error
+from app.settings import NotNowError, Settings, SettingsError
+from app.telemetry.logs import start_logging
+
+DEFAULT = "serve"
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command. `run` returns the exit status of the process."""
+
+    name: str
+    help: str
+    run: Callable[[Settings, argparse.Namespace], int]
+    add_arguments: Callable[[argparse.ArgumentParser], None] = lambda _: None
+
+
+COMMANDS = (
+    Command(DEFAULT, "serve DICOMweb (the default)", serve.run),
+    Command("import", "import DICOM files into the embedded data store", import_files.run, import_files.add_arguments),
+    Command("cache", "show what the cache holds", cache.run, cache.add_arguments),
+    Command(
+        "datastore",
+        "serve the embedded data store alone, on loopback",
+        serve_datastore.run,
+        serve_datastore.add_arguments,
+    ),
+    Command("probe", "ask the running service of these settings whether it lives", probe.run),
+    Command("check", "look at settings, database, AHI, cache, audit and clock", check.run, check.add_arguments),
+    Command("token", "make a static token", token.run, token.add_arguments),
+    Command("link", "make a URL that shows one study to whoever has it", link.run, link.add_arguments),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 2 for wrong settings, and 1 for errors that may pass.
+
+    Errors are one line on standard error. LOG_LEVEL=DEBUG raises unexpected ones instead.
+    """
+    options = _parser().parse_args(arguments)
+    command = next(command for command in COMMANDS if command.name == (options.command or DEFAULT))
+    try:
+        settings = Settings.from_env(os.environ)
+        start_logging(settings.log_level, settings.log_format)
+        return command.run(settings, options)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1 if isinstance(error, NotNowError) else 2
+    except Exception as error:
+        if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
+            raise
+        print(f"{describe_error(error)} (LOG_LEVEL=DEBUG shows where)", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="DICOMweb in front of AWS HealthImaging")
+    subparsers = parser.add_subparsers(dest="command")
+    for command in COMMANDS:
+        command.add_arguments(subparsers.add_parser(command.name, help=command.help))
+    return parser
+
+
+def end(status: int) -> NoReturn:
+    """End the process at once. Python would first free all modules, which takes seconds on a busy machine."""
+    logging.shutdown()
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)

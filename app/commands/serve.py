@@ -1,0 +1,103 @@
+"""`python main.py`: serve DICOMweb. This process becomes the supervisor of all others."""
+
+import logging
+import os
+import socket
+import sys
+from argparse import Namespace
+
+from app.commands.describe_error import describe_error
+from app.commands.embedded import open_embedded, with_defaults
+from app.health import SAMPLE_DATA
+from app.processes import service
+from app.processes.reload import Reload
+from app.processes.sd_notify import READY, STOPPING, feed_watchdog, notify
+from app.processes.supervisor import Child, Supervisor
+from app.settings import Settings, SettingsError
+from datastore.embedded import Embedded
+from runtime.memory import share_free_memory
+
+log = logging.getLogger(__name__)
+
+WELCOME = """
+  DICOMweb   http://{host}:{port}/aetitle
+  try        curl http://{host}:{port}/aetitle/studies
+  Weasis     Preferences > DICOM nodes > DICOMweb: the URL above
+  OHIF       qidoRoot and wadoRoot: the URL above (README.md has the whole configuration)
+"""
+
+
+def run(settings: Settings, _: Namespace) -> int:
+    """Serve until SIGTERM or SIGINT. SIGHUP reads the settings again."""
+    share_free_memory()
+    _check_index(settings)
+    supervisor = Supervisor()
+    if not settings.names_index:
+        settings = _start_embedded(settings, supervisor)
+    listening = service.bind(settings)
+    index = service.find_index(settings)
+    shared = service.start(supervisor, settings, index, listening)
+    notify(READY)
+    try:
+        in_terminal = sys.stdin.isatty()  # SIGHUP then means that the terminal is closed
+        reload = None if in_terminal else Reload(supervisor, settings, index, shared)
+        supervisor.run(on_stop=lambda: notify(STOPPING), on_hangup=reload, on_round=feed_watchdog)
+        service.stopped(reload.settings if reload else settings)
+    finally:
+        shared.sockets.remove()
+    return 0
+
+
+def _check_index(settings: Settings) -> None:
+    """SettingsError if EMBEDDED contradicts the settings of the index, or if none of them is set.
+
+    Only a service on a loopback address starts the embedded data store without EMBEDDED. A service that others reach
+    would look healthy, and serve sample data.
+    """
+    if settings.names_index:
+        if settings.embedded:
+            raise SettingsError("EMBEDDED=true serves sample data, but DB_SECRET_ARN or DATABASE_URL is set as well")
+        return
+    environ = {name: value for name, value in os.environ.items() if value.strip()}
+    on_loopback = Settings.from_env({"HOST": "127.0.0.1", **environ}).on_loopback
+    if not (on_loopback if settings.embedded is None else settings.embedded):
+        raise SettingsError(
+            "neither DB_SECRET_ARN nor DATABASE_URL says where the index is; EMBEDDED=true serves sample data, not AHI"
+        )
+
+
+def _start_embedded(settings: Settings, supervisor: Supervisor) -> Settings:
+    """Start the embedded data store in a process of its own; the settings of a proxy in front of it."""
+    embedded = open_embedded(settings)
+    service.bind(with_defaults(embedded)).close()  # report a taken port before the import, not after it
+    if reason := _fill(embedded, supervisor):
+        raise SettingsError(f"DATASTORE_ROOT {settings.datastore_root}: {reason}")
+    listening = socket.create_server(("127.0.0.1", 0))
+    supervisor.start(Child("datastore", lambda _: embedded.serve(listening, settings.datastore_faults)))
+    os.environ.update(embedded.environment(listening.getsockname()[1]), EMBEDDED="true")
+    log.warning("this service serves %s", SAMPLE_DATA)
+    print(WELCOME.format(host=os.environ["HOST"], port=settings.port), flush=True)
+    return Settings.from_env(os.environ)
+
+
+def _fill(embedded: Embedded, supervisor: Supervisor) -> str:
+    """Import samples into an empty data store, or complete its index, in a process of its own; the error, or ""."""
+    reading, writing = os.pipe()
+
+    def fill() -> None:
+        try:
+            if embedded.is_empty():
+                embedded.fill_with_samples()
+            else:
+                embedded.catch_up()
+        except Exception as error:  # noqa: BLE001 - the folder may hold anything
+            os.write(writing, describe_error(getattr(error, "orig", None) or error).encode())
+            raise SystemExit(1) from error
+
+    succeeded = supervisor.complete(fill)
+    os.close(writing)
+    reason = os.read(reading, 1000).decode()
+    os.close(reading)
+    if succeeded:
+        return ""
+    return f"what lies there cannot be used, {reason or 'and the process that filled it was ended'}"
