@@ -30,7 +30,7 @@ WELCOME = """
 def run(settings: Settings, _: Namespace) -> int:
     """Serve until SIGTERM or SIGINT. SIGHUP reads the settings again."""
     share_free_memory()
-    _check_index(settings)
+    check_index_is_meant(settings)
     supervisor = Supervisor()
     if not settings.names_index:
         settings = _start_embedded(settings, supervisor)
@@ -48,7 +48,7 @@ def run(settings: Settings, _: Namespace) -> int:
     return 0
 
 
-def _check_index(settings: Settings) -> None:
+def check_index_is_meant(settings: Settings) -> None:
     """SettingsError if EMBEDDED contradicts the settings of the index, or if none of them is set.
 
     Only a service on a loopback address starts the embedded data store without EMBEDDED. A service that others reach

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
-import main
+from app.commands.serve import check_index_is_meant
 from app.settings import Settings, SettingsError
 from tests.service.process import PROGRAM, Service
 
@@ -52,9 +52,9 @@ def test_the_embedded_data_store_is_for_loopback_or_a_wish(
     settings = Settings.from_env(environment)
     if refused:
         with pytest.raises(SettingsError, match="EMBEDDED=true"):
-            main.check_index_is_meant(settings)
+            check_index_is_meant(settings)
     else:
-        main.check_index_is_meant(settings)
+        check_index_is_meant(settings)
 
 
 def test_the_embedded_data_store_says_that_its_data_are_samples(datastore_root: Path, tmp_path: Path) -> None:
