@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.commands.check import _AUDIT_ADVICE
+from app.commands.check_service import _AUDIT_ADVICE
 from tests.deploy.files import ENVIRONMENT_FILE, ROOT, UNIT
 from tests.service.process import Service
 

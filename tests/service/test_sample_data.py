@@ -59,7 +59,7 @@ def test_the_embedded_data_store_is_for_loopback_or_a_wish(
 
 def test_the_embedded_data_store_says_that_its_data_are_samples(datastore_root: Path, tmp_path: Path) -> None:
     service = Service(tmp_path, {"DATASTORE_ROOT": str(datastore_root)})
-    service.logs("WARNING __main__ this service serves sample data, not AHI")
+    service.logs("WARNING app.commands.serve this service serves sample data, not AHI")
     service.logs(f"Serving on http://127.0.0.1:{service.port}\n")
     answer = requests.get(f"{service.root}/health", timeout=30)
     assert 'sample data, not AHI"' in answer.headers["Warning"]

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.commands.check import OK, WARNING, CheckResult, check_all
+from app.commands.check import check_all
+from app.commands.check_result import OK, WARNING, CheckResult
 from app.processes.watchdog import START_SECONDS
 from app.settings import Settings
 from app.telemetry.metrics import replaced_processes

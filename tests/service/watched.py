@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import main
+from app.commands.command_line import main
 from app.processes import service, supervisor, watchdog
 
 SILENT_SECONDS = 8.0  # more than the 5 in which a loop goes round at least
@@ -40,4 +40,4 @@ if __name__ == "__main__":
     shortened.create_app = with_deadlock(shortened.create_app)
     watching: Any = supervisor
     watching.Growth = lambda: watchdog.Growth(look_seconds=0.5)
-    sys.exit(main.main())
+    sys.exit(main())

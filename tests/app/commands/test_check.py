@@ -10,9 +10,9 @@ from moto.server import ThreadedMotoServer
 from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 
-import main
 from app.commands.check import check_all
 from app.commands.check_result import ERROR, OK, WARNING, CheckResult, describe, failed
+from app.commands.command_line import main
 from app.settings import Settings
 from datastore.serving.faults import Faults, parse_faults
 from db.indexes import WANTED
@@ -264,7 +264,7 @@ def test_the_command_prints_a_table_or_json(
     environ = {"DATABASE_URL": sqlite.new_index(), "AWS_DEFAULT_REGION": "us-east-1", "CACHE_ROOT": str(tmp_path)}
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    run: Callable[[list[str]], int] = main.main
+    run: Callable[[list[str]], int] = main
     assert run(["check"]) == 0
     assert "ok       clock" in capsys.readouterr().out
     assert run(["check", "--json"]) == 0
