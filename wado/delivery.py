@@ -160,7 +160,7 @@ class Delivery(Generic[ItemT]):
         for index in indexes:
             item, tried = self._all[index], None
             for number in self._numbers(item):
-                tried = next(one for one in feed if one.wanted.index == index)
+                tried = next(one for one in feed if one.request.index == index)
                 if tried.error:
                     self._failed[index] = number
                     break
@@ -211,17 +211,17 @@ class Delivery(Generic[ItemT]):
     def _raise_unless_alone(self, tried: FrameResult, error: ProxyError) -> None:
         """Raise the error if AHI as a whole is at fault, not this item alone."""
         self._broken = self._broken + 1 if isinstance(error, UpstreamBroken) else 0
-        if self._broken >= MAX_BROKEN_IN_A_ROW or not self._frames.affects_one_object(error, tried.wanted.reference):
-            self._failed.pop(tried.wanted.index, None)
+        if self._broken >= MAX_BROKEN_IN_A_ROW or not self._frames.affects_one_object(error, tried.request.reference):
+            self._failed.pop(tried.request.index, None)
             raise error
 
     def _chunks(self, index: int, item: ItemT, tried: FrameResult | None) -> Iterator[Chunk]:
         """The frames of an item that is begun; a frame that fails now cuts the answer."""
         numbers = item.frame_numbers
         if tried and len(numbers) == 1:
-            yield self._frames.body_of(tried)
+            yield self._frames.chunk_of(tried)
             return
-        bodies = self._frames.bodies((item.instance.frame(number) for number in numbers), item.form)
+        bodies = self._frames.read_chunks((item.instance.frame(number) for number in numbers), item.form)
         for number in numbers:
             try:
                 body = next(bodies)

@@ -101,4 +101,4 @@ def _known_size(frame: SentFrame, frames: Frames) -> int | None:
     """The size of a frame in bytes: by its metadata if it is native, else by its file in the cache, if there is one."""
     pixels = frame.instance.prepared.pixels
     native_bytes = pixels.frame_bytes if pixels and frame.form is FrameEncoding.NATIVE else None
-    return native_bytes or frames.known_size(frame.reference, frame.form)
+    return native_bytes or frames.cached_size(frame.reference, frame.form)

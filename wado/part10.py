@@ -117,12 +117,12 @@ class Part10:
 
     @cached_property
     def _known_sizes(self) -> list[int] | None:
-        return self.frames.known_sizes(self.instance.frames, self.offer.form)
+        return self.frames.cached_sizes(self.instance.frames, self.offer.form)
 
     @cached_property
     def _sizes(self) -> list[int]:
         references, form = self.instance.frames, self.offer.form
-        known = self._known_sizes or self.frames.known_sizes(references, form)  # they may have been fetched meanwhile
+        known = self._known_sizes or self.frames.cached_sizes(references, form)  # they may have been fetched meanwhile
         return self.frames.sizes(references, form) if known is None else known
 
     @property

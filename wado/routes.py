@@ -118,7 +118,7 @@ class RetrieveService:
 
         def make() -> Response | Partial:
             last, form = references[-1], chosen.offer.form
-            cached = self.frames.cached(last, form)
+            cached = self.frames.cached_chunk(last, form)
             access = FrameAccess(instance.key, instance.image_set, instance.prepared, numbers[-1], form)
             self.lookahead.note(access, missed=cached is None)
             if single and cached is not None and chosen.multipart is not False:
@@ -144,7 +144,7 @@ class RetrieveService:
             return _with_warnings(self._single_frame(delivery.items[0], tag), delivery)
         if len(sent) == 1:
             frame = delivery.items[0]
-            response = _one_part(frame, self.frames.body(frame.reference, frame.form), public_root, tag)
+            response = _one_part(frame, self.frames.read_chunk(frame.reference, frame.form), public_root, tag)
             return _with_warnings(response, delivery)
         plan = plan_frames(delivery.items, public_root, self.frames)
         parts = encode_parts(delivery, lambda frame, bodies: part_of(frame, public_root, next(bodies)), plan)
@@ -154,7 +154,7 @@ class RetrieveService:
         reference, offer = sent.reference, sent.offer
 
         def read(start: int, stop: int) -> Iterator[Chunk]:
-            return self.frames.chunks(reference, offer.form, start, stop)
+            return self.frames.read_range(reference, offer.form, start, stop)
 
         length_bytes = self.frames.size(reference, offer.form)
         response = respond.ranged(request.headers, tag, offer.content_type, length_bytes, read)

@@ -1,4 +1,4 @@
-"""Looks whether AHI has image sets again that it had no more: a spell of 404 must not hide them for good."""
+"""Asks AHI again for deleted image sets: some wrong 404s must not hide them for ever. Runs in the prefetch process."""
 
 import logging
 import time
@@ -13,15 +13,15 @@ from dicomweb.errors import ProxyError
 log = logging.getLogger(__name__)
 
 ROUND_SECONDS = 1.0
-AT_ONCE = 5
-"""Image sets that are asked for in one round: a fifth of what AHI allows an account (GetImageSet, 25 a second)."""
+MAX_PER_ROUND = 5
+"""Image sets in one round: a fifth of the rate that AHI allows an account (GetImageSet, 25 per second)."""
 
-_SOONEST_SECONDS, _LATEST_SECONDS = 5.0, 3600.0
-_BUSY_SECONDS = 30.0
+_MIN_DELAY_SECONDS, _MAX_DELAY_SECONDS = 5.0, 3600.0
+_PAUSE_SECONDS = 30.0
 
 
 class DeletionRecheck:
-    """Asks for each at once after a start, then as much later as its note is old: 5 seconds to an hour."""
+    """Asks for each deleted image set after a start, then after a delay: the age of its note, 5 seconds to an hour."""
 
     def __init__(
         self, deleted: DeletedImageSets, fetchers: FetcherPool, clock: Callable[[], float] = time.time
@@ -29,11 +29,11 @@ class DeletionRecheck:
         self._deleted = deleted
         self._fetchers = fetchers
         self._clock = clock
-        self._next: dict[ImageSetKey, float] = {}
+        self._due_at: dict[ImageSetKey, float] = {}
         self._not_before = 0.0
 
     def work(self) -> None:
-        """Go on for ever, in a thread."""
+        """Ask round by round, for ever. A thread runs this."""
         while True:
             time.sleep(ROUND_SECONDS)
             try:
@@ -42,22 +42,22 @@ class DeletionRecheck:
                 log.exception("deleted image sets could not be looked at")
 
     def round(self) -> None:
-        """Ask for some that are due."""
+        """Ask for some image sets that are due."""
         noted, now = self._deleted.noted(), self._clock()
-        self._next = {key: at for key, at in self._next.items() if key in noted}
+        self._due_at = {key: due_at for key, due_at in self._due_at.items() if key in noted}
         if now < self._not_before:
             return
         due = sorted(
-            (key for key in noted if self._next.get(key, 0.0) <= now), key=lambda key: self._next.get(key, 0.0)
+            (key for key in noted if self._due_at.get(key, 0.0) <= now), key=lambda key: self._due_at.get(key, 0.0)
         )
-        for key in due[:AT_ONCE]:
+        for key in due[:MAX_PER_ROUND]:
             try:
-                is_there = self._fetchers.run(key.image_set_id, has_image_set, key)
-            except ProxyError:  # AHI is busy, or away: this is no time to ask for the others
-                self._not_before = now + _BUSY_SECONDS
+                exists = self._fetchers.run(key.image_set_id, has_image_set, key)
+            except ProxyError:  # AHI is busy or does not answer: the others wait, too
+                self._not_before = now + _PAUSE_SECONDS
                 return
-            if is_there:
+            if exists:
                 self._deleted.forget(key)
                 log.info("AHI has an image set again image_set=%s after=%.0fs", key.image_set_id, now - noted[key])
             else:
-                self._next[key] = now + min(max(now - noted[key], _SOONEST_SECONDS), _LATEST_SECONDS)
+                self._due_at[key] = now + min(max(now - noted[key], _MIN_DELAY_SECONDS), _MAX_DELAY_SECONDS)

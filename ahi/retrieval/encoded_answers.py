@@ -1,4 +1,4 @@
-"""Encoded."""
+"""Answers that take a FrameFetcher some work to encode, kept in the cache. Runs in the web processes."""
 
 from collections.abc import Callable
 
@@ -6,17 +6,17 @@ from ahi.cache.cache import Cache
 
 
 class EncodedAnswers:
-    """Answers that took a fetcher some work: each is made once and kept in the cache."""
+    """Encoded answers by key. Each is made once."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
     def read(self, key: str, encode: Callable[[str], bytes]) -> bytes:
-        """The answer; `encode` has a fetcher make it and keep it under the name that it is given.
+        """Return the answer. `encode` makes it in a FrameFetcher, which keeps it in the cache under the given name.
 
-        `key` is of harmless characters and changes with the bytes.
+        `key` consists of letters and digits and changes with the bytes.
         """
         name = f"encoded/{key[:2]}/{key}"
-        kept = self._cache.read(name)
-        self._cache.count_use(hit=kept is not None)
-        return kept or encode(name)
+        cached = self._cache.read(name)
+        self._cache.count_use(hit=cached is not None)
+        return cached or encode(name)

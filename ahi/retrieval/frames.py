@@ -1,9 +1,11 @@
-"""Frames."""
+"""Frames by reference, from the cache or through the FrameFetchers. Runs in the web and prefetch processes."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from ahi.cache.cache import Cache
 from ahi.image_sets.frame_reference import FrameReference
@@ -17,202 +19,200 @@ from dicomweb.errors import ProxyError
 from dicomweb.transfer_syntax import FrameEncoding, transfer_syntax
 from runtime.file_piece import Chunk, FilePiece
 
-_AHEAD = 8  # frames asked for while an earlier one is being sent
+T = TypeVar("T")
 
+_CONCURRENT_FETCHES = 8  # frames that are fetched while an earlier one is used
+_PIECE_BYTES = 2**16  # from this size on, a file is kept open until it is sent instead of being read
 
-_PIECE_BYTES = 2**16  # a piece of a file keeps it open until it is sent, which pays from here on
+_FrameFuture = JobFuture[bytes | None] | None
+"""The fetch of a frame; None where the cache has it."""
 
 
 def reference_to(key: ImageSetKey, instance: PreparedInstance, frame_number: int) -> FrameReference:
-    """What is needed to fetch a frame of an instance, counted from 1."""
+    """Return the reference to a frame of an instance. Frame numbers start at 1."""
     return FrameReference(key, instance.frames[frame_number - 1], instance.transfer_syntax_uid, instance.pixels)
 
 
-def references_of(one: LocatedImageSet, form: FrameEncoding) -> Iterator[FrameReference]:
-    """All frames of an image set in display order, as far as they can be had in this form."""
-    for instance in one.prepared.instances:
-        if form is FrameEncoding.NATIVE and (
+def references_of(image_set: LocatedImageSet, encoding: FrameEncoding) -> Iterator[FrameReference]:
+    """Yield all frames of an image set in display order that can be delivered in this encoding."""
+    for instance in image_set.prepared.instances:
+        if encoding is FrameEncoding.NATIVE and (
             instance.pixels is None or transfer_syntax(instance.transfer_syntax_uid).video
         ):
             continue
         for number in range(1, len(instance.frames) + 1):
-            yield reference_to(one.key, instance, number)
+            yield reference_to(image_set.key, instance, number)
 
 
 @dataclass(frozen=True)
 class FrameRequest:
-    """A frame that is to be had for an object; `counted` where the use of the cache has been counted already."""
+    """A frame of the object at `index`; `counted` where the use of the cache has already been counted."""
 
     index: int
     reference: FrameReference
-    form: FrameEncoding
+    encoding: FrameEncoding
     counted: bool = False
 
 
 @dataclass(frozen=True)
 class FrameResult:
-    """What became of it: why it cannot be had, or nothing. `blob` is its bytes where the cache does not keep them."""
+    """The outcome of a request: an error or None. `content` has the bytes where the cache does not keep them."""
 
-    wanted: FrameRequest
+    request: FrameRequest
     error: ProxyError | None
-    blob: bytes | None
+    content: bytes | None
 
 
 class Frames:
-    """Frames by reference, from the cache or through the fetchers."""
+    """Frames by reference and encoding. Safe to share between threads."""
 
     def __init__(self, fetchers: FetcherPool, cache: Cache) -> None:
         self._fetchers = fetchers
         self._cache = cache
 
-    def read(self, reference: FrameReference, form: FrameEncoding) -> bytes:
-        """The bytes of one frame."""
-        return next(self.each([reference], form))
+    def read(self, reference: FrameReference, encoding: FrameEncoding) -> bytes:
+        """Return the bytes of one frame."""
+        return bytes(next(self.read_chunks([reference], encoding)))
 
-    def body(self, reference: FrameReference, form: FrameEncoding) -> Chunk:
-        """The bytes of one frame; where they are many, as a piece of their file."""
-        kept = self.cached(reference, form)
-        return next(self.bodies([reference], form)) if kept is None else kept
+    def read_chunk(self, reference: FrameReference, encoding: FrameEncoding) -> Chunk:
+        """Return one frame: its bytes, or a piece of its file where it is large."""
+        cached = self.cached_chunk(reference, encoding)
+        return next(self.read_chunks([reference], encoding)) if cached is None else cached
 
-    def cached(self, reference: FrameReference, form: FrameEncoding) -> Chunk | None:
-        """The same, if it is in the cache; nothing is fetched."""
-        kept = self._kept(reference, form)
-        if kept is not None:
+    def cached_chunk(self, reference: FrameReference, encoding: FrameEncoding) -> Chunk | None:
+        """Return one frame if it is in the cache. Nothing is fetched."""
+        chunk = self._open(reference, encoding)
+        if chunk is not None:
             self._cache.count_use(hit=True)
-        return kept
+        return chunk
 
-    def each(self, references: Iterable[FrameReference], form: FrameEncoding) -> Iterator[bytes]:
-        """The bytes of the frames in their order; some later ones are already fetched while one is being used."""
-        return map(bytes, self.bodies(references, form))
+    def read_chunks(self, references: Iterable[FrameReference], encoding: FrameEncoding) -> Iterator[Chunk]:
+        """Yield the frames in their order. The next ones are fetched while one is used."""
+        fetches = _fetched_ahead(references, lambda reference: self._submit(reference, encoding))
+        with closing(fetches):
+            for reference, future in fetches:
+                yield self._receive(reference, encoding, future)
 
-    def bodies(self, references: Iterable[FrameReference], form: FrameEncoding) -> Iterator[Chunk]:
-        """The same, where they are many as pieces of their files."""
-        waiting: deque[tuple[FrameReference, JobFuture[bytes | None] | None]] = deque()
-        ahead = iter(references)
-        try:
-            while True:
-                for reference in ahead:
-                    waiting.append((reference, self._submit(reference, form)))
-                    if len(waiting) > _AHEAD:
-                        break
-                if not waiting:
-                    return
-                reference, pending = waiting.popleft()
-                yield self._received(reference, form, pending)
-        finally:
-            for _, unused in waiting:
-                if unused:
-                    unused.abandon()
+    def fetch_each(self, requests: Iterable[FrameRequest]) -> Iterator[FrameResult]:
+        """Fetch frames into the cache, and yield the results in their order. The next ones are fetched meanwhile.
 
-    def fetch_each(self, wanted: Iterable[FrameRequest]) -> Iterator[FrameResult]:
-        """What becomes of the frames, in their order; some later ones are already fetched meanwhile.
-
-        One that cannot be had is a result, and does not stop the others. They are in the cache then, if they can be.
+        A frame that cannot be fetched is a result, and the others go on.
         """
-        waiting: deque[tuple[FrameRequest, JobFuture[bytes | None] | None]] = deque()
-        ahead = iter(wanted)
-        try:
-            while True:
-                for one in ahead:
-                    waiting.append((one, self._submit(one.reference, one.form, counted=one.counted)))
-                    if len(waiting) > _AHEAD:
-                        break
-                if not waiting:
-                    return
-                yield _tried(*waiting.popleft())
-        finally:
-            for _, unused in waiting:
-                if unused:
-                    unused.abandon()
+        fetches = _fetched_ahead(
+            requests,
+            lambda request: self._submit(request.reference, request.encoding, counted=request.counted),
+        )
+        with closing(fetches):
+            for request, future in fetches:
+                yield _result(request, future)
 
-    def body_of(self, tried: FrameResult) -> Chunk:
-        """The bytes of a frame that could be had."""
-        reference, form = tried.wanted.reference, tried.wanted.form
-        body = self._kept(reference, form) if tried.blob is None else tried.blob
-        return self._carried(reference, form) if body is None else body
+    def chunk_of(self, result: FrameResult) -> Chunk:
+        """Return the frame of a result without an error."""
+        reference, encoding = result.request.reference, result.request.encoding
+        chunk = self._open(reference, encoding) if result.content is None else result.content
+        return self._read_in_fetcher(reference, encoding) if chunk is None else chunk
 
     def affects_one_object(self, error: ProxyError, reference: FrameReference) -> bool:
-        """Whether an error is about this frame alone."""
+        """Whether an error is about this frame alone, and no outage."""
         return affects_one_object(self._fetchers, error, reference.image_set)
 
-    def fetch(self, references: Iterable[FrameReference], form: FrameEncoding) -> int:
-        """Have the frames in the cache, a few at a time; how many there are. Those that cannot be had do no harm."""
+    def fetch_all(self, references: Iterable[FrameReference], encoding: FrameEncoding) -> int:
+        """Fetch frames into the cache, and return their number. Frames that cannot be fetched are skipped.
+
+        The error of an outage is raised.
+        """
         count = 0
-        for tried in self.fetch_each(FrameRequest(0, reference, form) for reference in references):
-            if tried.error is None:
+        for result in self.fetch_each(FrameRequest(0, reference, encoding) for reference in references):
+            if result.error is None:
                 count += 1
-            elif not self.affects_one_object(tried.error, tried.wanted.reference):
-                raise tried.error
+            elif not self.affects_one_object(result.error, result.request.reference):
+                raise result.error
         return count
 
-    def has(self, reference: FrameReference, form: FrameEncoding) -> bool:
+    def has(self, reference: FrameReference, encoding: FrameEncoding) -> bool:
         """Whether a frame is in the cache."""
-        return self._cache.has(reference.cache_name(form))
+        return self._cache.has(reference.cache_name(encoding))
 
-    def sizes(self, references: Sequence[FrameReference], form: FrameEncoding) -> list[int]:
-        """How many bytes each frame has; they are in the cache then."""
-        return [len(frame) for frame in self.bodies(references, form)]
+    def sizes(self, references: Sequence[FrameReference], encoding: FrameEncoding) -> list[int]:
+        """Return the length of each frame in bytes. The frames are fetched into the cache."""
+        return [len(chunk) for chunk in self.read_chunks(references, encoding)]
 
-    def known_sizes(self, references: Sequence[FrameReference], form: FrameEncoding) -> list[int] | None:
-        """How many bytes each frame has, if all of them are in the cache; nothing is fetched."""
+    def cached_sizes(self, references: Sequence[FrameReference], encoding: FrameEncoding) -> list[int] | None:
+        """Return the length of each frame in bytes if all are in the cache. Nothing is fetched."""
         sizes = []
         for reference in references:
-            size_bytes = self.known_size(reference, form)
+            size_bytes = self.cached_size(reference, encoding)
             if size_bytes is None:
                 return None
             sizes.append(size_bytes)
         return sizes
 
-    def size(self, reference: FrameReference, form: FrameEncoding) -> int:
-        """How many bytes one frame has; it is in the cache then."""
-        known = self.known_size(reference, form)
-        return len(self.read(reference, form)) if known is None else known
+    def size(self, reference: FrameReference, encoding: FrameEncoding) -> int:
+        """Return the length of one frame in bytes. The frame is fetched into the cache."""
+        size_bytes = self.cached_size(reference, encoding)
+        return len(self.read(reference, encoding)) if size_bytes is None else size_bytes
 
-    def known_size(self, reference: FrameReference, form: FrameEncoding) -> int | None:
-        """How many bytes one frame has, if it is in the cache; nothing is fetched."""
-        return self._cache.length(reference.cache_name(form))
+    def cached_size(self, reference: FrameReference, encoding: FrameEncoding) -> int | None:
+        """Return the length of one frame in bytes if it is in the cache. Nothing is fetched."""
+        return self._cache.length(reference.cache_name(encoding))
 
-    def chunks(self, reference: FrameReference, form: FrameEncoding, start: int, stop: int) -> Iterator[Chunk]:
-        """The bytes of one frame, or video, from `start` to before `stop`."""
-        whole = self.body(reference, form)
+    def read_range(self, reference: FrameReference, encoding: FrameEncoding, start: int, stop: int) -> Iterator[Chunk]:
+        """Yield the bytes of one frame, or video, from `start` to before `stop`."""
+        whole = self.read_chunk(reference, encoding)
         if isinstance(whole, bytes):
             yield whole[start:stop]
         else:
             piece = whole.cut(start, stop)
             yield piece if len(piece) >= _PIECE_BYTES else bytes(piece)
 
-    def _submit(
-        self, reference: FrameReference, form: FrameEncoding, *, counted: bool = False
-    ) -> JobFuture[bytes | None] | None:
-        """None where it is in the cache already."""
-        hit = self._cache.use(reference.cache_name(form))
+    def _submit(self, reference: FrameReference, encoding: FrameEncoding, *, counted: bool = False) -> _FrameFuture:
+        hit = self._cache.use(reference.cache_name(encoding))
         if not counted:
             self._cache.count_use(hit=hit)
         if hit:
             return None
-        return self._fetchers.submit(reference.frame.frame_id, fetch_frame, reference, form)
+        return self._fetchers.submit(reference.frame.frame_id, fetch_frame, reference, encoding)
 
-    def _received(
-        self, reference: FrameReference, form: FrameEncoding, pending: JobFuture[bytes | None] | None
-    ) -> Chunk:
-        body: Chunk | None = pending.result() if pending else None
-        if body is None:
-            body = self._kept(reference, form)
-        # Evicted between two moments, or this process cannot read the cache.
-        return self._carried(reference, form) if body is None else body
+    def _receive(self, reference: FrameReference, encoding: FrameEncoding, future: _FrameFuture) -> Chunk:
+        chunk: Chunk | None = future.result() if future else None
+        if chunk is None:
+            chunk = self._open(reference, encoding)
+        # None: just evicted, or this process cannot read the cache.
+        return self._read_in_fetcher(reference, encoding) if chunk is None else chunk
 
-    def _kept(self, reference: FrameReference, form: FrameEncoding) -> Chunk | None:
-        chunk = self._cache.chunk(reference.cache_name(form), _PIECE_BYTES)
+    def _open(self, reference: FrameReference, encoding: FrameEncoding) -> Chunk | None:
+        chunk = self._cache.chunk(reference.cache_name(encoding), _PIECE_BYTES)
         if isinstance(chunk, FilePiece):
-            chunk.again = partial(self._carried, reference, form)
+            chunk.again = partial(self._read_in_fetcher, reference, encoding)
         return chunk
 
-    def _carried(self, reference: FrameReference, form: FrameEncoding) -> bytes:
-        return self._fetchers.run(reference.frame.frame_id, read_frame, reference, form)
+    def _read_in_fetcher(self, reference: FrameReference, encoding: FrameEncoding) -> bytes:
+        return self._fetchers.run(reference.frame.frame_id, read_frame, reference, encoding)
 
 
-def _tried(wanted: FrameRequest, pending: JobFuture[bytes | None] | None) -> FrameResult:
+def _fetched_ahead(
+    items: Iterable[T], submit: Callable[[T], _FrameFuture]
+) -> Generator[tuple[T, _FrameFuture], None, None]:
+    """Yield items with their futures, in their order; 8 more are submitted ahead. Unused futures are abandoned."""
+    waiting: deque[tuple[T, _FrameFuture]] = deque()
+    remaining = iter(items)
     try:
-        return FrameResult(wanted, None, pending.result() if pending else None)
+        while True:
+            for item in remaining:
+                waiting.append((item, submit(item)))
+                if len(waiting) > _CONCURRENT_FETCHES:
+                    break
+            if not waiting:
+                return
+            yield waiting.popleft()
+    finally:
+        for _, unused in waiting:
+            if unused:
+                unused.abandon()
+
+
+def _result(request: FrameRequest, future: _FrameFuture) -> FrameResult:
+    try:
+        return FrameResult(request, None, future.result() if future else None)
     except (ProxyError, RuntimeError) as error:
-        return FrameResult(wanted, reported_error(error), None)
+        return FrameResult(request, reported_error(error), None)

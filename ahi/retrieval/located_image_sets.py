@@ -1,4 +1,4 @@
-"""Image sets."""
+"""Prepared image sets by key, from memory, the cache or the FrameFetchers. Runs in the web and prefetch processes."""
 
 import json
 import time
@@ -12,30 +12,23 @@ from ahi.cache.lru import LRUCache
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey, ImageSetProperties
 from ahi.image_sets.prepared_reader import PreparedImageSet, prepared_cache_name
-from ahi.image_sets.version_cache import Version
 from ahi.retrieval.object_errors import affects_one_object, reported_error
 from ahi.workers.image_set_jobs import prepare_image_set, prepare_version, read_version
 from ahi.workers.pool import FetcherPool, JobFuture
+from ahi.workers.results import PreparedLatest
 from dicomweb.dicom_json import DataSet
 from dicomweb.errors import NotFound, ProxyError
 from dicomweb.levels import LEVELS
 from runtime.file_piece import Chunk, FilePiece
 
-_INSTANCE_BYTES = 4096  # what one instance of an image set takes in memory, about
-
-
-_HELD_BYTES = 2**22  # a prepared file of more is read piece by piece
-
-
-_OPEN_FILE_BYTES = 2**20  # what such a file counts as: there may be so many open ones
-
-
-_Prepared = tuple[Version, bytes | None]
+_INSTANCE_BYTES = 4096  # about what one instance of an image set takes in memory
+_MAX_IN_MEMORY_BYTES = 2**22  # a larger prepared file is read piece by piece
+_OPEN_FILE_BYTES = 2**20  # counted for such a file, so that the bound of bytes also bounds the open files
 
 
 @dataclass(frozen=True)
 class LocatedImageSet:
-    """A prepared image set, where it is, and what AHI says of its version."""
+    """A prepared image set, its key, and what AHI says of its version."""
 
     key: ImageSetKey
     properties: ImageSetProperties
@@ -48,56 +41,60 @@ class LocatedImageSet:
 
     @cached_property
     def shared_attributes(self) -> DataSet:
-        """Its attributes of patient, study and series, which all its instances have; none without instances."""
+        """The attributes of patient, study and series, which all instances share; empty without instances."""
         instances = self.prepared.instances
         text = self.prepared.metadata(instances[0], "") if instances else b"{}"
         return {tag: element for tag, element in json.loads(text).items() if int(tag, 16) in LEVELS}
 
     @property
     def size_bytes(self) -> int:
-        """What it takes in memory, about: its bytes, or the open file, and what they say of its instances."""
+        """About what it takes in memory: its bytes or an open file, and its instances."""
         blocks = self.prepared.blocks
-        held_bytes = _OPEN_FILE_BYTES if isinstance(blocks, FileView) else len(blocks)
-        return held_bytes + _INSTANCE_BYTES * len(self.prepared.instances)
+        block_bytes = _OPEN_FILE_BYTES if isinstance(blocks, FileView) else len(blocks)
+        return block_bytes + _INSTANCE_BYTES * len(self.prepared.instances)
 
 
 @dataclass(frozen=True)
 class PreparedFiles:
-    """Prepared image sets as the cache has them; where it fails, fetchers carry the bytes here."""
+    """Reads prepared files from the cache. Where the cache fails, a FrameFetcher sends the bytes."""
 
     fetchers: FetcherPool
     cache: Cache
 
-    def read(self, key: ImageSetKey, version: str, blob: bytes | None) -> PreparedImageSet:
-        """A version that a fetcher has just prepared; `blob` is what it answered."""
-        content = blob or self._piece(key, version, self._again) or self._carried(key, version)
-        if isinstance(content, FilePiece):
-            return PreparedImageSet.from_bytes(FileView(content) if len(content) >= _HELD_BYTES else bytes(content))
-        return PreparedImageSet.from_bytes(content)
+    def read(self, key: ImageSetKey, version: str, content: bytes | None) -> PreparedImageSet:
+        """Read a version that a FrameFetcher has just prepared. `content` is what its job returned."""
+        chunk = content or self._open(key, version, self._prepare_again) or self._receive(key, version)
+        if isinstance(chunk, FilePiece):
+            is_large = len(chunk) >= _MAX_IN_MEMORY_BYTES
+            return PreparedImageSet.from_bytes(FileView(chunk) if is_large else bytes(chunk))
+        return PreparedImageSet.from_bytes(chunk)
 
-    def _piece(self, key: ImageSetKey, version: str, again: Callable[[ImageSetKey, str], Chunk]) -> FilePiece | None:
+    def _open(self, key: ImageSetKey, version: str, again: Callable[[ImageSetKey, str], Chunk]) -> FilePiece | None:
         piece = self.cache.open(prepared_cache_name(key, version))
         if piece:
             piece.again = partial(again, key, version)
         return piece
 
-    def _again(self, key: ImageSetKey, version: str) -> Chunk:
-        """For a file that was cut short while it was open."""
-        _, blob = self.fetchers.run(key.image_set_id, prepare_version, key, version)
-        return blob or self._piece(key, version, self._carried) or self._carried(key, version)
+    def _prepare_again(self, key: ImageSetKey, version: str) -> Chunk:
+        """Replace a file that was truncated while it was open."""
+        _, content = self.fetchers.run(key.image_set_id, prepare_version, key, version)
+        return content or self._open(key, version, self._receive) or self._receive(key, version)
 
-    def _carried(self, key: ImageSetKey, version: str) -> bytes:
+    def _receive(self, key: ImageSetKey, version: str) -> bytes:
         return self.fetchers.run(key.image_set_id, read_version, key, version)
 
 
 @dataclass(frozen=True)
-class _Known:
+class _CheckedImageSet:
     located: LocatedImageSet
     checked_at: float
 
 
 class ImageSets:
-    """Prepared image sets by key. One that was looked at less than `fresh_seconds` ago is taken to be current."""
+    """Prepared image sets by key. One that was checked less than `fresh_seconds` ago counts as current.
+
+    Safe to share between threads.
+    """
 
     def __init__(
         self,
@@ -110,7 +107,7 @@ class ImageSets:
     ) -> None:
         """`max_bytes` bounds what is kept in memory.
 
-        `note_unchecked` is called in the thread that locates an image set whose latest version AHI does not tell.
+        `note_unchecked` is called in the thread of a request whenever AHI does not tell the latest version.
         """
         self._note_unchecked = note_unchecked
         self._fetchers = fetchers
@@ -118,10 +115,10 @@ class ImageSets:
         self._files = PreparedFiles(fetchers, cache)
         self._deleted = DeletedImageSets(cache)
         self._fresh_seconds = fresh_seconds
-        self._known: LRUCache[ImageSetKey, _Known] = LRUCache(max_bytes)
+        self._checked: LRUCache[ImageSetKey, _CheckedImageSet] = LRUCache(max_bytes)
 
     def locate(self, keys: Sequence[ImageSetKey]) -> list[LocatedImageSet]:
-        """The image sets that AHI still has, in the order of their keys; all are prepared at the same time."""
+        """Return the image sets that AHI still has, in the order of their keys. All are prepared at the same time."""
         located, errors = self.locate_readable(keys)
         if errors:
             raise next(iter(errors.values()))
@@ -130,17 +127,20 @@ class ImageSets:
     def locate_readable(
         self, keys: Sequence[ImageSetKey]
     ) -> tuple[list[LocatedImageSet], Mapping[ImageSetKey, ProxyError]]:
-        """The same, and why some cannot be read, where it is about them alone; else the error is raised."""
-        fresh = {key: known.located for key in keys if (known := self._fresh(key))}
-        pending = {key: self._submit(key) for key in keys if key not in fresh}
+        """Return the image sets as `locate` does, and the errors of those that cannot be read.
+
+        An error that is an outage is raised.
+        """
+        located = {key: checked.located for key in keys if (checked := self._fresh(key))}
+        pending = {key: self._submit(key) for key in keys if key not in located}
         errors: dict[ImageSetKey, ProxyError] = {}
         for key in keys:
-            self._cache.count_use(hit=key in fresh)
+            self._cache.count_use(hit=key in located)
         try:
             for key in list(pending):
                 try:
-                    fresh[key] = self._received(key, pending[key].result())
-                except NotFound:  # deleted behind the index
+                    located[key] = self._receive(key, pending[key].result())
+                except NotFound:  # deleted, and the index does not know
                     self._deleted.note(key)
                 except (ProxyError, RuntimeError) as error:
                     errors[key] = reported_error(error)
@@ -150,29 +150,26 @@ class ImageSets:
                 if key in errors and not affects_one_object(self._fetchers, errors[key], key):
                     raise errors[key]
         finally:
-            for waiting in pending.values():
-                waiting.abandon()
-        return [fresh[key] for key in keys if key in fresh], errors
+            for future in pending.values():
+                future.abandon()
+        return [located[key] for key in keys if key in located], errors
 
-    def _fresh(self, key: ImageSetKey) -> _Known | None:
-        known = self._known.get(key)
-        return known if known and time.monotonic() - known.checked_at <= self._fresh_seconds else None
+    def _fresh(self, key: ImageSetKey) -> _CheckedImageSet | None:
+        checked = self._checked.get(key)
+        return checked if checked and time.monotonic() - checked.checked_at <= self._fresh_seconds else None
 
-    def _submit(self, key: ImageSetKey) -> JobFuture[_Prepared]:
+    def _submit(self, key: ImageSetKey) -> JobFuture[PreparedLatest]:
         return self._fetchers.submit(key.image_set_id, prepare_image_set, key)
 
-    def _received(self, key: ImageSetKey, answer: _Prepared) -> LocatedImageSet:
-        version, blob = answer
-        properties = version.properties
+    def _receive(self, key: ImageSetKey, latest: PreparedLatest) -> LocatedImageSet:
+        version, content = latest
         if version.unchecked:
             self._note_unchecked()
-        known = self._known.get(key)
-        if known and known.located.properties == properties:
-            self._keep(known.located, version.checked_at)
-            return known.located
-        located = LocatedImageSet(key, properties, self._files.read(key, properties.version, blob))
-        self._keep(located, version.checked_at)
+        checked = self._checked.get(key)
+        if checked and checked.located.properties == version.properties:
+            located = checked.located
+        else:
+            prepared = self._files.read(key, version.properties.version, content)
+            located = LocatedImageSet(key, version.properties, prepared)
+        self._checked.put(key, _CheckedImageSet(located, version.checked_at), located.size_bytes)
         return located
-
-    def _keep(self, located: LocatedImageSet, checked_at: float) -> None:
-        self._known.put(located.key, _Known(located, checked_at), located.size_bytes)

@@ -1,7 +1,7 @@
-"""What image sets say of their instances, read from the prepared form into data sets of the DICOM JSON Model.
+"""Reads the metadata of instances from prepared files into data sets of the DICOM JSON Model (PS3.18 Annex F).
 
-A few data sets are read where they are asked for. Many are read by the fetchers, one job for each image set, all at
-the same time, and only what is wanted comes back.
+Runs in the web processes. They read small metadata themselves. FrameFetchers read large metadata, one job for each
+image set, and only the requested attributes come back.
 """
 
 import json
@@ -19,19 +19,19 @@ from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
 from runtime.fairness import in_turns
 
 READ_IN_PROCESS_BYTES = 2**18
-"""Of JSON text of one image set; what is longer is read by a fetcher. It takes some milliseconds."""
+"""JSON text of one image set, read in some milliseconds. Longer text is read in a FrameFetcher."""
 
 ALL_TAGS = ("",)
-"""The prefixes of all tags."""
+"""The prefix of every tag."""
 
 TRANSFER_SYNTAX = "00020010"
-"""TransferSyntaxUID, which no data set has: it is added where it is read for, as that of the object as it is stored."""
+"""TransferSyntaxUID, which no data set has. It is added when it is requested: that of the stored object."""
 
-_Read = JobFuture[list[DataSet] | None] | list[DataSet]
+_Reading = JobFuture[list[DataSet] | None] | list[DataSet]
 
 
 class MetadataReader:
-    """Reads data sets of image sets."""
+    """Reads data sets of image sets. Safe to share between threads."""
 
     def __init__(self, image_sets: ImageSets, fetchers: FetcherPool) -> None:
         self._image_sets = image_sets
@@ -40,38 +40,38 @@ class MetadataReader:
     def locate_readable(
         self, keys: Sequence[ImageSetKey]
     ) -> tuple[Mapping[ImageSetKey, LocatedImageSet], Mapping[ImageSetKey, ProxyError]]:
-        """The image sets that AHI still has, and why some cannot be read; UpstreamBusy where that may pass."""
+        """Return the image sets that AHI still has, and the errors of unreadable ones. UpstreamBusy is raised."""
         located, errors = self._image_sets.locate_readable(keys)
-        if passing := next((error for error in errors.values() if isinstance(error, UpstreamBusy)), None):
-            raise passing
-        return {one.key: one for one in located}, errors
+        if busy := next((error for error in errors.values() if isinstance(error, UpstreamBusy)), None):
+            raise busy
+        return {image_set.key: image_set for image_set in located}, errors
 
     def read(self, instances: Sequence[LocatedInstance], prefixes: tuple[str, ...], public_root: str) -> list[DataSet]:
-        """The data sets of the instances, in their order: the attributes whose tags begin with one of `prefixes`."""
+        """Return a data set for each instance, in order: the attributes whose tags begin with one of `prefixes`."""
         groups: dict[ImageSetKey, list[int]] = {}
         for index, (located, _) in enumerate(instances):
             groups.setdefault(located.key, []).append(index)
-        begun: list[tuple[list[int], _Read]] = []
+        readings: list[tuple[list[int], _Reading]] = []
         try:
             for indexes in groups.values():
                 located = instances[indexes[0]][0]
-                begun.append(
+                readings.append(
                     (indexes, self._begin(located, [instances[at][1] for at in indexes], prefixes, public_root))
                 )
-            found: list[DataSet] = [{}] * len(instances)
-            for indexes, reading in begun:
-                some = [instances[at] for at in indexes]
-                for at, data_set in zip(indexes, _completed(reading, some, prefixes, public_root), strict=True):
-                    found[at] = data_set
-            return found
+            data_sets: list[DataSet] = [{}] * len(instances)
+            for indexes, reading in readings:
+                group = [instances[at] for at in indexes]
+                for at, data_set in zip(indexes, _result(reading, group, prefixes, public_root), strict=True):
+                    data_sets[at] = data_set
+            return data_sets
         finally:
-            for _, reading in begun:
+            for _, reading in readings:
                 if isinstance(reading, JobFuture):
                     reading.abandon()
 
     def _begin(
         self, located: LocatedImageSet, instances: list[PreparedInstance], prefixes: tuple[str, ...], public_root: str
-    ) -> _Read:
+    ) -> _Reading:
         if sum(instance.json[1] for instance in instances) <= READ_IN_PROCESS_BYTES:
             return _read(located.prepared, instances, prefixes, public_root)
         uids = tuple(instance.sop_instance_uid for instance in instances)
@@ -82,20 +82,20 @@ class MetadataReader:
 def read_prepared(
     context: WorkerContext, name: str, uids: tuple[str, ...], prefixes: tuple[str, ...], public_root: str
 ) -> list[DataSet] | None:
-    """The data sets of these instances of a prepared image set in the cache; None if it is not there any more."""
-    blob = context.cache.read(name)
-    if blob is None:
+    """Job: read data sets of instances from a prepared file in the cache; None if it was evicted."""
+    content = context.cache.read(name)
+    if content is None:
         return None
-    prepared = PreparedImageSet.from_bytes(blob)
+    prepared = PreparedImageSet.from_bytes(content)
     return _read(prepared, [prepared.by_uid[uid] for uid in uids], prefixes, public_root)
 
 
-def _completed(
-    reading: _Read, instances: Sequence[LocatedInstance], prefixes: tuple[str, ...], public_root: str
+def _result(
+    reading: _Reading, instances: Sequence[LocatedInstance], prefixes: tuple[str, ...], public_root: str
 ) -> list[DataSet]:
-    found = reading.result() if isinstance(reading, JobFuture) else reading
-    if found is not None:
-        return found
+    data_sets = reading.result() if isinstance(reading, JobFuture) else reading
+    if data_sets is not None:
+        return data_sets
     return _read(instances[0][0].prepared, [prepared for _, prepared in instances], prefixes, public_root)
 
 
@@ -103,9 +103,9 @@ def _read(
     image_set: PreparedImageSet, instances: Sequence[PreparedInstance], prefixes: tuple[str, ...], public_root: str
 ) -> list[DataSet]:
     texts = (image_set.metadata(instance, public_root) for instance in in_turns(instances))
-    found = [{tag: value for tag, value in json.loads(text).items() if tag.startswith(prefixes)} for text in texts]
+    data_sets = [{tag: value for tag, value in json.loads(text).items() if tag.startswith(prefixes)} for text in texts]
     if TRANSFER_SYNTAX.startswith(prefixes):
-        for data_set, instance in zip(found, instances, strict=True):
+        for data_set, instance in zip(data_sets, instances, strict=True):
             uid = instance.transfer_syntax_uid if instance.frames else EXPLICIT_VR_LITTLE_ENDIAN
             data_set[TRANSFER_SYNTAX] = element("UI", [uid])
-    return found
+    return data_sets

@@ -1,7 +1,7 @@
-"""The image sets of studies and series, by what the image sets say of themselves.
+"""The image sets of studies and series. Runs in the web processes.
 
-What the index names is a hint: an image set belongs to the study and the series whose UIDs it has, whatever row of the
-index it hangs on. Where the index may have lost some, AHI is asked for the image sets of the study.
+The index only gives hints: an image set belongs to the study and series whose UIDs are in its own metadata, whatever
+the index says. Where the index may have lost image sets of a study, AHI is asked for them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,13 +18,16 @@ from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.uids import is_well_formed
 
 _DATASTORES_SECONDS = 60.0
-_LOST_SECONDS = 10.0  # fetchers know for longer
-_MOST_LOST = _MOST_HINTS = 20_000  # studies and image sets
+_SEARCH_SECONDS = 10.0  # FrameFetchers remember searches for longer
+_MAX_HINTS = _MAX_SEARCHES = 20_000  # studies and image sets
 
 
 @dataclass(frozen=True)
 class IndexHint:
-    """What the index names for a study or series; whether it has it at all; whether it may have lost image sets."""
+    """The image sets that the index has for a study or series.
+
+    `known`: the index has the study or series. `lossy`: it may have lost some of its image sets.
+    """
 
     keys: tuple[ImageSetKey, ...]
     known: bool
@@ -32,7 +35,7 @@ class IndexHint:
 
 
 class RequestScope(Protocol):
-    """What a request may see."""
+    """The image sets that a request may see (`db.scope.Scope`)."""
 
     @property
     def datastore_ids(self) -> frozenset[str] | None: ...
@@ -51,23 +54,23 @@ class RequestScope(Protocol):
 
 @dataclass(frozen=True)
 class FoundImageSets:
-    """Image sets, and why others that may belong to them cannot be read."""
+    """Image sets, and the errors of others that may belong to the same study but cannot be read."""
 
     image_sets: list[LocatedImageSet]
     errors: Sequence[ProxyError]
 
 
 @dataclass(frozen=True)
-class _Agreeing:
-    """Image sets of a study, whether all that can be read are of it, and why others cannot be."""
+class _CheckedHint:
+    """The image sets of a hint that are of the study. `all_agree`: no readable one is of another study."""
 
     image_sets: list[LocatedImageSet]
-    all: bool
+    all_agree: bool
     errors: Mapping[ImageSetKey, ProxyError]
 
 
 class Studies:
-    """Finds image sets. What the index names is believed for `index_seconds`."""
+    """Finds image sets. Safe to share between threads."""
 
     def __init__(
         self,
@@ -78,18 +81,22 @@ class Studies:
         *,
         index_seconds: float = 2.0,
     ) -> None:
-        """`hint` tells what the index names for a study, or for a series; `datastore_ids` are all data stores."""
+        """`hint` asks the index for a study, or for a series; its answers are remembered for `index_seconds`.
+
+        `datastore_ids` returns all data stores of the index.
+        """
         self._index_hint = hint
         self._image_sets = image_sets
         self._fetchers = fetchers
-        self._hint = cached_for(index_seconds, hint, _MOST_HINTS, lambda found: len(found.keys))
-        self._search_ahi = cached_for(_LOST_SECONDS, self._searched, _MOST_LOST, len)
+        self._hint = cached_for(index_seconds, hint, _MAX_HINTS, lambda found: len(found.keys))
+        self._cached_search = cached_for(_SEARCH_SECONDS, self._search, _MAX_SEARCHES, len)
         self._datastore_ids = cached_for(_DATASTORES_SECONDS, datastore_ids)
 
     def find(self, scope: RequestScope, study: str, series: str | None = None) -> list[LocatedImageSet]:
-        """The image sets of a study, or of one series of it, that the scope may see; none where there are none.
+        """Return the image sets of a study, or of one series of it, that are in scope.
 
-        UpstreamBusy where the index has lost them, and AHI does not tell at the moment. What cannot be read is raised.
+        The error of an image set that cannot be read is raised. UpstreamBusy where the index has lost the image sets
+        and AHI does not answer.
         """
         found = self.find_readable(scope, study, series)
         if found.errors:
@@ -97,79 +104,82 @@ class Studies:
         return found.image_sets
 
     def find_readable(self, scope: RequestScope, study: str, series: str | None = None) -> FoundImageSets:
-        """The same, as far as they can be read. Where none can, the reason is raised."""
+        """Return the readable image sets of a study, or of one series of it. If none is, the error is raised."""
         if scope.excludes(_uids(study, series)):
             return FoundImageSets([], ())
-        part = None if scope.asks_of_series else series
-        hint = self._hint(study, part)
-        agreeing = self._agreeing([key for key in hint.keys if scope.has_datastore(key.datastore_id)], study, part)
-        found, errors = agreeing.image_sets, agreeing.errors
-        if not found or hint.lossy or not agreeing.all:
-            known = {*(one.key for one in found), *errors}
-            needed = hint.known and not known
-            lost = [key for key in self.lost(scope, study, needed=needed) if key not in known]
-            more = self._agreeing(lost, study, part)
+        needed_series = None if scope.asks_of_series else series
+        hint = self._hint(study, needed_series)
+        keys = [key for key in hint.keys if scope.has_datastore(key.datastore_id)]
+        checked = self._check(keys, study, needed_series)
+        found, errors = checked.image_sets, checked.errors
+        if not found or hint.lossy or not checked.all_agree:
+            known_keys = {*(image_set.key for image_set in found), *errors}
+            needed = hint.known and not known_keys
+            lost = [key for key in self.search_ahi(scope, study, needed=needed) if key not in known_keys]
+            more = self._check(lost, study, needed_series)
             found, errors = [*found, *more.image_sets], {**errors, **more.errors}
         if errors and not found:
             raise next(iter(errors.values()))
-        seen = [one for one in scope.seen(found) if series in (None, one.prepared.series_instance_uid)]
-        return FoundImageSets(seen, tuple(errors.values()))
+        in_scope = [one for one in scope.seen(found) if series in (None, one.prepared.series_instance_uid)]
+        return FoundImageSets(in_scope, tuple(errors.values()))
 
     def of_series(self, scope: RequestScope, series: str) -> list[LocatedImageSet]:
-        """The image sets of a series, whatever its studies are, that the scope may see."""
+        """Return the image sets of a series, in any study, that are in scope."""
         hint = self._hint("", series)
         located = self._image_sets.locate([key for key in hint.keys if scope.has_datastore(key.datastore_id)])
-        studies = dict.fromkeys(one.prepared.study_instance_uid for one in located if is_series(one, series))
+        studies = dict.fromkeys(
+            one.prepared.study_instance_uid for one in located if one.prepared.series_instance_uid == series
+        )
         return [one for study in studies for one in self.find(scope, study, series)]
 
     def index_is_complete(self, scope: RequestScope, study: str) -> bool:
-        """Whether the index names all image sets of a study that AHI has; also where AHI does not tell."""
+        """Whether the index has all image sets of a study that AHI has. True where AHI does not answer."""
         hint = self._hint(study, None)
-        return not hint.lossy or set(self.lost(scope, study, needed=False)) <= set(hint.keys)
+        return not hint.lossy or set(self.search_ahi(scope, study, needed=False)) <= set(hint.keys)
 
     def seen(self, scope: RequestScope, study: str, image_sets: Sequence[LocatedImageSet]) -> list[LocatedImageSet]:
-        """Those of the image sets, which are of the study, that the scope may see."""
+        """Return those of the image sets of a study that are in scope."""
         if not scope.asks_of_series:
             return scope.seen(image_sets)
         keys = {one.key for one in image_sets}
         return [one for one in self.find(scope, study) if one.key in keys]
 
     def has(self, scope: RequestScope, study: str, series: str | None = None) -> bool:
-        """Whether the scope may see anything of it; the index is believed where the UIDs alone decide that."""
+        """Whether anything of a study, or series, is in scope. The index answers where the UIDs alone decide that."""
         if scope.admits(_uids(study, series)) and self._index_hint(study, series).known:
             return True
         return bool(self.find(scope, study, series))
 
-    def lost(self, scope: RequestScope, study: str, *, needed: bool) -> list[ImageSetKey]:
-        """The image sets of a study by AHI's own index, in the data stores that the scope may see.
+    def search_ahi(self, scope: RequestScope, study: str, *, needed: bool) -> list[ImageSetKey]:
+        """Return the image sets of a study that SearchImageSets finds, in the data stores of the scope.
 
-        Where AHI does not tell, none, or UpstreamBusy if they are `needed`.
+        Where AHI does not answer: none, or UpstreamBusy if they are `needed`.
         """
         if not is_well_formed(study):
             return []
         ids = scope.datastore_ids
         datastore_ids = self._datastore_ids() if ids is None else ids
         try:
-            return self._search_ahi(study, datastore_ids)
+            return self._cached_search(study, datastore_ids)
         except UpstreamBusy:
             if needed:
                 raise
             return []
 
-    def _searched(self, study: str, datastore_ids: Iterable[str]) -> list[ImageSetKey]:
-        pending: list[JobFuture[tuple[ImageSetKey, ...]]] = []
+    def _search(self, study: str, datastore_ids: Iterable[str]) -> list[ImageSetKey]:
+        futures: list[JobFuture[tuple[ImageSetKey, ...]]] = []
         try:
-            pending += (self._fetchers.submit(study, search_study, one, study) for one in sorted(datastore_ids))
-            return [key for waiting in pending for key in waiting.result()]
+            futures += (self._fetchers.submit(study, search_study, one, study) for one in sorted(datastore_ids))
+            return [key for future in futures for key in future.result()]
         finally:
-            for waiting in pending:
-                waiting.abandon()
+            for future in futures:
+                future.abandon()
 
-    def _agreeing(self, keys: Sequence[ImageSetKey], study: str, series: str | None) -> _Agreeing:
-        """Those of the image sets that are of the study and series."""
+    def _check(self, keys: Sequence[ImageSetKey], study: str, series: str | None) -> _CheckedHint:
+        """Read image sets, and keep those whose own UIDs are those of the study and series."""
         located, errors = self._image_sets.locate_readable(keys) if keys else ([], {})
         found = [one for one in located if is_in_study(one, study, series)]
-        return _Agreeing(found, len(found) == len(located), errors)
+        return _CheckedHint(found, len(found) == len(located), errors)
 
 
 def _uids(study: str, series: str | None) -> DataSet:
@@ -177,19 +187,15 @@ def _uids(study: str, series: str | None) -> DataSet:
     return {tag: element("UI", [uid]) for tag, uid in named.items() if uid is not None}
 
 
-def is_in_study(one: LocatedImageSet, study: str, series: str | None) -> bool:
-    """Whether an image set is of a study and a series, None for any, to the last character."""
-    return one.prepared.study_instance_uid == study and series in (None, one.prepared.series_instance_uid)
-
-
-def is_series(one: LocatedImageSet, series: str) -> bool:
-    """Whether an image set is of a series."""
-    return one.prepared.series_instance_uid == series
+def is_in_study(image_set: LocatedImageSet, study: str, series: str | None) -> bool:
+    """Whether an image set is of exactly this study and series. None is any series."""
+    prepared = image_set.prepared
+    return prepared.study_instance_uid == study and series in (None, prepared.series_instance_uid)
 
 
 def by_series(image_sets: Iterable[LocatedImageSet]) -> dict[str, list[LocatedImageSet]]:
-    """The image sets by their series, in the order in which the series come first."""
-    found: dict[str, list[LocatedImageSet]] = {}
-    for one in image_sets:
-        found.setdefault(one.prepared.series_instance_uid, []).append(one)
-    return found
+    """Group image sets by series. The series keep the order of their first image sets."""
+    groups: dict[str, list[LocatedImageSet]] = {}
+    for image_set in image_sets:
+        groups.setdefault(image_set.prepared.series_instance_uid, []).append(image_set)
+    return groups

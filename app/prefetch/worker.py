@@ -132,7 +132,7 @@ class PrefetchWorker:
         )
 
     def _load_frames(self, one: LocatedImageSet, form: FrameEncoding) -> int:
-        return self._frames.fetch(references_of(one, form), form)
+        return self._frames.fetch_all(references_of(one, form), form)
 
 
 def follow(

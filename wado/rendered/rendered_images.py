@@ -42,7 +42,7 @@ class RenderedImages:
         job = self.fetchers.submit(picture.route, render, picture)
         number = picture.frame_numbers[0]
         access = FrameAccess(instance.key, instance.image_set, instance.prepared, number, FrameEncoding.STORED)
-        self.lookahead.note_picture(access, missed=missed)
+        self.lookahead.note_rendered(access, missed=missed)
         return job.result()
 
     def first_of(self, candidates: Iterable[tuple[Picture, LocatedInstance]]) -> FirstRendered:

@@ -12,7 +12,7 @@ from ahi.cache.entry import FORMAT
 from ahi.image_sets import deleted
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey
-from ahi.retrieval.deletion_recheck import AT_ONCE, DeletionRecheck
+from ahi.retrieval.deletion_recheck import MAX_PER_ROUND, DeletionRecheck
 from ahi.workers.pool import FetcherPool
 from dicomweb.errors import UpstreamBusy
 
@@ -142,15 +142,15 @@ def test_what_ahi_has_again_is_forgotten(watched: Watched) -> None:
 
 
 def test_many_are_asked_for_a_few_at_a_time(watched: Watched) -> None:
-    for number in range(3 * AT_ONCE):
+    for number in range(3 * MAX_PER_ROUND):
         watched.deleted.note(_key(number))
-    assert watched.asked_in(3) == [*[0] * AT_ONCE, *[1] * AT_ONCE, *[2] * AT_ONCE]
-    assert len(set(watched.asked.keys)) == 3 * AT_ONCE
+    assert watched.asked_in(3) == [*[0] * MAX_PER_ROUND, *[1] * MAX_PER_ROUND, *[2] * MAX_PER_ROUND]
+    assert len(set(watched.asked.keys)) == 3 * MAX_PER_ROUND
 
 
 def test_nobody_is_asked_again_at_once_while_ahi_is_busy(watched: Watched) -> None:
-    for number in range(AT_ONCE):
+    for number in range(MAX_PER_ROUND):
         watched.deleted.note(_key(number))
     watched.asked.busy = True
     assert watched.asked_in(60) == [0, 30]
-    assert set(watched.deleted.noted()) == {_key(number) for number in range(AT_ONCE)}
+    assert set(watched.deleted.noted()) == {_key(number) for number in range(MAX_PER_ROUND)}

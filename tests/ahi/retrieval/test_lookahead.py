@@ -135,21 +135,21 @@ def test_what_was_lossy_is_not_prefetched_in_another_encoding(
     series = _series(5)
     mixed = [replace(one, transfer_syntax_uid=JPEG_BASELINE) for one in series.instances[:2]]
     series = replace(series, instances=(*mixed, *series.instances[2:]))
-    lookahead.note(replace(_asked(series, 2), form=form), missed=True)
+    lookahead.note(replace(_asked(series, 2), encoding=form), missed=True)
     assert len(fetchers.wishes[0][1]) == count
 
 
 def test_a_picture_alone_is_no_reason_and_one_beside_it_is(lookahead: FrameLookahead, fetchers: Noted) -> None:
     series = _series(100)
     for position in (50, 50, 20, 80):  # the same again, and others that are far away
-        lookahead.note_picture(_asked(series, position), missed=True)
+        lookahead.note_rendered(_asked(series, position), missed=True)
     assert not fetchers.wishes
-    lookahead.note_picture(_asked(series, 81), missed=True)
+    lookahead.note_rendered(_asked(series, 81), missed=True)
     assert fetchers.wishes[0][1][:3] == [82, 83, 84]
 
 
 def test_pictures_of_frames_that_are_there_are_no_reason(lookahead: FrameLookahead, fetchers: Noted) -> None:
     series = _series(100)
     for position in range(20):
-        lookahead.note_picture(_asked(series, position), missed=False)
+        lookahead.note_rendered(_asked(series, position), missed=False)
     assert not fetchers.wishes
