@@ -13,18 +13,15 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from pydicom._dicom_dict import RepeatersDictionary
 from pydicom.datadict import dictionary_VR, private_dictionary_VR, tag_for_keyword
 from pydicom.valuerep import STANDARD_VR
 
 from ahi.image_sets.element_vr import as_list, fits, other_vr
 from dicomweb.data_set import Attribute, DataSet, splits
 from dicomweb.dicom_json import BINARY_VRS, INTEGER_VRS, NUMBER_VRS
+from dicomweb.pydicom_adapter import REPEATED_TAGS
 
 _HEX_TAG = re.compile(r"[0-9A-Fa-f]{8}\Z")
-
-# Keywords of repeating groups (overlays, curves) stand for many tags; the first group is meant.
-_REPEATERS = {entry[4]: int(mask.replace("x", "0"), 16) for mask, entry in RepeatersDictionary.items()}
 
 # Elements of which the first and third value are unsigned whatever the pixels are (PS3.3 Section C.11.1.1).
 _LUT_DESCRIPTORS = frozenset({0x00281101, 0x00281102, 0x00281103, 0x00283002, 0x00281100})
@@ -87,7 +84,9 @@ def _may_be_known(tag: int, stated: str | None, value: Any) -> bool:
 def _tag(name: str) -> int | None:
     if _HEX_TAG.match(name):
         return int(name, 16)
-    return (tag_for_keyword(name) if name else None) or _REPEATERS.get(name)  # an attribute of pydicom has no keyword
+    return (tag_for_keyword(name) if name else None) or REPEATED_TAGS.get(
+        name
+    )  # an attribute of pydicom has no keyword
 
 
 def _vr(name: str, tag: int, value: Any, private_vrs: Vrs, creators: Mapping[str, str], signed: int) -> str:

@@ -7,8 +7,9 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom.filereader import _read_command_set_elements, _read_file_meta_info, read_preamble
 from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from dicomweb.pydicom_adapter import read_file_meta, skip_command_set
 
 MOST_BYTES = 2**29
 """How many bytes a deflated data set may have when it is inflated."""
@@ -19,11 +20,9 @@ _BLOCK_BYTES = 2**18
 def inflates_too_far(path: Path, most_bytes: int = MOST_BYTES) -> bool:
     """Whether a file has a deflated data set of more than so many bytes; what pydicom raises where it is no file."""
     with path.open("rb") as file:
-        read_preamble(file, force=True)
-        meta = _read_file_meta_info(file)
-        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        if read_file_meta(file).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return False
-        _read_command_set_elements(file)
+        skip_command_set(file)
         return _exceeds(file, most_bytes)
 
 

@@ -6,9 +6,10 @@ AWS HealthImaging Developer Guide, "supported SOP classes" (2022b dictionary).
 from collections.abc import Iterator
 from functools import cache
 
-from pydicom._dicom_dict import RepeatersDictionary
 from pydicom.datadict import dictionary_VM, keyword_for_tag
 from pydicom.tag import Tag
+
+from dicomweb.pydicom_adapter import REPEATED_TAGS
 
 # What came to PS3.6 after 2022b has no keyword for AHI, as far as the editions of the standard are known to us.
 _NEWER_THAN_2022B = """
@@ -29,7 +30,7 @@ def _ranges(table: str) -> Iterator[int]:
 _NEWER = frozenset(_ranges(_NEWER_THAN_2022B))
 
 # Overlays and curves: one keyword for many groups. The first group gets it, the others could not be told apart.
-_REPEATED = {int(mask.replace("x", "0"), 16): entry[4] for mask, entry in RepeatersDictionary.items()}
+_REPEATED = {tag: keyword for keyword, tag in REPEATED_TAGS.items()}
 
 
 @cache

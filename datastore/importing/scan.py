@@ -20,6 +20,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from datastore.findings import FindingKind, Findings
 from datastore.importing.deflated import inflates_too_far
 from datastore.importing.uids import NoIdentity, give_uids
+from dicomweb.pydicom_adapter import elements_in_file_order
 
 _PREAMBLE_BYTES = 132
 _BLOCK_BYTES = 2**20
@@ -147,7 +148,7 @@ def _digest(path: Path) -> bytes:
 
 def _drop_trailing(data_set: Dataset, findings: Findings) -> None:
     """Leave out what follows the pixel data and is no element: padding, or what a transmission has added."""
-    found = data_set._dict  # the only one that tells the order of the file
+    found = elements_in_file_order(data_set)
     tags = [*found]
     if _PIXEL_DATA not in found:
         return
