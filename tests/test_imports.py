@@ -91,10 +91,19 @@ ONLY = {  # library: the folders and files that may know it
     "sqlalchemy": ("db", "qido/plan", "qido/image_sets/row_filters.py", "datastore/index"),
     "opentelemetry": ("app/telemetry/spans.py",),
     "backports": ("dicomweb/content_coding.py",),
-    "pymysql": ("db/drivers.py",),
-    "psycopg": ("db/drivers.py",),
+    "pymysql": ("db/mysql.py",),
+    "psycopg": ("db/postgresql.py",),
     **dict.fromkeys(CODECS, ("ahi/codecs", "datastore/pixels", "datastore/storage/catalogue.py")),
 }
+
+ADAPTERS = {  # module: the library whose private parts it uses; the test of its contract is named in its docstring
+    "app/server/waitress_adapter.py": "waitress",
+    "db/mysql.py": "pymysql",
+    "db/postgresql.py": "psycopg",
+    "dicomweb/pydicom_adapter.py": "pydicom",
+}
+DOCUMENTED = {"_asdict", "_exit", "_get_current_object", "_replace"}
+"""Names that begin with an underscore, and that their libraries document for all."""
 
 MODULES = [
     path
@@ -166,6 +175,58 @@ def test_a_library_is_known_only_where_it_should_be(module: Path) -> None:
         if not any(path.match(place) or path.is_relative_to(place) for place in ONLY[library])
     }
     assert not strangers
+
+
+def is_private(name: str) -> bool:
+    """Whether a name, or a part of a dotted one, begins with one underscore."""
+    return any(part.startswith("_") and not part.startswith("__") for part in name.split("."))
+
+
+def defined(tree: ast.AST) -> set[str]:
+    """The private names that a module gives to functions, classes, variables and attributes of its own."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                names.add(name)
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                names.add(name)
+    return names
+
+
+def private_parts(module: Path) -> set[str]:
+    """The private names of other modules and libraries that a module imports, or takes of an object."""
+    tree = ast.parse(module.read_text())
+    own = defined(tree)
+    used = {name for name in imports(module) if is_private(name)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id="self" | "cls") | ast.Call(func=ast.Name(id="super")), attr=name):
+                inherited = OURS
+            case ast.Attribute(attr=name):
+                inherited = set()
+            case _:
+                continue
+        if is_private(name) and name not in own | inherited | DOCUMENTED:
+            used.add(name)
+    return used
+
+
+OURS = set[str]().union(*(defined(ast.parse(module.read_text())) for module in MODULES))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=named)
+def test_private_parts_are_used_in_adapters_alone(module: Path) -> None:
+    assert named(module) in ADAPTERS or private_parts(module) == set()
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_adapters_use_private_parts_of_one_library(adapter: str) -> None:
+    libraries = {name.split(".")[0] for name in imports(ROOT / adapter)} - MAY_IMPORT.keys() - sys.stdlib_module_names
+    assert libraries == {ADAPTERS[adapter]}
+    assert private_parts(ROOT / adapter)
+    contract = re.search(r"`(tests/\S+)`", (ROOT / adapter).read_text())
+    assert contract and (ROOT / contract[1]).exists()
 
 
 def test_every_package_has_its_place_in_the_order() -> None:

@@ -74,7 +74,7 @@ class Connection(SendfileConnection):
             return
         with self.server.tasks.pausing(), self.buffers_lock:
             while self.connected and not self._has_room():
-                self.server.pull_trigger()
+                self.server.wake_loop()
                 self.buffers_lock.wait(_RETRY_SECONDS)
 
     def _has_room(self) -> bool:

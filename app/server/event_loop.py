@@ -81,7 +81,7 @@ class EventLoop:
     def leave(self, keeps_open: Callable[[Connection], bool], left: "SimpleQueue[int]") -> None:
         """Take no new connections, and put 0 into `left` as soon as `keeps_open` is true of no connection."""
         self._left, self._keeps_open = left, keeps_open
-        self._server.pull_trigger()
+        self.wake()
 
     def listen(self, *, wait: bool) -> None:
         """Handle all events of the connections; wait for one, if `wait`. One thread at a time calls this."""

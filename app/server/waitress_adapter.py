@@ -305,6 +305,10 @@ class WebServer(TcpWSGIServer, Generic[ConnectionT]):
         """Have `wake` called, in any thread, when there is something to send or to close."""
         self.pull_trigger = wake  # type: ignore[method-assign]
 
+    def wake_loop(self) -> None:
+        """Tell the loop that there is something to send or to close."""
+        self.pull_trigger()
+
     def interrupt(self) -> None:
         """End a `poll` of `sockets`, from any thread."""
         self.trigger.pull_trigger()  # type: ignore[attr-defined]  # wrong in the stubs

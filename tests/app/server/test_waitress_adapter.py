@@ -228,6 +228,22 @@ def test_the_lists_above_are_complete() -> None:
     assert named & names_of_waitress() - of_others <= listed
 
 
+INTERFACE = {"body", "connected", "error", "headers", "path", "command", "completed", "headers_finished", "remain"} | {
+    *("server", "socket", "requests", "request", "will_close", "status", "task_class", "error_task_class"),
+    *("parser_class", "expect_continue", "channel"),
+}
+"""Attributes that the adapter declares for others, under the names that waitress gives them."""
+
+
+@pytest.mark.parametrize(
+    "module", [*sorted((ROOT / "app/server").glob("*.py")), ROOT / "app/processes/web.py"], ids=lambda path: path.name
+)
+def test_others_name_nothing_else_of_waitress(module: Path) -> None:
+    hidden = set[str]().union(*ATTRIBUTES.values()) - INTERFACE
+    named = {node.attr for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.Attribute)}
+    assert module == Path(waitress_adapter.__file__) or not named & hidden
+
+
 def test_a_file_goes_to_send_as_get_gives_it(connection: BaseConnection) -> None:
     class Buffer(BaseFileBuffer):
         def get(self, numbytes: int = -1, skip: bool = False) -> object:  # type: ignore[override]
