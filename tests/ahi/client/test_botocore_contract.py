@@ -95,4 +95,4 @@ def test_settings_of_the_client_that_are_read(client: Any) -> None:
     assert not client.meta.config.proxies
     assert client.meta.endpoint_url == "http://127.0.0.1:9"
     assert botocore.session.get_session().get_config_variable("ca_bundle") is None
-    assert Path(httpsession.get_cert_path(True)).exists()
+    assert Path(str(httpsession.get_cert_path(True))).exists()
