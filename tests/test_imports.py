@@ -251,7 +251,6 @@ LOADED_BY_NAME = {
     "opentelemetry-sdk",
     "pydicom-data",
     "pylibjpeg",
-    "pylibjpeg-libjpeg",
 }
 
 

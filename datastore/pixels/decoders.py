@@ -1,7 +1,7 @@
 """One encoded frame → stored values, rows x columns x samples, in the type that the data set says.
 
-pydicom's plugins decode what they know; the rest has other decoders. Hostile bytes end in NotDecodable, whatever a
-decoder does.
+pydicom's plugins decode what they know, JPEG and JPEG-LS among them by ours; the rest has other decoders. Hostile bytes
+end in NotDecodable, whatever a decoder does.
 """
 
 import zlib
@@ -13,6 +13,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
 from datastore.findings import Findings
+from datastore.pixels import jpeg_plugin
 from datastore.pixels.codecs import Pixels
 from datastore.pixels.layout import Layout
 from datastore.pixels.native import NativeFrames, TruncatedPixelData
@@ -96,7 +97,7 @@ def coded_bits(layout: Layout, size: Size | None) -> int:
     return next((room for room in (8, 16, 32) if size and size.bits <= room), layout.bits_allocated)
 
 
-def _by_pydicom(uid: str) -> "Decoder":
+def _by_pydicom(uid: str, plugin: str = "") -> "Decoder":
     def decoded(frame: bytes, layout: Layout, size: Size | None, as_rgb: bool) -> Pixels:
         """In a type as large as the codestream says, which pydicom expects to be that of BitsAllocated."""
         inner = layout.with_bits(coded_bits(layout, size))
@@ -114,20 +115,11 @@ def _by_pydicom(uid: str) -> "Decoder":
             pixel_keyword="PixelData",
             as_rgb=not has_colour_transform(frame) and ((as_rgb and inner.is_ybr) or layout.photometric == "RGB"),
             correct_unused_bits=False,
+            decoding_plugin=plugin,
         )
         return next(pixels for pixels, _ in arrays)
 
     return decoded
-
-
-def _jpeg(frame: bytes, layout: Layout, size: Size | None, as_rgb: bool) -> Pixels:
-    """JPEG of any process: the stream says which one it is. What pydicom's plugins cannot read libjpeg-turbo may."""
-    try:
-        return _by_pydicom(_JPEG_EXTENDED)(frame, layout, size, as_rgb)
-    except RuntimeError:
-        if layout.samples != 1:
-            raise
-    return np.asarray(imagecodecs.jpeg8_decode(frame))
 
 
 def _jpeg_2000(frame: bytes, layout: Layout, size: Size | None, as_rgb: bool) -> Pixels:
@@ -181,11 +173,15 @@ def _rle(frame: bytes, layout: Layout, size: Size | None, as_rgb: bool) -> Pixel
 
 Decoder = Callable[[bytes, Layout, Size | None, bool], Pixels]
 
+jpeg_plugin.install()
+_jpeg = _by_pydicom(_JPEG_EXTENDED, jpeg_plugin.NAME)  # of any process: the stream says which one it is
+_jpeg_ls = _by_pydicom(_JPEG_LS, jpeg_plugin.NAME)
+
 DECODERS: Mapping[str, Decoder] = {
     RLE: _rle,
     DEFLATED_FRAMES: _deflated,
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{number}" for number in [*range(50, 67), 70]), _jpeg),
-    **dict.fromkeys((f"1.2.840.10008.1.2.4.{number}" for number in (80, 81)), _by_pydicom(_JPEG_LS)),
+    **dict.fromkeys((f"1.2.840.10008.1.2.4.{number}" for number in (80, 81)), _jpeg_ls),
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 92, 93)), _jpeg_2000),
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{number}" for number in (110, 111, 112)), _jpeg_xl),
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203)), _by_pydicom(_HTJ2K)),

@@ -6,15 +6,17 @@ import warnings
 from io import BytesIO
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import requests
 from dicomweb_client import DICOMwebClient
 from PIL import Image
 from pydicom import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.pixels import pixel_array
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing
-from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEGBaseline8Bit, SegmentationStorage
+from pydicom.uid import JPEG2000, ExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGExtended12Bit, SegmentationStorage
 
 from datastore.importing.samples import sample_files
 from tests.service.archive import NOT_WRITTEN, Sample
@@ -35,15 +37,20 @@ def sample(request: pytest.FixtureRequest, samples: dict[str, Sample]) -> Sample
 
 
 def _pixels(data_set: Dataset, *, as_words: bool = False) -> np.ndarray:
-    """All frames as pydicom decodes them, colour as RGB; baseline JPEG by the same library as everyone's browser.
+    """All frames as pydicom decodes them, colour as RGB; lossy JPEG by the same library as everyone's browser.
 
     `as_words`: native words with all their bits, also those that are no part of the sample.
     """
-    plugin = "pillow" if data_set.file_meta.TransferSyntaxUID == JPEGBaseline8Bit else ""
+    syntax = data_set.file_meta.TransferSyntaxUID
+    plugin = "pillow" if syntax == JPEGBaseline8Bit else ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        of_bits = data_set.file_meta.TransferSyntaxUID.is_encapsulated or not as_words
-        array = pixel_array(data_set, decoding_plugin=plugin, correct_unused_bits=of_bits)
+        of_bits = syntax.is_encapsulated or not as_words
+        if syntax == JPEGExtended12Bit:  # pillow has no decoder of 12 bits
+            (frame,) = generate_frames(data_set.PixelData, number_of_frames=1)
+            array = np.asarray(imagecodecs.jpeg8_decode(frame))
+        else:
+            array = pixel_array(data_set, decoding_plugin=plugin, correct_unused_bits=of_bits)
     frames = array if int(data_set.get("NumberOfFrames", 1) or 1) > 1 else array[np.newaxis]
     return frames.astype(frames.dtype.newbyteorder("<"))
 
