@@ -36,3 +36,15 @@ apt_install() {
     [ "$ours" = no ] || "${root[@]}" rm -f "$policy"
     [ "$status" -eq 0 ] || fail "could not install $*"
 }
+
+# find_python VERSION: print an interpreter that runs and can make environments, from the path or from pyenv.
+find_python() {
+    local candidate
+    for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/"python$1"; do
+        if "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then # a shim of pyenv may be there and not run
+            printf '%s\n' "$candidate"
+            return 0
+        fi
+    done
+    return 1
+}
