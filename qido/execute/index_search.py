@@ -116,7 +116,7 @@ def check_scope(database: Database, query: Query) -> None:
     """NotFound if the study or series of the path does not exist."""
     if query.study_uid and not database.rows(statements.scope(query)):
         what = "there is no such series in this study" if query.series_uid else "there is no such study"
-        raise absent(what, query.study_uid, query.series_uid)
+        raise absent(what, *query.path_uids)
 
 
 def results_of(archive: Archive, query: Query, keys: Sequence[int]) -> list[Result]:

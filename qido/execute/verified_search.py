@@ -156,7 +156,7 @@ def _check_path(query: Query, doubts: Doubts) -> None:
     series = {one.prepared.series_instance_uid for one in doubts.image_sets}
     if not series or (query.series_uid and query.series_uid not in series):
         what = "there is no such series in this study" if query.series_uid else "there is no such study"
-        raise absent(what, query.study_uid, query.series_uid)
+        raise absent(what, *query.path_uids)
 
 
 def _sure(query: Query, doubts: Doubts) -> Query:

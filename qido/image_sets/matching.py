@@ -23,17 +23,18 @@ from qido.parse.conditions import (
     Empty,
     Equal,
     Fuzzy,
-    LackingCondition,
     Like,
     Match,
+    Parameter,
     Period,
+    UnindexedCondition,
 )
 from qido.parse.dt_ranges import compare_as, parse_dt
 from qido.parse.person_names import EMPTY_ENDS, fuzzy_words, group_patterns
 from qido.parse.unindexed import Key
 
 Value = str | int | float
-AnyCondition = Condition | LackingCondition
+AnyCondition = Condition | UnindexedCondition
 
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
@@ -108,7 +109,7 @@ def _one(matching: Matching, match: Match, found: list[Value]) -> bool:
             return not found
 
 
-def _equal(matching: Matching, wanted: Value, value: Value) -> bool:
+def _equal(matching: Matching, wanted: Value | Parameter, value: Value) -> bool:
     if matching in (Matching.NUMBER, Matching.DECIMAL):
         try:
             return float(value) == wanted
@@ -206,5 +207,5 @@ def _read_moment(text: str) -> datetime | None:
 _READERS: dict[Matching, Callable[[str], date | time | None]] = {
     Matching.DATE: read_date,
     Matching.TIME: read_time,
-    Matching.MOMENT: _read_moment,
+    Matching.DATE_TIME: _read_moment,
 }

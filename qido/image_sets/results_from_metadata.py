@@ -24,6 +24,7 @@ from qido.parse.attributes import (
     PATIENT_SERIES,
     PATIENT_STUDIES,
     SERIES_INSTANCES,
+    SERIES_UID,
     STUDY_INSTANCES,
     STUDY_SERIES,
     STUDY_UID,
@@ -228,12 +229,12 @@ def without_terms(query: Query, found: Iterable[Result]) -> list[Result]:
 
 def names_study(query: Query) -> str | None:
     """The study that all results are of, if path, key or scope name one."""
-    return query.study_uid or _named(query, STUDY_UID)
+    return query.study_uid if isinstance(query.study_uid, str) else _named(query, STUDY_UID)
 
 
 def names_series(query: Query) -> str | None:
     """The same of a series."""
-    return query.series_uid or _named(query, BY_TAG["0020000E"])
+    return query.series_uid if isinstance(query.series_uid, str) else _named(query, SERIES_UID)
 
 
 def _named(query: Query, uid: SearchAttribute) -> str | None:

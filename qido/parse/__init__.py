@@ -1,1 +1,1 @@
-"""From the parameters of a search to a typed query. Runs in the web processes."""
+"""Parse: from the parameters of a search to a typed query. Runs in the web processes."""

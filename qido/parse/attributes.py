@@ -1,4 +1,4 @@
-"""The attributes that a search knows: what can be matched, how, what is returned, and where the index keeps it."""
+"""The attributes of the index: how they are matched, when they are returned, and which column has them."""
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
@@ -6,7 +6,7 @@ from functools import cached_property
 
 
 class Level(IntEnum):
-    """The levels of the information model, the upper one first (PS3.4 Section C.6.1.1)."""
+    """The levels of the information model, from the highest to the lowest (PS3.4 Section C.6.1.1)."""
 
     PATIENT = 0
     STUDY = 1
@@ -15,23 +15,23 @@ class Level(IntEnum):
 
 
 class Matching(Enum):
-    """How a key is compared (PS3.4 Section C.2.2.2)."""
+    """The ways in which a key is compared (PS3.4 Section C.2.2.2)."""
 
-    NONE = auto()  # it is returned only
+    NONE = auto()  # not at all
     UID = auto()  # exactly; a list of UIDs means any of them
     CODE = auto()  # exactly, wildcards; a list means any, because no CS value holds a comma
     ID = auto()  # exactly, wildcards
-    DESCRIPTION = auto()  # whatever the case and the accents, wildcards
-    NAME = auto()  # the same, in any component group of a PN value
+    DESCRIPTION = auto()  # without regard to case and accents, wildcards
+    NAME = auto()  # like a description, in any component group of a PN value
     DATE = auto()  # ranges
     TIME = auto()  # ranges
     NUMBER = auto()  # as integers
-    DECIMAL = auto()  # as numbers; the index has none of these
-    MOMENT = auto()  # ranges of DT; nor of these
+    DECIMAL = auto()  # as numbers; never in the index
+    DATE_TIME = auto()  # ranges of DT; never in the index
 
 
 class Presence(Enum):
-    """When an attribute is in a result (PS3.18 Tables 10.6.3-3 to -5)."""
+    """The cases in which an attribute is in a result (PS3.18 Tables 10.6.3-3 to -5)."""
 
     ALWAYS = auto()  # empty if unknown
     IF_KNOWN = auto()
@@ -51,14 +51,14 @@ _ABSENT = frozenset({"", "None"})
 _PLACEHOLDERS = {
     "PatientID": _ABSENT | {"NO_PID"},
     "IssuerOfPatientID": _ABSENT | {"DEFAULT_DOMAIN"},
-    # No row is without its own UID, and UIDs may be any word, `None` among them.
+    # Every row has its own UID, and a UID may be any word, even `None`.
     **dict.fromkeys(("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"), frozenset({""})),
 }
 
 
-@dataclass(frozen=True, eq=False)  # there is one of each, in ATTRIBUTES; all its fields would be slow to hash
+@dataclass(frozen=True, eq=False)  # ATTRIBUTES has one of each; a hash of all fields would be slow
 class SearchAttribute:
-    """One attribute, and the table of the index that has it."""
+    """An attribute that the index has, and the table that has it."""
 
     tag: str
     keyword: str
@@ -74,32 +74,32 @@ class SearchAttribute:
 
     @property
     def column(self) -> str:
-        """Its column in its table: the index names columns so."""
+        """The name of its column."""
         return self.keyword.lower()
 
     @property
     def path(self) -> tuple[str, ...]:
-        """Where a data set has it."""
+        """Its path in a data set."""
         return (self.tag,)
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """What the tags begin with of all that must be read to find it."""
+        """The beginnings of the tags that must be read to find it."""
         return (self.tag,)
 
     @property
     def creator(self) -> None:
-        """It is not private."""
+        """None, since it is not private."""
         return None
 
     @property
     def orders(self) -> bool:
-        """Whether results can be ordered by it: the index has one value of it in a row, and can be trusted with it."""
+        """Whether results can be ordered by it: each row must have one reliable value."""
         return self.matching is not Matching.NONE and self.keyword != "ModalitiesInStudy"
 
     @cached_property
     def placeholders(self) -> frozenset[str]:
-        """The texts with which the index says "absent"; they never match and never appear."""
+        """The texts that mean "absent" in the index. They never match and are never returned."""
         return _PLACEHOLDERS.get(self.keyword, _ABSENT)
 
 
@@ -153,9 +153,8 @@ ATTRIBUTES = (
     SearchAttribute("00280103", "PixelRepresentation", "US", "instance", _M.NUMBER, _R),
     SearchAttribute("00700081", "ContentDescription", "LO", "instance", _M.DESCRIPTION, _R),
 )
-"""ImageType, WindowCenter and WindowWidth are left out: the index has them cut off, as text of Python lists. So is
-PhotometricInterpretation: the index has that of the file, which is not that of decoded frames
-(`ahi.image_sets.data_set_variants`)."""
+"""Not here: ImageType, WindowCenter and WindowWidth, which the index truncates, and PhotometricInterpretation, which is
+that of the file and not of the decoded frames (`ahi.image_sets.data_set_variants`)."""
 
 BY_TAG = {attribute.tag: attribute for attribute in ATTRIBUTES}
 _BY_KEYWORD = {attribute.keyword: attribute for attribute in ATTRIBUTES}
@@ -175,5 +174,7 @@ STUDY_INSTANCES = _BY_KEYWORD["NumberOfStudyRelatedInstances"]
 SERIES_INSTANCES = _BY_KEYWORD["NumberOfSeriesRelatedInstances"]
 RELATED_INSTANCES = frozenset({STUDY_INSTANCES, SERIES_INSTANCES})
 
-MOMENTS = tuple((_BY_KEYWORD[f"{of}Date"], _BY_KEYWORD[f"{of}Time"]) for of in ("Study", "Acquisition", "Content"))
+DATE_TIME_PAIRS = tuple(
+    (_BY_KEYWORD[f"{of}Date"], _BY_KEYWORD[f"{of}Time"]) for of in ("Study", "Acquisition", "Content")
+)
 """Dates and times that make one instant when ranges of both are asked for (PS3.4 Section C.2.2.2.5)."""

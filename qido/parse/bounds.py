@@ -1,7 +1,6 @@
-"""How much a search may ask for: all bounds in one table, which doc/conformance.md repeats.
+"""The bounds of a search, which doc/conformance.md repeats. A thousand UIDs are within all of them.
 
-A thousand UIDs fit. What is beyond a bound is 400 and names it: it would cost the index, and the memory of a process,
-more than any viewer has a use for.
+A search that exceeds a bound is refused with 400, since it would cost too much time of the index and too much memory.
 """
 
 from collections.abc import Sized
@@ -13,14 +12,14 @@ from dicomweb.errors import BadRequest
 
 @dataclass(frozen=True)
 class Bound:
-    """At most so many of what `what` names."""
+    """The largest number of the things that `what` names."""
 
     what: str
     most: int
 
-    def check(self, of: int | Sized) -> None:
-        """BadRequest if there are more."""
-        number = of if isinstance(of, int) else len(of)
+    def check(self, asked: int | Sized) -> None:
+        """BadRequest, which names the bound, if there are more."""
+        number = asked if isinstance(asked, int) else len(asked)
         if number > self.most:
             raise BadRequest(f"a search has at most {self.most} {self.what}; this one has {number}")
 
@@ -34,7 +33,7 @@ PATTERNS = Bound(
 )
 WORDS = Bound("words of names for fuzzy matching together", 32)
 CHARACTERS = Bound("characters in a value", 256)
-"""The longest that AHI imports of a matched VR is a UID of so many."""
+"""The longest value that AHI imports, of the VRs that are matched, is a UID of this length."""
 INCLUDED = Bound("attributes in includefield", 256)
 ORDERED = Bound("attributes in orderby", 16)
 DEPTH = Bound("tags in the path of an attribute", MAX_TAGS)

@@ -1,4 +1,4 @@
-"""What a client looks for: the value of a match key becomes matches of PS3.4 Section C.2.2.2."""
+"""Conditions of a search (PS3.4 Section C.2.2.2), and the parser for the values of match keys."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -24,10 +24,17 @@ _TIME = re.compile(r"([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:\.([0-9]{1,6}))?)?)?
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """The name of a statement's parameter, in the place of the texts in which queries of one statement differ."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Equal:
     """Single value matching; also one of a list (PS3.4 Sections C.2.2.2.1, C.2.2.2.2)."""
 
-    value: str | int | float
+    value: str | int | float | Parameter
 
 
 @dataclass(frozen=True)
@@ -66,20 +73,20 @@ Match = Equal | Like | Between | Empty | Fuzzy
 
 @dataclass(frozen=True)
 class AnyOf(Generic[A]):
-    """The attribute fulfils at least one of `matches`."""
+    """A condition on one attribute: at least one of `matches` fits it."""
 
     attribute: A
     matches: tuple[Match, ...]
 
     @property
     def keys(self) -> tuple[A, ...]:
-        """The attributes that it is on."""
+        """The attributes of the condition."""
         return (self.attribute,)
 
 
 @dataclass(frozen=True)
 class Period(Generic[A]):
-    """The instant that `date` and `time` make together is between two, inclusive; an open end is None."""
+    """A condition on a date and a time together: an instant between two, inclusive; an open end is None."""
 
     date: A
     time: A
@@ -88,24 +95,24 @@ class Period(Generic[A]):
 
     @property
     def keys(self) -> tuple[A, ...]:
-        """The attributes that it is on; they are at the same place."""
+        """The attributes of the condition. Both belong to the same table, or to the same item of a sequence."""
         return (self.date, self.time)
 
 
 Condition = AnyOf[SearchAttribute] | Period[SearchAttribute]
-"""What the index can tell."""
+"""A condition on attributes that the index has."""
 
-LackingCondition = AnyOf[UnindexedAttribute] | Period[UnindexedAttribute]
-"""What only the image sets can tell."""
+UnindexedCondition = AnyOf[UnindexedAttribute] | Period[UnindexedAttribute]
+"""A condition on attributes that only the image sets have."""
 
 
 def parse_matches(
     attribute: Key, text: str, *, empty_values: bool = False, value_lists: bool = False, fuzzy: bool = False
 ) -> tuple[Match, ...]:
-    """What `text` asks of `attribute`: any of the matches; none of them for universal matching.
+    """Parse the value of a match key: one of the matches must fit; an empty tuple means universal matching.
 
-    `empty_values` gives `""` its meaning of "absent or empty", and `value_lists` the backslash its of "or"; names
-    are matched as `fuzzy` says.
+    With `empty_values`, `""` means "absent or empty". With `value_lists`, a backslash means "or". With `fuzzy`, names
+    are matched fuzzily. BadRequest, which names the attribute, if the value is ill-formed.
     """
     if _CONTROLS.search(text):
         raise BadRequest(f"{attribute.keyword} has a control character in its value")
@@ -149,11 +156,11 @@ def _parse_decimal(attribute: Key, text: str) -> Match:
     return Equal(float(text))
 
 
-def _parse_moments(attribute: Key, text: str) -> Match:
+def _parse_date_times(attribute: Key, text: str) -> Match:
     try:
         return Between(*parse_dt_range(text))
     except ValueError:
-        raise BadRequest(f"{attribute.keyword} is not a moment YYYYMMDDHHMMSS or a range of moments") from None
+        raise BadRequest(f"{attribute.keyword} is not a date and time YYYYMMDDHHMMSS or a range of them") from None
 
 
 def _parse_dates(attribute: Key, text: str) -> Match:
@@ -191,7 +198,7 @@ def _parse_date(attribute: Key, text: str) -> date:
 
 
 def _parse_time(attribute: Key, text: str, filler: str) -> time:
-    """The first (`filler` 0) or last (9) microsecond of the time given; a leap second counts as the 59th."""
+    """Parse a time: its first microsecond with `filler` 0, its last with 9. A leap second counts as the 59th."""
     if found := _TIME.match(text):
         hours, minutes, seconds, fraction = found.groups()
         rest = "59" if filler == "9" else "00"
@@ -214,5 +221,5 @@ _PARSERS: dict[Matching, Callable[[Key, str], Match]] = {
     Matching.TIME: _parse_times,
     Matching.NUMBER: _parse_number,
     Matching.DECIMAL: _parse_decimal,
-    Matching.MOMENT: _parse_moments,
+    Matching.DATE_TIME: _parse_date_times,
 }

@@ -1,4 +1,4 @@
-"""Patterns of person names (PS3.4 Section C.2.2.2.1.3), the same for the index and for image sets."""
+"""Patterns for person names (PS3.4 Section C.2.2.2.1.3), for the index and for image sets."""
 
 import re
 from collections.abc import Iterator
@@ -8,15 +8,16 @@ _BETWEEN_WORDS = re.compile(r"[\s,^=-]+")
 _COMPONENTS = 5  # PS3.5 Section 6.2.1.1
 
 EMPTY_ENDS = ("^^=", "^^=", "^=")
-"""What becomes `=`, one after the other, in a name between two `=`: empty components at the end of a group."""
+"""Texts that become `=`, one after the other, in a name between two `=`: empty components at the end of a group."""
 
 
 def group_patterns(pattern: str) -> tuple[list[str], str]:
-    """What a name between two `=` is like if a component group of it matches, or several in a row; and how all begin.
+    """Patterns for a name between two `=`, of which one fits if a component group matches, or several in a row.
 
-    Empty components at the end of a group do not count, and an empty group stands for any: `=王*` is looked for after
-    the alphabetic one. A pattern that begins with ASCII is looked for at the beginning of the name only, where PS3.5
-    Section 6.2.1.2 has the alphabetic group: so an index can help. The beginning is "" where there is no such help.
+    Also the text with which all such names begin, for an index of the database; "" if there is none. Empty components
+    at the end of a group do not count. An empty group fits any group: `=王*` is looked for after the alphabetic group.
+    A pattern that begins with ASCII is looked for at the beginning of the name only, where PS3.5 Section 6.2.1.2 has
+    the alphabetic group.
     """
     after, groups = pattern.startswith("="), pattern.rstrip("=^").split("=")
     wanted = "=".join(group.rstrip("^") or "*" for group in groups) if any(groups) else ""
@@ -30,18 +31,18 @@ def group_patterns(pattern: str) -> tuple[list[str], str]:
 
 
 def fuzzy_words(text: str) -> list[str]:
-    """The words that a name must have; none if wildcards stand elsewhere than at their ends."""
+    """The words that a name must have; none if there are wildcards elsewhere than at the ends of words."""
     words = {word for part in _BETWEEN_WORDS.split(text) if (word := part.strip("*"))}
     return [] if any(set(word) & {"*", "?"} for word in words) else sorted(words)
 
 
 def literal_start(pattern: str) -> str:
-    """What comes before the first wildcard."""
+    """The text before the first wildcard."""
     return re.split(r"[*?]", pattern, maxsplit=1)[0]
 
 
 def _with_fewer_components(pattern: str) -> Iterator[str]:
-    """The pattern, and what it is for names without its last components: `DOE^*` is also a DOE of no given name."""
+    """The pattern, and patterns for names without its last components: `DOE^*` also fits a DOE without a given name."""
     pattern = pattern.rstrip("^")
     while pattern:
         yield pattern

@@ -1,4 +1,4 @@
-"""Attributes that the index lacks: they are known by their tags, and their values are in the image sets."""
+"""Attributes that the index lacks: their values are read from the image sets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,11 +22,12 @@ _NOT_LIFTED = {
     **dict.fromkeys(_OF_STUDY, Level.STUDY),
     **dict.fromkeys(_OF_PATIENT, Level.PATIENT),
 }
-"""What AHI leaves with the instances, and PS3.3 or PS3.18 Section 10.6.3.3 has at a higher level: of the performed
-procedure step; TimezoneOffsetFromUTC, reasons and comments of the study; other IDs and names of the patient."""
+"""Attributes that AHI leaves with the instances, although PS3.3 or PS3.18 Section 10.6.3.3 has them at a higher level:
+those of the performed procedure step; TimezoneOffsetFromUTC, reasons and comments of the study; other IDs and names of
+the patient."""
 
 MADE_HERE = frozenset({"00080005", "00080056", "00081190"})
-"""SpecificCharacterSet, InstanceAvailability, RetrieveURL: the search itself knows them."""
+"""SpecificCharacterSet, InstanceAvailability and RetrieveURL, which the search sets itself."""
 
 _MATCHING = {
     "UI": Matching.UID,
@@ -36,28 +37,28 @@ _MATCHING = {
     "PN": Matching.NAME,
     "DA": Matching.DATE,
     "TM": Matching.TIME,
-    "DT": Matching.MOMENT,
+    "DT": Matching.DATE_TIME,
     **dict.fromkeys(("IS", "SL", "SS", "SV", "UL", "US", "UV", "US or SS"), Matching.NUMBER),
     **dict.fromkeys(("DS", "FD", "FL"), Matching.DECIMAL),
 }
-"""Sequences and binary values are not compared."""
+"""The way in which each VR is compared. Sequences and binary values are not compared."""
 
 
 @dataclass(frozen=True)
 class UnindexedAttribute:
-    """An attribute by its path; `creator` is the private creator of its last tag, if that was named."""
+    """An attribute by its path, with the private creator of its last tag, if the request names one."""
 
     path: Path
     creator: str | None = None
 
     @property
     def tag(self) -> str:
-        """The tag that a result has it under."""
+        """The tag under which a result has it."""
         return self.path[0]
 
     @property
     def keyword(self) -> str:
-        """Its name in messages."""
+        """Its name for messages."""
         return path_name(self.path)
 
     @property
@@ -67,7 +68,7 @@ class UnindexedAttribute:
 
     @cached_property
     def matching(self) -> Matching:
-        """How a key is compared. A private element that nobody describes is compared as the text of its value."""
+        """The way in which a key is compared. A private element that no dictionary has is compared as text."""
         vr = _vr(int(self.path[-1], 16), self.creator)
         if vr == "LO" and path_name(self.path[-1:]).endswith(("ID", "IDs", "Number")):
             return Matching.ID
@@ -75,7 +76,7 @@ class UnindexedAttribute:
 
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """What the tags begin with of all that must be read to find it: of private ones their group."""
+        """The beginnings of the tags that must be read to find it; for a private attribute, its group."""
         return (self.tag[:4],) if is_private(self.tag) else (self.tag,)
 
 
@@ -97,12 +98,12 @@ def is_private(tag: str) -> bool:
 
 
 def is_creator(path: Path) -> bool:
-    """Whether it is a private creator, which in a query names the block of other keys."""
+    """Whether the path is that of a private creator, which names the creator of other keys."""
     return len(path) == 1 and is_private(path[0]) and "0010" <= path[0][4:] <= "00FF"
 
 
 def find_unindexed(path: Path, creators: Mapping[str, str]) -> UnindexedAttribute | None:
-    """The attribute at `path`, if the index lacks it; `creators` are private creators by their tags."""
+    """The attribute at `path`; None if the index has it. `creators` are private creators by their tags."""
     if len(path) == 1 and (path[0] in BY_TAG or path[0] in MADE_HERE):
         return None
     tag = path[-1]
@@ -111,7 +112,7 @@ def find_unindexed(path: Path, creators: Mapping[str, str]) -> UnindexedAttribut
 
 
 def select_unindexed(data_set: DataSet, unindexed: UnindexedAttribute) -> DataSet:
-    """The attribute as results have it: a private one with its creator, and at the tag by which it was asked for."""
+    """The attribute as results have it: a private one has its creator, and the tag that the request named."""
     if not is_private(unindexed.tag):
         return select(data_set, [unindexed.path])
     creator_tag = f"{unindexed.tag[:4]}00{unindexed.tag[4:6]}"
@@ -142,8 +143,8 @@ def _vr(tag: int, creator: str | None) -> str | None:
     return dictionary_VR(tag) if dictionary_has_tag(tag) else None
 
 
-LACKING_MOMENTS = tuple(
+UNINDEXED_DATE_TIMES = tuple(
     (UnindexedAttribute((day,)), UnindexedAttribute((clock,)))
     for day, clock in (("00400244", "00400245"), ("00400250", "00400251"), ("00080021", "00080031"))
 )
-"""PerformedProcedureStepStartDate, ...EndDate, SeriesDate and their times: each pair is one instant."""
+"""PerformedProcedureStepStartDate, ...EndDate and SeriesDate with their times: each pair is one instant."""

@@ -15,6 +15,7 @@ from sqlalchemy.sql import ColumnElement
 from db import schema
 from db.comparison import newest_first, number
 from qido.parse.attributes import SERIES_UID, STUDY_UID, Level, Matching, SearchAttribute
+from qido.parse.conditions import Parameter
 from qido.parse.query import Query, SortKey
 from qido.plan.sql_conditions import as_number, bare, is_empty
 from qido.plan.tables import TABLE, column_of, table_of
@@ -59,7 +60,7 @@ def tables_of_order(query: Query) -> frozenset[Table]:
     return frozenset({TABLE[level] for level in _open_levels(query)} | {table_of(one.attribute) for one in query.order})
 
 
-def uids_of_path(query: Query) -> list[tuple[SearchAttribute, str]]:
+def uids_of_path(query: Query) -> list[tuple[SearchAttribute, str | Parameter]]:
     """The UIDs of the path."""
     return [(name, uid) for name, uid in ((STUDY_UID, query.study_uid), (SERIES_UID, query.series_uid)) if uid]
 

@@ -12,7 +12,7 @@ from db.comparison import exactly, like, like_folded, may_begin_with, not_after,
 from db.fuzzy import has_word_like
 from db.scope import Scope
 from qido.parse.attributes import MODALITIES_IN_STUDY, MODALITY, Matching, SearchAttribute
-from qido.parse.conditions import AnyOf, Between, Condition, Empty, Equal, Fuzzy, Like, Match, Period
+from qido.parse.conditions import AnyOf, Between, Condition, Empty, Equal, Fuzzy, Like, Match, Parameter, Period
 from qido.parse.person_names import EMPTY_ENDS, fuzzy_words, group_patterns, literal_start
 from qido.plan.tables import Truth, column_of
 
@@ -105,6 +105,8 @@ def _one_of(attribute: SearchAttribute, column: ColumnElement[Any], values: list
         case Matching.NAME | Matching.DESCRIPTION:
             return or_(*(_TEXT[attribute.matching](attribute, column, value) for value in of_few_lengths(values)))
         case _:
+            if len(values) == 1 and isinstance(values[0], Parameter):
+                return identical(column, values[0])
             present = [value for value in values if value not in attribute.placeholders]
             return identical(column, present) if present else false()
 
@@ -154,24 +156,19 @@ def of_few_lengths(items: list[T]) -> list[T]:
     return items + items[-1:] * (length - len(items))
 
 
-class Slot(str):
-    """The name of a parameter for all texts that are looked for by `identical`, in place of the texts."""
-
-    def parameters(self, texts: Sequence[str]) -> dict[str, Sequence[str]]:
-        """The values of the parameters that a statement has for them."""
-        indexed = _as_indexed(texts)
-        return {self: indexed, f"{self}_padded": _padded(indexed)}
+def parameter_values(parameter: Parameter, texts: Sequence[str]) -> dict[str, Sequence[str]]:
+    """The values, by name, of what a statement has for a parameter that stands for these texts."""
+    indexed = _as_indexed(texts)
+    return {parameter.name: indexed, f"{parameter.name}_padded": _padded(indexed)}
 
 
-def identical(column: ColumnElement[str], values: Sequence[str]) -> Truth:
-    """One of `values` to the last character, but for blanks after it; an index of the column can find it."""
-    match values:
-        case [Slot() as slot]:
-            texts, padded = (bindparam(name, expanding=True, type_=String()) for name in slot.parameters(()))
-            return and_(column.in_(padded), bare(column).in_(texts))
-        case _:
-            indexed = _as_indexed(values)
-            return and_(column.in_(_padded(indexed)), bare(column).in_(indexed))
+def identical(column: ColumnElement[str], values: Sequence[str] | Parameter) -> Truth:
+    """Whether the column equals one of `values` exactly, apart from blanks around it. Indexes of the column help."""
+    if isinstance(values, Parameter):
+        texts, padded = (bindparam(name, expanding=True, type_=String()) for name in parameter_values(values, ()))
+        return and_(column.in_(padded), bare(column).in_(texts))
+    indexed = _as_indexed(values)
+    return and_(column.in_(_padded(indexed)), bare(column).in_(indexed))
 
 
 def _as_indexed(texts: Sequence[str]) -> Sequence[str]:

@@ -23,7 +23,7 @@ from db import schema
 from db.json_row import json_row
 from db.scope import EVERYTHING, Scope
 from qido.parse.attributes import ATTRIBUTES, UIDS, Level
-from qido.parse.conditions import AnyOf, Condition, Equal
+from qido.parse.conditions import AnyOf, Condition, Equal, Parameter
 from qido.parse.query import Query
 from qido.plan import result_columns
 from qido.plan.sort_order import order, tables_of_order, uids_of_path, usual_order, usual_terms
@@ -225,4 +225,7 @@ def _tables_of(conditions: Iterable[Condition]) -> set[Table]:
 
 
 def _scope(query: Query) -> list[Truth]:
-    return [identical(column_of(attribute), [uid]) for attribute, uid in uids_of_path(query)]
+    return [
+        identical(column_of(attribute), uid if isinstance(uid, Parameter) else [uid])
+        for attribute, uid in uids_of_path(query)
+    ]

@@ -37,8 +37,8 @@ def test_a_text_becomes_the_ends_of_a_range(text: str, first: datetime | None, l
 @pytest.mark.parametrize(
     "text", ["-", "24", "202413", "20240230", "2024013125", "0000", "20240101T10", "2024-13-01", "20240101-x"]
 )
-def test_what_is_no_moment_is_refused(text: str) -> None:
-    with pytest.raises(BadRequest, match="AcquisitionDateTime is not a moment"):
+def test_what_is_no_date_and_time_is_refused(text: str) -> None:
+    with pytest.raises(BadRequest, match="AcquisitionDateTime is not a date and time"):
         parse_matches(UnindexedAttribute(("0008002A",)), text)
 
 
