@@ -1,4 +1,4 @@
-"""AE titles: the roots below which the service is found, and what of the archive each of them shows."""
+"""AE titles: names in paths, each of which shows a part of the archive. Runs in every process, with the settings."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from qido.image_sets.row_filters import AttributeFilter, parse_filter
 
 DEFAULT = "aetitle"
 
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,15}\Z")  # what a path takes of PS3.5 Section 6.2, AE
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,15}\Z")  # of AE (PS3.5 Section 6.2), without escapes
 _DATASTORE_ID = re.compile(r"[0-9a-z]{32}\Z")
 _RESERVED = {"link", "dcm4chee-arc"}
 _MEMBERS = {"datastores", "filter"}
@@ -20,21 +20,23 @@ _MEMBERS = {"datastores", "filter"}
 
 @dataclass(frozen=True)
 class AeTitle:
-    """A name in paths, and what is seen below it."""
+    """One AE title."""
 
     name: str
+    """The name in paths: 1 to 16 letters, digits, `.`, `_` and `-`; the first is no dot."""
     scope: Scope
+    """The part of the archive that is visible below it."""
 
 
 def parse_ae_titles(text: str) -> tuple[AeTitle, ...]:
-    """The AE titles of a JSON object, by name: `{"research": {"datastores": ["..."], "filter": {"Modality": "MR"}}}`.
+    """Parse a JSON object by name: `{"research": {"datastores": ["..."], "filter": {"Modality": "MR"}}}`.
 
-    Without `datastores` all are seen. Each value of `filter` is a text or a list of texts, any of which is to match; a
-    search takes the same texts. ValueError says in one line what is wrong.
+    Without `datastores` all data stores are visible. Each value of `filter` is a text or a list of texts, one of which
+    must match as in a search. ValueError says in one line what is wrong.
     """
     try:
         document = json.loads(text, object_pairs_hook=_each_once)
-    except (json.JSONDecodeError, RecursionError):  # the latter where it is nested thousands of times
+    except (json.JSONDecodeError, RecursionError):  # the latter for JSON that is nested thousands of times
         raise ValueError("is not JSON") from None
     if not isinstance(document, dict):
         raise ValueError("is not a JSON object with a member for each AE title")
@@ -43,8 +45,8 @@ def parse_ae_titles(text: str) -> tuple[AeTitle, ...]:
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"has {twice!r} twice")
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"has {repeated!r} twice")
     return dict(pairs)
 
 
@@ -57,7 +59,7 @@ def _ae_title(name: str, members: Any) -> AeTitle:
 
 
 def parse_scope(name: str, members: Any) -> Scope:
-    """The scope of an object that may have `datastores` and `filter`; ValueError with `name` says what is wrong."""
+    """Parse an object with `datastores` and `filter`, which may be missing; ValueError names `name` and the problem."""
     if not isinstance(members, dict) or not members.keys() <= _MEMBERS:
         raise ValueError(f"has other members than {' and '.join(sorted(_MEMBERS))} for {name}")
     filters = members.get("filter", {})
@@ -82,6 +84,6 @@ def _filter(name: str, keyword: str, value: Any) -> AttributeFilter:
 
 
 def _texts(value: Any) -> Sequence[str]:
-    """A text, or a list of them; none for all else."""
+    """A text or a list of texts as a list; empty for anything else."""
     texts = value if isinstance(value, list) else [value]
     return texts if all(isinstance(text, str) for text in texts) else ()

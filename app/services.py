@@ -22,7 +22,8 @@ from app.deleted_image_sets import DeletedRowFilter
 from app.middleware.rate_limiter import RateLimiter
 from app.request_state import current_public_root, current_scope, note_sop_classes, note_unchecked, note_unreadable
 from app.service_roots import ServiceRoot, all_roots
-from app.settings import EXPLICIT_LE, STORED, Settings
+from app.setting_parsers import EXPLICIT_LE, STORED
+from app.settings import Settings
 from app.telemetry.request_metrics import ProcessRequestMetrics
 from db.engine import Database
 from db.image_sets import find_datastore_ids, find_image_sets

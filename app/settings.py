@@ -1,4 +1,7 @@
-"""How the service runs: environment variables, read once, every problem named at once."""
+"""The settings of the service: environment variables, read once at the start. Read in every process.
+
+All problems are reported at once, one line each.
+"""
 
 import os
 import re
@@ -6,187 +9,53 @@ from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from app.ae_titles import AeTitle, parse_ae_titles
 from app.networks import Network, parse_networks
 from app.prefetch.schedule import PrefetchRule, parse_schedule
+from app.setting_parsers import (
+    ALGORITHMS,
+    AUDIT_CONTINUE,
+    AUDIT_REFUSE,
+    DECODE,
+    EXPLICIT_LE,
+    STORED,
+    STRUCTURE,
+    WholeNumber,
+    parse_auth,
+    parse_file_syntax,
+    parse_flag,
+    parse_host,
+    parse_level,
+    parse_load_balancer_arn,
+    parse_log_format,
+    parse_memory,
+    parse_one_of,
+    parse_origins,
+    parse_rate,
+    parse_seconds,
+    parse_secret,
+    parse_some_of,
+    parse_syslog,
+    parse_tls,
+    parse_url,
+    parse_words,
+)
 from app.setting_suggestions import suggestions
 from db import tls
 from runtime.hosts import is_loopback
 
 T = TypeVar("T")
 
+_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+
 
 class SettingsError(ValueError):
-    """One or more settings are wrong; the text has a line for each."""
+    """One or more settings are wrong; the text has one line for each problem."""
 
 
 class NotNowError(SettingsError):
-    """What a setting names cannot be used; the setting may be right, and the next try may succeed."""
-
-
-def _integer(lowest: int, highest: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise ValueError("is not a whole number") from None
-        if not lowest <= number <= highest:
-            raise ValueError(f"is not between {lowest} and {highest}")
-        return number
-
-    return parse
-
-
-def _memory(text: str) -> int:
-    number = _integer(0, 2**50)(text)
-    if 0 < number < 2**27:
-        raise ValueError(f"is neither 0, for no bound, nor {2**27} or more: a process needs as much")
-    return number
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise ValueError("is not a number of seconds") from None
-    if not 0 < number <= 86_400:
-        raise ValueError("is not between 0 and 86400 seconds")
-    return number
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        raise ValueError("is not a number of requests a second") from None
-    if not 0.001 <= rate <= 1_000_000:
-        raise ValueError("is not between 0.001 and 1000000 requests a second")
-    return rate
-
-
-def _flag(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError("is neither true nor false")
-    return text.lower() == "true"
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError("is not a URL like https://dicom.example.org")
-    return text
-
-
-_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
-
-LOOPBACK = "loopback"
-
-
-def _origins(text: str) -> tuple[str, ...]:
-    """Origins, `*` for every page, `loopback` for pages served by this machine."""
-    origins = tuple(word.strip() for word in text.split(",") if word.strip())
-    for origin in origins:
-        if origin not in ("*", LOOPBACK):
-            _url(origin)
-    return origins
-
-
-AUTH_WAYS = ("basic", "bearer", "oidc", "alb")
-
-_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""What tokens may be signed with: private keys. With an HMAC the public key would be a password."""
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _some_of(allowed: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
-    def parse(text: str) -> tuple[str, ...]:
-        words = _words(text)
-        if not words:
-            raise ValueError(f"has none of the words {', '.join(allowed)}")
-        if not set(words) <= set(allowed):
-            raise ValueError(f"has other words than {', '.join(allowed)}")
-        return words
-
-    return parse
-
-
-def _auth(text: str) -> tuple[str, ...]:
-    return () if text == "none" else _some_of(AUTH_WAYS)(text)
-
-
-def _load_balancer_arn(text: str) -> str:
-    if not re.fullmatch(r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]*:loadbalancer/.+", text):
-        raise ValueError("is not the ARN of a load balancer")
-    return text
-
-
-def _secret(text: str) -> str:
-    if len(text) < 32:
-        raise ValueError("is shorter than 32 characters")
-    return text
-
-
-AUDIT_REFUSE, AUDIT_CONTINUE = "refuse", "continue"
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(f"is none of {', '.join(allowed)}")
-        return text
-
-    return parse
-
-
-def _syslog(text: str) -> str:
-    parts = urlsplit(text)
-    try:
-        port_is_one = parts.port is None or parts.port > 0
-    except ValueError:
-        port_is_one = False
-    if parts.scheme not in ("tls", "udp") or not parts.hostname or not port_is_one or parts.path:
-        raise ValueError("is not like tls://audit.example.org:6514 or udp://audit.example.org:514")
-    return text
-
-
-def _tls(text: str) -> str:
-    modes = (tls.VERIFY, tls.REQUIRE, tls.OFF)
-    if text.lower() not in modes:
-        raise ValueError(f"is none of {', '.join(modes)}")
-    return text.lower()
-
-
-def _host(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[?[0-9a-fA-F:.]+\]?", text):
-        raise ValueError("is not the name of a host")
-    return text
-
-
-STRUCTURE, DECODE = "structure", "decode"
-STORED, EXPLICIT_LE = "stored", "explicit-le"
-
-
-def _file_syntax(text: str) -> str:
-    if text.lower() not in (STORED, EXPLICIT_LE):
-        raise ValueError(f"is neither {STORED} nor {EXPLICIT_LE}")
-    return text.lower()
-
-
-def _level(text: str) -> str:
-    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise ValueError("is none of DEBUG, INFO, WARNING, ERROR")
-    return text.upper()
-
-
-def _log_format(text: str) -> str:
-    if text not in ("text", "json"):
-        raise ValueError("is neither text nor json")
-    return text
+    """A setting may be right, but what it names is not available; the next attempt may succeed."""
 
 
 def _setting(default: T, parse: Callable[[str], T]) -> T:
@@ -199,90 +68,246 @@ def _cores() -> int:
 
 
 _FOR_SCHEME = {"auth_users_file": "basic", "auth_tokens_file": "bearer", "oidc_issuer": "oidc", "alb_arn": "alb"}
-"""Settings that mean nothing unless AUTH names the scheme: who sets one believes that users are asked for it."""
+"""Settings that have no effect unless AUTH names their scheme; without it, a login would be expected in vain."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Each field is the environment variable of its name in capitals; doc/settings.md has the same table."""
+    """The settings; each field is the environment variable of its name in capitals.
+
+    The docstring of a field is its text in doc/settings.md, which adds details.
+    """
 
     settings_file: Path | None = _setting(None, Path)
-    embedded: bool | None = _setting(None, _flag)
+    """File of lines `NAME=value`, which override the environment; SIGHUP reads it again."""
+
+    embedded: bool | None = _setting(None, parse_flag)
+    """`true`: serve the embedded data store on any address; `false`: never."""
+
     db_secret_arn: str | None = _setting(None, str)
+    """ARN of the secret in AWS Secrets Manager that says where the metadata index is."""
+
     database_url: str | None = _setting(None, str)
-    db_host: str | None = _setting(None, _host)
-    db_iam_auth: bool = _setting(False, _flag)
-    db_tls: str | None = _setting(None, _tls)
+    """SQLAlchemy URL of the metadata index, instead of `DB_SECRET_ARN`."""
+
+    db_host: str | None = _setting(None, parse_host)
+    """Host of the metadata index, for a secret that names none."""
+
+    db_iam_auth: bool = _setting(False, parse_flag)
+    """`true`: log in to Amazon RDS by IAM instead of a password."""
+
+    db_tls: str | None = _setting(None, parse_tls)
+    """TLS to the index: `verify`, `require` (any certificate is accepted) or `off`."""
+
     db_tls_ca: Path | None = _setting(None, Path)
-    db_pool_size: int = _setting(8, _integer(1, 256))
-    db_statement_timeout_seconds: float = _setting(30.0, _seconds)
+    """PEM file of the CA certificates that verify the index; without it, those of the system."""
+
+    db_pool_size: int = _setting(8, WholeNumber(1, 256))
+    """Most connections of each web process to the index: 1 to 256."""
+
+    db_statement_timeout_seconds: float = _setting(30.0, parse_seconds)
+    """Longest time of one statement on the index: up to 86400 s."""
+
     aws_default_region: str | None = _setting(None, str)
-    ahi_deadline_seconds: float = _setting(10.0, _seconds)
+    """AWS region of the data stores and of the secret."""
+
+    ahi_deadline_seconds: float = _setting(10.0, parse_seconds)
+    """Longest time of one call to AHI, its retries included: up to 86400 s."""
+
     host: str = _setting("0.0.0.0", str)  # noqa: S104 - a server; the embedded default says 127.0.0.1
-    port: int = _setting(8080, _integer(1, 65_535))
-    public_url: str | None = _setting(None, _url)
+    """Address to listen on."""
+
+    port: int = _setting(8080, WholeNumber(1, 65_535))
+    """Port to listen on: 1 to 65535."""
+
+    public_url: str | None = _setting(None, parse_url)
+    """URL under which clients reach the service, without `/aetitle`."""
+
     trusted_proxy: tuple[Network, ...] = _setting((), parse_networks)
+    """Addresses and networks of trusted reverse proxies, separated by commas."""
+
     ae_titles: tuple[AeTitle, ...] = _setting((), parse_ae_titles)
-    dcm4chee_paths: bool = _setting(False, _flag)
-    cors_origins: tuple[str, ...] = _setting((), _origins)
-    web_processes: int = _setting(min(_cores(), 8), _integer(1, 64))
-    auth: tuple[str, ...] = _setting((), _auth)
+    """JSON object of further AE titles, and the part of the archive that each shows."""
+
+    dcm4chee_paths: bool = _setting(False, parse_flag)
+    """`true`: every AE title is also found at the path that dcm4chee uses."""
+
+    cors_origins: tuple[str, ...] = _setting((), parse_origins)
+    """Origins of web pages that may read answers, separated by commas."""
+
+    web_processes: int = _setting(min(_cores(), 8), WholeNumber(1, 64))
+    """Processes that answer requests, all on one port: 1 to 64."""
+
+    auth: tuple[str, ...] = _setting((), parse_auth)
+    """Ways to log in, separated by commas: `basic`, `bearer`, `oidc`, `alb`; `none` for no login."""
+
     auth_users_file: Path | None = _setting(None, Path)
+    """For `basic`: file of names and password hashes, as `htpasswd -B` writes it."""
+
     auth_tokens_file: Path | None = _setting(None, Path)
-    auth_query_token: bool = _setting(False, _flag)
+    """For `bearer`: file of the lines that `python main.py token NAME` prints."""
+
+    auth_query_token: bool = _setting(False, parse_flag)
+    """`true`: a token may also be the query parameter `access_token`."""
+
     auth_name_claim: str = _setting("sub", str)
+    """For `oidc` and `alb`: claim with the name of the user, as a dotted path."""
+
     auth_groups_claim: str = _setting("groups", str)
-    oidc_issuer: str | None = _setting(None, _url)
-    oidc_audience: tuple[str, ...] = _setting((), _words)
-    oidc_algorithms: tuple[str, ...] = _setting(("RS256",), _some_of(_ALGORITHMS))
-    alb_arn: str | None = _setting(None, _load_balancer_arn)
-    alb_public_keys_url: str | None = _setting(None, _url)
+    """For `oidc` and `alb`: claim with the groups of the user, as a dotted path."""
+
+    oidc_issuer: str | None = _setting(None, parse_url)
+    """For `oidc`: URL of the issuer, exactly as in its tokens."""
+
+    oidc_audience: tuple[str, ...] = _setting((), parse_words)
+    """For `oidc`: audiences, separated by commas; `aud` must name one of them."""
+
+    oidc_algorithms: tuple[str, ...] = _setting(("RS256",), parse_some_of(ALGORITHMS))
+    """For `oidc`: algorithms that tokens may be signed with, separated by commas."""
+
+    alb_arn: str | None = _setting(None, parse_load_balancer_arn)
+    """For `alb`: ARN of the load balancer whose logins count."""
+
+    alb_public_keys_url: str | None = _setting(None, parse_url)
+    """For `alb`: URL of the keys that it signs with; without it, that of AWS in its region."""
+
     access_rules: Path | None = _setting(None, Path)
-    link_secret: str | None = _setting(None, _secret)
-    audit: str = _setting("none", _one_of("none", "file", "syslog", "stdout"))
+    """JSON file of the rules that say what each caller may see."""
+
+    link_secret: str | None = _setting(None, parse_secret)
+    """Secret that signs share links: at least 32 characters; without it there are no links."""
+
+    audit: str = _setting("none", parse_one_of("none", "file", "syslog", "stdout"))
+    """Destination of the audit messages: `none`, `file`, `syslog` or `stdout`."""
+
     audit_file: Path | None = _setting(None, Path)
-    audit_syslog: str | None = _setting(None, _syslog)
+    """For `AUDIT=file`: file to which each message adds one line of XML."""
+
+    audit_syslog: str | None = _setting(None, parse_syslog)
+    """For `AUDIT=syslog`: URL of the receiver, `tls://host:6514` or `udp://host:514`."""
+
     audit_syslog_ca: Path | None = _setting(None, Path)
+    """PEM file of the CAs that verify the receiver; without it, those of the system."""
+
     audit_syslog_cert: Path | None = _setting(None, Path)
+    """PEM file of our certificate, for a receiver that asks for one."""
+
     audit_syslog_key: Path | None = _setting(None, Path)
+    """PEM file of the key of our certificate, if that is not in the same file."""
+
     audit_source: str | None = _setting(None, str)
-    audit_failure: str = _setting(AUDIT_CONTINUE, _one_of(AUDIT_CONTINUE, AUDIT_REFUSE))
-    rate_limit: float | None = _setting(None, _rate)
-    rate_limit_burst: int = _setting(200, _integer(1, 1_000_000))
-    client_max_requests: int = _setting(256, _integer(1, 1000))
-    max_requests: int = _setting(768, _integer(1, 1000))
-    client_max_connections: int = _setting(256, _integer(1, 30_000))
-    max_connections: int = _setting(1000, _integer(1, 30_000))
-    slow_client_seconds: float = _setting(60.0, _seconds)
-    response_deadline_seconds: float = _setting(3600.0, _seconds)
-    web_threads: int = _setting(32, _integer(1, 512))
-    frame_fetchers: int = _setting(min(_cores(), 16), _integer(1, 64))
-    fetch_threads: int = _setting(32, _integer(2, 256))
-    prefetch_frames: int = _setting(64, _integer(0, 4096))
-    prefetch_max_bytes: int = _setting(128 * 2**20, _integer(0, 2**40))
+    """AuditSourceID of all messages; without it, the host name."""
+
+    audit_failure: str = _setting(AUDIT_CONTINUE, parse_one_of(AUDIT_CONTINUE, AUDIT_REFUSE))
+    """Reaction while nothing can be audited: `continue` to answer, or `refuse` with 503."""
+
+    rate_limit: float | None = _setting(None, parse_rate)
+    """Most requests of one client in a second: 0.001 to 1000000; without it there is no limit."""
+
+    rate_limit_burst: int = _setting(200, WholeNumber(1, 1_000_000))
+    """Requests that a client may make at once before the rate limit applies: 1 to 1000000."""
+
+    client_max_requests: int = _setting(256, WholeNumber(1, 1000))
+    """Most requests of one address in one web process, those that wait included: 1 to 1000."""
+
+    max_requests: int = _setting(768, WholeNumber(1, 1000))
+    """Most requests of all clients in one web process, those that wait included: 1 to 1000."""
+
+    client_max_connections: int = _setting(256, WholeNumber(1, 30_000))
+    """Most connections of one address to one web process: 1 to 30000."""
+
+    max_connections: int = _setting(1000, WholeNumber(1, 30_000))
+    """Most connections of all addresses to one web process: 1 to 30000."""
+
+    slow_client_seconds: float = _setting(60.0, parse_seconds)
+    """Time for a request to arrive, and for an answer to flow at 1 KiB/s: up to 86400 s."""
+
+    response_deadline_seconds: float = _setting(3600.0, parse_seconds)
+    """Longest time of one answer, which is then cut off: up to 86400 s."""
+
+    web_threads: int = _setting(32, WholeNumber(1, 512))
+    """Requests that each web process answers at the same time: 1 to 512."""
+
+    frame_fetchers: int = _setting(min(_cores(), 16), WholeNumber(1, 64))
+    """FrameFetcher processes: 1 to 64."""
+
+    fetch_threads: int = _setting(32, WholeNumber(2, 256))
+    """Calls to AHI and decodings at the same time in each FrameFetcher: 2 to 256."""
+
+    prefetch_frames: int = _setting(64, WholeNumber(0, 4096))
+    """Frames that are prefetched around a requested one: 0 to 4096."""
+
+    prefetch_max_bytes: int = _setting(128 * 2**20, WholeNumber(0, 2**40))
+    """Most decoded bytes of the frames that are prefetched around one: 0 to 1 TiB."""
+
     prefetch: tuple[PrefetchRule, ...] = _setting((), parse_schedule)
-    memory_max: int = _setting(2 * 2**30, _memory)
+    """Schedule of the studies that are loaded in advance, as rules separated by commas."""
+
+    memory_max: int = _setting(2 * 2**30, parse_memory)
+    """Most memory of one process in bytes: 0 for no bound, or 128 MiB to 1 PiB."""
+
     cache_root: Path = _setting(Path("cache"), Path)
-    cache_max_bytes: int = _setting(10 * 2**30, _integer(2**20, 2**60))
-    cache_min_free_bytes: int = _setting(512 * 2**20, _integer(0, 2**60))
-    frame_max_bytes: int = _setting(256 * 2**20, _integer(2**20, 2**36))
-    metadata_max_bytes: int = _setting(256 * 2**20, _integer(2**20, 2**36))
-    image_set_fresh_seconds: float = _setting(60.0, _seconds)
-    image_set_unchecked_seconds: int = _setting(3600, _integer(0, 86_400))
-    verify_frames: str = _setting(STRUCTURE, _one_of(STRUCTURE, DECODE))
-    image_set_old_seconds: int = _setting(3600, _integer(0, 86_400))
-    part10_unnamed: str = _setting(EXPLICIT_LE, _file_syntax)
-    part10_any: str = _setting(STORED, _file_syntax)
-    max_results: int = _setting(5000, _integer(1, 1_000_000))
-    search_max_image_sets: int = _setting(100, _integer(0, 100_000))
-    metrics_port: int | None = _setting(None, _integer(1, 65_535))
+    """Folder of the cache."""
+
+    cache_max_bytes: int = _setting(10 * 2**30, WholeNumber(2**20, 2**60))
+    """Most bytes in the cache: 1 MiB to 1 EiB."""
+
+    cache_min_free_bytes: int = _setting(512 * 2**20, WholeNumber(0, 2**60))
+    """Free bytes that the disk of the cache must keep: 0 to 1 EiB."""
+
+    frame_max_bytes: int = _setting(256 * 2**20, WholeNumber(2**20, 2**36))
+    """Largest frame that is decoded, in decoded bytes: 1 MiB to 64 GiB."""
+
+    metadata_max_bytes: int = _setting(256 * 2**20, WholeNumber(2**20, 2**36))
+    """Most bytes of text in the metadata of an image set, unpacked: 1 MiB to 64 GiB."""
+
+    image_set_fresh_seconds: float = _setting(60.0, parse_seconds)
+    """Time for which an image set counts as current without another check: up to 86400 s."""
+
+    image_set_unchecked_seconds: int = _setting(3600, WholeNumber(0, 86_400))
+    """Time for which an image set is served without a check if AHI fails: 0 to 86400 s."""
+
+    verify_frames: str = _setting(STRUCTURE, parse_one_of(STRUCTURE, DECODE))
+    """Check of frames from AHI: `structure`, or `decode` for a decoding in the background as well."""
+
+    image_set_old_seconds: int = _setting(3600, WholeNumber(0, 86_400))
+    """Time for which frames and bulk values of earlier versions can be retrieved: 0 to 86400 s."""
+
+    part10_unnamed: str = _setting(EXPLICIT_LE, parse_file_syntax)
+    """Transfer syntax of DICOM objects for clients that name none: `explicit-le` or `stored`."""
+
+    part10_any: str = _setting(STORED, parse_file_syntax)
+    """Transfer syntax of DICOM objects for `transfer-syntax=*`: `stored` or `explicit-le`."""
+
+    max_results: int = _setting(5000, WholeNumber(1, 1_000_000))
+    """Most results of one search: 1 to 1000000."""
+
+    search_max_image_sets: int = _setting(100, WholeNumber(0, 100_000))
+    """Most image sets that one search reads for values that the index lacks: 0 to 100000."""
+
+    metrics_port: int | None = _setting(None, WholeNumber(1, 65_535))
+    """Port of `/metrics` for Prometheus: 1 to 65535; without it there are no metrics."""
+
     metrics_host: str = _setting("127.0.0.1", str)
-    log_level: str = _setting("INFO", _level)
-    log_format: str = _setting("text", _log_format)
+    """Address that `/metrics` listens on."""
+
+    log_level: str = _setting("INFO", parse_level)
+    """Lowest level that is logged: `DEBUG`, `INFO`, `WARNING` or `ERROR`."""
+
+    log_format: str = _setting("text", parse_log_format)
+    """Format of the log: `text`, or `json` for one object a line."""
+
     datastore_root: Path = _setting(Path("data"), Path)
+    """Folder of the embedded data store, its index and its cache."""
+
     datastore_faults: str | None = _setting(None, str)
-    datastore_clean_index: bool = _setting(False, _flag)
-    datastore_populate_instances: bool = _setting(True, _flag)
+    """Faults that the embedded data store injects, for tests."""
+
+    datastore_clean_index: bool = _setting(False, parse_flag)
+    """`true`: fill the index with clean values instead of those of the AWS index writer."""
+
+    datastore_populate_instances: bool = _setting(True, parse_flag)
+    """`false`: fill the index without instances."""
 
     @property
     def on_loopback(self) -> bool:
@@ -296,30 +321,33 @@ class Settings:
 
     @property
     def contradictions(self) -> list[str]:
-        """What of them cannot hold together."""
-        found = []
+        """One line for each pair of settings that contradict each other."""
+        problems = []
         if self.db_secret_arn and self.database_url:
-            found.append("DB_SECRET_ARN and DATABASE_URL are both set: the index is in one place")
+            problems.append("DB_SECRET_ARN and DATABASE_URL are both set: set one of them")
         if self.names_index and not self.aws_default_region:
-            found.append("AWS_DEFAULT_REGION is not set: AWS HealthImaging is asked in a region")
+            problems.append("AWS_DEFAULT_REGION is not set: calls to AWS HealthImaging need a region")
         if self.db_iam_auth and self.db_tls not in (None, tls.VERIFY):
-            found.append("DB_IAM_AUTH sends the database a token, so DB_TLS must be verify: only RDS may see it")
+            problems.append("DB_IAM_AUTH sends the database a token, so DB_TLS must be verify: only RDS may see it")
         for name, scheme in _FOR_SCHEME.items():
             if getattr(self, name) and scheme not in self.auth:
-                found.append(f"{name.upper()} is set, but AUTH has no {scheme}: nobody is asked by it")
+                problems.append(f"{name.upper()} is set, but AUTH has no {scheme}: it has no effect")
         if self.access_rules and not self.auth:
-            found.append("ACCESS_RULES is set, but AUTH is none: nobody has a name that rules could be for")
-        return found
+            problems.append("ACCESS_RULES is set, but AUTH is none: rules need a login")
+        return problems
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
-        """The settings of an environment; an empty variable counts as not set. SettingsError names all problems."""
+        """Read the settings of an environment; an empty variable counts as not set.
+
+        SettingsError has one line for each problem.
+        """
         values: dict[str, Any] = {}
         names = [variable(setting) for setting in fields(cls)]
-        told = read_settings_file(environ.get("SETTINGS_FILE", "").strip())
+        from_file = read_settings_file(environ.get("SETTINGS_FILE", "").strip())
         problems = suggestions(environ, names)
-        problems += [f"{name} is no setting, but SETTINGS_FILE has it" for name in told if name not in names]
-        environ = {**environ, **told}
+        problems += [f"{name} is no setting, but SETTINGS_FILE has it" for name in from_file if name not in names]
+        environ = {**environ, **from_file}
         for setting in fields(cls):
             text = environ.get(variable(setting), "").strip()
             if not text:
@@ -336,7 +364,7 @@ class Settings:
 
 
 def read_settings_file(path: str) -> dict[str, str]:
-    """The lines `NAME=value` of a file; SettingsError for another line, and where it cannot be read; no path, none."""
+    """Read the lines `NAME=value` of a file; SettingsError for other lines. Without a path there are none."""
     if not path:
         return {}
     try:
@@ -344,14 +372,14 @@ def read_settings_file(path: str) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
         raise SettingsError(f"SETTINGS_FILE {path}: {reason}") from error
-    told = {}
+    values = {}
     for number, line in enumerate(lines, 1):
         name, equals, value = line.partition("=")
         if line.strip() and not line.startswith("#"):
-            if not equals or not _NAME.fullmatch(name.strip()):  # what is none may be a secret
+            if not equals or not _NAME.fullmatch(name.strip()):  # any other line may be a secret
                 raise SettingsError(f"SETTINGS_FILE {path}: line {number} is not NAME=value")
-            told[name.strip()] = value.strip()
-    return told
+            values[name.strip()] = value.strip()
+    return values
 
 
 def variable(setting: "Field[Any]") -> str:

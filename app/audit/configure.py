@@ -13,7 +13,8 @@ from app.audit.destinations import Destination, FileSink, StandardOutput, Syslog
 from app.audit.event import Event, EventKind
 from app.audit.message import Source
 from app.audit.queue import AuditQueue
-from app.settings import AUDIT_REFUSE, Settings, SettingsError
+from app.setting_parsers import AUDIT_REFUSE
+from app.settings import Settings, SettingsError
 from db.engine import Database
 from db.studies import find_patient_id
 from dicomweb.errors import ProxyError

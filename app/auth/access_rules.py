@@ -16,7 +16,7 @@ from typing import Any
 
 from app.ae_titles import parse_scope
 from app.auth.principal import Principal
-from app.settings import AUTH_WAYS
+from app.setting_parsers import AUTH_WAYS
 from db.scope import EVERYTHING, Scope
 from dicomweb.errors import Forbidden
 

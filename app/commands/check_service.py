@@ -8,7 +8,8 @@ from app.audit.configure import find_sink
 from app.auth.configure import open_gate
 from app.commands.check_result import ERROR, OK, WARNING, CheckResult, reason_of
 from app.processes.service import open_cache
-from app.settings import AUDIT_REFUSE, Settings, SettingsError
+from app.setting_parsers import AUDIT_REFUSE
+from app.settings import Settings, SettingsError
 from app.telemetry.metrics import replaced_processes
 from app.telemetry.tracing import find_tracing
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, request
 
 from app.services import Services
-from app.settings import LOOPBACK
+from app.setting_parsers import LOOPBACK
 from dicomweb.respond import varies
 
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")

@@ -41,7 +41,8 @@ from app.processes.supervisor import Child, Place, Supervisor
 from app.processes.watchdog import SILENT_SECONDS
 from app.server.refusals import ErrorResponder
 from app.services import Monitoring, Services
-from app.settings import DECODE, NotNowError, Settings, SettingsError
+from app.setting_parsers import DECODE
+from app.settings import NotNowError, Settings, SettingsError
 from app.telemetry import metrics
 from app.telemetry.access_log import hide
 from app.telemetry.replacements import ProcessKind, Replacements

@@ -18,7 +18,7 @@ from app.middleware.forwarded import client_of
 from app.middleware.security_headers import POLICY, security_headers
 from app.networks import Network
 from app.server.waitress_adapter import BaseConnection, BaseRefusalTask, HttpError
-from app.settings import LOOPBACK
+from app.setting_parsers import LOOPBACK
 from app.telemetry.access_log import HIDDEN, REQUEST_ID, SERVER_TIMING, request_id
 from app.telemetry.request_metrics import OTHER, ProcessRequestMetrics
 

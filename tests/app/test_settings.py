@@ -1,12 +1,18 @@
 """Settings are read once, refused with every problem at once, and documented."""
 
+import ast
+import inspect
+import itertools
 import runpy
 from dataclasses import Field, fields
 from pathlib import Path
 
 import pytest
 
+from app.ae_titles import AeTitle
+from app.prefetch.schedule import PrefetchRule
 from app.processes.service import find_index, open_cache
+from app.setting_parsers import WholeNumber
 from app.settings import Settings, SettingsError, variable
 
 DOCUMENT = Path(__file__).parents[2] / "doc" / "settings.md"
@@ -108,10 +114,70 @@ def test_all_problems_are_named_at_once() -> None:
     assert len(str(error.value).splitlines()) == 2
 
 
-def _documented(setting: "Field[object]") -> str | None:
+def _rows() -> dict[str, list[str]]:
+    """Default and meaning of each variable in the document."""
+    rows = (line.split(" | ") for line in DOCUMENT.read_text().replace(" | | ", " |  | ").splitlines())
+    return {row[0].strip("| `"): [row[1].strip(), row[2].removesuffix("|").strip()] for row in rows if _is_setting(row)}
+
+
+def _is_setting(row: list[str]) -> bool:
+    return len(row) == 3 and row[0].startswith("| `")
+
+
+def _documented(setting: "Field[object]") -> str:
     """The default that the document states for a setting."""
-    rows = (line.split("|") for line in DOCUMENT.read_text().splitlines() if line.startswith("| `"))
-    return next((row[2].strip() for row in rows if row[1].strip() == f"`{variable(setting)}`"), None)
+    return _rows()[variable(setting)][0]
+
+
+def _docstrings(kind: type) -> dict[str, str]:
+    """The docstring under each field of a class."""
+    (body,) = (node.body for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef))
+    return {
+        field.target.id: str(text.value.value)
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
+
+
+DOCSTRINGS = _docstrings(Settings)
+
+
+@pytest.mark.parametrize("kind", [Settings, AeTitle, PrefetchRule])
+def test_every_field_has_a_docstring_of_one_line(kind: type) -> None:
+    docstrings = _docstrings(kind)
+    assert list(docstrings) == [field.name for field in fields(kind)]
+    assert [text for text in docstrings.values() if "\n" in text or not text.endswith(".")] == []
+
+
+@pytest.mark.parametrize("setting", fields(Settings), ids=lambda setting: setting.name)
+def test_the_document_says_what_the_docstring_says(setting: "Field[object]") -> None:
+    meaning = _rows()[variable(setting)][1]
+    assert meaning == DOCSTRINGS[setting.name] or meaning.startswith(f"{DOCSTRINGS[setting.name]} ")
+
+
+def _in_units(number: int, name: str) -> str:
+    """A bound as texts write it: bytes in binary units."""
+    powers = {10 * power: unit for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"), 1)}
+    fitting = [f"{number >> power} {unit}" for power, unit in powers.items() if number >= 1 << power]
+    return fitting[-1] if name.endswith("_bytes") and fitting else str(number)
+
+
+NUMBERS = [one for one in fields(Settings) if isinstance(one.metadata["parse"], WholeNumber)]
+
+
+@pytest.mark.parametrize("setting", NUMBERS, ids=lambda setting: setting.name)
+def test_a_docstring_tells_the_range(setting: "Field[object]") -> None:
+    parse = setting.metadata["parse"]
+    lowest, highest = (_in_units(number, setting.name) for number in (parse.lowest, parse.highest))
+    assert f"{lowest} to {highest}" in DOCSTRINGS[setting.name]
+
+
+def test_a_docstring_of_a_time_tells_its_range_in_seconds() -> None:
+    times = [text for name, text in DOCSTRINGS.items() if name.endswith("_seconds")]
+    assert [text for text in times if not text.endswith((": up to 86400 s.", ": 0 to 86400 s."))] == []
 
 
 MOST_PER_CORE = {"web_processes": "one per core, 8 at most", "frame_fetchers": "one per core, 16 at most"}
@@ -139,7 +205,7 @@ def test_every_setting_is_documented_with_its_default(setting: "Field[object]") 
 def test_the_document_has_no_setting_that_nothing_reads() -> None:
     named = {line.split("`")[1] for line in DOCUMENT.read_text().splitlines() if line.startswith("| `")}
     ours = {variable(setting) for setting in fields(Settings)}
-    assert named == ours
+    assert named == ours == _rows().keys()
 
 
 @pytest.mark.parametrize(

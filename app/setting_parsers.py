@@ -1,0 +1,196 @@
+"""The parsers of settings: each takes the text of a variable, and raises ValueError if the text is wrong.
+
+The error continues a sentence that begins with the name of the variable: "is not a whole number".
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from db import tls
+
+
+@dataclass(frozen=True)
+class WholeNumber:
+    """Parses whole numbers from `lowest` to `highest`."""
+
+    lowest: int
+    highest: int
+
+    def __call__(self, text: str) -> int:
+        """Parse a number; ValueError says what is wrong."""
+        try:
+            number = int(text)
+        except ValueError:
+            raise ValueError("is not a whole number") from None
+        if not self.lowest <= number <= self.highest:
+            raise ValueError(f"is not between {self.lowest} and {self.highest}")
+        return number
+
+
+def parse_memory(text: str) -> int:
+    """Parse bytes of memory: 0 for no bound, or 2**27 to 2**50."""
+    number = WholeNumber(0, 2**50)(text)
+    if 0 < number < 2**27:
+        raise ValueError(f"is neither 0, for no bound, nor {2**27} or more: a process needs as much")
+    return number
+
+
+def parse_seconds(text: str) -> float:
+    """Parse a time: more than 0, up to 86400 seconds."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError("is not a number of seconds") from None
+    if not 0 < number <= 86_400:
+        raise ValueError("is not between 0 and 86400 seconds")
+    return number
+
+
+def parse_rate(text: str) -> float:
+    """Parse requests a second: 0.001 to 1000000."""
+    try:
+        rate = float(text)
+    except ValueError:
+        raise ValueError("is not a number of requests a second") from None
+    if not 0.001 <= rate <= 1_000_000:
+        raise ValueError("is not between 0.001 and 1000000 requests a second")
+    return rate
+
+
+def parse_flag(text: str) -> bool:
+    """Parse `true` or `false`, in any case."""
+    if text.lower() not in ("true", "false"):
+        raise ValueError("is neither true nor false")
+    return text.lower() == "true"
+
+
+def parse_url(text: str) -> str:
+    """Check a URL with scheme `http` or `https` and a host."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("is not a URL like https://dicom.example.org")
+    return text
+
+
+LOOPBACK = "loopback"
+
+
+def parse_origins(text: str) -> tuple[str, ...]:
+    """Parse origins separated by commas; `*` stands for all pages, `loopback` for the pages of this machine."""
+    origins = tuple(word.strip() for word in text.split(",") if word.strip())
+    for origin in origins:
+        if origin not in ("*", LOOPBACK):
+            parse_url(origin)
+    return origins
+
+
+AUTH_WAYS = ("basic", "bearer", "oidc", "alb")
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""The algorithms with a private key. HMAC is not among them: the public key would then be a password."""
+
+
+def parse_words(text: str) -> tuple[str, ...]:
+    """Parse words separated by commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def parse_some_of(allowed: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """A parser of one or more of the allowed words, separated by commas."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        words = parse_words(text)
+        if not words:
+            raise ValueError(f"has none of the words {', '.join(allowed)}")
+        if not set(words) <= set(allowed):
+            raise ValueError(f"has other words than {', '.join(allowed)}")
+        return words
+
+    return parse
+
+
+def parse_auth(text: str) -> tuple[str, ...]:
+    """Parse the ways to log in; `none` stands for none of them."""
+    return () if text == "none" else parse_some_of(AUTH_WAYS)(text)
+
+
+def parse_load_balancer_arn(text: str) -> str:
+    """Check the ARN of a load balancer."""
+    if not re.fullmatch(r"arn:aws[a-z-]*:elasticloadbalancing:[a-z0-9-]+:[0-9]*:loadbalancer/.+", text):
+        raise ValueError("is not the ARN of a load balancer")
+    return text
+
+
+def parse_secret(text: str) -> str:
+    """Check a secret: at least 32 characters."""
+    if len(text) < 32:
+        raise ValueError("is shorter than 32 characters")
+    return text
+
+
+AUDIT_REFUSE, AUDIT_CONTINUE = "refuse", "continue"
+
+
+def parse_one_of(*allowed: str) -> Callable[[str], str]:
+    """A parser of exactly one of the allowed words."""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"is none of {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+def parse_syslog(text: str) -> str:
+    """Check a URL with scheme `tls` or `udp`, a host, and perhaps a port."""
+    parts = urlsplit(text)
+    try:
+        port_is_valid = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_valid = False
+    if parts.scheme not in ("tls", "udp") or not parts.hostname or not port_is_valid or parts.path:
+        raise ValueError("is not like tls://audit.example.org:6514 or udp://audit.example.org:514")
+    return text
+
+
+def parse_tls(text: str) -> str:
+    """Parse a mode of TLS, in any case."""
+    modes = (tls.VERIFY, tls.REQUIRE, tls.OFF)
+    if text.lower() not in modes:
+        raise ValueError(f"is none of {', '.join(modes)}")
+    return text.lower()
+
+
+def parse_host(text: str) -> str:
+    """Check a host name or an IP address."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[?[0-9a-fA-F:.]+\]?", text):
+        raise ValueError("is not the name of a host")
+    return text
+
+
+STRUCTURE, DECODE = "structure", "decode"
+STORED, EXPLICIT_LE = "stored", "explicit-le"
+
+
+def parse_file_syntax(text: str) -> str:
+    """Parse `stored` or `explicit-le`, in any case."""
+    if text.lower() not in (STORED, EXPLICIT_LE):
+        raise ValueError(f"is neither {STORED} nor {EXPLICIT_LE}")
+    return text.lower()
+
+
+def parse_level(text: str) -> str:
+    """Parse a log level, in any case."""
+    if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise ValueError("is none of DEBUG, INFO, WARNING, ERROR")
+    return text.upper()
+
+
+def parse_log_format(text: str) -> str:
+    """Check `text` or `json`."""
+    if text not in ("text", "json"):
+        raise ValueError("is neither text nor json")
+    return text
