@@ -143,6 +143,7 @@ def test_wrong_credentials_are_busy_and_not_logged(
     assert SECRET_VALUE not in caplog.text
 
 
+@pytest.mark.service
 def test_an_outage_passes_by_itself(open_database: OpenDatabase) -> None:
     server = mysql_server()  # one of our own: others use the shared one
     try:
@@ -157,6 +158,7 @@ def test_an_outage_passes_by_itself(open_database: OpenDatabase) -> None:
         server.close()
 
 
+@pytest.mark.service
 def test_a_server_that_has_fallen_silent_is_left(open_database: OpenDatabase) -> None:
     server = mysql_server()
     try:

@@ -90,6 +90,7 @@ def index(server: MariaDb, monkeypatch: pytest.MonkeyPatch) -> URL:
     return make_url(server.new_index()).set(host=HOST)
 
 
+@pytest.mark.service
 def test_a_database_of_rds_is_verified_without_a_setting(
     index: URL, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +102,7 @@ def test_a_database_of_rds_is_verified_without_a_setting(
     database.close()
 
 
+@pytest.mark.service
 def test_each_connection_has_a_token_of_its_own(
     index: URL, server: MariaDb, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def test_a_certificate_of_another_host_is_refused(url: str, authority: Authority
     assert told == "the metadata index is not trusted: its certificate is of another host"
 
 
+@pytest.mark.service
 def test_a_certificate_that_has_ended_is_refused(authority: Authority) -> None:
     server = mysql_server(certificate=authority.sign(ELSEWHERE, valid=timedelta(days=-1)))
     try:
