@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "doc").glob("*.md"), *(ROOT / "bench").glob("*.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "doc").rglob("*.md"), *(ROOT / "bench").glob("*.md")]
 _PATH = re.compile(
     r"(?<![\w./<-])(?:app|ahi|qido|wado|db|dicomweb|datastore|runtime|tests|script|bench|doc|systemd|nginx)/[\w/.*-]*[\w*]"
 )

@@ -24,7 +24,8 @@ class Stack:
         document: Any = load(str(template))
         known = document["Parameters"]
         assert parameters.keys() <= known.keys()
-        values = {name: str(parameters.get(name, one.get("Default"))) for name, one in known.items()}
+        self.parameters = {name: parameters.get(name, one.get("Default")) for name, one in known.items()}
+        values = {name: str(value) for name, value in self.parameters.items()}
         self._values = {name: _typed(known[name]["Type"], text) for name, text in values.items()} | _PSEUDO
         self._mappings = document.get("Mappings", {})
         self._conditions = document.get("Conditions", {})

@@ -1,5 +1,6 @@
 """Sample data never pass for an archive: a start without an index is refused, or the service says what it serves."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -10,6 +11,9 @@ import requests
 from app.commands.serve import check_index_is_meant
 from app.settings import Settings, SettingsError
 from tests.service.process import PROGRAM, Service
+
+SAMPLE = json.loads((Path(__file__).parents[1] / "deploy" / "sample_commands.json").read_text())
+"""What the proxy of the AWS sample logs and answers."""
 
 BOTH = {"DATABASE_URL": "sqlite:///index", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -60,7 +64,10 @@ def test_the_embedded_data_store_is_for_loopback_or_a_wish(
 def test_the_embedded_data_store_says_that_its_data_are_samples(datastore_root: Path, tmp_path: Path) -> None:
     service = Service(tmp_path, {"DATASTORE_ROOT": str(datastore_root)})
     service.logs("WARNING app.commands.serve this service serves sample data, not AHI")
-    service.logs(f"Serving on http://127.0.0.1:{service.port}\n")
+    for line in SAMPLE["log"]:
+        service.logs(line.format(host="127.0.0.1", port=service.port))
+    for path, status in SAMPLE["paths"].items():
+        assert requests.get(service.root.removesuffix("/aetitle") + path, timeout=60).status_code == status, path
     answer = requests.get(f"{service.root}/health", timeout=30)
     assert 'sample data, not AHI"' in answer.headers["Warning"]
     front_door = requests.get(service.root.removesuffix("aetitle"), timeout=30)
