@@ -1,1 +1,1 @@
-"""The cache on disk, which all processes share, and small caches within one process. Runs in all processes."""
+"""The cache on disk, which all processes share, and caches in the memory of one process. Runs in all processes."""

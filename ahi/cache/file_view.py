@@ -1,10 +1,10 @@
-"""A file that is read where it is sliced: one that is mapped kills the process when somebody else cuts it short."""
+"""Slices of a file, read when they are used. A mapped file would kill the process when somebody else truncates it."""
 
 from runtime.file_piece import FilePiece
 
 
 class FileView:
-    """The bytes of a piece of a file, which is closed when nobody has the view any more."""
+    """The bytes of a piece of a file. The file is closed together with the last reference to the view."""
 
     def __init__(self, piece: FilePiece) -> None:
         self._piece = piece

@@ -1,35 +1,30 @@
-"""What a process keeps in memory for later, within a bound of bytes."""
+"""A cache in memory that is bounded by bytes. Runs in the web, prefetch and FrameFetcher processes."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Hashable
+from operator import itemgetter
 from typing import Generic, TypeVar
+
+import cachetools
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
 class LRUCache(Generic[K, V]):
-    """Values by key. Beyond `max_bytes` those that were not used for longest are let go, but never the last one."""
+    """Values by key, at most `max_bytes` of them. The least recently used make room. Safe to share between threads."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._values: OrderedDict[K, tuple[V, int]] = OrderedDict()
-        self._held_bytes = 0
+        self._entries: cachetools.LRUCache[K, tuple[V, int]] = cachetools.LRUCache(max_bytes, getsizeof=itemgetter(1))
 
     def get(self, key: K) -> V | None:
-        """The value, which is used by that."""
+        """Return the value, and count that as its use."""
         with self._lock:
-            if key not in self._values:
-                return None
-            self._values.move_to_end(key)
-            return self._values[key][0]
+            entry = self._entries.get(key)
+            return entry[0] if entry else None
 
     def put(self, key: K, value: V, size_bytes: int) -> None:
-        """Keep a value, instead of the one that the key had."""
+        """Keep a value. One that is larger than the bound is kept alone."""
         with self._lock:
-            self._held_bytes += size_bytes - self._values.pop(key, (None, 0))[1]
-            self._values[key] = value, size_bytes
-            while self._held_bytes > self._max_bytes and len(self._values) > 1:
-                self._held_bytes -= self._values.popitem(last=False)[1][1]
+            self._entries[key] = value, int(min(size_bytes, self._entries.maxsize))
