@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,21 @@ from ahi.workers.scheduler import SchedulerLimits
 from ahi.workers.worker import serve
 from dicomweb.errors import NotFound, UpstreamBusy
 from runtime.shared_metrics import Metric, SharedMetrics
+from tests.waiting import wait_for
+
+
+def _always(_workshop: WorkerContext, *_arguments: object) -> bool:
+    return True
+
+
+def _wait_at_gate(context: WorkerContext) -> None:
+    """Wait in a fetcher until the test opens the gate."""
+    wait_for((context.cache.root / "open").exists)
 
 
 def _count(context: WorkerContext, name: str) -> int:
-    """Slow, and leaves a mark each time it runs."""
-    time.sleep(0.2)
+    """Leaves a mark each time it runs."""
+    _wait_at_gate(context)
     assert context.cache.put(f"runs/{time.monotonic_ns()}", name.encode())
     return len(list((context.cache.root / "runs").iterdir()))
 
@@ -33,6 +42,11 @@ def _fail(_workshop: WorkerContext, kind: str) -> None:
 
 
 def _process(_workshop: WorkerContext) -> int:
+    return os.getpid()
+
+
+@runs_inline(_always)
+def _inline_process(_workshop: WorkerContext, *_arguments: object) -> int:
     return os.getpid()
 
 
@@ -61,6 +75,24 @@ class Pool:
             serve(self.sockets.listening[number], context, self._limits)
         return pid
 
+    @property
+    def _gate(self) -> Path:
+        return Cache(self._root, 10**6).root / "open"
+
+    def open_gate(self) -> None:
+        """Let the jobs go on that wait at the gate."""
+        self._gate.parent.mkdir(parents=True, exist_ok=True)
+        self._gate.touch()
+
+    def close_gate(self) -> None:
+        """Have jobs wait at the gate again."""
+        self._gate.unlink()
+
+    def wait_for_jobs(self, *, running: int, queued: int) -> None:
+        """Return once so many are being done, and so many wait for a thread."""
+        total = self.counters.total
+        wait_for(lambda: (total(Metric.JOBS_RUNNING), total(Metric.JOBS_QUEUED)) == (running, queued))
+
     def close(self) -> None:
         for pid in self.pids:
             os.kill(pid, signal.SIGKILL)
@@ -77,9 +109,11 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
 
 def test_equal_jobs_at_the_same_time_run_once(pool: Pool) -> None:
     fetchers = FetcherPool(pool.sockets.paths)
-    with ThreadPoolExecutor(20) as threads:
-        counts = list(threads.map(lambda _: fetchers.run("a", _count, "x"), range(20)))
-    assert set(counts) == {1}
+    waiting = [fetchers.submit("a", _count, "x") for _ in range(20)]
+    for _ in range(3):  # the fetcher has then read what was sent before
+        fetchers.run("a", _inline_process)
+    pool.open_gate()
+    assert {pending.result() for pending in waiting} == {1}
     assert fetchers.run("a", _count, "x") == 2  # later is another time
 
 
@@ -103,10 +137,6 @@ def test_a_mistake_comes_back_without_its_text(pool: Pool) -> None:
     with pytest.raises(RuntimeError) as error:
         FetcherPool(pool.sockets.paths).run("a", _fail, "bug")
     assert "secret" not in str(error.value)
-
-
-def _always(_workshop: WorkerContext, *_arguments: object) -> bool:
-    return True
 
 
 def _never_said(_workshop: WorkerContext, *_arguments: object) -> bool:
@@ -174,8 +204,8 @@ def test_without_fetchers_the_service_is_busy(tmp_path: Path) -> None:
 
 
 def _mark(context: WorkerContext, name: str) -> list[str]:
-    """Slow; what was done before it, in order."""
-    time.sleep(0.05)
+    """What was done before it, in order."""
+    _wait_at_gate(context)
     context.cache.put(f"marks/{time.monotonic_ns():020}-{name}", b"")
     return _marks(context.cache)
 
@@ -195,74 +225,91 @@ def narrow(tmp_path: Path) -> Iterator[Pool]:
 def test_what_a_client_waits_for_overtakes_prefetches(narrow: Pool) -> None:
     fetchers = FetcherPool(narrow.sockets.paths)
     fetchers.prefetch("series", _mark, [("a", (f"p{number}",)) for number in range(20)])
-    assert len(fetchers.run("a", _mark, "asked")) < 6
-    assert len(fetchers.run("a", _mark, "p19")) < 9  # what was to come last is asked for, and comes now
+    asked, last = fetchers.submit("a", _mark, "asked"), fetchers.submit("a", _mark, "p19")
+    narrow.wait_for_jobs(running=2, queued=1)
+    narrow.open_gate()
+    assert len(asked.result()) < 6
+    assert len(last.result()) < 9  # what was to come last is asked for, and comes now
 
 
 def test_prefetched_jobs_are_done_without_anybody_waiting(narrow: Pool, tmp_path: Path) -> None:
+    narrow.open_gate()
     FetcherPool(narrow.sockets.paths).prefetch("series", _mark, [("a", ("p",))])
-    deadline = time.monotonic() + 10
-    while not list(tmp_path.glob("*/marks")) or _marks(Cache(tmp_path, 10**6)) != ["p"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: _marks(Cache(tmp_path, 10**6)) == ["p"])
 
 
 def test_who_goes_away_takes_the_question_along(narrow: Pool) -> None:
     fetchers = FetcherPool(narrow.sockets.paths)
-    for pending in [fetchers.submit("a", _mark, f"left{number}") for number in range(5)]:
+    leaving = [fetchers.submit("a", _mark, f"left{number}") for number in range(5)]
+    narrow.wait_for_jobs(running=2, queued=3)
+    for pending in leaving:
         pending.abandon()
-    marks = fetchers.run("a", _mark, "stayed")
+    narrow.wait_for_jobs(running=2, queued=0)
+    stayed = fetchers.submit("a", _mark, "stayed")
+    narrow.wait_for_jobs(running=2, queued=1)
+    narrow.open_gate()
+    marks = stayed.result()
     assert set(marks) <= {"left0", "left1", "stayed"}  # two had begun
 
 
 def test_a_fetcher_with_too_much_to_do_says_so_at_once(narrow: Pool) -> None:
     fetchers = FetcherPool(narrow.sockets.paths)
     waiting = [fetchers.submit("a", _mark, str(number)) for number in range(8)]
+    narrow.wait_for_jobs(running=2, queued=6)
     with pytest.raises(UpstreamBusy) as busy:
         fetchers.run("a", _mark, "one too many")
     assert busy.value.retry_after_seconds > 0
+    narrow.open_gate()
     assert all(pending.result() for pending in waiting)
 
 
 def test_jobs_are_counted(narrow: Pool) -> None:
     fetchers = FetcherPool(narrow.sockets.paths)
+    narrow.open_gate()
     fetchers.prefetch("series", _mark, [("a", ("p",))])
     for number in range(3):
         fetchers.run("a", _mark, str(number))
+    narrow.close_gate()
+    waiting = [fetchers.submit("a", _mark, f"x{number}") for number in range(9)]
+    narrow.wait_for_jobs(running=2, queued=6)
+    narrow.open_gate()
     with pytest.raises(UpstreamBusy):
-        [pending.result() for pending in [fetchers.submit("a", _mark, f"x{number}") for number in range(9)]]
+        [pending.result() for pending in waiting]
     total = narrow.counters.total
     assert (total(Metric.PREFETCHES), total(Metric.JOBS_REFUSED)) == (1, 1)
     assert total(Metric.JOBS_DONE) >= 4
     assert total(Metric.JOBS_RUNNING) + total(Metric.JOBS_QUEUED) <= 8
 
 
-@runs_inline(_always)  # type: ignore[arg-type]  # of any arguments
-def _thread(_workshop: WorkerContext, _seconds: float) -> str:
-    time.sleep(_seconds)
+@runs_inline(_always)
+def _inline_thread(_workshop: WorkerContext, *_number: object) -> str:
     return threading.current_thread().name
 
 
-def _slow_thread(context: WorkerContext, seconds: float) -> str:
-    return _thread(context, seconds)
+def _thread_at_gate(context: WorkerContext, number: int) -> str:
+    assert context.cache.put(f"begun/{number}", b"")
+    _wait_at_gate(context)
+    return threading.current_thread().name
 
 
 def test_brief_jobs_are_done_one_after_another_by_who_listens(narrow: Pool) -> None:
+    """One thread does them all, so none is done while another one is."""
     fetchers = FetcherPool(narrow.sockets.paths)
-    began = time.monotonic()
-    waiting = [fetchers.submit("a", _thread, 0.1 + number / 1000) for number in range(4)]
+    waiting = [fetchers.submit("a", _inline_thread, number) for number in range(4)]
     assert len({pending.result() for pending in waiting}) == 1
-    assert time.monotonic() - began > 0.4
 
 
-def test_other_jobs_are_done_at_the_same_time_while_another_thread_listens(narrow: Pool) -> None:
-    fetchers = FetcherPool(narrow.sockets.paths)
-    slow = [fetchers.submit("a", _slow_thread, 0.3 + number / 1000) for number in range(2)]
+def test_other_jobs_are_done_at_the_same_time_while_another_thread_listens(narrow: Pool, tmp_path: Path) -> None:
+    fetchers, begun = FetcherPool(narrow.sockets.paths), Cache(tmp_path, 10**6).root / "begun"
+    slow = [fetchers.submit("a", _thread_at_gate, number) for number in range(2)]
+    wait_for(lambda: len(list(begun.glob("*"))) == 2)  # both are being done
+    narrow.open_gate()
     assert len({pending.result() for pending in slow}) == 2
-    slow = [fetchers.submit("a", _slow_thread, 0.5)]
-    began = time.monotonic()
-    threads = {fetchers.run("a", _thread, 0.001 * number) for number in range(3)}
-    assert time.monotonic() - began < 0.4
+    narrow.close_gate()
+    slow = [fetchers.submit("a", _thread_at_gate, 2)]
+    wait_for((begun / "2").exists)
+    threads = {fetchers.run("a", _inline_thread, number) for number in range(3)}
+    narrow.open_gate()
     assert slow[0].result() not in threads
 
 
@@ -287,10 +334,7 @@ def test_who_goes_away_in_the_middle_of_an_answer_is_forgotten(narrow: Pool) -> 
     assert len(list(descriptors.iterdir())) > before
     for one in leaving:
         one.abandon()
-    deadline = time.monotonic() + 10
-    while len(list(descriptors.iterdir())) > before + 1:  # the one that was asked meanwhile stays
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: len(list(descriptors.iterdir())) <= before + 1)  # the one that was asked meanwhile stays
     assert fetchers.run("a", _process) == narrow.pids[0]
 
 
@@ -306,7 +350,4 @@ def test_an_answer_that_was_taken_is_kept_by_nobody(narrow: Pool) -> None:
     waiting = [fetchers.submit("a", _large, 2**25 + 2**20 + 256 * number) for number in range(5)]
     assert all(pending.result() for pending in waiting)
     fetchers.run("a", _process)
-    deadline = time.monotonic() + 10
-    while _resident_bytes(pid) - before >= 2**25:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: _resident_bytes(pid) - before < 2**25)
