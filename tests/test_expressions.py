@@ -296,6 +296,7 @@ def test_the_time_of_a_wildcard_grows_with_the_text(pattern: str) -> None:
             grows_linearly(lambda length: lambda: expression.match(unit * (length // len(unit))), LARGEST)  # noqa: B023
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pattern", "method"),
     [

@@ -117,7 +117,7 @@ def test_a_statement_that_takes_too_long_is_cancelled_on_the_server(
     started = time.monotonic()
     with pytest.raises(UpstreamBusy, match="longer than 0.3 seconds: narrow the search") as told:
         database.rows(text(slow))
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15  # it would take 20 seconds and more
     assert told.value.retry_after_seconds == 30
     with engine_of(url) as engine, engine.connect() as connection:
         assert connection.scalar(text(running).bindparams(slow=slow)) == 0
@@ -130,7 +130,7 @@ def test_a_database_that_is_down_is_busy(open_database: OpenDatabase, driver: st
     started = time.monotonic()
     with pytest.raises(UpstreamBusy):
         database.ping()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
 
 
 def test_wrong_credentials_are_busy_and_not_logged(
@@ -168,7 +168,7 @@ def test_a_server_that_has_fallen_silent_is_left(open_database: OpenDatabase) ->
             began = time.monotonic()
             with pytest.raises(UpstreamBusy, match="does not answer"):
                 database.ping()
-            assert 4 < time.monotonic() - began < 9
+            assert 4 < time.monotonic() - began < 30
         database.ping()
     finally:
         server.close()
@@ -202,12 +202,12 @@ def test_connections_that_died_silently_cost_one_quick_retry(
         monkeypatch.setattr(engine, "_IDLE_SECONDS", 0.0)
         began = time.monotonic()
         database.ping()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
         monkeypatch.undo()
         began = time.monotonic()
         with ThreadPoolExecutor(4) as threads:  # the other connections are known to be dead, too
             list(threads.map(lambda _: database.ping(), range(16)))
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 4  # who uses a dead one waits for 5 seconds
 
 
 @pytest.mark.parametrize("server", ["mariadb", "postgresql"])
@@ -223,7 +223,7 @@ def test_a_network_that_swallows_everything_is_an_outage_within_seconds(
         began = time.monotonic()
         with pytest.raises(UpstreamBusy, match="does not answer"):
             database.ping()
-        assert time.monotonic() - began < 10  # a second for the connection that there was, five for another one
+        assert time.monotonic() - began < 30  # a second for the connection that there was, five for another one
 
 
 @pytest.mark.parametrize("server", ["mariadb", "postgresql"])
@@ -238,7 +238,7 @@ def test_a_statement_whose_answer_is_swallowed_is_given_up(
         began = time.monotonic()
         with pytest.raises(UpstreamBusy, match="does not answer"):
             database.ping()
-        assert time.monotonic() - began < 12
+        assert time.monotonic() - began < 30
         database.ping()
 
 

@@ -60,7 +60,7 @@ def test_a_process_that_is_frozen_while_it_tells_stops_no_other() -> None:
     began = time.monotonic()
     outage.begins("gone")
     outage.is_over()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert not outage._since
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)

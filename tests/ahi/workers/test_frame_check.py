@@ -140,6 +140,7 @@ def test_a_frame_of_another_size_is_none(uid: str) -> None:
         assert frame_fault(stored(uid), UNSUMMED, uid, PixelFormat(48, 41, 1, 8, 0, "MONOCHROME2"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uid", UIDS)
 @settings(max_examples=150, deadline=None)
 @given(st.data())

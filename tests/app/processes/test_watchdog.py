@@ -227,6 +227,7 @@ def python(request: pytest.FixtureRequest) -> str:
     return str(found)
 
 
+@pytest.mark.service
 @pytest.mark.slow
 def test_a_frozen_process_is_replaced_and_cannot_say_where_it_is(start: Callable[..., Family], python: str) -> None:
     family = start("beat", "asleep", python=python)
@@ -239,6 +240,7 @@ def test_a_frozen_process_is_replaced_and_cannot_say_where_it_is(start: Callable
     assert family.replaced() == {"web hung 1"}
 
 
+@pytest.mark.service
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "why", "functions"),
@@ -260,6 +262,7 @@ def test_a_hung_process_says_where_its_threads_are(
     assert family.replaced() == {"web hung 1"}
 
 
+@pytest.mark.service
 @pytest.mark.slow
 def test_nobody_is_killed_after_the_machine_was_suspended(start: Callable[..., Family]) -> None:
     family = start("beat", "asleep", "fetcher")
@@ -275,6 +278,7 @@ def test_nobody_is_killed_after_the_machine_was_suspended(start: Callable[..., F
     assert family.replaced() == set()
 
 
+@pytest.mark.service
 @pytest.mark.slow
 def test_who_waits_for_a_frozen_fetcher_is_answered_by_the_next(start: Callable[..., Family]) -> None:
     family = start("fetcher")
@@ -289,6 +293,7 @@ def test_who_waits_for_a_frozen_fetcher_is_answered_by_the_next(start: Callable[
     assert family.replaced() == {"fetcher hung 1"}
 
 
+@pytest.mark.service
 @pytest.mark.slow
 def test_a_fetcher_whose_threads_are_in_a_deadlock_is_replaced(start: Callable[..., Family]) -> None:
     family = start("fetcher")
@@ -304,6 +309,7 @@ def test_a_fetcher_whose_threads_are_in_a_deadlock_is_replaced(start: Callable[.
     assert family.replaced() == {"fetcher hung 1"}
 
 
+@pytest.mark.service
 @pytest.mark.slow
 def test_a_fetcher_that_works_for_long_while_others_wait_is_left_alone(start: Callable[..., Family]) -> None:
     family = start("fetcher")
@@ -317,6 +323,7 @@ def test_a_fetcher_that_works_for_long_while_others_wait_is_left_alone(start: Ca
     assert family.replaced() == set()
 
 
+@pytest.mark.service
 @pytest.mark.slow
 def test_a_fetcher_that_grew_too_large_is_replaced_without_losing_a_job(start: Callable[..., Family]) -> None:
     family = start("fetcher")

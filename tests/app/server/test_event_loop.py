@@ -20,6 +20,7 @@ def ask(connection: socket.socket) -> int:
     return answer(connection)[0]
 
 
+@pytest.mark.service
 def test_idle_connections_of_one_address_do_not_lock_out_another(tmp_path: Path) -> None:
     with serving(tmp_path / "log", connections_of_client=50, connections=100) as port, ExitStack() as stack:
         flood = [stack.enter_context(connected(port, "127.0.0.2")) for _ in range(300)]
@@ -32,6 +33,7 @@ def test_idle_connections_of_one_address_do_not_lock_out_another(tmp_path: Path)
     assert (tmp_path / "log").read_text().count("too many connections of one address") == 1
 
 
+@pytest.mark.service
 def test_a_trusted_proxy_has_three_quarters_of_all(tmp_path: Path) -> None:
     with serving(tmp_path / "log", connections_of_client=5, connections=20) as port, ExitStack() as stack:
         proxy = [stack.enter_context(connected(port, "127.0.0.1")) for _ in range(17)]
@@ -39,6 +41,7 @@ def test_a_trusted_proxy_has_three_quarters_of_all(tmp_path: Path) -> None:
         assert answer(proxy[16])[0] == 503
 
 
+@pytest.mark.service
 def test_an_idle_connection_makes_room(tmp_path: Path) -> None:
     with serving(tmp_path / "log", connections_of_client=3, connections=100) as port, ExitStack() as stack:
         idle = [stack.enter_context(connected(port, "127.0.0.2")) for _ in range(3)]
@@ -49,6 +52,7 @@ def test_an_idle_connection_makes_room(tmp_path: Path) -> None:
         assert ask(idle[0]) == 200
 
 
+@pytest.mark.service
 def test_where_files_run_out_connections_wait_and_nothing_spins(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with serving(log, most_files=60, connections_of_client=500) as port, ExitStack() as stack:

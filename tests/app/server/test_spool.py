@@ -1,6 +1,7 @@
 """What a client does not take goes to files, within bounds, and comes out as it went in."""
 
 import os
+import select
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 from app.server.spool import Spool
 from app.server.waitress_adapter import MemoryBuffer
 from tests.app.server.web_process import answer, connected, is_held_by_server, request, serving, status
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.service
 
@@ -113,9 +115,9 @@ def test_an_answer_that_is_stalled_on_the_way_gives_its_thread_back(tmp_path: Pa
             made.connect(("127.0.0.1", port))
             made.sendall(request("/pieces", "192.0.2.8"))
             stalled.append(made)
-        time.sleep(1)
+        wait_for(lambda: len(select.select(stalled, [], [], 0)[0]) >= 4)  # as many as there are threads
         with connected(port, "127.0.0.20") as other:
-            other.settimeout(20)
+            other.settimeout(30)  # half of what a stalled client has
             other.sendall(request("/", "192.0.2.20"))
             assert answer(other)[0] == 200
         status, text = answer(stalled[0])
@@ -149,11 +151,11 @@ def test_readers_that_take_little_hold_no_thread(tmp_path: Path) -> None:
         reading = threading.Thread(target=trickle, args=(slow, done))
         reading.start()
         try:
-            time.sleep(1)
+            wait_for(lambda: len(select.select(slow, [], [], 0)[0]) >= 4)  # as many as there are threads
             began = time.monotonic()
             for client in ("192.0.2.200", "192.0.2.202"):
                 assert [status(port, "/", client) for _ in range(20)] == [200] * 20
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 30  # half of what a slow client has
             assert all(is_held_by_server(port, one) for one in slow)
         finally:
             done.set()
