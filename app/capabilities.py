@@ -1,4 +1,7 @@
-"""OPTIONS (PS3.18 Section 8.9): the resources as the routes have them, with the media types that they answer with."""
+"""OPTIONS (PS3.18 Section 8.9): the resources as the routes have them, with the media types that they answer with.
+
+The root describes itself to GET as well: browsers get a page.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -10,14 +13,17 @@ from werkzeug.routing import Rule
 
 from dicomweb import respond
 from dicomweb.capabilities import Capability, encode_json, encode_wadl
-from dicomweb.media_types import DICOM, JSON, WADL, ZIP
+from dicomweb.capabilities_page import POLICY, encode_html
+from dicomweb.media_types import DICOM, HTML, JSON, WADL, ZIP
 from dicomweb.negotiation import Accept, Offer, offered_types
 from dicomweb.transfer_syntax import TRANSFER_SYNTAXES
 from qido.encode.results import OFFERS as SEARCH_OFFERS
 from qido.parse.attributes import ATTRIBUTES, Level, Matching
 from wado.representation import METADATA_OFFERS, RENDERED_OFFERS
 
-_FORMATS = (Offer(WADL), Offer(JSON))
+_FORMATS = (Offer(WADL), Offer(JSON), Offer(HTML))
+_ENCODERS = {WADL: encode_wadl, JSON: encode_json, HTML: encode_html}
+_CONTENT_TYPES = {HTML: f"{HTML}; charset=utf-8"}
 _VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
 _METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 _PAGING = ("limit", "offset", "includefield", "orderby", "count")
@@ -69,7 +75,7 @@ _ANSWERS = (
     _Answer("/prefetch", (JSON,), (), ()),
     _Answer("/health", ("text/plain",), (), ()),
     _Answer("/live", ("text/plain",), (), ()),
-    _Answer("/", (WADL, JSON), headers=("Accept",)),
+    _Answer("/", (WADL, JSON, HTML), headers=("Accept",)),
     _Answer("", (), (), ()),
 )
 """The first whose ending fits a route says what it does; routes of a search have their level instead."""
@@ -119,8 +125,10 @@ def blueprint(app: Flask, prefix: Callable[[], str], public_root: Callable[[], s
         accept = Accept.from_request(request.query_string, request.headers.get("Accept"))
         chosen = accept.find(_FORMATS, single=True)
         media_type = chosen.offer.media_type if chosen else WADL  # what asks for the methods alone is not refused
-        encode = encode_json if media_type == JSON else encode_wadl
-        response = respond.single(encode(public_root(), describe(rules, prefix())), media_type)
+        description = _ENCODERS[media_type](public_root(), describe(rules, prefix()))
+        response = respond.single(description, _CONTENT_TYPES.get(media_type, media_type))
+        if media_type == HTML:
+            response.headers["Content-Security-Policy"] = POLICY
         response.allow.update(request.url_rule.methods or () if request.url_rule else ())
         respond.varies(response, "Accept")
         return response

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
-from dicomweb.media_types import JSON, WADL
+from dicomweb.media_types import HTML, JSON, WADL
 
 _NAMESPACE = "http://wadl.dev.java.net/2009/02"
 
@@ -61,7 +61,7 @@ def _document(root: str, capabilities: Sequence[Capability]) -> Iterator[str]:
 
 def _exchange(capability: Capability, method: str) -> Iterator[str]:
     """What a method takes and gives; that of OPTIONS is this document."""
-    media_types = (WADL, JSON) if method == "OPTIONS" else capability.media_types
+    media_types = (WADL, JSON, HTML) if method == "OPTIONS" else capability.media_types
     yield "<request>"
     if method != "OPTIONS":
         yield from (_parameter(name, "query") for name in capability.parameters)

@@ -1,5 +1,7 @@
 """What the service says of itself is what it does: every route, its methods, its parameters."""
 
+import base64
+import hashlib
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,6 +15,8 @@ from app.ae_titles import DEFAULT, parse_ae_titles
 from app.factory import create_app
 from app.services import Services
 from app.settings import Settings
+from dicomweb.capabilities import Capability
+from dicomweb.capabilities_page import encode_html
 from tests.servers import OpenDatabase
 
 PREFIX = f"/{DEFAULT}"
@@ -63,6 +67,44 @@ def test_the_same_is_told_as_json_and_nothing_is_left_out(app: Flask, client: Fl
         assert "SOPClassUID" not in search["parameters"]
         assert "text/csv" in search["mediaTypes"]
         assert "image/jls" in described["/studies/{study}/pixeldata"]["mediaTypes"]
+
+
+BROWSERS = [
+    "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/png,*/*;q=0.8",  # Firefox
+    "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",  # Safari
+]
+
+
+@pytest.mark.parametrize("path", [PREFIX, f"{PREFIX}/"])
+@pytest.mark.parametrize("accept", BROWSERS)
+def test_a_browser_gets_a_page_that_names_every_route(app: Flask, client: FlaskClient, path: str, accept: str) -> None:
+    answer = client.get(path, headers={"Accept": accept})
+    assert (answer.status_code, answer.content_type) == (200, "text/html; charset=utf-8")
+    assert "Content-Disposition" not in answer.headers
+    assert "Accept" in answer.headers["Vary"]
+    assert sorted(re.findall(r"<tr><td><code>([^<]*)</code>", answer.text)) == _paths(app)
+    assert '<a href="http://localhost/aetitle/studies?limit=5">' in answer.text
+
+
+def test_a_browser_loads_nothing_with_the_page(client: FlaskClient) -> None:
+    answer = client.get(PREFIX, headers={"Accept": BROWSERS[0]})
+    (policy,) = answer.headers.getlist("Content-Security-Policy")
+    (style,) = re.findall("<style>(.*?)</style>", answer.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'"
+    assert not re.search(r"<script|<img|<link|\son\w+=|javascript:", answer.text)
+
+
+def test_the_page_is_well_formed_and_escapes_the_address() -> None:
+    capability = Capability("/a<b>", (), ("GET", "HEAD"), ("x&y",), (), ('multipart/related; type="a/b"', "c/d"))
+    page = encode_html('https://host/"><script>', [capability]).decode()
+    assert "<script" not in page and "a&lt;b&gt;" in page and "x&amp;y" in page
+    body = page[page.index("<body>") : page.index("</html>")]
+    ElementTree.fromstring(body)  # noqa: S314 - our own
+
+
+def test_programs_that_take_anything_get_wadl_as_before(client: FlaskClient) -> None:
+    assert client.get(PREFIX, headers={"Accept": "*/*"}).content_type == "application/vnd.sun.wadl+xml"
 
 
 def test_a_resource_describes_itself_and_what_is_below(client: FlaskClient) -> None:
