@@ -1,4 +1,7 @@
-"""The embedded default: a data store and its index in one folder, and the settings that point the proxy at them."""
+"""The embedded default: a data store and its index in one folder, and the settings that point the proxy at them.
+
+Runs in the process of an import, and in that of the data store.
+"""
 
 import os
 import socket
@@ -19,7 +22,7 @@ from datastore.storage.storage import Storage
 
 
 class Embedded:
-    """What lies below one folder: image sets in `store`, the index in `index.sqlite`, the proxy's cache in `cache`."""
+    """A folder with image sets in `store`, the index in `index.sqlite` and the cache of the proxy in `cache`."""
 
     def __init__(
         self,
@@ -31,8 +34,8 @@ class Embedded:
     ) -> None:
         """`clean_index` fills the index with clean values instead of those of the AWS index writer.
 
-        `populate_instances` is POPULATE_INSTANCE_LEVEL of that writer: without, the index knows of no instances.
-        An import stores no frames that take more than `frame_bytes` when they have to be decoded.
+        `populate_instances` is POPULATE_INSTANCE_LEVEL of that writer: if it is false, the index has no instances.
+        Frames that have to be decoded, and take more than `frame_bytes` then, are not stored.
         """
         self._root = root.resolve()
         self._clean_index = clean_index
@@ -42,7 +45,7 @@ class Embedded:
 
     @property
     def index_url(self) -> str:
-        """The index as a database URL."""
+        """The database URL of the index."""
         return f"sqlite:///{self._root / 'index.sqlite'}"
 
     def environment(self, port: int) -> Mapping[str, str]:
@@ -57,11 +60,11 @@ class Embedded:
         }
 
     def defaults(self) -> Mapping[str, str]:
-        """What the proxy's environment gets where it says nothing."""
+        """Defaults for settings that the environment of the proxy lacks."""
         return {"HOST": "127.0.0.1", "CORS_ORIGINS": "loopback", "CACHE_ROOT": str(self._root / "cache")}
 
     def is_empty(self) -> bool:
-        """Whether nothing was imported yet."""
+        """Whether there are no image sets yet."""
         return not self._storage().image_sets()
 
     def fill_with_samples(self) -> None:
@@ -70,9 +73,9 @@ class Embedded:
         _say(f"imported {report.imported} samples")
 
     def fill(self, paths: Iterable[Path], *, with_details: bool = False) -> bool:
-        """Import files and folders, with a progress bar, and say what came of it; whether all of it went in whole.
+        """Import files and folders with a progress bar, and print a summary; whether all was imported without loss.
 
-        `with_details` names each file of which something was lost or changed.
+        `with_details` prints each file of which a part was lost or changed.
         """
         report = self._fill(paths)
         _say(*(details(report) if with_details else ()), *summary(report))
@@ -87,13 +90,13 @@ class Embedded:
         index = self._index()
         try:
             with tqdm(total=_count(chosen), desc="Importing", unit=" files", disable=None, file=sys.stderr) as bar:
-                storage, told = self._storage(), lambda _: bar.update()
-                return import_files(chosen, storage, index, on_progress=told, frame_bytes=self._frame_bytes)
+                storage, on_progress = self._storage(), lambda _: bar.update()
+                return import_files(chosen, storage, index, on_progress=on_progress, frame_bytes=self._frame_bytes)
         finally:
             index.close()
 
     def catch_up(self) -> None:
-        """Index what a killed import has stored and not indexed."""
+        """Index the image sets that a killed import stored and did not index."""
         index = self._index()
         try:
             index_pending(self._storage(), index)
@@ -114,7 +117,7 @@ class Embedded:
 
 
 def _count(paths: Iterable[Path]) -> int:
-    """How many files there are; only the progress bar relies on it."""
+    """The number of files, for the progress bar."""
     return sum(sum(len(names) for _, _, names in os.walk(path)) if path.is_dir() else 1 for path in paths)
 
 

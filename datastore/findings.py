@@ -1,15 +1,18 @@
-"""What an import tells of a file: everything that was replaced, left out or could not be read, by kind."""
+"""The findings of an import: all that was replaced, left out or unreadable in a file, by kind.
+
+Runs in the process of an import.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 MOST_FINDINGS = 200
-"""How many findings of one file are kept; a hostile file has millions."""
+"""The findings of one file and kind that are kept, at most; a hostile file has millions."""
 
 
 class FindingKind(Enum):
-    """A kind of finding: how it is told after a number, and whether something of the source is lost by it."""
+    """A kind of finding: its words behind a number, and whether a part of the source is lost."""
 
     NO_FRAMES = ("images without frames", True)
     FRAME_UNREADABLE = ("frames that cannot be decoded, kept as they are", True)
@@ -30,7 +33,7 @@ class FindingKind(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding; `where` is a frame or a path of tags, and neither holds anything of the content of the file."""
+    """One finding; `where` is a frame or a path of tags. Neither field holds content of the file."""
 
     kind: FindingKind
     where: str
@@ -41,23 +44,23 @@ class Finding:
 
 
 class Findings:
-    """The findings of one file, the first `MOST_FINDINGS` of each kind. For one thread after another."""
+    """The findings of one file, the first `MOST_FINDINGS` of each kind. Not safe for several threads at a time."""
 
     def __init__(self) -> None:
-        self._found: dict[FindingKind, list[Finding]] = {}
+        self._by_kind: dict[FindingKind, list[Finding]] = {}
         self.counts: dict[FindingKind, int] = {}
 
     def add(self, kind: FindingKind, where: str, reason: str) -> None:
-        """Take down a finding."""
+        """Add a finding."""
         self.counts[kind] = self.counts.get(kind, 0) + 1
         if self.counts[kind] <= MOST_FINDINGS:
-            self._found.setdefault(kind, []).append(Finding(kind, where, reason))
+            self._by_kind.setdefault(kind, []).append(Finding(kind, where, reason))
 
     def extend(self, others: "Findings") -> None:
-        """Take down those of others, too."""
+        """Add all findings of another file."""
         for finding in others:
             self.add(finding.kind, finding.where, finding.reason)
 
     def __iter__(self) -> Iterator[Finding]:
-        for found in self._found.values():
-            yield from found
+        for findings in self._by_kind.values():
+            yield from findings

@@ -1,6 +1,6 @@
-"""Data sets that are deflated as a whole (PS3.5 Section A.5) are measured before pydicom inflates them.
+"""The size of data sets that are deflated as a whole (PS3.5 Section A.5), before pydicom inflates them.
 
-A file of 3 MB can hold 3 GB, and pydicom inflates all of it at once, also for a header.
+A file of 3 MB can hold 3 GB, and pydicom inflates all of it at once even for the header.
 """
 
 import zlib
@@ -12,13 +12,16 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from dicomweb.pydicom_adapter import read_file_meta, skip_command_set
 
 MOST_BYTES = 2**29
-"""How many bytes a deflated data set may have when it is inflated."""
+"""The largest inflated size of a data set in bytes."""
 
 _BLOCK_BYTES = 2**18
 
 
 def inflates_too_far(path: Path, most_bytes: int = MOST_BYTES) -> bool:
-    """Whether a file has a deflated data set of more than so many bytes; what pydicom raises where it is no file."""
+    """Whether a file has a deflated data set of more than so many inflated bytes.
+
+    Errors of pydicom if the file is damaged.
+    """
     with path.open("rb") as file:
         if read_file_meta(file).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
             return False

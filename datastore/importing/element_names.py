@@ -1,4 +1,4 @@
-"""What AHI calls an element in metadata.
+"""The names of elements in the metadata of AHI.
 
 AWS HealthImaging Developer Guide, "supported SOP classes" (2022b dictionary).
 """
@@ -11,7 +11,7 @@ from pydicom.tag import Tag
 
 from dicomweb.pydicom_adapter import REPEATED_TAGS
 
-# What came to PS3.6 after 2022b has no keyword for AHI, as far as the editions of the standard are known to us.
+# AHI has no keyword for elements that PS3.6 added after 2022b.
 _NEWER_THAN_2022B = """
     00080017 00080019 0008001C 00080400-00080429 00081088 00081112 0008119B 00102161 00120022-00120023 00120032
     00120041 00120043 00120054-00120055 00120073 00140200-00140207 00181204-00181205 00189821-00189826
@@ -21,7 +21,7 @@ _NEWER_THAN_2022B = """
 
 
 def _ranges(table: str) -> Iterator[int]:
-    """`tag tag-tag`, both ends included."""
+    """The tags of a table such as `tag tag-tag`, both ends included."""
     for word in table.split():
         first, _, last = word.partition("-")
         yield from range(int(first, 16), int(last or first, 16) + 1)
@@ -29,13 +29,13 @@ def _ranges(table: str) -> Iterator[int]:
 
 _NEWER = frozenset(_ranges(_NEWER_THAN_2022B))
 
-# Overlays and curves: one keyword for many groups. The first group gets it, the others could not be told apart.
+# Overlays and curves have one keyword for many groups. Only the first group gets it.
 _REPEATED = {tag: keyword for keyword, tag in REPEATED_TAGS.items()}
 
 
 @cache
 def keyword(tag: int) -> str | None:
-    """The keyword under which AHI writes a standard element; None for one that it writes as hex digits."""
+    """The keyword that AHI writes for a standard element; None for one that it writes as hex digits."""
     if tag >> 16 & 1 or tag in _NEWER:
         return None
     return _REPEATED.get(tag) or (None if _repeats(tag) else keyword_for_tag(tag) or None)
@@ -47,7 +47,7 @@ def _repeats(tag: int) -> bool:
 
 @cache
 def is_always_array(tag: int) -> bool:
-    """Whether the dictionary allows several values: then even one is written as an array."""
+    """Whether the dictionary allows several values; a single one is then an array too."""
     try:
         return not tag >> 16 & 1 and dictionary_VM(Tag(tag)) != "1"
     except KeyError:

@@ -1,8 +1,8 @@
-"""Which image set an instance belongs to (AWS HealthImaging Developer Guide, "understanding image sets").
+"""The choice of an image set for an instance (AWS HealthImaging Developer Guide, "understanding image sets").
 
-An image set is one series whose instances agree in every element of the patient, study and series levels; the seven
-elements that AHI groups by are among these. Whoever does not agree with the primary image set of his series goes into a
-non-primary one, and so does the first of a series that contradicts the primary image sets of his study.
+An image set is one series whose instances agree in every element of the patient, study and series levels, which include
+the seven elements that AHI groups by. An instance that does not agree with the primary image set of its series goes
+into a non-primary one. So does the first of a series if it contradicts the primary image sets of its study.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from datastore.importing.values import Json, JsonObject
 
 @dataclass(frozen=True)
 class Member:
-    """An image set of the series in question, as far as it matters here."""
+    """An image set of the series, and the elements that its instances share."""
 
     image_set_id: str
     is_primary: bool
@@ -24,7 +24,7 @@ class Member:
 
 @dataclass(frozen=True)
 class NewImageSet:
-    """None of the image sets that are there will do."""
+    """The choice of a new image set, because no existing one fits."""
 
     is_primary: bool
 
@@ -33,7 +33,7 @@ MemberT = TypeVar("MemberT", bound=Member)
 
 
 def choose(levels: Levels, of_series: Sequence[MemberT], primaries_of_study: Iterable[Levels]) -> MemberT | NewImageSet:
-    """The image set that an instance joins: the primary one of its series before the others, oldest first."""
+    """The image set that an instance joins: the primary one of its series first, then the others, oldest first."""
     for member in sorted(of_series, key=lambda member: not member.is_primary):
         if agree(levels, member.levels):
             return member
@@ -43,14 +43,14 @@ def choose(levels: Levels, of_series: Sequence[MemberT], primaries_of_study: Ite
 
 
 def agree(one: Levels, other: Levels) -> bool:
-    """Whether instances with these levels can share an image set: only if nothing of either would change."""
+    """Whether instances with these levels can share an image set: all elements must be equal."""
     return _comparable(one) == _comparable(other)
 
 
 def contradict(one: Levels, other: Levels) -> bool:
-    """Whether two series cannot both be of one study as it is: some patient or study element has two values.
+    """Whether two series cannot belong to one study: a patient or study element has two values.
 
-    What only one of them says is no contradiction: a report knows less of a patient than a scanner does.
+    An element that only one of them has is no contradiction: a report has less of the patient than a scanner.
     """
     return any(
         _stripped(level[name]) != _stripped(others[name])
@@ -65,7 +65,7 @@ def _comparable(levels: Levels) -> tuple[Json, Json, Json]:
 
 
 def _stripped(value: Json) -> Json:
-    """The same without the padding of texts, which carries no meaning and which one dialect keeps."""
+    """A value without the padding of texts, which has no meaning and which one dialect keeps."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, list):

@@ -1,7 +1,7 @@
 """DICOM files → image sets: read, group, encode, publish, index.
 
-A series at a time: of the whole import only paths are held, of a series its metadata, and of pixels a few files. Each
-image set gets at most one new version, which appears at once when all its files are in.
+Works on one series at a time. In memory are the paths of the whole import, the metadata of one series, and the pixels
+of a few files. Each image set gets at most one new version, which appears when all its files are written.
 """
 
 import gzip
@@ -33,15 +33,15 @@ from datastore.storage.storage import Storage
 
 
 class Index(Protocol):
-    """What is told of each new version of an image set."""
+    """An index that is updated with each new version of an image set."""
 
     def put(self, datastore_id: str, image_set: Mapping[str, Any], /) -> None:
-        """Take in the metadata of an image set."""
+        """Insert or update the metadata of an image set."""
 
 
 @dataclass(frozen=True)
 class FileReport:
-    """What an import tells of a file that it took in."""
+    """A finding in an imported file."""
 
     path: Path
     finding: Finding
@@ -49,9 +49,10 @@ class FileReport:
 
 @dataclass
 class ImportReport:
-    """What came of an import. `imported` counts files, `replaced` those among them whose instance was there before.
+    """The result of an import.
 
-    `found` is what was lost or changed of imported files, `counts` how much of each kind.
+    `imported` counts files, `replaced` those whose instance existed before. `found` lists what was lost or changed in
+    imported files, and `counts` has the number of findings by kind.
     """
 
     imported: int = 0
@@ -64,11 +65,11 @@ class ImportReport:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every file was taken in with all that is in it."""
+        """Whether every file was imported without loss."""
         return not self.refused and not any(kind.is_loss for kind in self.counts)
 
     def add(self, path: Path, findings: Findings) -> None:
-        """Take down what is told of a file."""
+        """Add the findings of a file."""
         self.found += [FileReport(path, finding) for finding in findings]
         for kind, count in findings.counts.items():
             self.counts[kind] = self.counts.get(kind, 0) + count
@@ -85,11 +86,11 @@ def import_files(
     max_inline_bytes: int | None = None,
     frame_bytes: int = FRAME_BYTES,
 ) -> ImportReport:
-    """Import files and folders; `on_progress` is called once for each file when it is done with.
+    """Import files and folders; `on_progress` is called once for each file when it is finished.
 
     `dialect` is one of `DIALECTS`; `ybr_as_rgb` and `frame_bytes` are those of `datastore.pixels.frames.Options`.
-    Binary values above `max_inline_bytes` are left out of the metadata. Not for two threads at once; another
-    process that imports is waited for.
+    Binary values above `max_inline_bytes` are left out of the metadata. Not safe for two threads at a time; waits for
+    another process that imports.
     """
     report = ImportReport()
     lossless = LOSSLESS[storage.datastore.lossless_storage_format]
@@ -108,7 +109,7 @@ def import_files(
 
 
 def index_pending(storage: Storage, index: Index) -> int:
-    """Tell the index of what was stored and not indexed, because an import was killed; how many image sets."""
+    """Index the image sets that a killed import stored and did not index; returns their number."""
     pending = storage.unindexed()
     for image_set in pending:
         blob = storage.metadata(image_set.image_set_id, image_set.version)
@@ -120,7 +121,7 @@ def index_pending(storage: Storage, index: Index) -> int:
 def _by_study(
     paths: Iterable[Path], report: ImportReport, on_progress: Callable[[Path], object]
 ) -> Iterator[dict[tuple[str, str], list[Path]]]:
-    """The DICOM files of each study by series; studies, series and files in the order in which they are found."""
+    """The DICOM files of each study by series; studies, series and files in the order of the scan."""
     studies: dict[str, dict[tuple[str, str], list[Path]]] = {}
     for found in scan(paths):
         match found:
@@ -137,7 +138,7 @@ def _by_study(
 
 
 class _Importer:
-    """One import; it works off the files of a series in order, while their frames are encoded on other threads."""
+    """One import. It reads the files of a series in order, while their frames are encoded on other threads."""
 
     def __init__(
         self,
@@ -160,7 +161,7 @@ class _Importer:
         self._pool.shutdown(cancel_futures=True)
 
     def import_study(self, files_by_series: Mapping[tuple[str, str], list[Path]]) -> None:
-        """Import the files of one study, series by series; each has to agree with what was published before it."""
+        """Import the files of one study, series by series; each is compared with those published before it."""
         primaries: list[Levels] | None = None
         for (study_uid, series_uid), files in files_by_series.items():
             if primaries is None:
@@ -189,7 +190,7 @@ class _Importer:
         finally:
             for writing in waiting:
                 writing.job.cancel()
-            wait(writing.job for writing in waiting)  # they write where the series is about to clear up
+            wait(writing.job for writing in waiting)  # they still write into the staging folders
         for version, metadata in series.publish():
             self._index.put(self._storage.datastore.datastore_id, metadata)
             self._storage.mark_indexed(version.image_set_id, version.version)

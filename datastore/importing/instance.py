@@ -1,4 +1,4 @@
-"""One file → the node of its instance in the metadata, and its frames in a staged image set."""
+"""One file → the node of its instance in the metadata, and its frames in a staged version."""
 
 import hashlib
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from datastore.pixels.layout import NoFrames
 from datastore.pixels.pixel_data import has_pixels
 from datastore.storage.staging import Staging
 
-_HTJ2K_LOSSLESS_RPCL = "1.2.840.10008.1.2.4.202"  # what a reader takes frames for when no syntax is recorded
+_HTJ2K_LOSSLESS_RPCL = "1.2.840.10008.1.2.4.202"  # the default if no transfer syntax is recorded
 
 
 @dataclass(frozen=True)
 class WrittenInstance:
-    """An instance whose frames are written."""
+    """An instance whose frames are written, and its node in the metadata."""
 
     sop_instance_uid: str
     node: JsonObject
@@ -34,13 +34,13 @@ class InstanceWriter:
     max_inline_bytes: int | None
 
     def attributes(self, data_set: Dataset, findings: Findings) -> InstanceAttributes:
-        """The attributes of a file, in the dialect; what could not be had is told."""
+        """The attributes of a file in the dialect; losses are added to `findings`."""
         return InstanceAttributes.from_data_set(data_set, self.dialect, self.max_inline_bytes, findings)
 
     def write(
         self, data_set: Dataset, attributes: InstanceAttributes, staging: Staging, findings: Findings
     ) -> WrittenInstance:
-        """Write the frames of an instance and describe it; what could not be had is told."""
+        """Write the frames of an instance and describe it; losses are added to `findings`."""
         uid = attributes.sop_instance_uid
         encoding: Encoding | None = None
         frames: list[JsonObject] = []
@@ -78,7 +78,7 @@ class InstanceWriter:
         }
 
     def _syntax(self, encoding: Encoding | None) -> JsonObject:
-        """How the frames are stored; the older dialect tells only what could not be guessed."""
+        """The encoding of the frames; the older dialect names it only if it is not the default."""
         if encoding is None:
             return {}
         if not self.dialect.names_stored_syntax:
@@ -86,12 +86,12 @@ class InstanceWriter:
             return {"StoredTransferSyntaxUID": encoding.transfer_syntax_uid} if named else {}
         return {
             "StoredTransferSyntaxUID": encoding.transfer_syntax_uid,
-            # The name that AHI has for sums over stored bytes was never seen; this one is its counterpart.
+            # The name in AHI for checksums over stored bytes is not known; this is our counterpart to DECOMPRESSED.
             "ChecksumType": "DECOMPRESSED" if encoding.transcoded else "COMPRESSED",
         }
 
 
 def _frame_id(image_set_id: str, sop_instance_uid: str, number: int, stored: bytes) -> str:
-    """32 hex digits of what is behind them: a frame keeps its ID in every version, and no other ever has it."""
+    """32 hex digits of a hash over place and content: a frame keeps its ID in every version, and no other has it."""
     place = f"{image_set_id}/{sop_instance_uid}/{number}/".encode()
     return hashlib.sha256(place + stored).hexdigest()[:32]

@@ -1,6 +1,6 @@
 """Image-set metadata, as GetImageSetMetadata gives it: one document of patient, study, series and instances.
 
-Two dialects of AHI are known, "2023" and "2025"; `DIALECTS` says in what they differ.
+AHI has had two dialects, "2023" and "2025"; `DIALECTS` has their differences.
 """
 
 import hashlib
@@ -21,10 +21,10 @@ _PIXEL_DATA = 0x7FE00010
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a generation of AHI writes.
+    """The way in which one generation of AHI writes metadata.
 
-    `ordered` keys are ascending by tag, others in the order of a hash. Sizes are those of the decoded frame or of the
-    stored one. `all_resolutions` lists a checksum for each resolution of a frame, not only for the full one.
+    `ordered`: keys ascend by tag, else they have the order of a hash. `decoded_sizes`: sizes are those of decoded
+    frames, else of stored ones. `all_resolutions`: there is a checksum for each resolution of a frame.
     """
 
     name: str
@@ -71,14 +71,14 @@ class Levels:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Levels":
-        """Those of image-set metadata, which has one series."""
+        """From image-set metadata, which has one series."""
         (series,) = document["Study"]["Series"].values()
         return cls(document["Patient"]["DICOM"], document["Study"]["DICOM"], series["DICOM"])
 
 
 @dataclass(frozen=True)
 class InstanceAttributes:
-    """What a file says: the elements of the levels, and those that stay with the instance, with their VRs."""
+    """The elements of a file: those of the levels, and those of the instance, with their VRs."""
 
     levels: Levels
     dicom: JsonObject
@@ -97,12 +97,12 @@ class InstanceAttributes:
         max_inline_bytes: int | None = None,
         findings: Findings | None = None,
     ) -> "InstanceAttributes":
-        """The attributes of a file as pydicom has read it. Binary values above `max_inline_bytes` become null.
+        """From a file as pydicom reads it. Binary values above `max_inline_bytes` become null.
 
-        What cannot be read, or is left out, is told to `findings`.
+        Values that cannot be read, or are left out, are added to `findings`.
         """
-        told = Findings() if findings is None else findings
-        context = Context(told, keep_padding=dialect.keeps_padding, max_inline_bytes=max_inline_bytes)
+        findings = Findings() if findings is None else findings
+        context = Context(findings, keep_padding=dialect.keeps_padding, max_inline_bytes=max_inline_bytes)
         found = _meta(data_set, dialect, context) + elements(data_set, context)
         if not dialect.names_pixel_data:
             found = [each for each in found if each.tag != _PIXEL_DATA]
@@ -127,7 +127,7 @@ def _meta(data_set: Dataset, dialect: Dialect, context: Context) -> list[Element
 def document(
     datastore_id: str, image_set_id: str, levels: Levels, instances: Mapping[str, JsonObject], dialect: Dialect
 ) -> JsonObject:
-    """The whole metadata of an image set; `instances` are the nodes by SOP Instance UID."""
+    """The metadata of an image set; `instances` has the nodes by SOP Instance UID."""
     uid = str(levels.series["SeriesInstanceUID"])
     series = {"DICOM": levels.series, "Instances": {name: instances[name] for name in sorted(instances)}}
     whole = {
@@ -141,12 +141,12 @@ def document(
 
 
 def encode(whole: JsonObject) -> bytes:
-    """The JSON of a document: UTF-8, the same bytes for the same document."""
+    """The JSON of a document in UTF-8; equal documents give equal bytes."""
     return json.dumps(whole, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
 
 
 def _hashed(value: Json) -> Json:
-    """The same with keys in an order that carries no meaning, as a hash table gives it."""
+    """A value with all keys in the arbitrary order of a hash table."""
     if isinstance(value, list):
         return [_hashed(item) for item in value]
     if not isinstance(value, dict):

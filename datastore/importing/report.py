@@ -1,4 +1,4 @@
-"""What is said of an import: a summary by kind, and the files behind it on request."""
+"""The printed report of an import: a summary by kind, and the details by file."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from datastore.importing.importer import ImportReport
 
 
 def summary(report: ImportReport) -> Iterator[str]:
-    """How many files there were, why files were refused, and how much was lost or changed of each kind."""
+    """Lines with the number of files, the reasons of refusals, and the number of findings of each kind."""
     yield f"imported {report.imported}, not DICOM {report.skipped_non_dicom}, refused {len(report.refused)}"
     reasons = Counter(refused.reason for refused in report.refused)
     yield from (f"  refused, {reason}: {count}" for reason, count in reasons.most_common())
@@ -16,6 +16,6 @@ def summary(report: ImportReport) -> Iterator[str]:
 
 
 def details(report: ImportReport) -> Iterator[str]:
-    """Each file that was refused, and each finding of the others; paths are those of the import."""
+    """A line for each refused file, and for each finding in the others."""
     yield from (f"refused {refused.path}: {refused.reason}" for refused in report.refused)
     yield from (f"{found.path}: {found.finding}" for found in report.found)

@@ -1,4 +1,4 @@
-"""The sample images that pydicom and the package pydicom-data bring along: what the embedded default shows first."""
+"""The sample images of pydicom and pydicom-data, which an empty embedded data store can be filled with."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -14,7 +14,7 @@ _NO_SAMPLES = frozenset({".py", ".pyc", ".md", ".txt", ".json", ".dump", ".icc"}
 
 
 def sample_files() -> list[Path]:
-    """All files that may be DICOM, by their names; nothing is fetched."""
+    """All files that may be DICOM, sorted by path; nothing is downloaded."""
     return sorted(_sample_files())
 
 

@@ -1,4 +1,4 @@
-"""Files and folders → DICOM files. What is no DICOM is told apart from what is DICOM and broken."""
+"""Files and folders → DICOM files. Files of other kinds are told apart from damaged DICOM files."""
 
 import hashlib
 import logging
@@ -25,16 +25,21 @@ from dicomweb.pydicom_adapter import elements_in_file_order
 _PREAMBLE_BYTES = 132
 _BLOCK_BYTES = 2**20
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
-_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")  # of a file without a preamble, either byte order
+_FIRST_GROUPS = (
+    b"\x02\x00",
+    b"\x08\x00",
+    b"\x00\x02",
+    b"\x00\x08",
+)  # of a file without a preamble, in either byte order
 _PIXEL_DATA = 0x7FE00010
 _DELIMITERS = 0xFFFE  # a group
-_UNDEFINED = 0xFFFFFFFF  # the length of what ends with a delimiter
+_UNDEFINED = 0xFFFFFFFF  # the length of an element that ends with a delimiter
 _IMPLICIT_FIRST_BYTES = 1024  # the first element of a data set is short
 
 
 @dataclass(frozen=True)
 class DicomFile:
-    """A file that can be imported, as far as its header tells."""
+    """A file whose header can be imported."""
 
     path: Path
     study_instance_uid: str
@@ -50,29 +55,29 @@ class NotDicom:
 
 @dataclass(frozen=True)
 class Refused:
-    """A file or folder that should be importable and is not; the reason holds nothing of its content."""
+    """A file or folder that cannot be imported; the reason holds no content of it."""
 
     path: Path
     reason: str
 
 
 class Unreadable(Exception):
-    """Why a DICOM file is refused."""
+    """A DICOM file is refused; the message is the reason."""
 
 
 def scan(paths: Iterable[Path]) -> Iterator[DicomFile | NotDicom | Refused]:
     """All files below the paths, in the order of the paths and then of their names.
 
-    Symbolic links are followed; a file or folder that is reached twice is taken once. Only headers are read.
+    Symbolic links are followed; a file or folder that is reached twice is given once. Only headers are read.
     """
     seen: set[tuple[int, int]] = set()
     for path in paths:
         for found in _files(path, seen):
-            yield found if isinstance(found, Refused) else _looked_at(found)
+            yield found if isinstance(found, Refused) else _scan_file(found)
 
 
 def _files(path: Path, seen: set[tuple[int, int]]) -> Iterator[Path | Refused]:
-    """The regular files at and below a path. A stack of its own: folders may be deeper than Python's."""
+    """The regular files at and below a path, without recursion: folders may be nested very deep."""
     waiting = [path]
     while waiting:
         current = waiting.pop()
@@ -89,7 +94,7 @@ def _files(path: Path, seen: set[tuple[int, int]]) -> Iterator[Path | Refused]:
             yield Refused(current, f"cannot be opened: {error.strerror}")
 
 
-def _looked_at(path: Path) -> DicomFile | NotDicom | Refused:
+def _scan_file(path: Path) -> DicomFile | NotDicom | Refused:
     try:
         header = read(path, pixels=False)
     except InvalidDicomError:
@@ -100,12 +105,12 @@ def _looked_at(path: Path) -> DicomFile | NotDicom | Refused:
 
 
 def read(path: Path, findings: Findings | None = None, *, pixels: bool = True) -> Dataset:
-    """A DICOM file with all its UIDs, and its transfer syntax in `file_meta`, even if the file does not tell them.
+    """A DICOM file with all its UIDs, and its transfer syntax in `file_meta`, even if the file lacks them.
 
-    What was missing, or is left out, is told to `findings`. InvalidDicomError if it is another kind of file, Unreadable
-    if it is a broken one.
+    What is missing or left out is added to `findings`. InvalidDicomError if it is another kind of file, Unreadable if
+    it is damaged.
     """
-    told = Findings() if findings is None else findings
+    findings = Findings() if findings is None else findings
     try:
         with path.open("rb") as file:
             start = file.read(_PREAMBLE_BYTES + 8)
@@ -118,7 +123,7 @@ def read(path: Path, findings: Findings | None = None, *, pixels: bool = True) -
             raise Unreadable("its deflated data set is too large")
         data_set = dcmread(path, stop_before_pixels=not pixels, force=True)
         _name_transfer_syntax(data_set)
-        _drop_trailing(data_set, told)
+        _drop_trailing(data_set, findings)
         is_directory = data_set.file_meta.get("MediaStorageSOPClassUID") == _MEDIA_STORAGE_DIRECTORY
         breaks_off = len(data_set) == 0 or _breaks_off(data_set)
     except Unreadable:
@@ -130,7 +135,7 @@ def read(path: Path, findings: Findings | None = None, *, pixels: bool = True) -
     if breaks_off:
         raise Unreadable("breaks off before its end")
     try:
-        give_uids(data_set, partial(_digest, path), told)
+        give_uids(data_set, partial(_digest, path), findings)
     except NoIdentity as error:
         raise Unreadable(str(error)) from None
     except OSError as error:
@@ -147,24 +152,24 @@ def _digest(path: Path) -> bytes:
 
 
 def _drop_trailing(data_set: Dataset, findings: Findings) -> None:
-    """Leave out what follows the pixel data and is no element: padding, or what a transmission has added."""
-    found = elements_in_file_order(data_set)
-    tags = [*found]
-    if _PIXEL_DATA not in found:
+    """Remove what follows the pixel data and is no element: padding, or bytes added by a transmission."""
+    elements = elements_in_file_order(data_set)
+    tags = [*elements]
+    if _PIXEL_DATA not in elements:
         return
     after = tags[tags.index(Tag(_PIXEL_DATA)) + 1 :]
     for place, tag in enumerate(after):
-        element = found[tag]
+        element = elements[tag]
         is_short = isinstance(element, RawDataElement) and _is_short(element)
         if tag < _PIXEL_DATA or tag.group == _DELIMITERS or is_short:
             findings.add(FindingKind.STRAY, "", "bytes after the pixel data that are no element")
             for stray in after[place:]:
-                del found[stray]
+                del elements[stray]
             return
 
 
 def _breaks_off(data_set: Dataset) -> bool:
-    """Whether an element is shorter than it says; pydicom takes what there is."""
+    """Whether an element is shorter than its stated length, which pydicom does not check."""
     known = (tag for tag in data_set.keys() if tag.group != _DELIMITERS)  # noqa: SIM118 - no element is to be parsed
     elements = (data_set.get_item(tag) for tag in known)
     return any(isinstance(element, RawDataElement) and _is_short(element) for element in elements)
@@ -175,7 +180,7 @@ def _is_short(element: RawDataElement) -> bool:
 
 
 def _is_dicom(start: bytes) -> bool:
-    """Whether a file begins like one: by its prefix, else by a first element that can be one of a data set."""
+    """Whether a file begins like DICOM: with its prefix, or with a first element that a data set can have."""
     if start[128:132] == b"DICM":
         return True
     if len(start) < 8 or start[:2] not in _FIRST_GROUPS:
@@ -189,7 +194,7 @@ def _is_dicom(start: bytes) -> bool:
 
 
 def _name_transfer_syntax(data_set: Dataset) -> None:
-    """Tell the transfer syntax that pydicom found, where the file does not."""
+    """Set the transfer syntax that pydicom detected, if the file does not state it."""
     if data_set.file_meta.get("TransferSyntaxUID"):
         return
     implicit, little = data_set.original_encoding
@@ -199,9 +204,9 @@ def _name_transfer_syntax(data_set: Dataset) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let pydicom neither warn nor log about what it reads: it quotes values, and those are about patients.
+    """Keep pydicom from warning and logging: its messages quote values, which may be those of patients.
 
-    For the whole process, so for one thread that imports.
+    This holds for the whole process, so only one thread may import.
     """
     log, mode = logging.getLogger("pydicom"), config.settings.reading_validation_mode
     level = log.level

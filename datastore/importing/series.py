@@ -18,31 +18,31 @@ from datastore.storage.storage import Storage
 
 @dataclass(frozen=True)
 class OpenImageSet(Member):
-    """An image set that gets a new version. `instances` are the nodes of all its instances, old and new."""
+    """An image set that gets a new version; `instances` has the nodes of all its instances, old and new."""
 
     staging: Staging
     instances: dict[str, JsonObject]
     written: set[str] = field(default_factory=set)
 
     def put(self, instance: WrittenInstance) -> bool:
-        """Add an instance; whether it replaces one (same SOP Instance UID)."""
+        """Add an instance; whether it replaces one with the same SOP Instance UID."""
         replaces = instance.sop_instance_uid in self.instances
         self.instances[instance.sop_instance_uid] = instance.node
         self.written.add(instance.sop_instance_uid)
         return replaces
 
     def frame_ids(self) -> Iterator[str]:
-        """The frames that the new version speaks of."""
+        """The frames of the new version."""
         return (frame["ID"] for node in self.instances.values() for frame in node["ImageFrames"])
 
 
 class SeriesWriter:
-    """Finds the image set for each instance of a series, and publishes what has changed. A context manager."""
+    """Finds the image set for each instance of a series, and publishes the changed ones. A context manager."""
 
     def __init__(
         self, storage: Storage, dialect: Dialect, study_uid: str, series_uid: str, primaries_of_study: list[Levels]
     ) -> None:
-        """`primaries_of_study` are the levels of the primary image sets of the study; new ones are added to it."""
+        """`primaries_of_study` has the levels of the primary image sets of the study; new ones are added to it."""
         self._storage = storage
         self._dialect = dialect
         self._primaries = primaries_of_study

@@ -1,4 +1,4 @@
-"""UIDs for objects that came without: the same ones whenever the same file is imported."""
+"""UIDs for objects that lack them: the same file always gets the same UIDs."""
 
 import hashlib
 from collections.abc import Callable
@@ -10,20 +10,20 @@ from datastore.findings import FindingKind, Findings
 _SECONDARY_CAPTURE, _RAW_DATA = "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.66"
 _OF_META = {"SOPClassUID": "MediaStorageSOPClassUID", "SOPInstanceUID": "MediaStorageSOPInstanceUID"}
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
-_TELLING = (*_NEEDED, "PatientID", "PatientName", "Modality", "Rows")  # of what kind a file is, one of these says
+_TELLING = (*_NEEDED, "PatientID", "PatientName", "Modality", "Rows")  # a DICOM object has at least one of these
 _WITHOUT_PATIENT = frozenset(f"1.2.840.10008.5.1.4.{number}.1" for number in (38, 39, 43, 44, 45))
-"""Hanging protocols, colour palettes and implant templates (PS3.4 Annex GG), which no study has."""
+"""Hanging protocols, colour palettes and implant templates (PS3.4 Annex GG), which belong to no study."""
 
 
 class NoIdentity(Exception):
-    """Why a file cannot be given the UIDs that it lacks."""
+    """A file cannot be given the UIDs that it lacks; the message is the reason."""
 
 
 def give_uids(data_set: Dataset, digest: Callable[[], bytes], findings: Findings) -> None:
-    """Give a data set the UIDs that it lacks, and tell it; NoIdentity where it is no object of a study.
+    """Give a data set the UIDs that it lacks, and add findings; NoIdentity if it is not an object of a study.
 
-    `digest` is that of the whole file: two files share no UID unless they are equal. What has a series and no study
-    shares its study with its series.
+    `digest` gives a hash of the whole file: two files get the same UIDs only if they are equal. A new Study Instance
+    UID follows from that of the series, if there is one.
     """
     missing = [name for name in _NEEDED if not has_one_text(data_set.get(name))]
     if not missing:
@@ -38,7 +38,7 @@ def give_uids(data_set: Dataset, digest: Callable[[], bytes], findings: Findings
 
 
 def has_one_text(value: object) -> bool:
-    """Whether this is one text that is not blank."""
+    """Whether a value is one text that is not blank."""
     return isinstance(value, str) and bool(value.strip())
 
 

@@ -1,7 +1,7 @@
 """The value of a DICOM element as image-set metadata holds it: JSON, decoded from the bytes of the file.
 
-pydicom parses the structure; values are taken from the bytes here, because AHI keeps the text of DS and IS as it was
-written, and because one ill-formed value must not make a whole file unreadable. What cannot be read is told.
+pydicom parses the structure. Values are decoded from the bytes here, because AHI keeps the text of DS and IS as it was
+written, and because one malformed value must not make a whole file unreadable. Unreadable values become findings.
 """
 
 import base64
@@ -31,11 +31,13 @@ _PIXEL_REPRESENTATION = 0x00280103
 _RESCALE_INTERCEPT = 0x00281052
 _DELIMITERS = 0xFFFE  # a group
 _ITEM_STARTS = {True: (b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"), False: (b"\xff\xfe\xe0\x00", b"\xff\xfe\xe0\xdd")}
-"""How the bytes of a sequence begin, with an item or its end, in little endian or not."""
+"""The first bytes of a sequence, an item or its end, by whether it is little endian."""
 
 _KNOWN_VRS = frozenset(str(vr) for vr in VR if " or " not in str(vr))
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
-_OFFSET_TABLES = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003})  # of the encapsulated stream, which is taken apart
+_OFFSET_TABLES = frozenset(
+    {0x7FE00001, 0x7FE00002, 0x7FE00003}
+)  # of the encapsulated stream, which is split into frames
 
 _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
 _WORD_BYTES = {"OB": 1, "UN": 1, "OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
@@ -50,12 +52,12 @@ JsonObject = dict[str, Json]
 
 @dataclass(frozen=True)
 class Context:
-    """What the meaning of an element's bytes depends on.
+    """The facts that the meaning of the bytes of an element depends on.
 
     `encodings` are Python's names for SpecificCharacterSet, `signed` is PixelRepresentation, `below_zero` whether
-    rescaled values can be negative, `in_voi_lut` whether these are elements of a VOI LUT. `keep_padding` leaves the
+    rescaled values can be negative, `in_voi_lut` whether these are elements of a VOI LUT. `keep_padding` keeps the
     blanks of DS and IS; `max_inline_bytes` is the largest binary value that is written, None for any size. `path` leads
-    to the items that these are elements of; `stated` are the names whose VR was told further up.
+    to the item of these elements; `stated` has the names whose VR is stated further up.
     """
 
     findings: Findings
@@ -69,7 +71,7 @@ class Context:
     stated: frozenset[str] = frozenset()
 
     def inside(self, data_set: Dataset) -> "Context":
-        """The same for the elements of a data set or an item; what it does not say itself is that of its parent."""
+        """The context for the elements of a data set or item, which inherits from its parent."""
         encodings, signed, below_zero = self.encodings, self.signed, self.below_zero
         if _CHARACTER_SET in data_set:
             encodings = self._encodings(_character_sets(data_set.get_item(_CHARACTER_SET)))
@@ -80,8 +82,8 @@ class Context:
             below_zero = _bytes(data_set.get_item(_RESCALE_INTERCEPT)).lstrip().startswith(b"-")
         return replace(self, encodings=encodings, signed=signed, below_zero=below_zero)
 
-    def tell(self, kind: FindingKind, tag: int, reason: str) -> None:
-        """Tell of an element."""
+    def add_finding(self, kind: FindingKind, tag: int, reason: str) -> None:
+        """Add a finding about an element."""
         self.findings.add(kind, f"{self.path}{keyword(tag) or f'{tag:08X}'}", reason)
 
     def _encodings(self, names: list[str]) -> tuple[str, ...]:
@@ -90,7 +92,7 @@ class Context:
             name not in python_encoding and other == default_encoding for name, other in zip(names, found, strict=False)
         )
         if any(unknown):
-            self.tell(FindingKind.TEXT_REPLACED, _CHARACTER_SET, "it is unknown; texts are read as ISO_IR 100")
+            self.add_finding(FindingKind.TEXT_REPLACED, _CHARACTER_SET, "it is unknown; texts are read as ISO_IR 100")
         return found
 
 
@@ -98,8 +100,8 @@ class Context:
 class Element:
     """One element in metadata: the name that AHI gives it, its JSON value and its VR.
 
-    `needs_vr`: `DICOMVRs` has to tell the VR. It does for hex names, and where the file has another one than the
-    dictionary, or another one than PixelRepresentation says.
+    `needs_vr`: `DICOMVRs` has to state the VR, because the name is hex digits, or because the VR is not the one of the
+    dictionary and PixelRepresentation.
     """
 
     tag: int
@@ -118,7 +120,7 @@ def elements(data_set: Dataset, context: Context) -> list[Element]:
         if number & 0xFFFF == 0 or number >> 16 == 0 or number in _OFFSET_TABLES:
             continue
         if number >> 16 == _DELIMITERS:
-            context.tell(FindingKind.STRAY, number, "a delimiter where none belongs")
+            context.add_finding(FindingKind.STRAY, number, "a delimiter where none belongs")
             continue
         item = data_set.get_item(tag)
         vr = _vr(item, data_set, context)
@@ -132,7 +134,7 @@ def elements(data_set: Dataset, context: Context) -> list[Element]:
 
 
 def _is_usual(tag: int, vr: str, signed: bool) -> bool:
-    """Whether a reader who has a name and PixelRepresentation, and no VR, takes it for this one."""
+    """Whether a reader that knows only the name and PixelRepresentation would assume this VR."""
     if keyword(tag) is None:
         return False
     choices = dictionary_VR(tag).split(" or ")
@@ -142,22 +144,22 @@ def _is_usual(tag: int, vr: str, signed: bool) -> bool:
 
 
 def _value_or_none(tag: int, item: DataElement | RawDataElement, vr: str, context: Context) -> Json:
-    """The value; None for pixels, which are elsewhere or not kept, and for what cannot be read at all."""
+    """The value; None for pixels, which are stored as frames or not kept, and for unreadable values."""
     if tag in _PIXELS:
         if context.path:
-            context.tell(FindingKind.VALUE_LEFT_OUT, tag, "pixels inside of a sequence are not kept")
+            context.add_finding(FindingKind.VALUE_LEFT_OUT, tag, "pixels inside of a sequence are not kept")
         return None
     try:
         return _value(item, vr, context)
     except RecursionError:
         raise
     except Exception as error:  # noqa: BLE001 - hostile bytes end in any kind of error
-        context.tell(FindingKind.VALUE_UNREADABLE, tag, f"it cannot be read as {vr} ({type(error).__name__})")
+        context.add_finding(FindingKind.VALUE_UNREADABLE, tag, f"it cannot be read as {vr} ({type(error).__name__})")
         return None
 
 
 def named_elements(found: Sequence[Element]) -> tuple[JsonObject, dict[str, str]]:
-    """Elements as the objects `DICOM` and `DICOMVRs`."""
+    """The objects `DICOM` and `DICOMVRs` of elements."""
     return {each.name: each.value for each in found}, {each.name: each.vr for each in found if each.needs_vr}
 
 
@@ -170,7 +172,7 @@ def _vr(element: DataElement | RawDataElement, data_set: Dataset, context: Conte
         vr = str(element.VR)
     if " or " not in vr:
         if vr not in _KNOWN_VRS:
-            context.tell(FindingKind.VALUE_REPLACED, int(element.tag), "its VR does not exist and is UN now")
+            context.add_finding(FindingKind.VALUE_REPLACED, int(element.tag), "its VR does not exist and is UN now")
         return vr if vr in _KNOWN_VRS else "UN"
     if element.tag in _DESCRIPTORS:
         return _descriptor_vr(element, context)
@@ -182,7 +184,7 @@ def _vr(element: DataElement | RawDataElement, data_set: Dataset, context: Conte
 
 
 def _descriptor_vr(element: DataElement | RawDataElement, context: Context) -> str:
-    """Of a LUT descriptor: signed where the first input value is, which none of an implicit VR tells.
+    """The VR of a LUT descriptor: signed if its first input value is, which implicit VR does not state.
 
     Inputs of a VOI LUT are rescaled values (PS3.3 Section C.11.2.1.1); a LUT of more than 32,767 entries has to be
     unsigned.
@@ -212,21 +214,25 @@ def _value(element: DataElement | RawDataElement, vr: str, context: Context) -> 
     little_endian = not isinstance(element, RawDataElement) or element.is_little_endian
     size = 4 if vr == "AT" else struct.calcsize(f"={_NUMBERS[vr]}") if vr in _NUMBERS else 1
     if len(content) % size:
-        context.tell(FindingKind.VALUE_UNREADABLE, int(element.tag), f"{len(content) % size} bytes too many for {vr}")
+        context.add_finding(
+            FindingKind.VALUE_UNREADABLE, int(element.tag), f"{len(content) % size} bytes too many for {vr}"
+        )
     if vr in _NUMBERS:
         return _shaped(_numbers(content, _NUMBERS[vr], little_endian), element.tag)
     if vr == "AT":
         return _shaped(_attribute_tags(content, little_endian), element.tag)
     if vr in _WORD_BYTES:
         if context.max_inline_bytes is not None and len(content) > context.max_inline_bytes:
-            context.tell(
+            context.add_finding(
                 FindingKind.VALUE_LEFT_OUT, int(element.tag), f"{len(content)} bytes are too many for the metadata"
             )
             return None
         return _binary(content, 1 if little_endian else _WORD_BYTES[vr])
     words = _words(content, vr, context)
     if any("\ufffd" in word for word in words) and b"\xef\xbf\xbd" not in content:
-        context.tell(FindingKind.TEXT_REPLACED, int(element.tag), "characters that its character set does not have")
+        context.add_finding(
+            FindingKind.TEXT_REPLACED, int(element.tag), "characters that its character set does not have"
+        )
     return _shaped(words, element.tag)
 
 
@@ -241,24 +247,24 @@ def _items(element: DataElement | RawDataElement, context: Context) -> list[Json
 
 
 def _parsed(element: RawDataElement, context: Context) -> Sequence[Dataset]:
-    """The items in the bytes of a sequence; pydicom takes anything for an item."""
+    """The items in the bytes of a sequence; pydicom would take any bytes for an item."""
     content = _bytes(element)
-    # What stands in UN is always implicit VR little endian (PS3.5 Section 6.2.2).
+    # A sequence in UN is always implicit VR little endian (PS3.5 Section 6.2.2).
     implicit, little = (True, True) if element.VR == "UN" else (element.is_implicit_VR, element.is_little_endian)
     if content and not content.startswith(_ITEM_STARTS[little]):
-        context.tell(FindingKind.VALUE_UNREADABLE, int(element.tag), "it has no items that could be read")
+        context.add_finding(FindingKind.VALUE_UNREADABLE, int(element.tag), "it has no items that could be read")
         return ()
     return convert_SQ(content, implicit, little, list(context.encodings)) if content else ()
 
 
 def _item(item: Dataset, context: Context) -> JsonObject:
-    """An item; VRs of its private elements stand in it, since the instance's `DICOMVRs` could not tell items apart."""
+    """An item with its own `DICOMVRs`, because those of the instance could not tell items apart."""
     values, vrs = named_elements(elements(item, context))
     return {**values, "DICOMVRs": vrs} if vrs else values
 
 
 def _bytes(element: DataElement | RawDataElement) -> bytes:
-    """The bytes of a value; those of the few that pydicom looks at while it reads a file are made again."""
+    """The bytes of a value; those that pydicom converted while it read the file are encoded again."""
     value = element.value
     if value is None:
         return b""
@@ -275,7 +281,7 @@ def _character_sets(element: DataElement | RawDataElement) -> list[str]:
 
 
 def _numbers(content: bytes, letter: str, little_endian: bool) -> list[int | float | str]:
-    """Numbers; bytes too many at the end are no number, and what JSON has no number for is text."""
+    """The numbers in a value, without excess bytes at the end; NaN and infinities are texts."""
     form = struct.Struct(("<" if little_endian else ">") + letter)
     whole = len(content) // form.size * form.size
     numbers = [number for (number,) in form.iter_unpack(content[:whole])]
@@ -294,7 +300,7 @@ def _attribute_tags(content: bytes, little_endian: bool) -> list[str]:
 
 
 def _binary(content: bytes, word_bytes: int) -> str:
-    """Base64 of the bytes as Explicit VR Little Endian has them."""
+    """Base64 of the bytes in little endian."""
     if word_bytes > 1:
         whole = len(content) // word_bytes * word_bytes
         words = np.frombuffer(content[:whole], f">u{word_bytes}")
@@ -315,7 +321,7 @@ def _words(content: bytes, vr: str, context: Context) -> list[str]:
 
 
 def _shaped(values: Sequence[Json], tag: int) -> Json:
-    """An array where the dictionary allows several values or where there are some, else the value; null for empty."""
+    """An array if the dictionary allows several values or there are several, else the value; None if empty."""
     if not values or all(isinstance(value, str) and not value.strip() for value in values):
         return None
     return list(values) if len(values) > 1 or is_always_array(tag) else values[0]

@@ -1,1 +1,1 @@
-"""The index filler: rows of the metadata index from image-set metadata. Runs in the process of an import."""
+"""The index filler: image-set metadata to rows of the metadata index. Runs in the process of an import."""

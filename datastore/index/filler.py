@@ -1,9 +1,8 @@
 """The index filler: metadata of image sets in, rows of the metadata index out.
 
-With quirks it leaves the rows that the index writer of the AWS sample project `metadata-index` leaves: the newest image
-set overwrites everything, and nothing goes away. Without, an image set can be removed again, what went away in a new
-version goes, and a patient without an ID is not mixed up with the others who have none.
-`datastore.index.values` says what becomes of the values.
+With quirks it writes the rows that the index writer of the AWS sample project `metadata-index` writes: the newest image
+set overwrites everything, and nothing is ever removed. Without quirks an image set can be removed, instances that a new
+version lacks are removed, and patients without an ID stay apart. `datastore.index.values` converts the values.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -40,12 +39,12 @@ Values = dict[str, Any]
 
 
 class IndexFiller:
-    """Writes image sets into an index. Not to be shared between threads."""
+    """Writes image sets into an index. Not safe for several threads."""
 
     def __init__(
         self, url: str | URL, *, quirks: bool = True, populate_instances: bool = True, populate_frames: bool = False
     ) -> None:
-        """`populate_frames` forces instances, as the switches of the index writer do."""
+        """`populate_frames` implies `populate_instances`, as in the AWS index writer."""
         self._engine = create_engine(make_url(url), hide_parameters=True, pool_pre_ping=True)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _start_sqlite)
@@ -55,16 +54,16 @@ class IndexFiller:
         self._fractions = self._engine.dialect.name != "mysql"  # a MySQL `time` has none, and rounds up to 24:00:00
 
     def create_schema(self) -> None:
-        """Create the tables that are missing, and the indexes that searches want."""
+        """Create missing tables, and the indexes that searches use."""
         metadata.create_all(self._engine)
         with self._engine.begin() as connection:
             for wanted in missing_in(connection):
                 connection.execute(text(wanted.create(self._engine.dialect.name)))
 
     def put(self, datastore_id: str, image_set: Json) -> None:
-        """Insert or update everything that an image set says, all or nothing; `image_set` is its decoded metadata.
+        """Insert or update all rows of an image set in one transaction; `image_set` is its decoded metadata.
 
-        ValueError if it has no patient, study or series in the places where AHI puts them.
+        ValueError if patient, study or series are not where AHI puts them.
         """
         try:
             image_set_id = image_set["ImageSetID"]
@@ -88,7 +87,7 @@ class IndexFiller:
                     _count(connection, study_pkey, series_pkey)
 
     def remove(self, datastore_id: str, image_set_id: str) -> None:
-        """Take an image set out, and what has no image set without it. With quirks it stays listed, as in AWS."""
+        """Remove an image set, and all parents left without one. With quirks nothing is removed, as in AWS."""
         if self._quirks:
             return
         ours = and_(imageset.c.imagesetid == image_set_id, imageset.c.datastoreid == datastore_id)
@@ -111,7 +110,7 @@ class IndexFiller:
                 _count(connection, found.study_pkey, found.series_pkey)
 
     def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         self._engine.dispose()
 
     def _put_patient(self, connection: Connection, dicom: Json, study_uid: str) -> int:
@@ -144,7 +143,7 @@ class IndexFiller:
             _put_rows(connection, frame, "frameid", frames)
 
     def _values(self, table: Table, dicom: Json) -> Values:
-        """A value for each column that is no key: of the attribute whose keyword, in lower case, is its name."""
+        """The value of each column that is not a key; its name is the keyword of the attribute in lower case."""
         by_name = {keyword.lower(): value for keyword, value in dicom.items()}
         values: Values = {}
         for column in table.columns:
@@ -163,11 +162,11 @@ _ABSENT = object()
 
 def _start_sqlite(connection: Any, _record: Any) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA journal_mode = WAL")  # searches go on while an import writes
+    connection.execute("PRAGMA journal_mode = WAL")  # searches can read while an import writes
 
 
 def _put_row(connection: Connection, table: Table, key: Values, values: Values) -> int:
-    """Insert the row with this key or overwrite it; its primary key."""
+    """Insert or overwrite the row with this key; returns its primary key."""
     key = {name: cut(table.c[name], value) if isinstance(value, str) else value for name, value in key.items()}
     (primary_key,) = table.primary_key.columns
     found = select(primary_key).where(*(table.c[name] == value for name, value in key.items()))
@@ -176,7 +175,7 @@ def _put_row(connection: Connection, table: Table, key: Values, values: Values) 
 
 
 def _write_row(connection: Connection, table: Table, pkey: int | None, values: Values) -> int:
-    """Overwrite the row with this primary key, or insert one without; its primary key."""
+    """Overwrite the row with this primary key, or insert a row if it is None; returns the primary key."""
     if pkey is None:
         inserted = connection.execute(insert(table).values(values)).inserted_primary_key
         return int(inserted[0])  # type: ignore[index]  # every table has one
@@ -186,7 +185,7 @@ def _write_row(connection: Connection, table: Table, pkey: int | None, values: V
 
 
 def _put_rows(connection: Connection, table: Table, key: str, rows: Mapping[str, Values]) -> dict[str, int]:
-    """Insert the rows, by their key, or overwrite them; their primary keys."""
+    """Insert or overwrite rows by key; returns their primary keys."""
     (primary_key,) = table.primary_key.columns
     known = _primary_keys(connection, table, key, rows)
     new = [values | {key: name} for name, values in rows.items() if name not in known]
@@ -214,7 +213,7 @@ def _batches(names: Iterable[str]) -> Iterator[Collection[str]]:
 
 
 def _put_nameless(connection: Connection, values: Values, study_uid: str) -> int:
-    """A patient without an ID: the one whom this study has already, or a new one. His other studies are unknown."""
+    """Write a patient without an ID: the one that this study already has, or a new one."""
     of_study = select(study.c.patient_pkey).where(study.c.studyinstanceuid == study_uid)
     has_no_id = patient.c.patientid.is_(None) & patient.c.patient_pkey.in_(of_study)
     pkey = connection.scalar(select(patient.c.patient_pkey).where(has_no_id))
@@ -222,7 +221,10 @@ def _put_nameless(connection: Connection, values: Values, study_uid: str) -> int
 
 
 def _put_conflicts(connection: Connection, series_pkey: int, imageset_pkey: int) -> None:
-    """Note that a series has several image sets: both of the first two, then each further one; repeated when re-put."""
+    """Note that a series has several image sets: the first two together, then each further one.
+
+    Rows repeat if an image set is put again, as in AWS.
+    """
     others = connection.scalars(select(imageset.c.imageset_pkey).where(imageset.c.series_pkey == series_pkey)).all()
     if len(others) == 1:
         return

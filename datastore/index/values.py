@@ -1,7 +1,7 @@
-"""What becomes of a value on its way from image-set metadata into a column of the metadata index.
+"""The conversion of values of image-set metadata for columns of the metadata index.
 
-Two tables, each from the type of a column to a function. `QUIRKY` does what the index writer of the AWS sample project
-`metadata-index` does, observed by running it; `CLEAN` does what one would expect.
+Two tables map the type of a column to a function. `QUIRKY` does what the index writer of the AWS sample project
+`metadata-index` was observed to do; `CLEAN` converts values as DICOM means them.
 """
 
 import re
@@ -22,16 +22,16 @@ _TIME = re.compile(r"(\d\d):?(\d\d)?:?(\d\d)?(?:\.(\d{1,6})\d*)?", re.ASCII)  # 
 
 
 def convert(column: Column[Any], value: Any, *, quirks: bool) -> Any:
-    """The value as the column takes it, cut to its length; None where it cannot."""
+    """The value for the column, cut to its length; None if the column cannot hold it."""
     rules = QUIRKY if quirks else CLEAN
     converted = rules[type(column.type)](value)
     return cut(column, converted) if isinstance(converted, str) else converted
 
 
 def cut(column: Column[Any], text: str) -> str:
-    """A text without what no database takes (NUL, halves of surrogate pairs), cut to the column's length.
+    """A text cut to the length of the column, without NUL and lone surrogates, which no database takes.
 
-    A UID that is cut is marked, so that nobody takes it for a whole one.
+    A UID that is cut is marked as such.
     """
     length = getattr(column.type, "length", None) or _LARGEST_TEXT
     plain = text.replace("\0", "").encode("utf-8", "replace").decode()
@@ -47,7 +47,7 @@ def _quirky_int(value: Any) -> int | None:
 
 
 def _quirky_date(value: Any) -> date | None:
-    """Exactly YYYYMMDD, but `strptime` reads a shorter one as well: 202312 is 2023-01-02."""
+    """YYYYMMDD as `strptime` reads it, which takes shorter dates too: 202312 is 2023-01-02."""
     try:
         return datetime.strptime(value, "%Y%m%d").date()
     except (TypeError, ValueError):
@@ -55,7 +55,7 @@ def _quirky_date(value: Any) -> date | None:
 
 
 def _quirky_time(value: Any) -> time | None:
-    """Exactly HHMMSS, so no fraction, but `strptime` reads a shorter one as well: 0835 is 08:03:05."""
+    """HHMMSS without a fraction as `strptime` reads it, which takes shorter times too: 0835 is 08:03:05."""
     try:
         return datetime.strptime(value, "%H%M%S").time()
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Lossless frames: pixels → codestream, proven by decoding it again."""
+"""Lossless frames: pixels → codestream, verified by decoding it again."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ _MOST_LEVELS = 5
 
 
 class NotEncodable(Exception):
-    """These pixels do not come back the same from the codec."""
+    """The codec does not give these pixels back exactly."""
 
 
 @dataclass(frozen=True)
 class LosslessFormat:
     """A lossless storage format of AHI: its transfer syntax, the Content-Type of a frame, and its codec.
 
-    `encode` takes pixels, and whether their three components are RGB and may be transformed. `decode` takes the number
+    `encode` takes pixels, and whether to transform their components, which must be RGB then. `decode` takes the number
     of resolutions to leave out; `reduces` says whether it can do that.
     """
 
@@ -42,9 +42,9 @@ def _encode_htj2k(pixels: Pixels, transform: bool) -> bytes:
 
 
 def _fitting_levels(pixels: Pixels) -> int:
-    """How often both sides of a frame can be halved, 5 at most and 1 at least: the encoder has no form without levels.
+    """The number of times that both sides of a frame can be halved, from 1, the least of the encoder, to 5.
 
-    Decoders of viewers stop or give other pixels where there are more levels than the frame has room for.
+    Decoders of viewers fail, or give wrong pixels, if a frame is too small for its number of levels.
     """
     shorter = min(pixels.shape[:2])
     return min(max(int(shorter).bit_length() - 1, 1), _MOST_LEVELS)
@@ -64,7 +64,7 @@ def _decode_jpeg_2000(stored: bytes, _left_out: int) -> Pixels:
 
 LOSSLESS: Mapping[str, LosslessFormat] = {
     "HTJ2K": LosslessFormat("1.2.840.10008.1.2.4.202", "image/jph", _encode_htj2k, _decode_htj2k, True, 32),
-    # AHI lists no Content-Type for this one: it has that of everything unlisted.
+    # AHI lists no Content-Type for this format, so it has the default.
     "JPEG_2000_LOSSLESS": LosslessFormat(
         "1.2.840.10008.1.2.4.90",
         "application/octet-stream",
@@ -77,10 +77,10 @@ LOSSLESS: Mapping[str, LosslessFormat] = {
 
 
 def encode_lossless(pixels: Pixels, lossless: LosslessFormat, *, transform: bool) -> bytes:
-    """A codestream that was decoded to exactly `pixels` before it is given; NotEncodable when there is none.
+    """A codestream that decodes to exactly `pixels`, which is verified; NotEncodable if there is none.
 
     `pixels` are rows x columns, or rows x columns x samples, integers in any byte order. `transform` turns the
-    multiple-component transform on: the three samples are RGB.
+    multiple-component transform on, for three samples of RGB.
     """
     native = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
     if 8 * native.dtype.itemsize > lossless.most_bits:
@@ -96,11 +96,11 @@ def encode_lossless(pixels: Pixels, lossless: LosslessFormat, *, transform: bool
 
 
 def resolutions(stored: bytes, lossless: LosslessFormat) -> list[Pixels]:
-    """The frame at each of its resolutions, lowest first; only the full one where the codec cannot reduce."""
+    """The frame at each of its resolutions, lowest first; only the full one if the codec cannot reduce."""
     levels = decomposition_levels(stored) if lossless.reduces else 0
     return [lossless.decode(stored, left_out) for left_out in range(levels, -1, -1)]
 
 
 def decomposition_levels(stored: bytes) -> int:
-    """How often a codestream halves the frame: its COD marker segment tells (ISO 15444-1 Annex A.6.1)."""
+    """The number of decomposition levels, by the COD marker segment (ISO 15444-1 Annex A.6.1)."""
     return stored[stored.index(_CODING_STYLE) + 9]

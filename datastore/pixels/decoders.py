@@ -1,7 +1,7 @@
-"""One encoded frame → stored values, rows x columns x samples, in the type that the data set says.
+"""One encoded frame → stored values, rows x columns x samples, in the type that the data set states.
 
-pydicom's plugins decode what they know, JPEG and JPEG-LS among them by ours; the rest has other decoders. Hostile bytes
-end in NotDecodable, whatever a decoder does.
+Most frames are decoded by the plugins of pydicom, JPEG and JPEG-LS by our own plugin, the others by imagecodecs.
+Hostile bytes end in NotDecodable, whatever a decoder raises.
 """
 
 import zlib
@@ -28,11 +28,11 @@ _JP2_SIGNATURE = b"\0\0\0\x0cjP  "
 
 
 class NotDecodable(Exception):
-    """Why a frame cannot be decoded, in words that hold nothing of it."""
+    """A frame cannot be decoded; the message is the reason and holds no content."""
 
 
 def decode(frame: bytes, syntax: str, layout: Layout, *, as_rgb: bool) -> Pixels:
-    """The frame; colours as RGB where `as_rgb` says so and the samples are YCbCr of 8 bits."""
+    """The decoded frame; with `as_rgb`, YCbCr of 8 bits becomes RGB. NotDecodable."""
     size = size_of(frame)
     needed = max(size.native_bytes, size.division_bytes) if size else 0
     if needed > layout.max_bytes:
@@ -46,7 +46,7 @@ def decode(frame: bytes, syntax: str, layout: Layout, *, as_rgb: bool) -> Pixels
     except NotDecodable:
         raise
     except BaseException as error:
-        # Decoders raise of every kind on bytes that they cannot read; those in Rust even what is no Exception.
+        # Decoders raise any kind of error on damaged bytes; those written in Rust even one that is not an Exception.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         raise NotDecodable(f"the pixel data cannot be decoded ({type(error).__name__})") from error
@@ -55,7 +55,7 @@ def decode(frame: bytes, syntax: str, layout: Layout, *, as_rgb: bool) -> Pixels
 
 
 def _whole_tile(pixels: Pixels, layout: Layout) -> Pixels:
-    """A tile of full size: what lies beyond the image is white in colour, as glass is, and 0 in grey."""
+    """A tile in full size: outside the image, colours are white, as glass is, and grey is 0."""
     beyond = np.iinfo(pixels.dtype).max if layout.samples > 1 else 0
     whole = np.full(layout.shape, beyond, pixels.dtype)
     whole[: pixels.shape[0], : pixels.shape[1]] = pixels
@@ -63,7 +63,7 @@ def _whole_tile(pixels: Pixels, layout: Layout) -> Pixels:
 
 
 def _in_type(pixels: Pixels, layout: Layout, size: Size | None) -> Pixels:
-    """In the type of the data set; NotDecodable if that would change a value, or the frame has another shape."""
+    """Pixels in the type of the data set; NotDecodable if a value would change, or the shape is another one."""
     if layout.bits_allocated == 1 and size and size.bits > 1:
         raise NotDecodable("the samples have more bits than BitsAllocated says")
     if layout.bits_allocated == 1 and pixels.size == layout.sample_count:
@@ -79,27 +79,27 @@ def _in_type(pixels: Pixels, layout: Layout, size: Size | None) -> Pixels:
 
 
 def _extended(pixels: Pixels, bits: int) -> Pixels:
-    """Signed values of so many bits: a codestream of unsigned samples holds them in two's complement."""
+    """Signed values from unsigned samples that hold `bits` bits of two's complement."""
     above = 8 * pixels.dtype.itemsize - bits
     signed: Pixels = (pixels << above).view(f"i{pixels.dtype.itemsize}") >> above
     return signed
 
 
 def has_colour_transform(frame: bytes) -> bool:
-    """Whether the multiple-component transform of a JPEG 2000 or HTJ2K codestream is on: it decodes to RGB then."""
+    """Whether a JPEG 2000 or HTJ2K codestream uses the multiple-component transform, and so decodes to RGB."""
     if not frame.startswith(_J2K_START):
         return False
     return any(marker == _COD and segment[4:5] == b"\1" for marker, segment in header_segments(frame))
 
 
 def coded_bits(layout: Layout, size: Size | None) -> int:
-    """How many bits a sample takes as it comes from a decoder: by the codestream if that tells, else BitsAllocated."""
+    """The bits of a decoded sample: by the codestream if that states it, else BitsAllocated."""
     return next((room for room in (8, 16, 32) if size and size.bits <= room), layout.bits_allocated)
 
 
 def _by_pydicom(uid: str, plugin: str = "") -> "Decoder":
     def decoded(frame: bytes, layout: Layout, size: Size | None, as_rgb: bool) -> Pixels:
-        """In a type as large as the codestream says, which pydicom expects to be that of BitsAllocated."""
+        """Decode in the type of the codestream, which pydicom expects in BitsAllocated."""
         inner = layout.with_bits(coded_bits(layout, size))
         arrays = get_decoder(uid).iter_array(
             encapsulate([frame]),
@@ -110,7 +110,7 @@ def _by_pydicom(uid: str, plugin: str = "") -> "Decoder":
             bits_stored=inner.bits_stored,
             pixel_representation=int(layout.signed),
             photometric_interpretation=layout.photometric,
-            planar_configuration=0,  # decoders give samples by pixel, whatever the label says
+            planar_configuration=0,  # decoders interleave samples by pixel, whatever the data set states
             number_of_frames=1,
             pixel_keyword="PixelData",
             as_rgb=not has_colour_transform(frame) and ((as_rgb and inner.is_ybr) or layout.photometric == "RGB"),
@@ -129,7 +129,7 @@ def _jpeg_2000(frame: bytes, layout: Layout, size: Size | None, as_rgb: bool) ->
 
 
 def _has_empty_box(frame: bytes) -> bool:
-    """Whether a box before the codestream says that it ends where it begins: pydicom would look at it forever."""
+    """Whether a box before the codestream has length 0, on which pydicom would loop forever."""
     if not frame.startswith(_JP2_SIGNATURE):
         return False
     position = 12  # the length of the first box
@@ -186,4 +186,4 @@ DECODERS: Mapping[str, Decoder] = {
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{number}" for number in (110, 111, 112)), _jpeg_xl),
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203)), _by_pydicom(_HTJ2K)),
 }
-"""How a frame of each transfer syntax is decoded."""
+"""The decoder of each transfer syntax."""

@@ -11,7 +11,7 @@ from datastore.pixels.layout import NoFrames, declared_frames
 
 
 def encapsulated_frames(data_set: Dataset, findings: Findings) -> list[bytes]:
-    """As many frames as there are, and no more than NumberOfFrames says; NoFrames if there are none."""
+    """The frames, at most as many as NumberOfFrames states; NoFrames if there are none."""
     declared = declared_frames(data_set)
     frames = _frames(data_set, declared, findings)
     if not any(frames):
@@ -26,7 +26,7 @@ def encapsulated_frames(data_set: Dataset, findings: Findings) -> list[bytes]:
 
 
 def _frames(data_set: Dataset, declared: int | None, findings: Findings) -> list[bytes]:
-    """The frames by the offset tables, else by what each fragment can be."""
+    """The frames by the offset tables, else one for each fragment."""
     offsets = None
     if "ExtendedOffsetTable" in data_set and "ExtendedOffsetTableLengths" in data_set:
         offsets = (data_set.ExtendedOffsetTable, data_set.ExtendedOffsetTableLengths)
@@ -39,7 +39,7 @@ def _frames(data_set: Dataset, declared: int | None, findings: Findings) -> list
 
 
 def _fragments(data_set: Dataset, findings: Findings) -> Iterator[bytes]:
-    """The fragments as far as they can be taken apart, without the offset table."""
+    """The fragments without the offset table, up to the first that cannot be read."""
     found = generate_fragments(data_set.PixelData)
     try:
         next(found, None)
@@ -50,7 +50,7 @@ def _fragments(data_set: Dataset, findings: Findings) -> Iterator[bytes]:
 
 
 def video_stream(data_set: Dataset) -> bytes:
-    """All fragments but the offset table, as one."""
+    """All fragments joined, without the offset table; NoFrames if they cannot be read."""
     try:
         _offset_table, *fragments = [*generate_fragments(data_set.PixelData)]
     except Exception as error:  # noqa: BLE001 - as above

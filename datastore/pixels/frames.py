@@ -1,8 +1,8 @@
 """Pixel data → stored frames (AWS HealthImaging Developer Guide, "supported transfer syntaxes").
 
-Some encodings are kept byte for byte; the others are decoded and stored in the lossless format of the data store. What
-that cannot hold exactly, floating-point samples and, in JPEG 2000, those of 32 bits, is stored as native Explicit VR
-Little Endian. Binary pixels are stored packed, first pixel in the lowest bit, and each frame begins on a byte.
+Some encodings are kept byte for byte; the others are decoded and stored in the lossless format of the data store.
+Floating-point samples and, in JPEG 2000, samples of 32 bits do not fit that format, and are stored as native Explicit
+VR Little Endian. Binary pixels are stored packed, first pixel in the lowest bit, and each frame begins on a byte.
 """
 
 import os
@@ -30,7 +30,7 @@ _KEPT_FRAMES = {"50": "image/jpeg", "91": "image/j2c", "112": "image/jxl", "203"
 _KEPT_VIDEO = {
     **dict.fromkeys(("100", "101"), "video/mpeg"),
     **dict.fromkeys(("102", "103", "104", "105", "106"), "video/mp4"),
-    **dict.fromkeys(("107", "108"), "video/H256"),  # so spelled by AHI
+    **dict.fromkeys(("107", "108"), "video/H256"),  # spelled so by AHI
 }
 
 
@@ -39,10 +39,10 @@ def _kept(by_suffix: Mapping[str, str], *endings: str) -> Mapping[str, str]:
 
 
 KEPT_FRAMES = _kept(_KEPT_FRAMES, "")
-"""Encodings whose frames are kept as imported, and their Content-Type."""
+"""The transfer syntaxes whose frames are kept as imported, and their Content-Type."""
 
 KEPT_VIDEO = _kept(_KEPT_VIDEO, "", ".1")
-"""Encodings of which the whole stream is kept as one frame, and its Content-Type."""
+"""The transfer syntaxes whose whole stream is kept as one frame, and its Content-Type."""
 
 T = TypeVar("T")
 Store = Callable[[int, "EncodedFrame", str], T]
@@ -50,9 +50,12 @@ Store = Callable[[int, "EncodedFrame", str], T]
 
 @dataclass(frozen=True)
 class Options:
-    """How pixels are stored. `ybr_as_rgb`: YBR_FULL sources become RGB, with the component transform, as AHI was seen
-    to do while the metadata keeps its label; else components stay as labelled. `all_resolutions`: sum each of them.
-    `frame_bytes`: how many bytes a frame that has to be decoded may take."""
+    """Options for storing pixels.
+
+    `ybr_as_rgb`: YBR_FULL becomes RGB, with the component transform, while the metadata keeps its label, as AHI was
+    observed to do; else components stay as labelled. `all_resolutions`: each resolution gets a checksum. `frame_bytes`:
+    the largest frame in bytes that is decoded.
+    """
 
     lossless: LosslessFormat
     ybr_as_rgb: bool = True
@@ -62,7 +65,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Checksum:
-    """CRC-32 of a frame at one resolution."""
+    """The CRC-32 of a frame at one resolution."""
 
     width: int
     height: int
@@ -71,7 +74,7 @@ class Checksum:
 
 @dataclass(frozen=True)
 class EncodedFrame:
-    """One frame to store. Extremes are None where they are not known; `decoded_bytes` is the size of native pixels."""
+    """One frame to store. Extremes are None if they are unknown; `decoded_bytes` is the size of native pixels."""
 
     stored: bytes
     checksums: tuple[Checksum, ...]
@@ -82,7 +85,7 @@ class EncodedFrame:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How the frames of an instance are stored; `transcoded` frames are summed over their decoded pixels."""
+    """The encoding of the frames of an instance; checksums of `transcoded` frames are over decoded pixels."""
 
     transfer_syntax_uid: str
     content_type: str
@@ -91,7 +94,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class EncodedInstance(Generic[T]):
-    """The frames of an instance: how they are stored, what `store` made of each, and attributes that changed."""
+    """The frames of an instance: their encoding, the result of `store` for each, and corrected attributes."""
 
     encoding: Encoding
     frames: list[T]
@@ -111,14 +114,13 @@ class FrameEncoder:
         self._pool.shutdown(cancel_futures=True)
 
     def encode(self, data_set: Dataset, store: Store[T], findings: Findings) -> EncodedInstance[T]:
-        """Hand each frame to `store` with its number, from 0, and its Content-Type; NoFrames if there are none.
+        """Call `store` for each frame with its index from 0 and its Content-Type; NoFrames if there are none.
 
-        What was handed over before NoFrames, or in an encoding other than the one returned, is void. `findings` tells
-        what could not be had.
+        Calls before NoFrames, or with another encoding than the one returned, are void. Losses are added to `findings`.
         """
         try:
             encoded = self._encode(data_set, source_syntax(data_set), store, findings)
-        except (NoFrames, OSError):  # of the file system the import has to hear
+        except (NoFrames, OSError):  # errors of the file system stop the import
             raise
         except TruncatedPixelData as error:
             raise NoFrames("the pixel data ends before its first frame does") from error
@@ -152,7 +154,7 @@ class FrameEncoder:
         return self._transcode(frames, data_set, store, findings)
 
     def _kept(self, data_set: Dataset, syntax: str, findings: Findings) -> Iterator[EncodedFrame]:
-        """The frames as they are; what cannot be decoded is told."""
+        """The frames as they are; those that cannot be decoded become findings."""
         frames = encapsulated_frames(data_set, findings)
         check = partial(_why_not_decodable, data_set, syntax, self._options.frame_bytes)
         for number, (frame, why) in enumerate(zip(frames, self._pool.map(check, frames), strict=True), 1):
@@ -167,21 +169,21 @@ class FrameEncoder:
         encoding = Encoding(lossless.transfer_syntax_uid, lossless.content_type, transcoded=True)
         transform = becomes_rgb(frames, as_rgb=self._options.ybr_as_rgb)
         encode = partial(_lossless, options=self._options, transform=transform)
-        told = Findings()
+        of_attempt = Findings()
         try:
-            stored = _stored(self._each(encode, frames, data_set, told), encoding, store)
+            stored = _stored(self._each(encode, frames, data_set, of_attempt), encoding, store)
         except NotEncodable:
-            told, encoding = Findings(), Encoding(NATIVE, _OCTETS, transcoded=True)
-            stored = _stored(self._each(_native, frames, data_set, told), encoding, store)
-        findings.extend(told)
+            of_attempt, encoding = Findings(), Encoding(NATIVE, _OCTETS, transcoded=True)
+            stored = _stored(self._each(_native, frames, data_set, of_attempt), encoding, store)
+        findings.extend(of_attempt)
         return EncodedInstance(encoding, stored, frames.layout.replaced)
 
     def _each(
         self, encode: Callable[[Pixels], EncodedFrame], frames: SourceFrames, data_set: Dataset, findings: Findings
     ) -> Iterator[EncodedFrame]:
-        """The frames, decoded and encoded on all cores, in order; only a few at a time are in memory.
+        """The frames, decoded and encoded on all cores, in order; only a few are in memory at a time.
 
-        What cannot be decoded stays as it is if there is another one that can, else NoFrames.
+        A frame that cannot be decoded is kept as it is if another one can be decoded, else NoFrames.
         """
         waiting: deque[tuple[int, Future[EncodedFrame]]] = deque()
         reasons: dict[int, str] = {}
@@ -215,7 +217,7 @@ def _encoded(encode: Callable[[Pixels], EncodedFrame], frames: SourceFrames, ind
 
 
 def _why_not_decodable(data_set: Dataset, syntax: str, max_bytes: int, frame: bytes) -> str | None:
-    """Why a frame that is kept as it is cannot be decoded; None where it can, or nobody here can tell."""
+    """The reason why a kept frame cannot be decoded; None if it can, or if there is no decoder to try."""
     if syntax not in DECODERS:
         return None
     try:
@@ -248,13 +250,13 @@ def _lossless(pixels: Pixels, *, options: Options, transform: bool) -> EncodedFr
 
 
 def _native(pixels: Pixels) -> EncodedFrame:
-    whole = pixels.dtype.kind in "iu"  # AHI has the extremes as integers
+    whole = pixels.dtype.kind in "iu"  # AHI states the extremes as integers
     least, greatest = (int(pixels.min()), int(pixels.max())) if whole else (None, None)
     return EncodedFrame(_little_endian(pixels), (_checksum(pixels),), least, greatest, pixels.nbytes)
 
 
 def _checksum(pixels: Pixels) -> Checksum:
-    """Over little-endian samples, interleaved by pixel."""
+    """The checksum over little-endian samples, interleaved by pixel."""
     return Checksum(pixels.shape[1], pixels.shape[0], zlib.crc32(_little_endian(pixels)))
 
 

@@ -1,4 +1,4 @@
-"""How the pixels of a file are laid out (PS3.3 Section C.7.6.3), as far as the file says it."""
+"""The layout of the pixels of a file (PS3.3 Section C.7.6.3), with defaults for what the file does not state."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,24 +10,24 @@ from pydicom import Dataset
 from datastore.findings import FindingKind, Findings
 
 FLOAT_PIXELS: Mapping[str, np.dtype[Any]] = {"FloatPixelData": np.dtype("<f4"), "DoubleFloatPixelData": np.dtype("<f8")}
-"""The elements of floating-point pixels, and their samples (PS3.3 Section C.7.6.24, C.7.6.25)."""
+"""The elements of floating-point pixels and the types of their samples (PS3.3 Section C.7.6.24, C.7.6.25)."""
 
 FRAME_BYTES = 2**28
-"""How many bytes a decoded frame may have, where nothing else is set."""
+"""The default for the largest decoded frame in bytes."""
 
 _USUAL_PHOTOMETRIC = {1: "MONOCHROME2", 3: "RGB", 4: "CMYK"}
 _YBR = frozenset({"YBR_FULL", "YBR_FULL_422"})
 
 
 class NoFrames(Exception):
-    """The pixel data cannot be taken apart or decoded: the instance is imported without frames, which is told."""
+    """The pixel data cannot be split or decoded: the instance is imported without frames, with a finding."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The layout of one frame, in pixels and bits; `replaced` are attributes that had to be told anew, by keyword.
+    """The layout of one frame, in pixels and bits; `replaced` has the attributes that were corrected, by keyword.
 
-    `max_bytes` is how many bytes it may take when it is decoded. A `tile` of a tiled image may be smaller at its edges.
+    `max_bytes` bounds the decoded frame. A `tile` of a tiled image may be smaller at the edges of the image.
     """
 
     rows: int
@@ -44,9 +44,9 @@ class Layout:
 
     @classmethod
     def from_data_set(cls, data_set: Dataset, findings: Findings, max_bytes: int) -> "Layout":
-        """As the data set says, with what it does not say as it usually is.
+        """As the data set states it, with usual values for missing attributes.
 
-        NoFrames where that is no image, or a decoded frame takes more than `max_bytes`.
+        NoFrames if that is no image, or if a decoded frame takes more than `max_bytes`.
         """
         rows, columns = _number(data_set, "Rows"), _number(data_set, "Columns")
         samples = _number(data_set, "SamplesPerPixel") or 1
@@ -87,31 +87,31 @@ class Layout:
 
     @property
     def sample_count(self) -> int:
-        """How many samples a frame has."""
+        """The number of samples of a frame."""
         return self.rows * self.columns * self.samples
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a decoded frame."""
+        """The shape of a decoded frame."""
         return (self.rows, self.columns) if self.samples == 1 else (self.rows, self.columns, self.samples)
 
     @property
     def is_ybr(self) -> bool:
-        """Whether the samples are the YCbCr of 8 bits that everyone can turn into RGB."""
+        """Whether the samples are YCbCr of 8 bits, which can be converted to RGB."""
         return self.photometric in _YBR and self.samples == 3 and self.bits_allocated == 8
 
     def with_size(self, rows: int, columns: int) -> "Layout":
-        """That of a tile at the edge, which is narrower or lower; the same if it cannot be one."""
+        """The layout of a smaller tile at the edge; this layout if the size does not fit a tile."""
         smaller = (rows, columns) != (self.rows, self.columns) and 0 < rows <= self.rows and 0 < columns <= self.columns
         return replace(self, rows=rows, columns=columns) if self.tile and smaller else self
 
     def with_bits(self, bits_allocated: int) -> "Layout":
-        """The same for samples of another size."""
+        """The layout with samples of another size."""
         return replace(self, bits_allocated=bits_allocated, bits_stored=min(self.bits_stored, bits_allocated))
 
 
 def declared_frames(data_set: Dataset) -> int | None:
-    """NumberOfFrames, 1 when it is not said; None when it is no number."""
+    """NumberOfFrames, 1 if it is missing; None if it is not a number."""
     try:
         return max(1, int(data_set.get("NumberOfFrames") or 1))
     except (TypeError, ValueError, AttributeError):
@@ -119,7 +119,7 @@ def declared_frames(data_set: Dataset) -> int | None:
 
 
 def _number(data_set: Dataset, keyword: str) -> int:
-    """A number, the first of several; 0 where there is none. NoFrames where it cannot be read."""
+    """The first number of an attribute; 0 if it is missing. NoFrames if it cannot be read."""
     try:
         value = data_set.get(keyword)
         if isinstance(value, list | tuple) or (hasattr(value, "__len__") and not isinstance(value, str | bytes)):

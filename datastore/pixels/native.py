@@ -1,6 +1,6 @@
-"""Native pixel data → frames: the words as the file has them, interleaved by pixel (PS3.5 Section 8.1, PS3.3 C.7.6.3).
+"""Native pixel data → frames, interleaved by pixel (PS3.5 Section 8.1, PS3.3 C.7.6.3).
 
-All bits of a word are kept, also those above BitsStored: overlays of old and samples of another HighBit lie there.
+All bits of a word are kept, even those above BitsStored: they may hold old overlays, or samples of another HighBit.
 """
 
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ class NativeFrames:
     def of(
         cls, content: bytes, layout: Layout, declared: int | None, findings: Findings, *, as_rgb: bool
     ) -> "NativeFrames":
-        """As many whole frames as there are, and no more than declared; what does not fit is told.
+        """The whole frames, at most as many as declared; the rest becomes findings.
 
-        TruncatedPixelData if there is not a single one.
+        TruncatedPixelData if there is no whole frame.
         """
         subsampled = _is_subsampled(content, layout, declared)
         frame_bits = _frame_bits(layout, subsampled=subsampled)
@@ -59,7 +59,7 @@ class NativeFrames:
         return cls(content, layout, count, subsampled, as_rgb)
 
     def decoded(self, index: int) -> Pixels:
-        """A frame: rows x columns, or rows x columns x samples; of one bit, all pixels in a row."""
+        """A frame: rows x columns, or rows x columns x samples; flat if pixels have one bit."""
         layout, bits = self.layout, _frame_bits(self.layout, subsampled=self.subsampled)
         start = index * bits
         if layout.bits_allocated == 1:
@@ -75,7 +75,7 @@ class NativeFrames:
         return rgb(pixels) if self.as_rgb and layout.is_ybr else pixels
 
     def stored(self, _index: int) -> bytes:
-        """Nothing: a native frame is decoded as it is."""
+        """Empty: native frames always decode."""
         return b""
 
     @cached_property
@@ -89,14 +89,14 @@ def rgb(pixels: Pixels) -> Pixels:
 
 
 def little_endian(content: bytes, vr: str, layout: Layout) -> bytes:
-    """Big-endian pixel data as little endian: in words where it is OW, however small its samples are."""
+    """Big-endian pixel data as little endian; OW is swapped in words, even if its samples are bytes."""
     size = max(layout.bits_allocated // 8, 2 if vr == "OW" else 1)
     whole = len(content) // size * size
     return np.frombuffer(content[:whole], f">u{size}").astype(f"<u{size}").tobytes() + content[whole:]
 
 
 def _is_subsampled(content: bytes, layout: Layout, declared: int | None) -> bool:
-    """Whether two pixels share their colour: not where there is room for all samples, whatever the label says."""
+    """Whether two pixels share their colour: only if the label says so and there is no room for all samples."""
     if layout.photometric != "YBR_FULL_422" or layout.samples != 3 or layout.sample_count % 2:
         return False
     return len(content) < layout.sample_count * (layout.bits_allocated // 8) * (declared or 1)
@@ -113,7 +113,7 @@ def _full_sampling(samples: Pixels) -> Pixels:
 
 
 def float_frames(content: bytes, sample: np.dtype[Any], layout: Layout, count: int) -> list[Pixels]:
-    """The frames of floating-point pixels, rows x columns; NoFrames where they are not described as they are."""
+    """The frames of floating-point pixels, rows x columns; NoFrames if the description does not fit."""
     size = layout.sample_count * sample.itemsize
     if layout.samples != 1 or layout.bits_allocated != 8 * sample.itemsize or len(content) < size * count:
         raise NoFrames("floating-point pixels are not described as they are")

@@ -1,4 +1,4 @@
-"""Pixel data of a file, taken apart: how many frames there are, each as it is stored and as it decodes."""
+"""The pixel data of a file as frames, each as it is stored and as it decodes."""
 
 import sys
 from dataclasses import dataclass
@@ -25,22 +25,22 @@ class SourceFrames(Protocol):
 
     @property
     def layout(self) -> Layout:
-        """What they are when they are decoded."""
+        """The layout of decoded frames."""
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of frames."""
 
     def decoded(self, index: int, /) -> Pixels:
-        """Stored values, interleaved, of full sampling, in a byte order of their own; NotDecodable."""
+        """Stored values of one frame, interleaved and not subsampled, in any byte order; NotDecodable."""
 
     def stored(self, index: int, /) -> bytes:
-        """The bytes of the file; empty for native frames, which always decode."""
+        """The bytes of one frame in the file; empty for native frames, which always decode."""
 
 
 @dataclass(frozen=True)
 class EncodedFrames:
-    """Frames in an encoding of the file."""
+    """Frames in the encoding of the file."""
 
     frames: list[bytes]
     syntax: str
@@ -49,25 +49,25 @@ class EncodedFrames:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of frames."""
         return len(self.frames)
 
     def decoded(self, index: int) -> Pixels:
-        """A frame as it decodes; NotDecodable."""
+        """The decoded frame; NotDecodable."""
         return decode(self.frames[index], self.syntax, self.layout, as_rgb=self.as_rgb)
 
     def stored(self, index: int) -> bytes:
-        """A frame as it is in the file."""
+        """The bytes of the frame in the file."""
         return self.frames[index]
 
 
 def has_pixels(data_set: Dataset) -> bool:
-    """Whether there is anything to store."""
+    """Whether the data set has pixel data."""
     return "PixelData" in data_set or any(name in data_set for name in FLOAT_PIXELS)
 
 
 def check_complete(data_set: Dataset) -> None:
-    """TruncatedPixelData if native pixel data ends before its first frame does."""
+    """Raise TruncatedPixelData if native pixel data ends before its first frame does."""
     if source_syntax(data_set) not in NATIVE_SOURCES or "PixelData" not in data_set:
         return
     try:
@@ -77,7 +77,7 @@ def check_complete(data_set: Dataset) -> None:
 
 
 def source_syntax(data_set: Dataset) -> str:
-    """The transfer syntax of a file; "" where it says none."""
+    """The transfer syntax of a file; "" if it states none."""
     meta = getattr(data_set, "file_meta", None) or Dataset()
     return str(meta.get("TransferSyntaxUID") or "")
 
@@ -85,8 +85,8 @@ def source_syntax(data_set: Dataset) -> str:
 def source_frames(data_set: Dataset, findings: Findings, *, as_rgb: bool, max_bytes: int) -> SourceFrames:
     """The frames of integer pixels. `as_rgb`: YCbCr of 8 bits becomes RGB.
 
-    NoFrames where there are none that could be decoded in `max_bytes` each. TruncatedPixelData where native ones are
-    cut before the end of the first one.
+    NoFrames if there are none that can be decoded within `max_bytes` each. TruncatedPixelData if native pixel data ends
+    before its first frame does.
     """
     syntax = source_syntax(data_set)
     layout = Layout.from_data_set(data_set, findings, max_bytes)
@@ -101,7 +101,7 @@ def source_frames(data_set: Dataset, findings: Findings, *, as_rgb: bool, max_by
 
 
 def becomes_rgb(frames: SourceFrames, *, as_rgb: bool) -> bool:
-    """Whether decoded frames are RGB, or other components that the transform of a codec may take for it."""
+    """Whether decoded frames are RGB, or other components that the transform of a codec applies to."""
     label = frames.layout.photometric
     if label in ("YBR_FULL", "YBR_FULL_422"):
         first = frames.stored(0)
@@ -111,7 +111,7 @@ def becomes_rgb(frames: SourceFrames, *, as_rgb: bool) -> bool:
 
 
 def decoded_floats(data_set: Dataset, findings: Findings, max_bytes: int) -> list[Pixels]:
-    """The frames of floating-point pixels, rows x columns; they are native whatever happens."""
+    """The frames of floating-point pixels, rows x columns, which must be native; else NoFrames."""
     syntax = source_syntax(data_set)
     if syntax not in NATIVE_SOURCES:
         raise NoFrames("floating-point pixels are not described as they are")

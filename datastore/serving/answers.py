@@ -1,4 +1,4 @@
-"""The JSON objects of AHI's answers, in its own words. Moments are seconds since 1970."""
+"""The JSON objects in the answers of AHI. Times are seconds since 1970."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from datastore.storage.records import DatastoreProperties, ImageSetVersion
 
 
 def properties_json(image_set: ImageSetVersion) -> dict[str, Any]:
-    """What GetImageSet and ListImageSetVersions both tell; the version is a string in them."""
+    """The properties in GetImageSet and ListImageSetVersions, where the version is a string."""
     deleted = {} if image_set.deleted_at is None else {"deletedAt": image_set.deleted_at}
     return {
         "imageSetId": image_set.image_set_id,
@@ -19,7 +19,7 @@ def properties_json(image_set: ImageSetVersion) -> dict[str, Any]:
 
 
 def summary_json(image_set: ImageSetVersion) -> dict[str, Any]:
-    """What SearchImageSets tells; the version is a number in it."""
+    """A summary in SearchImageSets, where the version is a number."""
     return {
         "imageSetId": image_set.image_set_id,
         "version": image_set.version,
@@ -33,7 +33,7 @@ def summary_json(image_set: ImageSetVersion) -> dict[str, Any]:
 
 
 def datastore_json(datastore: DatastoreProperties) -> dict[str, Any]:
-    """What GetDatastore tells."""
+    """The properties in GetDatastore."""
     return {
         "datastoreId": datastore.datastore_id,
         "datastoreName": datastore.name,

@@ -1,4 +1,4 @@
-"""Effects of faults: what happens to an answer of the data store. `serving.faults` says how they are written."""
+"""Effects of faults on the answers of the data store. `serving.faults` has their text form."""
 
 import re
 import time
@@ -12,14 +12,14 @@ from datastore.serving.waitress_adapter import ClientDisconnected
 
 @dataclass(frozen=True)
 class Refuse:
-    """Answer with the error of AHI that has this HTTP status."""
+    """Answer with the error of AHI of this HTTP status."""
 
     status: int
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Answer that much later."""
+    """Answer so many seconds later."""
 
     seconds: float
 
@@ -40,7 +40,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Corrupt:
-    """Change one byte of the body: that at a position, from 0, or its last one; None is the one in its middle."""
+    """Change one byte of the body: the one at `position` from 0, or the last; None for the one in the middle."""
 
     position: int | None = None
 
@@ -52,14 +52,14 @@ class Half:
 
 @dataclass(frozen=True)
 class Strange:
-    """Answer with another body, of this name."""
+    """Answer with the strange body of this name."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Longer:
-    """Announce so many bytes more than the body has, and close the connection behind it."""
+    """Announce so many bytes more than the body has, and close the connection after it."""
 
     more_bytes: int
 
@@ -73,7 +73,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Limit:
-    """Refuse what is above a rate, in calls per second after a burst; None is AHI's own rate for the operation."""
+    """Refuse calls above a rate: calls per second and burst, None for the rate of AHI for the operation."""
 
     rate: tuple[float, float] | None
 
@@ -98,7 +98,7 @@ _EFFECTS: tuple[tuple[str, Callable[[re.Match[str]], Effect]], ...] = (
 
 
 def parse_effect(text: str) -> Effect:
-    """An effect as `datastore.serving.faults` writes it, else ValueError."""
+    """Parse the text form of an effect; ValueError."""
     for pattern, effect in _EFFECTS:
         if match := re.fullmatch(pattern, text, re.ASCII):
             return effect(match)
@@ -113,7 +113,7 @@ _PIECES_PER_SECOND = 20
 
 
 def damaged(body: bytes, effects: Collection[Effect]) -> bytes:
-    """A body as these effects have it, before its length is announced: another one, half of it, with a wrong byte."""
+    """The body after the effects that apply before its length is announced: replaced, halved, a byte changed."""
     for effect in effects:
         match effect:
             case Strange(name):
@@ -132,7 +132,7 @@ def announced_bytes(body: bytes, effects: Collection[Effect]) -> int:
 
 
 def announced_type(effects: Collection[Effect]) -> str | None:
-    """The Content-Type, where it is another one: a page of HTML says what it is."""
+    """The Content-Type if an effect changes it; a page of HTML has its own."""
     for effect in effects:
         match effect:
             case Label(content_type):
@@ -143,7 +143,7 @@ def announced_type(effects: Collection[Effect]) -> str | None:
 
 
 def sent(body: bytes, effects: Collection[Effect]) -> Iterator[bytes]:
-    """A body as these effects send it: slowly, or ended by ConnectionCut half-way or before its announced length."""
+    """The body as the effects send it: slowly, or ended by ConnectionCut half-way or before its announced length."""
     cut = Cut(in_body=True) in effects
     trickles = [effect for effect in effects if isinstance(effect, Trickle)]
     yield from _paced(body[: len(body) // 2] if cut else body, trickles)

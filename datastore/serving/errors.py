@@ -1,4 +1,4 @@
-"""How AHI says no: a type, its HTTP status and a message."""
+"""The errors of AHI: type, HTTP status and message."""
 
 STATUS = {
     "ValidationException": 400,
@@ -16,7 +16,7 @@ STATUS = {
 
 
 class AhiError(Exception):
-    """An answer other than the one that was asked for; `kind` is one of STATUS."""
+    """An error that becomes the answer; `kind` is a key of STATUS."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -25,6 +25,6 @@ class AhiError(Exception):
 
     @classmethod
     def of_status(cls, status: int, message: str) -> "AhiError":
-        """The commonest error of an HTTP status; KeyError when AHI has none of that status."""
+        """The most common error of an HTTP status; KeyError if AHI has none."""
         kinds = {status: kind for kind, status in reversed(STATUS.items())}
         return cls(kinds[status], message)

@@ -1,6 +1,6 @@
-"""Faults on demand: a data store that throttles, stalls, breaks off or lies as told, so that its clients can be tested.
+"""Faults on demand: the data store throttles, stalls, breaks off or answers wrong, to test its clients.
 
-Faults are text, several are separated by commas:
+Faults are written as text, separated by commas:
 
     operation[/id]:effect[:how often]        GetImageFrame:429:0.1,*:latency=40ms,GetImageSetMetadata:cut:x3
 
@@ -48,7 +48,7 @@ _FAULT = re.compile(r"(?P<operation>\w+|\*)(?:/(?P<target>\w+))?:(?P<effect>[^:]
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault: to which calls it happens, what happens, and how often."""
+    """One fault: the calls it applies to, its effect, and how often it happens."""
 
     text: str
     operation: str
@@ -60,7 +60,7 @@ class Fault:
 
     @classmethod
     def from_text(cls, text: str) -> "Fault":
-        """A fault as the docstring of this module writes it, else ValueError."""
+        """Parse a fault as in the docstring of this module; ValueError."""
         match = _FAULT.fullmatch(text)
         if not match or match["operation"] not in {*OPERATIONS, "*"}:
             raise ValueError(f"not a fault: {text!r}; write operation[/id]:effect[:how often]")
@@ -68,17 +68,17 @@ class Fault:
         return cls(text, match["operation"], match["target"], parse_effect(match["effect"]), *often)
 
     def concerns(self, operation: str, targets: Collection[str]) -> bool:
-        """Whether a call of this operation, on these image sets and frames, is one that it happens to."""
+        """Whether the fault applies to a call of this operation on these image sets and frames."""
         return self.operation in ("*", operation) and (self.target is None or self.target in targets)
 
 
 def parse_faults(text: str) -> tuple[Fault, ...]:
-    """Faults separated by commas, as the docstring of this module writes them, else ValueError."""
+    """Parse faults separated by commas, as in the docstring of this module; ValueError."""
     return tuple(Fault.from_text(part.strip()) for part in text.split(",") if part.strip())
 
 
 def _often(text: str | None) -> tuple[float, int | None, float]:
-    """A probability, a number of calls, and for how many seconds."""
+    """A probability, a number of calls, and a number of seconds."""
     if text is None:
         return 1.0, None, math.inf
     if match := re.fullmatch(r"x(\d+)", text, re.ASCII):
@@ -91,7 +91,7 @@ def _often(text: str | None) -> tuple[float, int | None, float]:
 
 
 class Faults:
-    """The faults in force and the calls seen. Safe to share between threads; may be changed at any time."""
+    """The faults in force and the counts of calls. Safe to share between threads, and to change at any time."""
 
     def __init__(self, faults: Sequence[Fault] = (), *, random: Random | None = None) -> None:
         self._random = random or Random()  # noqa: S311 - chance, not a secret
@@ -101,11 +101,11 @@ class Faults:
 
     @classmethod
     def from_text(cls, text: str) -> "Faults":
-        """The faults of a setting, as the docstring of this module writes them, else ValueError."""
+        """From the text of a setting; ValueError."""
         return cls(parse_faults(text))
 
     def replace(self, faults: Sequence[Fault]) -> None:
-        """Put these faults in force instead of all others; counts begin anew."""
+        """Replace all faults by these; counts begin again."""
         with self._lock:
             self._faults = tuple(faults)
             self._since = time.monotonic()
@@ -113,22 +113,22 @@ class Faults:
             self._buckets: dict[tuple[int, str], _Bucket] = {}
 
     def in_force(self) -> dict[str, int]:
-        """The text of every fault, and to how many calls it has happened."""
+        """The text of every fault, and the number of calls that it happened to."""
         with self._lock:
             return {fault.text: self._met[index] for index, fault in enumerate(self._faults)}
 
     def calls(self) -> dict[str, int]:
-        """How many calls of each operation came, refused ones included."""
+        """The number of calls of each operation, including refused ones."""
         with self._lock:
             return dict(self._calls)
 
     def forget_calls(self) -> None:
-        """Count calls from zero."""
+        """Reset the counts of calls."""
         with self._lock:
             self._calls.clear()
 
     def meet(self, operation: str, targets: Collection[str]) -> tuple[Effect, ...]:
-        """Count a call, and say what happens to it: waiting first, then in the order in which the faults were given."""
+        """Count a call, and give the effects on it: waiting first, then in the order of the faults."""
         with self._lock:
             self._calls[operation] += 1
             effects = [

@@ -1,8 +1,8 @@
-"""The wire protocol of AHI, as far as a reader needs it, over the image sets of a local folder.
+"""The read operations of the AHI protocol over the image sets of a folder.
 
-REST-JSON of the service model `medical-imaging`, version 2023-07-19: moments are seconds since 1970, errors are
-`{"message"}` with their type in `x-amzn-errortype`. Any host name is answered, with `runtime-` in front and without.
-Beside it stand `/faults` and `/calls`, which tests use; AHI has nothing of the kind.
+REST-JSON of the service model `medical-imaging`, version 2023-07-19: times are seconds since 1970, errors are
+`{"message"}` with their type in `x-amzn-errortype`. Any host name is answered, with or without `runtime-` in front.
+`/faults` and `/calls` are for tests; AHI does not have them.
 """
 
 import base64
@@ -40,14 +40,14 @@ LARGEST_PAGE = 50
 _ID = re.compile(r"[0-9a-z]{32}")
 _VERSION = re.compile(r"[0-9]{1,9}")
 _LARGEST_REQUEST_BYTES = 64 * 1024
-_SPOIL = "datastore.spoil"  # where a request keeps what is to happen to the body of its answer
+_SPOIL = "datastore.spoil"  # the key of the effects on the body, in the environment of a request
 _SIGNED = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/[a-z0-9-]+/medical-imaging/aws4_request,.*Signature=")
 
 
 def create_app(storage: Storage, faults: Faults, *, signature_needed: bool = False) -> Flask:
-    """The data store of `storage`, disturbed by `faults`.
+    """The Flask application of a data store, with `faults`.
 
-    `signature_needed` refuses calls without a SigV4 signature; whose it is, and whether it is right, is not looked at.
+    `signature_needed` refuses calls without a SigV4 signature; the signature itself is not verified.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_REQUEST_BYTES
@@ -85,7 +85,7 @@ def create_app(storage: Storage, faults: Faults, *, signature_needed: bool = Fal
 
 
 def _register_operations(app: Flask, storage: Storage) -> None:
-    """One route per operation of AHI; its name is the endpoint."""
+    """Add a route for each operation of AHI; its name is the endpoint."""
 
     def datastore(datastore_id: str) -> None:
         _checked("datastoreId", datastore_id)
@@ -116,7 +116,7 @@ def _register_operations(app: Flask, storage: Storage) -> None:
         frame = storage.frame(image_set_id, frame_id)
         try:
             return send_file(frame.path, mimetype=frame.content_type, conditional=False, etag=False)
-        except FileNotFoundError:  # deleted between two moments
+        except FileNotFoundError:  # deleted since the query
             raise UnknownFrame(frame_id) from None
 
     def get_image_set(datastore_id: str, image_set_id: str) -> Response:
@@ -163,7 +163,7 @@ def _register_operations(app: Flask, storage: Storage) -> None:
 
 
 def _register_controls(app: Flask, faults: Faults) -> None:
-    """`/faults`: GET, PUT `{"faults": text, or a list of texts}`, DELETE. `/calls`: GET, DELETE."""
+    """Add `/faults` (GET, PUT `{"faults": text, or a list of texts}`, DELETE) and `/calls` (GET, DELETE)."""
 
     @app.get("/faults")
     def get_faults() -> Response:
@@ -224,7 +224,7 @@ def _register_errors(app: Flask) -> None:
 
 
 def _disturbed(effects: Sequence[Effect]) -> Response | None:
-    """Wait, and give the answer that comes instead of the right one, if one does."""
+    """Apply the effects that come before an answer; a response if one replaces the answer."""
     for effect in effects:
         match effect:
             case Wait(seconds):
@@ -242,7 +242,7 @@ def _cut() -> Iterator[bytes]:
 
 
 def _targets() -> set[str]:
-    """The image set and the frame that a call is about."""
+    """The IDs of the image set and the frame of a call."""
     body = request.get_json(silent=True, force=True) if request.endpoint == "GetImageFrame" else None
     frame_id = body.get("imageFrameId") if isinstance(body, dict) else None
     return {str(target) for target in ((request.view_args or {}).get("image_set_id"), frame_id) if target}
@@ -271,7 +271,7 @@ def _version() -> int | None:
 
 
 def _page(name: str, items: Sequence[T], to_json: Callable[[T], Any] = lambda item: item) -> dict[str, Any]:
-    """The page of `items` that the request asks for, and the token of the next one: where that begins."""
+    """The requested page of `items`, and the token of the next page, which encodes its start."""
     most = request.args.get("maxResults", str(LARGEST_PAGE))
     if not re.fullmatch(r"[0-9]{1,2}", most, re.ASCII) or not 1 <= int(most) <= LARGEST_PAGE:
         raise AhiError("ValidationException", f"maxResults is not between 1 and {LARGEST_PAGE}")

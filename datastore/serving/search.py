@@ -1,4 +1,4 @@
-"""SearchImageSets: its criteria, and which image sets meet them (AHI API Reference, SearchImageSets)."""
+"""SearchImageSets: its criteria, and the image sets that meet them (AHI API Reference, SearchImageSets)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _LAST_TIME = "~"  # after every time of day
 
 @dataclass(frozen=True)
 class Field:
-    """Something to filter by: how it is read from an image set, and from a filter as its first and its last value."""
+    """A field to filter by: `stored` reads it from an image set, `first` and `last` read the bounds of a filter."""
 
     stored: Callable[[ImageSetVersion], Any]
     first: Callable[[Any], Any]
@@ -23,20 +23,20 @@ class Field:
 
 @dataclass(frozen=True)
 class SearchFilter:
-    """Image sets whose field is between two values, both included; they are the same for EQUAL."""
+    """A condition that a field is between two values, both included; for EQUAL they are the same."""
 
     field: Field
     first: Any
     last: Any
 
     def takes(self, image_set: ImageSetVersion) -> bool:
-        """Whether the image set passes."""
+        """Whether an image set meets the condition."""
         return bool(self.first <= self.field.stored(image_set) <= self.last)
 
 
 @dataclass(frozen=True)
 class Criteria:
-    """What is searched, and in which order it comes; `sort` is in the words of the request."""
+    """The filters and the order of a search; `sort_field` is the name in the request."""
 
     filters: tuple[SearchFilter, ...]
     sort_field: str
@@ -44,7 +44,7 @@ class Criteria:
 
     @classmethod
     def from_json(cls, criteria: Any) -> "Criteria":
-        """The body of a request, else a ValidationException."""
+        """Parse the body of a request; ValidationException."""
         body = _object(criteria)
         filters = body.get("filters") or []
         if not isinstance(filters, list) or len(filters) > MOST_FILTERS:
@@ -55,14 +55,14 @@ class Criteria:
         return cls(tuple(map(_filter, filters)), sort["sortField"], sort["sortOrder"] == "DESC")
 
     def select(self, image_sets: Iterable[ImageSetVersion]) -> list[ImageSetVersion]:
-        """The image sets that pass every filter, in order; the identifier settles what is equal."""
+        """The image sets that meet every filter, in order; image-set IDs decide ties."""
         field = _FIELDS[self.sort_field]
         taken = [found for found in image_sets if all(condition.takes(found) for condition in self.filters)]
         taken.sort(key=lambda found: (field.stored(found), found.image_set_id), reverse=self.descending)
         return taken
 
     def sort_json(self) -> dict[str, str]:
-        """The order, as an answer repeats it."""
+        """The order in the form of the answer."""
         return {"sortField": self.sort_field, "sortOrder": "DESC" if self.descending else "ASC"}
 
 

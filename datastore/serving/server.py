@@ -1,4 +1,4 @@
-"""The data store as a server: AHI's wire protocol on a loopback socket."""
+"""The data store as a server on a loopback socket."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""Bodies that AHI never sends, and something between it and its clients might: what a fault answers with."""
+"""Bodies for faults: AHI never sends them, but a proxy in between might."""
 
 import gzip
 import json
@@ -20,13 +20,13 @@ _WRONG_TYPES = {
 
 
 def _deep() -> bytes:
-    """JSON of so many levels; the first names are those that metadata has."""
+    """JSON nested very deep, which begins like metadata."""
     return b'{"Study":' + b'{"DICOM":' * _LEVELS + b"{}" + b"}" * _LEVELS + b"}"
 
 
 @cache
 def _bomb() -> bytes:
-    """Some megabytes of gzip that unpack to 4 GiB of blanks, which JSON allows at its start."""
+    """Some megabytes of gzip that unpack to 4 GiB of blanks before an empty object."""
     return gzip.compress(b" " * _BOMB_MEMBER_BYTES) * _BOMB_MEMBERS + gzip.compress(b"{}")
 
 
@@ -40,4 +40,4 @@ STRANGE: Mapping[str, Callable[[], bytes]] = {
     "deep-gzip": lambda: gzip.compress(_deep()),
     "bomb": _bomb,
 }
-"""A body by name."""
+"""The bodies by name."""

@@ -29,6 +29,7 @@ def imported(folder: Path, *options: str) -> tuple[int, str]:
     return done.returncode, "\n".join(lines)
 
 
+@pytest.mark.service
 def test_an_import_of_all_that_there_is_ends_with_0(tmp_path: Path) -> None:
     written(with_pixels(PIXELS), tmp_path / "in/1")
     assert imported(tmp_path) == (0, "imported 1, not DICOM 0, refused 0")
@@ -36,6 +37,7 @@ def test_an_import_of_all_that_there_is_ends_with_0(tmp_path: Path) -> None:
     assert (status, said.splitlines()[1:]) == (0, ["  instances that replaced others with the same UID: 1"])
 
 
+@pytest.mark.service
 def test_what_is_lost_is_summed_up_and_named_on_request_and_ends_with_3(tmp_path: Path) -> None:
     written(with_pixels(PIXELS, SOPInstanceUID=None, PatientName="SECRET^NAME"), tmp_path / "in/1")
     written(encapsulated("1.2.840.10008.1.2.4.94", [b"what?."], SOPInstanceUID="1.2.3.1.1.2"), tmp_path / "in/2")
@@ -61,6 +63,7 @@ def test_what_is_lost_is_summed_up_and_named_on_request_and_ends_with_3(tmp_path
     assert "SECRET" not in said
 
 
+@pytest.mark.service
 def test_an_import_of_nothing_ends_with_3(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     assert imported(tmp_path) == (3, "imported 0, not DICOM 0, refused 0\n  no file was imported")
