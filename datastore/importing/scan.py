@@ -25,12 +25,7 @@ from dicomweb.pydicom_adapter import elements_in_file_order
 _PREAMBLE_BYTES = 132
 _BLOCK_BYTES = 2**20
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
-_FIRST_GROUPS = (
-    b"\x02\x00",
-    b"\x08\x00",
-    b"\x00\x02",
-    b"\x00\x08",
-)  # of a file without a preamble, in either byte order
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")  # without a preamble, in either byte order
 _PIXEL_DATA = 0x7FE00010
 _DELIMITERS = 0xFFFE  # a group
 _UNDEFINED = 0xFFFFFFFF  # the length of an element that ends with a delimiter
