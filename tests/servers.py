@@ -30,7 +30,7 @@ from db.engine import Database
 from db.schema import metadata
 from tests.authority import Certificate
 
-START_SECONDS = 30
+START_SECONDS = 90
 OpenDatabase = Callable[..., Database]
 """`Database`, as the fixture `open_database` makes it: it is closed when the test is over."""
 

@@ -82,8 +82,8 @@ class Service:
         return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=60)
 
     def wait(self, condition: Callable[..., bool], seconds: float) -> None:
-        """Until the condition holds; the log is in the failure when it does not."""
-        deadline = time.monotonic() + seconds
+        """Until the condition holds, for `seconds`, or 30 as the machine may be busy; a failure shows the log."""
+        deadline = time.monotonic() + max(seconds, 30)
         while not condition():
             assert self.process.poll() is None and time.monotonic() < deadline, self.log[-3000:]
             time.sleep(0.05)

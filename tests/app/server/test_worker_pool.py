@@ -267,12 +267,13 @@ def test_a_leader_that_says_that_it_waits_is_followed_at_once(pool_of: PoolOf, m
     let_go.set()
 
 
-def test_requests_that_compute_are_answered_by_one_thread(pool_of: PoolOf) -> None:
+def test_requests_that_compute_are_answered_by_one_thread(pool_of: PoolOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.server.worker_pool._SLOW_SECONDS", 60.0)  # however long the machine stands still
     pool, threads = pool_of(8, WIDE), Counter[int]()
     for number in range(2000):
         pool.add_task(Request(f"client {number % 5}", lambda: threads.update([threading.get_ident()])))
     wait_for(lambda: threads.total() == 2000)
-    assert threads.most_common(1)[0][1] > 1000  # the standing-by takes over where the machine stands still
+    assert len(threads) == 1
 
 
 def test_whoever_leads_at_the_end_has_no_request_of_its_own_left(pool_of: PoolOf) -> None:
