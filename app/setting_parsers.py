@@ -144,6 +144,13 @@ def parse_one_of(*allowed: str) -> Callable[[str], str]:
     return parse
 
 
+def parse_log_group(text: str) -> str:
+    """The name of a log group of CloudWatch Logs."""
+    if not re.fullmatch(r"[A-Za-z0-9_/.#-]{1,512}", text):
+        raise ValueError("is not the name of a log group")
+    return text
+
+
 def parse_syslog(text: str) -> str:
     """Check a URL with scheme `tls` or `udp`, a host, and perhaps a port."""
     parts = urlsplit(text)

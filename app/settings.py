@@ -29,6 +29,7 @@ from app.setting_parsers import (
     parse_level,
     parse_load_balancer_arn,
     parse_log_format,
+    parse_log_group,
     parse_memory,
     parse_one_of,
     parse_origins,
@@ -177,11 +178,14 @@ class Settings:
     link_secret: str | None = _setting(None, parse_secret)
     """Secret that signs share links: at least 32 characters; without it there are no links."""
 
-    audit: str = _setting("none", parse_one_of("none", "file", "syslog", "stdout"))
-    """Destination of the audit messages: `none`, `file`, `syslog` or `stdout`."""
+    audit: str = _setting("none", parse_one_of("none", "file", "syslog", "stdout", "cloudwatch"))
+    """Destination of the audit messages: `none`, `file`, `syslog`, `stdout` or `cloudwatch`."""
 
     audit_file: Path | None = _setting(None, Path)
     """For `AUDIT=file`: file to which each message adds one line of XML."""
+
+    audit_log_group: str | None = _setting(None, parse_log_group)
+    """For `AUDIT=cloudwatch`: log group of Amazon CloudWatch Logs, in `AWS_DEFAULT_REGION`."""
 
     audit_syslog: str | None = _setting(None, parse_syslog)
     """For `AUDIT=syslog`: URL of the receiver, `tls://host:6514` or `udp://host:514`."""

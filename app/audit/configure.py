@@ -6,9 +6,10 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import lru_cache
-from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
+from app.audit.cloudwatch import CloudWatchLogs
 from app.audit.destinations import Destination, FileSink, StandardOutput, SyslogTls, SyslogUdp
 from app.audit.event import Event, EventKind
 from app.audit.message import Source
@@ -18,6 +19,8 @@ from app.settings import Settings, SettingsError
 from db.engine import Database
 from db.studies import find_patient_id
 from dicomweb.errors import ProxyError
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +67,7 @@ def announce(settings: Settings, kind: EventKind) -> None:
 
 def _encoder(settings: Settings) -> Callable[[Event, str | None], bytes]:
     source = Source(settings.audit_source or socket.gethostname())
-    return source.json if settings.audit == "stdout" else source.xml
+    return source.json if settings.audit in ("stdout", "cloudwatch") else source.xml
 
 
 def _patient_ids(database: Database) -> Callable[[Event], str | None]:
@@ -92,6 +95,11 @@ def find_sink(settings: Settings) -> Destination | None:
 
 def _file(settings: Settings) -> Destination:
     return FileSink(_needed(settings.audit_file, "AUDIT_FILE", "AUDIT=file"))
+
+
+def _cloudwatch(settings: Settings) -> Destination:
+    group = _needed(settings.audit_log_group, "AUDIT_LOG_GROUP", "AUDIT=cloudwatch")
+    return CloudWatchLogs(group, settings.aws_default_region)
 
 
 def _syslog(settings: Settings) -> Destination:
@@ -124,7 +132,7 @@ def _loading(variables: str, otherwise: str) -> Iterator[None]:
         raise SettingsError(f"{variables}: {reason}") from error
 
 
-def _needed(value: Path | None, variable: str, by: str) -> Path:
+def _needed(value: T | None, variable: str, by: str) -> T:
     if value is None:
         raise SettingsError(f"{variable} is not set, which {by} needs")
     return value
@@ -135,4 +143,5 @@ _SINKS: Mapping[str, Callable[[Settings], Destination | None]] = {
     "file": _file,
     "syslog": _syslog,
     "stdout": lambda _: StandardOutput(),
+    "cloudwatch": _cloudwatch,
 }

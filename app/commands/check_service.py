@@ -17,6 +17,7 @@ _AUDIT_ADVICE = {
     "file": "let the user of the service write there; under systemd, use the folder /var/log/ahi-dicomweb-proxy",
     "syslog": "start the receiver and let the service reach it; AUDIT_SYSLOG_CA names the CA of its certificate,"
     " AUDIT_SYSLOG_CERT the certificate that it may ask for",
+    "cloudwatch": "make the log group AUDIT_LOG_GROUP, and allow logs:CreateLogStream and logs:PutLogEvents on it",
 }
 _LEAST_FREE_BYTES = 2**26
 """The free space that the disk of the audit file needs; a message has about 2 KB."""
@@ -74,8 +75,11 @@ def check_audit(settings: Settings) -> CheckResult:
     except SettingsError as error:
         return CheckResult("audit", ERROR, str(error), "correct the setting")
     if destination is None:
-        return CheckResult("audit", OK, "AUDIT is none: accesses are not recorded")
-    where = str({"file": settings.audit_file, "syslog": settings.audit_syslog}.get(settings.audit, settings.audit))
+        return CheckResult(
+            "audit", WARNING, "AUDIT is none: accesses are not recorded", "set AUDIT; see doc/security.md"
+        )
+    named = {"file": settings.audit_file, "syslog": settings.audit_syslog, "cloudwatch": settings.audit_log_group}
+    where = str(named.get(settings.audit, settings.audit))
     try:
         destination.reach()
     except OSError as error:

@@ -44,6 +44,8 @@ MORE = {
     "WebAclArn": "arn:aws:wafv2:us-east-1:111122223333:regional/webacl/dicomweb/1",
     "AccessLogBucket": "logs-of-the-hospital",
     "RateLimit": "50",
+    "AuditTrail": "refuse",
+    "AuditKmsKeyArn": "arn:aws:kms:us-east-1:111122223333:key/2",
     "Metrics": "cloudwatch",
     "Traces": "xray",
     "CollectorImageURI": "111122223333.dkr.ecr.us-east-1.amazonaws.com/collector:1",
@@ -74,7 +76,7 @@ def full() -> Stack:
 def settings(stack: Stack) -> Settings:
     """The settings of a task, as the service reads them."""
     container = stack.resources["TaskDefinition"]["ContainerDefinitions"][0]
-    given = {one["Name"]: one["Value"] for one in container["Environment"]}
+    given = {one["Name"]: one["Value"].replace("<AuditLogGroup>", "audit") for one in container["Environment"]}
     return Settings.from_env({**given, **{one["Name"]: "s" * 32 for one in container.get("Secrets", [])}})
 
 
@@ -200,6 +202,22 @@ def test_the_parameters_of_operation_reach_what_they_name(sample: Stack, full: S
     assert attributes(full)["access_logs.s3.bucket"] == MORE["AccessLogBucket"]
     assert (settings(sample).rate_limit, settings(full).rate_limit) == (None, 50)
     assert (settings(sample).metrics_port, settings(full).metrics_port) == (None, 9100)
+
+
+def test_the_audit_trail_has_a_log_group_with_retention_and_key(sample: Stack, full: Stack) -> None:
+    assert settings(sample).audit == "none"
+    assert "AuditLogGroup" not in sample.resources
+    stack = Stack(TEMPLATES[1], {**SAMPLE, "AuditTrail": "continue", "AuditRetentionDays": "365"})
+    assert stack.resources["AuditLogGroup"] == {"RetentionInDays": "365"}
+    assert settings(stack).audit_failure == "continue"
+    assert full.resources["AuditLogGroup"] == {"RetentionInDays": "3653", "KmsKeyId": MORE["AuditKmsKeyArn"]}
+    service = full.resources["TaskDefinition"]["ContainerDefinitions"][0]
+    told = {one["Name"]: one["Value"] for one in service["Environment"]}
+    assert (told["AUDIT"], told["AUDIT_LOG_GROUP"], told["AUDIT_FAILURE"]) == (
+        "cloudwatch",
+        "<AuditLogGroup>",
+        "refuse",
+    )
 
 
 def test_a_shell_in_a_task_is_a_choice(sample: Stack, full: Stack) -> None:

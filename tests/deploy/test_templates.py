@@ -14,6 +14,7 @@ from moto.server import ThreadedMotoServer
 
 from ahi.client.calls import AhiClient
 from ahi.image_sets.image_set import ImageSetKey
+from app.audit.cloudwatch import CloudWatchLogs
 from db.secret import index_url
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served
@@ -106,6 +107,23 @@ def test_the_policies_allow_what_the_code_calls_and_no_more(
         assert actions == calls - NEEDS_NO_RIGHT
 
 
+def test_the_audit_trail_calls_what_its_policy_allows(
+    calls: set[str], secrets: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", secrets)
+    boto3.client("logs", region_name="us-east-1").create_log_group(logGroupName="audit")
+    calls.discard("logs:CreateLogGroup")  # the test's own
+    destination = CloudWatchLogs("audit", "us-east-1")
+    destination.reach()
+    destination.write(b"message")
+    destination.close()
+    policy = resources()["AuditPolicy"]
+    assert policy["Condition"] == "HasAudit"
+    (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert set(statement["Action"]) == calls
+    assert statement["Resource"] == {"Fn::GetAtt": ["AuditLogGroup", "Arn"]}
+
+
 def test_no_policy_allows_everything() -> None:
     for allowed in statements().values():
         for one in allowed:
@@ -129,8 +147,9 @@ RIGHTS_OF_OTHERS = {
 
 def test_further_rights_come_with_the_program_that_needs_them() -> None:
     policies = {name: one for name, one in resources().items() if one["Type"] == "AWS::IAM::Policy"}
-    assert policies.keys() == RIGHTS_OF_OTHERS.keys()
-    for name, policy in policies.items():
+    assert policies.keys() == RIGHTS_OF_OTHERS.keys() | {"AuditPolicy"}  # the service itself, see above
+    for name in RIGHTS_OF_OTHERS:
+        policy = policies[name]
         assert policy["Condition"] == f"Has{name.removesuffix('Policy')}"
         (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
         assert set(_listed(statement["Action"])) == RIGHTS_OF_OTHERS[name]

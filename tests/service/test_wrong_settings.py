@@ -46,6 +46,7 @@ WRONG = {
     "ALB_ARN": ["arn:aws:s3:::bucket"],
     "LINK_SECRET": ["short"],
     "AUDIT": ["paper"],
+    "AUDIT_LOG_GROUP": ["a group", "x:y"],
     "AUDIT_SYSLOG": ["audit.example.org", "tls://x:0", "tls://x:99999"],
     "AUDIT_FAILURE": ["ignore"],
     "PREFETCH": ["{", '[{"days": 1}]'],

@@ -18,7 +18,7 @@ from tests.app.audit.messages import read
         ({"AUDIT": "syslog"}, "AUDIT_SYSLOG is not set"),
         ({"AUDIT": "syslog", "AUDIT_SYSLOG": "http://x"}, "AUDIT_SYSLOG is not like tls://"),
         ({"AUDIT": "syslog", "AUDIT_SYSLOG": "tls://x", "AUDIT_SYSLOG_CA": "/nowhere"}, "AUDIT_SYSLOG_CA"),
-        ({"AUDIT": "paper"}, "AUDIT is none of none, file, syslog, stdout"),
+        ({"AUDIT": "paper"}, "AUDIT is none of none, file, syslog, stdout, cloudwatch"),
         ({"AUDIT_FAILURE": "hope"}, "AUDIT_FAILURE is none of continue, refuse"),
     ],
 )
