@@ -1,6 +1,6 @@
-"""The data set of an instance as it is true for native pixels, which are delivered by default, and for stored ones.
+"""The data set of an instance, once for native pixels and once for stored frames. Runs in the FrameFetchers.
 
-AHI keeps the labels of the source file while the frames are interleaved and may be RGB by now (PS3.5 Section 8.2).
+AHI keeps the attributes of the source file, but frames are interleaved and may have become RGB (PS3.5 Section 8.2).
 """
 
 from collections import Counter
@@ -15,12 +15,12 @@ from dicomweb.errors import NotAcceptable, NotFound, UnusableAnswer, UpstreamFai
 from dicomweb.transfer_syntax import transfer_syntax
 
 Probe = Callable[[Instance, PixelFormat | None], bytes]
-"""The stored bytes of the first frame of an instance: only the codestream knows whether colours were transformed."""
+"""Returns the stored bytes of the first frame: only the codestream shows whether colours were transformed."""
 
-_MOST_LOOKED_AT = 3  # frames of a kind that cannot be had
+_MAX_FAILED_PROBES = 3  # of one kind
 _TOTAL_COLUMNS = "00480006"  # TotalPixelMatrixColumns: of a tiled image
-_TOLD_LABELS = frozenset({"RGB", "YBR_ICT", "YBR_RCT"})
-"""Labels that are decoded as RGB, whatever the codestream says."""
+_RGB_LABELS = frozenset({"RGB", "YBR_ICT", "YBR_RCT"})
+"""Labels whose pixels are decoded as RGB, whatever the codestream says."""
 
 _Kind = tuple[str, str, str, str]
 _CHANGED_VRS = {"00280004": "CS", "00280006": "US", "00282110": "CS"}
@@ -28,9 +28,9 @@ _CHANGED_VRS = {"00280004": "CS", "00280006": "US", "00282110": "CS"}
 
 @dataclass(frozen=True)
 class DataSetVariants:
-    """The forms of one data set, the same object where they are equal; `pixels` is None without pixel data.
+    """The variants of one data set: the same object where they are equal. `pixels` is None without pixel data.
 
-    The metadata, and with it what a search finds, is that of native pixels.
+    Metadata and search results show the variant of native pixels.
     """
 
     pixels: PixelFormat | None
@@ -39,7 +39,7 @@ class DataSetVariants:
 
     @classmethod
     def of(cls, instance: Instance, photometric: "Photometric") -> "DataSetVariants":
-        """Those of an instance."""
+        """Make the variants of an instance."""
         data_set, syntax = instance.data_set, transfer_syntax(instance.stored_transfer_syntax_uid)
         pixels = _pixel_format(instance) if instance.frames else None
         if pixels is None:
@@ -56,13 +56,13 @@ class DataSetVariants:
 
 
 class Photometric:
-    """What the codestreams of an image set hold, looked up once per kind of instance.
+    """The colours of the codestreams of an image set, probed once per kind of instance.
 
-    What was imported in the same encoding with the same label was transcoded in the same way. What is kept as it was
-    imported may be anything: there each instance is a kind of its own, where the label does not tell it.
+    AHI transcodes instances with the same source encoding and the same label in the same way. Frames that it keeps as
+    imported may differ: there each instance is a kind of its own, unless the label decides.
 
-    Frames that cannot be had do not tell. If three of a kind cannot, and no other did, its label is believed. That is
-    not so where AHI gave something else than a frame: it may give the frame next time, and what is prepared is kept.
+    If three frames of a kind cannot be fetched, and no other one can, its label is used. Where AHI sent something else
+    than a frame, that is an error instead: AHI may send the frame next time, and the prepared file stays.
     """
 
     def __init__(self, probe: Probe) -> None:
@@ -72,25 +72,25 @@ class Photometric:
         self._unusable: dict[_Kind, UnusableAnswer] = {}
 
     def learn(self, instances: Iterable[Instance]) -> None:
-        """Look at the instances before any is described: one that is good tells of those that are bad."""
+        """Probe the instances before their data sets are made: a good frame also decides for bad ones of its kind."""
         for instance in instances:
             pixels = (
                 _pixel_format(instance) if instance.frames and first_value(instance.data_set, "00280002") == 3 else None
             )
             kind = _kind(instance, pixels.photometric_interpretation) if pixels else None
-            if pixels is None or kind is None or kind in self._known or self._failed[kind] >= _MOST_LOOKED_AT:
+            if pixels is None or kind is None or kind in self._known or self._failed[kind] >= _MAX_FAILED_PROBES:
                 continue
             try:
-                self._known[kind] = self._look(instance, pixels)
+                self._known[kind] = self._probe_colours(instance, pixels)
             except (UpstreamFailed, NotFound, NotAcceptable) as error:  # a bad frame
                 self._failed[kind] += 1
                 if isinstance(error, UnusableAnswer):
                     self._unusable[kind] = error
 
     def of(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:
-        """PhotometricInterpretation of the native and of the stored pixels.
+        """Return PhotometricInterpretation of the native and of the stored pixels.
 
-        UnusableAnswer where AHI gave something else than the frames that would tell.
+        UnusableAnswer where AHI sent something else than the frames that would show it.
         """
         label = pixels.photometric_interpretation
         if pixels.samples_per_pixel != 3:
@@ -102,7 +102,7 @@ class Photometric:
             raise self._unusable[kind]
         return self._known.get(kind, (label, label))
 
-    def _look(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:
+    def _probe_colours(self, instance: Instance, pixels: PixelFormat) -> tuple[str, str]:
         uid, label = instance.stored_transfer_syntax_uid, pixels.photometric_interpretation
         syntax = transfer_syntax(uid)
         if syntax.native or syntax.video:
@@ -115,27 +115,27 @@ class Photometric:
 
 
 def first_value(data_set: DataSet, tag: str) -> str | int | float | None:
-    """The first value of an attribute; None where there is none."""
+    """Return the first value of an attribute, or None."""
     attribute = next((attribute for attribute in data_set if attribute.tag == tag), None)
     return attribute.words[0] if attribute and attribute.words else None
 
 
 def _kind(instance: Instance, label: str) -> _Kind:
     stored = instance.stored_transfer_syntax_uid
-    alone = instance.sop_instance_uid if transfer_syntax(stored).lossy and label not in _TOLD_LABELS else ""
+    alone = instance.sop_instance_uid if transfer_syntax(stored).lossy and label not in _RGB_LABELS else ""
     return label, stored, instance.source_transfer_syntax_uid, alone
 
 
 def lacks_frames(instance: Instance) -> bool:
-    """Whether it describes pixels that AHI does not have: an import that could not read them keeps the rest."""
+    """Whether it describes pixels that AHI does not have: an import that cannot read them keeps the attributes."""
     return not instance.frames and _pixel_format(instance) is not None
 
 
 def _changed(data_set: DataSet, changes: Mapping[str, str | int]) -> DataSet:
-    """The data set with these values; what it has already stays the same object, so that equal forms compare fast."""
-    kept = [attribute for attribute in data_set if attribute.tag not in changes]
+    """Return the data set with these values. Other attributes stay the same objects, so comparison is fast."""
+    unchanged = [attribute for attribute in data_set if attribute.tag not in changes]
     new = [Attribute(tag, _CHANGED_VRS[tag], (value,)) for tag, value in changes.items()]
-    return tuple(sorted(kept + new, key=lambda attribute: attribute.tag))
+    return tuple(sorted(unchanged + new, key=lambda attribute: attribute.tag))
 
 
 def _pixel_format(instance: Instance) -> PixelFormat | None:

@@ -1,7 +1,7 @@
-"""Image sets that AHI had once and has no more, as far as somebody has asked for them.
+"""Image sets that AHI has deleted, as far as a request has noticed. Runs in all processes.
 
-Each is an entry of the cache that tells when that was noted first. All processes know of it, after a restart too. It is
-forgotten when AHI has the image set again (`ahi.retrieval.deletion_recheck`), or when the cache is emptied.
+Each is an entry of the cache with the date of the first note, so all processes know it, also after a restart. The note
+is removed when AHI has the image set again (`ahi.retrieval.deletion_recheck`), or when the cache is emptied.
 """
 
 import os
@@ -14,15 +14,15 @@ from urllib.parse import quote, unquote
 from ahi.cache.cache import Cache
 from ahi.image_sets.image_set import ImageSetKey
 
-MOST = 500
-"""How many are told of at most, the latest: more than are deleted between two runs of what writes the index."""
+MAX_NOTED = 500
+"""The latest notes that are used: more than the deletions between two updates of the index."""
 
 _FOLDER = "deleted"
-_BETWEEN = "+"
+_SEPARATOR = "+"
 
 
 class DeletedImageSets:
-    """The notes of them in a cache."""
+    """The notes in a cache. Safe to share between threads."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
@@ -34,50 +34,50 @@ class DeletedImageSets:
         self._image_set_ids: frozenset[str] = frozenset()
 
     def note(self, key: ImageSetKey) -> None:
-        """AHI does not have it; the date of the first note counts."""
+        """Note that AHI does not have an image set. The date of the first note counts."""
         if not self.has(key):
             self._cache.put(_name(key), str(time.time()).encode())
 
     def forget(self, key: ImageSetKey) -> None:
-        """AHI has it."""
+        """Remove a note: AHI has the image set."""
         if self.has(key):
             self._cache.drop(_name(key))
 
     def has(self, key: ImageSetKey) -> bool:
-        """Whether it is noted."""
+        """Whether an image set is noted."""
         return self._cache.use(_name(key))
 
     def image_set_ids(self) -> frozenset[str]:
-        """Their identifiers."""
+        """Return the identifiers of the noted image sets."""
         self._read()
         return self._image_set_ids
 
     def noted(self) -> dict[ImageSetKey, float]:
-        """The image sets, and when each was noted first, in Unix time."""
+        """Return the image sets, each with the time of its first note (Unix time)."""
         self._read()
         return self._noted
 
     def _read(self) -> None:
         """Read the folder, if it has changed."""
         try:
-            changed_at = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - for each search
+            changed_at = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - each search does this
         except OSError:
             changed_at = 0
         with self._lock:
             if changed_at != self._read_at:
-                self._dates, self._read_at = self._listed(), changed_at
-                latest = sorted(self._dates, key=lambda key: self._dates[key])[-MOST:]
+                self._dates, self._read_at = self._list(), changed_at
+                latest = sorted(self._dates, key=lambda key: self._dates[key])[-MAX_NOTED:]
                 self._noted = {key: self._dates[key] for key in latest}
                 self._image_set_ids = frozenset(key.image_set_id for key in latest)
 
-    def _listed(self) -> dict[ImageSetKey, float]:
-        """All notes with their dates; those that are known already are not read again."""
+    def _list(self) -> dict[ImageSetKey, float]:
+        """Return all notes with their dates. Dates that are known are not read again."""
         dates = {}
         with suppress(OSError), os.scandir(self._folder) as entries:
             for entry in entries:
-                datastore_id, between, image_set_id = entry.name.partition(_BETWEEN)
+                datastore_id, separator, image_set_id = entry.name.partition(_SEPARATOR)
                 key = ImageSetKey(unquote(datastore_id), unquote(image_set_id))
-                noted_at = self._dates.get(key) or (self._date(key) if between else None)
+                noted_at = self._dates.get(key) or (self._date(key) if separator else None)
                 if noted_at is not None:
                     dates[key] = noted_at
         return dates
@@ -91,4 +91,4 @@ class DeletedImageSets:
 
 
 def _name(key: ImageSetKey) -> str:
-    return f"{_FOLDER}/{quote(key.datastore_id, safe='')}{_BETWEEN}{quote(key.image_set_id, safe='')}"
+    return f"{_FOLDER}/{quote(key.datastore_id, safe='')}{_SEPARATOR}{quote(key.image_set_id, safe='')}"

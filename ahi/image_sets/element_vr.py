@@ -1,7 +1,7 @@
-"""Whether a value of image-set metadata can be one of a VR, and which other VR it then has.
+"""Checks whether a value of image-set metadata fits a VR, and finds another VR. Runs in the FrameFetcher processes.
 
-The metadata names no VR for what has a keyword, and files use others than the dictionary's: palettes as US instead of
-OW, OF instead of FL. What was a number there is a number in JSON, and what was bytes is base64 text; so much tells it.
+The metadata states no VR for elements with a keyword, and files use other VRs than the dictionary: US instead of OW for
+palettes, OF instead of FL. Numbers of the file are numbers in JSON, and bytes are base64 text. That is the evidence.
 """
 
 import binascii
@@ -30,38 +30,40 @@ _AS_BYTES = {
     "FD": ("OD", 8),
     "SQ": ("UN", 2),
 }
-"""What holds the bytes of numbers or of a sequence, and of how many bytes they are multiples."""
+"""The VR for the bytes of numbers or of a sequence, and the number of bytes that divides their length."""
 
 _LONGEST_LO = 64
 _NOT_FINITE = frozenset({"NaN", "Infinity", "-Infinity", "nan", "inf", "-inf"})
-"""How numbers that JSON lacks may be written."""
+"""Texts for numbers that JSON lacks."""
 
 
 def as_list(value: Any) -> Sequence[Any]:
-    """The values; none for null."""
+    """Return the values as a sequence; empty for null."""
     if value is None:
         return ()
     return value if isinstance(value, list) else [value]
 
 
 def fits(vr: str, value: Any, *, private: bool) -> bool:
-    """Whether a value can be one of that VR; the dictionary knows private elements by hearsay only."""
-    found = [one for one in as_list(value) if one is not None]
+    """Whether a value fits a VR. `private` is stricter: the dictionary of private elements is not reliable."""
+    values = [one for one in as_list(value) if one is not None]
     if vr == "SQ":
-        return all(isinstance(one, Mapping) for one in found)
+        return all(isinstance(one, Mapping) for one in values)
     if vr in BINARY_VRS:
-        return not found or _is_binary(vr, value, private)
+        return not values or _is_binary(vr, value, private)
     if vr in ("DS", "IS"):
-        return not any(isinstance(one, Mapping | bool) for one in found)
+        return not any(isinstance(one, Mapping | bool) for one in values)
     if vr in NUMBER_VRS:
-        return all(_is_number(vr, one) for one in found)
+        return all(_is_number(vr, one) for one in values)
     if vr == "AT":
-        return all(isinstance(one, str | int) for one in found)
-    return all(isinstance(one, str) for one in found) if private else not any(isinstance(one, Mapping) for one in found)
+        return all(isinstance(one, str | int) for one in values)
+    return (
+        all(isinstance(one, str) for one in values) if private else not any(isinstance(one, Mapping) for one in values)
+    )
 
 
 def _is_binary(vr: str, value: Any, private: bool) -> bool:
-    """Whether it is the text of bytes, or what AHI puts in the place of bytes that it keeps apart."""
+    """Whether it is base64 text, or the object that AHI writes for bytes that it stores elsewhere."""
     if isinstance(value, Mapping):
         return not private
     one = value[0] if isinstance(value, list) and len(value) == 1 else value
@@ -69,7 +71,7 @@ def _is_binary(vr: str, value: Any, private: bool) -> bool:
 
 
 def _is_number(vr: str, value: Any) -> bool:
-    """Whether it is a number that the VR can hold, also one that is written as text."""
+    """Whether it is a number, or the text of one, that the VR can hold."""
     if not isinstance(value, str | int | float) or isinstance(value, bool):
         return False
     try:
@@ -84,21 +86,21 @@ def _is_number(vr: str, value: Any) -> bool:
 
 
 def other_vr(usual: str | None, value: Any, *, private: bool) -> str:
-    """A VR for a value that is none of its usual VR, or of which nobody names the VR: what its JSON form can hold."""
-    found = [one for one in as_list(value) if one is not None]
-    if not found or any(isinstance(one, bool) for one in found):
+    """Return a VR for a value that does not fit its usual VR, or has no known VR, from its JSON."""
+    values = [one for one in as_list(value) if one is not None]
+    if not values or any(isinstance(one, bool) for one in values):
         return "UN"
-    if all(isinstance(one, Mapping) for one in found):
+    if all(isinstance(one, Mapping) for one in values):
         return "SQ"
-    if all(isinstance(one, int | float) or one in _NOT_FINITE for one in found):
-        return _of_numbers(usual, [float(one) if isinstance(one, str) else one for one in found])
+    if all(isinstance(one, int | float) or one in _NOT_FINITE for one in values):
+        return _of_numbers(usual, [float(one) if isinstance(one, str) else one for one in values])
     if not private and usual in _AS_BYTES:
         vr, multiple_bytes = _AS_BYTES[usual]
         if isinstance(value, str) and _is_base64(value, multiple_bytes):
             return vr
         if usual in NUMBER_VRS:
-            return usual  # those that are numbers are kept
-    return "UT" if any(len(str(one)) > _LONGEST_LO for one in found) else "LO"
+            return usual  # the values that are numbers are kept
+    return "UT" if any(len(str(one)) > _LONGEST_LO for one in values) else "LO"
 
 
 def _of_numbers(usual: str | None, numbers: Sequence[int | float]) -> str:
@@ -115,7 +117,7 @@ def _of_numbers(usual: str | None, numbers: Sequence[int | float]) -> str:
 
 
 def _is_single(number: int | float) -> bool:
-    """Whether single precision holds it."""
+    """Whether single precision holds the number exactly."""
     try:
         return number != number or bool(struct.unpack("<f", struct.pack("<f", number))[0] == number)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Image-set metadata as typed values. Past this module nobody reads AHI's dictionaries."""
+"""The metadata of AHI as typed values. No other module reads its dictionaries. Runs in the FrameFetcher processes."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ahi.image_sets.metadata_parser import Known, to_data_set
+from ahi.image_sets.metadata_parser import AttributeMemo, to_data_set
 from dicomweb.data_set import DataSet
 from dicomweb.errors import UnusableAnswer, UpstreamFailed
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN
@@ -17,10 +17,10 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")  # escaped, or ea
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _LONGEST_ID = 64
-_MOST_MEMBERS = 100  # of a gzip file; each is gone to with a copy of what follows
+_MAX_MEMBERS = 100  # of a gzip file; each costs a copy of the rest
 
 METADATA_BYTES = 2**28
-"""How many bytes the text of an image set's metadata may have, where nothing else is set."""
+"""The default bound of the text of an image set's metadata."""
 
 _UNREADABLE = (
     ValueError,
@@ -33,12 +33,12 @@ _UNREADABLE = (
     EOFError,
     zlib.error,
 )
-"""What reading a document raises that has another shape than that of metadata."""
+"""Errors that parsing raises on a document of another shape."""
 
 
 @dataclass(frozen=True)
 class ImageSetKey:
-    """Where an image set is: two identifiers of 32 characters each."""
+    """The identifiers of a data store and an image set, of 32 characters each."""
 
     datastore_id: str
     image_set_id: str
@@ -46,7 +46,7 @@ class ImageSetKey:
 
 @dataclass(frozen=True)
 class ImageSetProperties:
-    """What GetImageSet tells of a version; `updated_at`, when it became the latest, in seconds since 1970."""
+    """The properties of a version from GetImageSet. `updated_at`: when it became the latest (Unix time)."""
 
     version: str
     is_primary: bool
@@ -55,7 +55,7 @@ class ImageSetProperties:
 
 @dataclass(frozen=True)
 class Frame:
-    """One stored frame, or one whole video. `checksum` is the CRC-32 of the full resolution, None where unknown."""
+    """One stored frame, or one whole video. `checksum` is the CRC-32 of the full resolution, None if unknown."""
 
     frame_id: str
     checksum: int | None
@@ -63,11 +63,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class Instance:
-    """One SOP Instance: its attributes from all levels, without group 0002 and without pixel data.
+    """One SOP Instance: its attributes of all levels, without group 0002 and pixel data.
 
-    `stored_transfer_syntax_uid` is "" where the metadata does not say it. `source_transfer_syntax_uid` is that of the
-    file as it was imported, "" where that is unknown. `floating`: its pixel data is Float Pixel Data or Double Float
-    Pixel Data.
+    `stored_transfer_syntax_uid` is "" where the metadata does not name it. `source_transfer_syntax_uid` is that of the
+    imported file, "" if unknown. `floating`: it has Float Pixel Data or Double Float Pixel Data.
     """
 
     sop_instance_uid: str
@@ -82,7 +81,7 @@ class Instance:
 class ImageSet:
     """An image set: instances of one series, in no particular order.
 
-    All of them have the same patient, study and series, and the UIDs of the places where they stand.
+    All of them have the attributes of the same patient, study and series.
     """
 
     study_instance_uid: str
@@ -91,12 +90,12 @@ class ImageSet:
 
     @classmethod
     def from_metadata(cls, blob: bytes, max_bytes: int = METADATA_BYTES) -> "ImageSet":
-        """What GetImageSetMetadata answered, gzip or not.
+        """Parse an answer of GetImageSetMetadata, gzip or plain JSON.
 
         UnusableAnswer if it is not image-set metadata; UpstreamFailed if its text has more than `max_bytes`.
         """
         with unreadable_metadata():
-            return cls._from_document(_document(_unpacked(blob, max_bytes)))
+            return cls._from_document(_parse_json(_decompress(blob, max_bytes)))
 
     @classmethod
     def _from_document(cls, document: Mapping[str, Any]) -> "ImageSet":
@@ -106,24 +105,21 @@ class ImageSet:
         upper |= _elements(node)
         if upper.get("SeriesInstanceUID", series_uid) != series_uid:
             raise ValueError("a series under the UID of another")
-        instances = tuple(_instances(upper, node.get("Instances") or {}, Known()))
+        instances = tuple(_instances(upper, node.get("Instances") or {}, AttributeMemo()))
         return cls(_text(upper["StudyInstanceUID"]), series_uid, instances)
 
 
 @contextmanager
 def unreadable_metadata() -> Iterator[None]:
-    """Turns what is raised by metadata of another shape than it should have into UnusableAnswer."""
+    """Turn errors of parsing into UnusableAnswer."""
     try:
         yield
     except _UNREADABLE as error:
         raise UnusableAnswer("the metadata of an image set cannot be read") from error
 
 
-def _document(text: bytes) -> Any:
-    """What JSON holds; halves of surrogate pairs are joined, and become U+FFFD where the other one is missing.
-
-    No answer and no cache entry can hold a half.
-    """
+def _parse_json(text: bytes) -> Any:
+    """Parse JSON. Halves of surrogate pairs are joined; a single half becomes U+FFFD, as UTF-8 cannot hold it."""
     document = json.loads(text)
     if not (b"\\u" in text or b"\xed" in text) or not _SURROGATE.search(text):
         return document
@@ -131,16 +127,16 @@ def _document(text: bytes) -> Any:
     return json.loads(halves.decode("utf-16-le", "replace"))
 
 
-def _unpacked(blob: bytes, max_bytes: int) -> bytes:
-    """The text of metadata; ValueError, EOFError or zlib.error where it has none, UpstreamFailed where it is too long.
+def _decompress(blob: bytes, max_bytes: int) -> bytes:
+    """Return the text of metadata; ValueError, EOFError or zlib.error for bad gzip, UpstreamFailed if it is too long.
 
-    It is unpacked no further than to the bound: some kilobytes of gzip can hold gigabytes.
+    Decompression stops at the bound: some kilobytes of gzip can hold gigabytes.
     """
     check_metadata_bound(len(blob), max_bytes)
     if not blob.startswith(_GZIP):
         return blob
     pieces, size_bytes = [], 0
-    for _ in range(_MOST_MEMBERS):
+    for _ in range(_MAX_MEMBERS):
         member = zlib.decompressobj(_GZIP_WINDOW)
         pieces.append(member.decompress(blob, max_bytes + 1 - size_bytes))
         size_bytes += len(pieces[-1])
@@ -169,13 +165,13 @@ def _elements(node: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return (node or {}).get("DICOM") or {}
 
 
-def _instances(upper: Mapping[str, Any], nodes: Mapping[str, Any], known: Known) -> Iterator[Instance]:
+def _instances(upper: Mapping[str, Any], nodes: Mapping[str, Any], memo: AttributeMemo) -> Iterator[Instance]:
     for sop_instance_uid, node in nodes.items():
-        elements = {**_elements(node), **upper}  # an instance says nothing else of its patient, study and series
+        elements = {**_elements(node), **upper}  # the upper levels win
         if elements.get("SOPInstanceUID", sop_instance_uid) != sop_instance_uid:
             raise ValueError("an instance under the UID of another")
         signed = elements.get("PixelRepresentation")
-        data_set = to_data_set(elements, node.get("DICOMVRs") or {}, 1 if str(signed).strip() == "1" else 0, known)
+        data_set = to_data_set(elements, node.get("DICOMVRs") or {}, 1 if str(signed).strip() == "1" else 0, memo)
         stored = _text(node.get("StoredTransferSyntaxUID") or "")
         source = str(elements.get("TransferSyntaxUID") or "")
         frames = tuple(_frames(node.get("ImageFrames") or ()))
@@ -183,9 +179,9 @@ def _instances(upper: Mapping[str, Any], nodes: Mapping[str, Any], known: Known)
 
 
 def _is_floating(elements: Mapping[str, Any], stored_transfer_syntax_uid: str) -> bool:
-    """Whether samples are floating-point numbers: the metadata may name the element that they were in.
+    """Whether samples are floating-point numbers: the metadata names the element, or BitsStored is missing.
 
-    Else they are by having no bits stored, which all other pixel data has to have (PS3.3 Section C.7.6.24, C.7.6.3).
+    All other pixel data must have BitsStored (PS3.3 Sections C.7.6.24 and C.7.6.3).
     """
     if "FloatPixelData" in elements or "DoubleFloatPixelData" in elements:
         return True
@@ -202,7 +198,7 @@ def _frames(nodes: Iterable[Mapping[str, Any]]) -> Iterator[Frame]:
 
 
 def _identifier(value: Any) -> str:
-    """The ID of a frame, which also names its files."""
+    """Check the ID of a frame, which is also part of file names."""
     if not _text(value).isalnum() or not value.isascii() or len(value) > _LONGEST_ID:
         raise ValueError("not an identifier")
     return str(value)

@@ -1,8 +1,8 @@
-"""From the names and values of image-set metadata to DICOM attributes.
+"""Parses names and values of image-set metadata into DICOM attributes. Runs in the FrameFetcher processes.
 
-AHI names standard elements by keyword (dictionary of 2022b) and others by eight hex digits, gives no VR for what has a
-keyword, and writes values as JSON that has changed over the years: numbers padded or not, a scalar where an array was
-expected and the other way round, null for empty. What arrives here may be any of these.
+AHI names standard elements by keyword (dictionary of 2022b) and others by eight hex digits. It states no VR for
+elements with a keyword. Its JSON has changed over the years: numbers are padded or not, one value is a scalar or an
+array, and an empty value may be null. This module accepts all of these.
 """
 
 import base64
@@ -10,7 +10,7 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, private_dictionary_VR, tag_for_keyword
@@ -23,30 +23,28 @@ from dicomweb.pydicom_adapter import REPEATED_TAGS
 
 _HEX_TAG = re.compile(r"[0-9A-Fa-f]{8}\Z")
 
-# Elements of which the first and third value are unsigned whatever the pixels are (PS3.3 Section C.11.1.1).
+# Elements whose first and third values are unsigned, even if the pixels are signed (PS3.3 Section C.11.1.1).
 _LUT_DESCRIPTORS = frozenset({0x00281101, 0x00281102, 0x00281103, 0x00283002, 0x00281100})
 
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
-_DELIMITERS = 0xFFFE  # items and what ends them: no elements, where a file has them in the place of one
+_DELIMITERS = 0xFFFE  # the group of items and delimiters, which are no elements
 
 Vrs = Mapping[str, str]
 
+AttributeMemo = dict[tuple[str, str | None, int, str], Attribute]
+"""Attributes by name, stated VR, PixelRepresentation and JSON value: instances share equal attributes."""
 
-Known = dict[tuple[str, str | None, int, str], Attribute]
-"""Attributes by name, stated VR, PixelRepresentation and spelling of the value: those that instances share are one."""
-
-_LONGEST_KNOWN = 1024
+_MAX_MEMO_TEXT = 1024
+_MAX_NAMES = 20_000  # of elements; hostile metadata may have any number of others
 
 
 def to_data_set(
-    elements: Mapping[str, Any], private_vrs: Vrs, pixel_representation: int, known: Known | None = None
+    elements: Mapping[str, Any], private_vrs: Vrs, pixel_representation: int, memo: AttributeMemo | None = None
 ) -> DataSet:
-    """The attributes of one level or item, ascending by tag.
+    """Parse the attributes of one level or item, ascending by tag.
 
-    Left out are group 0002, group lengths, pixel data, and stray items and delimiters (group FFFE).
-
-    `private_vrs` are the VRs that the metadata states for elements without a keyword. `known` remembers attributes for
-    instances that share them.
+    Left out are group 0002, group lengths, pixel data, and stray items and delimiters (group FFFE). `private_vrs` are
+    the VRs that the metadata states for elements without a keyword. `memo` lets instances share equal attributes.
     """
     attributes = {}
     creators = {name: value for name, value in elements.items() if name[4:6] == "00" and isinstance(value, str)}
@@ -55,13 +53,13 @@ def to_data_set(
         if tag is None or _is_left_out(tag):
             continue
         stated = private_vrs.get(name)
-        key = (name, stated, pixel_representation, repr(value)) if _may_be_known(tag, stated, value) else None
-        attribute = known.get(key) if known is not None and key else None
+        key = (name, stated, pixel_representation, repr(value)) if _can_be_shared(tag, stated, value) else None
+        attribute = memo.get(key) if memo is not None and key else None
         if attribute is None:
             vr = _vr(name, tag, value, private_vrs, creators, pixel_representation)
             attribute = Attribute(f"{tag:08X}", vr, _value(vr, value, private_vrs, pixel_representation))
-        if known is not None and key:
-            known[key] = attribute
+        if memo is not None and key:
+            memo[key] = attribute
         attributes[tag] = attribute
     return tuple(attributes[tag] for tag in sorted(attributes))
 
@@ -71,31 +69,31 @@ def _is_left_out(tag: int) -> bool:
     return group <= 0x0002 or group == _DELIMITERS or element == 0 or tag in _PIXELS
 
 
-def _may_be_known(tag: int, stated: str | None, value: Any) -> bool:
-    """Whether the attribute follows from its name, stated VR and value alone, and is short."""
+def _can_be_shared(tag: int, stated: str | None, value: Any) -> bool:
+    """Whether an attribute depends on its name, stated VR and value alone, and is short."""
     if tag >> 16 & 1 and not stated:
-        return False  # its creator has a say
+        return False  # it depends on its private creator, too
     if isinstance(value, list):
         return len(value) < 64 and not any(isinstance(item, Mapping) for item in value)
-    return not isinstance(value, Mapping) and not (isinstance(value, str) and len(value) > _LONGEST_KNOWN)
+    return not isinstance(value, Mapping) and not (isinstance(value, str) and len(value) > _MAX_MEMO_TEXT)
 
 
-@cache
+@lru_cache(_MAX_NAMES)
 def _tag(name: str) -> int | None:
     if _HEX_TAG.match(name):
         return int(name, 16)
     return (tag_for_keyword(name) if name else None) or REPEATED_TAGS.get(
         name
-    )  # an attribute of pydicom has no keyword
+    )  # pydicom has attributes without a keyword
 
 
 def _vr(name: str, tag: int, value: Any, private_vrs: Vrs, creators: Mapping[str, str], signed: int) -> str:
-    """The VR that the metadata states, else that of the dictionary, if the value can be one of it; else another."""
+    """Return the stated VR, else that of the dictionary, if the value fits it; else another VR that it fits."""
     stated, private = private_vrs.get(name), bool(tag >> 16 & 1)
     if stated and (vr := _settled_vr(tag, stated, value, signed)) in STANDARD_VR and fits(vr, value, private=False):
         return vr
-    known = _dictionary_vr(tag, creators.get(f"{tag >> 16:04X}{(tag >> 8) & 0xFF:04X}"))
-    usual = _settled_vr(tag, known, value, signed) if known else None
+    standard = _dictionary_vr(tag, creators.get(f"{tag >> 16:04X}{(tag >> 8) & 0xFF:04X}"))
+    usual = _settled_vr(tag, standard, value, signed) if standard else None
     return usual if usual and fits(usual, value, private=private) else other_vr(usual, value, private=private)
 
 
@@ -111,7 +109,7 @@ def _dictionary_vr(tag: int, creator: str | None) -> str | None:
 
 
 def _settled_vr(tag: int, vr: str, value: Any, signed: int) -> str:
-    """One VR where the dictionary leaves a choice (PS3.5 Annex A.1, PS3.6 Section 6)."""
+    """Return one VR where the dictionary leaves a choice (PS3.5 Annex A.1, PS3.6 Section 6)."""
     if " or " not in vr:
         return vr
     if isinstance(value, str) and "OW" in vr:
@@ -151,7 +149,7 @@ def _item(item: Mapping[str, Any], private_vrs: Vrs, signed: int) -> DataSet:
 
 
 def _binary(value: Any) -> bytes:
-    """Base64 text as bytes; what is kept apart by AHI (its metadata may then hold null or an object) is empty."""
+    """Decode base64 text. A value that AHI stores elsewhere (null or an object in the metadata) is empty."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if not isinstance(value, str):
@@ -176,7 +174,7 @@ def _texts(vr: str, value: Any) -> tuple[str | int | float, ...]:
 
 
 def _numbers(words: Iterable[str | int | float], kind: type[int] | type[float]) -> Iterator[int | float]:
-    """The words that are numbers; binary VRs have no way to write another."""
+    """Yield the words that are numbers: binary VRs cannot hold others."""
     for word in words:
         with suppress(ValueError, OverflowError):
             yield kind(word)

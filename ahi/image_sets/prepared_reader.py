@@ -1,9 +1,9 @@
-"""Image sets in a form that answers requests by slicing bytes: made once per version, in a fetcher, kept in the cache.
+"""The prepared file of an image set: requests are answered by slicing its bytes. Read in all processes.
 
-The file: a magic, the length of the index, the index (JSON), then the blocks that it points into. For each instance a
-block holds its DICOM JSON and one its Explicit VR Little Endian data set up to the pixel data, as it is true for native
-pixels and, where that differs, as it is true for the stored ones. In the JSON one raw byte 0x01, which JSON text never
-holds by itself, stands for the public root, which each client may see under another name.
+A FrameFetcher writes it once per version (`prepared_writer`), and the cache keeps it. The file has a magic number, the
+length of the index, the index (JSON), and blocks. Each instance has a block for its DICOM JSON, and one for its
+Explicit VR Little Endian data set up to the pixel data: for native pixels and, where that differs, for stored frames. A
+byte 0x01 in the JSON, which JSON text cannot contain, stands for the public root, which differs among clients.
 """
 
 import json
@@ -19,28 +19,28 @@ from ahi.codecs.frames import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 
 FORMAT = "6"
-"""Part of the name of a prepared file: raise it when the form changes, and old files are simply not found."""
+"""Part of the name of a prepared file. Raise it when the format changes: old files are no longer found."""
 
 PUBLIC_ROOT = b"\x01"
-"""Stands for the public root in the DICOM JSON."""
+"""The placeholder for the public root in the DICOM JSON."""
 
 PIXEL_DATA = "7FE00010"
-"""The tag that most pixel data has."""
+"""The tag of PixelData."""
 
 Slice = tuple[int, int]
 """Offset and length in bytes."""
 
 Source = bytes | memoryview | FileView
-"""What blocks are cut out of: memory, or a file that is read."""
+"""The bytes of a prepared file: in memory, or in an open file."""
 
 _MAGIC = b"AHI prepared\0"
 
 
 @dataclass(frozen=True)
 class BulkValue:
-    """A value outside of the metadata. `path` is its tag; inside of sequences tag/item number/tag, items from 1.
+    """A bulk data value. `path` is its tag, or tag/item number/tag within a sequence; item numbers start at 1.
 
-    `media_type` is None for mere bytes.
+    `media_type` is None for plain bytes.
     """
 
     path: str
@@ -50,11 +50,11 @@ class BulkValue:
 
 @dataclass(frozen=True)
 class PreparedInstance:
-    """One instance: what requests need to know of it, and where its blocks are.
+    """One instance: the attributes that requests need, and the places of its blocks.
 
-    `bulk` has the values that the metadata only points to, without PixelData. `native_head` and `stored_head` are the
-    data set before PixelData, `tail` is what follows it. `pixels` is None without pixel data, and `lacks_frames` says
-    that there should be some. Instances of several image sets are merged by their `display_order`.
+    `bulk` has the bulk data values without PixelData. `native_head` and `stored_head` are the data set before
+    PixelData, and `tail` is the data set after it. `pixels` is None without pixel data; `lacks_frames`: there should be
+    some. Instances of several image sets are merged by their `display_order`.
     """
 
     sop_instance_uid: str
@@ -72,11 +72,11 @@ class PreparedInstance:
 
     @property
     def pixel_element(self) -> tuple[str, str]:
-        """The tag and the VR of its pixel data."""
+        """The tag and VR of its pixel data."""
         return pixel_element(self.pixels)
 
     def bulk_value(self, path: str) -> BulkValue | None:
-        """The bulk value at a path of tags, in either case."""
+        """Return the bulk value at a path of tags, in upper or lower case."""
         return next((value for value in self.bulk if value.path == path.upper()), None)
 
 
@@ -84,7 +84,7 @@ class PreparedInstance:
 class PreparedImageSet:
     """The instances of an image set in display order: by InstanceNumber, then by position, then by UID.
 
-    `blocks` is where their blocks are, from the byte `blocks_at` on.
+    Their blocks begin at the byte `blocks_at` of `blocks`.
     """
 
     study_instance_uid: str
@@ -95,37 +95,37 @@ class PreparedImageSet:
 
     @cached_property
     def by_uid(self) -> Mapping[str, PreparedInstance]:
-        """The instances by their SOP Instance UID."""
+        """The instances by SOP Instance UID."""
         return {instance.sop_instance_uid: instance for instance in self.instances}
 
     @cached_property
     def frame_order(self) -> Sequence[tuple[PreparedInstance, int]]:
-        """All frames in display order, each by its instance and its number in it, from 1."""
-        return [(one, number + 1) for one in self.instances for number in range(len(one.frames))]
+        """All frames in display order: each an instance and a frame number, from 1."""
+        return [(instance, index + 1) for instance in self.instances for index in range(len(instance.frames))]
 
     @cached_property
     def first_frame(self) -> Mapping[str, int]:
-        """Where in `frame_order` the frames of an instance begin, by its SOP Instance UID."""
+        """The index in `frame_order` of the first frame of each instance, by SOP Instance UID."""
         starts = accumulate((len(one.frames) for one in self.instances), initial=0)
         return {one.sop_instance_uid: start for one, start in zip(self.instances, starts, strict=False)}
 
     def metadata(self, instance: PreparedInstance, public_root: str) -> bytes:
-        """The DICOM JSON of an instance."""
+        """Return the DICOM JSON of an instance."""
         return self.block(instance.json).replace(PUBLIC_ROOT, public_root.encode())
 
     def block(self, where: Slice) -> bytes:
-        """The bytes of one block."""
+        """Return the bytes of one block."""
         start, length_bytes = self.place(where)
         return bytes(self.blocks[start : start + length_bytes])
 
     def place(self, where: Slice) -> Slice:
-        """Where one block is in all the bytes that this was made from."""
+        """Return the place of a block within the whole prepared file."""
         offset, length_bytes = where
         return self.blocks_at + offset, length_bytes
 
     @classmethod
     def from_bytes(cls, blob: Source) -> "PreparedImageSet":
-        """What `serialize` made."""
+        """Read a prepared file, as `serialize` makes it."""
         start = len(_MAGIC) + 8
         (index_bytes,) = struct.unpack("<Q", blob[len(_MAGIC) : start])
         index = json.loads(bytes(blob[start : start + index_bytes]))
@@ -142,24 +142,24 @@ def _instance(row: Mapping[str, Any]) -> PreparedInstance:
 
 
 def serialize(study: str, series: str, instances: Sequence[Mapping[str, Any]], blocks: Iterable[bytes]) -> bytes:
-    """The whole file. Of each instance what a PreparedInstance has, in lists and dictionaries."""
+    """Return the whole file. `instances` are the fields of PreparedInstance, as lists and dictionaries."""
     index = json.dumps({"study": study, "series": series, "instances": instances}, separators=(",", ":")).encode()
     return b"".join((_MAGIC, struct.pack("<Q", len(index)), index, *blocks))
 
 
 def pixel_element(pixels: PixelFormat | None) -> tuple[str, str]:
-    """The tag and the VR of pixel data of this format."""
+    """Return the tag and VR of pixel data of this format."""
     return pixels.element if pixels else (PIXEL_DATA, "OW")
 
 
 def prepared_cache_name(key: ImageSetKey, version: str) -> str:
-    """The name of a prepared image set."""
+    """Return the name of a prepared file in the cache."""
     return f"prepared/{key.datastore_id}/{key.image_set_id}.{version}.{FORMAT}"
 
 
 @dataclass(frozen=True)
 class BlockReference:
-    """Where in a prepared image set a block of bytes is: as good as the bytes for who can read the cache."""
+    """The place of a block in a prepared file. A process that can read the cache needs no more than that."""
 
     image_set: ImageSetKey
     version: str
@@ -168,4 +168,4 @@ class BlockReference:
 
 
 Block = bytes | BlockReference
-"""The bytes themselves, or where they are."""
+"""The bytes of a block, or its place."""

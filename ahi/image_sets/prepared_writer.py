@@ -1,4 +1,4 @@
-"""Writes the prepared file of an image set, once per version, in a FrameFetcher; `prepared_reader` reads it."""
+"""Writes the prepared file of an image set, once per version. Runs in the FrameFetcher processes."""
 
 import math
 import re
@@ -24,7 +24,7 @@ from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
 from dicomweb.uids import resource_path
 
 BULK_BYTES = 32 * 2**10
-"""Binary and long-text values of more bytes are left out of the metadata, which tells where they are instead."""
+"""The largest binary or long-text value in the metadata, in bytes. Larger ones are bulk data (BulkDataURI)."""
 
 _DOCUMENT, _DOCUMENT_TYPE = "00420011", "00420012"
 _LONG_TEXT_VRS = frozenset({"LT", "ST", "UC", "UT"})
@@ -32,7 +32,7 @@ _MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+\Z")
 
 
 def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
-    """The prepared form of an image set."""
+    """Return the prepared file of an image set. `probe` returns the first stored frame of an instance."""
     image_set = with_syntax(image_set, lambda instance: probe(instance, None))
     blocks, rows = _Blocks(), []
     photometric, encoded, elements = Photometric(probe), Memo[bytes](), Memo[dicom_json.Element]()
@@ -43,7 +43,7 @@ def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
         stored_head = native_head
         if variants.stored is not variants.native:
             stored_head = blocks.add(encode_data_set(_before_pixels(variants.stored), encoded))
-        described = _Described(image_set, instance, variants, blocks, elements)
+        encoder = _MetadataEncoder(image_set, instance, variants, blocks, elements)
         prepared = PreparedInstance(
             sop_instance_uid=instance.sop_instance_uid,
             sop_class_uid=str(first_value(instance.data_set, "00080016") or ""),
@@ -51,20 +51,20 @@ def encode_prepared(image_set: ImageSet, probe: Probe) -> bytes:
             display_order=_display_order(instance),
             pixels=variants.pixels,
             frames=(),
-            json=blocks.add(described.json()),
+            json=blocks.add(encoder.json()),
             native_head=native_head,
             stored_head=stored_head,
             tail=blocks.add(encode_data_set(_after_pixels(variants.native))),
-            bulk=tuple(described.bulk),
+            bulk=tuple(encoder.bulk),
             lacks_frames=lacks_frames(instance),
         )
         frames = [(frame.frame_id, frame.checksum) for frame in instance.frames]
-        rows.append({**asdict(prepared), "frames": frames, "bulk": [astuple(value) for value in described.bulk]})
+        rows.append({**asdict(prepared), "frames": frames, "bulk": [astuple(value) for value in encoder.bulk]})
     return serialize(image_set.study_instance_uid, image_set.series_instance_uid, rows, blocks.all)
 
 
 class _Blocks:
-    """Byte strings one after another."""
+    """Byte strings in a row."""
 
     def __init__(self) -> None:
         self.all: list[bytes] = []
@@ -77,8 +77,8 @@ class _Blocks:
         return where
 
 
-class _Described:
-    """The DICOM JSON of an instance (PS3.18 Annex F); what is too long for it becomes a block of its own."""
+class _MetadataEncoder:
+    """Encodes the DICOM JSON of an instance (PS3.18 Annex F). Long values become bulk data in blocks of their own."""
 
     def __init__(
         self,
@@ -86,10 +86,10 @@ class _Described:
         instance: Instance,
         variants: DataSetVariants,
         blocks: _Blocks,
-        made: Memo[dicom_json.Element],
+        memo: Memo[dicom_json.Element],
     ) -> None:
         self.bulk: list[BulkValue] = []
-        self._made = made
+        self._memo = memo
         self._instance = instance
         self._data_set = variants.native
         self._pixel_element = pixel_element(variants.pixels)
@@ -98,7 +98,7 @@ class _Described:
         self._path = resource_path(*uids)
 
     def json(self) -> bytes:
-        """Its text, with a placeholder for the public root."""
+        """Return the JSON text, with a placeholder for the public root."""
         elements = self._elements(self._data_set, "")
         elements[CHARACTER_SET] = dicom_json.element("CS", [UTF_8])
         elements["00081190"] = dicom_json.element("UR", ["\x01" + self._path])
@@ -120,26 +120,26 @@ class _Described:
         if attribute.vr == "SQ" and attribute.items:
             items = [self._elements(item, f"{path}/{number}/") for number, item in enumerate(attribute.items, 1)]
             return {"vr": "SQ", "Value": items}
-        return self._made.of(attribute, None, lambda: json_element(attribute))
+        return self._memo.of(attribute, None, lambda: json_element(attribute))
 
     def _uri(self, path: str) -> str:
         return f"\x01{self._path}/bulkdata/{path}"
 
     def _media_type(self, path: str) -> str | None:
-        """What the data set says that its document is (PS3.3 Section C.24.2)."""
+        """Return the media type of an encapsulated document (PS3.3 Section C.24.2)."""
         stated = str(first_value(self._data_set, _DOCUMENT_TYPE) or "").strip().lower()
         return stated if path == _DOCUMENT and _MEDIA_TYPE.match(stated) else None
 
 
 def _bulk(attribute: Attribute) -> bytes | None:
-    """The value as bytes, if it is of a kind that may be kept apart: numbers are needed where pictures are drawn."""
+    """Return the value as bytes if it can be bulk data. Numbers cannot: rendering needs them in the data set."""
     if isinstance(attribute.value, bytes):
         return attribute.value
     return encode_text_value(attribute) if attribute.vr in _LONG_TEXT_VRS else None
 
 
 def _display_order(instance: Instance) -> tuple[float, ...]:
-    """By InstanceNumber, then by ImagePositionPatient, feet to head first."""
+    """Return the sort key: InstanceNumber, then ImagePositionPatient with the feet-to-head axis first."""
     position = next((attribute.words for attribute in instance.data_set if attribute.tag == "00200032"), ())
     return tuple(_float(word) for word in (first_value(instance.data_set, "00200013"), *reversed(position)))
 
@@ -149,7 +149,7 @@ def _float(word: str | int | float | None) -> float:
         number = float(word) if word is not None else 0.0
     except (ValueError, OverflowError):
         return 0.0
-    return number if math.isfinite(number) else 0.0  # nothing can be put in order by NaN
+    return number if math.isfinite(number) else 0.0  # NaN has no place in an order
 
 
 def _before_pixels(data_set: DataSet) -> DataSet:

@@ -1,6 +1,7 @@
-"""How frames are stored of which the metadata does not say it: in the lossless format of their data store.
+"""The transfer syntax of stored frames where the metadata does not name it. Runs in the FrameFetcher processes.
 
-That is HTJ2K or JPEG 2000, as was chosen when the data store was made, and only a codestream tells which.
+Such frames have the lossless format of their data store: HTJ2K or JPEG 2000, as chosen when the data store was created.
+Only a codestream shows which.
 """
 
 from collections.abc import Callable
@@ -21,34 +22,34 @@ _J2K_START = b"\xff\x4f\xff\x51"
 _CAP, _COD = 0xFF50, 0xFF52
 _PART_15 = 1 << (32 - 15)  # its bit in Pcap (ISO/IEC 15444-1 Section A.5.2)
 _RPCL = 2
-_MOST_LOOKED_AT = 3  # instances whose first frames may be no codestreams
+_MAX_PROBES = 3  # instances whose first frames may be no codestreams
 
 
-def with_syntax(image_set: ImageSet, look: Callable[[Instance], bytes]) -> ImageSet:
-    """The image set with the transfer syntaxes that its metadata leaves out; `look` has the first frame of an instance.
+def with_syntax(image_set: ImageSet, probe: Callable[[Instance], bytes]) -> ImageSet:
+    """Add the transfer syntaxes that the metadata leaves out. `probe` returns the first frame of an instance.
 
-    A data store has one format, so one frame speaks for all. Without any that tells it, it is HTJ2K, the usual one.
-    UnusableAnswer where AHI gave something else than each frame: it may give them next time.
+    A data store has one format, so one frame is enough. HTJ2K, the usual format, where no frame shows it.
+    UnusableAnswer where AHI sent something else than the probed frames: it may send them next time.
     """
     unnamed = [one for one in image_set.instances if not one.stored_transfer_syntax_uid]
     if not unnamed:
         return image_set
-    framed = [one for one in unnamed if one.frames][:_MOST_LOOKED_AT]
+    candidates = [one for one in unnamed if one.frames][:_MAX_PROBES]
     unusable: list[UnusableAnswer] = []
-    found = next((uid for one in framed if (uid := _looked_up(one, look, unusable))), None)
-    if found is None and unusable and len(unusable) == len(framed):
+    syntax_uid = next((uid for one in candidates if (uid := _probed(one, probe, unusable))), None)
+    if syntax_uid is None and unusable and len(unusable) == len(candidates):
         raise unusable[-1]
-    found = found or HTJ2K_LOSSLESS_RPCL
+    syntax_uid = syntax_uid or HTJ2K_LOSSLESS_RPCL
     instances = (
-        one if one.stored_transfer_syntax_uid else replace(one, stored_transfer_syntax_uid=found)
+        one if one.stored_transfer_syntax_uid else replace(one, stored_transfer_syntax_uid=syntax_uid)
         for one in image_set.instances
     )
     return replace(image_set, instances=tuple(instances))
 
 
-def _looked_up(instance: Instance, look: Callable[[Instance], bytes], unusable: list[UnusableAnswer]) -> str | None:
+def _probed(instance: Instance, probe: Callable[[Instance], bytes], unusable: list[UnusableAnswer]) -> str | None:
     try:
-        return syntax_of(look(instance))
+        return syntax_of(probe(instance))
     except UnusableAnswer as error:
         unusable.append(error)
         return None
@@ -57,7 +58,7 @@ def _looked_up(instance: Instance, look: Callable[[Instance], bytes], unusable: 
 
 
 def syntax_of(stored: bytes) -> str | None:
-    """The transfer syntax of a JPEG 2000 or HTJ2K codestream; None where it is neither."""
+    """Return the transfer syntax of a JPEG 2000 or HTJ2K codestream; None for other bytes."""
     segments = dict(reversed(header_segments(stored))) if stored.startswith(_J2K_START) else {}
     style = segments.get(_COD, b"")
     if len(style) < 10:

@@ -1,17 +1,18 @@
-"""The latest versions of image sets, as AHI told them, and for how long they are believed.
+"""The latest versions of image sets, and how long they count as current. Runs in the FrameFetcher processes.
 
-A version that was had less than `fresh_seconds` ago is current. When AHI does not tell the current one, because
-GetImageSet alone is throttled or down, the version that was had last goes on being used for `unchecked_seconds`; it is
-kept in the cache, so that a restart changes nothing. An image set that is known to be deleted is not.
+A version that was fetched less than `fresh_seconds` ago is current. When GetImageSet is throttled or down, the last
+known version is used for `unchecked_seconds`. It is kept in the cache, so that a restart changes nothing. The version
+of a deleted image set is not used.
 """
 
 import json
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+from cachetools import FIFOCache
 
 from ahi.cache.cache import Cache
 from ahi.image_sets.deleted import DeletedImageSets
@@ -21,17 +22,17 @@ from dicomweb.errors import NotFound, UpstreamBusy
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 2.0
-"""How long AHI is asked, retries included, where a version is known that will do."""
+"""How long AHI is asked, retries included, where a known version can be used."""
 
-_LEAST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS = 5.0, 60.0
-_PAUSE_FACTOR = 10  # so a tenth of the requests at most waits for what does not come
-_TELL_SECONDS = 60.0
+_MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 5.0, 60.0
+_PAUSE_FACTOR = 10  # so at most a tenth of the requests waits in vain
+_LOG_SECONDS = 60.0
 _FOLDER = "versions"
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version that is to be used, when AHI told it (monotonic clock), and whether it may be the latest no more."""
+    """The version to use, and when AHI confirmed it (monotonic clock). `unchecked`: there may be a later one."""
 
     properties: ImageSetProperties
     checked_at: float
@@ -39,7 +40,7 @@ class Version:
 
 
 class VersionCache:
-    """The versions of one process, and what all processes keep in the cache."""
+    """The versions that one process knows, and those in the cache. Safe to share between threads."""
 
     def __init__(
         self,
@@ -47,22 +48,20 @@ class VersionCache:
         *,
         unchecked_seconds: float = 0.0,
         cache: Cache | None = None,
-        most: int = 10_000,
+        max_known: int = 10_000,
     ) -> None:
         self._fresh_seconds = fresh_seconds
         self._unchecked_seconds = unchecked_seconds if cache else 0.0
         self._cache = cache
         self._deleted = DeletedImageSets(cache) if cache else None
-        self._most = most
         self._lock = threading.Lock()
-        self._known: OrderedDict[ImageSetKey, Version] = OrderedDict()
-        self._pause_until = self._told_at = float("-inf")
+        self._known: FIFOCache[ImageSetKey, Version] = FIFOCache(max_known)
+        self._pause_until = self._logged_at = float("-inf")
 
-    def latest(self, key: ImageSetKey, ask: Callable[[float | None], ImageSetProperties]) -> Version:
-        """The latest version; `ask` has AHI tell it, within so many seconds, None for as long as a call may take.
+    def latest(self, key: ImageSetKey, fetch: Callable[[float | None], ImageSetProperties]) -> Version:
+        """Return the latest version. `fetch` asks AHI, within a number of seconds, or the deadline for None.
 
-        NotFound where there is none any more. UpstreamBusy where AHI does not tell, and no version is known that
-        will do.
+        NotFound for a deleted image set. UpstreamBusy where AHI does not answer and no known version can be used.
         """
         known = self._known_version(key)
         if known and time.monotonic() - known.checked_at < self._fresh_seconds:
@@ -72,7 +71,7 @@ class VersionCache:
             return usable
         began = time.monotonic()
         try:
-            properties = ask(PATIENCE_SECONDS if usable else None)
+            properties = fetch(PATIENCE_SECONDS if usable else None)
         except NotFound:
             self.forget(key)
             raise
@@ -86,13 +85,10 @@ class VersionCache:
         return self.put(key, properties, began)
 
     def put(self, key: ImageSetKey, properties: ImageSetProperties, checked_at: float) -> Version:
-        """Remember what AHI has told."""
+        """Remember the properties that AHI has sent."""
         version = Version(properties, checked_at)
         with self._lock:
-            self._known.pop(key, None)
             self._known[key] = version
-            if len(self._known) > self._most:
-                self._known.popitem(last=False)
         if self._cache and self._unchecked_seconds:
             age = time.monotonic() - checked_at
             row = [properties.version, properties.is_primary, properties.updated_at, time.time() - age]
@@ -100,7 +96,7 @@ class VersionCache:
         return version
 
     def forget(self, key: ImageSetKey) -> None:
-        """AHI does not have it any more, or no longer this version."""
+        """Forget an image set, or a version of it, that AHI no longer has."""
         with self._lock:
             self._known.pop(key, None)
         if self._cache and self._unchecked_seconds:
@@ -111,16 +107,16 @@ class VersionCache:
             return self._known.get(key)
 
     def _usable(self, key: ImageSetKey, known: Version | None) -> Version | None:
-        """The version that was had last, if it will do unchecked."""
+        """Return the last known version, if it can be used unchecked."""
         if not self._unchecked_seconds or (self._deleted and self._deleted.has(key)):
             return None
-        version = known or self._kept(key)
+        version = known or self._read(key)
         if version is None or time.monotonic() - version.checked_at > self._unchecked_seconds:
             return None
         return replace(version, unchecked=True)
 
-    def _kept(self, key: ImageSetKey) -> Version | None:
-        """What the cache has of it."""
+    def _read(self, key: ImageSetKey) -> Version | None:
+        """Read the version in the cache."""
         content = self._cache.read(_name(key)) if self._cache else None
         if content is None:
             return None
@@ -134,12 +130,12 @@ class VersionCache:
         )
 
     def _pause(self, waited_seconds: float) -> None:
-        """Do not ask for a while."""
+        """Do not ask AHI for ten times as long as a request waited in vain."""
         now = time.monotonic()
-        pause = min(max(_PAUSE_FACTOR * waited_seconds, _LEAST_PAUSE_SECONDS), _MOST_PAUSE_SECONDS)
+        pause = min(max(_PAUSE_FACTOR * waited_seconds, _MIN_PAUSE_SECONDS), _MAX_PAUSE_SECONDS)
         self._pause_until = now + pause
-        if now - self._told_at > _TELL_SECONDS:
-            self._told_at = now
+        if now - self._logged_at > _LOG_SECONDS:
+            self._logged_at = now
             log.warning(
                 "AHI does not tell versions, image sets are served unchecked for %.0fs", self._unchecked_seconds
             )

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from ahi.codecs.encoders import encode
 from ahi.codecs.frames import PixelFormat, check_bound, decode, decode_reduced
 from ahi.codecs.pixel_memory import SMALL_BYTES
-from ahi.image_sets.frame_reference import ENCODED_AS, FrameReference
+from ahi.image_sets.frame_reference import TRANSFER_SYNTAX_OF, FrameReference
 from ahi.workers.context import NATIVE_CACHE_BYTES, WorkerContext
 from ahi.workers.frame_check import frame_fault
 from ahi.workers.results import CachedBytes
@@ -43,7 +43,7 @@ def _make_frame(context: WorkerContext, reference: FrameReference, encoding: Fra
     with pixels_in_memory(context, reference):
         frame = native_frame(context, reference)
         if encoding is not FrameEncoding.NATIVE and reference.pixels:
-            frame = encode(frame, ENCODED_AS[encoding], reference.pixels)
+            frame = encode(frame, TRANSFER_SYNTAX_OF[encoding], reference.pixels)
         return CachedBytes(frame, context.cache.put(name, frame))
 
 

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from ahi.cache.cache import Cache
 from ahi.cache.entry import TRAILER_BYTES
 from runtime.shared_metrics import Metric, SharedMetrics
@@ -184,6 +186,7 @@ assert not cache.kinds() and cache.put("k/again", bytes(1000))
 """
 
 
+@pytest.mark.service
 def test_a_full_disk_is_said_once_and_is_no_error(tmp_path: Path) -> None:
     command = [*small_disk(tmp_path), sys.executable, "-c", FILLER, str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

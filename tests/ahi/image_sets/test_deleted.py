@@ -39,7 +39,7 @@ def test_a_note_keeps_its_first_date_and_is_known_after_a_restart(cache: Cache, 
 
 
 def test_only_the_latest_are_told_of(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deleted, "MOST", 3)
+    monkeypatch.setattr(deleted, "MAX_NOTED", 3)
     noted, now = DeletedImageSets(cache), iter(range(100))
     monkeypatch.setattr("ahi.image_sets.deleted.time.time", lambda: float(next(now)))
     for number in range(5):

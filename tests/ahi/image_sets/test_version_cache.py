@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ahi.cache.cache import Cache
-from ahi.image_sets.deleted import MOST, DeletedImageSets
+from ahi.image_sets.deleted import MAX_NOTED, DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey, ImageSetProperties
 from ahi.image_sets.version_cache import PATIENCE_SECONDS, VersionCache
 from dicomweb.errors import NotFound, UpstreamBusy, UpstreamFailed
@@ -133,7 +133,7 @@ def test_identifiers_that_are_none_leave_the_folder_alone(cache: Cache) -> None:
 
 def test_the_latest_deletions_are_told_when_there_are_too_many(cache: Cache) -> None:
     deleted = DeletedImageSets(cache)
-    for number in range(MOST + 5):
+    for number in range(MAX_NOTED + 5):
         deleted.note(ImageSetKey("d", f"{number:032}"))
-    assert len(deleted.noted()) == MOST
+    assert len(deleted.noted()) == MAX_NOTED
     assert ImageSetKey("d", f"{0:032}") not in deleted.noted()
