@@ -32,7 +32,7 @@ from dicomweb.negotiation import FileChoice
 from dicomweb.transfer_syntax import FrameEncoding
 from dicomweb.uids import is_well_formed
 from qido.image_sets.archive import Archive
-from qido.image_sets.doubtful_studies import Checks
+from qido.image_sets.index_checks import IndexChecks
 from runtime.shared_metrics import ProcessMetrics
 from wado.locate import Locator
 from wado.rendered.rendered_images import RenderedImages
@@ -162,7 +162,7 @@ def _lookahead_budget(settings: Settings) -> PrefetchBudget:
 def _archive(
     settings: Settings, index: Database, fetchers: FetcherPool, image_sets: ImageSets, studies: Studies
 ) -> Archive:
-    checks = Checks(index, studies) if len(fetchers) else None  # a test without fetchers has nothing but the index
+    checks = IndexChecks(index, studies) if len(fetchers) else None  # a test without fetchers has nothing but the index
     public_root = partial(current_public_root, settings.public_url)
     reader = MetadataReader(image_sets, fetchers)
     return Archive(index, reader, settings.search_max_image_sets, public_root, checks)

@@ -1,1 +1,1 @@
-"""The ways of a search: statements and image sets, run one after another. Runs in the web processes."""
+"""Execute: run the statements of a search and read its image sets. Runs in the web processes."""

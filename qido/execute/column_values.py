@@ -1,10 +1,14 @@
-"""Several values in one column: the writer of the index puts them there as Python writes a list, cut where it ends.
+"""The values of columns of the index, whose writer stores several values as the text of a Python list, truncated.
 
-A file can have any text in an attribute, so this may be made to harm. It is read in a time that grows with its length.
+A file can have any text in an attribute, so the text may be hostile. The time for a list grows with its length only.
 """
 
 import re
 from collections.abc import Iterator
+from typing import Any
+
+from qido.parse.attributes import RELATED_INSTANCES, UIDS, SearchAttribute
+from qido.results import Value
 
 _ITEM = re.compile(r"""'([^'\\]*(?:\\.[^'\\]*)*)'|"([^"\\]*(?:\\.[^"\\]*)*)"|(None)|([0-9eE.+-]+)""", re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))", re.DOTALL)
@@ -13,8 +17,20 @@ _LARGEST = 0x10FFFF
 _SURROGATES = range(0xD800, 0xE000)
 
 
+def column_values(attribute: SearchAttribute, raw: Any) -> tuple[Value, ...]:
+    """The values of a column, without the texts with which the writer of the index says "absent" or "several"."""
+    if raw is None or (raw == 0 and attribute in RELATED_INSTANCES):
+        return ()
+    if not isinstance(raw, str):
+        return (raw,)
+    text = raw.strip()
+    is_list = text.startswith("[") and attribute not in UIDS
+    texts = [one.strip() for one in parse_list(text)] if is_list else [text]
+    return tuple([one for one in texts if one not in attribute.placeholders])
+
+
 def parse_list(text: str) -> list[str]:
-    """The texts of a list of texts, without `None`; the text itself if it is none, nothing if its end is missing."""
+    """Parse a list of texts, without `None`. A text that is no list is one value; a truncated list has none."""
     if not text.startswith(("['", '["')):
         return [text]
     found = list(_items(text))
@@ -22,7 +38,7 @@ def parse_list(text: str) -> list[str]:
 
 
 def _items(text: str) -> Iterator[str | None]:
-    """The items, and None at the end where the text does not go on as a list does."""
+    """The items; None at the end if the text is not a whole list."""
     at = 1
     while item := _ITEM.match(text, at):
         at = item.end()

@@ -1,6 +1,6 @@
-"""Instances from the image sets: where the index has none, and where they must have what the index lacks.
+"""Searches for instances in image sets: if the index has none, or if a condition is on an unindexed attribute.
 
-The index tells the series, and all that is of an upper level; the image sets tell the rest.
+Series and attributes of higher levels come from the index.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,11 @@ from datetime import date, time
 from ahi.retrieval.series_merge import LocatedInstance
 from db.comparison import fold
 from dicomweb.dicom_json import DataSet
-from qido.execute import index_search
+from qido.execute import index_results, index_search
 from qido.image_sets import matching
-from qido.image_sets.archive import Archive, locate, prefixes, prefixes_of, selected
+from qido.image_sets.archive import Archive
+from qido.image_sets.located_series import locate
+from qido.image_sets.unindexed_values import prefixes, prefixes_of, selected
 from qido.parse.attributes import INSTANCE_UID, SERIES_UID, STUDY_UID, Level, Matching, SearchAttribute
 from qido.parse.conditions import Condition
 from qido.parse.query import Query, SortKey
@@ -21,22 +23,22 @@ from qido.results import Result, ResultPage
 
 UNSEARCHED = "Only the instances of {} series have been searched. Name a study or a series to search all of it."
 
-_TRANSFER_SYNTAXES = "00083002"  # AvailableTransferSyntaxUID costs nothing here
+_TRANSFER_SYNTAXES = "00083002"  # AvailableTransferSyntaxUID, which costs nothing here
 
 Listed = tuple[Result, LocatedInstance]
-"""An instance, and the result that its series is."""
+"""The result for the series of an instance, and the instance."""
 
 
 @dataclass(frozen=True)
-class InstancePage:
-    """All instances that fulfil a query, in their order; `warnings` say where they were not looked for."""
+class FoundInstances:
+    """All instances that fulfil a query, in order; `warnings` tell which series were not searched."""
 
     listed: list[Listed]
     warnings: tuple[str, ...]
 
 
 def page(archive: Archive, query: Query) -> ResultPage:
-    """The page that `query` asks for; NotFound if the study or series of the path does not exist."""
+    """Search for the page of a query; NotFound if the study or series of the path does not exist."""
     found = instances(archive, query)
     shown = found.listed[query.offset : query.offset + query.limit]
     own = [attribute for attribute in query.returned if attribute.level is Level.INSTANCE]
@@ -47,25 +49,25 @@ def page(archive: Archive, query: Query) -> ResultPage:
     return ResultPage(tuple(results), more, len(found.listed) if query.counted else None, found.warnings)
 
 
-def instances(archive: Archive, query: Query) -> InstancePage:
-    """All instances that fulfil the query; NotFound if the study or series of the path does not exist."""
+def instances(archive: Archive, query: Query) -> FoundInstances:
+    """Search for all instances of a query; NotFound if the study or series of the path does not exist."""
     most = None if query.within_one else archive.max_image_sets
     of_series = query_of_series(query, statements.ALL_ROWS if most is None else most)
     keys = [key for (key,) in archive.database.rows(statements.sort_all(of_series))]
     if not keys:
         index_search.check_scope(archive.database, query)
-        return InstancePage([], ())
+        return FoundInstances([], ())
     looked_at = keys[: of_series.limit]
     series = locate(archive, query.scope, Level.SERIES, looked_at, whole=True, most=most)
-    results = index_search.results_of(archive, of_series, looked_at) if looked_at else []
+    results = index_results.results_of(archive, of_series, looked_at) if looked_at else []
     listed = [(result, one) for result in results for one in series.instances(result.keys[Level.SERIES])]
     searched = len(looked_at) - len(series.beyond)
     warnings = (UNSEARCHED.format(searched),) if searched < len(keys) else ()
-    return InstancePage(_ordered(archive, query, listed), warnings)
+    return FoundInstances(_ordered(archive, query, listed), warnings)
 
 
 def query_of_series(query: Query, limit: int) -> Query:
-    """The search for the series of instances: with all conditions that are not on the instances themselves."""
+    """The query for the series of the instances, with all conditions that are not on instances."""
     returned = {attribute for attribute in query.returned if attribute.level < Level.INSTANCE}
     returned |= {order.attribute for order in query.order if order.attribute.level < Level.INSTANCE}
     return replace(
@@ -87,9 +89,9 @@ def _is_own(condition: Condition) -> bool:
 
 
 def _ordered(archive: Archive, query: Query, listed: list[Listed]) -> list[Listed]:
-    """Those that fulfil the conditions on the instances themselves, in the order asked for.
+    """The instances that fulfil the conditions on instances, in the order of the query.
 
-    Series come as the index orders them, and their instances in display order.
+    Without one, series have the order of the index, and their instances are in display order.
     """
     conditions = (*filter(_is_own, query.conditions), *query.unindexed_conditions)
     own_order = [order.attribute for order in query.order if order.attribute.level is Level.INSTANCE]
@@ -109,7 +111,7 @@ def _ordered(archive: Archive, query: Query, listed: list[Listed]) -> list[Liste
 
 
 def _sorted(listed: list[tuple[Listed, DataSet]], order: SortKey) -> list[tuple[Listed, DataSet]]:
-    """By one attribute, those without a value last; what is alike stays as it was."""
+    """Sort by one attribute, stably; instances without a value come last."""
     keyed = [(_order_key(order.attribute, one[0][0], one[1]), one) for one in listed]
     known = [(key, one) for key, one in keyed if key is not None]
     known.sort(key=lambda pair: pair[0], reverse=order.descending)
@@ -117,7 +119,7 @@ def _sorted(listed: list[tuple[Listed, DataSet]], order: SortKey) -> list[tuple[
 
 
 def _order_key(attribute: SearchAttribute, series: Result, data_set: DataSet) -> str | float | None:
-    """What it is ordered by: numbers as numbers, names and descriptions without regard to case, other text as it is."""
+    """The sort value: numbers as numbers, names and descriptions without regard to case, other text as it is."""
     found = series.values[attribute] if attribute in series.values else matching.values(data_set.get(attribute.tag, {}))
     if not found:
         return None

@@ -1,13 +1,15 @@
-"""The ways of a search: in the index; then among the image sets of what it found; or among the image sets alone."""
+"""Executes a search: in the index, in the image sets of what the index found, or in image sets alone."""
 
 from dataclasses import dataclass, replace
 from functools import partial
 
 from dicomweb.uids import ill_formed, is_well_formed
-from qido.execute import index_search, instances_from_metadata, verified_search
-from qido.image_sets.archive import Archive, locate, prefixes_of
+from qido.execute import index_results, index_search, instances_from_metadata, verified_search
+from qido.image_sets.archive import Archive
 from qido.image_sets.doubtful_studies import find_doubts
+from qido.image_sets.located_series import locate
 from qido.image_sets.matching import fulfils
+from qido.image_sets.unindexed_values import prefixes_of
 from qido.parse.attributes import Level, Matching
 from qido.parse.conditions import AnyOf, Equal
 from qido.parse.query import Query
@@ -16,9 +18,10 @@ from qido.results import ResultPage
 
 
 def search(archive: Archive, query: Query) -> ResultPage:
-    """The page that `query` asks for; NotFound if the study or series of the path does not exist.
+    """Search for the page of a query.
 
-    BadRequest where a UID to match is ill-formed and was not found.
+    NotFound if the study or series of the path does not exist. BadRequest if a UID to match is ill-formed and was not
+    found.
     """
     found = verified_search.verified(archive, query, _search(archive, query))
     if query.limit and not query.offset and not found.results:
@@ -27,7 +30,7 @@ def search(archive: Archive, query: Query) -> ResultPage:
 
 
 def _check_uids(query: Query) -> None:
-    """BadRequest if what is to match, and matched nothing, has a UID that is none."""
+    """BadRequest if a UID of a search without results is ill-formed."""
     asked = [
         (condition.attribute.keyword, str(match.value))
         for condition in (*query.conditions, *query.unindexed_conditions)
@@ -55,52 +58,52 @@ def _search_index(archive: Archive, query: Query) -> ResultPage:
     keys = _fulfilling(archive, query)
     shown = keys[query.offset : query.offset + query.limit]
     return ResultPage(
-        tuple(index_search.results_of(archive, query, shown)) if shown else (),
+        tuple(index_results.results_of(archive, query, shown)) if shown else (),
         max(0, len(keys) - query.offset - query.limit),
         len(keys) if query.counted else None,
     )
 
 
 @dataclass(frozen=True)
-class Count:
-    """How many results there are; `warnings` say what was left out."""
+class ResultCount:
+    """The number of results; `warnings` tell what was left out."""
 
     number: int
     warnings: tuple[str, ...] = ()
 
 
-def count(archive: Archive, query: Query) -> Count:
-    """The number of results, whatever the page; the same errors as for a search."""
+def count(archive: Archive, query: Query) -> ResultCount:
+    """Count all results of a query, regardless of its page. The errors are those of `search`."""
     found = _count(archive, query)
     if not found.number:
         _check_uids(query)
     return found
 
 
-def _count(archive: Archive, query: Query) -> Count:
+def _count(archive: Archive, query: Query) -> ResultCount:
     doubts = find_doubts(archive, query)
     if not doubts:
         return _count_index(archive, query)
     number = verified_search.count(archive, query, doubts, lambda rest: _count_index(archive, rest).number)
-    return Count(number, doubts.warnings)
+    return ResultCount(number, doubts.warnings)
 
 
-def _count_index(archive: Archive, query: Query) -> Count:
+def _count_index(archive: Archive, query: Query) -> ResultCount:
     if _is_unlisted(archive, query):
         instances = instances_from_metadata.instances(archive, query)
-        return Count(len(instances.listed), instances.warnings)
+        return ResultCount(len(instances.listed), instances.warnings)
     if query.unindexed_conditions:
-        return Count(len(_fulfilling(archive, query)))
+        return ResultCount(len(_fulfilling(archive, query)))
     number = index_search.count(archive.database, query)
     if not number:
         index_search.check_scope(archive.database, query)
-    return Count(number)
+    return ResultCount(number)
 
 
 def _is_unlisted(archive: Archive, query: Query) -> bool:
-    """Whether instances are asked for that the index cannot tell of: it has none of them, or lacks what they must have.
+    """Whether instances must be searched in image sets: the index has none of them, or lacks an attribute to match.
 
-    Where they may be anywhere, an index that has some instances is believed to have all.
+    In a search of the whole archive, an index that has some instances counts as complete.
     """
     if query.level is not Level.INSTANCE:
         return False
@@ -113,9 +116,9 @@ def _is_unlisted(archive: Archive, query: Query) -> bool:
 
 
 def _fulfilling(archive: Archive, query: Query) -> list[int]:
-    """The keys of all patients, studies or series that fulfil all conditions, in their order.
+    """The keys of all patients, studies or series that fulfil the conditions on unindexed attributes too, in order.
 
-    There are few, because conditions on what the index lacks come with one study or series only.
+    They are few, because such conditions are allowed within one study or series only.
     """
     candidates = statements.sort_all(replace(query, limit=statements.ALL_ROWS, offset=0))
     keys = [key for (key,) in archive.database.rows(candidates)]

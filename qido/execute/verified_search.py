@@ -1,4 +1,4 @@
-"""Searches among rows that may be wrong: what the image sets say of themselves takes the place of such rows."""
+"""Searches where rows may be wrong: image sets take the place of such rows, and results are compared with them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,10 +7,11 @@ from ahi.retrieval.located_image_sets import LocatedImageSet
 from ahi.retrieval.series_merge import preferred
 from db.scope import Scope
 from dicomweb.uids import absent
-from qido.image_sets import results_from_metadata
-from qido.image_sets.archive import Archive, Series, locate
+from qido.image_sets import result_order, results_from_metadata
+from qido.image_sets.archive import Archive
 from qido.image_sets.doubtful_studies import PATIENT, UNCHECKED, Doubts
 from qido.image_sets.index_values import index_values
+from qido.image_sets.located_series import LocatedSeries, locate
 from qido.image_sets.matching import fulfils
 from qido.parse.attributes import BY_TAG, INSTANCE_UID, MODALITIES_IN_STUDY, STUDY_UID, Level, Matching, SearchAttribute
 from qido.parse.conditions import Condition
@@ -22,12 +23,12 @@ _PATIENT_ID = BY_TAG["00100020"]
 
 
 def search(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query], ResultPage]) -> ResultPage:
-    """The page of a query; `rest` finds what is not in doubt."""
-    seen = results_from_metadata.in_order(
+    """Search for the page of a query; `rest` searches what is not in doubt."""
+    seen = result_order.in_order(
         query,
         results_from_metadata.results(
             archive,
-            results_from_metadata.with_terms(query),
+            result_order.with_terms(query),
             results_from_metadata.views(archive, query, doubts.image_sets),
         ),
     )
@@ -35,24 +36,20 @@ def search(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query
         _check_path(query, doubts)
         page = seen[query.offset : query.offset + query.limit]
         more = max(0, len(seen) - query.offset - query.limit)
-        found = ResultPage(
-            tuple(results_from_metadata.without_terms(query, page)), more, len(seen) if query.counted else None
-        )
+        found = ResultPage(tuple(result_order.without_terms(query, page)), more, len(seen) if query.counted else None)
     else:
-        wider = replace(
-            results_from_metadata.with_terms(_sure(query, doubts)), limit=query.offset + query.limit, offset=0
-        )
+        wider = replace(result_order.with_terms(_sure(query, doubts)), limit=query.offset + query.limit, offset=0)
         sure = rest(wider)
-        listed = results_from_metadata.merge(query, sure.results, seen)[query.offset : query.offset + query.limit]
+        listed = result_order.merge(query, sure.results, seen)[query.offset : query.offset + query.limit]
         more = max(0, len(sure.results) + len(seen) + sure.additional - query.offset - query.limit)
         total = None if sure.total is None else sure.total + len(seen)
-        found = ResultPage(tuple(results_from_metadata.without_terms(query, listed)), more, total, sure.warnings)
+        found = ResultPage(tuple(result_order.without_terms(query, listed)), more, total, sure.warnings)
     shown = tuple(_blanked(one) if one.keys.get(Level.PATIENT) in doubts.blank else one for one in found.results)
     return replace(found, results=shown, warnings=(*found.warnings, *doubts.warnings))
 
 
 def count(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query], int]) -> int:
-    """The number of all results; `rest` counts those that are not in doubt."""
+    """Count all results; `rest` counts those that are not in doubt."""
     seen = len(results_from_metadata.views(archive, query, doubts.image_sets))
     if doubts.alone:
         _check_path(query, doubts)
@@ -61,11 +58,11 @@ def count(archive: Archive, query: Query, doubts: Doubts, rest: Callable[[Query]
 
 
 def verified(archive: Archive, query: Query, found: ResultPage) -> ResultPage:
-    """What was found, as far as the image sets bear it out, each result with the patient and study of its own ones.
+    """The results that their image sets confirm, each with the patient and study that these name.
 
-    Whoever has a filter, or some of several data stores only, sees nothing that the image sets do not bear out. For
-    others this is done where patients of different data stores have the same ID, and so share a row. As in all
-    searches, `max_image_sets` are looked at; rows beyond are believed, but for patients of different data stores.
+    All results of callers with a filter, or with some of several data stores, are compared. For other callers, results
+    are compared if patients of different data stores have the same ID and so share a row. Up to `max_image_sets` image
+    sets are read; rows beyond count as right, except for patients of different data stores.
     """
     shared = _in_datastores(archive, query, found)
     limited = _is_limited(archive, query)
@@ -84,19 +81,19 @@ def verified(archive: Archive, query: Query, found: ResultPage) -> ResultPage:
             unchecked += _patient(one) in shared
             results.append(_blanked(one) if _patient(one) in shared else one)
         else:
-            results += _borne_out(archive, query, one, sets)
+            results += _confirmed(archive, query, one, sets)
     warnings = (UNCHECKED,) if unchecked else ()
     return replace(found, results=tuple(results), warnings=(*found.warnings, *warnings))
 
 
 def _is_limited(archive: Archive, query: Query) -> bool:
-    """Whether the caller may not see all that the index has, which must not show through rows that several share."""
+    """Whether the caller may see only a part of the index; shared rows must not show the rest."""
     some = query.scope.datastore_ids is not None and archive.checks is not None and archive.checks.facts().datastores
     return some or bool(query.scope.filters)
 
 
 def _in_datastores(archive: Archive, query: Query, found: ResultPage) -> set[int]:
-    """The patients of results who have image sets in several data stores, if anything is told that they share."""
+    """The patients of results with image sets in several data stores, if attributes that they share are returned."""
     keys = sorted({one.keys[Level.PATIENT] for one in found.results if one.keys})
     if not keys or archive.checks is None or PATIENT.isdisjoint(query.returned):
         return set()
@@ -105,8 +102,8 @@ def _in_datastores(archive: Archive, query: Query, found: ResultPage) -> set[int
     return {key for key, *_ in archive.database.rows(doubtful_rows.patients_in_datastores(keys))}
 
 
-def _borne_out(archive: Archive, query: Query, result: Result, sets: Series) -> list[Result]:
-    """The result as its image sets tell it, if they do."""
+def _confirmed(archive: Archive, query: Query, result: Result, sets: LocatedSeries) -> list[Result]:
+    """The result with the values of its image sets; none if they do not confirm it."""
     image_sets = [one for of in sets.by_key[result.keys[min(query.level, Level.SERIES)]] for one in of]
     if query.level is Level.INSTANCE:
         uid = str(result.values[INSTANCE_UID][0])
@@ -123,25 +120,25 @@ def _borne_out(archive: Archive, query: Query, result: Result, sets: Series) -> 
 
 
 def _with_patient(query: Query, result: Result, speaking: Sequence[LocatedImageSet]) -> Result:
-    """The result with what its image sets tell of patient and study; of a patient, what they all tell."""
-    told = {key: index_values(key, speaking[0].shared_attributes) for key in result.values if _is_told(key)}
+    """The result with patient and study of its image sets; a patient has the values that all image sets share."""
+    replaced = {key: index_values(key, speaking[0].shared_attributes) for key in result.values if _is_replaced(key)}
     if query.level is Level.PATIENT:
         alike = {
             key: all(index_values(key, one.shared_attributes) == values for one in speaking[1:])
-            for key, values in told.items()
+            for key, values in replaced.items()
         }
-        told = {key: values if alike[key] else () for key, values in told.items()}
-    return replace(result, values={**result.values, **told})
+        replaced = {key: values if alike[key] else () for key, values in replaced.items()}
+    return replace(result, values={**result.values, **replaced})
 
 
-def _is_told(attribute: SearchAttribute) -> bool:
-    """Whether an image set tells it in place of the row of a patient or study."""
+def _is_replaced(attribute: SearchAttribute) -> bool:
+    """Whether the value of an image set replaces that of the row of a patient or study."""
     counted = attribute.matching is Matching.NONE or attribute is MODALITIES_IN_STUDY
     return attribute.level <= Level.STUDY and not counted
 
 
 def _is_of_image_set(condition: Condition) -> bool:
-    """Whether an image set alone tells if it is fulfilled."""
+    """Whether one image set is enough to check the condition."""
     return all(key.level is not Level.INSTANCE and key is not MODALITIES_IN_STUDY for key in condition.keys)
 
 
@@ -164,6 +161,6 @@ def _sure(query: Query, doubts: Doubts) -> Query:
 
 
 def _blanked(result: Result) -> Result:
-    """A result without what may be of another patient than its own."""
+    """The result without the attributes that may be of another patient."""
     empty: dict[SearchAttribute, tuple[Value, ...]] = {key: () for key in result.values if key in PATIENT}
     return replace(result, values={**result.values, **empty})

@@ -1,1 +1,1 @@
-"""What the image sets say where the index lacks it or may be wrong. Runs in the web processes."""
+"""Image sets: values that the index lacks, and results where its rows may be wrong. Runs in the web processes."""

@@ -1,97 +1,40 @@
-"""What of an index may be wrong for a search, and the image sets that tell what is right.
+"""The rows of the index that may be wrong for a search, and the image sets that take their place.
 
-Rows are in doubt where the writer of the index may have put several patients, studies or series into one:
-`qido.plan.doubtful_rows` says which. Nothing of a study that is in doubt comes from the index; all else does, as
-without doubts.
+Rows are in doubt if the writer of the index may have put several patients, studies or series into one row
+(`qido.plan.doubtful_rows`). Nothing of a study in doubt comes from the index.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ahi.cache.timed import cached_for
 from ahi.image_sets.image_set import ImageSetKey
 from ahi.retrieval.located_image_sets import LocatedImageSet
-from ahi.retrieval.studies import Studies
 from db import schema
 from db.deleted_image_sets import DeletedRows
-from db.engine import Database
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from qido.image_sets import results_from_metadata
 from qido.image_sets.archive import Archive
+from qido.image_sets.index_checks import IDENTITY, IndexChecks, PatientIdentity, known_text
 from qido.image_sets.matching import values
 from qido.image_sets.row_filters import AttributeFilter
-from qido.parse.attributes import BY_TAG, STUDY_UID, Level, SearchAttribute
+from qido.parse.attributes import BY_TAG, STUDY_UID, Level
 from qido.parse.conditions import AnyOf, Equal
 from qido.parse.query import Query
 from qido.plan import doubtful_rows
-from runtime.single_flight import SingleFlight, ended
 
 UNCHECKED = "Some results could not be checked, and lack what may be of others. Ask for fewer results at once."
 LEFT_OUT = "Results that could not be checked have been left out. Ask for fewer results at once."
-
 PATIENT = frozenset(one for one in BY_TAG.values() if one.level is Level.PATIENT and one.keyword != "PatientID")
-"""What patients who share a row share with it."""
-
-_FACTS_SECONDS = 2.0
-_SHARED_SECONDS = 120.0  # a million image sets take the index some seconds
-_PATIENCE_SECONDS = 3.0
-_IDENTITY = (BY_TAG["00100020"], BY_TAG["00100021"])
+"""The attributes that patients share if they share a row."""
 _NOBODY = (None, None)
-
-_Who = tuple[str | None, ...]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What of an index may be wrong: patients without ID, by their keys; series of several image sets; data stores."""
-
-    nameless: frozenset[int]
-    several: bool
-    datastores: bool
-
-
-class Checks:
-    """What is in doubt at all; believed for two seconds, and for two minutes where it takes the index long to tell."""
-
-    def __init__(self, database: Database, studies: Studies) -> None:
-        self._database = database
-        self.studies = studies
-        self.by_image_set = database.kind == "sqlite"  # small; nobody may have noted conflicts in it
-        self._facts = cached_for(_FACTS_SECONDS, self._look)
-        self._shared = SingleFlight(self._look_for_shared)
-        self._shared_lately: Mapping[int, _Who] = {}
-
-    def facts(self) -> Facts:
-        """What is in doubt."""
-        return self._facts()
-
-    def shared(self) -> Mapping[int, _Who]:
-        """The ID and issuer of patients who have image sets in several data stores, by their keys.
-
-        Of some minutes ago, or none yet, where the index does not tell soon: what is found is held to its image sets
-        all the same (`verified_search.verified`), and what is not found is what the index has lost.
-        """
-        flight = self._shared.latest(_SHARED_SECONDS)
-        if ended(flight, _PATIENCE_SECONDS) and not flight.exception():
-            self._shared_lately = flight.result()
-        return self._shared_lately
-
-    def _look(self) -> Facts:
-        several, first, last = self._database.rows(doubtful_rows.facts(self.by_image_set))[0]
-        nameless = frozenset(key for (key,) in self._database.rows(doubtful_rows.nameless()))
-        return Facts(nameless, bool(several), first != last)
-
-    def _look_for_shared(self) -> Mapping[int, _Who]:
-        rows = self._database.rows(doubtful_rows.patients_in_datastores())
-        return {key: tuple(map(_told, _IDENTITY, ([patient_id], [issuer]))) for key, patient_id, issuer in rows}
 
 
 @dataclass(frozen=True)
 class Doubts:
-    """What takes the place of rows: the image sets, all in scope, of what is in `hidden`, or, if `alone`, of all.
+    """The image sets, all in scope, that take the place of the `hidden` rows; if `alone`, of all rows.
 
-    Of the patients in `blank` nothing else may be told; `warnings` say what could not be checked.
+    Attributes of the patients in `blank` must not come from the index. `warnings` tell what could not be checked.
     """
 
     image_sets: Sequence[LocatedImageSet]
@@ -102,13 +45,13 @@ class Doubts:
 
 
 def find_doubts(archive: Archive, query: Query) -> Doubts | None:
-    """What is in doubt of all that a query asks for; None for nothing."""
+    """Find what is in doubt for a query; None if nothing is."""
     checks = archive.checks
     if checks is None:
         return None
     facts, filtered = checks.facts(), bool(query.scope.filters)
     study, series = results_from_metadata.names_study(query), results_from_metadata.names_series(query)
-    shared: Mapping[int, _Who] = {}
+    shared: Mapping[int, PatientIdentity] = {}
     if facts.datastores and study is None and series is None and _asks_of_patients(query):
         shared = checks.shared()
     at_all = facts.nameless or facts.several or shared
@@ -126,11 +69,11 @@ def find_doubts(archive: Archive, query: Query) -> Doubts | None:
         return None
     try:
         return _anywhere(archive, checks, query, facts.nameless, shared, archive.max_image_sets)
-    except (UpstreamBusy, UpstreamFailed):  # nothing can be checked at the moment
+    except (UpstreamBusy, UpstreamFailed):  # AHI cannot be asked
         return _anywhere(archive, checks, query, facts.nameless, shared, 0)
 
 
-def _is_in_doubt(archive: Archive, checks: Checks, query: Query, study: str) -> bool:
+def _is_in_doubt(archive: Archive, checks: IndexChecks, query: Query, study: str) -> bool:
     """Whether rows of a study may be wrong, or lack some of its image sets."""
     named = AnyOf(STUDY_UID, (Equal(study),))
     rows = archive.database.rows(doubtful_rows.doubtful([named], query.scope, checks.by_image_set, most=1))
@@ -138,12 +81,12 @@ def _is_in_doubt(archive: Archive, checks: Checks, query: Query, study: str) -> 
 
 
 def _lacks_instances(archive: Archive, query: Query, study: str | None, series: str | None) -> bool:
-    """Whether rows of instances that are asked for have been overwritten: others have the same SOP Instance UIDs."""
+    """Whether other instances with the same SOP Instance UIDs have overwritten rows of the instances asked for."""
     return query.level is Level.INSTANCE and bool(archive.database.rows(doubtful_rows.miscounted(study, series)))
 
 
 def _asks_of_patients(query: Query) -> bool:
-    """Whether results follow from what patients who share a row share with it."""
+    """Whether the results depend on attributes that patients share if they share a row."""
     asked = {key for condition in query.conditions for key in condition.keys}
     asked |= {one.attribute for one in query.order}
     asked |= {one.attribute for one in query.scope.filters if isinstance(one, AttributeFilter)}
@@ -152,7 +95,7 @@ def _asks_of_patients(query: Query) -> bool:
 
 @dataclass
 class _Parts:
-    """Of a study, in the index: keys of series, of rows of image sets, and the image sets themselves."""
+    """The parts of a study in the index: keys of series, keys of image-set rows, and the image sets themselves."""
 
     series: set[int] = field(default_factory=set)
     rows: set[int] = field(default_factory=set)
@@ -161,15 +104,15 @@ class _Parts:
 
 def _anywhere(
     archive: Archive,
-    checks: Checks,
+    checks: IndexChecks,
     query: Query,
     nameless: frozenset[int],
-    shared: Mapping[int, _Who],
+    shared: Mapping[int, PatientIdentity],
     max_image_sets: int,
 ) -> Doubts:
-    """The doubts of a search whose results may be anywhere; `max_image_sets` are read at most, then as many more."""
+    """Find what is in doubt for a search of the whole archive; reads up to `max_image_sets` image sets, twice."""
     limited = query.scope.datastore_ids is not None or bool(query.scope.filters)
-    most = doubtful_rows.MOST_STUDIES + 1 if limited else 2 * archive.max_image_sets + 1  # more are checked below
+    most = doubtful_rows.MOST_STUDIES + 1 if limited else 2 * archive.max_image_sets + 1  # the bound is applied below
     statement = doubtful_rows.doubtful(query.conditions, query.scope, checks.by_image_set, sorted(shared), most)
     rows = [key for (key,) in archive.database.rows(statement)]
     told_apart = limited and len(rows) < most
@@ -189,7 +132,7 @@ def _anywhere(
     image_sets = [
         one for study, of in by_study.items() for one in checks.studies.seen(query.scope, study, list(of.values()))
     ]
-    if query.level is Level.PATIENT:  # rows of patients who share theirs with nobody are their own
+    if query.level is Level.PATIENT:  # a row that nobody shares is right
         wanted = {*shared.values(), _NOBODY}
         image_sets = [one for one in image_sets if _who(one) in wanted or _who(one)[0] is None]
     unchecked = (left | beyond) - {*more}
@@ -224,7 +167,7 @@ def _parts(archive: Archive, study_keys: Sequence[int]) -> dict[int, _Parts]:
 
 
 def _affordable(parts: Mapping[int, _Parts], most: int) -> tuple[list[int], set[int]]:
-    """The first studies whose image sets are `most` together, and the rest."""
+    """The first studies with at most `most` image sets together, and the rest."""
     chosen: list[int] = []
     rest: set[int] = set()
     for key, of in parts.items():
@@ -239,7 +182,7 @@ def _affordable(parts: Mapping[int, _Parts], most: int) -> tuple[list[int], set[
 def _located(
     archive: Archive, parts: Mapping[int, _Parts], studies: Iterable[int]
 ) -> tuple[list[LocatedImageSet], bool]:
-    """The image sets of studies that can be read, and whether all can be."""
+    """The image sets of studies that can be read, and whether all of them can be."""
     keys = dict.fromkeys(key for study in studies for key in parts[study].image_sets)
     if not keys:
         return [], True
@@ -255,18 +198,12 @@ def _by_study(image_sets: Iterable[LocatedImageSet]) -> defaultdict[str, dict[Im
 
 
 def _keys_of(archive: Archive, uids: Iterable[str]) -> dict[int, str]:
-    """The UIDs of studies by their keys: what is theirs may hang on rows of others."""
+    """The UIDs of studies by their keys; parts of these studies may belong to the rows of others."""
     by_column = {held: uid for uid in uids for held in schema.held_uids(uid)}
     rows = archive.database.rows(doubtful_rows.studies_named(sorted(by_column))) if by_column else ()
     return {key: by_column[uid] for key, uid in rows if uid in by_column}
 
 
-def _who(one: LocatedImageSet) -> _Who:
+def _who(one: LocatedImageSet) -> PatientIdentity:
     """The ID and issuer of the patient of an image set, None for what is absent."""
-    return tuple(_told(attribute, values(one.shared_attributes.get(attribute.tag, {}))) for attribute in _IDENTITY)
-
-
-def _told(attribute: SearchAttribute, found: Sequence[object]) -> str | None:
-    """What an attribute says; None for the texts with which the index says "absent"."""
-    texts = [str(value).strip() for value in found if value is not None]
-    return next((text for text in texts if text not in attribute.placeholders), None)
+    return tuple(known_text(attribute, values(one.shared_attributes.get(attribute.tag, {}))) for attribute in IDENTITY)

@@ -1,4 +1,4 @@
-"""The values of image sets in the form of those of the index."""
+"""Values of image sets, converted to the types of the values of the index."""
 
 from dicomweb.dicom_json import DataSet
 from qido.image_sets.matching import read_date, read_time, values
@@ -7,7 +7,7 @@ from qido.results import Value
 
 
 def index_values(attribute: SearchAttribute, data_set: DataSet) -> tuple[Value, ...]:
-    """The values of an attribute in a data set, as those of the index are."""
+    """The values of an attribute in a data set, with the types that the index has."""
     found: list[Value] = []
     for value in values(data_set.get(attribute.tag, {})):
         match attribute.matching:

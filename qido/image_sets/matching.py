@@ -1,6 +1,6 @@
-"""PS3.4 Section C.2.2.2 on data sets of the DICOM JSON Model: what `qido.plan.statements` says in SQL for the index.
+"""Matching of data sets in the DICOM JSON Model (PS3.4 Section C.2.2.2); `qido.plan.sql_conditions` does it in SQL.
 
-An attribute of several values matches if one of them does. What is absent matches only "absent or empty".
+An attribute with several values matches if one of them does. An absent attribute matches only "absent or empty".
 """
 
 import re
@@ -40,7 +40,7 @@ _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
 def fulfils(data_set: DataSet, conditions: Iterable[AnyCondition]) -> bool:
-    """Whether a data set fulfils all conditions; those on attributes of one sequence, in the same item of it."""
+    """Whether a data set fulfils all conditions; those on attributes of one sequence must hold in the same item."""
     return _fulfils(data_set, [(condition.keys[0].path, condition) for condition in conditions])
 
 
@@ -62,7 +62,9 @@ def _holds(data_set: DataSet, condition: AnyCondition) -> bool:
             element = _element(data_set, attribute)
             found = values(element)
             return any(
-                not (found or _is_binary(element)) if wanted == Empty() else _one(attribute.matching, wanted, found)
+                not (found or _is_binary(element))
+                if wanted == Empty()
+                else _matches_any(attribute.matching, wanted, found)
                 for wanted in matches
             )
         case Period(day, clock, first, last):
@@ -76,7 +78,7 @@ def _element(data_set: DataSet, attribute: Key) -> Element:
 
 
 def values(element: Element) -> list[Value]:
-    """The values of an attribute that are not empty: text without blanks around it, numbers, names as DICOM text."""
+    """The non-empty values of an attribute: text without blanks around it, numbers, person names as DICOM text."""
     found = [_plain(value) for value in element.get("Value", ())]
     return [value for value in found if value != ""]
 
@@ -93,7 +95,7 @@ def _is_binary(element: Element) -> bool:
     return "InlineBinary" in element or "BulkDataURI" in element
 
 
-def _one(matching: Matching, match: Match, found: list[Value]) -> bool:
+def _matches_any(matching: Matching, match: Match, found: list[Value]) -> bool:
     """Whether one of the values matches."""
     match match:
         case Equal(wanted):
@@ -131,7 +133,7 @@ def _like(matching: Matching, pattern: str, text: str) -> bool:
 
 
 def _fits(pattern: str, text: str) -> bool:
-    """`*` and `?`; all else stands for itself. The time that it takes does not grow with the number of wildcards."""
+    """Whether a text fits a pattern with `*` and `?`. The time does not grow with the number of wildcards."""
     return _glob(pattern).match(text) is not None
 
 
@@ -164,7 +166,7 @@ def _between(value: Any, first: Any, last: Any) -> bool:
 
 
 def _in_period(days: list[Value], clocks: list[Value], first: datetime | None, last: datetime | None) -> bool:
-    """As in the index, an unknown time may be any time of its day."""
+    """Whether the instant may be in the period: as in the index, an unknown time may be any time of its day."""
     day = read_date(str(days[0])) if days else None
     clock = read_time(str(clocks[0])) if clocks else None
     if day is None:
@@ -175,7 +177,7 @@ def _in_period(days: list[Value], clocks: list[Value], first: datetime | None, l
 
 
 def read_date(text: str) -> date | None:
-    """A date, also as ACR-NEMA wrote it: 1999.12.31 (PS3.5 Section 6.2)."""
+    """Parse a date, also in the form of ACR-NEMA, 1999.12.31 (PS3.5 Section 6.2); None if it is ill-formed."""
     digits = text.replace(".", "")
     if len(digits) != 8 or not digits.isdecimal():
         return None
@@ -186,7 +188,10 @@ def read_date(text: str) -> date | None:
 
 
 def read_time(text: str) -> time | None:
-    """A time, also as ACR-NEMA wrote it, with colons; what is left out is 0, and a leap second counts as the 59th."""
+    """Parse a time, also in the form of ACR-NEMA, with colons; None if it is ill-formed.
+
+    Parts that are left out are 0. A leap second counts as the 59th.
+    """
     digits, _, fraction = text.replace(":", "").partition(".")
     if not digits.isdecimal() or len(digits) not in (2, 4, 6) or not (fraction or "0").isdecimal():
         return None
@@ -197,7 +202,7 @@ def read_time(text: str) -> time | None:
         return None
 
 
-def _read_moment(text: str) -> datetime | None:
+def _read_date_time(text: str) -> datetime | None:
     try:
         return parse_dt(text)
     except ValueError:
@@ -207,5 +212,5 @@ def _read_moment(text: str) -> datetime | None:
 _READERS: dict[Matching, Callable[[str], date | time | None]] = {
     Matching.DATE: read_date,
     Matching.TIME: read_time,
-    Matching.DATE_TIME: _read_moment,
+    Matching.DATE_TIME: _read_date_time,
 }

@@ -1,22 +1,19 @@
-"""Results that are made of image sets alone: what each says of its patient, study and series is what is told of it."""
+"""Results that come from image sets alone, with the patient, study and series that the image set names."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, time
-from functools import cmp_to_key, partial
+from dataclasses import dataclass
 
 from ahi.retrieval.located_image_sets import LocatedImageSet
 from ahi.retrieval.series_merge import LocatedInstance, merge_series, preferred
 from ahi.retrieval.studies import by_series
-from db.comparison import fold
 from dicomweb.dicom_json import DataSet
-from qido.image_sets.archive import Archive, prefixes, prefixes_of, selected
+from qido.image_sets.archive import Archive
 from qido.image_sets.index_values import index_values
 from qido.image_sets.matching import fulfils, values
 from qido.image_sets.row_filters import AttributeFilter
+from qido.image_sets.unindexed_values import prefixes, prefixes_of, selected
 from qido.parse.attributes import (
-    BY_TAG,
     INSTANCE_UID,
     MODALITIES_IN_STUDY,
     MODALITY,
@@ -29,7 +26,6 @@ from qido.parse.attributes import (
     STUDY_SERIES,
     STUDY_UID,
     Level,
-    Matching,
     SearchAttribute,
 )
 from qido.parse.conditions import AnyOf, Condition, Equal
@@ -38,6 +34,8 @@ from qido.results import Result, Value
 
 _TRANSFER_SYNTAXES = "00083002"
 _IDENTITY = ("00100010", "00100020", "00100021", "00100030", "00100040")
+
+
 _KEY_OF: dict[Level, Callable[[LocatedImageSet], Hashable]] = {
     Level.PATIENT: lambda one: repr([one.shared_attributes.get(tag, {}).get("Value") for tag in _IDENTITY]),
     Level.STUDY: lambda one: one.prepared.study_instance_uid,
@@ -48,7 +46,7 @@ _KEY_OF: dict[Level, Callable[[LocatedImageSet], Hashable]] = {
 
 @dataclass(frozen=True)
 class View:
-    """One result: the instance that speaks for it, and all image sets in scope of what it is, and of its study."""
+    """The image sets of one result: the instance that represents it, all image sets of it, and all of its study."""
 
     instance: LocatedInstance
     own: Sequence[LocatedImageSet]
@@ -56,9 +54,9 @@ class View:
 
 
 def views(archive: Archive, query: Query, image_sets: Sequence[LocatedImageSet]) -> list[View]:
-    """What of the image sets, all of them in scope, fulfils the conditions of a query.
+    """The results of a query among image sets, all of which are in scope.
 
-    Of several image sets the preferred one speaks, of those that fulfil all conditions.
+    If several image sets of a result fulfil all conditions, the preferred one represents it.
     """
     studies: defaultdict[str, list[LocatedImageSet]] = defaultdict(list)
     groups: defaultdict[Hashable, list[LocatedImageSet]] = defaultdict(list)
@@ -72,7 +70,7 @@ def views(archive: Archive, query: Query, image_sets: Sequence[LocatedImageSet])
 
 
 def _views(query: Query, own: Sequence[LocatedImageSet], studies: dict[str, list[LocatedImageSet]]) -> Iterable[View]:
-    """Those of a patient, study or series, or of the instances of a series."""
+    """The views of a patient, study or series, or of the instances of a series."""
     upper = [one for one in query.conditions if not any(key.level is Level.INSTANCE for key in one.keys)]
     fitting = [
         one
@@ -98,7 +96,7 @@ def _holds(one: LocatedImageSet, study: Sequence[LocatedImageSet], condition: Co
 
 
 def _fulfilling(archive: Archive, query: Query, own: Sequence[Condition], found: list[View]) -> list[View]:
-    """The views that fulfil conditions on instances, and on what the index lacks; each result once."""
+    """The views that fulfil the conditions on instances and on unindexed attributes; each result once."""
     conditions = (*own, *query.unindexed_conditions)
     if conditions:
         wanted = prefixes_of(key for condition in conditions for key in condition.keys)
@@ -112,7 +110,7 @@ def _fulfilling(archive: Archive, query: Query, own: Sequence[Condition], found:
 
 
 def results(archive: Archive, query: Query, found: Sequence[View]) -> list[Result]:
-    """The results of views, in their order."""
+    """Read the results of views, in their order."""
     wanted = ("",) if query.everything else (*prefixes(query), *prefixes_of(query.returned), _TRANSFER_SYNTAXES)
     data_sets = archive.described.read([view.instance for view in found], wanted, archive.public_root())
     return [_result(query, view, data_set) for view, data_set in zip(found, data_sets, strict=True)]
@@ -156,84 +154,13 @@ def _counts(view: View, level: Level) -> dict[SearchAttribute, tuple[Value, ...]
     return found
 
 
-_USUAL = (
-    (Level.STUDY, BY_TAG["00080020"], True),
-    (Level.STUDY, BY_TAG["00080030"], True),
-    (Level.SERIES, BY_TAG["00200011"], False),
-    (Level.INSTANCE, BY_TAG["00200013"], False),
-)
-
-
-def terms(query: Query) -> list[tuple[SearchAttribute, bool]]:
-    """What results are ordered by, and whether it descends: what the query says, then the usual."""
-    fixed = Level.SERIES if query.series_uid else Level.STUDY if query.study_uid else Level.PATIENT
-    usual = [(attribute, descending) for level, attribute, descending in _USUAL if fixed < level <= query.level]
-    return [*((one.attribute, one.descending) for one in query.order), *usual]
-
-
-def with_terms(query: Query) -> Query:
-    """The query, with all that results are ordered by among what they have."""
-    wanted = {*query.returned, *(attribute for attribute, _ in terms(query))}
-    return replace(query, returned=tuple(sorted(wanted, key=lambda one: one.tag)))
-
-
-def in_order(query: Query, found: Iterable[Result]) -> list[Result]:
-    """The results in order."""
-    return sorted(found, key=cmp_to_key(partial(_compare, terms(query))))
-
-
-def merge(query: Query, some: Sequence[Result], others: Sequence[Result]) -> list[Result]:
-    """All results of two lists in order, each of which stays in its own."""
-    asked, merged_list, at = terms(query), list[Result](), 0
-    for one in some:
-        while at < len(others) and _compare(asked, others[at], one) < 0:
-            merged_list.append(others[at])
-            at += 1
-        merged_list.append(one)
-    return [*merged_list, *others[at:]]
-
-
-def _compare(asked: Sequence[tuple[SearchAttribute, bool]], one: Result, other: Result) -> int:
-    """Below 0 if one comes before the other, above if after it. What has no value comes last."""
-    for attribute, descending in asked:
-        mine, theirs = _order_key(attribute, one), _order_key(attribute, other)
-        if mine == theirs:
-            continue
-        if mine is None or theirs is None:
-            return 1 if mine is None else -1
-        before = str(mine) < str(theirs) if isinstance(mine, str) or isinstance(theirs, str) else mine < theirs
-        return -1 if before is not descending else 1
-    return 0
-
-
-def _order_key(attribute: SearchAttribute, result: Result) -> str | float | None:
-    found = result.values.get(attribute, ())
-    if not found:
-        return None
-    value = found[0]
-    match attribute.matching:
-        case Matching.NUMBER:
-            try:
-                return float(str(value))
-            except ValueError:
-                return None
-        case Matching.NAME | Matching.DESCRIPTION:
-            return fold(str(value))
-    return value.isoformat() if isinstance(value, date | time) else str(value)
-
-
-def without_terms(query: Query, found: Iterable[Result]) -> list[Result]:
-    """The results with what the query wants of them only."""
-    return [replace(one, values={key: one.values[key] for key in query.returned}) for one in found]
-
-
 def names_study(query: Query) -> str | None:
-    """The study that all results are of, if path, key or scope name one."""
+    """The UID of the one study that path, key or scope name; None if they name none."""
     return query.study_uid if isinstance(query.study_uid, str) else _named(query, STUDY_UID)
 
 
 def names_series(query: Query) -> str | None:
-    """The same of a series."""
+    """The UID of the one series that path, key or scope name; None if they name none."""
     return query.series_uid if isinstance(query.series_uid, str) else _named(query, SERIES_UID)
 
 

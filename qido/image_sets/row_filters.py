@@ -1,4 +1,4 @@
-"""Matching keys that are fixed for whoever asks: parsed as those of a search, and met by all that is in scope."""
+"""Row filters: match keys that limit what a caller may see, parsed like those of a search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,24 +21,24 @@ _WILDCARDS = frozenset("*?")
 
 @dataclass(frozen=True)
 class AttributeFilter:
-    """`attribute` fulfils at least one of `matches`; a filter of a `db.scope.Scope`."""
+    """A filter of a `db.scope.Scope`: at least one of `matches` must fit the attribute."""
 
     attribute: SearchAttribute
     matches: tuple[Match, ...]
 
     @property
     def table(self) -> Table:
-        """Where the attribute is: that of ModalitiesInStudy is Modality."""
+        """The table of the attribute. ModalitiesInStudy is compared with Modality in the table of series."""
         return schema.series if self.of_some_series else schema.metadata.tables[self.attribute.table]
 
     @property
     def of_some_series(self) -> bool:
-        """ModalitiesInStudy: at least one series has a modality that matches (PS3.4 Section C.3.4)."""
+        """Whether it is on ModalitiesInStudy: at least one series has a modality that matches (PS3.4 Section C.3.4)."""
         return self.attribute is MODALITIES_IN_STUDY
 
     @property
     def tag(self) -> str:
-        """That of the attribute."""
+        """The tag of the attribute."""
         return self.attribute.tag
 
     def truth(self) -> Truth:
@@ -46,7 +46,7 @@ class AttributeFilter:
         return any_of(MODALITY if self.of_some_series else self.attribute, self.matches)
 
     def is_met_by(self, data_set: DataSet) -> bool:
-        """The condition on the attributes of an image set. As in the index, an unknown time may be any time."""
+        """Whether an image set fulfils the condition. As in the index, an unknown time may be any time."""
         attribute = MODALITY if self.of_some_series else self.attribute
         if attribute.matching is Matching.TIME and not values(data_set.get(attribute.tag, {})):
             return True
@@ -54,9 +54,9 @@ class AttributeFilter:
 
 
 def parse_filter(name: str, values: Sequence[str]) -> AttributeFilter:
-    """The filter of a keyword or tag, of which any of the `values` is to match, each as the key of a search.
+    """Parse a filter: a keyword or tag, and values like those of a match key, one of which must match.
 
-    BadRequest if the index has no such attribute of patients, studies or series, or if everything would match.
+    BadRequest if it is not an indexed attribute of patients, studies or series, or if everything would match.
     """
     path = parse_path(name)
     attribute = BY_TAG.get(path[0]) if len(path) == 1 else None
@@ -66,5 +66,5 @@ def parse_filter(name: str, values: Sequence[str]) -> AttributeFilter:
     if not found or not all(found):
         raise BadRequest(f"{name} has no text to match, or one that matches everything")
     if attribute.matching is Matching.UID and any(not _WILDCARDS.isdisjoint(value) for value in values):
-        raise ill_formed(name)  # it would match nothing, as UIDs have no wildcards
+        raise ill_formed(name)  # UIDs have no wildcards, so it would match nothing
     return AttributeFilter(attribute, tuple(match for matches in found for match in matches))

@@ -1,6 +1,6 @@
-"""UIDs that are longer than a column of the index: it holds their beginning, and the image sets all of them.
+"""UIDs that are longer than a column of the index, which truncates them: the image sets have the whole UIDs.
 
-A well-formed UID that just fits is believed: there are many of them, and image sets cost calls to AHI.
+A well-formed UID of exactly the length of the column counts as whole, because image sets cost calls to AHI.
 """
 
 from collections.abc import Sequence
@@ -8,14 +8,15 @@ from dataclasses import replace
 
 from db.schema import UID_CHARACTERS, held_uids
 from dicomweb.uids import is_well_formed
-from qido.image_sets.archive import Archive, Series, locate
+from qido.image_sets.archive import Archive
+from qido.image_sets.located_series import LocatedSeries, locate
 from qido.parse.attributes import INSTANCE_UID, SERIES_UID, STUDY_UID, UIDS, Level, SearchAttribute
 from qido.parse.query import Query
 from qido.results import Result
 
 
-def with_long_uids(archive: Archive, query: Query, results: Sequence[Result]) -> list[Result]:
-    """The results with all of their UIDs, as far as so many image sets may be asked."""
+def with_whole_uids(archive: Archive, query: Query, results: Sequence[Result]) -> list[Result]:
+    """The results with their whole UIDs, of up to `max_image_sets` image sets."""
     level = min(query.level, Level.SERIES)
     keys = list(dict.fromkeys(result.keys[level] for result in results if _is_cut(result)))
     if not keys:
@@ -29,8 +30,8 @@ def _is_cut(result: Result) -> bool:
     return any(len(uid) >= UID_CHARACTERS and not is_well_formed(uid) for uid in uids)
 
 
-def _whole(result: Result, series: Series, level: Level) -> dict[SearchAttribute, tuple[str]]:
-    """The UIDs of a result that begin as those of the index do."""
+def _whole(result: Result, series: LocatedSeries, level: Level) -> dict[SearchAttribute, tuple[str]]:
+    """The UIDs of the image sets of a result that begin as those of the index do."""
     sets = [one.prepared for of in series.by_key.get(result.keys[level], ()) for one in of]
     known = {
         STUDY_UID: [one.study_instance_uid for one in sets],

@@ -10,7 +10,8 @@ from sqlalchemy import Executable, Row
 from ahi.retrieval.studies import Studies
 from db.engine import Database
 from db.scope import EVERYTHING, Scope
-from qido.image_sets.doubtful_studies import LEFT_OUT, UNCHECKED, Checks, find_doubts
+from qido.image_sets.doubtful_studies import LEFT_OUT, UNCHECKED, find_doubts
+from qido.image_sets.index_checks import IndexChecks
 from qido.parse.attributes import Level
 from qido.parse.query import parse_query
 from tests.qido.archive import Series, Study, index_alone, write
@@ -57,7 +58,7 @@ def test_what_cannot_be_checked_is_told_or_left_out(
     database: Counting, scope: Scope, accession_number: str, all_checked: bool
 ) -> None:
     archive = index_alone(database)
-    archive = replace(archive, max_image_sets=MOST, checks=Checks(database, cast(Studies, None)))
+    archive = replace(archive, max_image_sets=MOST, checks=IndexChecks(database, cast(Studies, None)))
     query = parse_query([("AccessionNumber", accession_number)], Level.STUDY, max_results=10, scope=scope)
     database.given = 0
     doubts = find_doubts(archive, query)
