@@ -1,8 +1,11 @@
 """Rendering: pixels and data sets in, pictures and documents out. Runs in the FrameFetcher processes.
 
-functional_groups (what is said of the frame) → grey | colour → overlay → geometry → annotate → encode
+It knows no cache, no AHI and no HTTP (`tests/test_imports.py`).
 
-presentation  presentation states, applied to the images that they are for
-values        attributes of data sets that may be wrong in any way
-report*       structured reports and key objects as text and HTML
+draw: functional_groups → display_attributes → grey | colour | segmentation → overlay → geometry → annotate → encode
+objects: report → report_html | report_text; waveform → ecg_layout → vector_drawing; icon
+
+parameters    how to draw, parsed from a query
+presentation  presentation states
+values        attributes of data sets that may be damaged
 """

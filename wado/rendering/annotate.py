@@ -1,4 +1,4 @@
-"""Text in the corners of a picture (PS3.18 Section 8.3.5.1.1): who it is of, and how it was made."""
+"""Text in the corners of a picture (PS3.18 Section 8.3.5.1.1): patient and technique."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from wado.rendering.values import date, name, number, text, time
 
 _LEAST_FONT, _MOST_FONT = 9, 28  # pixels; smaller cannot be read
 _MARGIN = 4
-_MOST_LETTERS = 200  # of a line; more do not fit any picture
+_MOST_LETTERS = 200  # of a line; more fit no picture
 
 
 def annotate(image: Image.Image, data_set: Dataset, annotation: tuple[str, ...]) -> Image.Image:
-    """The picture with lines of text, white with a black edge: the patient above, the technique below."""
+    """The picture with lines of text, white with a black edge: the patient at the top, the technique at the bottom."""
     size = min(max(round(min(image.size) / 28), _LEAST_FONT), _MOST_FONT)
     font = ImageFont.load_default(size)
     room = max(1, image.height // (size + 2) // (2 if len(annotation) > 1 else 1))
@@ -34,7 +34,7 @@ def _white(image: Image.Image) -> int | tuple[int, int, int]:
 
 
 def _cut(line: str, drawing: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> str:
-    """As much of the line as fits, with an ellipsis where some is missing."""
+    """The part of a line that fits into `room` pixels, with an ellipsis if it was cut."""
     line = " ".join(line[:_MOST_LETTERS].split())
     if drawing.textlength(line, font) <= room:
         return line
@@ -67,6 +67,6 @@ _FACTS = (
     ("EchoTime", "ms TE"),
     ("MagneticFieldStrength", "T"),
 )
-"""What tells how an image was made, with its unit."""
+"""The attributes of the technique, with their units."""
 
 _LINES = {"patient": _patient, "technique": _technique}

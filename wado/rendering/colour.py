@@ -23,7 +23,7 @@ _MOST_PROFILE_BYTES = 2**23  # what a JPEG file has room for, and more than any 
 def rgb(samples: Samples, data_set: Dataset) -> Rgb:
     """RGB of shape (rows, columns, 3) for palette indexes (rows, columns), or for RGB or YBR (rows, columns, 3).
 
-    NotAcceptable for what has no colours: an unusable palette, another number of samples, floating-point samples.
+    NotAcceptable for an unusable palette, another number of samples, or floating-point samples.
     """
     photometric = text(data_set, "PhotometricInterpretation")
     if samples.dtype.kind == "f":
@@ -44,42 +44,42 @@ def _to_eight_bits(samples: Samples, stored: SampleFormat) -> Rgb:
 
 
 def _eight_bits(unsigned: Samples, bits: int) -> Rgb:
-    """Numbers of so many bits as numbers of 8."""
+    """Numbers of `bits` bits, scaled to 8 bits."""
     eight: Rgb = (unsigned >> (bits - 8) if bits >= 8 else unsigned.astype(int) * 255 // (2**bits - 1)).astype(np.uint8)
     return eight
 
 
 def _by_palette(samples: Samples, data_set: Dataset) -> Rgb:
-    """Each index is looked up in a table that is computed once for all indexes."""
+    """The colours of palette indexes, by a table of all indexes."""
     stored = SampleFormat.of(data_set, samples)
     if stored.bits > 16:
         raise NotAcceptable("an index of more than 16 bits has no colour")
     tables = [Lut.of_palette(data_set, colour, stored.ends) for colour in ("Red", "Green", "Blue")]
-    found = [table for table in tables if table]
-    if len(found) < len(tables):
+    readable = [table for table in tables if table]
+    if len(readable) < len(tables):
         raise NotAcceptable("the palette of the image cannot be read")
-    most = max(int(table.entries.max()) for table in found)
-    bits = 8 if most < 256 else max(table.bits for table in found)  # 8 bits may be said to be 16
-    eight = np.stack([_eight_bits(table.of(stored.all_values), bits) for table in found], axis=-1)
+    most = max(int(table.entries.max()) for table in readable)
+    bits = 8 if most < 256 else max(table.bits for table in readable)  # entries of 8 bits may be declared as 16
+    eight = np.stack([_eight_bits(table.of(stored.all_values), bits) for table in readable], axis=-1)
     return np.ascontiguousarray(eight[stored.bits_of(samples)])
 
 
 def icc_profile(data_set: Dataset) -> bytes | None:
-    """The profile of the image, or of its first optical path."""
+    """The ICC profile of the image, or of its first optical path."""
     profile = value(data_set, "ICCProfile") or value(item(data_set, "OpticalPathSequence"), "ICCProfile")
     return profile if isinstance(profile, bytes) and len(profile) <= _MOST_PROFILE_BYTES else None
 
 
 def in_colour_space(image: Image.Image, source: bytes | None, wanted: str) -> tuple[Image.Image, bytes | None]:
-    """The image as `iccprofile` wants it, and the profile to embed.
+    """The image as the value `wanted` of `iccprofile` asks for it, and the profile to embed.
 
-    `no` leaves pixels and file alone, `yes` embeds the image's own profile or that of sRGB; what names a colour space
-    converts to it first. An image without a profile is taken for sRGB.
+    `no` changes nothing and embeds none. `yes` embeds the profile of the image, or that of sRGB. Any other value names
+    a colour space, and the pixels are converted to it. An image without a profile is taken for sRGB.
     """
     if wanted == "no":
         return image, None
     target = profile_of("srgb" if wanted == "yes" else wanted)
-    if image.mode == "L":  # the profiles are of colours; a grey file must not carry one
+    if image.mode == "L":  # a grey file must not carry a profile of colours
         image = image.convert("RGB")
         source = None
     if wanted == "yes":
@@ -91,7 +91,7 @@ def in_colour_space(image: Image.Image, source: bytes | None, wanted: str) -> tu
 
 def _converted(image: Image.Image, source: bytes, target: bytes) -> Image.Image:
     wanted = ImageCms.ImageCmsProfile(BytesIO(target))
-    for usable in (source, profile_of("srgb")):  # a profile that cannot be used says nothing of the colours
+    for usable in (source, profile_of("srgb")):  # an unusable profile is ignored
         try:
             converted = ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(BytesIO(usable)), wanted)
         except (ImageCms.PyCMSError, OSError):

@@ -1,6 +1,6 @@
-"""Waveforms on graph paper: one strip for each lead, 25 mm for a second; ECGs with 10 mm for a millivolt.
+"""Waveforms on graph paper: one strip for each lead, 25 mm per second, and 10 mm per millivolt for ECGs.
 
-What is no ECG, or has no voltage, is fitted to its strip, and its range is written beside it.
+Channels of other waveforms, or without a voltage, are scaled to their strip, with their range written beside it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,12 +10,12 @@ import numpy as np
 from wado.rendering.vector_drawing import Line, Points, Text, VectorDrawing
 from wado.rendering.waveform import Channel, Group, Samples
 
-MAX_SECONDS = 30.0  # of a recording; what comes later is left out, and said so
+MAX_SECONDS = 30.0  # of a recording; the caption tells that later samples are left out
 _MM_PER_SECOND = 25.0
 _MM_PER_MILLIVOLT = 10.0
-_COLUMNS_PER_MM = 8  # more samples than these are drawn as their lowest and highest
+_COLUMNS_PER_MM = 8  # of more samples than these, only the lowest and highest are drawn
 _LEFT, _MARGIN, _TITLE = 15.0, 5.0, 10.0
-_STRIP_MM = (15.0, 60.0)  # the least and the most that a strip is high
+_STRIP_MM = (15.0, 60.0)  # the least and the greatest height of a strip
 _FITTED_MM = 20.0
 _LEAST_WIDTH = 120.0
 _STATEMENT_MM, _ROW_MM = 85.0, 4.0
@@ -26,7 +26,7 @@ _INK = "#16181d"
 def lay_out(
     groups: Sequence[Group], *, electrocardiogram: bool, title: str, statements: Sequence[str] = ()
 ) -> VectorDrawing:
-    """Statements in columns, and all groups below each other."""
+    """The drawing: title, statements in columns, then the groups below each other."""
     longest = max((min(group.seconds, MAX_SECONDS) for group in groups), default=0.0)
     width = max(_LEAST_WIDTH, float(np.ceil(_LEFT + longest * _MM_PER_SECOND + _MARGIN)))
     lines: list[Line] = []
@@ -55,7 +55,7 @@ def _caption(group: Group, electrocardiogram: bool) -> str:
 
 
 def _grid(width: float, height: float) -> Iterator[Line]:
-    """One long line for each family: down, a step to the right, up; the steps lie on the edge."""
+    """The grid, as one serpentine line for each direction and distance; its turns lie on the edge."""
     for step, colour, thick in _GRID:
         yield Line(_serpentine(width, height, step), colour, thick, ruled=True)
         yield Line(_serpentine(height, width, step)[:, ::-1], colour, thick, ruled=True)
@@ -68,21 +68,21 @@ def _serpentine(along: float, across: float, step: float) -> Points:
 
 
 class _Strip:
-    """One channel: its scale, how high it is, and where on it zero lies."""
+    """The strip of one channel: its scale and its height in mm."""
 
     def __init__(self, channel: Channel, frequency: float, electrocardiogram: bool) -> None:
         self._channel = channel
         self._frequency = frequency
         self._samples = channel.samples[: int(MAX_SECONDS * frequency)]
-        known = self._samples[np.isfinite(self._samples)]
-        self._lowest, self._highest = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+        valid = self._samples[np.isfinite(self._samples)]
+        self._lowest, self._highest = (float(valid.min()), float(valid.max())) if valid.size else (0.0, 0.0)
         self._fixed = electrocardiogram and channel.unit == "mV"
         span = self._highest - self._lowest
         self._scale = _MM_PER_MILLIVOLT if self._fixed else _FITTED_MM / span if span > 0 else 1.0
         self.height = float(np.clip(np.ceil(span * self._scale + 4.0), *_STRIP_MM))
 
     def lines(self, y: float) -> Iterator[Line]:
-        """The curve, in pieces where samples are missing."""
+        """The curve, interrupted where samples are missing."""
         middle = (self._highest + self._lowest) / 2
         centre = y + self.height / 2
         for piece in _pieces(self._samples, self._frequency):
@@ -90,7 +90,7 @@ class _Strip:
             yield Line(np.column_stack([_LEFT + piece[:, 0] * _MM_PER_SECOND, centre - offsets]), _INK, 0.25)
 
     def words(self, y: float) -> Iterator[Text]:
-        """Its label, and its range where the scale is its own."""
+        """The label, and the range of values if the scale is that of the strip."""
         yield Text(_MARGIN / 2, y + self.height / 2, 3.5, self._channel.label)
         if not self._fixed:
             words = f"{self._lowest:.4g} to {self._highest:.4g} {self._channel.unit}"
@@ -98,15 +98,15 @@ class _Strip:
 
 
 def _pieces(samples: Samples, frequency: float) -> Iterator[Points]:
-    """Runs of known samples as (seconds, value), thinned to what can be seen."""
-    known = np.isfinite(samples)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(np.int8)))
+    """Runs of valid samples as (seconds, value), thinned to what can be seen."""
+    valid = np.isfinite(samples)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], valid, [False]]).astype(np.int8)))
     for start, stop in list(zip(edges[::2], edges[1::2], strict=True))[:1000]:
         yield _thinned(samples[start:stop], int(start), frequency)
 
 
 def _thinned(run: Samples, start: int, frequency: float) -> Points:
-    """The lowest and highest of each column of pixels, in the order in which they come."""
+    """The lowest and highest sample of each column of pixels, in order of time."""
     per_column = int(frequency / (_MM_PER_SECOND * _COLUMNS_PER_MM))
     if per_column <= 2 or run.size <= per_column * 2:
         return np.column_stack([(start + np.arange(run.size)) / frequency, run])

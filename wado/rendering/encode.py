@@ -1,4 +1,4 @@
-"""Pictures in consumer formats."""
+"""Pictures in consumer formats: JPEG, PNG, GIF, JPEG 2000 and animations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ DEFAULT_QUALITY = 90
 
 @dataclass(frozen=True)
 class Format:
-    """What Pillow calls it, whether it loses something, can carry an ICC profile, and can move."""
+    """A picture format: its name in Pillow, and whether it is lossy, carries an ICC profile, or can be animated."""
 
     name: str
     lossy: bool = False
@@ -27,7 +27,7 @@ FORMATS = {
     JPEG: Format("JPEG", lossy=True, profile=True),
     PNG: Format("PNG", profile=True),
     GIF: Format("GIF", animated=True),
-    APNG: Format("PNG", profile=True, animated=True),  # all colours, which GIF has not
+    APNG: Format("PNG", profile=True, animated=True),  # has all colours, unlike GIF
     JP2: Format("JPEG2000", lossy=True),
 }
 
@@ -35,9 +35,9 @@ FORMATS = {
 def encode(
     images: Sequence[Image.Image], media_type: str, quality: int | None, icc: bytes | None, frame_ms: float
 ) -> bytes:
-    """One picture, or several as one animation, `frame_ms` milliseconds each.
+    """One encoded picture, or several as one animation of `frame_ms` milliseconds each.
 
-    BadRequest for a profile that the format cannot carry, and for a size that its library does not take.
+    BadRequest if the format cannot carry the ICC profile `icc`, or if the size is too large for it.
     """
     picture_format = FORMATS[media_type]
     if icc and not picture_format.profile:
@@ -47,7 +47,7 @@ def encode(
         case "JPEG":
             options["quality"] = quality or DEFAULT_QUALITY
         case "PNG":
-            options["compress_level"] = 1  # a third of the time for a tenth more bytes
+            options["compress_level"] = 1  # takes a third of the time for a tenth more bytes
         case "JPEG2000":
             options |= {"irreversible": quality is not None, "no_jp2": False}
             if quality is not None:
@@ -57,6 +57,6 @@ def encode(
     buffer = BytesIO()
     try:
         images[0].save(buffer, picture_format.name, **options)
-    except OSError as error:  # libjpeg takes 65,500 columns and rows
+    except OSError as error:  # libjpeg takes at most 65,500 columns and rows
         raise BadRequest(f"a picture of this size cannot be had as {media_type}") from error
     return buffer.getvalue()

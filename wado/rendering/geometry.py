@@ -1,4 +1,4 @@
-"""From the pixels of an image to those of a picture: pixel aspect ratio, source region, flips, viewport."""
+"""From the pixels of an image to those of a picture: pixel aspect ratio, source region, viewport, flips."""
 
 from PIL import Image
 from pydicom import Dataset
@@ -7,11 +7,12 @@ from dicomweb.errors import BadRequest
 from wado.rendering.parameters import MOST_PIXELS, Region, Viewport
 from wado.rendering.values import numbers
 
-_SQUARE = 0.005  # an aspect ratio that differs by less is drawn as it is
-_MOST_ASPECT = 32.0  # beyond it, a data set is wrong rather than its pixels oblong
+_SQUARE = 0.005  # a smaller difference of the aspect ratio from 1 is ignored
+_MOST_ASPECT = 32.0  # a more extreme ratio is an error in the data set
 _LEAST_SIDE = 0.01  # of a source region, in pixels
 
 Box = tuple[float, float, float, float]
+"""Left, upper, right and lower edge."""
 
 
 def pixel_aspect(data_set: Dataset) -> float:
@@ -25,7 +26,7 @@ def pixel_aspect(data_set: Dataset) -> float:
 
 
 def source_box(region: Region, columns: float, rows: float) -> Box:
-    """Left, upper, right and lower edge of the region inside the image; BadRequest where none of it is."""
+    """The edges of the part of the region that is inside the image; BadRequest if there is none."""
     right = columns if region.width is None else min(region.x + region.width, columns)
     lower = rows if region.height is None else min(region.y + region.height, rows)
     if right - region.x < _LEAST_SIDE or lower - region.y < _LEAST_SIDE:
@@ -34,7 +35,7 @@ def source_box(region: Region, columns: float, rows: float) -> Box:
 
 
 def picture_size(box: Box, aspect: float, viewport: Viewport) -> tuple[int, int]:
-    """Columns and rows of the picture: the region, its pixels made square, scaled to fit the viewport, if any."""
+    """Columns and rows of the picture: the region with square pixels, scaled to fit the viewport if it has bounds."""
     width, height = box[2] - box[0], box[3] - box[1]
     if abs(aspect - 1) > _SQUARE:
         width, height = (width, height * aspect) if aspect > 1 else (width / aspect, height)
@@ -45,14 +46,14 @@ def picture_size(box: Box, aspect: float, viewport: Viewport) -> tuple[int, int]
 
 
 def needed_scale(columns: int, rows: int, aspect: float, viewport: Viewport) -> float:
-    """How many pixels of the picture there are for one of the image, at most; BadRequest as `source_box`."""
+    """The greater of the two scales from the image to the picture; BadRequest as `source_box`."""
     box = source_box(viewport.region, columns, rows)
     size = picture_size(box, aspect, viewport)
     return max(size[0] / (box[2] - box[0]), size[1] / (box[3] - box[1]))
 
 
 def fitted(image: Image.Image, columns: int, rows: int, aspect: float, viewport: Viewport) -> Image.Image:
-    """The picture of an image of so many columns and rows, which may have been decoded at a lower resolution."""
+    """The picture of an image of `columns` x `rows` pixels, given at full or lower resolution."""
     box = source_box(viewport.region, columns, rows)
     size = picture_size(box, aspect, viewport)
     x_scale, y_scale = image.width / columns, image.height / rows

@@ -1,11 +1,11 @@
-"""Icons for objects that have no picture of their own: a drawn sign, and the letters of the modality below it."""
+"""Icons for objects without a picture: a drawn sign, with the modality below it."""
 
 import string
 from collections.abc import Callable, Mapping
 
 from PIL import Image, ImageDraw, ImageFont
 
-_SIDE = 512  # pixels of the master that every size is made from
+_SIDE = 512  # pixels of the drawing that every size is scaled from
 _BACKGROUND = (27, 36, 48)
 _PAPER = (233, 238, 244)
 _INK = (27, 36, 48)
@@ -17,7 +17,7 @@ Draw = ImageDraw.ImageDraw
 
 
 def draw_icon(sign: str, modality: str, width: int, height: int) -> Image.Image:
-    """An RGB picture of `width` x `height` pixels; `sign` is a key of SIGNS, any other is a plain sheet."""
+    """An RGB picture of `width` x `height` pixels; any `sign` that is no key of SIGNS is a plain sheet."""
     master = Image.new("RGB", (_SIDE, _SIDE), _BACKGROUND)
     drawing = ImageDraw.Draw(master)
     SIGNS.get(sign, _object)(drawing)
@@ -40,7 +40,7 @@ def _write(drawing: Draw, letters: str) -> None:
 
 
 def _sheet(drawing: Draw) -> None:
-    """A page with its corner turned down, from (136, 40) to (376, 350)."""
+    """Draw a page with a folded corner, from (136, 40) to (376, 350)."""
     drawing.polygon([(136, 40), (306, 40), (376, 110), (376, 350), (136, 350)], _PAPER)
     drawing.polygon([(306, 40), (306, 110), (376, 110)], _ACCENT)
 
@@ -77,7 +77,7 @@ def _picture_frame(drawing: Draw) -> None:
 
 
 def _presentation(drawing: Draw) -> None:
-    """A picture with annotations: the half of other contrast, an ellipse and an arrow."""
+    """Draw a picture with annotations: one half in another contrast, an ellipse and an arrow."""
     drawing.rectangle((256, 58, 408, 332), (110, 126, 146))
     _picture_frame(drawing)
     drawing.ellipse((150, 110, 290, 250), None, _ACCENT, 14)
@@ -102,7 +102,7 @@ def _video(drawing: Draw) -> None:
 
 
 def _model(drawing: Draw) -> None:
-    """A cube."""
+    """Draw a cube."""
     top, left, right = (256, 50), (126, 118), (386, 118)
     drawing.polygon([top, right, (256, 186), left], _PAPER)
     drawing.polygon([left, (256, 186), (256, 336), (126, 268)], _ACCENT)
@@ -134,4 +134,4 @@ SIGNS: Mapping[str, Callable[[Draw], None]] = {
     "video": _video,
     "waveform": _waveform,
 }
-"""All signs there are, by name."""
+"""The signs by name."""

@@ -1,4 +1,4 @@
-"""Look-up tables of data sets (PS3.3 Section C.11.1.1, C.11.2.1.1, C.7.6.3.1.5), which may be wrong in any way."""
+"""Look-up tables of data sets, which may be damaged (PS3.3 Section C.11.1.1, C.11.2.1.1, C.7.6.3.1.5)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from pydicom import Dataset
 from wado.rendering.values import numbers, value
 
 Span = tuple[float, float]
-"""The least and the greatest of the values that are looked up."""
+"""The least and the greatest value that can be looked up."""
 
 _MOST_ENTRIES = 65_536
 _DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2
@@ -18,7 +18,7 @@ _DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2
 
 @dataclass(frozen=True)
 class Lut:
-    """`entries`, each of so many `bits`; the first is for the value `first` and all below, the last for all above."""
+    """A table of `entries` of `bits` bits: the first is for the value `first` and all below, the last for all above."""
 
     first: int
     bits: int
@@ -26,12 +26,12 @@ class Lut:
 
     @classmethod
     def from_item(cls, item: Dataset, span: Span) -> "Lut | None":
-        """From an item of a modality, VOI or presentation LUT sequence; None where it has no table."""
+        """From an item of a modality, VOI or presentation LUT sequence; None if it has no table."""
         return cls._read(item, "LUTDescriptor", "LUTData", span)
 
     @classmethod
     def of_palette(cls, data_set: Dataset, colour: str, span: Span = (0, _MOST_ENTRIES - 1)) -> "Lut | None":
-        """The table of `Red`, `Green` or `Blue`, expanded where it is segmented (Section C.7.9.2); None without one."""
+        """The palette of `Red`, `Green` or `Blue`, expanded if it is segmented (Section C.7.9.2); None without one."""
         names = (f"{colour}PaletteColorLookupTableDescriptor", f"{colour}PaletteColorLookupTableData")
         return cls._read(data_set, *names, span) or cls._read(
             data_set, names[0], f"Segmented{names[1]}", span, segmented=True
@@ -53,18 +53,18 @@ class Lut:
         if not words.size:
             return None
         entries = words[:count]
-        needed = max(int(entries.max()).bit_length(), 1)  # some tables hold more than they say
+        needed = max(int(entries.max()).bit_length(), 1)  # some entries need more bits than the descriptor states
         return cls(_within(first, span), max(bits if 1 <= bits <= 16 else 0, needed), entries)
 
     def of(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        """The entries for values; those for fractions are of the nearest whole number."""
-        places = np.rint(np.nan_to_num(values)) - self.first
-        found: npt.NDArray[np.int64] = self.entries[places.clip(0, len(self.entries) - 1).astype(np.int64)]
-        return found
+        """The entries for values, which are rounded to whole numbers."""
+        indexes = np.rint(np.nan_to_num(values)) - self.first
+        entries: npt.NDArray[np.int64] = self.entries[indexes.clip(0, len(self.entries) - 1).astype(np.int64)]
+        return entries
 
 
 def _within(first: int, span: Span) -> int:
-    """The first value of a table, of which the bits are known: signed or not, as it is one that there may be."""
+    """The first value of a table, read as signed or unsigned, whichever is within the span."""
     lowest, highest = span
     if first > 32_767 and lowest < 0 and first > highest:
         return first - 65_536
@@ -72,7 +72,7 @@ def _within(first: int, span: Span) -> int:
 
 
 def _bytes(found: Any) -> bytes:
-    """LUT data as little-endian words, which it is as OW, or may have been as the numbers of US or SS."""
+    """LUT data as little-endian words, from OW or from the numbers of US or SS."""
     if isinstance(found, bytes):
         return found
     try:
@@ -83,13 +83,13 @@ def _bytes(found: Any) -> bytes:
 
 
 def _words(found: bytes, one_byte: bool) -> npt.NDArray[np.int64]:
-    """The entries, of one byte or of two."""
+    """The entries, of one byte or two each."""
     size = 1 if one_byte else 2
     return np.frombuffer(found[: len(found) // size * size], f"<u{size}").astype(np.int64)
 
 
 def _expanded(words: list[int], word_bytes: int, most: int) -> list[int]:
-    """The entries of a segmented table, `most` at most."""
+    """The entries of a segmented table, at most `most`."""
     entries: list[int] = []
     offset_words = 4 // word_bytes  # an indirect segment has a byte offset of 32 bits
     offset = 0
@@ -107,7 +107,7 @@ def _expanded(words: list[int], word_bytes: int, most: int) -> list[int]:
 
 
 def _segment(words: list[int], offset: int, entries: list[int]) -> int:
-    """Append what the discrete or linear segment at an offset says; the offset of the next, the end for any other."""
+    """Append the discrete or linear segment at an offset; returns the offset of the next one, or the end."""
     opcode, length, *_ = [*words[offset : offset + 2], -1, 0]
     if opcode == _DISCRETE:
         entries += words[offset + 2 : offset + 2 + length]

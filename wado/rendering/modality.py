@@ -1,4 +1,4 @@
-"""Modality values: what stored ones mean, by a rescale or a table (PS3.3 Section C.11.1)."""
+"""From stored values to modality values, by a rescale or a table (PS3.3 Section C.11.1)."""
 
 from dataclasses import dataclass
 
@@ -22,28 +22,28 @@ class Rescale:
 
     @classmethod
     def of_data_set(cls, data_set: Dataset) -> "Rescale":
-        """As the data set says; a slope of 0, with which all would be one value, is none."""
+        """From the data set; a slope of 0 is ignored."""
         return cls(number(data_set, "RescaleSlope") or 1.0, number(data_set, "RescaleIntercept") or 0.0)
 
     def of(self, stored: Samples) -> Values:
-        """Of stored values."""
+        """The modality values of stored values."""
         return stored.astype(np.float64) * self.slope + self.intercept
 
 
 def modality_of(data_set: Dataset) -> Rescale | Lut:
-    """The table of the data set, else its rescale."""
+    """The modality LUT of the data set, else its rescale."""
     table = Lut.from_item(item(data_set, "ModalityLUTSequence"), stored_span(data_set))
     return table or Rescale.of_data_set(data_set)
 
 
 def stored_span(data_set: Dataset) -> Span:
-    """The least and the greatest value that may be stored."""
+    """The least and the greatest possible stored value."""
     bits = min(max(integer(data_set, "BitsStored") or integer(data_set, "BitsAllocated", 16), 1), 64)
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if is_signed(data_set) else (0, 2**bits - 1)
 
 
 def modality_span(data_set: Dataset, modality: Rescale | Lut) -> Span:
-    """The least and the greatest modality value that there may be."""
+    """The least and the greatest possible modality value."""
     if isinstance(modality, Lut):
         return 0, 2**modality.bits - 1
     ends = [modality.slope * end + modality.intercept for end in stored_span(data_set)]

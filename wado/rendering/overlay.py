@@ -1,4 +1,4 @@
-"""Overlays (PS3.3 Section C.9.2): bitmaps of groups 6000 to 601E, burnt in white."""
+"""Overlays (PS3.3 Section C.9.2): bitmaps of groups 6000 to 601E, which are burnt in white."""
 
 from typing import Any
 
@@ -18,25 +18,25 @@ _BITS_ALLOCATED, _BIT_POSITION, _DATA = 0x0100, 0x0102, 0x3000
 
 
 def overlay_groups(data_set: Dataset) -> list[int]:
-    """The groups of overlay planes that the data set has something of."""
-    return sorted({tag >> 16 for tag in data_set.keys()}.intersection(GROUPS))  # noqa: SIM118 - elements would be parsed
+    """The groups of overlay planes that the data set has elements of."""
+    return sorted({tag >> 16 for tag in data_set.keys()}.intersection(GROUPS))  # noqa: SIM118 - iteration would parse elements
 
 
 def overlay_mask(data_set: Dataset, samples: npt.NDArray[Any], frame_number: int) -> Mask | None:
-    """Where the overlays of a frame are, of the shape of the image; None where there is none.
+    """The mask of all overlays of a frame, in the shape of the image; None if there are none.
 
-    `samples` are the stored values (rows, columns): overlays of older images are in their unused bits.
+    `samples` has the stored values (rows, columns): overlays of older images are in their unused bits.
     """
-    found: Mask | None = None
+    mask: Mask | None = None
     for group in overlay_groups(data_set):
         plane = overlay_plane(data_set, group, samples, frame_number)
         if plane is not None:
-            found = plane if found is None else found | plane
-    return found
+            mask = plane if mask is None else mask | plane
+    return mask
 
 
 def overlay_plane(data_set: Dataset, group: int, samples: npt.NDArray[Any], frame_number: int) -> Mask | None:
-    """Where the overlay of one group is, as `overlay_mask` has it."""
+    """The mask of the overlay of one group; arguments and result as for `overlay_mask`."""
     rows, columns = (_integer(data_set, group, element) for element in (_ROWS, _COLUMNS))
     if rows <= 0 or columns <= 0:
         return None
@@ -54,7 +54,7 @@ def overlay_plane(data_set: Dataset, group: int, samples: npt.NDArray[Any], fram
 
 
 def _bits(data: bytes, count: int, index: int, frames: int) -> Mask | None:
-    """The bits of one frame of the overlay; none before its first frame and after its last."""
+    """The bits of one frame of the overlay by its index from 0; None beyond its frames."""
     if not 0 <= index < frames:
         return None
     start = index * count
@@ -64,7 +64,7 @@ def _bits(data: bytes, count: int, index: int, frames: int) -> Mask | None:
 
 
 def _placed(plane: Mask, data_set: Dataset, group: int, shape: tuple[int, ...]) -> Mask:
-    """The plane at its origin, row and column from 1, as far as it is inside the image."""
+    """The plane at its origin, which counts from 1, cut to the image of this shape."""
     origin = numbers(data_set, (group, _ORIGIN))
     top, left = (int(number) - 1 for number in origin) if len(origin) == 2 else (0, 0)
     placed = np.zeros(shape, bool)

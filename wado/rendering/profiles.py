@@ -1,6 +1,6 @@
-"""ICC profiles of the colour spaces that a client can ask for (PS3.18 Section 8.3.5.1.5), made from their definitions.
+"""ICC profiles of the colour spaces of `iccprofile` (PS3.18 Section 8.3.5.1.5), computed from their definitions.
 
-Each is a display profile of version 4 (ISO 15076-1) of three primaries and one curve (PS3.3 Section C.11.15).
+Each is a display profile of version 4 (ISO 15076-1) with three primaries and one curve (PS3.3 Section C.11.15).
 """
 
 import struct
@@ -15,7 +15,7 @@ Chromaticity = tuple[float, float]
 """x and y of CIE 1931."""
 
 _D50 = np.array([0.9642, 1.0, 0.8249])
-"""The white of all profiles, as XYZ (ISO 15076-1 Section 7.2.16)."""
+"""The white point of all profiles, in XYZ (ISO 15076-1 Section 7.2.16)."""
 
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _D65_XY: Chromaticity = (0.3127, 0.3290)
@@ -24,9 +24,9 @@ _D50_XY: Chromaticity = (0.3457, 0.3585)
 
 @dataclass(frozen=True)
 class ColourSpace:
-    """Red, green and blue, the white, and the curve, as the parameters g, a, b, c and d.
+    """Primaries, white point, and the parameters g, a, b, c and d of the curve.
 
-    A sample Y from 0 to 1 means the intensity (aY + b)^g from d on, and cY below it.
+    A sample Y from 0 to 1 has the intensity (aY + b)^g from d on, and cY below d.
     """
 
     name: str
@@ -54,7 +54,7 @@ SPACES = {
 
 @cache
 def profile_of(name: str) -> bytes:
-    """The profile for a value of `iccprofile` that names a colour space."""
+    """The profile of a colour space, by its value of `iccprofile`."""
     if name == "srgb":
         return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return _encoded(SPACES[name])
@@ -86,7 +86,7 @@ def _header(size_bytes: int) -> bytes:
 
 
 def _to_d50(space: ColourSpace) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The XYZ of red, green and blue as columns under D50, and the matrix that adapts to it."""
+    """The XYZ of the primaries under D50 as columns, and the matrix that adapts to D50."""
     primaries = np.array([_xyz_of(xy) for xy in space.primaries]).T
     white = _xyz_of(space.white)
     scaled = primaries * np.linalg.solve(primaries, white)

@@ -1,7 +1,7 @@
 """Structured reports and key object selections as a tree of plain values (PS3.3 Section C.17.3 and A.35).
 
-The tree is bounded: what is nested deeper, or comes later, than anyone would read is left out; `Report.cut` says so.
-A content item that refers to another one by its number stays a reference, so that a tree has no loops.
+The tree has bounds for depth and number of items; `Report.cut` tells whether items are left out. A content item that
+refers to another one by its number stays a reference, so a tree has no loops.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +34,7 @@ _FRAMES_END = 10**9
 
 @dataclass(frozen=True)
 class ReportReference:
-    """An object that a report speaks of. `path` is below the service root, empty where nothing tells its series."""
+    """An object that a report refers to. `path` is below the service root, empty if its series is unknown."""
 
     label: str
     path: str
@@ -42,13 +42,13 @@ class ReportReference:
 
     @property
     def rendered_path(self) -> str:
-        """Where its picture is; that of the first frame that is meant, where one is."""
+        """The path of its picture, or of the first frame that is referred to."""
         return f"{self.path}/frames/{self.frame_numbers[0]}/rendered" if self.frame_numbers else f"{self.path}/rendered"
 
 
 @dataclass(frozen=True)
 class Content:
-    """One content item: the meaning of its concept name, its value as text, what it refers to, what it contains."""
+    """One content item: its concept name, its value as text, its references, and its child items."""
 
     kind: str
     name: str
@@ -59,7 +59,7 @@ class Content:
 
 @dataclass(frozen=True)
 class Report:
-    """A document: its title, facts of patient and study as (label, value), and its content."""
+    """A report: its title, facts of patient and study as (label, value), and its content items."""
 
     title: str
     facts: tuple[tuple[str, str], ...]
@@ -68,7 +68,7 @@ class Report:
 
     @classmethod
     def from_data_set(cls, data_set: Dataset, *, most: int = MAX_ITEMS) -> "Report":
-        """What a reader sees of a data set with an SR Document Content Module; `most` content items of it."""
+        """From a data set with an SR Document Content Module, at most `most` content items of it."""
         with quietly():
             return cls._read(data_set, most)
 
@@ -131,7 +131,7 @@ def _evidence(data_set: Dataset) -> Mapping[str, str]:
 
 
 class _Reader:
-    """Reads content items until there are enough."""
+    """Reads content items up to a number."""
 
     def __init__(self, evidence: Mapping[str, str], most: int) -> None:
         self.cut = False
@@ -174,7 +174,7 @@ def _class_name(reference: Dataset) -> str:
 
 
 def _measured(one: Dataset) -> str:
-    """A NUM with its unit, or why there is none (PS3.3 Section C.18.1)."""
+    """A NUM with its unit, or the reason why there is no value (PS3.3 Section C.18.1)."""
     measured = item(one, "MeasuredValueSequence")
     units = item(measured, "MeasurementUnitsCodeSequence")
     unit = text(units, "CodeValue") if len(text(units, "CodeValue")) <= 8 else meaning(measured, _UNITS)
@@ -186,7 +186,7 @@ _UNITS = "MeasurementUnitsCodeSequence"
 
 
 def _region(one: Dataset) -> str:
-    """What an SCOORD or SCOORD3D outlines; the drawing itself belongs on the image (PS3.3 Section C.18.6)."""
+    """The kind of shape of an SCOORD or SCOORD3D, and its number of points (PS3.3 Section C.18.6)."""
     kind = text(one, "GraphicType").lower()
     count = len(numbers(one, "GraphicData"))
     per_point = 3 if text(one, "ValueType") == "SCOORD3D" else 2
@@ -195,7 +195,7 @@ def _region(one: Dataset) -> str:
 
 
 def _when(one: Dataset) -> str:
-    """What a TCOORD selects (PS3.3 Section C.18.7)."""
+    """The times or samples that a TCOORD selects (PS3.3 Section C.18.7)."""
     spans = (("ReferencedTimeOffsets", "s"), ("ReferencedSamplePositions", "samples"))
     found = [f"{', '.join(f'{at:g}' for at in numbers(one, keyword)[:20])} {unit}" for keyword, unit in spans]
     times = [words for words in found if words[0] != " "] or [date_time(one, "ReferencedDateTime")]

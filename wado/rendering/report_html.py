@@ -1,6 +1,6 @@
 """Reports as one HTML page: no script, no outside resource, and all text of the data set escaped.
 
-The page forbids by its own Content-Security-Policy whatever is not in it, so that it is safe under any server's origin.
+The page has its own Content-Security-Policy, which forbids everything else, so it is safe under any origin.
 """
 
 import base64
@@ -56,7 +56,7 @@ def _page(report: Report, root: str) -> Iterator[str]:
 
 
 def _contents(contents: tuple[Content, ...], root: str, level: int) -> Iterator[str]:
-    """Containers are sections, neighbours that contain nothing are the rows of a table."""
+    """Content items as HTML: a container is a section, and adjacent items without children are rows of a table."""
     for form, group in groupby(contents, key=_form):
         if form == "row":
             yield "<table>\n"

@@ -1,4 +1,4 @@
-"""Segmentations in the colours that they recommend, on black (PS3.3 Section C.8.20)."""
+"""Segmentations in their recommended colours, on black (PS3.3 Section C.8.20)."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ SOP_CLASSES = frozenset({SegmentationStorage, _LABEL_MAP_SEGMENTATION_STORAGE})
 Colour = tuple[int, int, int]
 Rgb = npt.NDArray[np.uint8]
 _MAX_SEGMENTS = 65_536
-_DISTINCT: tuple[Colour, ...] = (  # for segments that recommend none; neighbours differ in hue and lightness
+_DISTINCT: tuple[Colour, ...] = (  # for segments without a recommended colour; neighbours differ in hue and lightness
     (230, 80, 70),
     (80, 180, 90),
     (80, 130, 230),
@@ -41,7 +41,7 @@ _XYZ_D50_TO_LINEAR_SRGB = np.array(  # Bradford-adapted to D65
 
 
 def srgb_from_cielab(scaled: tuple[float, ...]) -> Colour:
-    """The colour of a RecommendedDisplayCIELabValue: L*, a*, b* as 16-bit numbers (PS3.3 Section C.10.7.1.1)."""
+    """The sRGB colour of L*, a* and b* as 16-bit numbers (PS3.3 Section C.10.7.1.1)."""
     lightness, a, b = np.array(scaled[:3]) / 65535 * (100, 255, 255) - (0, 128, 128)
     y = (lightness + 16) / 116
     roots = np.array([y + a / 500, y, y - b / 200])
@@ -53,7 +53,7 @@ def srgb_from_cielab(scaled: tuple[float, ...]) -> Colour:
 
 
 def default_colour(segment_number: int) -> Colour:
-    """The colour of a segment that recommends none; `segment_number` from 1."""
+    """The colour of a segment without a recommended one; `segment_number` counts from 1."""
     return _DISTINCT[(segment_number - 1) % len(_DISTINCT)]
 
 
@@ -74,14 +74,16 @@ def _colour(segment: Dataset) -> Colour:
 
 
 def segment_of_frame(data_set: Dataset, frame_number: int) -> int:
-    """The segment that a frame belongs to (PS3.3 Section C.8.20.3.1); 1 where nothing tells. `frame_number` from 1."""
+    """The segment of a frame, counted from 1 (PS3.3 Section C.8.20.3.1); 1 if it is not stated."""
     with quietly():
         return max(integer(of_frame(data_set, frame_number), "ReferencedSegmentNumber"), 0) or 1
 
 
 def draw_segments(array: npt.NDArray[np.integer], data_set: Dataset, frame_number: int) -> Rgb:
-    """RGB of shape (rows, columns, 3): a binary segment solid, a fractional one as strong as it is, labels each in its
-    colour. `array` has shape (rows, columns)."""
+    """RGB of shape (rows, columns, 3) for samples of shape (rows, columns).
+
+    A binary segment is solid, the brightness of a fractional one follows its value, and labels have a colour each.
+    """
     chosen = colours(data_set)
     with quietly():
         kind, most = text(data_set, "SegmentationType"), integer(data_set, "MaximumFractionalValue", 255)
@@ -95,7 +97,7 @@ def draw_segments(array: npt.NDArray[np.integer], data_set: Dataset, frame_numbe
 
 
 def _labels(array: npt.NDArray[np.integer], chosen: Mapping[int, Colour]) -> Rgb:
-    """0 is no segment, unless it is described as one."""
+    """The colours of labels; 0 is black unless it is described as a segment."""
     labels, where = np.unique(array, return_inverse=True)
     table = [chosen.get(label) or (default_colour(label) if label else (0, 0, 0)) for label in labels.tolist()]
     drawn: Rgb = np.array(table, np.uint8).reshape(-1, 3)[where.reshape(array.shape)]

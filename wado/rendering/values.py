@@ -1,4 +1,4 @@
-"""Attributes of data sets that may be wrong in any way, as plain values: what cannot be read is absent."""
+"""Attributes of data sets that may be damaged, as plain values: an unreadable value counts as absent."""
 
 import struct
 import warnings
@@ -24,26 +24,26 @@ _UNREADABLE = (
 _EMPTY = Dataset()
 
 Attribute = str | tuple[int, int]
-"""A keyword, or group and element."""
+"""A keyword, or group and element numbers."""
 
 
 def parse_head(head: bytes) -> Dataset:
-    """A data set in Explicit VR Little Endian; sequences inside stay bytes until they are looked at."""
+    """Parse a data set in Explicit VR Little Endian; sequences stay bytes until they are read."""
     return read_dataset(BytesIO(head), is_implicit_VR=False, is_little_endian=True)
 
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without the warnings of pydicom, which quote the values that it warns of."""
+    """Suppress the warnings of pydicom, which quote values of the data set."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def value(data_set: Dataset, keyword: Attribute) -> Any:
-    """The value as pydicom has it; None where it is absent, empty or unreadable."""
+    """The value as pydicom gives it; None if it is absent, empty or unreadable."""
     tag = tag_for_keyword(keyword) if isinstance(keyword, str) else keyword[0] << 16 | keyword[1]
-    if tag is None or tag not in data_set.keys():  # noqa: SIM118 - most are absent, and pydicom takes its time to say so
+    if tag is None or tag not in data_set.keys():  # noqa: SIM118 - pydicom is slow for absent ones, which most are
         return None
     try:
         found = data_set[tag].value
@@ -53,18 +53,18 @@ def value(data_set: Dataset, keyword: Attribute) -> Any:
 
 
 def values(data_set: Dataset, keyword: Attribute) -> list[Any]:
-    """All values of an attribute."""
+    """All values of an attribute as a list."""
     found = value(data_set, keyword)
     return [] if found is None else list(found) if isinstance(found, MultiValue | list | tuple) else [found]
 
 
 def text(data_set: Dataset, keyword: str) -> str:
-    """The value in one line or, for long texts, several; without control characters."""
+    """The value as text without control characters; long texts may have several lines."""
     return "\\".join(clean(str(one)) for one in values(data_set, keyword)).strip()
 
 
 def clean(words: str) -> str:
-    """Text without control characters but line ends, which are one character."""
+    """Text without control characters; line ends become one line feed each."""
     if words.isprintable():
         return words.strip()
     lines = words.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n")
@@ -72,7 +72,7 @@ def clean(words: str) -> str:
 
 
 def name(data_set: Dataset, keyword: str) -> str:
-    """A person's name as people write it: family, given middle; other scripts in brackets (PS3.5 Section 6.2.1)."""
+    """A person's name as `family, given middle`, with other scripts in brackets (PS3.5 Section 6.2.1)."""
     return ", ".join(_person(PersonName(one)) for one in values(data_set, keyword) if isinstance(one, PersonName | str))
 
 
@@ -119,7 +119,7 @@ def _clock(words: str) -> str:
 
 
 def numbers(data_set: Dataset, keyword: Attribute) -> tuple[float, ...]:
-    """The finite numbers of an attribute; none at all where one of them is no number."""
+    """The numbers of an attribute; empty if one of them is not a finite number."""
     try:
         found = tuple(float(one) for one in values(data_set, keyword))
     except _UNREADABLE:
@@ -128,7 +128,7 @@ def numbers(data_set: Dataset, keyword: Attribute) -> tuple[float, ...]:
 
 
 def each_number(data_set: Dataset, keyword: str) -> list[float | None]:
-    """The finite numbers of an attribute of text, each at its place; None for what is no number."""
+    """The numbers of a text attribute in order, with None for each value that is not a finite number."""
     tag = tag_for_keyword(keyword)
     raw = data_set.get_item(tag) if tag is not None and tag in data_set.keys() else None  # noqa: SIM118 - as above
     found: Any = raw.value if raw is not None and isinstance(raw.value, bytes) else None
@@ -150,13 +150,13 @@ def number(data_set: Dataset, keyword: Attribute) -> float | None:
 
 
 def integer(data_set: Dataset, keyword: Attribute, default: int = 0) -> int:
-    """The first number, whole."""
+    """The first number as an integer."""
     found = number(data_set, keyword)
     return default if found is None else int(found)
 
 
 def items(data_set: Dataset, keyword: str, most: int = 100_000) -> Iterator[Dataset]:
-    """The items of a sequence, `most` at most."""
+    """The items of a sequence, at most `most`."""
     found = value(data_set, keyword)
     return islice((one for one in found if isinstance(one, Dataset)), most) if _is_sequence(found) else iter(())
 
@@ -171,7 +171,7 @@ def item(data_set: Dataset, keyword: str) -> Dataset:
 
 
 def item_at(data_set: Dataset, keyword: str, index: int) -> Dataset | None:
-    """The item of a sequence at an index from 0, or None: of thousands, without going through those before."""
+    """The item of a sequence at an index from 0, or None; does not parse the items before it."""
     found = value(data_set, keyword)
     some = found[index] if _is_sequence(found) and hasattr(found, "__getitem__") and index < len(found) else None
     return some if isinstance(some, Dataset) else None

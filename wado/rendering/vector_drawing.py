@@ -1,4 +1,4 @@
-"""A drawing of lines and words in millimetres, and its two forms: SVG, and a raster picture."""
+"""A drawing of lines and texts in millimetres, and its encodings as SVG and as a raster picture."""
 
 from dataclasses import dataclass
 from html import escape
@@ -18,7 +18,7 @@ _FAINT = 0.25  # pixels
 
 @dataclass(frozen=True)
 class Line:
-    """A polyline, `width` mm wide; one that is only `ruled` is left out where it would blur a small picture."""
+    """A polyline, `width` mm wide; a `ruled` line is left out of pictures that are too small for it."""
 
     points: Points
     colour: str
@@ -38,7 +38,7 @@ class Text:
 
 @dataclass(frozen=True)
 class VectorDrawing:
-    """A sheet, `width` x `height` mm; later lines lie above earlier ones."""
+    """A sheet of `width` x `height` mm; later lines cover earlier ones."""
 
     width: float
     height: float
@@ -46,17 +46,17 @@ class VectorDrawing:
     words: tuple[Text, ...]
 
 
-def encode_svg(paper: VectorDrawing) -> bytes:
-    """An SVG document in true size, without scripts or anything from outside."""
+def encode_svg(sheet: VectorDrawing) -> bytes:
+    """An SVG document in true size, without scripts or outside resources."""
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{paper.width:g}mm" height="{paper.height:g}mm" '
-        f'viewBox="0 0 {paper.width:g} {paper.height:g}">\n<rect width="100%" height="100%" fill="#fff"/>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{sheet.width:g}mm" height="{sheet.height:g}mm" '
+        f'viewBox="0 0 {sheet.width:g} {sheet.height:g}">\n<rect width="100%" height="100%" fill="#fff"/>\n'
     )
-    lines = "".join(_path(line) for line in paper.lines)
+    lines = "".join(_path(line) for line in sheet.lines)
     words = "".join(
         f'<text x="{one.x:g}" y="{one.y:g}" font-size="{one.size:g}" '
         f'font-family="sans-serif" fill="#111">{escape(one.text)}</text>\n'
-        for one in paper.words
+        for one in sheet.words
     )
     return f"{head}{lines}{words}</svg>\n".encode()
 
@@ -71,19 +71,19 @@ def _path(line: Line) -> str:
     )
 
 
-def draw_raster(paper: VectorDrawing, width: int, height: int) -> Image.Image:
+def draw_raster(sheet: VectorDrawing, width: int, height: int) -> Image.Image:
     """An RGB picture that fits into `width` x `height` pixels."""
-    scale = min(min(width, _MAX_SIDE) / paper.width, min(height, _MAX_SIDE) / paper.height)
-    size = (max(1, round(paper.width * scale)), max(1, round(paper.height * scale)))
+    scale = min(min(width, _MAX_SIDE) / sheet.width, min(height, _MAX_SIDE) / sheet.height)
+    size = (max(1, round(sheet.width * scale)), max(1, round(sheet.height * scale)))
     fine = scale * _SUPERSAMPLED
-    sheet = Image.new("RGB", (size[0] * _SUPERSAMPLED, size[1] * _SUPERSAMPLED), "#fff")
-    drawing = ImageDraw.Draw(sheet)
-    for line in paper.lines:
+    picture = Image.new("RGB", (size[0] * _SUPERSAMPLED, size[1] * _SUPERSAMPLED), "#fff")
+    drawing = ImageDraw.Draw(picture)
+    for line in sheet.lines:
         if line.ruled and line.width * fine < _FAINT:
             continue
         flat = (line.points * fine).ravel().tolist()
         drawing.line(flat, line.colour, max(1, round(line.width * fine)), joint="curve" if fine > 8 else None)
-    for words in paper.words:
+    for words in sheet.words:
         font = ImageFont.load_default(max(4.0, words.size * fine))
         drawing.text((words.x * fine, words.y * fine), words.text, "#111", font, anchor="ls")
-    return sheet.resize(size, Image.Resampling.LANCZOS)
+    return picture.resize(size, Image.Resampling.LANCZOS)

@@ -15,14 +15,14 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ramp:
-    """Black, 0, up to one value; white, 255, from a greater one; what is no number is black."""
+    """A linear ramp: 0 up to the value `black`, 255 from the value `white` on; NaN becomes 0."""
 
     black: float
     white: float
 
     @classmethod
     def of_window(cls, window: Window) -> "Ramp":
-        """That of a linear window (PS3.3 Section C.11.2.1.2.1, C.11.2.1.3.2)."""
+        """The ramp of a linear window (PS3.3 Section C.11.2.1.2.1, C.11.2.1.3.2)."""
         if window.function == "LINEAR_EXACT":
             return cls(window.center - window.width / 2, window.center + window.width / 2)
         half = (window.width - 1) / 2
@@ -35,13 +35,13 @@ class Ramp:
         inside: Values = values.clip(self.black, self.white)
         if (nothing := np.isnan(inside)).any():
             inside[nothing] = self.black
-        half = self.white / 2 - self.black / 2  # the whole may be more than a double can hold
+        half = self.white / 2 - self.black / 2  # the full difference may exceed a double
         return (inside / 2 - self.black / 2) / half * 255
 
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """A window that is no ramp (PS3.3 Section C.11.2.1.3.1)."""
+    """A sigmoid window (PS3.3 Section C.11.2.1.3.1)."""
 
     center: float
     width: float
@@ -68,12 +68,12 @@ Voi = Ramp | Sigmoid | Table
 
 
 def of_window(window: Window) -> Voi:
-    """What a window is, by its function (PS3.3 Section C.11.2.1.3)."""
+    """The transformation of a window, by its function (PS3.3 Section C.11.2.1.3)."""
     return Sigmoid(window.center, window.width) if window.function == "SIGMOID" else Ramp.of_window(window)
 
 
 def own_windows(data_set: Dataset) -> list[Window]:
-    """The windows of the image; one that is narrower than its function allows is none (PS3.3 Section C.11.2.1.2)."""
+    """The windows of the image, without those too narrow for their function (PS3.3 Section C.11.2.1.2)."""
     centers, widths = (each_number(data_set, name) for name in ("WindowCenter", "WindowWidth"))
     function = str(value(data_set, "VOILUTFunction") or "LINEAR")
     windows = [

@@ -1,4 +1,4 @@
-"""Waveforms as values: groups of channels, samples in the units of their sensitivity (PS3.3 Section C.10.9)."""
+"""Waveforms as groups of channels, with samples in units of their sensitivity (PS3.3 Section C.10.9)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _STATEMENT_LETTERS = 60
 _DTYPES = {"SB": "i1", "UB": "u1", "SS": "<i2", "US": "<u2", "SL": "<i4", "UL": "<u4"}  # PS3.3 Section C.10.9.1.5
 _MILLIVOLTS = {"uV": 1e-3, "mV": 1.0, "V": 1e3}
 
-_BEYOND = 1e12  # no unit measures that much
+_BEYOND = 1e12  # larger samples are errors in any unit
 
 Samples = npt.NDArray[np.float64]
 
@@ -42,18 +42,18 @@ class Group:
 
     @property
     def seconds(self) -> float:
-        """How long it lasts."""
+        """The duration in seconds."""
         return max((channel.samples.size for channel in self.channels), default=0) / self.frequency
 
 
 def parse_waveforms(data_set: Dataset) -> tuple[Group, ...]:
-    """The groups that can be drawn, the first few of them; none where their samples are companded or missing."""
+    """The groups that can be drawn, at most MAX_GROUPS; none if samples are companded or missing."""
     with quietly():
         return tuple(_groups(data_set))
 
 
 def parse_statements(data_set: Dataset) -> tuple[str, ...]:
-    """What its annotations say and measure, the first of them; what only marks a moment is left out (PS3.3 C.10.10)."""
+    """The texts and measurements of its annotations (PS3.3 C.10.10), at most MAX_STATEMENTS."""
     with quietly():
         found = (_statement(one) for one in items(data_set, "WaveformAnnotationSequence", _MAX_ANNOTATIONS))
         return tuple(islice((words for words in found if words), MAX_STATEMENTS))

@@ -1,7 +1,8 @@
-"""Softcopy presentation states, grayscale and colour, applied to the images they refer to (PS3.4 Section N.2).
+"""Softcopy presentation states, grayscale and colour, applied to the images that they refer to (PS3.4 Section N.2).
 
-references (which images) → state (parse, for one frame) → transformation (grey) → placement (area, rotation, flip)
-    → shutter → graphics (layer by layer) = present
+references (to which images) → state (parse, for one frame) → present: transformation (grey) → placement (area,
+    rotation, flip) → shutter → graphics and lettering, layer by layer
 
-What a state says takes the place of what the image says; what it leaves out is an identity, whatever the image says.
+The attributes of a state replace those of the image. An attribute that a state lacks is an identity, whatever the image
+has.
 """

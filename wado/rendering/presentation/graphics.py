@@ -1,4 +1,4 @@
-"""Graphic layers: overlay planes, shapes and texts, each layer in its colour (PS3.3 Sections C.10.5 and C.10.7)."""
+"""Graphic layers: overlay planes, shapes and texts in the colour of the layer (PS3.3 Sections C.10.5 and C.10.7)."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,18 +11,18 @@ from wado.rendering.presentation.placement import Placement, Points
 from wado.rendering.presentation.state import Graphic, Layer, Point
 from wado.rendering.segmentation import Colour
 
-_FINE_PIXELS = 2**22  # of a picture; lines in larger ones are fine enough without smoothing
+_FINE_PIXELS = 2**22  # of a picture; lines in larger ones need no smoothing
 _ARC = np.linspace(0, 2 * np.pi, 181)
 _DARK = 60
-_LEAST_LINE = 1.5  # pixels, so that one of them is covered all
+_LEAST_LINE = 1.5  # pixels, so that at least one is fully covered
 _THICK, _MOST_JOINTS = 6, 200
-_MOST_COVERED = 10  # times the picture, by the lines of a layer; what comes after that is drawn as thin as can be
-_CURVE_STEPS, _CURVE_POINTS = 12, 2400  # between two points of a curve, and of curves that are not fine by themselves
+_MOST_COVERED = 10  # times the area of the picture, by the lines of a layer; further lines are 1 pixel thick
+_CURVE_STEPS, _CURVE_POINTS = 12, 2400  # between two points of a curve, and in a whole curve
 _FARTHEST = 1e6  # pixels; Pillow takes no more
 
 
 def draw_layer(picture: Image.Image, layer: Layer, planes: Sequence[Mask], placement: Placement) -> Image.Image:
-    """The picture with a layer on it: planes first, which have the shape of the image, then shapes, then texts."""
+    """The picture with a layer on it: first planes, which have the shape of the image, then shapes, then texts."""
     picture = in_colours_of(picture, layer)
     for plane in planes:
         bits = placement.place(Image.fromarray(plane.astype(np.uint8) * 255))
@@ -48,18 +48,18 @@ def _ink(picture: Image.Image, colour: Colour) -> int | Colour:
 
 
 def _contrast(colour: Colour) -> Colour:
-    """Black for the edge of letters, white where those are nearly black themselves."""
+    """The colour for the edge of letters: black, or white if the letters are nearly black."""
     red, green, blue = colour
     return (0, 0, 0) if 3 * red + 6 * green + blue > 10 * _DARK else (255, 255, 255)
 
 
 def _shapes(graphics: Sequence[Graphic], placement: Placement) -> Image.Image:
-    """How much of each pixel of the picture the shapes cover, 0 to 255."""
+    """The coverage of each pixel of the picture by the shapes, 0 to 255."""
     width, height = placement.size
     fine = 2 if width * height <= _FINE_PIXELS else 1
     mask = Image.new("L", (width * fine, height * fine))
     drawing = ImageDraw.Draw(mask)
-    least = max(_LEAST_LINE, min(width, height) / 300)  # what is thinner is lost in a large picture
+    least = max(_LEAST_LINE, min(width, height) / 300)  # thinner lines cannot be seen in a large picture
     room = _MOST_COVERED * mask.width * mask.height
     for graphic in graphics:
         thickness = max(1, round(max(graphic.thickness, least) * fine))
@@ -73,7 +73,7 @@ def _shapes(graphics: Sequence[Graphic], placement: Placement) -> Image.Image:
             continue
         if graphic.filled and (graphic.kind in _CLOSED or corners[0] == corners[-1]):
             drawing.polygon(corners, 255)
-        rounded = thickness > _THICK and len(corners) <= _MOST_JOINTS  # nobody sees the joints of thinner lines
+        rounded = thickness > _THICK and len(corners) <= _MOST_JOINTS  # the joints of thinner lines cannot be seen
         drawing.line(corners, 255, thickness, joint="curve" if rounded else None)
     return mask if fine == 1 else mask.reduce(fine)
 
@@ -85,14 +85,14 @@ def _cross(drawing: ImageDraw.ImageDraw, at: Point, arm: float, thickness: int) 
 
 
 def _circle(points: Points) -> Points:
-    """Its middle, and a point on it."""
+    """The outline of a circle from its centre and a point on it."""
     radius = np.hypot(*(points[1] - points[0]))
     outline: Points = points[0] + radius * np.column_stack([np.cos(_ARC), np.sin(_ARC)])
     return outline
 
 
 def _ellipse(points: Points) -> Points:
-    """The ends of its major, then of its minor axis."""
+    """The outline of an ellipse from the ends of its major and of its minor axis."""
     middle = (points[0] + points[1]) / 2
     major, minor = (points[1] - points[0]) / 2, (points[3] - points[2]) / 2
     outline: Points = middle + np.cos(_ARC)[:, None] * major + np.sin(_ARC)[:, None] * minor
@@ -100,7 +100,7 @@ def _ellipse(points: Points) -> Points:
 
 
 def _curve(points: Points) -> Points:
-    """A smooth line through all points (Catmull-Rom), closed where the first is the last."""
+    """A smooth line through all points (Catmull-Rom), closed if the first point is the last."""
     closed = len(points) > 2 and np.allclose(points[0], points[-1])
     before, after = (points[-2], points[1]) if closed else (points[0], points[-1])
     p = np.vstack([before, points, after])

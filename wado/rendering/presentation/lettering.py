@@ -1,4 +1,4 @@
-"""The texts of a state (PS3.3 Section C.10.5.1.1): upright, large enough to read, and inside the picture."""
+"""The texts of a state (PS3.3 Section C.10.5.1.1), drawn upright, legible, and inside the picture."""
 
 from functools import lru_cache
 
@@ -18,11 +18,11 @@ _ALIGN = {"LEFT": "left", "RIGHT": "right"}
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Ink = int | Colour
 Extent = tuple[float, float, float, float]
-"""How far ink goes from the origin of a text: left, upper, right, lower."""
+"""The edges of a text relative to its origin: left, upper, right, lower."""
 
 
 def write(picture: Image.Image, words: TextObject, ink: Ink, edge: Ink, placement: Placement) -> None:
-    """Write a text into the picture, in letters with an edge, and the line to its anchor if that is visible."""
+    """Write a text with an edge into the picture, and a line to its anchor if that is visible."""
     drawing = ImageDraw.Draw(picture)
     box = placement.of_units(words.box, words.box_on_display) if words.box else None
     anchor = placement.of_units([words.anchor], words.anchor_on_display)[0] if words.anchor else None
@@ -51,7 +51,7 @@ def write(picture: Image.Image, words: TextObject, ink: Ink, edge: Ink, placemen
 def _place(
     justification: str, box: Points | None, anchor: Points | None, width: float, height: float
 ) -> tuple[float, float]:
-    """Where the upper left corner of a text of a size belongs."""
+    """The upper left corner of a text of this size."""
     if box is not None:
         (left, upper), (right, _) = box.min(axis=0).tolist(), box.max(axis=0).tolist()
         return {"LEFT": left, "RIGHT": right - width}.get(justification, (left + right - width) / 2), upper
@@ -61,7 +61,7 @@ def _place(
 
 
 def _fitting(drawing: ImageDraw.ImageDraw, text: str, size: tuple[int, int], box: Points | None) -> Font:
-    """The usual font for a picture of a size, or one that fits the box as long as it can be read."""
+    """The usual font for the size of the picture, or one that fits the box if it is legible then."""
     usual = min(max(round(min(size) / 28), _LEAST_FONT), _MOST_FONT)
     if box is None:
         return _font(usual)

@@ -1,7 +1,7 @@
-"""Where the pixels of an image are in its picture: displayed area, rotation and flip of a state, and the viewport.
+"""The geometry from an image to its picture: displayed area, rotation and flip of a state, and the viewport.
 
-Image coordinates have their origin at the upper left corner of the first pixel, whose lower right one is (1, 1), x to
-the right and y downwards (PS3.3 Section C.10.5.1.2); so have those of the picture.
+Coordinates of image and picture have their origin at the upper left corner of the first pixel, whose lower right corner
+is (1, 1); x points right, y down (PS3.3 Section C.10.5.1.2).
 """
 
 from collections.abc import Sequence
@@ -27,9 +27,10 @@ _CLOCKWISE = (None, Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_180, Imag
 
 @dataclass(frozen=True)
 class Area:
-    """What a state shows of an image (PS3.3 Section C.10.4): `box` in image coordinates, which may go beyond the image.
+    """The displayed area of an image (PS3.3 Section C.10.4): `box` in image coordinates may exceed the image.
 
-    `aspect` is the height of a pixel divided by its width; `magnification` is pixels of a picture for one of the image.
+    `aspect` is the height of a pixel divided by its width, `magnification` the pixels of a picture per pixel of the
+    image.
     """
 
     box: Box
@@ -39,8 +40,11 @@ class Area:
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """The way from an image of so many columns and rows to a picture of a size: `matrix`, which is made of quarter
-    turns clockwise, then mirroring, and scales."""
+    """The mapping of an image of `columns` x `rows` pixels to a picture of `size`.
+
+    `matrix` combines clockwise quarter turns, mirroring and scaling. `displayed` maps fractions of the displayed area,
+    0 to 1, into the picture.
+    """
 
     columns: int
     rows: int
@@ -52,10 +56,9 @@ class Placement:
 
     @classmethod
     def of(cls, columns: int, rows: int, area: Area, quarter_turns: int, flip: bool, viewport: Viewport) -> "Placement":
-        """For the area, turned by so many quarters and then mirrored from left to right.
+        """The placement of an area that is turned by quarters, then mirrored from left to right if `flip`.
 
-        The viewport is of the picture that this gives; `displayed` is the way into it from parts of the area, 0 to 1.
-        BadRequest where its source region is outside.
+        The viewport applies to the result. BadRequest if its source region is outside.
         """
         left, upper, right, lower = area.box
         width, height = (right - left, lower - upper)[:: -1 if quarter_turns % 2 else 1]
@@ -72,18 +75,18 @@ class Placement:
 
     @property
     def scale(self) -> float:
-        """How many pixels of the picture there are for one of the image, at most."""
+        """The greater of the two scales from the image to the picture."""
         return float(np.abs(self.matrix[:2, :2]).max())
 
     @property
     def back(self) -> Matrix:
-        """The way from the picture to the image."""
+        """The matrix from the picture to the image."""
         inverse: Matrix = np.linalg.inv(self.matrix).astype(np.float64)
         return inverse
 
     @property
     def coordinates(self) -> tuple[Points, Points]:
-        """Image coordinates, x and y, of the middles of all pixels of the picture: they span its rows and columns."""
+        """Image coordinates x and y of the centres of the pixels of the picture; they broadcast to its shape."""
         back = self.back
         across, down = ((np.arange(side) + 0.5) for side in self.size)
         turned = self.quarter_turns % 2
@@ -93,25 +96,25 @@ class Placement:
 
     @property
     def inside(self) -> npt.NDArray[np.bool_]:
-        """Which pixels of the picture, (rows, columns), the image has."""
+        """A mask (rows, columns) of the pixels of the picture that are inside the image."""
         x, y = self.coordinates
-        found: npt.NDArray[np.bool_] = (x > 0) & (x < self.columns) & (y > 0) & (y < self.rows)
-        return found
+        inside: npt.NDArray[np.bool_] = (x > 0) & (x < self.columns) & (y > 0) & (y < self.rows)
+        return inside
 
     def to_picture(self, points: Points) -> Points:
-        """Image coordinates in the picture."""
+        """Points of the image in coordinates of the picture."""
         return _mapped(self.matrix, points)
 
     def from_display(self, points: Points) -> Points:
-        """Parts of the displayed area, (0, 0) its upper left and (1, 1) its lower right corner, in the picture."""
+        """Points of the displayed area, from (0, 0) upper left to (1, 1) lower right, in coordinates of the picture."""
         return _mapped(self.displayed, points)
 
     def of_units(self, points: Sequence[tuple[float, float]], on_display: bool) -> Points:
-        """Points in the picture: parts of the displayed area if they are `on_display`, else image coordinates."""
+        """Points in coordinates of the picture, from those of the displayed area if `on_display`, else of the image."""
         return (self.from_display if on_display else self.to_picture)(np.array(points, np.float64))
 
     def place(self, image: Image.Image) -> Image.Image:
-        """The picture of an image, which may have been decoded at a lower resolution; black where there is none."""
+        """The picture of an image, given at full or lower resolution; black outside the image."""
         corners = _mapped(self.back, np.array([(0.0, 0.0), self.size]))
         low = np.maximum(np.round(corners.min(axis=0), 6), 0)
         high = np.minimum(np.round(corners.max(axis=0), 6), (self.columns, self.rows))
@@ -142,7 +145,7 @@ def _resized(image: Image.Image, box: tuple[Points, Points], size: tuple[int, in
 
 
 def _magnified(viewport: Viewport, box: Box, aspect: float, magnification: float) -> Viewport:
-    """The viewport, or where it has no bounds, one for the region at its magnification."""
+    """The viewport, or if it has no bounds, one for the magnified region."""
     if viewport.columns or viewport.rows or magnification == 1:
         return viewport
     sides = [round(side * magnification) for side in picture_size(box, aspect, Viewport())]
@@ -175,7 +178,7 @@ def _mirror(size: tuple[float, float], horizontally: bool, vertically: bool) -> 
 
 
 def _turn(quarters: int, width: float, height: float) -> Matrix:
-    """Clockwise by so many quarters; the upper left corner of what is so wide and high stays the origin."""
+    """The matrix that turns an area of `width` x `height` clockwise; its new upper left corner becomes the origin."""
     return (
         _matrix((1, 0, 0), (0, 1, 0)),
         _matrix((0, -1, height), (1, 0, 0)),

@@ -1,4 +1,4 @@
-"""The picture of one frame as a state wants it: image, shutter, then layer by layer (PS3.4 Section N.2)."""
+"""The picture of one frame with a state applied: image, shutter, then layer by layer (PS3.4 Section N.2)."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,16 +11,16 @@ from wado.rendering.overlay import Mask, overlay_plane
 from wado.rendering.parameters import Viewport
 from wado.rendering.presentation.graphics import draw_layer
 from wado.rendering.presentation.placement import Placement
-from wado.rendering.presentation.shutter import shut
+from wado.rendering.presentation.shutter import apply_shutter
 from wado.rendering.presentation.state import PresentationState
 from wado.rendering.presentation.transformation import coloured, transformed
 
 
 class Presentation:
-    """A state as it is applied to one frame of one image.
+    """A state, applied to one frame of one image.
 
-    `image` is the data set of the image with what its functional groups say of the frame; `data_set` is the same with
-    the transformations of the state. Frame numbers are from 1.
+    `image` is the data set of the frame, with the attributes of its functional groups; `data_set` is that with the
+    transformations of the state. Frame numbers count from 1.
     """
 
     def __init__(self, state: Dataset, image: Dataset, frame_number: int) -> None:
@@ -30,35 +30,35 @@ class Presentation:
 
     @property
     def exact(self) -> bool:
-        """Whether it has bitmaps, which are for the pixels of the image at its full resolution."""
+        """Whether it has bitmaps, which need the pixels of the image at full resolution."""
         shutter = self._state.shutter
         return any(layer.overlays for layer in self._state.layers) or bool(shutter and shutter.overlay)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns of what is shown, as it is turned."""
+        """Rows and columns of the displayed area after rotation."""
         left, upper, right, lower = self._state.area.box
         columns, rows = round(right - left), round(lower - upper)
         return (columns, rows) if self._state.quarter_turns % 2 else (rows, columns)
 
     def placement(self, columns: int, rows: int, viewport: Viewport) -> Placement:
-        """Where an image of so many columns and rows is in the picture; BadRequest as `Placement.of`."""
+        """The placement of an image of `columns` x `rows` pixels; BadRequest as `Placement.of`."""
         return Placement.of(columns, rows, self._state.area, self._state.quarter_turns, self._state.flip, viewport)
 
     def picture(self, drawn: Image.Image, samples: npt.NDArray[Any], placement: Placement) -> Image.Image:
-        """The picture of what was drawn of the image from its samples (rows, columns)."""
+        """The picture with placement, shutter and layers applied to an image drawn from `samples` (rows, columns)."""
         picture, shutter = placement.place(coloured(drawn, self._source)), self._state.shutter
         if shutter:
             if len(set(shutter.colour)) > 1:
                 picture = picture.convert("RGB")
             plane = next(self._planes([shutter.overlay] if shutter.overlay else [], samples), None)
-            picture = shut(picture, shutter, plane, placement, self._state.area.aspect)
+            picture = apply_shutter(picture, shutter, plane, placement, self._state.area.aspect)
         for layer in self._state.layers:
             picture = draw_layer(picture, layer, list(self._planes(layer.overlays, samples)), placement)
         return picture
 
     def _planes(self, groups: Iterable[int], samples: npt.NDArray[Any]) -> Iterator[Mask]:
-        """Overlay planes of the state, or else of the image (PS3.3 Section C.11.7)."""
+        """The overlay planes of the state, or else of the image (PS3.3 Section C.11.7)."""
         for group in groups:
             own = (group, 0x0010) in self._source
             plane = overlay_plane(self._source if own else self._image, group, samples, self._frame_number)

@@ -1,4 +1,4 @@
-"""The display shutter of a state: what lies outside of its shapes is shown in one colour (PS3.3 Section C.7.6.11)."""
+"""The display shutter of a state: everything outside its shapes has one colour (PS3.3 Section C.7.6.11)."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -8,17 +8,17 @@ from wado.rendering.presentation.placement import Placement, Points
 from wado.rendering.presentation.state import Shutter
 
 
-def shut(
+def apply_shutter(
     picture: Image.Image, shutter: Shutter, plane: Mask | None, placement: Placement, aspect: float
 ) -> Image.Image:
-    """The picture, shut; `plane` has the bits of the bitmap shutter, `aspect` is that of a pixel, height by width."""
-    closed = Image.fromarray(placement.inside & ~opening(shutter, plane, placement, aspect))
+    """The picture with the shutter; `plane` is the mask of a bitmap shutter, `aspect` pixel height by width."""
+    closed = Image.fromarray(placement.inside & ~open_mask(shutter, plane, placement, aspect))
     picture.paste(shutter.colour if picture.mode == "RGB" else shutter.colour[0], mask=closed.convert("1"))
     return picture
 
 
-def opening(shutter: Shutter, plane: Mask | None, placement: Placement, aspect: float) -> Mask:
-    """Where all shapes of the shutter are open, of the shape of the picture."""
+def open_mask(shutter: Shutter, plane: Mask | None, placement: Placement, aspect: float) -> Mask:
+    """The mask of the pixels of the picture that no shape of the shutter covers."""
     x, y = placement.coordinates
     parts = np.ones(placement.size[::-1], bool)
     if shutter.rectangle:

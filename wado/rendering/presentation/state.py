@@ -1,4 +1,4 @@
-"""A presentation state as typed values: what it says of one frame of one image, beside the grey transformations."""
+"""A presentation state for one frame of one image, as typed values; without the grey transformations."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ from wado.rendering.segmentation import Colour, srgb_from_cielab
 from wado.rendering.values import integer, item, items, number, numbers, text, values
 
 _MOST_OBJECTS = 2_000  # items of a sequence
-_MOST_POINTS, _MOST_LETTERS = 50_000, 20_000  # of all graphics, and of all texts, that are drawn
-_POINTS_OF_ARC = 25  # what any graphic counts for at least: 2,000 of them are drawn
+_MOST_POINTS, _MOST_LETTERS = 50_000, 20_000  # of all graphics and of all texts
+_POINTS_OF_ARC = 25  # any graphic counts for at least so many points, so 2,000 are drawn at most
 _MOST_LAYERS = 64
 _MOST_COLOURS = 8  # of one layer, besides its own
 _MOST_IN_TEXT = 1024  # letters, as ST has it
-_MOST_SIDE = 65_535  # of a displayed area; what is larger is nonsense
+_MOST_SIDE = 65_535  # of a displayed area; a larger one is an error
 _MOST_THICKNESS = 16.0  # pixels of the picture
 _MOST = 65_535  # of a P-Value, and of each part of a CIELab value
 _ACTIVATION_LAYER = 0x1001
@@ -29,12 +29,12 @@ _WHITE: Colour = (255, 255, 255)
 _BLACK: Colour = (0, 0, 0)
 
 Point = tuple[float, float]
-"""x, y: image coordinates (PIXEL), or parts of the displayed area (DISPLAY)."""
+"""x, y: image coordinates (PIXEL), or fractions of the displayed area (DISPLAY)."""
 
 
 @dataclass(frozen=True)
 class Graphic:
-    """A shape of PS3.3 Section C.10.5.1.2. `kind` is its Graphic Type, `on_display` tells what its points are."""
+    """A shape (PS3.3 Section C.10.5.1.2). `kind` is its Graphic Type; `on_display`: its points are in DISPLAY units."""
 
     kind: str
     points: tuple[Point, ...]
@@ -46,7 +46,7 @@ class Graphic:
 
 @dataclass(frozen=True)
 class TextObject:
-    """A text object (PS3.3 Section C.10.5.1.1): in a box, or at an anchor that a line may lead to."""
+    """A text object (PS3.3 Section C.10.5.1.1) in a box, or at an anchor that a line may lead to."""
 
     text: str
     box: tuple[Point, Point] | None
@@ -60,7 +60,7 @@ class TextObject:
 
 @dataclass(frozen=True)
 class Layer:
-    """A graphic layer (PS3.3 Section C.10.7); `overlays` are groups of overlay planes."""
+    """A graphic layer (PS3.3 Section C.10.7); `overlays` has groups of overlay planes."""
 
     name: str
     colour: Colour
@@ -71,8 +71,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class Shutter:
-    """What is left of an image (PS3.3 Sections C.7.6.11 and C.7.6.15), in image coordinates; None where it has no such
-    shape. `overlay` is the group whose bits are shut; all else is shown in `colour`.
+    """A display shutter (PS3.3 Sections C.7.6.11 and C.7.6.15), in image coordinates; None for a shape it lacks.
+
+    Pixels outside the shapes, and under the bits of the overlay of the group `overlay`, have the colour `colour`.
     """
 
     rectangle: Box | None
@@ -84,9 +85,9 @@ class Shutter:
 
 @dataclass(frozen=True)
 class PresentationState:
-    """How one frame of an image is shown; `quarter_turns` are clockwise, and come before `flip`, left to right.
+    """The presentation of one frame: clockwise `quarter_turns`, then `flip`, left to right.
 
-    `layers` are in the order in which they are drawn.
+    `layers` are in drawing order.
     """
 
     area: Area
@@ -97,23 +98,23 @@ class PresentationState:
 
     @classmethod
     def from_data_set(cls, state: Dataset, image: Dataset, frame_number: int) -> "PresentationState":
-        """What a state says of a frame, from 1, of an image of which the data set says how large it is."""
+        """From a state, for a frame of an image, counted from 1; `image` has the size of the image."""
         uid = text(image, "SOPInstanceUID")
 
-        def meant(keyword: str) -> Iterator[Dataset]:
+        def applying(keyword: str) -> Iterator[Dataset]:
             return (one for one in items(state, keyword) if applies(one, uid, frame_number))
 
         return cls(
-            _area(next(meant("DisplayedAreaSelectionSequence"), Dataset()), image),
+            _area(next(applying("DisplayedAreaSelectionSequence"), Dataset()), image),
             integer(state, "ImageRotation") % 360 // 90,
             text(state, "ImageHorizontalFlip") == "Y",
             _shutter(state),
-            _layers(state, meant),
+            _layers(state, applying),
         )
 
 
 def _area(selection: Dataset, image: Dataset) -> Area:
-    """The displayed area, from whichever of its corners; the whole image where there is none that makes sense."""
+    """The displayed area, whatever the order of its corners; the whole image if there is no valid one."""
     columns, rows = integer(image, "Columns"), integer(image, "Rows")
     corners = (
         numbers(selection, "DisplayedAreaTopLeftHandCorner"),
@@ -161,12 +162,12 @@ def _shutter(state: Dataset) -> Shutter | None:
 
 
 def _pixel(column: float, row: float) -> Point:
-    """The middle of a pixel that is counted from 1."""
+    """The centre of a pixel that is counted from 1."""
     return column - 0.5, row - 0.5
 
 
-def _layers(state: Dataset, meant: Callable[[str], Iterator[Dataset]]) -> tuple[Layer, ...]:
-    """The layers that have something, by their order; those that are not described come last."""
+def _layers(state: Dataset, applying: Callable[[str], Iterator[Dataset]]) -> tuple[Layer, ...]:
+    """The layers with content in their order; those that the layer sequence lacks come last."""
     sequence = items(state, "GraphicLayerSequence", _MOST_OBJECTS)
     layers = {text(one, "GraphicLayer"): _layer(one) for one in sorted(sequence, key=_order)}
     for group in GROUPS:
@@ -174,34 +175,34 @@ def _layers(state: Dataset, meant: Callable[[str], Iterator[Dataset]]) -> tuple[
         if name:
             layer = layers.get(name, Layer(name, _WHITE))
             layers[name] = replace(layer, overlays=(*layer.overlays, group))
-    points, letters = _Room(_MOST_POINTS), _Room(_MOST_LETTERS)
-    for annotation in islice(meant("GraphicAnnotationSequence"), _MOST_OBJECTS):
+    points, letters = _Budget(_MOST_POINTS), _Budget(_MOST_LETTERS)
+    for annotation in islice(applying("GraphicAnnotationSequence"), _MOST_OBJECTS):
         name = text(annotation, "GraphicLayer")
         drawn = map(_graphic, items(annotation, "GraphicObjectSequence", _MOST_OBJECTS))
-        graphics = tuple(one for one in drawn if one and points.has(max(_POINTS_OF_ARC, len(one.points))))
+        graphics = tuple(one for one in drawn if one and points.take(max(_POINTS_OF_ARC, len(one.points))))
         written = map(_words, items(annotation, "TextObjectSequence", _MOST_OBJECTS))
-        words = tuple(one for one in written if one and letters.has(len(one.text)))
+        words = tuple(one for one in written if one and letters.take(len(one.text)))
         layer = layers.get(name, Layer(name, _WHITE))
         layers[name] = replace(layer, graphics=layer.graphics + graphics, words=layer.words + words)
     filled = (layer for layer in layers.values() if layer.overlays or layer.graphics or layer.words)
     return tuple(_with_few_colours(layer) for layer in islice(filled, _MOST_LAYERS))
 
 
-class _Room:
-    """For how much there is room left."""
+class _Budget:
+    """A budget of points or letters."""
 
     def __init__(self, most: int) -> None:
         self._left = most
 
-    def has(self, size: int) -> bool:
-        """Whether so much fits, which is then taken."""
+    def take(self, size: int) -> bool:
+        """Whether `size` fits; if it does, it is taken from the budget."""
         fits = size <= self._left
         self._left -= size if fits else 0
         return fits
 
 
 def _with_few_colours(layer: Layer) -> Layer:
-    """What has a colour beyond those that are drawn gets that of the layer."""
+    """The layer with few colours: further graphics get the colour of the layer."""
     few = list(dict.fromkeys(graphic.colour for graphic in layer.graphics))[: _MOST_COLOURS + 1]
     plain = (graphic if graphic.colour in few else replace(graphic, colour=None) for graphic in layer.graphics)
     return replace(layer, graphics=tuple(plain))
@@ -264,7 +265,7 @@ def _point(coordinates: tuple[float, ...]) -> Point:
 
 
 def _colour(described: Dataset, cielab: str, grey: str = "") -> Colour | None:
-    """The colour, or else the P-Value of 16 bits, that is recommended."""
+    """The recommended colour, or else the recommended P-Value of 16 bits as grey."""
     recommended = numbers(described, cielab)
     if len(recommended) == 3 and all(0 <= one <= _MOST for one in recommended):
         return srgb_from_cielab(recommended)

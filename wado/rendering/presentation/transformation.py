@@ -1,4 +1,4 @@
-"""The grey transformations of a state in the place of those of the image (PS3.4 Section N.2, PS3.3 Section C.11)."""
+"""The grey transformations of a state, which replace those of the image (PS3.4 Section N.2, PS3.3 Section C.11)."""
 
 import numpy as np
 from PIL import Image
@@ -17,17 +17,17 @@ _PRESENTATION = ("PresentationLUTSequence", "PresentationLUTShape")
 
 
 def without_overlays(image: Dataset) -> Dataset:
-    """The data set of an image but its overlays, which a state shows if it says so."""
+    """The data set of an image without its overlays, which are only drawn if the state activates them."""
     flat = Dataset()
-    flat.update({tag: image.get_item(tag) for tag in image.keys() if tag.group not in GROUPS})  # noqa: SIM118 - not all are to be parsed
+    flat.update({tag: image.get_item(tag) for tag in image.keys() if tag.group not in GROUPS})  # noqa: SIM118 - iteration would parse all
     return flat
 
 
 def transformed(image: Dataset, state: Dataset, frame_number: int) -> Dataset:
     """The data set of a grey image with the modality LUT, VOI LUT and presentation LUT of a state instead of its own.
 
-    `image` has what the functional groups say of the frame. Whether low values are white is for the state alone to say
-    (PS3.3 Section C.11.6); without a VOI LUT all values that the image can have are shown.
+    `image` has the attributes of the functional groups of the frame. Only the state decides whether low values are
+    white (PS3.3 Section C.11.6). Without a VOI LUT, the full range of possible values is shown.
     """
     flat = without_overlays(image)
     if not text(image, "PhotometricInterpretation").startswith("MONOCHROME"):
@@ -47,13 +47,15 @@ def transformed(image: Dataset, state: Dataset, frame_number: int) -> Dataset:
 
 
 def coloured(grey: Image.Image, state: Dataset) -> Image.Image:
-    """Grey levels in the palette of a pseudo-color state, the whole of it for all levels; as they are without one."""
+    """Grey levels in the palette of a pseudo-color state, stretched over all levels; unchanged without a palette."""
     tables = [Lut.of_palette(state, colour) for colour in ("Red", "Green", "Blue")]
-    found = [table for table in tables if table]
-    if len(found) < len(tables) or grey.mode != "L":
+    readable = [table for table in tables if table]
+    if len(readable) < len(tables) or grey.mode != "L":
         return grey
     levels = np.arange(256) / 255
-    palette = [table.of(table.first + levels * (len(table.entries) - 1)) / (2**table.bits - 1) * 255 for table in found]
+    palette = [
+        table.of(table.first + levels * (len(table.entries) - 1)) / (2**table.bits - 1) * 255 for table in readable
+    ]
     return Image.fromarray(np.rint(np.stack(palette, axis=-1)).astype(np.uint8)[np.asarray(grey)])
 
 
@@ -64,7 +66,7 @@ def _copy(source: Dataset, target: Dataset, keywords: tuple[str, ...]) -> None:
 
 
 def _show_all(data_set: Dataset) -> None:
-    """A window over all values that stored ones can become."""
+    """Set a window over all possible modality values."""
     lowest, highest = modality_span(data_set, modality_of(data_set))
     if highest > lowest:
         data_set.WindowCenter = DSfloat((lowest + highest) / 2, auto_format=True)
