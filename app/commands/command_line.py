@@ -13,6 +13,7 @@ from app.commands import cache, check, import_files, link, probe, serve, serve_d
 from app.commands.describe_error import describe_error
 from app.settings import NotNowError, Settings, SettingsError
 from app.telemetry.logs import start_logging
+from app.version import VERSION
 
 DEFAULT = "serve"
 
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="DICOMweb in front of AWS HealthImaging")
+    parser.add_argument("--version", action="version", version=f"ahi-dicomweb-proxy {VERSION}")
     subparsers = parser.add_subparsers(dest="command")
     for command in COMMANDS:
         command.add_arguments(subparsers.add_parser(command.name, help=command.help))
@@ -80,3 +82,8 @@ def end(status: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status)
+
+
+def console() -> NoReturn:
+    """Run one command, as the program of the installed package."""
+    end(main())

@@ -1,0 +1,3 @@
+"""The version of the project. `pyproject.toml` and `CHANGELOG.md` have the same; a test compares them."""
+
+VERSION = "0.2.0"
