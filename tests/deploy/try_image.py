@@ -17,6 +17,8 @@ from tests.deploy.files import instructions
 from tests.deploy.machine import Machine
 from tests.servers import free_port
 
+pytestmark = pytest.mark.service
+
 SECONDS = 120  # to import the sample images
 
 

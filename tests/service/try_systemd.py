@@ -68,7 +68,6 @@ def host(secret_arn: tuple[str, str], ahi: Ahi) -> Iterator[Host]:
     settings = {
         **CREDENTIALS,
         "DB_SECRET_ARN": arn,
-        "DB_TLS_CA": "",  # in place of what curl gets; the index is on this machine
         "PORT": str(free_port()),
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": secrets,
         "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
@@ -160,6 +159,15 @@ def test_a_wrong_setting_is_one_line_and_is_not_tried_again(host: Host) -> None:
     assert started.returncode == 1
     assert host.state("ActiveState", "ExecMainStatus") == ["2", "failed"]
     assert "\nPREFETCH_FRAMES is not a whole number\n" in host.journal()
+    host.sh(f"cp /root/kept {SETTINGS} && systemctl start ahi-dicomweb-proxy")
+
+
+def test_a_forgotten_index_is_one_line_and_no_service_with_sample_data(host: Host) -> None:
+    host.sh(f"cp {SETTINGS} /root/kept && echo DB_SECRET_ARN= >>{SETTINGS}")
+    started = host.machine.run("systemctl", "restart", "ahi-dicomweb-proxy")
+    assert started.returncode == 1
+    assert host.state("ActiveState", "ExecMainStatus") == ["2", "failed"]
+    assert "\nneither DB_SECRET_ARN nor DATABASE_URL says where the index is" in host.journal()
     host.sh(f"cp /root/kept {SETTINGS} && systemctl start ahi-dicomweb-proxy")
 
 
