@@ -1,6 +1,6 @@
-"""OPTIONS (PS3.18 Section 8.9): the resources as the routes have them, with the media types that they answer with.
+"""OPTIONS (PS3.18 Section 8.9): all resources with methods, parameters and media types. Runs in the web processes.
 
-The root describes itself to GET as well: browsers get a page.
+The root describes itself to GET as well; browsers get a page.
 """
 
 import re
@@ -33,7 +33,7 @@ _URI_PARAMETERS = ("requestType", "studyUID", "seriesUID", "objectUID", "content
 
 @dataclass(frozen=True)
 class _Answer:
-    """What resources whose path ends like this take and give."""
+    """Parameters, headers and media types of the resources whose path has this ending."""
 
     ending: str
     media_types: tuple[str, ...]
@@ -78,11 +78,11 @@ _ANSWERS = (
     _Answer("/", (WADL, JSON, HTML), headers=("Accept",)),
     _Answer("", (), (), ()),
 )
-"""The first whose ending fits a route says what it does; routes of a search have their level instead."""
+"""The first whose ending fits describes a route; the routes of searches are described by their level."""
 
 
 def describe(rules: Iterable[Rule], prefix: str) -> list[Capability]:
-    """A capability for each path below the prefix, in their order."""
+    """One capability for each path below the prefix, sorted by path."""
     below = sorted((rule for rule in rules if _below(rule, prefix)), key=lambda rule: rule.rule)
     return [_capability(list(of_path), prefix) for _, of_path in groupby(below, key=lambda rule: rule.rule)]
 
@@ -92,17 +92,17 @@ def _below(rule: Rule, prefix: str) -> bool:
 
 
 def _capability(of_path: Sequence[Rule], prefix: str) -> Capability:
-    """Of the rules of one path, which have a method each, or some."""
+    """The capability of one path, from all its rules."""
     rule = of_path[0]
     answer = _search(rule) or next(answer for answer in _ANSWERS if rule.rule.endswith(answer.ending))
     path = _VARIABLE.sub(r"{\1}", rule.rule.removeprefix(prefix))
-    methods = tuple(method for method in _METHODS if any(method in (one.methods or ()) for one in of_path))
+    methods = tuple(method for method in _METHODS if any(method in (rule.methods or ()) for rule in of_path))
     variables = tuple(_VARIABLE.findall(rule.rule.removeprefix(prefix)))
     return Capability(path, variables, methods, answer.parameters, answer.headers, answer.media_types)
 
 
 def _search(rule: Rule) -> _Answer | None:
-    """What a search takes: the attributes that can be matched at its level, and those of all levels above."""
+    """The parameters of a search: the attributes of its level and of all levels above; None for other routes."""
     level = (rule.defaults or {}).get("level")
     if not isinstance(level, Level):
         return None
@@ -113,9 +113,10 @@ def _search(rule: Rule) -> _Answer | None:
 
 
 def blueprint(app: Flask, prefix: Callable[[], str], public_root: Callable[[], str]) -> Blueprint:
-    """The root, which has GET for people; and OPTIONS is answered everywhere: for a resource and those under it.
+    """The root, which has GET for people. OPTIONS is answered for every resource and those below it.
 
-    `prefix` tells the rule of the root of a request. To be made after what answers CORS preflights, and after the gate.
+    `prefix` tells the URL rule of the root of a request. Must be made after CORS, which answers preflights, and after
+    the gate.
     """
     root = Blueprint("capabilities", __name__)
 
@@ -124,7 +125,7 @@ def blueprint(app: Flask, prefix: Callable[[], str], public_root: Callable[[], s
         rules = [rule for rule in app.url_map.iter_rules() if f"{rule.rule}/".startswith(f"{path}/")]
         accept = Accept.from_request(request.query_string, request.headers.get("Accept"))
         chosen = accept.find(_FORMATS, single=True)
-        media_type = chosen.offer.media_type if chosen else WADL  # what asks for the methods alone is not refused
+        media_type = chosen.offer.media_type if chosen else WADL  # OPTIONS is never refused for its Accept header
         description = _ENCODERS[media_type](public_root(), describe(rules, prefix()))
         response = respond.single(description, _CONTENT_TYPES.get(media_type, media_type))
         if media_type == HTML:

@@ -1,8 +1,8 @@
-"""Whether the service lives (`/live`), and whether it can do its work: the index and AHI answer (`/health`).
+"""`/live`: the process runs. `/health`: the index and AHI answer as well. Runs in the web processes.
 
-They are apart because an orchestrator replaces what does not live: while the index is down, new processes help nobody.
-Both answer soon, whatever hangs, and neither is work for anybody else: `/live` asks nobody. `/health` asks index and
-AHI once a second at most, in threads of its own, however often it is asked itself.
+They are separate because an orchestrator replaces a service that does not live. While the index is down, new processes
+do not help. Both answer within two seconds, whatever hangs. `/live` calls nothing. `/health` calls index and AHI at
+most once a second, in threads of its own.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def blueprint(database: Database, fetchers: FetcherPool, *, sample_data: bool = 
 
     With `sample_data`, a Warning header of `/health` says that the data are not those of AHI.
     """
-    bp, checked = Blueprint(NAME, __name__), Health(database, fetchers)
+    bp, current = Blueprint(NAME, __name__), Health(database, fetchers)
 
     @bp.get(LIVE)
     def live() -> Response:
@@ -50,7 +50,7 @@ def blueprint(database: Database, fetchers: FetcherPool, *, sample_data: bool = 
 
     @bp.get("/health")
     def health() -> Response:
-        checked.check()
+        current.check()
         return warned(_ok(), [SAMPLE_DATA] if sample_data else [])
 
     return bp
@@ -76,35 +76,35 @@ def _ok() -> Response:
 
 
 class Health:
-    """What was found out last, and is found out again when it is older than a second."""
+    """The health of index and AHI, checked again when the last check is older than a second."""
 
     def __init__(self, database: Database, fetchers: FetcherPool) -> None:
         self._database = database
         self._fetchers = fetchers
-        self._datastore_id: str | None = None  # one that the index has told
-        asking = {"the metadata index": self._ask_index, "AWS HealthImaging": self._ask_ahi}
-        self._asked = {name: SingleFlight(partial(_reason, ask)) for name, ask in asking.items()}
+        self._datastore_id: str | None = None  # any data store of the index
+        checks = {"the metadata index": self._check_index, "AWS HealthImaging": self._check_ahi}
+        self._checks = {name: SingleFlight(partial(_reason, check)) for name, check in checks.items()}
 
     def check(self) -> None:
-        """Nothing if all is well, else UpstreamBusy with every reason."""
-        flights = {name: asked.latest(_BELIEVED_SECONDS) for name, asked in self._asked.items()}
+        """Check both; UpstreamBusy with all reasons if one does not answer."""
+        flights = {name: check.latest(_BELIEVED_SECONDS) for name, check in self._checks.items()}
         wait(flights.values(), _PATIENCE_SECONDS)
         silent = f"has not answered for {_PATIENCE_SECONDS:g} seconds"
-        told = [flight.result() if flight.done() else f"{name} {silent}" for name, flight in flights.items()]
-        if reasons := [reason for reason in told if reason]:
+        results = [flight.result() if flight.done() else f"{name} {silent}" for name, flight in flights.items()]
+        if reasons := [reason for reason in results if reason]:
             raise UpstreamBusy("; ".join(reasons))
 
-    def _ask_index(self) -> None:
+    def _check_index(self) -> None:
         self._datastore_id = any_datastore_id(self._database)
 
-    def _ask_ahi(self) -> None:
+    def _check_ahi(self) -> None:
         ping_ahi(self._fetchers, self._datastore_id)
 
 
-def _reason(ask: Callable[[], None]) -> str | None:
-    """What does not answer, None where it does."""
+def _reason(check: Callable[[], None]) -> str | None:
+    """The reason why a check fails, None if it succeeds."""
     try:
-        ask()
+        check()
     except ProxyError as error:
         return str(error)
     return None

@@ -1,4 +1,4 @@
-"""The audit trail that the settings ask for."""
+"""The audit trail, as the settings describe it."""
 
 import logging
 import socket
@@ -10,7 +10,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from app.audit.cloudwatch import CloudWatchLogs
-from app.audit.destinations import Destination, FileSink, StandardOutput, SyslogTls, SyslogUdp
+from app.audit.destinations import Destination, FileDestination, StandardOutput, SyslogTls, SyslogUdp
 from app.audit.event import Event, EventKind
 from app.audit.message import Source
 from app.audit.queue import AuditQueue
@@ -25,42 +25,42 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 1.0
-"""What a process that ends gives its trail to write what waits."""
+"""The time that a process waits for its last audit messages when it ends."""
 
-_BELIEVED_SECONDS = 300  # the index may put a study right
+_BELIEVED_SECONDS = 300  # the index may correct the patient of a study
 
 _SYSLOG_PORTS = {"tls": 6514, "udp": 514}
 
 
 def check_audit(settings: Settings) -> None:
-    """SettingsError where the settings of the audit cannot work, whoever listens."""
-    sink = find_sink(settings)
-    if isinstance(sink, FileSink):
+    """SettingsError if the settings of the audit cannot work; a receiver that is away is no error."""
+    destination = find_destination(settings)
+    if isinstance(destination, FileDestination):
         try:
-            sink.reach()
+            destination.reach()
         except OSError as error:
             raise SettingsError(f"AUDIT_FILE {settings.audit_file}: {error.strerror}") from error
 
 
 def open_trail(settings: Settings, database: Database) -> AuditQueue | None:
-    """The trail of one process, None where nothing is audited; the index tells whose the studies are."""
-    sink = find_sink(settings)
-    if sink is None:
+    """Make the queue of one process, None if nothing is audited. The index has the Patient ID of each study."""
+    destination = find_destination(settings)
+    if destination is None:
         return None
     patient_id, encode = _patient_ids(database), _encoder(settings)
 
     def write(event: Event) -> None:
-        sink.write(encode(event, patient_id(event)))
+        destination.write(encode(event, patient_id(event)))
 
     return AuditQueue(write, refuse=settings.audit_failure == AUDIT_REFUSE)
 
 
 def announce(settings: Settings, kind: EventKind) -> None:
-    """Audit that the service starts or stops, and wait for that; the log says so where it cannot be."""
+    """Write an event of the service itself, its start or its end, and wait for that; an error is logged."""
     try:
-        if sink := find_sink(settings):
-            with closing(sink):
-                sink.write(_encoder(settings)(Event(kind), None))
+        if destination := find_destination(settings):
+            with closing(destination):
+                destination.write(_encoder(settings)(Event(kind), None))
     except (OSError, SettingsError) as error:
         log.error("audit cannot be written reason=%s", getattr(error, "strerror", None) or error)
 
@@ -71,7 +71,7 @@ def _encoder(settings: Settings) -> Callable[[Event, str | None], bytes]:
 
 
 def _patient_ids(database: Database) -> Callable[[Event], str | None]:
-    """Whose data an event is about, as far as the index knows; asked by the thread that writes."""
+    """A function that finds the Patient ID of an event in the index, for the thread that writes."""
 
     @lru_cache(4096)
     def find(study_instance_uid: str, _moment: int) -> str | None:
@@ -88,13 +88,13 @@ def _patient_ids(database: Database) -> Callable[[Event], str | None]:
     return patient_id
 
 
-def find_sink(settings: Settings) -> Destination | None:
-    """Where messages go, None where nothing is audited; SettingsError where that is not said."""
-    return _SINKS[settings.audit](settings)
+def find_destination(settings: Settings) -> Destination | None:
+    """Make the destination of messages, None if nothing is audited; SettingsError if a setting is missing."""
+    return _DESTINATIONS[settings.audit](settings)
 
 
 def _file(settings: Settings) -> Destination:
-    return FileSink(_needed(settings.audit_file, "AUDIT_FILE", "AUDIT=file"))
+    return FileDestination(_needed(settings.audit_file, "AUDIT_FILE", "AUDIT=file"))
 
 
 def _cloudwatch(settings: Settings) -> Destination:
@@ -111,9 +111,9 @@ def _syslog(settings: Settings) -> Destination:
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:
-    """The receiver is verified, by the CAs of the system or by AUDIT_SYSLOG_CA; our certificate is shown if set."""
+    """Make the TLS context: it verifies the receiver, and has our certificate if AUDIT_SYSLOG_CERT is set."""
     if settings.audit_syslog_key and not settings.audit_syslog_cert:
-        raise SettingsError("AUDIT_SYSLOG_KEY is set, but no AUDIT_SYSLOG_CERT that it would be the key of")
+        raise SettingsError("AUDIT_SYSLOG_KEY is set, but no AUDIT_SYSLOG_CERT that it belongs to")
     with _loading("AUDIT_SYSLOG_CA", "holds no certificates in PEM"):
         context = ssl.create_default_context(cafile=settings.audit_syslog_ca)
     if settings.audit_syslog_cert:
@@ -124,10 +124,10 @@ def _tls(settings: Settings) -> ssl.SSLContext:
 
 @contextmanager
 def _loading(variables: str, otherwise: str) -> Iterator[None]:
-    """SettingsError where files cannot be read, or, in the words of `otherwise`, are not what is needed."""
+    """SettingsError if a file cannot be read, or does not have the right content, with the text `otherwise`."""
     try:
         yield
-    except OSError as error:  # ssl's own is one
+    except OSError as error:  # SSLError is one, too
         reason = otherwise if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(f"{variables}: {reason}") from error
 
@@ -138,7 +138,7 @@ def _needed(value: T | None, variable: str, by: str) -> T:
     return value
 
 
-_SINKS: Mapping[str, Callable[[Settings], Destination | None]] = {
+_DESTINATIONS: Mapping[str, Callable[[Settings], Destination | None]] = {
     "none": lambda _: None,
     "file": _file,
     "syslog": _syslog,

@@ -1,4 +1,4 @@
-"""Where audit messages go. `write` has handed the message over when it returns, and raises OSError where it cannot."""
+"""The destinations of audit messages: file, standard output, syslog over UDP or TLS."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 _SECONDS = 3.0  # for a connection, and for each message
-_REFUSED_WITHIN_SECONDS = 0.5
+_REFUSAL_SECONDS = 0.5
 _PRIORITY = 10 * 8 + 5  # facility security/authorization, severity notice (RFC 5424 Section 6.2.1)
 _APP_NAME = "ahi-dicomweb-proxy"
 _MESSAGE_ID = "DICOM+RFC3881"  # PS3.15 Section A.6.2
@@ -21,17 +21,17 @@ class Destination(Protocol):
     """One destination, written to by one thread."""
 
     def write(self, message: bytes) -> None:
-        """Hand one message over; OSError if that cannot be."""
+        """Write one message; OSError if that fails."""
 
     def reach(self) -> None:
-        """Nothing if a message could be handed over, as far as that shows without one; else OSError."""
+        """Check that messages can be written, without writing one; OSError if not."""
 
     def close(self) -> None:
-        """Let go of what is open; the next message opens it again."""
+        """Close the file or connection; the next message opens it again."""
 
 
-class FileSink:
-    """Lines at the end of a file, which a rotation may rename at any time, and which other processes write to."""
+class FileDestination:
+    """Lines at the end of a file. Other processes write to it as well, and a rotation may rename it at any time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -39,7 +39,7 @@ class FileSink:
         self._torn = False
 
     def write(self, message: bytes) -> None:
-        """One line, in one call, so that lines of several processes do not mix."""
+        """Write one line in one call, so that lines of several processes do not mix."""
         if self._file < 0 or self._moved():
             self.close()
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -50,7 +50,7 @@ class FileSink:
             raise OSError("the disk of the audit file is full")
 
     def reach(self) -> None:
-        """The file can be written to, or else its folder; it is not made, since whoever asks may be another user."""
+        """Check the file, or its folder if there is no file. It is not created: the caller may be another user."""
         try:
             os.close(os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC))
         except FileNotFoundError:
@@ -71,46 +71,46 @@ class FileSink:
 
 
 class StandardOutput:
-    """Lines on standard output, for what collects the logs of a container."""
+    """Lines on standard output, for a collector of the logs of containers."""
 
     def write(self, message: bytes) -> None:
-        """One line."""
+        """Write one line."""
         rest = message + b"\n"
         while rest:
             rest = rest[os.write(1, rest) :]
 
     def reach(self) -> None:
-        """It is always there."""
+        """Standard output needs no check."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is open."""
 
 
 class SyslogUdp:
-    """A datagram for each message (RFC 5426), which nobody confirms."""
+    """A datagram for each message (RFC 5426); the receiver confirms nothing."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
 
     def write(self, message: bytes) -> None:
-        """Send it; OSError where the name is not known or the message longer than a datagram."""
-        family, kind, *_, address = self._found()
-        with socket.socket(family, kind) as end:
-            end.sendto(syslog(message), address)
+        """Send one datagram; OSError if the host is unknown, or the message longer than a datagram."""
+        family, kind, *_, address = self._resolve()
+        with socket.socket(family, kind) as sending:
+            sending.sendto(syslog(message), address)
 
     def reach(self) -> None:
-        """The name is known; nobody tells whether somebody listens."""
-        self._found()
+        """Check that the host name is known; UDP does not tell whether somebody listens."""
+        self._resolve()
 
-    def _found(self) -> Any:
+    def _resolve(self) -> Any:
         return socket.getaddrinfo(*self._address, type=socket.SOCK_DGRAM)[0]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is open."""
 
 
 class SyslogTls:
-    """One connection (RFC 5425), made when there is something to say and made again when the receiver has closed it."""
+    """One connection (RFC 5425): opened for the first message, and again after the receiver has closed it."""
 
     def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
         self._address = (host, port)
@@ -118,7 +118,7 @@ class SyslogTls:
         self._connection: ssl.SSLSocket | None = None
 
     def write(self, message: bytes) -> None:
-        """Send it; once more over a new connection if the old one failed."""
+        """Send one message; if the connection fails, send it again over a new one."""
         text = syslog(message)
         frame = b"%d %b" % (len(text), text)
         if self._connection and not self._alive(self._connection):
@@ -138,14 +138,14 @@ class SyslogTls:
             raise
 
     def reach(self) -> None:
-        """The receiver is there, trusted, and lets us in: in TLS 1.3 it says no after the handshake."""
+        """Check that the receiver answers, is trusted and accepts us. In TLS 1.3 it refuses after the handshake."""
         connection = self._connect()
         try:
-            connection.settimeout(_REFUSED_WITHIN_SECONDS)
+            connection.settimeout(_REFUSAL_SECONDS)
             if not connection.recv(1):
                 raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         except TimeoutError:
-            pass  # it has nothing against us
+            pass  # it did not refuse
         finally:
             connection.close()
 
@@ -165,7 +165,7 @@ class SyslogTls:
 
     @staticmethod
     def _alive(connection: ssl.SSLSocket) -> bool:
-        """Whether the receiver has not closed it: what is sent after that would be lost, and nothing would say so."""
+        """Whether the receiver has not closed the connection: messages sent after that would be lost silently."""
         connection.settimeout(0)
         try:
             return bool(connection.recv(1))
@@ -178,7 +178,7 @@ class SyslogTls:
 
 
 def syslog(message: bytes) -> bytes:
-    """The message with its header (RFC 5424 Section 6)."""
+    """The message with the header of syslog (RFC 5424 Section 6)."""
     time = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     header = f"<{_PRIORITY}>1 {time} {socket.gethostname()} {_APP_NAME} {os.getpid()} {_MESSAGE_ID} - "
     return header.encode() + _BOM + message

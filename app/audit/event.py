@@ -1,4 +1,4 @@
-"""What is audited, as values, with the codes of PS3.16 Annex D and PS3.15 Section A.5.3."""
+"""Audit events as values, with the codes of PS3.16 Annex D and PS3.15 Section A.5.3."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -6,7 +6,7 @@ from enum import Enum
 from typing import NamedTuple
 
 UNIDENTIFIED = "unidentified"
-"""Who has not said who they are, or could not prove it."""
+"""The user of a request without valid credentials."""
 
 
 class Code(NamedTuple):
@@ -18,7 +18,7 @@ class Code(NamedTuple):
 
 
 def dcm(value: str, meaning: str) -> Code:
-    """A code of DICOM's own (PS3.16 Annex D)."""
+    """A code that DICOM defines (PS3.16 Annex D)."""
     return Code(value, "DCM", meaning)
 
 
@@ -27,7 +27,7 @@ APPLICATION = dcm("110150", "Application")
 
 
 class _Kind(NamedTuple):
-    """EventID, EventTypeCode where there is one, EventActionCode; the roles of the client and of this service."""
+    """The codes of one kind: EventID, EventTypeCode, EventActionCode, and the roles of client and service."""
 
     event: Code
     type: Code | None
@@ -37,7 +37,7 @@ class _Kind(NamedTuple):
 
 
 class EventKind(Enum):
-    """What may happen; each is a message of PS3.15 Section A.5.3."""
+    """The kinds of events; each is a message of PS3.15 Section A.5.3."""
 
     START = _Kind(dcm("110100", "Application Activity"), dcm("110120", "Application Start"), "E", service=APPLICATION)
     STOP = _Kind(dcm("110100", "Application Activity"), dcm("110121", "Application Stop"), "E", service=APPLICATION)
@@ -55,11 +55,11 @@ def _now() -> datetime:
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened. `status` is that of HTTP, 0 where there was no request.
+    """One event. `status` is the HTTP status, 0 if there was no request.
 
-    `resource` is the route below the service root, `query` the path and the query of a search. UIDs are those that the
-    request names; what is no UID and named nothing is left out. `sop_classes` are those of what was found, with the
-    numbers of instances. `cut` tells that the answer did not reach its end.
+    `resource` is the route below the service root, `query` is the path and the query of a search. UIDs are those of the
+    request; a malformed UID that found nothing is left out. `sop_classes` are those of the instances that were found,
+    with their numbers. `cut` tells that the answer was cut off.
     """
 
     kind: EventKind

@@ -1,4 +1,4 @@
-"""An event as XML by the schema of PS3.15 Section A.5.1.1, in one line, and as JSON with the same content."""
+"""Audit messages: an event as one line of XML (schema of PS3.15 Section A.5.1.1), or as JSON with the same content."""
 
 import json
 import os
@@ -21,12 +21,12 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True)
 class Source:
-    """Who reports: the AuditSourceID, which is a host name as a rule."""
+    """The audit source, with its AuditSourceID, which is usually a host name."""
 
     name: str
 
     def xml(self, event: Event, patient_id: str | None) -> bytes:
-        """The message. `patient_id` is that of the study, where it is known."""
+        """The message as XML. `patient_id` is that of the study, None if it is unknown."""
         root = Element("AuditMessage")
         _identify(root, event)
         _participate(root, event)
@@ -41,7 +41,7 @@ class Source:
         return b'<?xml version="1.0" encoding="UTF-8"?>' + tostring(root).replace(b"\n", b" ")
 
     def json(self, event: Event, patient_id: str | None) -> bytes:
-        """A JSON object without the members that have nothing to say."""
+        """The message as a JSON object without empty members."""
         kind = event.kind.value
         members = {
             "audit": kind.event.meaning,
@@ -68,12 +68,12 @@ class Source:
 
 def _identify(root: Element, event: Event) -> None:
     kind = event.kind.value
-    about = {
+    attributes = {
         "EventActionCode": kind.action,
         "EventDateTime": _time(event),
         "EventOutcomeIndicator": str(event.outcome),
     }
-    identification = SubElement(root, "EventIdentification", about)
+    identification = SubElement(root, "EventIdentification", attributes)
     _coded(identification, "EventID", kind.event)
     if kind.type:
         _coded(identification, "EventTypeCode", kind.type)
@@ -85,25 +85,25 @@ def _identify(root: Element, event: Event) -> None:
 def _participate(root: Element, event: Event) -> None:
     kind = event.kind.value
     if event.status:
-        about = {"UserID": _text(event.user), "UserIsRequestor": "true"}
+        attributes = {"UserID": _text(event.user), "UserIsRequestor": "true"}
         if event.client:
-            about |= {"NetworkAccessPointID": _text(event.client), "NetworkAccessPointTypeCode": _ADDRESS}
-        client = SubElement(root, "ActiveParticipant", about)
+            attributes |= {"NetworkAccessPointID": _text(event.client), "NetworkAccessPointTypeCode": _ADDRESS}
+        client = SubElement(root, "ActiveParticipant", attributes)
         if kind.client:
             _coded(client, "RoleIDCode", kind.client)
-    about = {"UserID": str(os.getpid()), "UserIsRequestor": "false"}
+    attributes = {"UserID": str(os.getpid()), "UserIsRequestor": "false"}
     if event.ae_title:
-        about["AlternativeUserID"] = f"AETITLES={event.ae_title}"
-    service = SubElement(root, "ActiveParticipant", about)
+        attributes["AlternativeUserID"] = f"AETITLES={event.ae_title}"
+    service = SubElement(root, "ActiveParticipant", attributes)
     if kind.service:
         _coded(service, "RoleIDCode", kind.service)
 
 
 def _query(root: Element, event: Event) -> None:
-    """What was asked for (Section A.5.3.10), which is path and query here; the models are those of PS3.4 Annex C."""
+    """Add the query (Section A.5.3.10): path and query of the URL; the models are those of PS3.4 Annex C."""
     model = _PATIENT_ROOT if event.resource.startswith("/patients") else _STUDY_ROOT
-    queried = _object(root, model, _SOP_CLASS_UID, _SYSTEM_OBJECT, _REPORT, query=event.query)
-    _detail(queried, "RequestID", event.request_id)
+    query = _object(root, model, _SOP_CLASS_UID, _SYSTEM_OBJECT, _REPORT, query=event.query)
+    _detail(query, "RequestID", event.request_id)
 
 
 def _study(root: Element, event: Event) -> None:
@@ -114,8 +114,8 @@ def _study(root: Element, event: Event) -> None:
     if event.sop_classes or event.sop_instance_uid:
         description = SubElement(study, "ParticipantObjectDescription")
         for uid, number in event.sop_classes or (("", 1),):
-            named = {"UID": uid} if uid else {}
-            sop_class = SubElement(description, "SOPClass", {**named, "NumberOfInstances": str(number)})
+            uid_attribute = {"UID": uid} if uid else {}
+            sop_class = SubElement(description, "SOPClass", {**uid_attribute, "NumberOfInstances": str(number)})
             if event.sop_instance_uid:
                 SubElement(sop_class, "Instance", UID=event.sop_instance_uid)
 
@@ -123,19 +123,19 @@ def _study(root: Element, event: Event) -> None:
 def _object(
     root: Element, identifier: str, id_type: Code, object_type: str, role: str, *, name: str = "", query: str = ""
 ) -> Element:
-    """A participant object; the schema wants a name or a query of each, and the name may be empty."""
-    about = {
+    """Add a participant object. The schema requires a name or a query; the name may be empty."""
+    attributes = {
         "ParticipantObjectID": _text(identifier),
         "ParticipantObjectTypeCode": object_type,
         "ParticipantObjectTypeCodeRole": role,
     }
-    made = SubElement(root, "ParticipantObjectIdentification", about)
-    _coded(made, "ParticipantObjectIDTypeCode", id_type)
+    participant = SubElement(root, "ParticipantObjectIdentification", attributes)
+    _coded(participant, "ParticipantObjectIDTypeCode", id_type)
     if query:
-        SubElement(made, "ParticipantObjectQuery").text = _base64(query)
+        SubElement(participant, "ParticipantObjectQuery").text = _base64(query)
     else:
-        SubElement(made, "ParticipantObjectName").text = name
-    return made
+        SubElement(participant, "ParticipantObjectName").text = name
+    return participant
 
 
 def _detail(parent: Element, name: str, value: str) -> None:
@@ -152,7 +152,7 @@ def _base64(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """The text without what XML cannot hold."""
+    """The text, with replacements for characters that XML does not allow."""
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

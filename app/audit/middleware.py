@@ -1,4 +1,4 @@
-"""After each view: what was asked for, by whom, and how it ended. A route that is not listed here is audited."""
+"""The audit of each answer. A route is audited unless its blueprint is listed here."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -18,13 +18,13 @@ from dicomweb.parameters import parse_parameters
 from dicomweb.uids import is_well_formed
 
 WITHOUT_PATIENT_DATA = frozenset({"health", "capabilities", "prefetch"})
-"""Blueprints that tell nothing of patients; that somebody was refused there is audited all the same."""
+"""Blueprints without patient data. Refused logins and refused access are audited for them as well."""
 
 _SEARCH, _OBJECTS, _URI = "qido", "wado", "wado-uri"
-_OBJECT_PATHS = ("/<study>", "/<series>", "/<instance>")  # what these end with gives DICOM objects
+_OBJECT_PATHS = ("/<study>", "/<series>", "/<instance>")  # routes that end so return DICOM objects
 _REFUSALS = {401: EventKind.LOGIN, 403: EventKind.ALERT}
-_GIVEN = (200, 206)
-_FOUND = (*_GIVEN, 304)
+_WITH_CONTENT = (200, 206)
+_FOUND = (*_WITH_CONTENT, 304)
 
 
 def install_audit(app: Flask, services: Services) -> None:
@@ -43,7 +43,7 @@ def install_audit(app: Flask, services: Services) -> None:
             response.close()
             return respond.problem(UpstreamBusy("this access cannot be audited now"))
         if kind is EventKind.BEGIN:
-            tell_end(
+            call_at_end(
                 response,
                 lambda cut: audit_queue.note(replace(event, kind=EventKind.TRANSFER, cut=cut, at=Event(kind).at)),
             )
@@ -51,7 +51,7 @@ def install_audit(app: Flask, services: Services) -> None:
 
 
 def _kind(response: Response) -> EventKind | None:
-    """What an answer is to the audit trail; None where it is nothing."""
+    """The kind of event that an answer is; None for an answer that is not audited."""
     if request.blueprint is None or request.method == "OPTIONS":
         return None
     name, status = blueprint_name(request.blueprint), response.status_code
@@ -63,12 +63,12 @@ def _kind(response: Response) -> EventKind | None:
         return EventKind.QUERY
     objects = name == _OBJECTS and str(request.url_rule).endswith(_OBJECT_PATHS)
     objects = objects or (name == _URI and response.mimetype == "application/dicom")
-    return EventKind.BEGIN if objects and status in _GIVEN and request.method == "GET" else EventKind.ACCESS
+    return EventKind.BEGIN if objects and status in _WITH_CONTENT and request.method == "GET" else EventKind.ACCESS
 
 
 def _event(kind: EventKind, status: int) -> Event:
     root = g.root_rule if "root_rule" in g else ""
-    named = _named()
+    identifiers = _identifiers()
     return Event(
         kind,
         status,
@@ -77,27 +77,29 @@ def _event(kind: EventKind, status: int) -> Event:
         ae_title=g.root.ae_title if "root" in g else "",
         resource=str(request.url_rule).removeprefix(root),
         query=_query(root) if kind is EventKind.QUERY else "",
-        study_instance_uid=_uid(named.get("study"), status),
-        series_instance_uid=_uid(named.get("series"), status),
-        sop_instance_uid=_uid(named.get("instance"), status),
+        study_instance_uid=_uid(identifiers.get("study"), status),
+        series_instance_uid=_uid(identifiers.get("series"), status),
+        sop_instance_uid=_uid(identifiers.get("instance"), status),
         sop_classes=tuple(sorted(g.get("sop_classes", {}).items())),
-        frames=_frames(named.get("frame_list")),
+        frames=_frames(identifiers.get("frame_list")),
         request_id=g.request_id,
     )
 
 
-def _named() -> dict[str, Any]:
-    """What the path names, and what the parameters of a URI service do, by the same names."""
-    named = dict(request.view_args or {})
+def _identifiers() -> dict[str, Any]:
+    """UIDs and frames of the path, or of the parameters of WADO-URI, by the names that paths have for them."""
+    identifiers = dict(request.view_args or {})
     if blueprint_name(request.blueprint or "") == _URI:
         names = {"studyUID": "study", "seriesUID": "series", "objectUID": "instance", "frameNumber": "frame_list"}
         with suppress(BadRequest):
-            named |= {names[name]: value for name, value in parse_parameters(request.query_string) if name in names}
-    return named
+            identifiers |= {
+                names[name]: value for name, value in parse_parameters(request.query_string) if name in names
+            }
+    return identifiers
 
 
 def _uid(value: Any, status: int) -> str:
-    """The UID, "" for what is none and named nothing: somebody may have typed a name there."""
+    """The UID; "" for a malformed one that found nothing, which may be the name of a patient."""
     uid = str(value or "")
     return uid if is_well_formed(uid) or status in _FOUND else ""
 
@@ -108,22 +110,22 @@ def _frames(value: Any) -> str:
 
 
 def _query(root: str) -> str:
-    """Path below the root and query, as the client wrote them but for a token, which would be a key."""
+    """Path below the root and query as the client wrote them, without its token."""
     parameters = request.query_string.decode("latin-1").split("&")
-    kept = "&".join(one for one in parameters if unquote_plus(one.partition("=")[0]) != QUERY_TOKEN)
+    query = "&".join(one for one in parameters if unquote_plus(one.partition("=")[0]) != QUERY_TOKEN)
     path = request.path.removeprefix(g.root.path if "root" in g else root)
-    return f"{path}?{kept}" if kept else path
+    return f"{path}?{query}" if query else path
 
 
-def tell_end(response: Response, tell: Callable[[bool], None]) -> None:
-    """Call `tell` when the answer is over, with whether it was cut off."""
+def call_at_end(response: Response, callback: Callable[[bool], None]) -> None:
+    """Call back when the answer has ended, with whether it was cut off."""
     body = _Body(response.response)
     response.response = body
-    response.call_on_close(lambda: tell(not body.ended))
+    response.call_on_close(lambda: callback(not body.ended))
 
 
 class _Body:
-    """The pieces of an answer, and whether all were taken."""
+    """The pieces of an answer; `ended` tells whether the last one was taken."""
 
     def __init__(self, pieces: Iterable[Any]) -> None:
         self._pieces = pieces
@@ -134,6 +136,6 @@ class _Body:
         self.ended = True
 
     def close(self) -> None:
-        """Let go of what the pieces are made from."""
+        """Close the source of the pieces."""
         if hasattr(self._pieces, "close"):
             self._pieces.close()

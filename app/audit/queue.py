@@ -1,4 +1,4 @@
-"""The way of an event from a web thread to its destination: a bounded queue, and one thread that writes."""
+"""A bounded queue of events from the web threads, and the one thread that writes them."""
 
 import logging
 import queue
@@ -12,23 +12,23 @@ from app.audit.event import Event
 
 log = logging.getLogger(__name__)
 
-_MOST = 10_000  # events that wait; what is more is lost, or refused
+_MOST = 10_000  # events that wait; more are lost, or refused
 _PATIENCE_SECONDS = 5.0  # how long an answer waits for its event to be written
-_AGAIN_SECONDS = 1.0  # from a failure to the next attempt
+_RETRY_SECONDS = 1.0  # from a failure to the next attempt
 
 
 @dataclass(eq=False)
 class _Entry:
     event: Event
-    decided: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=threading.Event)
     written: bool = False
     given_up: bool = False
 
 
 class AuditQueue:
-    """Takes events from any thread; `write` hands one over, or raises OSError.
+    """Takes events from any thread. `write` writes one, or raises OSError.
 
-    With `refuse` nobody gets an answer whose event is not written; without, events wait for the destination to come
+    With `refuse`, an answer whose event cannot be written is refused. Without it, events wait until the destination is
     back, as many as the queue holds.
     """
 
@@ -44,23 +44,23 @@ class AuditQueue:
         self._thread.start()
 
     def admit(self, event: Event) -> bool:
-        """Whether the answer that the event tells of may be given; with `refuse` once the event is written."""
+        """Take an event, and tell whether its answer may be sent; with `refuse`, only after the event is written."""
         entry = self._put(event)
         if not self._refuse:
             return True
         if entry is None:
             return False
-        if not entry.decided.wait(_PATIENCE_SECONDS):
+        if not entry.done.wait(_PATIENCE_SECONDS):
             entry.given_up = True
             return False
         return entry.written
 
     def note(self, event: Event) -> None:
-        """Take an event that nothing waits for."""
+        """Take an event without waiting for it."""
         self._put(event)
 
     def close(self, seconds: float) -> None:
-        """Write what waits, for so long at most; what is left is lost."""
+        """Write the events that wait, for at most `seconds`; the rest is lost."""
         self._closing.set()
         with suppress(queue.Full):
             self._queue.put(None, timeout=seconds)
@@ -80,26 +80,26 @@ class AuditQueue:
     def _run(self) -> None:
         while (entry := self._queue.get()) is not None:
             if not entry.given_up:
-                self._work_on(entry)
-            entry.decided.set()
+                self._process(entry)
+            entry.done.set()
 
-    def _work_on(self, entry: _Entry) -> None:
+    def _process(self, entry: _Entry) -> None:
         try:
-            entry.written = self._once(entry.event) if self._refuse else self._until_written(entry.event)
-        except Exception:  # the outermost frame of the thread: the next event may be better
+            entry.written = self._write_once(entry.event) if self._refuse else self._write_until_done(entry.event)
+        except Exception:  # the outermost frame of the thread: the next event may succeed
             log.exception("an audit message could not be made")
         if not entry.written:
             self._lose()
 
-    def _once(self, event: Event) -> bool:
-        """With `refuse`: one attempt, and none for a moment after one that failed, so that nobody waits in vain."""
-        if self._failed_at is not None and time.monotonic() - self._failed_at < _AGAIN_SECONDS:
+    def _write_once(self, event: Event) -> bool:
+        """Try once, for `refuse`; not at all for a second after a failure, so that no request waits in vain."""
+        if self._failed_at is not None and time.monotonic() - self._failed_at < _RETRY_SECONDS:
             return False
         return self._attempt(event)
 
-    def _until_written(self, event: Event) -> bool:
+    def _write_until_done(self, event: Event) -> bool:
         while not self._attempt(event):
-            if self._closing.wait(_AGAIN_SECONDS):
+            if self._closing.wait(_RETRY_SECONDS):
                 return self._attempt(event)
         return True
 

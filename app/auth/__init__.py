@@ -1,10 +1,12 @@
-"""Authentication, and what each caller may see. Runs in the web processes.
+"""Authentication, and the access rules for each caller. Runs in the web processes.
 
-gate          one question before each request: who is it, and which scope is theirs
-principal     who it is, and the credentials they gave
-basic, bearer, oidc, alb    one way each to prove it
+middleware    the check before each view: principal and scope
+gate          the authenticators and rules that the check uses
+configure     makes the gate from the settings
+principal     the caller, and the credentials of a request
+basic, bearer, oidc, alb    one authenticator each
 claims        from the claims of a token to a principal
-keys          public keys that sign tokens, fetched and kept
-access_rules  from a principal to what they may see
-links         signed URLs that show one study to whoever has them
+keys          public keys that sign tokens, fetched and cached
+access_rules  from a principal to a scope
+links         signed URLs that show one study
 """

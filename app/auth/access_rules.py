@@ -1,11 +1,11 @@
-"""From who calls to what they may see: the first rule that fits decides; where none does, nothing may be seen.
+"""Access rules: from a principal to a scope. The first rule that fits decides; without one nothing may be seen.
 
 [{"group": "radiology"},
  {"group": "research", "ae_titles": ["research"], "filter": {"Modality": "MR"}},
  {"claim": {"department": "dental"}, "datastores": ["0123456789abcdef0123456789abcdef"]},
  {"name": "bearer:trial-42", "studies": ["1.2.840.1"]}]
 
-A name says which way of AUTH vouches for it; where AUTH has one way alone, it may be left out.
+A name begins with the way of AUTH that vouches for it. The way may be left out if AUTH has only one.
 """
 
 import json
@@ -20,15 +20,16 @@ from app.setting_parsers import AUTH_WAYS
 from db.scope import EVERYTHING, Scope
 from dicomweb.errors import Forbidden
 
-_WHO = frozenset({"name", "group", "claim"})
-_WHAT = frozenset({"ae_titles", "datastores", "filter", "studies"})
+_CALLER_MEMBERS = frozenset({"name", "group", "claim"})
+_SCOPE_MEMBERS = frozenset({"ae_titles", "datastores", "filter", "studies"})
 
 
 @dataclass(frozen=True)
 class AccessRule:
-    """Whom it fits, None for anyone; which AE titles they may use, None for all; and what they see there.
+    """One rule: the callers it fits, and the scope that it gives them.
 
-    `user` is the name with the way of AUTH that vouches for it.
+    `user` is a name with the way of AUTH that vouches for it. `user` and `group` are None if any fits. `ae_titles` are
+    the AE titles that the callers may use, None for all.
     """
 
     user: str | None
@@ -38,20 +39,20 @@ class AccessRule:
     scope: Scope
 
     def fits(self, principal: Principal) -> bool:
-        """Whether all that the rule says of who calls holds."""
+        """Whether the user, the group and all claims of the rule are those of the principal."""
         return (
             self.user in (None, principal.user)
             and (self.group is None or self.group in principal.groups)
-            and all(_claimed(principal.claims.get(claim), value) for claim, value in self.claims)
+            and all(_has_value(principal.claims.get(claim), value) for claim, value in self.claims)
         )
 
 
-def _claimed(claimed: Any, value: Any) -> bool:
-    return claimed == value or (isinstance(claimed, list) and value in claimed)
+def _has_value(claim: Any, value: Any) -> bool:
+    return claim == value or (isinstance(claim, list) and value in claim)
 
 
 def scope_of(rules: Sequence[AccessRule] | None, principal: Principal, ae_title: str) -> Scope:
-    """What the principal may see below an AE title; Forbidden where that is nothing. Without rules, all."""
+    """The scope of a principal below an AE title; everything without rules. Forbidden if no rule gives access."""
     if rules is None:
         return EVERYTHING
     rule = next((rule for rule in rules if rule.fits(principal)), None)
@@ -61,11 +62,11 @@ def scope_of(rules: Sequence[AccessRule] | None, principal: Principal, ae_title:
 
 
 def parse_access_rules(path: Path, ways: Sequence[str]) -> tuple[AccessRule, ...]:
-    """The rules of a file, for these ways of AUTH; ValueError says in one line what is wrong."""
+    """Parse a file of rules, for these ways of AUTH; ValueError says in one line what is wrong."""
     text = path.read_text("utf-8")
     try:
         document = json.loads(text)
-    except (ValueError, RecursionError):  # the latter where it is nested thousands of times
+    except (ValueError, RecursionError):  # the latter for JSON that is nested thousands of times
         raise ValueError(f"{path} is not JSON") from None
     if not isinstance(document, list):
         raise ValueError(f"{path} is not a list of rules")
@@ -73,8 +74,8 @@ def parse_access_rules(path: Path, ways: Sequence[str]) -> tuple[AccessRule, ...
 
 
 def _rule(number: int, members: Any, ways: Sequence[str]) -> AccessRule:
-    if not isinstance(members, Mapping) or not members.keys() <= _WHO | _WHAT:
-        raise ValueError(f"rule {number} has other members than {', '.join(sorted(_WHO | _WHAT))}")
+    if not isinstance(members, Mapping) or not members.keys() <= _CALLER_MEMBERS | _SCOPE_MEMBERS:
+        raise ValueError(f"rule {number} has other members than {', '.join(sorted(_CALLER_MEMBERS | _SCOPE_MEMBERS))}")
     claims = members.get("claim", {})
     ae_titles = members.get("ae_titles")
     if not all(isinstance(members.get(name, {}), Mapping) for name in ("claim", "filter")):
@@ -84,25 +85,25 @@ def _rule(number: int, members: Any, ways: Sequence[str]) -> AccessRule:
     texts = [members.get("name", ""), members.get("group", ""), *(ae_titles or [])]
     if not all(isinstance(text, str) for text in texts):
         raise ValueError(f"rule {number}: name, group and AE titles are texts")
-    what = {name: members[name] for name in ("datastores", "filter") if name in members}
+    scope = {name: members[name] for name in ("datastores", "filter") if name in members}
     if "studies" in members:
-        what["filter"] = {**what.get("filter", {}), "StudyInstanceUID": members["studies"]}
+        scope["filter"] = {**scope.get("filter", {}), "StudyInstanceUID": members["studies"]}
     return AccessRule(
         _user(number, members["name"], ways) if "name" in members else None,
         members.get("group"),
         tuple(claims.items()),
         None if ae_titles is None else frozenset(ae_titles),
-        parse_scope(f"rule {number}", what),
+        parse_scope(f"rule {number}", scope),
     )
 
 
 def _user(number: int, name: str, ways: Sequence[str]) -> str:
-    """The name with its way; ValueError where it is not told, or nobody is asked by it."""
-    way, colon, rest = name.partition(":")
+    """The name with its way; ValueError if the way is missing, or is not in AUTH."""
+    way, colon, bare_name = name.partition(":")
     if colon and way in AUTH_WAYS:
         if way not in ways:
             raise ValueError(f"rule {number}: its name is of {way}, but AUTH has no {way}: it would fit nobody")
-        return f"{way}:{rest}"
+        return f"{way}:{bare_name}"
     if len(set(ways)) > 1:
         forms = " or ".join(f"{way}:NAME" for way in dict.fromkeys(ways))
         raise ValueError(f"rule {number}: AUTH has several ways, so that a name must say whose it is: write {forms}")

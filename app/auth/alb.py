@@ -1,6 +1,6 @@
-"""Who logged in at an AWS application load balancer: the header X-Amzn-Oidc-Data, which it signs (ES256).
+"""Logins at an AWS application load balancer: the header X-Amzn-Oidc-Data, which it signs (ES256).
 
-The signer in the token's header must be our own load balancer: any other of AWS signs with keys from the same place.
+The signer in the token's header must be our own load balancer. The keys of all others of AWS are in the same place.
 """
 
 import time
@@ -8,7 +8,7 @@ from typing import Any
 
 import jwt
 
-from app.auth.claims import USUAL, ClaimNames
+from app.auth.claims import DEFAULT_NAMES, ClaimNames
 from app.auth.keys import KeysByUrl
 from app.auth.oidc import LEEWAY_SECONDS, header_of
 from app.auth.principal import Credentials, NotProven, Principal
@@ -17,22 +17,22 @@ _ALGORITHMS = ("ES256",)
 
 
 def public_keys_url(load_balancer_arn: str) -> str:
-    """Where AWS publishes the keys of load balancers of that region."""
+    """The URL below which AWS publishes the keys of the load balancers of that region."""
     return f"https://public-keys.auth.elb.{load_balancer_arn.split(':')[3]}.amazonaws.com"
 
 
 class Alb:
-    """Whom our load balancer has let in."""
+    """The authenticator for users whom our load balancer has logged in."""
 
     challenge = ""
 
-    def __init__(self, load_balancer_arn: str, keys: KeysByUrl, names: ClaimNames = USUAL) -> None:
+    def __init__(self, load_balancer_arn: str, keys: KeysByUrl, names: ClaimNames = DEFAULT_NAMES) -> None:
         self._load_balancer_arn = load_balancer_arn
         self._keys = keys
         self._names = names
 
     def principal(self, credentials: Credentials) -> Principal | None:
-        """Who it is, by what the load balancer says."""
+        """The user that the load balancer names; None without its header, NotProven if its token is not valid."""
         token = credentials.alb_data
         if not token:
             return None
@@ -50,7 +50,7 @@ class Alb:
 
 
 def _in_time(expires: Any) -> bool:
-    """Whether the header's `exp`, seconds since 1970 as a number or as text, has not passed."""
+    """Whether `exp` of the header is in the future: seconds since 1970, as a number or as text."""
     try:
         return float(expires) > time.time() - LEEWAY_SECONDS
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Names and passwords (RFC 7617), from a file as `htpasswd -B` writes it: `name:hash`, bcrypt or argon2."""
+"""Names and passwords (RFC 7617), from a file that `htpasswd -B` writes: lines `name:hash`, bcrypt or argon2."""
 
 import base64
 import binascii
@@ -20,12 +20,12 @@ from dicomweb.errors import UpstreamBusy
 
 _REMEMBERED_SECONDS = 300.0
 _REMEMBERED = 1024
-_AT_ONCE = 2  # a hash is made to cost a core a tenth of a second: more at once would starve those who are known
+_AT_ONCE = 2  # a check takes a core a tenth of a second: more at once would slow down users who are logged in
 _PATIENCE_SECONDS = 5.0
 
 
 def parse_users(path: Path) -> dict[str, str]:
-    """The hash of each name in the file; ValueError where a line is no `name:hash` with a hash that is known."""
+    """Parse the hash of each name in the file; ValueError for a line without a name and a bcrypt or argon2 hash."""
     users: dict[str, str] = {}
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         text = line.strip()
@@ -39,49 +39,55 @@ def parse_users(path: Path) -> dict[str, str]:
 
 
 class Basic:
-    """Who gave the right password. One that was right is remembered for minutes: viewers send it with each frame."""
+    """The authenticator for passwords.
+
+    A right password is remembered for five minutes, as viewers send it with each request.
+    """
 
     challenge = 'Basic realm="DICOMweb", charset="UTF-8"'
 
     def __init__(self, users: Mapping[str, str]) -> None:
         self._users = users
-        self._unknown = next(iter(users.values()), "")  # checked for names that are not there: it takes as long
+        self._unknown = next(iter(users.values()), "")  # checked for unknown names: the time tells nothing
         self._key = secrets.token_bytes(32)
         self._lock = threading.Lock()
-        self._right: OrderedDict[bytes, float] = OrderedDict()
+        self._verified: OrderedDict[bytes, float] = OrderedDict()
         self._checking = threading.BoundedSemaphore(_AT_ONCE)
 
     def principal(self, credentials: Credentials) -> Principal | None:
-        """Who it is, by a name and a password."""
+        """The user with this password; None for other credentials, NotProven for a wrong password.
+
+        UpstreamBusy if too many passwords are being checked.
+        """
         if credentials.scheme != "basic":
             return None
         name, password = _parse(credentials.value)
-        seen = hmac.new(self._key, f"{name}:{password}".encode(), hashlib.sha256).digest()
-        if not self._remembered(seen):
+        digest = hmac.new(self._key, f"{name}:{password}".encode(), hashlib.sha256).digest()
+        if not self._remembered(digest):
             self._check(name, password)
-            self._remember(seen)
+            self._remember(digest)
         return Principal(name, scheme="basic")
 
     def _check(self, name: str, password: str) -> None:
         if not self._checking.acquire(timeout=_PATIENCE_SECONDS):
             raise UpstreamBusy("too many passwords are being checked")
         try:
-            right = _matches(password, self._users.get(name, self._unknown))
+            matches = _matches(password, self._users.get(name, self._unknown))
         finally:
             self._checking.release()
-        if not right or name not in self._users:
+        if not matches or name not in self._users:
             raise NotProven("wrong name or password")
 
-    def _remembered(self, seen: bytes) -> bool:
+    def _remembered(self, digest: bytes) -> bool:
         with self._lock:
-            return time.monotonic() < self._right.get(seen, 0.0)
+            return time.monotonic() < self._verified.get(digest, 0.0)
 
-    def _remember(self, seen: bytes) -> None:
+    def _remember(self, digest: bytes) -> None:
         with self._lock:
-            self._right[seen] = time.monotonic() + _REMEMBERED_SECONDS
-            self._right.move_to_end(seen)
-            if len(self._right) > _REMEMBERED:
-                self._right.popitem(last=False)
+            self._verified[digest] = time.monotonic() + _REMEMBERED_SECONDS
+            self._verified.move_to_end(digest)
+            if len(self._verified) > _REMEMBERED:
+                self._verified.popitem(last=False)
 
 
 def _parse(value: str) -> tuple[str, str]:
@@ -102,6 +108,6 @@ def _matches(password: str, password_hash: str) -> bool:
             return False
     encoded = password.encode()
     try:
-        return len(encoded) <= 72 and bcrypt.checkpw(encoded, password_hash.encode())  # bcrypt knows 72 bytes
-    except ValueError:  # a hash or a password that bcrypt does not take
+        return len(encoded) <= 72 and bcrypt.checkpw(encoded, password_hash.encode())  # bcrypt uses only 72
+    except ValueError:  # a hash or a password that bcrypt does not accept
         return False

@@ -1,6 +1,6 @@
-"""Static tokens (RFC 6750), for programs. The file has their SHA-256: `name:hash[:group,group]`.
+"""Static tokens (RFC 6750) for programs. The file has lines with their SHA-256: `name:hash[:group,group]`.
 
-A token has 256 random bits, so that a plain hash is enough: there is nothing to guess.
+A token has 256 random bits. A plain hash is enough for it, as it cannot be guessed.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from app.auth.principal import Credentials, NotProven, Principal
 
 _LINE = re.compile(r"(?P<name>[^:]+):(?P<hash>[0-9a-f]{64})(?::(?P<groups>[^:]*))?\Z")
 PREFIX = "adp_"
-"""What our tokens begin with, so that scanners for leaked secrets know them, and OIDC does not try them."""
+"""The beginning of our tokens: scanners for leaked secrets recognise it, and `oidc` skips such tokens."""
 
 
 def new_token(name: str, groups: str = "") -> tuple[str, str]:
@@ -23,7 +23,7 @@ def new_token(name: str, groups: str = "") -> tuple[str, str]:
 
 
 def parse_tokens(path: Path) -> dict[str, Principal]:
-    """Who has the token of each hash; ValueError where a line is not `name:hash[:groups]`."""
+    """Parse the principal of each hash; ValueError for a line that is not `name:hash[:groups]`."""
     tokens: dict[str, Principal] = {}
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         text = line.strip()
@@ -38,7 +38,7 @@ def parse_tokens(path: Path) -> dict[str, Principal]:
 
 
 class Bearer:
-    """Who has one of the tokens."""
+    """The authenticator for static tokens."""
 
     challenge = 'Bearer realm="DICOMweb"'
 
@@ -46,11 +46,11 @@ class Bearer:
         self._tokens = tokens
 
     def principal(self, credentials: Credentials) -> Principal | None:
-        """Who it is, by a token of ours."""
+        """The program that has this token; None for other credentials, NotProven for an unknown token."""
         if credentials.scheme != "bearer" or not credentials.value.startswith(PREFIX):
             return None
         try:
-            return self._tokens[_hash(credentials.value)]  # by hash: no comparison tells how much was right
+            return self._tokens[_hash(credentials.value)]  # by hash: the time does not tell how much was right
         except KeyError:
             raise NotProven("unknown token") from None
 

@@ -1,7 +1,7 @@
-"""From the claims of a token to a principal: only what the issuer guarantees is a name (OpenID Connect Core 5.7).
+"""From the claims of a token to a principal: a name must be guaranteed by the issuer (OpenID Connect Core 5.7).
 
-`sub` is one person for good. Of `preferred_username` and `name` people may choose the value themselves, and of `email`
-too, unless the issuer has verified it.
+`sub` is the same person forever. Users may be able to choose `preferred_username` and `name`, and also `email`, unless
+the issuer has verified it.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ _EMAIL, _VERIFIED = "email", "email_verified"
 
 @dataclass(frozen=True)
 class ClaimNames:
-    """The claims that have the name and the groups; each may be a dotted path."""
+    """The names of the claims that hold the user's name and groups; each may be a dotted path."""
 
     name: str = SUBJECT
     groups: str = "groups"
 
     def principal(self, scheme: str, claims: Mapping[str, Any]) -> Principal:
-        """Who the claims speak of; NotProven where they do not tell the name."""
+        """The principal that the claims describe; NotProven if they have no name."""
         guaranteed = _guaranteed(claims)
         name, groups = _at(guaranteed, self.name), _at(guaranteed, self.groups)
         if not isinstance(name, str) or not name:
@@ -31,11 +31,11 @@ class ClaimNames:
         return Principal(name, frozenset(group for group in listed if isinstance(group, str)), guaranteed, scheme)
 
 
-USUAL = ClaimNames()
+DEFAULT_NAMES = ClaimNames()
 
 
 def _guaranteed(claims: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The claims without an address that nobody has verified; Amazon Cognito writes the flag as text."""
+    """The claims, without an email address that is not verified. Amazon Cognito writes that flag as text."""
     verified = claims.get(_VERIFIED)
     if verified is True or verified == "true":
         return dict(claims)
@@ -43,10 +43,10 @@ def _guaranteed(claims: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _at(claims: Mapping[str, Any], path: str) -> Any:
-    """The claim of that name, or at the end of that dotted path; None where there is none."""
+    """The claim of that name, or at the end of that dotted path; None if there is none."""
     if path in claims:
         return claims[path]
-    found: Any = claims
+    value: Any = claims
     for step in path.split("."):
-        found = found.get(step) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value

@@ -1,4 +1,4 @@
-"""The gate that the settings ask for."""
+"""The gate, as the settings describe it."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 def open_gate(settings: Settings) -> Gate:
-    """The gate; its files are read now. SettingsError where something that is needed is missing or wrong."""
+    """Make the gate, and read its files; SettingsError if a file or a setting is missing or wrong."""
     parse = partial(parse_access_rules, ways=settings.auth)
     rules = _read("ACCESS_RULES", settings.access_rules, parse) if settings.access_rules else None
     if rules is not None and not settings.auth:
-        raise SettingsError("ACCESS_RULES says what callers may see, but AUTH asks nobody who they are")
+        raise SettingsError("ACCESS_RULES says what callers may see, but AUTH has no login")
     links = Links(settings.link_secret) if settings.link_secret else None
     return Gate([_WAYS[way](settings) for way in settings.auth], rules, links, settings.auth_query_token)
 

@@ -1,4 +1,4 @@
-"""Public keys that sign tokens: fetched from where the issuer has them, kept, and fetched again when they change."""
+"""Public keys that verify tokens: fetched from the issuer, cached, and fetched again when they change."""
 
 import json
 import logging
@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 _TIMEOUT_SECONDS = 5
 _LARGEST_BYTES = 2**20
 _FRESH_SECONDS = 3600.0
-_PAUSE_SECONDS = 10.0  # between two fetches, however many unknown keys are named meanwhile
-_PATIENCE_SECONDS = 2.0  # of a request whose key is not known
+_PAUSE_SECONDS = 10.0  # between two fetches, however many tokens name unknown keys meanwhile
+_PATIENCE_SECONDS = 2.0  # the longest wait of a request whose key is not cached
 _MOST_WAITING = 16
 _MOST_UNKNOWN = 10
 _NOT_NOW = "who is calling cannot be verified at the moment"
@@ -33,7 +33,7 @@ _KEY_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 
 
 def fetch(url: str) -> bytes:
-    """The body of a URL; LookupError where there is none, UpstreamBusy where that cannot be told."""
+    """Fetch the body of a URL; LookupError if there is none, UpstreamBusy if the server does not answer."""
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - from the settings
             body = _read(answer)
@@ -48,7 +48,7 @@ def fetch(url: str) -> bytes:
 
 
 def _read(answer: HTTPResponse) -> bytes:
-    """The body, of one byte too many at most; TimeoutError where it drips."""
+    """Read the body, up to one byte more than allowed; TimeoutError if it takes longer than five seconds."""
     body, give_up = b"", time.monotonic() + _TIMEOUT_SECONDS
     while len(body) <= _LARGEST_BYTES and (piece := answer.read1(_LARGEST_BYTES)):
         body += piece
@@ -58,37 +58,37 @@ def _read(answer: HTTPResponse) -> bytes:
 
 
 class IssuerKeys:
-    """The keys of an OpenID Connect issuer (Discovery 1.0 Section 4): its JWKS, looked up by key ID.
+    """The keys of an OpenID Connect issuer by key ID (Discovery 1.0 Section 4).
 
-    A key that is not known is looked for once more, but not more often than every ten seconds. Keys outlive an outage
-    of the issuer. Nobody who has a known key waits for an issuer that does not answer, and few of the others do.
+    An unknown key makes the keys be fetched again, at most every ten seconds. Cached keys are used during an outage of
+    the issuer. Requests with a cached key never wait for an issuer that does not answer; at most 16 others do.
     """
 
     def __init__(self, issuer: str) -> None:
         self._issuer = issuer
         self._keys: Mapping[str | None, jwt.PyJWK] = {}
         self._fetched_at = -_FRESH_SECONDS
-        self._answers = True  # as far as is known: not while it is being asked
+        self._answers = True  # False while a fetch runs, and after one that failed
         self._renewal = SingleFlight(self._refresh)
         self._places = threading.BoundedSemaphore(_MOST_WAITING)
 
     def key(self, key_id: str | None) -> jwt.PyJWK:
-        """The key; NotProven where the issuer has none of that ID, UpstreamBusy where that cannot be told."""
+        """The key; NotProven if the issuer has no key of that ID, UpstreamBusy if it does not answer."""
         age_seconds, answers = time.monotonic() - self._fetched_at, self._answers
-        found = self._found(key_id)
-        if found is None or age_seconds > _FRESH_SECONDS:
+        cached = self._cached(key_id)
+        if cached is None or age_seconds > _FRESH_SECONDS:
             renewal = self._renewal.latest(_PAUSE_SECONDS)
-            known = found is not None and (age_seconds < 2 * _FRESH_SECONDS or not answers)
-            told = known or self._wait_for(renewal)
-            found = self._found(key_id)
-            if found is None and not (told and self._keys):
+            usable = cached is not None and (age_seconds < 2 * _FRESH_SECONDS or not answers)
+            fetched = usable or self._wait_for(renewal)
+            cached = self._cached(key_id)
+            if cached is None and not (fetched and self._keys):
                 raise UpstreamBusy(_NOT_NOW)
-        if found is None:
+        if cached is None:
             raise NotProven("signed with an unknown key")
-        return found
+        return cached
 
     def _wait_for(self, renewal: "Future[None]") -> bool:
-        """Whether it has ended; some may wait for it, for a short time."""
+        """Wait up to two seconds for a fetch, if fewer than 16 requests wait; whether it has ended."""
         if renewal.done() or not self._places.acquire(blocking=False):
             return renewal.done()
         try:
@@ -96,7 +96,7 @@ class IssuerKeys:
         finally:
             self._places.release()
 
-    def _found(self, key_id: str | None) -> jwt.PyJWK | None:
+    def _cached(self, key_id: str | None) -> jwt.PyJWK | None:
         keys = self._keys
         if key_id is None and len(keys) == 1:
             return next(iter(keys.values()))
@@ -127,9 +127,9 @@ def _json(body: bytes) -> dict[str, Any]:
 
 
 class KeysByUrl:
-    """Keys that are a PEM file each, below one URL, which is how a load balancer of AWS publishes them.
+    """Keys below one URL, each a PEM file, as AWS publishes those of load balancers.
 
-    Ten IDs that are not known are asked for in ten seconds, each once: tokens can name any.
+    At most ten unknown IDs are fetched in ten seconds, each once, as a token can name any ID.
     """
 
     def __init__(self, root: str, most: int = 64, get: Callable[[str], bytes] = fetch) -> None:
@@ -138,36 +138,36 @@ class KeysByUrl:
         self._get = get
         self._lock = threading.Lock()
         self._keys: dict[str, bytes] = {}
-        self._asked: dict[str, tuple[float, SingleFlight[bytes | None]]] = {}
+        self._flights: dict[str, tuple[float, SingleFlight[bytes | None]]] = {}
 
     def key(self, key_id: str | None) -> bytes:
-        """The key; NotProven for an ID that is none, UpstreamBusy where it cannot be fetched."""
+        """The key; NotProven if there is no such ID, UpstreamBusy if it cannot be fetched."""
         if key_id is None or not _KEY_ID.match(key_id):
             raise NotProven("signed with an unknown key")
-        known = self._keys.get(key_id)
-        if known is not None:
-            return known
+        cached = self._keys.get(key_id)
+        if cached is not None:
+            return cached
         flight = self._flight(key_id).latest(_PAUSE_SECONDS)
         if not ended(flight, _PATIENCE_SECONDS) or flight.exception():
             raise UpstreamBusy(_NOT_NOW)
-        found = flight.result()
-        if found is None:
+        key = flight.result()
+        if key is None:
             raise NotProven("signed with an unknown key")
-        return found
+        return key
 
     def _flight(self, key_id: str) -> SingleFlight[bytes | None]:
         now = time.monotonic()
         with self._lock:
-            recent = {name: one for name, one in self._asked.items() if now - one[0] < _PAUSE_SECONDS}
+            recent = {name: started for name, started in self._flights.items() if now - started[0] < _PAUSE_SECONDS}
             if key_id not in recent:
                 if len(recent) >= _MOST_UNKNOWN:
                     raise UpstreamBusy(_NOT_NOW)
                 recent[key_id] = (now, SingleFlight(partial(self._fetch, key_id)))
-            self._asked = recent
+            self._flights = recent
             return recent[key_id][1]
 
     def _fetch(self, key_id: str) -> bytes | None:
-        """None where there is no such key."""
+        """Fetch and cache a key; None if there is no such key."""
         try:
             body = self._get(f"{self._root}/{key_id}")
         except LookupError:

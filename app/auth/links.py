@@ -1,9 +1,9 @@
-"""Share links: a service root of its own that shows one study, for a time, to whoever has it.
+"""Share links: a service root that shows one study for a limited time, without a login.
 
-    https://host/link/TOKEN             a DICOMweb root, as a viewer is configured
+    https://host/link/TOKEN             a DICOMweb root for any viewer
     https://host/link/TOKEN/studies     finds that study and no other
 
-The token holds the study and when it ends, signed with LINK_SECRET (HMAC-SHA256); a new secret ends all links.
+The token holds the study and its end, signed with LINK_SECRET (HMAC-SHA256). A new secret ends all links.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from dicomweb.errors import NotFound
 from qido.image_sets.row_filters import parse_filter
 
 PATH = "/link/<link>"
-"""Where the root of a link is, as a URL rule."""
+"""The root of a link, as a URL rule."""
 
 SECRET_BYTES_AT_LEAST = 32
 _SALT = "study link"
@@ -25,14 +25,14 @@ _SALT = "study link"
 
 @dataclass(frozen=True)
 class Link:
-    """One study, until a time in seconds since 1970."""
+    """One study, and the end of the link in seconds since 1970."""
 
     study_instance_uid: str
     expires_at: int
 
     @property
     def scope(self) -> Scope:
-        """What the link shows."""
+        """The scope of the link: its study."""
         return Scope(None, (parse_filter("StudyInstanceUID", [self.study_instance_uid]),))
 
 
@@ -43,11 +43,11 @@ class Links:
         self._serializer = URLSafeSerializer(secret, _SALT, signer_kwargs={"digest_method": hashlib.sha256})
 
     def token(self, link: Link) -> str:
-        """The token of a link."""
+        """Make the token of a link."""
         return str(self._serializer.dumps([link.study_instance_uid, link.expires_at]))
 
     def read(self, token: str) -> Link:
-        """The link of a token; NotFound where it was not made here, or has ended."""
+        """Read the link from a token; NotFound if the signature is wrong, or the link has ended."""
         try:
             link = Link(*self._serializer.loads(token))
         except (BadData, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Tokens of an OpenID Connect issuer (RFC 7519, RFC 8725): signature, algorithm, issuer, audience, times count."""
+"""Tokens of an OpenID Connect issuer (RFC 7519, RFC 8725): signature, algorithm, issuer, audience and times."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import jwt
 
 from app.auth.bearer import PREFIX
-from app.auth.claims import USUAL, ClaimNames
+from app.auth.claims import DEFAULT_NAMES, ClaimNames
 from app.auth.keys import IssuerKeys
 from app.auth.principal import Credentials, NotProven, Principal
 
@@ -14,7 +14,7 @@ LEEWAY_SECONDS = 60
 
 
 class Oidc:
-    """Who has a token of the issuer, made for one of the audiences, and signed with one of the algorithms."""
+    """The authenticator for tokens of one issuer, for one of the audiences, signed with one of the algorithms."""
 
     challenge = 'Bearer realm="DICOMweb"'
 
@@ -23,7 +23,7 @@ class Oidc:
         issuer: str,
         audiences: Sequence[str],
         algorithms: Sequence[str] = ("RS256",),
-        names: ClaimNames = USUAL,
+        names: ClaimNames = DEFAULT_NAMES,
     ) -> None:
         self._keys = IssuerKeys(issuer)
         self._issuer = issuer
@@ -32,7 +32,7 @@ class Oidc:
         self._names = names
 
     def principal(self, credentials: Credentials) -> Principal | None:
-        """Who it is, by a token of the issuer."""
+        """The user of the token; None for other credentials, NotProven if the token is not valid."""
         if credentials.scheme != "bearer" or credentials.value.startswith(PREFIX):
             return None
         token = credentials.value
@@ -53,10 +53,10 @@ class Oidc:
 
 
 def header_of(token: str, algorithms: Sequence[str]) -> Mapping[str, Any]:
-    """The header of a token, not verified; NotProven where it is none, or of another algorithm."""
+    """The header of a token, not verified; NotProven if the token is malformed, or of another algorithm."""
     try:
         header = jwt.get_unverified_header(token)
-    except (jwt.PyJWTError, RecursionError) as error:  # the latter where it is nested thousands of times
+    except (jwt.PyJWTError, RecursionError) as error:  # the latter for JSON that is nested thousands of times
         raise NotProven(type(error).__name__) from error
     if header.get("alg") not in algorithms:
         raise NotProven("signed with another algorithm")

@@ -1,4 +1,4 @@
-"""Who calls, and what they say to prove it."""
+"""The caller of a request, and the credentials that prove it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ from dicomweb.errors import Unauthorized
 
 @dataclass(frozen=True)
 class Principal:
-    """Who calls: their name, the groups they belong to, and all that is claimed of them.
+    """A caller: name, groups, and the claims of the token.
 
-    `scheme` is the way of AUTH that vouches for the name, "" where nobody was asked: the same name by another way is
-    somebody else.
+    `scheme` is the way of AUTH that vouches for the name, "" without a login. The same name in another scheme is
+    another caller.
     """
 
     name: str
@@ -27,12 +27,12 @@ class Principal:
 
 
 ANYONE = Principal("anonymous")
-"""Who calls where nobody is asked."""
+"""The caller of a service without a login."""
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a request says of who sends it: `scheme` (lower case) and `value` of Authorization, and ALB's own header."""
+    """The credentials of a request: `scheme` (lower case) and `value` of Authorization, and the header of the ALB."""
 
     scheme: str = ""
     value: str = ""
@@ -40,7 +40,7 @@ class Credentials:
 
     @classmethod
     def of_request(cls, headers: Mapping[str, str], query_token: str | None) -> "Credentials":
-        """Those of the headers; a token from the query, if that is allowed, counts where there is no Authorization."""
+        """Read the headers; `query_token`, None if that is not allowed, is used if there is no Authorization."""
         scheme, _, value = headers.get("Authorization", "").strip().partition(" ")
         if not scheme and query_token:
             scheme, value = "bearer", query_token
@@ -48,21 +48,21 @@ class Credentials:
 
 
 class Authenticator(Protocol):
-    """One way to prove who one is."""
+    """One way to log in."""
 
     @property
     def challenge(self) -> str:
-        """What WWW-Authenticate says of it; "" for a way that no client can choose."""
+        """The challenge for WWW-Authenticate; "" for a way that clients cannot choose."""
 
     def principal(self, credentials: Credentials) -> Principal | None:
-        """Who it is; None where the credentials are not of this kind.
+        """The caller; None if the credentials are of another kind.
 
-        Unauthorized where they are and do not hold, UpstreamBusy where that cannot be told for now.
+        Unauthorized if they are not valid, UpstreamBusy if they cannot be checked now.
         """
 
 
 class NotProven(Unauthorized):
-    """Credentials that do not hold. Why is for the log: a client that guesses should not learn from it."""
+    """Credentials that are not valid. Only the log has the reason, as a client that guesses could use it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__("the credentials are not valid")

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 
-from app.audit.configure import find_sink
+from app.audit.configure import find_destination
 from app.auth.configure import open_gate
 from app.commands.check_result import ERROR, OK, WARNING, CheckResult, reason_of
 from app.processes.service import open_cache
@@ -71,7 +71,7 @@ def check_cache(settings: Settings) -> Iterator[CheckResult]:
 def check_audit(settings: Settings) -> CheckResult:
     """The audit trail can be written; a receiver that is away is an ERROR only with AUDIT_FAILURE=refuse."""
     try:
-        destination = find_sink(settings)
+        destination = find_destination(settings)
     except SettingsError as error:
         return CheckResult("audit", ERROR, str(error), "correct the setting")
     if destination is None:

@@ -1,4 +1,4 @@
-"""Loading image sets before they are asked for: routes (web processes), schedule and worker.
+"""Loading image sets before clients ask for them. `routes` runs in the web processes.
 
 `schedule` and `worker` run in the prefetch process.
 """

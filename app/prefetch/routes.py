@@ -1,4 +1,4 @@
-"""`/prefetch`: what is to be in the cache before anybody asks for it. Not of the standard."""
+"""`/prefetch`: clients name studies to load into the cache. It is not part of the standard."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,10 +17,10 @@ MOST_BYTES = 256 * 2**10
 _SHAPE = 'write {"studies": [UID, ...], "series": [{"study": UID, "series": UID}, ...], "form": "stored" or "native"}'
 
 
-def blueprint(prefetch_socket: str, shown: Callable[[str, str | None], bool]) -> Blueprint:
-    """The resource; the prefetch process listens at `prefetch_socket`.
+def blueprint(prefetch_socket: str, may_see: Callable[[str, str | None], bool]) -> Blueprint:
+    """The resource. The prefetch process listens at `prefetch_socket`.
 
-    `shown` tells whether a client may see a study, or one series.
+    `may_see` tells whether the client may see a study, or one series of it.
     """
     bp = Blueprint("prefetch", __name__)
 
@@ -31,8 +31,9 @@ def blueprint(prefetch_socket: str, shown: Callable[[str, str | None], bool]) ->
         if (request.content_length or 0) > MOST_BYTES:
             raise BadRequest(f"send at most {MOST_BYTES} bytes")
         tasks = parse_tasks(request.get_data())
-        for study, series in ((one.study_instance_uid, one.series_instance_uid) for one in tasks):
-            if not shown(study, series):
+        for task in tasks:
+            study, series = task.study_instance_uid, task.series_instance_uid
+            if not may_see(study, series):
                 raise absent("some of these studies and series are not there", study, series)
         return _response(send_tasks(prefetch_socket, tasks), 202, accepted=len(tasks))
 
@@ -44,7 +45,7 @@ def blueprint(prefetch_socket: str, shown: Callable[[str, str | None], bool]) ->
 
 
 def parse_tasks(body: bytes) -> list[PrefetchTask]:
-    """What a body asks for, each once; BadRequest where it does not say that."""
+    """Parse the tasks of a body, each once; BadRequest for a body of another form."""
     try:
         document = json.loads(body)
         tasks = list(dict.fromkeys(_tasks(document)))

@@ -1,7 +1,7 @@
-"""The process that loads what will be read tomorrow: it takes orders from web processes and from the PREFETCH rules.
+"""The prefetch process: it loads studies in advance, for web processes and for the PREFETCH rules.
 
-It asks the fetchers as everybody does, but with the urgency of the background: whatever a client waits for or is likely
-to ask for next comes first. An order is a study or a series; equal ones that wait are one, and their number is bounded.
+It uses the fetchers with the urgency of background jobs, so that client requests and look-ahead come first. A task is a
+study or a series. Equal tasks that wait are one, and their number is bounded.
 """
 
 import logging
@@ -32,13 +32,13 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 20_000
 _EXCHANGE_SECONDS = 10.0
 _ROUND_SECONDS = 1.0  # the longest from one beat to the next
-_LOADING_SECONDS = 6 * 3600.0  # an order, while clients are served first
-_AT_ONCE = 4  # image sets that are prepared at the same time
+_LOADING_SECONDS = 6 * 3600.0  # one task, while clients are served first
+_AT_ONCE = 4  # image sets that are loaded at the same time
 
 
 @dataclass(frozen=True)
 class PrefetchTask:
-    """A study, or one series of it, whose frames are to be in the cache in one of their forms."""
+    """A study, or one series of it, whose frames are to be cached in one encoding."""
 
     study_instance_uid: str
     series_instance_uid: str | None
@@ -47,16 +47,20 @@ class PrefetchTask:
 
 @dataclass(frozen=True)
 class PrefetchStatus:
-    """What became of the orders since the process started: how many wait, are done, have failed; frames had."""
+    """The numbers of tasks since the process started, by outcome, and of cached frames."""
 
     waiting: int = 0
     done: int = 0
     failed: int = 0
     frames: int = 0
 
+    def after(self, frames: int, failed: int) -> "PrefetchStatus":
+        """The status after one more task; `failed` is 1 or 0."""
+        return replace(self, done=self.done + 1 - failed, failed=self.failed + failed, frames=self.frames + frames)
+
 
 class PrefetchWorker:
-    """Orders, and the thread that works on them one after another."""
+    """A queue of tasks, and the function of the thread that does them one after another."""
 
     def __init__(
         self, database: Database, image_sets: ImageSets, frames: Frames, heartbeat: Heartbeat | None = None
@@ -71,12 +75,12 @@ class PrefetchWorker:
 
     @property
     def status(self) -> PrefetchStatus:
-        """What became of the orders."""
+        """The numbers of tasks and frames."""
         with self._changed:
             return replace(self._status, waiting=len(self._tasks))
 
     def take(self, tasks: Sequence[PrefetchTask]) -> PrefetchStatus:
-        """Queue orders; UpstreamBusy, and none is queued, where there would be too many."""
+        """Queue tasks; UpstreamBusy, without queueing any, if there would be too many."""
         with self._changed:
             if len(self._tasks.keys() | set(tasks)) > MOST_WAITING:
                 raise UpstreamBusy("too much is waiting to be loaded", retry_after_seconds=60)
@@ -86,33 +90,30 @@ class PrefetchWorker:
         return self.status
 
     def hand_over(self, path: str) -> None:
-        """Give the orders that are not done to the process that listens there now."""
+        """Send the remaining tasks to the process that listens at `path` now."""
         with self._changed:
             tasks = list(self._tasks)
         try:
             if tasks:
                 send_tasks(path, tasks)
         except ProxyError as error:
-            log.error("orders are lost: %s number=%d", error, len(tasks))
+            log.error("prefetch tasks are lost: %s number=%d", error, len(tasks))
 
     def work(self) -> None:
-        """Work on orders as they come; does not return."""
+        """Do the tasks as they come; does not return."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._tasks)
                 task = next(iter(self._tasks))
                 self.heartbeat.set_waiting(len(self._tasks) - 1)
             with self.heartbeat.expecting(_LOADING_SECONDS):
-                frames, failed = self._outcome(task)
+                frames, failed = self._do(task)
             with self._changed:
                 del self._tasks[task]
-                done = self._status
-                self._status = replace(
-                    done, done=done.done + 1 - failed, failed=done.failed + failed, frames=done.frames + frames
-                )
+                self._status = self._status.after(frames, failed)
 
-    def _outcome(self, task: PrefetchTask) -> tuple[int, int]:
-        """How many frames are in the cache now, and 1 if it failed, else 0."""
+    def _do(self, task: PrefetchTask) -> tuple[int, int]:
+        """Load a task; the number of frames that are cached now, and 1 if it failed, else 0."""
         try:
             return self._load(task), 0
         except ProxyError as error:
@@ -138,18 +139,18 @@ class PrefetchWorker:
 def follow(
     rules: Sequence[PrefetchRule], database: Database, prefetch_worker: PrefetchWorker, now: Callable[[], datetime]
 ) -> None:
-    """Evaluate each rule when its time has come, and order what it names; does not return. There is a rule at least."""
+    """Evaluate each rule when it is due; does not return. There must be at least one rule."""
     start = now()
     due = {index: rule.next_after(start, start=start) for index, rule in enumerate(rules)}
     while True:
-        index = min(due, key=lambda one: due[one])
+        index = min(due, key=due.__getitem__)
         time.sleep(max(0.0, (due[index] - now()).total_seconds()))
         evaluate(rules[index], database, prefetch_worker, now())
         due[index] = rules[index].next_after(max(now(), due[index]), start=start)
 
 
 def evaluate(rule: PrefetchRule, database: Database, prefetch_worker: PrefetchWorker, now: datetime) -> None:
-    """Order what a rule names today."""
+    """Queue the studies that a rule selects today."""
     try:
         studies = rule.studies(database, now.date())
         prefetch_worker.take([PrefetchTask(study, None, FrameEncoding.STORED) for study in studies])
@@ -166,7 +167,7 @@ def serve(
     rules: Sequence[PrefetchRule],
     database: Database,
 ) -> None:
-    """The life of the process, until SIGHUP: then another one listens at `path`, and is handed what is to be done."""
+    """Run until SIGHUP; then send the remaining tasks to the new process that listens at `path`."""
     block_signal()
     threading.Thread(target=prefetch_worker.work, daemon=True).start()
     if rules:
@@ -180,8 +181,8 @@ def serve(
 
 
 def _exchange(listening: socket.socket, prefetch_worker: PrefetchWorker) -> None:
-    """Take the orders of one connection."""
-    with suppress(EOFError, OSError):  # who asked is gone, or another process has accepted it
+    """Take the tasks of one connection."""
+    with suppress(EOFError, OSError):  # the client is gone, or another process has accepted it
         connection, _ = listening.accept()
         with connection:
             connection.settimeout(_EXCHANGE_SECONDS)
@@ -196,7 +197,7 @@ def _answer(tasks: Sequence[PrefetchTask], prefetch_worker: PrefetchWorker) -> P
 
 
 def send_tasks(path: str, tasks: Sequence[PrefetchTask]) -> PrefetchStatus:
-    """Give orders, which may be none, to the process that listens there; UpstreamBusy where it does not answer."""
+    """Send tasks, or none, to the prefetch process, and return its status; UpstreamBusy if it does not answer."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_EXCHANGE_SECONDS)

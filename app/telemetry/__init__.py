@@ -1,4 +1,4 @@
-"""The access log, other logs (all processes), counters and traces (web processes), and `/metrics`.
+"""Logs, metrics and traces. `logs` runs in all processes, `metrics` in a process of its own.
 
-`metrics` runs in a process of its own.
+Everything else runs in the web processes.
 """

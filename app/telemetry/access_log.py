@@ -1,7 +1,7 @@
-"""One line for each request, with an ID that the client may choose: path, user, status, size, time.
+"""The access log: one line for each request with ID, path, user, status, size and time.
 
-Never the query, whose values are patient data, and of the path only what is a word of ours or looks like a UID, a tag
-or a list of frames: what somebody typed there instead may be a name, and the token of a share link is a key.
+The query is never logged, as its values are patient data. Of the path only words of our routes, UIDs, tags and lists of
+frames are logged. Other parts may be the name of a patient, or the token of a share link.
 """
 
 import logging
@@ -31,7 +31,7 @@ def install_access_log(app: Flask, services: Services) -> None:
     request_metrics = services.monitoring.request_metrics
 
     @app.before_request
-    def begin() -> None:
+    def start() -> None:
         g.started = time.monotonic()
         start_timing()
         g.request_id = request_id(request.headers.get(REQUEST_ID, ""))
@@ -54,7 +54,7 @@ def install_access_log(app: Flask, services: Services) -> None:
 
 
 def _fields(response: Response) -> dict[str, object]:
-    """What the line tells of the request and its answer; the time is not known yet."""
+    """The fields of the line; the time is not known yet."""
     return {
         "method": request.method,
         "path": logged_path(),
@@ -74,25 +74,25 @@ def logged_path() -> str:
 
 def hide(app: Flask, path: str) -> str:
     """A path, as far as it may be logged."""
-    known = _words(app)
-    return "/".join(part if part in known or _LOGGED.fullmatch(part) else HIDDEN for part in path.split("/"))
+    words = _words(app)
+    return "/".join(part if part in words or _LOGGED.fullmatch(part) else HIDDEN for part in path.split("/"))
 
 
 def _resource() -> str:
-    """The route of the request below its service root, `/studies/<study>/series`; the same for all roots."""
+    """The route below the service root, such as `/studies/<study>/series`."""
     rule = request.url_rule
     return OTHER if rule is None else rule.rule.removeprefix(g.get("root_rule", "")) or "/"
 
 
 @cache
 def _words(app: Flask) -> frozenset[str]:
-    """The words of which the paths of all routes are made."""
+    """All words in the paths of routes."""
     return frozenset(part for rule in app.url_map.iter_rules() for part in rule.rule.split("/") if "<" not in part)
 
 
-def request_id(asked: str) -> str:
-    """The client's own, if it is one word without surprises, else a new one."""
-    return asked if _REQUEST_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
+def request_id(requested: str) -> str:
+    """The ID that the client asks for, if it is one word of harmless characters, else a new one."""
+    return requested if _REQUEST_ID.fullmatch(requested) else f"{random.getrandbits(128):032x}"
 
 
 def _ms_since(started: float) -> float:

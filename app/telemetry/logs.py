@@ -1,4 +1,4 @@
-"""How log lines look: text for people, JSON for machines. Each tells of which request it is, where there is one."""
+"""The formats of log lines: text for people, JSON for machines. A line has the ID of its request, if there is one."""
 
 import json
 import logging
@@ -15,10 +15,10 @@ def start_logging(level: str, form: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
     logging.basicConfig(level=level, handlers=[handler])
-    logging.getLogger("botocore").setLevel(logging.WARNING)  # tells of credentials at each client
-    logging.getLogger("waitress").setLevel(logging.WARNING)  # names whole paths when clients go
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # logs credentials for each client
+    logging.getLogger("waitress").setLevel(logging.WARNING)  # logs whole paths when clients disconnect
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # warns whenever one request waits for a thread
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # tells of every decoder that declines a file
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # logs every decoder that declines a file
 
 
 class TextLines(logging.Formatter):
@@ -28,16 +28,16 @@ class TextLines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - a name of the standard library
-        """The line without what `format` adds of an exception."""
-        told = " ".join(f"{name}={_word(value)}" for name, value in _fields(record).items())
-        return f"{super().formatMessage(record)} {told}".rstrip()
+        """The line without the traceback, which `format` adds."""
+        fields = " ".join(f"{name}={_word(value)}" for name, value in _fields(record).items())
+        return f"{super().formatMessage(record)} {fields}".rstrip()
 
 
 class JsonLines(logging.Formatter):
     """One JSON object in a line: `time` (UTC), `level`, `logger`, `message`, the record's fields, `exception`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """The record as one line."""
         time = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
         line = {"time": time, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
         line |= _fields(record)
@@ -54,7 +54,7 @@ def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
 
 
 def _word(value: Any) -> str:
-    """A value that cannot be taken for the next field, or for the next line."""
+    """A value in quotes if it could be mistaken for the next field or the next line."""
     text = "-" if value is None else str(value)
     plain = text.isascii() and text.isprintable() and not set(text) & set(' "=')
     return text if text and plain else json.dumps(text)

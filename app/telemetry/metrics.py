@@ -1,6 +1,6 @@
-"""What the service counts, for Prometheus: `GET /metrics` on a port of its own, answered by a process of its own.
+"""The metrics for Prometheus: `GET /metrics` on a port of its own, answered by a process of its own.
 
-`python main.py check` asks there, too.
+`python main.py check` reads them as well.
 """
 
 import http.client
@@ -23,7 +23,7 @@ _PATIENCE_SECONDS = 5
 _PREFIX = "dicomweb_proxy"
 
 REPLACED = f"{_PREFIX}_processes_replaced"
-"""How many processes were replaced, by what they do and why."""
+"""The counter of replaced processes, by kind and reason."""
 
 _CALLS = {
     "GetImageSet": Metric.AHI_GET_IMAGE_SET,
@@ -57,14 +57,14 @@ _GAUGES = {
 def metrics_application(
     counters: SharedMetrics, requests: RequestMetrics, index_connections: int, replacements: Replacements
 ) -> Callable[..., Any]:
-    """The WSGI application that tells; `index_connections` is how many there may be in all processes."""
+    """The WSGI application of `/metrics`. `index_connections` is the limit of all processes together."""
     registry = CollectorRegistry()
-    registry.register(_Shared(counters, requests, index_connections, replacements))
+    registry.register(_ServiceCollector(counters, requests, index_connections, replacements))
     application: Callable[..., Any] = make_wsgi_app(registry)
     return application
 
 
-class _Shared(Collector):
+class _ServiceCollector(Collector):
     def __init__(
         self, counters: SharedMetrics, requests: RequestMetrics, index_connections: int, replacements: Replacements
     ) -> None:
@@ -72,7 +72,7 @@ class _Shared(Collector):
         self._replacements = replacements
 
     def collect(self) -> Iterable[PrometheusMetric]:
-        yield from _of_requests(self._requests.totals())
+        yield from _request_metrics(self._requests.totals())
         calls = CounterMetricFamily(
             f"{_PREFIX}_ahi_calls", "calls to AWS HealthImaging, repeated ones included", labels=["operation"]
         )
@@ -91,7 +91,7 @@ class _Shared(Collector):
         yield replaced
 
 
-def _of_requests(totals: Iterable[ResourceMetrics]) -> Iterator[PrometheusMetric]:
+def _request_metrics(totals: Iterable[ResourceMetrics]) -> Iterator[PrometheusMetric]:
     by_status = CounterMetricFamily(f"{_PREFIX}_requests", "requests answered", labels=["resource", "status"])
     durations = HistogramMetricFamily(
         f"{_PREFIX}_request_seconds", "time from a request to the last byte of its answer", labels=["resource"]
@@ -106,14 +106,14 @@ def _of_requests(totals: Iterable[ResourceMetrics]) -> Iterator[PrometheusMetric
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The socket that Prometheus asks; OSError when it cannot be had."""
+    """The socket for Prometheus; OSError if the address cannot be used."""
     listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setblocking(False)
     return listening
 
 
 def replaced_processes(host: str, port: int) -> dict[tuple[str, str], int]:
-    """How many processes a running service has replaced, by what they did and why; OSError if it does not tell."""
+    """The number of processes that a running service replaced, by kind and reason; OSError if it does not answer."""
     connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE_SECONDS)
     try:
         connection.request("GET", "/metrics")

@@ -1,4 +1,4 @@
-"""How many processes were replaced, and why: counted by the supervisor in memory that the process of metrics shares."""
+"""The numbers of replaced processes: counted by the supervisor, in memory that the metrics process shares."""
 
 import mmap
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ _BYTES = 8
 
 
 class ProcessKind(Enum):
-    """What a process does."""
+    """The task of a process."""
 
     WEB = "web"
     FETCHER = "fetcher"
@@ -18,7 +18,7 @@ class ProcessKind(Enum):
 
 
 class Reason(Enum):
-    """Why a process was replaced."""
+    """The reason why a process was replaced."""
 
     DIED = "died"
     HUNG = "hung"
@@ -29,15 +29,15 @@ _PLACE = {place: number for number, place in enumerate((kind, reason) for kind i
 
 
 class Replacements:
-    """Counts since the start of the service. Made before any fork; only the supervisor counts."""
+    """Counts since the start of the service. Must be made before any fork; only the supervisor counts."""
 
     def __init__(self) -> None:
         self._words = memoryview(mmap.mmap(-1, len(_PLACE) * _BYTES)).cast("Q")
 
     def count(self, kind: ProcessKind, reason: Reason) -> None:
-        """One more."""
+        """Count one more replacement."""
         self._words[_PLACE[kind, reason]] += 1
 
     def totals(self) -> Mapping[tuple[ProcessKind, Reason], int]:
-        """All counts, those that are 0 among them."""
+        """All counts, including zeros."""
         return {place: self._words[number] for place, number in _PLACE.items()}

@@ -1,7 +1,7 @@
-"""How many requests each resource has answered, how, and how fast, in memory that all web processes share.
+"""The requests of each resource by status and duration, in memory that all web processes share.
 
-Made before the fork. Each process writes rows of its own, one for each resource that it meets, whose name is in the
-row; the process that replaces it finds them and goes on. Whoever wants to know adds up the rows of a name.
+It is made before the fork. Each process writes its own rows: one for each resource, with its name. A process that
+replaces another one continues its rows. Totals are the sums of all rows with the same name.
 """
 
 import bisect
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper ends of the buckets of durations; there is one more for all that took longer."""
+"""Upper ends of the buckets of durations, in seconds; one more bucket counts longer ones."""
 
 STATUSES = (
     200,
@@ -38,10 +38,10 @@ STATUSES = (
     503,
     505,
 )
-"""What the service answers; any other status is counted as 0."""
+"""The statuses that are counted; any other status is counted as 0."""
 
 OTHER = "other"
-"""The resource of requests that fit none, and of those for which no row is left."""
+"""The resource of requests without a route, and of those for which no row is left."""
 
 _RESOURCES = 128
 _NAME_BYTES = 128
@@ -53,7 +53,7 @@ _ROW_BYTES = _NAME_BYTES + _WORDS * _WORD_BYTES
 
 @dataclass(frozen=True)
 class ResourceMetrics:
-    """The requests for one resource: how many had each status (0: any other) and fell into each bucket; their time."""
+    """The requests for one resource: numbers by status (0: any other) and by bucket, and the sum of durations."""
 
     resource: str
     by_status: dict[int, int]
@@ -62,29 +62,29 @@ class ResourceMetrics:
 
 
 class RequestMetrics:
-    """The counts of a number of processes."""
+    """The counts of all web processes."""
 
     def __init__(self, processes: int) -> None:
         self._memory = mmap.mmap(-1, max(1, processes) * _RESOURCES * _ROW_BYTES)
 
     def of_process(self, process: int) -> "ProcessRequestMetrics":
-        """What one process counts in, from 0; to be called in it."""
+        """The counts of one process, numbered from 0; must be called in that process."""
         size = _RESOURCES * _ROW_BYTES
         return ProcessRequestMetrics([_Row(self._memory, process * size + at) for at in range(0, size, _ROW_BYTES)])
 
     def totals(self) -> list[ResourceMetrics]:
         """The sums over all processes, by resource."""
-        found: dict[str, list[int]] = {}
+        totals: dict[str, list[int]] = {}
         for start in range(0, len(self._memory), _ROW_BYTES):
             row = _Row(self._memory, start)
             if row.name:
-                sums = found.setdefault(row.name, [0] * _WORDS)
-                found[row.name] = [one + other for one, other in zip(sums, row.words, strict=True)]
-        return [_requests(name, words) for name, words in sorted(found.items())]
+                sums = totals.setdefault(row.name, [0] * _WORDS)
+                totals[row.name] = [one + other for one, other in zip(sums, row.words, strict=True)]
+        return [_requests(name, words) for name, words in sorted(totals.items())]
 
 
 class ProcessRequestMetrics:
-    """What one process counts. Safe to share between its threads."""
+    """The counts of one process, for all its threads."""
 
     def __init__(self, rows: "list[_Row]") -> None:
         self._lock = threading.Lock()
@@ -93,7 +93,7 @@ class ProcessRequestMetrics:
         self._other = self._row(OTHER)
 
     def add(self, resource: str, status: int, seconds: float) -> None:
-        """Count one request that took so long, to the last byte."""
+        """Count one request; `seconds` is the time to the last byte of its answer."""
         with self._lock:
             row = self._row(resource)
             row.words[bisect.bisect_left(BUCKETS_SECONDS, seconds)] += 1
@@ -112,7 +112,7 @@ class ProcessRequestMetrics:
 
 
 class _Row:
-    """A name and the words of one resource, somewhere in the memory."""
+    """A row: the name and the counters of one resource in shared memory."""
 
     def __init__(self, memory: mmap.mmap, start: int) -> None:
         view = memoryview(memory)

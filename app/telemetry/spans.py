@@ -1,9 +1,9 @@
-"""The traces of one web process: a span for each request, and below it one for each of its parts that took time.
+"""The traces of one web process: a span for each request, and spans below it for the parts that took time.
 
-Names and attributes are those of OpenTelemetry's semantic conventions for HTTP servers, databases and the AWS SDK. What
-is not there is what they would have of the query: values of a search are patient data. Statements have placeholders.
+Names and attributes follow OpenTelemetry's semantic conventions for HTTP servers, databases and the AWS SDK. The query
+is left out, as the values of a search are patient data. Statements have placeholders.
 
-Imported only where traces are asked for, see app/telemetry/tracing.py.
+This module is imported only if traces are asked for: see app/telemetry/tracing.py.
 """
 
 import logging
@@ -41,42 +41,42 @@ Attributes = dict[str, AttributeValue]
 
 
 class Spans:
-    """What one web process has traced, and sends to the collector from a thread of its own."""
+    """The spans of one web process. A thread of its own sends them to the collector."""
 
     def __init__(self, outage: Outage, database: Database) -> None:
-        _EXPORTER_LOG.setLevel(logging.CRITICAL)  # `outage` tells it once
+        _EXPORTER_LOG.setLevel(logging.CRITICAL)  # `outage` logs it once
         database.describe_statements()
         self._database_kind = database.kind
         self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(_Announced(OTLPSpanExporter(), outage)))
+        self._provider.add_span_processor(BatchSpanProcessor(_ReportingExporter(OTLPSpanExporter(), outage)))
         self._tracer = self._provider.get_tracer(_SERVICE)
 
     def add_to(self, app: Flask) -> None:
-        """Trace each request; to be added after the access log, so that a part is measured when it is told."""
+        """Trace each request; must be added after the access log, which measures the parts."""
 
         @app.before_request
-        def begin() -> None:
+        def start() -> None:
             sent = {name: request.headers[name] for name in _PROPAGATOR.fields if name in request.headers}
             parent = _PROPAGATOR.extract(sent)
-            g.span = self._tracer.start_span(_name(), parent, SpanKind.SERVER, _asked())
+            g.span = self._tracer.start_span(_name(), parent, SpanKind.SERVER, _request_attributes())
             timing = current_timing()
             if timing:
                 timing.traceparent = _traceparent(g.span)
                 if g.span.is_recording():
-                    timing.tell = _Watch(self, g.span)
+                    timing.tell = _PartListener(self, g.span)
 
         @app.after_request
         def end(response: Response) -> Response:
             span: Span = g.span
-            span.set_attributes(_answered(response))
+            span.set_attributes(_response_attributes(response))
             if response.status_code >= 500:
                 span.set_status(Status(StatusCode.ERROR))
             response.call_on_close(span.end)
             return response
 
     def tell(self, part: TimedPart, parent: Span, offset: float) -> None:
-        """A span below its parent for a part that is over; `offset` leads from the monotonic clock to Unix time."""
-        name, kind, attributes = self._described(part)
+        """Add a span below its parent for a finished part; `offset` converts the monotonic clock to Unix time."""
+        name, kind, attributes = self._describe(part)
         context = trace.set_span_in_context(parent)
         span = self._tracer.start_span(name, context, kind, attributes, start_time=int((part.start + offset) * 1e9))
         if part.error:
@@ -87,26 +87,26 @@ class Spans:
         span.end(int((part.end + offset) * 1e9))
 
     def close(self, seconds: float) -> None:
-        """Send what waits, for so long at most; what is left is lost."""
-        sending = threading.Thread(target=self._provider.shutdown, daemon=True)  # it knows no deadline
+        """Send the spans that wait, for at most `seconds`; the rest is lost."""
+        sending = threading.Thread(target=self._provider.shutdown, daemon=True)  # it has no deadline
         sending.start()
         sending.join(max(0.0, seconds))
 
-    def _described(self, part: TimedPart) -> tuple[str, SpanKind, Attributes]:
+    def _describe(self, part: TimedPart) -> tuple[str, SpanKind, Attributes]:
         match part.name:
             case "db":
                 operation = next(iter(part.what.split(maxsplit=1)), self._database_kind)
                 text = part.what[:_STATEMENT_CHARACTERS]
                 return operation, SpanKind.CLIENT, {"db.system.name": self._database_kind, "db.query.text": text}
             case "ahi":
-                told: Attributes = {"rpc.system": "aws-api", "rpc.service": _AHI, "rpc.method": part.what}
-                return f"{_AHI}/{part.what}", SpanKind.CLIENT, told
+                attributes: Attributes = {"rpc.system": "aws-api", "rpc.service": _AHI, "rpc.method": part.what}
+                return f"{_AHI}/{part.what}", SpanKind.CLIENT, attributes
             case _:
                 return f"{part.name} {part.what}".rstrip(), SpanKind.INTERNAL, {}
 
 
-class _Watch:
-    """Told of the parts of one request."""
+class _PartListener:
+    """Receives the finished parts of one request."""
 
     def __init__(self, spans: Spans, parent: Span) -> None:
         self._spans, self._parent, self._offset = spans, parent, time.time() - time.monotonic()
@@ -115,14 +115,14 @@ class _Watch:
         self._spans.tell(part, self._parent, self._offset)
 
 
-class _Announced(SpanExporter):
-    """An exporter whose failures are told as an outage."""
+class _ReportingExporter(SpanExporter):
+    """An exporter that reports its failures as an outage."""
 
     def __init__(self, exporter: SpanExporter, outage: Outage) -> None:
         self._exporter, self._outage = exporter, outage
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send them; what cannot be sent is lost."""
+        """Send the spans; they are lost if that fails."""
         result = self._exporter.export(spans)
         if result is SpanExportResult.SUCCESS:
             self._outage.is_over()
@@ -131,12 +131,12 @@ class _Announced(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        """Give up the connection."""
+        """Close the connection."""
         self._exporter.shutdown()
 
 
 def is_taken() -> bool:
-    """Whether the collector takes an export, of no spans."""
+    """Whether the collector accepts an export without spans."""
     _EXPORTER_LOG.setLevel(logging.CRITICAL)
     exporter: SpanExporter = OTLPSpanExporter(timeout=_CHECK_SECONDS)
     try:
@@ -146,8 +146,8 @@ def is_taken() -> bool:
 
 
 def _resource() -> Resource:
-    """Who tells: what the environment says, or else our own name."""
-    ours: Mapping[str, AttributeValue] = {
+    """The attributes of this process; those of the environment override them."""
+    attributes: Mapping[str, AttributeValue] = {
         "service.name": _SERVICE,
         "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
         "host.name": socket.gethostname(),
@@ -156,11 +156,11 @@ def _resource() -> Resource:
         "telemetry.sdk.name": "opentelemetry",
         "telemetry.sdk.version": __version__,
     }
-    return Resource(ours).merge(OTELResourceDetector().detect())
+    return Resource(attributes).merge(OTELResourceDetector().detect())
 
 
 def _name() -> str:
-    """Method and route: of these there are few."""
+    """The name of a span: method and route, of which there are few."""
     return " ".join(filter(None, (_method(), _route())))
 
 
@@ -172,8 +172,8 @@ def _route() -> str:
     return request.url_rule.rule if request.url_rule else ""
 
 
-def _asked() -> Attributes:
-    asked: Attributes = {
+def _request_attributes() -> Attributes:
+    attributes: Attributes = {
         "http.request.method": _method(),
         "url.scheme": request.scheme,
         "url.path": logged_path(),
@@ -181,17 +181,17 @@ def _asked() -> Attributes:
         "client.address": request.remote_addr or "",
         "user_agent.original": request.user_agent.string,
     }
-    return {**asked, "http.route": _route()} if request.url_rule else asked
+    return {**attributes, "http.route": _route()} if request.url_rule else attributes
 
 
-def _answered(response: Response) -> Attributes:
+def _response_attributes(response: Response) -> Attributes:
     status = response.status_code
-    answered: Attributes = {"http.response.status_code": status, "http.response.header.x-request-id": [g.request_id]}
+    attributes: Attributes = {"http.response.status_code": status, "http.response.header.x-request-id": [g.request_id]}
     if response.content_length is not None:
-        answered["http.response.body.size"] = response.content_length
+        attributes["http.response.body.size"] = response.content_length
     if status >= 500:
-        answered["error.type"] = str(status)
-    return answered
+        attributes["error.type"] = str(status)
+    return attributes
 
 
 def _traceparent(span: Span) -> str:

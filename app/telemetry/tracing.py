@@ -1,7 +1,6 @@
-"""Whether requests are traced with OpenTelemetry, and where to: what its environment variables say.
+"""Tracing with OpenTelemetry, as its environment variables describe it.
 
-They are those of the OpenTelemetry specification, and read by its SDK, as AWS' are by boto3. The SDK is imported only
-where they ask for traces.
+The SDK of OpenTelemetry reads these variables, and is imported only if they ask for traces.
 """
 
 from collections.abc import Mapping
@@ -33,18 +32,18 @@ _NUMBERS = (
 
 @dataclass(frozen=True)
 class Tracing:
-    """Traces are asked for. Made before the fork, so that a collector that is away is told once by all processes."""
+    """Tracing is on. Made before the fork, so that all processes together log an outage of the collector once."""
 
     outage: Outage = field(default_factory=lambda: Outage("OpenTelemetry collector"))
 
     def open(self, database: Database) -> "Spans":
-        """The traces of one process, with the statements of its index; to be called in it, after the fork."""
-        from app.telemetry.spans import Spans  # it takes a third of a second, and memory, of those who trace
+        """Start the traces of one process, with the statements of its index; must be called after the fork."""
+        from app.telemetry.spans import Spans  # takes 0.3 s, and memory
 
         return Spans(self.outage, database)
 
     def is_taken(self) -> bool:
-        """Whether the collector takes traces now."""
+        """Whether the collector accepts traces now."""
         from app.telemetry.spans import is_taken
 
         return is_taken()
@@ -57,44 +56,48 @@ def install_tracing(app: Flask, services: Services) -> None:
 
 
 def find_tracing(environ: Mapping[str, str]) -> Tracing | None:
-    """Where traces are asked for, how; None where they are not. SettingsError for values that cannot be followed."""
-    told = {name: value.strip() for name, value in environ.items() if name.startswith("OTEL_") and value.strip()}
-    if told.get("OTEL_SDK_DISABLED", "").lower() == "true":
+    """Read the variables; None if they ask for no traces, SettingsError for values that are not supported."""
+    variables = {name: value.strip() for name, value in environ.items() if name.startswith("OTEL_") and value.strip()}
+    if variables.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
-    exporter = told.get("OTEL_TRACES_EXPORTER", "otlp" if any(name in told for name in _ENDPOINTS) else "none")
+    exporter = variables.get(
+        "OTEL_TRACES_EXPORTER", "otlp" if any(name in variables for name in _ENDPOINTS) else "none"
+    )
     if exporter == "none":
         return None
     if exporter != "otlp":
         raise SettingsError("OTEL_TRACES_EXPORTER is neither otlp nor none")
-    problems = [*_endpoints(told), *_protocol(told), *_sampler(told), *_numbers(told)]
+    problems = [*_endpoints(variables), *_protocol(variables), *_sampler(variables), *_numbers(variables)]
     if problems:
         raise SettingsError("\n".join(problems))
     return Tracing()
 
 
-def _endpoints(told: Mapping[str, str]) -> list[str]:
-    wrong = [name for name in _ENDPOINTS if name in told and not _is_url(told[name])]
+def _endpoints(variables: Mapping[str, str]) -> list[str]:
+    wrong = [name for name in _ENDPOINTS if name in variables and not _is_url(variables[name])]
     return [f"{name} is not a URL like http://127.0.0.1:4318" for name in wrong]
 
 
-def _protocol(told: Mapping[str, str]) -> list[str]:
-    name = next((name for name in _PROTOCOLS if name in told), None)
+def _protocol(variables: Mapping[str, str]) -> list[str]:
+    name = next((name for name in _PROTOCOLS if name in variables), None)
     return (
-        [f"{name} is not {_PROTOCOL}, which collectors take on port 4318"] if name and told[name] != _PROTOCOL else []
+        [f"{name} is not {_PROTOCOL}, which collectors accept on port 4318"]
+        if name and variables[name] != _PROTOCOL
+        else []
     )
 
 
-def _sampler(told: Mapping[str, str]) -> list[str]:
-    sampler = told.get("OTEL_TRACES_SAMPLER", "always_on").lower()
+def _sampler(variables: Mapping[str, str]) -> list[str]:
+    sampler = variables.get("OTEL_TRACES_SAMPLER", "always_on").lower()
     if sampler not in _SAMPLERS:
         return [f"OTEL_TRACES_SAMPLER is none of {', '.join(_SAMPLERS)}"]
-    if sampler in _RATIOS and not _is_ratio(told.get("OTEL_TRACES_SAMPLER_ARG", "1")):
+    if sampler in _RATIOS and not _is_ratio(variables.get("OTEL_TRACES_SAMPLER_ARG", "1")):
         return ["OTEL_TRACES_SAMPLER_ARG is not a number between 0 and 1"]
     return []
 
 
-def _numbers(told: Mapping[str, str]) -> list[str]:
-    wrong = [name for name in _NUMBERS if name in told and not told[name].isdecimal()]
+def _numbers(variables: Mapping[str, str]) -> list[str]:
+    wrong = [name for name in _NUMBERS if name in variables and not variables[name].isdecimal()]
     return [f"{name} is not a whole number" for name in wrong]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.audit.destinations import FileSink, StandardOutput, SyslogTls, SyslogUdp
+from app.audit.destinations import FileDestination, StandardOutput, SyslogTls, SyslogUdp
 from tests.app.audit.receiver import Certificate, Receiver, new_certificate, receiving
 from tests.waiting import wait_for
 
@@ -107,7 +107,7 @@ def test_standard_output_has_a_line_for_each_message(capfd: pytest.CaptureFixtur
 
 def test_a_renamed_file_is_followed_by_a_new_one(tmp_path: Path) -> None:
     path = tmp_path / "audit"
-    sink = FileSink(path)
+    sink = FileDestination(path)
     sink.write(b"1")
     path.rename(tmp_path / "audit.1")
     sink.write(b"2")
@@ -125,7 +125,7 @@ def test_lines_of_several_writers_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "audit"
 
     def write(letter: bytes) -> None:
-        sink = FileSink(path)
+        sink = FileDestination(path)
         for _ in range(200):
             sink.write(letter * 3000)
         sink.close()
@@ -142,7 +142,7 @@ def test_lines_of_several_writers_do_not_mix(tmp_path: Path) -> None:
 
 def test_a_file_that_took_half_a_line_is_an_error_and_the_next_line_is_whole(tmp_path: Path) -> None:
     """A disk that is full takes what fits; here the bound is one on the size of files."""
-    path, sink = tmp_path / "audit", FileSink(tmp_path / "audit")
+    path, sink = tmp_path / "audit", FileDestination(tmp_path / "audit")
     bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, bounds[1]))
     try:

@@ -11,7 +11,7 @@ from werkzeug.routing import Rule
 
 from ahi.workers.pool import FetcherPool
 from app.audit.event import UNIDENTIFIED, Event, EventKind
-from app.audit.middleware import tell_end
+from app.audit.middleware import call_at_end
 from app.audit.queue import AuditQueue
 from app.auth.links import Link, Links
 from app.factory import create_app
@@ -185,7 +185,7 @@ def test_the_end_of_an_answer_is_told_and_whether_it_was_cut(taken: int, *, cut:
             closed.append(True)
 
     response = Response(pieces())
-    tell_end(response, told_of.append)
+    call_at_end(response, told_of.append)
     iterator = response.iter_encoded()
     read = [next(iterator) for _ in range(taken)]
     if not cut:

@@ -37,7 +37,7 @@ def destination() -> Destination:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trail_module, "_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(trail_module, "_RETRY_SECONDS", 0.05)
     monkeypatch.setattr(trail_module, "_PATIENCE_SECONDS", 0.2)
 
 
