@@ -63,7 +63,7 @@ def test_with_refuse_an_answer_waits_until_its_event_is_written(destination: Des
 def test_with_refuse_nothing_is_admitted_while_the_destination_is_away(
     destination: Destination, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(trail_module, "_AGAIN_SECONDS", 1.0)
+    monkeypatch.setattr(trail_module, "_RETRY_SECONDS", 1.0)
     audit_queue = AuditQueue(destination.write, refuse=True)
     destination.away = True
     assert not any([audit_queue.admit(event) for event in events(50)])
