@@ -8,7 +8,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from app.audit.cloudwatch import CloudWatchLogs
-from app.audit.configure import announce, check_audit, find_sink
+from app.audit.configure import announce, check_audit, find_destination
 from app.audit.event import EventKind
 from app.settings import Settings, SettingsError
 from tests.servers import free_port
@@ -77,7 +77,7 @@ def test_an_endpoint_that_nobody_answers_is_told(monkeypatch: pytest.MonkeyPatch
 def test_the_settings_name_the_group() -> None:
     settings = Settings.from_env(SETTINGS)
     check_audit(settings)
-    assert isinstance(find_sink(settings), CloudWatchLogs)
+    assert isinstance(find_destination(settings), CloudWatchLogs)
     announce(settings, EventKind.START)
     ((message,),) = written().values()
     assert json.loads(message)["type"] == "Application Start"
