@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ahi.codecs.frames import PixelFormat
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.image_sets.image_set import ImageSet
 from bench.nginx import Nginx, running_nginx
 from bench.orthanc import Orthanc, running_orthanc

@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ahi.codecs.encoders import encode
-from ahi.codecs.frames import PixelFormat, decode, decode_reduced
+from ahi.codecs.frames import decode
+from ahi.codecs.pixel_format import PixelFormat
+from ahi.codecs.resolutions import decode_reduced
 from bench.table import markdown
 from bench.workload import Size, mammograms
 from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ahi.codecs.frames import resolution_ends
+from ahi.codecs.resolutions import resolution_ends
 from ahi.image_sets.frame_reference import FrameReference
 from ahi.retrieval.frames import Frames
 from dicomweb.multipart import Part

@@ -11,7 +11,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from ahi.codecs.frames import PixelFormat
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.image_sets.prepared_reader import Slice
 from ahi.retrieval.frames import Frames
 from dicomweb.explicit_le import encode_element, encode_head

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ahi.codecs.frames import PixelFormat
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.image_sets.frame_reference import lossless_encodings
 from ahi.image_sets.prepared_reader import PreparedInstance
 from dicomweb.media_types import APNG, DICOM, DICOM_JSON, DICOM_XML, GIF, JP2, JPEG, JSON, OCTET_STREAM, PNG, ZIP

@@ -1,1 +1,1 @@
-"""Frames: decoded, encoded, and their colours. Runs in the FrameFetcher processes."""
+"""Decoding and encoding of frames, and their colours. Runs in the FrameFetchers; `pixel_format` in all processes."""

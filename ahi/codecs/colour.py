@@ -1,6 +1,6 @@
-"""Which colours a frame has: the one place that decides it, by what the codestream says before what its label does.
+"""Decides the colours of a frame: the codestream counts more than the label. Runs in the FrameFetcher processes.
 
-Every picture, every decoded frame and every label of one goes by this. Frames of one image may differ.
+Rendering, decoding and labels all use this module. Frames of one image may differ.
 """
 
 from dicomweb.codestream import header_segments
@@ -15,8 +15,8 @@ _RGB_IDS = b"RGB"
 def jpeg_has_ycbcr(stored: bytes, photometric_interpretation: str) -> bool:
     """Whether three-component JPEG data is YCbCr.
 
-    Adobe's marker says it (ITU-T T.872); else it is so in JFIF (ITU-T T.871); else it is not where the components are
-    called R, G and B; else the label of the data set says it.
+    The first evidence counts: Adobe's marker (ITU-T T.872); JFIF, which is YCbCr (ITU-T T.871); components with the IDs
+    R, G and B, which are not; the label of the data set.
     """
     segments = header_segments(stored)
     for marker, segment in segments:
@@ -29,24 +29,24 @@ def jpeg_has_ycbcr(stored: bytes, photometric_interpretation: str) -> bool:
 
 
 def jpeg_2000_has_colour_transform(stored: bytes) -> bool:
-    """Whether a JPEG 2000 or HTJ2K codestream has the multiple-component transform on: decoders then give RGB."""
+    """Whether a JPEG 2000 or HTJ2K codestream has a multiple-component transform: decoders then return RGB."""
     if not stored.startswith(_J2K_START):
         return False
     return any(marker == _COD and len(segment) > 4 and segment[4] == 1 for marker, segment in header_segments(stored))
 
 
-def tells_its_colours(transfer_syntax_uid: str) -> bool:
-    """Whether decoded colours are RGB whatever the codestream is: decoders of JPEG and JPEG XL make them so."""
+def decodes_to_rgb(transfer_syntax_uid: str) -> bool:
+    """Whether decoders of this transfer syntax always return RGB, as those of JPEG and JPEG XL do."""
     return transfer_syntax(transfer_syntax_uid).media_type in ("image/jpeg", "image/jxl")
 
 
 def delivered_photometric(stored: bytes, transfer_syntax_uid: str, photometric_interpretation: str) -> str:
-    """The PhotometricInterpretation of the native pixels that `ahi.codecs.frames` decodes from three samples.
+    """Return the PhotometricInterpretation of native pixels with three samples, as `ahi.codecs.frames` decodes them.
 
-    `stored` does not matter where the encoding `tells_its_colours`.
+    `stored` is not used where the transfer syntax `decodes_to_rgb`.
     """
     label = photometric_interpretation
-    if tells_its_colours(transfer_syntax_uid) or label in ("YBR_RCT", "YBR_ICT"):
+    if decodes_to_rgb(transfer_syntax_uid) or label in ("YBR_RCT", "YBR_ICT"):
         return "RGB"
     if label.startswith("YBR") and jpeg_2000_has_colour_transform(stored):
         return "RGB"

@@ -1,7 +1,7 @@
-"""HTJ2K decoded by OpenJPH, and the errors that get lost on the way: a damaged frame must not pass as an image.
+"""Decodes HTJ2K with OpenJPH, and raises the errors that imagecodecs loses. Runs in the FrameFetcher processes.
 
-OpenJPH reports damage that it finds behind the main header by an exception that imagecodecs cannot hand on. It is then
-"ignored" (`sys.unraisablehook`) and the pixels that were not reached are whatever the memory held before.
+OpenJPH reports damage behind the main header by an exception that imagecodecs cannot pass on. Python then "ignores" it
+(`sys.unraisablehook`), and the rest of the pixels is old memory. A damaged frame must not pass as an image.
 """
 
 import sys
@@ -16,8 +16,11 @@ _lost = threading.local()
 
 
 def decode_htj2k(stored: bytes, *, skipped: int = 0) -> npt.NDArray[Any]:
-    """The samples of a codestream, interleaved, without so many resolutions; RuntimeError where it is damaged."""
-    _listen()
+    """Decode a codestream to interleaved samples, without its `skipped` highest resolutions.
+
+    RuntimeError where it is damaged.
+    """
+    _install_hook()
     _lost.error = None
     array = np.asarray(imagecodecs.htj2k_decode(stored, skipres=skipped, planar=False))
     if _lost.error is not None:
@@ -25,22 +28,22 @@ def decode_htj2k(stored: bytes, *, skipped: int = 0) -> npt.NDArray[Any]:
     return array
 
 
-def _listen() -> None:
-    """Hear of exceptions that cannot be handed on; those that are not ours go to who heard of them before."""
-    before = sys.unraisablehook
-    if before is _Hook.installed:
+def _install_hook() -> None:
+    """Note the exceptions of OpenJPH that cannot be passed on. Others go to the previous hook."""
+    previous = sys.unraisablehook
+    if previous is _Hook.installed:
         return
 
     def hook(unraisable: "sys.UnraisableHookArgs") -> None:
         if str(unraisable.object).startswith("imagecodecs._htj2k"):
             _lost.error = unraisable.exc_value
         else:
-            before(unraisable)
+            previous(unraisable)
 
     _Hook.installed = sys.unraisablehook = hook
 
 
 class _Hook:
-    """What was installed last."""
+    """The hook that was installed last."""
 
     installed: Any = None

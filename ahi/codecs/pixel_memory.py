@@ -1,7 +1,7 @@
-"""How much memory pixels take in one process: all that are decoded, encoded or drawn at the same time.
+"""The bound of the memory for pixels that one process decodes, encodes or renders. Runs in the FrameFetchers.
 
-A frame of some kilobytes may hold an image of many megapixels, and there are dozens of threads. So each takes its share
-of one bound before its pixels exist, in the order of asking, and gives it back when they are gone.
+A frame of some kilobytes may hold an image of many megapixels, and there are dozens of threads. So each thread takes
+its share before its pixels exist, in the order of requests, and gives it back when it no longer needs them.
 """
 
 import threading
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dicomweb.errors import UpstreamBusy
 
 SMALL_BYTES = 2**22
-"""Frames up to 4 MiB need no share: with them, threads alone are a bound."""
+"""Frames up to 4 MiB need no share: the number of threads bounds them."""
 
 PATIENCE_SECONDS = 60.0
 
@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 60.0
 class PixelMemory:
     """The bound of one process: `max_bytes` of native pixels. Safe to share between threads.
 
-    What is done with pixels takes a few times as much for a moment.
+    Work on pixels needs a few times as much for a moment.
     """
 
     def __init__(self, max_bytes: int, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -33,9 +33,9 @@ class PixelMemory:
 
     @contextmanager
     def taking(self, size_bytes: int) -> Iterator[None]:
-        """Take so many bytes, or all there are; UpstreamBusy where others do not give them back in time.
+        """Take so many bytes, or the whole bound; UpstreamBusy where other threads do not give them back in time.
 
-        A thread that has a share takes no second one: it would wait for others that may wait for it.
+        A thread takes no second share: it would wait for threads that may wait for it.
         """
         if size_bytes <= SMALL_BYTES or getattr(self._own, "has_share", False):
             yield
@@ -57,7 +57,7 @@ class PixelMemory:
         if turn.wait(self._patience_seconds):
             return
         with self._lock:
-            if turn.is_set():  # this moment
+            if turn.is_set():  # just now
                 return
             self._queue.remove((share, turn))
             self._hand_out()
@@ -69,7 +69,7 @@ class PixelMemory:
             self._hand_out()
 
     def _hand_out(self) -> None:
-        """Let those begin who are next and for whom there is room; the lock is held."""
+        """Give the next threads their shares, as far as there is room. The lock is held."""
         while self._queue and self._taken_bytes + self._queue[0][0] <= self._max_bytes:
             share, turn = self._queue.popleft()
             self._taken_bytes += share

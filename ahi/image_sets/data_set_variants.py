@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from ahi.codecs.colour import delivered_photometric, jpeg_2000_has_colour_transform, tells_its_colours
-from ahi.codecs.frames import PixelFormat
+from ahi.codecs.colour import decodes_to_rgb, delivered_photometric, jpeg_2000_has_colour_transform
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.image_sets.image_set import Instance
 from dicomweb.data_set import Attribute, DataSet
 from dicomweb.errors import NotAcceptable, NotFound, UnusableAnswer, UpstreamFailed
@@ -107,7 +107,7 @@ class Photometric:
         syntax = transfer_syntax(uid)
         if syntax.native or syntax.video:
             return label, label
-        stored = b"" if tells_its_colours(uid) else self._probe(instance, pixels)
+        stored = b"" if decodes_to_rgb(uid) else self._probe(instance, pixels)
         native = delivered_photometric(stored, uid, label)
         if syntax.lossy:
             return native, label

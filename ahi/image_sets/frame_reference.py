@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ahi.codecs.encoders import encodable
-from ahi.codecs.frames import PixelFormat
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from dicomweb.transfer_syntax import (
     HTJ2K_LOSSLESS,

@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import Any
 
 from ahi.cache.file_view import FileView
-from ahi.codecs.frames import PixelFormat
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 
 FORMAT = "6"

@@ -1,9 +1,9 @@
-"""Whether what AHI gave as a frame is one: looked at before it is kept or sent, whatever form is asked for."""
+"""Checks the structure of fetched frames before they are kept or delivered. Runs in the FrameFetcher processes."""
 
 import zlib
 from collections.abc import Callable, Mapping
 
-from ahi.codecs.frames import PixelFormat
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.image_sets.image_set import Frame
 from dicomweb.codestream import check_jpeg, check_jpeg_xl, check_rle, check_video
 from dicomweb.jpeg_2000 import check_jpeg_2000
@@ -17,18 +17,18 @@ Check = Callable[[bytes, TransferSyntax, PixelFormat | None], Size | None]
 
 
 def frame_fault(stored: bytes, frame: Frame, transfer_syntax_uid: str, pixels: PixelFormat | None) -> str | None:
-    """Why these cannot be the stored bytes of a frame, in words for the client and the log; None where they can.
+    """Return why these cannot be the stored bytes of a frame, in words for client and log; None where they can.
 
-    What AHI keeps as it was imported has a checksum of its stored bytes, and these are right as they are, odd as they
-    may be. All else is walked through from its first marker to its last. `pixels` is None where they are not described.
+    Frames that AHI keeps as imported have a checksum of their stored bytes, and the checksum alone decides. Other
+    frames are read from the first marker to the last. `pixels` is None where the metadata does not describe them.
     """
     if not stored:
         return "it is empty"
     syntax = transfer_syntax(transfer_syntax_uid)
-    summed = syntax.uid in TRANSFER_SYNTAXES and (syntax.lossy or syntax.native)
-    if summed and frame.checksum is not None:
-        sound = zlib.crc32(stored) == frame.checksum
-        return None if sound else "it does not have the checksum that its metadata states"
+    has_stored_checksum = syntax.uid in TRANSFER_SYNTAXES and (syntax.lossy or syntax.native)
+    if has_stored_checksum and frame.checksum is not None:
+        is_intact = zlib.crc32(stored) == frame.checksum
+        return None if is_intact else "it does not have the checksum that its metadata states"
     try:
         size = _CHECKS.get(syntax.media_type, _check_no_text)(stored, syntax, pixels)
     except Incomplete as error:
@@ -46,7 +46,7 @@ def _check_native(stored: bytes, syntax: TransferSyntax, pixels: PixelFormat | N
 
 
 def _check_no_text(stored: bytes, _syntax: TransferSyntax, _pixels: PixelFormat | None) -> None:
-    """A page of HTML, or an error in words, is no video and no image."""
+    """Incomplete for an HTML page or an error text in place of a video or image."""
     beginning = stored[:_TEXT_BYTES].lstrip(b" \t\r\n\xef\xbb\xbf")
     if beginning[:1] in (b"<", b"{", b"[") and _TEXT.issuperset(beginning):
         raise Incomplete("it is text")
@@ -65,7 +65,7 @@ def _check_jpeg_ls(stored: bytes, _syntax: TransferSyntax, _pixels: PixelFormat 
 
 
 def _check_jpeg_xl(stored: bytes, _syntax: TransferSyntax, _pixels: PixelFormat | None) -> None:
-    check_jpeg_xl(stored)  # its size is that before it is turned
+    check_jpeg_xl(stored)  # its size is that before rotation
 
 
 def _check_rle(stored: bytes, _syntax: TransferSyntax, pixels: PixelFormat | None) -> None:

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ahi.codecs.encoders import encode
-from ahi.codecs.frames import PixelFormat, check_bound, decode, decode_reduced
+from ahi.codecs.frames import check_bound, decode
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.codecs.pixel_memory import SMALL_BYTES
+from ahi.codecs.resolutions import decode_reduced
 from ahi.image_sets.frame_reference import TRANSFER_SYNTAX_OF, FrameReference
 from ahi.workers.context import NATIVE_CACHE_BYTES, WorkerContext
 from ahi.workers.frame_check import frame_fault

@@ -8,7 +8,7 @@ import logging
 import time
 from functools import partial
 
-from ahi.codecs.frames import PixelFormat
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.image_sets.frame_reference import FrameReference
 from ahi.image_sets.image_set import ImageSet, ImageSetKey, ImageSetProperties, Instance, unreadable_metadata
 from ahi.image_sets.prepared_reader import Block, prepared_cache_name

@@ -4,7 +4,7 @@ import tracemalloc
 from pathlib import Path
 
 from ahi.cache.cache import Cache
-from ahi.codecs.frames import PixelFormat
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
 from ahi.retrieval.frames import Frames

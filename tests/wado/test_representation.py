@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from ahi.codecs.frames import HAS_OPENJPH, PixelFormat
+from ahi.codecs.frames import HAS_OPENJPH
+from ahi.codecs.pixel_format import PixelFormat
 from dicomweb.errors import NotAcceptable
 from dicomweb.negotiation import Accept, FileChoice
 from dicomweb.transfer_syntax import FrameEncoding

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from ahi.cache.lru import LRUCache
-from ahi.codecs.frames import PixelFormat
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.codecs.pixel_memory import SMALL_BYTES
 from ahi.image_sets.frame_reference import FrameReference
 from ahi.image_sets.prepared_reader import Block

@@ -15,7 +15,8 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
 
 from ahi.codecs.colour import delivered_photometric, jpeg_has_ycbcr
-from ahi.codecs.frames import PixelFormat, decode
+from ahi.codecs.frames import decode
+from ahi.codecs.pixel_format import PixelFormat
 from tests.ahi.codecs.labelled_jpeg import ADOBE_RGB, ADOBE_YCC, COLUMNS, JFIF, ROWS, jpeg
 
 LABELS = ("RGB", "YBR_FULL", "YBR_FULL_422", "MONOCHROME2", "")

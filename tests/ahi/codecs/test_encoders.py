@@ -8,7 +8,8 @@ from pydicom.pixels import pixel_array
 from pydicom.uid import UID
 
 from ahi.codecs.encoders import encodable, encode
-from ahi.codecs.frames import HAS_OPENJPH, PixelFormat, decode
+from ahi.codecs.frames import HAS_OPENJPH, decode
+from ahi.codecs.pixel_format import PixelFormat
 from dicomweb.errors import NotAcceptable
 from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL, JPEG_2000_LOSSLESS, JPEG_LS_LOSSLESS, RLE_LOSSLESS
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from ahi.codecs.colour import delivered_photometric
-from ahi.codecs.frames import PixelFormat, decode, resolution_ends
+from ahi.codecs.frames import decode
+from ahi.codecs.pixel_format import PixelFormat
+from ahi.codecs.resolutions import resolution_ends
 from dicomweb.errors import NotAcceptable, UpstreamFailed
 
 GREY = PixelFormat(64, 48, 1, 16, 0, "MONOCHROME2")

@@ -4,7 +4,9 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from ahi.codecs.frames import HAS_OPENJPH, PixelFormat, decode_reduced
+from ahi.codecs.frames import HAS_OPENJPH
+from ahi.codecs.pixel_format import PixelFormat
+from ahi.codecs.resolutions import decode_reduced
 
 
 def edges(dtype: str, low: int, high: int, samples: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ahi.cache.cache import Cache
-from ahi.codecs.frames import PixelFormat
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.prepared_reader import PreparedImageSet, PreparedInstance
 from ahi.retrieval.lookahead import FrameAccess, FrameLookahead, PrefetchBudget, around, nearest

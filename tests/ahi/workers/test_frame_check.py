@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from ahi.codecs.frames import HAS_OPENJPH, PixelFormat, decode
+from ahi.codecs.frames import HAS_OPENJPH, decode
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.image_sets.image_set import Frame
 from ahi.workers.frame_check import frame_fault
 from datastore.findings import Findings

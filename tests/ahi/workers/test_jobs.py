@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
-from ahi.codecs.frames import PixelFormat
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.image_sets.frame_reference import FrameReference
 from ahi.image_sets.image_set import Frame, ImageSetKey
 from ahi.image_sets.version_cache import VersionCache

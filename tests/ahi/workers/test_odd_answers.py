@@ -12,7 +12,8 @@ import pytest
 
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
-from ahi.codecs.frames import HAS_OPENJPH, PixelFormat
+from ahi.codecs.frames import HAS_OPENJPH
+from ahi.codecs.pixel_format import PixelFormat
 from ahi.image_sets.frame_reference import FrameReference
 from ahi.image_sets.image_set import Frame, ImageSetKey, ImageSetProperties
 from ahi.image_sets.prepared_reader import prepared_cache_name

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ahi.codecs.frames import PixelFormat
+from ahi.codecs.pixel_format import PixelFormat
 from dicomweb.errors import BadRequest, NotAcceptable
 from wado.rendering.parameters import parse_rendering
 from wado.representation import RENDERED_OFFERS, InstanceKind
