@@ -1,9 +1,9 @@
-"""The queue of a web process: the next request is that of the client on which the fewest threads work.
+"""The queue of a web process: the client for which the fewest threads work is next.
 
-A client is an address here. It never has more than its share of the threads, so that a thread is left for others; its
-other requests wait without one. One that is paused, as its client is slow to take the answer, has no thread of a share.
-Beyond what may wait, requests are refused, and a refusal needs no thread of a share, either. A thread of their own has
-those that are brief: whether the service lives is told while all other threads wait.
+A client is an address. It never has more than its share of the threads, so that a thread is left for others; its other
+requests wait. A request that is paused, because its client is slow to take the answer, has no thread of the share.
+Requests above the limits are refused. Refusals, and requests that run inline, need no thread of a share: `/live` is
+answered while all threads wait.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -12,27 +12,27 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 REFUSED = ""
-"""Stands for the client of a request that is refused: it counts for nobody."""
+"""The client of requests that are refused or run inline: they count for nobody."""
 
 
 class Task(Protocol):
-    """What waits for a thread: a connection with a request."""
+    """A connection with a request that waits for a thread."""
 
     def service(self) -> None:
-        """Answer it."""
+        """Answer the request."""
 
     def cancel(self) -> None:
-        """Let it go, at the end of the process."""
+        """Drop the request, at the end of the process."""
 
     def refuse(self, status: int) -> None:
-        """Answer with an error when its turn comes."""
+        """Have `service` answer with an error of this status."""
 
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """Bounds of one process: threads for one client; requests, waiting or being answered, of one client and of all.
+    """The limits of one process: threads for one client; requests, waiting or being answered, of one client and of all.
 
-    `runs_inline` tells requests whose answer waits for nothing, whatever hangs; they count for nobody.
+    `runs_inline` is true of requests whose answers wait for nothing. They have no limit.
     """
 
     threads_of_client: int
@@ -42,7 +42,7 @@ class QueueLimits:
 
 
 class FairQueue:
-    """Requests that wait. Not safe for several threads: its owner has a lock."""
+    """The requests that wait. Not safe to share between threads: its owner has a lock."""
 
     def __init__(self, limits: QueueLimits, client_of: Callable[[Any], str]) -> None:
         self._limits = limits
@@ -55,7 +55,7 @@ class FairQueue:
         self._requests = 0
 
     def append(self, task: Task) -> None:
-        """Queue a request; it is refused if too many wait: with 429 if they are its client's, else with 503."""
+        """Queue a request. If too many wait it is refused: with 429 if its client has too many, else with 503."""
         if self._limits.runs_inline(task):
             self._inline.append(task)
             return
@@ -71,7 +71,7 @@ class FairQueue:
 
     @property
     def waiting(self) -> int:
-        """The number of requests that wait, those of clients that have all their threads among them."""
+        """The number of requests that wait, also those of clients that have all their threads."""
         return len(self._inline) + len(self._refused) + sum(map(len, self._waiting.values()))
 
     @property
@@ -80,15 +80,15 @@ class FairQueue:
         return self._working.total()
 
     def pop_inline(self) -> Task | None:
-        """The next request that is brief, or refused: it needs no place."""
-        found = self._inline or self._refused
-        return found.popleft() if found else None
+        """The next request that runs inline, or is refused: it needs no place."""
+        tasks = self._inline or self._refused
+        return tasks.popleft() if tasks else None
 
     def pop(self) -> tuple[str, Task] | None:
-        """The next request and its client, None where none may be answered now.
+        """The next request and its client; None if no request may be answered now.
 
-        That of a client with few threads comes before that of one with many, else the order of arrival holds. The
-        client is REFUSED for a request that is refused.
+        Clients with few threads come first, else the order of arrival holds. The client of a request that is refused is
+        REFUSED.
         """
         if self._refused:
             return REFUSED, self._refused.popleft()
@@ -115,33 +115,33 @@ class FairQueue:
         return bool(self._refused) or self._next_client() is not None
 
     def done(self, client: str) -> None:
-        """A request that `pop` gave has been answered."""
+        """Note that a request from `pop` has been answered."""
         if client == REFUSED:
             return
         self._requests -= 1
         _take_one(self._working, client)
 
     def pause(self, client: str) -> None:
-        """A request that `pop` gave waits for its client: it counts as begun, and not as being answered."""
+        """Note that a request from `pop` waits for its client: it counts as begun, and not as being answered."""
         _take_one(self._working, client)
         self._paused[client] += 1
 
     def resume(self, client: str) -> None:
-        """A request that was paused is being answered again."""
+        """Note that a request that was paused is being answered again."""
         _take_one(self._paused, client)
         self._working[client] += 1
 
     def may_resume(self, client: str) -> bool:
-        """Whether a request that was paused keeps nobody waiting if it goes on now."""
+        """Whether a request that was paused delays no other if it goes on now."""
         return not self._waiting and self._working[client] < self._limits.threads_of_client
 
     def requeue(self, client: str, task: Task) -> None:
-        """Have `pop` give `task` when a request that was paused may go on, before others of its client."""
+        """Queue `task` in front of its client's others: `pop` returns it when a request that was paused may go on."""
         _take_one(self._paused, client)
         self._waiting.setdefault(client, deque()).appendleft(task)
 
     def clear(self) -> None:
-        """Cancel all that waits."""
+        """Cancel all requests that wait."""
         for tasks in (self._inline, self._refused, *self._waiting.values()):
             for task in tasks:
                 task.cancel()

@@ -1,7 +1,6 @@
-"""What the server answers in place of the application: requests that cannot be read, or that are too many.
+"""Refusals: answers of the server, without the application, to requests that are malformed or too many.
 
-Such an answer looks like those of the application, with its headers, its line in the access log and its place in the
-counts, and costs less: Flask is not asked.
+A refusal looks like an error of the application: it has the same headers, a line in the access log, and is counted.
 """
 
 import json
@@ -32,34 +31,34 @@ _DETAILS = {
     501: "the request has a transfer coding that is not known here",
     503: "too many requests wait for an answer",
 }
-_MISTAKE = "an internal error; the log of the service says more"
+_INTERNAL = "an internal error; the log of the service says more"
 _ORIGIN = re.compile(rb"\r\norigin:[ \t]*([!-~]+)[ \t]*\r\n", re.IGNORECASE)
 
 
 class Refusal(HttpError):
-    """Why a request does not reach the application."""
+    """The reason why a request does not reach the application."""
 
     def __init__(self, status: int, detail: str = "") -> None:
-        """`detail` is the usual one of the status if it is not given."""
+        """Without `detail`, the usual text of the status is used."""
         self.status = HTTPStatus(status)
-        self.detail = detail or _DETAILS.get(status, _MISTAKE)
+        self.detail = detail or _DETAILS.get(status, _INTERNAL)
         super().__init__(self.detail)
 
     @classmethod
     def of(cls, error: Any) -> "Refusal":
-        """The same for an error of waitress, whose own text may repeat what was sent."""
+        """The refusal for an error of a request. Texts of waitress are replaced: they may repeat what was sent."""
         return error if isinstance(error, Refusal) else cls(error.code)
 
     @property
     def document(self) -> bytes:
-        """In the shape of all our errors (RFC 9457)."""
+        """The body of the answer, problem details as for all errors (RFC 9457)."""
         title, status = self.status.phrase, int(self.status)
         return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": self.detail}).encode()
 
 
 @dataclass(frozen=True)
 class ErrorResponder:
-    """How a process refuses: as the settings say of all answers. `hide` gives of a path what may be logged."""
+    """The headers, counts and log lines of refusals, as the settings want them. `hide` makes a path fit for the log."""
 
     public_url: str | None = None
     origins: Sequence[str] = ()
@@ -68,21 +67,21 @@ class ErrorResponder:
     counts: ProcessRequestMetrics | None = None
 
     def headers(self, refusal: Refusal, origin: str | None) -> dict[str, str]:
-        """Those of an answer to a page of this origin."""
-        told = {"Content-Type": "application/problem+json", **dict([POLICY]), "Vary": "Origin"}
+        """The headers of an answer to a page of this origin."""
+        headers = {"Content-Type": "application/problem+json", **dict([POLICY]), "Vary": "Origin"}
         if refusal.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-            told["Retry-After"] = str(_RETRY_AFTER_SECONDS)
-        return {**told, **security_headers(self.public_url), **cors_headers(self.origins, origin)}
+            headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+        return {**headers, **security_headers(self.public_url), **cors_headers(self.origins, origin)}
 
     @property
     def usual_origin(self) -> str | None:
-        """Where pages come from whose request was not read so far that it says so; None where that may be anywhere."""
+        """The origin to assume for a request whose headers were not read; None if there may be several."""
         if "*" in self.origins:
             return "*"
         return self.origins[0] if len(self.origins) == 1 and LOOPBACK not in self.origins else None
 
-    def tell(self, refusal: Refusal, seconds: float, fields: Mapping[str, Any]) -> None:
-        """Count and log it, as requests that were answered are."""
+    def record(self, refusal: Refusal, seconds: float, fields: Mapping[str, Any]) -> None:
+        """Count and log a refusal, in the same way as answers of the application."""
         if self.counts:
             self.counts.add(OTHER, int(refusal.status), seconds)
         log.info("request", extra={"fields": fields})
@@ -112,7 +111,7 @@ class RefusalTask(BaseRefusalTask):
         try:
             self.respond(refusal.status, {**headers, **error_responder.headers(refusal, origin)}, body)
         finally:
-            error_responder.tell(refusal, seconds, fields)
+            error_responder.record(refusal, seconds, fields)
 
     @property
     def _error_responder(self) -> ErrorResponder:
@@ -130,6 +129,6 @@ def client_of_request(connection: BaseConnection, trusted: Sequence[Network]) ->
 
 
 def origin_in(head: bytes) -> str | None:
-    """The origin that the beginning of a request names, which was not read any further."""
-    found = _ORIGIN.search(head)
-    return found[1].decode("ascii") if found else None
+    """The value of Origin in an unfinished head; None if it has none."""
+    match = _ORIGIN.search(head)
+    return match[1].decode("ascii") if match else None

@@ -1,8 +1,8 @@
 """The head of a request: its grammar, checked in one pass over its bytes (RFC 9112).
 
-waitress reads a head with regular expressions; the time of some grows with the square of the length. So it
-is handed heads only as `checked` returns them: a request line of three words, and fields without blanks around their
-values. What else could be understood in two ways, by us and by a proxy in front, is refused here as well.
+waitress reads a head with regular expressions; the time of some grows with the square of the length. So it gets only
+heads that `checked` returns: a request line of three words, and fields without blanks around their values. A head that
+a proxy in front could understand in another way is refused, too.
 """
 
 import re
@@ -15,7 +15,7 @@ from dicomweb.public_root import is_host
 MAX_FIELDS = 200
 _LONGEST_METHOD = 32
 _LONGEST_LENGTH = 15  # digits of Content-Length
-_REMEMBERED, _REMEMBERED_BYTES = 256, 2**11  # blocks of fields that were in order, of so many bytes at most
+_REMEMBERED, _REMEMBERED_BYTES = 256, 2**11  # blocks of fields that were in order, and their most bytes
 _END = b"\r\n\r\n"
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # RFC 9110 Section 5.6.2
 _VISIBLE = bytes(range(0x21, 0x7F))
@@ -29,14 +29,14 @@ class HeadError(Exception):
     """A head that is refused, with the status of the answer."""
 
     def __init__(self, status: int, detail: str = "") -> None:
-        """`detail` is the usual one of the status if it is not given."""
+        """Without `detail`, the usual text of the status is used."""
         super().__init__(detail)
         self.status = status
         self.detail = detail
 
 
 class HeadBuffer:
-    """The bytes of a head as they come in, however small the pieces are: each byte is looked at once."""
+    """The bytes of a head as they come in. Each byte is examined once, however small the pieces are."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -47,10 +47,10 @@ class HeadBuffer:
         return bytes(self._bytes)
 
     def received(self, data: bytes) -> int:
-        """Take bytes up to the end of the head; how many of `data` these were.
+        """Take bytes up to the end of the head; the number of bytes of `data` that were taken.
 
-        Empty lines before a head are left out. HeadError for a head that is too long, or with bytes that no head has:
-        400, 414 or 431.
+        Empty lines before a head are left out. HeadError (400, 414 or 431) if the head is too long, or has a byte that
+        is not allowed.
         """
         before = len(self._bytes)
         self._bytes += data
@@ -69,7 +69,7 @@ class HeadBuffer:
         return len(data) - excess
 
     def _drop_empty_lines(self) -> None:
-        """Leave out what RFC 9112 Section 2.2 allows before a request line."""
+        """Leave out empty lines before a request line (RFC 9112 Section 2.2)."""
         stop = 0
         while self._bytes.startswith(b"\r\n", stop):
             stop += 2
@@ -81,7 +81,7 @@ class HeadBuffer:
 
 
 def checked(head: bytes) -> bytes:
-    """The same head in its plainest form, with its last empty line; HeadError where it is ill-formed or ambiguous."""
+    """The head in its plainest form, with its last empty line; HeadError if it is malformed or ambiguous."""
     request_line, _, fields = head[: -len(_END)].partition(b"\r\n")
     version = _version(request_line)
     check = _checked_again if len(fields) <= _REMEMBERED_BYTES else _checked_fields
@@ -120,7 +120,7 @@ def _version(request_line: bytes) -> bytes:
 
 
 def _is_target(method: bytes, target: bytes) -> bool:
-    """Whether it is the path on this server, a whole URL, or `*` (RFC 9112 Section 3.2)."""
+    """Whether a request target is a path on this server, a whole URL, or `*` (RFC 9112 Section 3.2)."""
     if target.translate(None, _VISIBLE):
         return False
     if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
@@ -148,7 +148,7 @@ def _check_counts(fields: Sequence[tuple[bytes, bytes]], version: bytes) -> None
 
 
 def _check_framing(values: dict[bytes, bytes], version: bytes) -> None:
-    """Where the body ends must be beyond doubt (RFC 9112 Section 6.3): else a proxy may see another end."""
+    """Refuse a head that leaves the end of the body in doubt: a proxy may see another end (RFC 9112 Section 6.3)."""
     length, coding = values.get(b"content-length"), values.get(b"transfer-encoding")
     if coding is not None and length is not None:
         raise HeadError(400, "the request has both Content-Length and Transfer-Encoding")

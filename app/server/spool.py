@@ -1,7 +1,7 @@
-"""Answers that a client does not take are moved from memory to files without a name.
+"""The spool: files without names for answers that their clients do not take.
 
-A file is deleted by the kernel when it is closed, however the process ends. What all connections of a process may have
-in files is bounded; beyond it, and where files cannot be written, answers stay in memory, and their threads wait.
+The kernel deletes such a file when it is closed, however the process ends. The size of all files of a process is
+bounded. Above the bound, or if files cannot be written, answers stay in memory, and their threads wait.
 """
 
 import logging
@@ -16,29 +16,29 @@ from runtime.file_piece import FilePiece
 
 log = logging.getLogger(__name__)
 
-_LEAST_BYTES = 2**16  # less is not worth a file
-_MOST_BYTES = 2**30
+_MIN_FILE_BYTES = 2**16  # less stays in memory
+_MAX_BYTES = 2**30
 
 
 class Spool:
     """The files of one process, in `folder`. Safe to share between threads."""
 
-    def __init__(self, folder: Path, most_bytes: int = _MOST_BYTES) -> None:
+    def __init__(self, folder: Path, max_bytes: int = _MAX_BYTES) -> None:
         self._folder = folder
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._bytes = 0
         self._failed = False
 
     @property
     def bytes_held(self) -> int:
-        """The size of all files."""
+        """The total size of the files."""
         return self._bytes
 
     def move(self, buffers: list[Any]) -> None:
-        """Put what lies in memory into files, in place; the last buffer stays one that takes more."""
+        """Replace buffers in memory by files, in place. The last buffer stays in memory, to take more."""
         for at, buffer in enumerate(buffers):
-            if isinstance(buffer, MemoryBuffer) and len(buffer) >= _LEAST_BYTES and (file := self._file(buffer)):
+            if isinstance(buffer, MemoryBuffer) and len(buffer) >= _MIN_FILE_BYTES and (file := self._file(buffer)):
                 buffer.close()
                 buffers[at] = file
         if not isinstance(buffers[-1], MemoryBuffer):
@@ -63,13 +63,13 @@ class Spool:
 
     def _reserve(self, size_bytes: int) -> bool:
         with self._lock:
-            if self._bytes + size_bytes > self._most_bytes:
+            if self._bytes + size_bytes > self._max_bytes:
                 return False
             self._bytes += size_bytes
             return True
 
     def release(self, size_bytes: int) -> None:
-        """A file of this size is gone."""
+        """Note that a file of this size was closed."""
         with self._lock:
             self._bytes -= size_bytes
 

@@ -1,14 +1,14 @@
-"""The threads of a web process: plain threads, which may wait for anything and hold any lock.
+"""The worker pool: leader and standby threads, which may wait for anything and hold any lock.
 
-One of them leads: it listens to all connections, and answers the requests that come in itself, one after the other. So
-nobody is woken for a request, and no two threads take the interpreter from each other. A second one stands by. When the
-leader has been at one request for some milliseconds, for whatever reason, the second takes the lead, and a third
-stands by; whoever has answered a slow request rests. So a request that waits holds others up for milliseconds, and
-nobody has to say that it waits. Where that is known, the lead is given up at once (`give_up_lead`).
+One thread leads: it listens to all connections, and answers the requests itself, one after the other. So no thread is
+woken for a request, and no two threads take the interpreter from each other. A second thread stands by. If the leader
+takes some milliseconds for one request, for whatever reason, the second takes the lead, and a third stands by. A thread
+that has answered a slow request rests. So a request that waits delays others by milliseconds, and no code has to
+declare that it waits. Code that knows it may give up the lead at once (`give_up_lead`).
 
-A number of requests are answered at a time: there are so many places. A thread that waits until its client has taken
-what was sent gives its place away meanwhile. So clients that read slowly take no places; how many may do so is bounded
-by the limits of requests. What is brief needs no place: whoever leads answers it while all others wait.
+The pool has a number of places: so many requests are answered at a time. A thread that waits for its client to take
+bytes gives up its place meanwhile. So slow readers take no places; the limits of requests bound their number. A request
+that runs inline needs no place: the leader answers it while all others wait.
 """
 
 import logging
@@ -24,28 +24,28 @@ from runtime.heartbeat import Heartbeat
 
 log = logging.getLogger(__name__)
 
-_SLOW_SECONDS = 0.002  # a request that takes longer is left to its thread, while another one leads
-_LOOK_SECONDS = 0.004  # from one look at the leader to the next
-_QUIET_LOOKS = 50  # after so many looks at a leader that answers nothing, the thread that stands by sleeps
+_SLOW_SECONDS = 0.002  # another thread takes the lead if a request takes longer
+_CHECK_SECONDS = 0.004  # between two checks of the leader by the thread that stands by
+_QUIET_CHECKS = 50  # the thread that stands by sleeps after so many checks of a leader that answers nothing
 
 
-class Listening(Protocol):
-    """What the leader does between two requests."""
+class Listener(Protocol):
+    """The source of requests, to which the leader listens between two of them."""
 
     def listen(self, *, wait: bool) -> None:
-        """Queue the requests that have come in (`add_task`); wait for one, if `wait`."""
+        """Queue the requests that have come in (`WorkerPool.add_task`); wait for one, if `wait`."""
 
     def wake(self) -> None:
         """Have `listen` return soon if it waits; from any thread."""
 
 
 class WorkerPool:
-    """Threads with `places` places; which request is next is decided by the queue."""
+    """Threads that answer `places` requests at a time, in the order of a FairQueue."""
 
     def __init__(
         self, places: int, limits: QueueLimits, client_of: Callable[[Any], str], heartbeat: Heartbeat | None = None
     ) -> None:
-        """`client_of` gives the client that a request comes from."""
+        """`client_of` returns the client of a request."""
         self._heartbeat = heartbeat or Heartbeat.alone()
         lock = threading.Lock()
         self._changed = lock
@@ -59,14 +59,14 @@ class WorkerPool:
         self._standby: threading.Thread | None = None
         self._standby_sleeps = False
         self._answering_since: float | None = None
-        """When the leader began to answer its request; None while it listens."""
+        """The time when the leader began its request (monotonic clock); None while it listens."""
         self._answered = 0
         self._listened_at = 0.0
-        self._listening: Listening
+        self._listener: Listener
 
-    def start(self, listening: Listening) -> None:
+    def start(self, listener: Listener) -> None:
         """Start the first two threads; more are started when they are needed."""
-        self._listening = listening
+        self._listener = listener
         with self._changed:
             self._start_thread()
             self._start_thread()
@@ -76,10 +76,10 @@ class WorkerPool:
         with self._changed:
             self._queue.append(task)
             self._heartbeat.set_waiting(self._queue.waiting)
-        self._listening.wake()
+        self._listener.wake()
 
     def give_up_lead(self) -> None:
-        """Have another thread lead from now on, as this one is going to wait."""
+        """Let another thread lead from now on, because the current one is going to wait."""
         with self._changed:
             if self._leader is threading.current_thread():
                 self._leader = None
@@ -87,25 +87,25 @@ class WorkerPool:
 
     @contextmanager
     def pausing(self) -> Iterator[None]:
-        """Until the end of this context, the current thread waits for its client, and has no place.
+        """A context in which the current thread waits for its client, and has no place.
 
-        The end of the context waits for a place. No lock that the answer of another request needs may be held.
+        At its end the thread waits for a place. The caller holds no lock that another request needs.
         """
         client = current_client()
-        if client == REFUSED:  # or brief: it has no place
+        if client == REFUSED:  # it has no place
             yield
             return
         with self._changed:
             self._queue.pause(client)
         self.give_up_lead()
-        self._listening.wake()
+        self._listener.wake()
         try:
             yield
         finally:
             self._resume(client)
 
     def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
-        """End the threads, each after its answer; whether all ended within `timeout` seconds."""
+        """End the threads, each after its answer; true if all ended within `timeout` seconds."""
         with self._changed:
             self._ended = True
             if cancel_pending:
@@ -113,7 +113,7 @@ class WorkerPool:
             self._rest.notify_all()
             self._watch.notify_all()
             threads = list(self._threads)
-        self._listening.wake()
+        self._listener.wake()
         deadline = time.monotonic() + timeout
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -123,7 +123,7 @@ class WorkerPool:
         thread = threading.Thread(target=self._work, name="worker", daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # the system has no room for one more; who is done with a request will stand by
+        except RuntimeError:  # the system has no room for one more; the next thread that is free stands by
             log.warning("a thread cannot be started")
             return
         self._threads.add(thread)
@@ -133,7 +133,7 @@ class WorkerPool:
             self._lead()
 
     def _wait_for_lead(self) -> bool:
-        """Rest, then stand by; whether this thread leads now. It ends otherwise."""
+        """Rest, then stand by; true if the thread leads now, false if it is to end."""
         me = threading.current_thread()
         with self._changed:
             while not self._ended:
@@ -155,16 +155,16 @@ class WorkerPool:
         return False
 
     def _stand_by(self) -> None:
-        """Wait until nobody leads, or the leader is slow; at the end of the pool too."""
-        quiet, answered = 0, self._answered
+        """Wait until no thread leads, or the leader is slow, or the pool ends."""
+        quiet_checks, answered = 0, self._answered
         while not self._ended and self._leader is not None:
             since = self._answering_since
             if since is not None and time.monotonic() - since >= _SLOW_SECONDS:
                 return
-            quiet = quiet + 1 if since is None and answered == self._answered else 0
+            quiet_checks = quiet_checks + 1 if since is None and answered == self._answered else 0
             answered = self._answered
-            self._standby_sleeps = quiet > _QUIET_LOOKS
-            self._watch.wait(None if self._standby_sleeps else _LOOK_SECONDS)
+            self._standby_sleeps = quiet_checks > _QUIET_CHECKS
+            self._watch.wait(None if self._standby_sleeps else _CHECK_SECONDS)
         self._standby_sleeps = False
 
     def _find_standby(self) -> None:
@@ -181,7 +181,7 @@ class WorkerPool:
             self._find_standby()
 
     def _lead(self) -> None:
-        """Listen and answer in turn, until another thread leads and nothing is left for this one to do."""
+        """Listen and answer in turn, until another thread leads."""
         me, finished = threading.current_thread(), None
         while True:
             with self._changed:
@@ -189,47 +189,47 @@ class WorkerPool:
                     self._done(finished)
                 leads = self._leader is me
                 if self._ended or not (leads or self._answering_since is None):
-                    return  # who leads looks for the next request
-                found = self._next_as_leader() if leads else self._next()
-                waits = leads and not found and not self._has_next()
-            if found:
-                finished = self._answer(*found)
+                    return  # the leader takes the next request
+                request = self._next_as_leader() if leads else self._next()
+                waits = leads and not request and not self._has_next()
+            if request:
+                finished = self._answer(*request)
             elif leads:
-                self._listening.listen(wait=waits)
+                self._listener.listen(wait=waits)
                 self._listened_at, finished = time.monotonic(), None
             else:
                 return
 
     def _next_as_leader(self) -> tuple[str, Task] | None:
-        """The next request; None also where it is time to listen again."""
+        """The next request with its client; None if there is none, or it is time to listen again."""
         now = time.monotonic()
         self._answering_since = None
-        if now - self._listened_at > _SLOW_SECONDS or not (found := self._next()):
+        if now - self._listened_at > _SLOW_SECONDS or not (request := self._next()):
             return None
         self._answering_since = now
         self._answered += 1
         if self._standby_sleeps:
             self._standby_sleeps = False
             self._watch.notify()
-        return found
+        return request
 
     def _next(self) -> tuple[str, Task] | None:
-        """The next request that may be answered."""
-        found: tuple[str, Task] | None = None
-        if brief := self._queue.pop_inline():
-            found = REFUSED, brief
-        elif self._queue.working < self._places and (found := self._queue.pop()):
+        """The next request that may be answered, with its client; None if there is none."""
+        request: tuple[str, Task] | None = None
+        if inline := self._queue.pop_inline():
+            request = REFUSED, inline
+        elif self._queue.working < self._places and (request := self._queue.pop()):
             self._heartbeat.step()
-        if found:
+        if request:
             self._heartbeat.set_waiting(self._queue.waiting)
-        return found
+        return request
 
     def _has_next(self) -> bool:
         return self._queue.has_inline or (self._queue.working < self._places and self._queue.has_next)
 
     def _answer(self, client: str, task: Task) -> str | None:
-        """Answer a request; the client whose place is free again, if any is."""
-        if isinstance(task, _Turn):
+        """Answer a request; the client whose place is free afterwards, None if no place is."""
+        if isinstance(task, _Resumption):
             task.service()
             return None
         with serving(client, self.give_up_lead):
@@ -242,33 +242,33 @@ class WorkerPool:
             self._heartbeat.step()
 
     def _resume(self, client: str) -> None:
-        turn = _Turn()
+        resumption = _Resumption()
         with self._changed:
             if self._ended or (self._queue.working < self._places and self._queue.may_resume(client)):
                 self._queue.resume(client)
                 return
-            self._queue.requeue(client, turn)
+            self._queue.requeue(client, resumption)
             self._heartbeat.set_waiting(self._queue.waiting)
-        self._listening.wake()
-        turn.come.wait()
+        self._listener.wake()
+        resumption.may_go_on.wait()
 
 
-class _Turn:
-    """Waits in the queue for a thread that was paused, which goes on in the place of the thread that takes this out."""
+class _Resumption:
+    """An entry in the queue for a paused thread. The thread that takes it out hands its place to the paused one."""
 
     def __init__(self) -> None:
-        self.come = threading.Event()
+        self.may_go_on = threading.Event()
 
     def service(self) -> None:
-        """The place is that thread's now."""
-        self.come.set()
+        """Hand over the place."""
+        self.may_go_on.set()
 
     def cancel(self) -> None:
-        """All ends: it needs no place."""
-        self.come.set()
+        """Let the thread go on without a place: the pool ends."""
+        self.may_go_on.set()
 
     def refuse(self, status: int) -> None:
-        """What has begun is not refused."""
+        """Never called: a request that has begun is not refused."""
         raise NotImplementedError
 
 

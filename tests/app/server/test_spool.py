@@ -57,7 +57,7 @@ def test_what_is_moved_is_sent_in_order(tmp_path: Path) -> None:
 
 
 def test_beyond_the_bound_answers_stay_in_memory(tmp_path: Path) -> None:
-    spool, buffers = Spool(tmp_path, most_bytes=150_000), [filled(b"x" * 100_000) for _ in range(2)]
+    spool, buffers = Spool(tmp_path, max_bytes=150_000), [filled(b"x" * 100_000) for _ in range(2)]
     kept = buffers[1]
     spool.move(buffers)
     assert buffers[1] is kept
