@@ -1,1 +1,1 @@
-"""Waiting, timing, outages, messages and shared memory: neither AHI nor DICOMweb. Runs in all processes."""
+"""Fairness, timing, outages, messages and shared memory, for AHI and DICOMweb alike. Runs in all processes."""

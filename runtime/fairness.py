@@ -1,9 +1,8 @@
-"""Fairness among clients within one process: what threads share goes round among clients, not among threads.
+"""Fairness among clients within one process: clients take turns, and not threads.
 
-Python runs one thread at a time, and goes round among threads. A client that has many requests answered at once would
-get most of that time. So a section that computes for milliseconds says so (`computing`, `in_turns`), and two threads do
-that at the same time. Where it is forgotten, others are slower. Where such a section waits for something, others wait
-2 seconds at most.
+Python runs one thread at a time, and threads take turns. A client with many requests at once would get most of that
+time. So code that computes for milliseconds does so in a section (`computing`, `in_turns`), of which two run at a time.
+If a section is forgotten, others are slower. If a section waits for something, others wait 2 seconds at most.
 """
 
 import threading
@@ -31,7 +30,7 @@ _thread = _Thread()
 
 @contextmanager
 def serving(client: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Until the end of this context, the current thread works for `client`; `on_wait` is what `about_to_wait` calls."""
+    """A context in which the current thread works for `client`, and `about_to_wait` calls `on_wait`."""
     _thread.client, _thread.on_wait = client, on_wait
     try:
         yield
@@ -40,16 +39,16 @@ def serving(client: str, on_wait: Callable[[], None] | None = None) -> Iterator[
 
 
 def about_to_wait() -> None:
-    """Tell that the current thread waits for milliseconds now, so that another one may go on at once.
+    """Tell that the current thread is going to wait for milliseconds, so that another one may go on at once.
 
-    Nothing depends on it: where it is forgotten, others go on some milliseconds later.
+    Nothing depends on it: without it, others go on some milliseconds later.
     """
     if _thread.on_wait:
         _thread.on_wait()
 
 
 def current_client() -> str:
-    """The client that the current thread works for; "" where it works for none."""
+    """The client that the current thread works for; "" if it works for none."""
     return _thread.client
 
 
@@ -73,7 +72,7 @@ class UsualWait:
 
 
 class FairSemaphore:
-    """`places` that threads hold; the next free one goes to the waiting client that holds the fewest.
+    """A semaphore with `places` for threads. A free place goes to the waiting client that holds the fewest.
 
     Clients that hold equally many take turns. A thread that works for no client counts as the client "".
     """
@@ -85,7 +84,7 @@ class FairSemaphore:
         self._waiting: OrderedDict[str, deque[threading.Lock]] = OrderedDict()
 
     def acquire(self, timeout: float) -> str | None:
-        """Wait for a place for `timeout` seconds at most; the client to `release` it for, None if none came free."""
+        """Wait `timeout` seconds at most for a place; the client to `release` it for, None if there was none."""
         client, ticket = current_client(), threading.Lock()
         with self._lock:
             if self._free:
@@ -103,7 +102,7 @@ class FairSemaphore:
         return None
 
     def release(self, client: str) -> None:
-        """Give a place back, to who waits for it."""
+        """Give a place back, or hand it to a client that waits."""
         with self._lock:
             self._holding[client] -= 1
             if not self._holding[client]:
@@ -130,9 +129,9 @@ _places = FairSemaphore(_AT_ONCE)
 
 @contextmanager
 def computing() -> Iterator[None]:
-    """A section that computes for long, of which two run at a time: clients take turns.
+    """A context that computes for long. Two run at a time, and clients take turns.
 
-    It begins after 2 seconds at the latest, so that it may wait for anything. It may be entered within itself.
+    It begins after 2 seconds at the latest, so it may wait for anything. Contexts may be nested.
     """
     if _thread.computes:
         yield
@@ -148,7 +147,7 @@ def computing() -> Iterator[None]:
 
 
 def in_turns(items: Iterable[T]) -> Iterator[T]:
-    """The same items; what is done with each of them is a section of `computing`."""
+    """The items; the caller's work on each of them is a section of `computing`."""
     for item in items:
         with computing():
             yield item

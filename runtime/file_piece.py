@@ -1,4 +1,4 @@
-"""Pieces of files in the body of an answer: a server that can sends them without reading them."""
+"""Pieces of files in the body of an answer, which the server can send without reading them."""
 
 import errno
 import os
@@ -7,10 +7,10 @@ from typing import BinaryIO
 
 
 class FilePiece:
-    """Bytes `start` to before `stop` of an open file, which is closed when nobody has the piece any more.
+    """Bytes `start` to before `stop` of an open file, which is closed when the piece is no longer referenced.
 
-    `on_unreadable` is called once when the file cannot be read or is shorter than it was, and `again` then gives the
-    bytes of the whole file; without it that is an OSError. Never fewer bytes come than there were.
+    If the file cannot be read or is shorter than it was, `on_unreadable` is called once, and `again` returns the bytes
+    of the whole file. Without `again` that is an OSError. Fewer bytes than announced are never returned.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class FilePiece:
         return self.stop - self.start
 
     def cut(self, start: int, stop: int) -> "FilePiece":
-        """The same piece without what lies before `start` and from `stop` on, both counted from its beginning."""
+        """Shorten the piece to its bytes `start` to before `stop`, counted from its beginning; the piece itself."""
         self.start, self.stop = self.start + start, min(self.stop, self.start + stop)
         return self
 
@@ -56,10 +56,10 @@ class FilePiece:
         return instead.read(start, stop) if isinstance(instead, FilePiece) else instead[start:stop]
 
     def forget(self) -> None:
-        """Tell that the file is not what it was: once, as a good one may soon take its place."""
-        told, self._on_unreadable = self._on_unreadable, None
-        if told:
-            told()
+        """Call `on_unreadable`, only once: a good file may soon take the place of this one."""
+        on_unreadable, self._on_unreadable = self._on_unreadable, None
+        if on_unreadable:
+            on_unreadable()
 
     def is_there(self) -> bool:
         """Whether the file still reaches as far as the piece."""
@@ -67,13 +67,13 @@ class FilePiece:
 
 
 Chunk = bytes | FilePiece
-"""What bodies are made of."""
+"""One part of a body."""
 
 
 def read_exactly(handle: int, start: int, stop: int) -> bytes:
-    """All of these bytes of a file; OSError when there are fewer.
+    """The bytes `start` to before `stop` of a file; OSError if there are fewer.
 
-    The length is looked at afterwards: while a file is being cut, its last bytes may read as zeros.
+    The length is checked afterwards: while a file is being cut short, its last bytes may read as zeros.
     """
     content = os.pread(handle, max(0, stop - start), start)
     while content and len(content) < stop - start:  # 2 GiB at a time
@@ -87,7 +87,7 @@ def read_exactly(handle: int, start: int, stop: int) -> bytes:
 
 
 def between(chunks: Iterable[Chunk], start: int, stop: int) -> Iterator[Chunk]:
-    """The bytes `start` to before `stop` of chunks that follow one another."""
+    """The bytes `start` to before `stop` of consecutive chunks."""
     offset = 0
     for chunk in chunks:
         first, last = max(0, start - offset), min(len(chunk), stop - offset)

@@ -21,33 +21,33 @@ _WORDS = 4
 
 @dataclass(frozen=True)
 class Pulse:
-    """The last beats of a process, each 0 where there was none."""
+    """The last beats of a process, in seconds of the monotonic clock; 0 for a beat that never came."""
 
     listened_at: float = 0.0
     stepped_at: float = 0.0
     expected_until: float = 0.0
     waiting_since: float = 0.0
-    """Since when work waits for a thread; 0 while none does."""
+    """The time since which work waits for a thread; 0 while none waits."""
 
     @property
     def listens(self) -> bool:
-        """Whether its start is over."""
+        """Whether the process has started to listen."""
         return self.listened_at > 0
 
     @property
     def idle_since(self) -> float | None:
-        """Since when no thread has made a step that was due; None while no work waits. It may be in the future."""
+        """The time since which a step is due; None while no work waits. It may be in the future."""
         if not self.waiting_since:
             return None
         return max(self.stepped_at, self.expected_until, self.waiting_since)
 
 
 class Heartbeat:
-    """The beats of one process. All its threads may beat; the one that forked it may look at `pulse`.
+    """The beats of one process. All its threads may beat; its parent reads `pulse`.
 
-    A process is hung when its listening loop has not gone round for 20 seconds, or when work waits for a thread and no
-    thread has made a step for 20 seconds, counted from when the longest wait that is expected now must end. It is then
-    replaced. A forgotten beat costs no more than that.
+    A process is hung if its listening loop has not gone round for 20 seconds. It is also hung if work waits for a
+    thread and no thread has made a step for 20 seconds, counted from the end of the longest wait that is expected. It
+    is then replaced. A forgotten beat costs no more than that.
     """
 
     def __init__(self) -> None:
@@ -57,21 +57,21 @@ class Heartbeat:
 
     @classmethod
     def alone(cls) -> "Heartbeat":
-        """For a process that nobody watches."""
+        """A heartbeat for a process that nobody watches."""
         return cls()
 
     def listened(self) -> None:
-        """The listening loop has gone round. It does so every 5 seconds, or more often, also when nothing happens."""
+        """Note a round of the listening loop. There is one every 5 seconds or more often, even if nothing happens."""
         self._words[_LISTENED] = time.monotonic()
 
     def step(self) -> None:
-        """A thread has made progress: it began or ended a piece of work, or was given a part of what it waits for."""
+        """Note the progress of a thread: it began or ended a piece of work, or received a part of what it waits for."""
         self._words[_STEPPED] = time.monotonic()
 
     def set_waiting(self, number: int) -> None:
-        """So much work waits for a thread now, apart from what threads have begun.
+        """Note how many pieces of work wait for a thread, without those that have begun.
 
-        Two threads must not call this at the same time: the caller holds the lock of its queue, or calls it again soon,
+        Two threads must not call this at the same time. The caller holds the lock of its queue, or calls it again soon,
         for example in each round of the listening loop.
         """
         if bool(number) != bool(self._words[_WAITING_SINCE]):
@@ -79,9 +79,9 @@ class Heartbeat:
 
     @contextmanager
     def expecting(self, seconds: float) -> Iterator[None]:
-        """This thread waits for something that may take so long: no step is due meanwhile, of any thread. It is one.
+        """A context in which this thread waits for up to `seconds`. No thread owes a step meanwhile; its end is one.
 
-        It is for what has a deadline: a statement, a call to AHI, an answer of a fetcher.
+        It is for waits with a deadline: a statement, a call to AHI, an answer of a fetcher.
         """
         key = object()
         self._set_expected(key, time.monotonic() + seconds)

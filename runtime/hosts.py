@@ -1,10 +1,10 @@
-"""Which names of hosts mean this machine."""
+"""Names of hosts that mean this machine."""
 
 from ipaddress import ip_address
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether only this machine can be meant; a socket's path or no host is this machine, too."""
+    """Whether a host is this machine for certain. The path of a socket and no host are this machine, too."""
     if not host or host == "localhost" or host.startswith("/"):
         return True
     try:

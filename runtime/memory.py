@@ -1,4 +1,4 @@
-"""Memory that is free serves all threads of a process, or goes back to the kernel; the C library keeps it otherwise."""
+"""Free memory: the C library shares it among all threads, or gives it back to the kernel, instead of keeping it."""
 
 import ctypes
 import gc
@@ -16,11 +16,11 @@ _LARGE_BYTES = 2**18
 
 
 def share_free_memory() -> None:
-    """Have threads share what others have freed, in this process and those that it forks; call it before any thread.
+    """Have threads share free memory, in this process and those that it forks; call it before any thread starts.
 
-    glibc gives threads up to 8 arenas for each core, and what is free in one is of no use to the others: a process
-    keeps the most that it ever needed several times over. What is large goes back to the kernel as soon as it is free;
-    glibc begins to keep blocks of up to 32 MiB when the first ones have been freed, and what lies between pins them.
+    glibc gives threads up to 8 arenas for each core, and free memory of one is of no use to the others. So a process
+    keeps its peak several times over. Large blocks go back to the kernel as soon as they are free: glibc would keep
+    blocks of up to 32 MiB once the first ones have been freed, and smaller blocks between them pin them.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option:
@@ -29,24 +29,24 @@ def share_free_memory() -> None:
 
 
 def resident_bytes() -> int:
-    """The resident size of this process, files that it has mapped included."""
+    """The resident size of this process, including files that it has mapped."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
 
 
 class Trimmer:
-    """Gives free memory back while the process is 16 MiB larger than it was at its smallest. To be called now and then.
+    """Gives free memory back while the process is 16 MiB above its smallest size. Call it every few seconds.
 
-    A call takes some milliseconds at most, without the lock of the interpreter. Every 10 seconds it also collects the
-    cycles that the thresholds of a web process leave for long. All threads wait for some hundredths of a second.
+    A call takes some milliseconds at most, without the lock of the interpreter. Every 10 seconds it also collects
+    cycles of objects, which a web process rarely does. All threads wait for some hundredths of a second then.
     """
 
     def __init__(self) -> None:
-        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others need none
+        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
         self._smallest_bytes = resident_bytes()
         self._collected_at = time.monotonic()
 
     def __call__(self) -> None:
-        """Look, and give back what is free if that may be much."""
+        """Give free memory back if there may be much."""
         now_bytes = resident_bytes()
         self._smallest_bytes = min(self._smallest_bytes, now_bytes)
         if now_bytes <= self._smallest_bytes + _WORTH_BYTES:

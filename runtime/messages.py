@@ -1,4 +1,4 @@
-"""How web processes and fetchers talk: pickled values with their length in front, over Unix sockets of our own."""
+"""Messages between web processes and fetchers: pickled values after their length, over Unix sockets of our own."""
 
 import pickle
 import socket
@@ -15,16 +15,16 @@ _LONG_BYTES = 2**17
 
 
 def encode_message(value: Any) -> bytes:
-    """A value as it is sent."""
+    """Encode a value: 8 bytes of length (little endian), then the pickle."""
     content = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     return _LENGTH.pack(len(content)) + content
 
 
 def receive(connection: socket.socket) -> Any:
-    """The next value; EOFError when the other side has closed.
+    """The next value; EOFError if the other side has closed.
 
-    Nothing comes behind it: each question has one answer. So as much as there is can be taken at once, which is all of
-    most answers; each call more lets other threads in, and has to wait for them.
+    Nothing follows it: each request has one answer. So one call takes as much as there is, which is all of most
+    answers. Each further call lets other threads run, and has to wait for them.
     """
     begun = _some(connection, _PIECE_BYTES)
     while len(begun) < _LENGTH.size:
@@ -56,13 +56,13 @@ def _whole(connection: socket.socket, begun: bytes, length_bytes: int) -> bytear
 
 
 class Unpacker:
-    """Values from bytes that come in pieces."""
+    """Decodes values from bytes that come in pieces."""
 
     def __init__(self) -> None:
         self._held = bytearray()
 
     def feed(self, piece: bytes) -> Iterator[Any]:
-        """The values that are whole now."""
+        """The values that this piece completes."""
         self._held += piece
         while len(self._held) >= _LENGTH.size:
             end = _LENGTH.size + _LENGTH.unpack_from(self._held)[0]

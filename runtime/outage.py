@@ -1,4 +1,4 @@
-"""Whether a service behind this one is away, told once by all processes together: when it goes and when it is back."""
+"""The outage of a service behind this one, logged once by all processes together: when it begins and when it ends."""
 
 import fcntl
 import logging
@@ -11,14 +11,14 @@ import time
 log = logging.getLogger(__name__)
 
 _SINCE = struct.Struct("d")
-"""Seconds of the monotonic clock, which all processes share; 0 while it answers."""
+"""The begin of the outage in seconds of the monotonic clock, which all processes share; 0 while there is none."""
 
 
 class Outage:
     """The state of one service. Made before the fork, then shared by all processes and their threads."""
 
     def __init__(self, name: str) -> None:
-        """`name` is that of the service in the log."""
+        """`name` is the name of the service in the log."""
         self._name = name
         self._descriptor = os.memfd_create(name)
         os.ftruncate(self._descriptor, _SINCE.size)
@@ -30,12 +30,12 @@ class Outage:
         os.close(self._descriptor)
 
     def begins(self, reason: str) -> None:
-        """It does not answer."""
+        """Note that the service does not answer."""
         if not self._since and self._change(time.monotonic()) is not None:
             log.error("%s does not answer: %s", self._name, reason)
 
     def is_over(self) -> None:
-        """It has answered; to be called whenever it does, and cheap while it always does."""
+        """Note that the service has answered. Call it for each answer: it is cheap while there is no outage."""
         if self._since and (since := self._change(0.0)) is not None:
             log.warning("%s answers again after=%.1fs", self._name, time.monotonic() - since)
 
@@ -45,10 +45,10 @@ class Outage:
         return since
 
     def _change(self, since: float) -> float | None:
-        """What it was before; None where it already was so, or another thread or process is about to change it.
+        """Set the begin; the one before, or None if nothing changed or another thread or process is about to change it.
 
-        Nobody waits: one that is frozen with the lock would stop all others. The kernel takes the lock back from one
-        that dies.
+        Nobody waits: a process that is frozen with the lock would stop all others. The kernel takes the lock back from
+        a process that dies.
         """
         if not self._lock.acquire(blocking=False):
             return None

@@ -1,6 +1,6 @@
-"""What all processes count, in memory that they share: each writes a row of its own, anybody adds the rows up.
+"""Counters of all processes in shared memory: each process writes its own row, and any process adds up the rows.
 
-A row outlives the process that writes it: the one that replaces a dead process goes on counting where that ended.
+A row outlives the process that writes it. A process that replaces a dead one goes on counting where it ended.
 """
 
 import mmap
@@ -12,7 +12,7 @@ _BYTES = 8
 
 
 class Metric(Enum):
-    """What is counted since the start of the service, or, where it says so, is the case now."""
+    """The metrics: counts since the start of the service, or, where it says "now", the current number."""
 
     AHI_GET_IMAGE_SET = "calls to GetImageSet, repeated ones included"
     AHI_GET_IMAGE_SET_METADATA = "calls to GetImageSetMetadata, repeated ones included"
@@ -36,58 +36,58 @@ class Metric(Enum):
     CLIENT_CONNECTIONS = "now: connections of clients that are open"
 
 
-_PLACE = {count: place for place, count in enumerate(Metric)}
+_COLUMN = {metric: column for column, metric in enumerate(Metric)}
 _NOW = (Metric.JOBS_QUEUED, Metric.JOBS_RUNNING, Metric.INDEX_CONNECTIONS_IN_USE, Metric.CLIENT_CONNECTIONS)
 
 
 class SharedMetrics:
-    """The counters of a number of processes. Made before they are forked."""
+    """The counters of a number of processes, made before they are forked."""
 
     def __init__(self, processes: int) -> None:
         self._memory = mmap.mmap(-1, max(1, processes) * len(Metric) * _BYTES)
         self.words = memoryview(self._memory).cast("Q")
 
     def process_metrics(self, process: int) -> "ProcessMetrics":
-        """The row of one process, from 0; to be called in it."""
+        """The row of one process, counted from 0; call it in that process."""
         return ProcessMetrics(self, process * len(Metric))
 
-    def total(self, count: Metric) -> int:
-        """The sum over all processes."""
-        return sum(self.words[_PLACE[count] :: len(Metric)])
+    def total(self, metric: Metric) -> int:
+        """The sum of a metric over all processes."""
+        return sum(self.words[_COLUMN[metric] :: len(Metric)])
 
-    def highest(self, count: Metric) -> int:
-        """The highest of all processes."""
-        return max(self.words[_PLACE[count] :: len(Metric)])
+    def highest(self, metric: Metric) -> int:
+        """The highest value of a metric in all processes."""
+        return max(self.words[_COLUMN[metric] :: len(Metric)])
 
     def totals(self) -> Mapping[Metric, int]:
-        """The sums of all."""
-        return {count: self.total(count) for count in Metric}
+        """The sums of all metrics."""
+        return {metric: self.total(metric) for metric in Metric}
 
 
 class ProcessMetrics:
-    """What one process counts. Safe to share between its threads."""
+    """The counters of one process. Safe to share between its threads."""
 
     def __init__(self, counters: SharedMetrics, start: int) -> None:
         self.counters = counters
         self._start = start
         self._lock = threading.Lock()
-        for count in _NOW:  # what was the case in the process before is no longer
-            self.set(count, 0)
+        for metric in _NOW:  # numbers of the process before are no longer current
+            self.set(metric, 0)
 
     @classmethod
     def alone(cls) -> "ProcessMetrics":
-        """For a process that counts for itself."""
+        """Counters for a process that shares them with no other."""
         return SharedMetrics(1).process_metrics(0)
 
-    def add(self, count: Metric, number: int = 1) -> None:
-        """Count so many more."""
+    def add(self, metric: Metric, number: int = 1) -> None:
+        """Add to a count."""
         with self._lock:
-            self.counters.words[self._start + _PLACE[count]] += number
+            self.counters.words[self._start + _COLUMN[metric]] += number
 
-    def get(self, count: Metric) -> int:
-        """What this process has counted."""
-        return self.counters.words[self._start + _PLACE[count]]
+    def get(self, metric: Metric) -> int:
+        """The value of a metric in this process."""
+        return self.counters.words[self._start + _COLUMN[metric]]
 
-    def set(self, count: Metric, number: int) -> None:
-        """Say what is the case now."""
-        self.counters.words[self._start + _PLACE[count]] = number
+    def set(self, metric: Metric, number: int) -> None:
+        """Set a metric to its current number."""
+        self.counters.words[self._start + _COLUMN[metric]] = number

@@ -1,4 +1,4 @@
-"""Slow work that many need at the same time: a thread of its own does it once, and nobody holds a lock meanwhile."""
+"""Slow work that many threads need at once: an own thread does it once, and nobody holds a lock meanwhile."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ class SingleFlight(Generic[T]):
         self._ended_at = 0.0
 
     def latest(self, max_age_seconds: float) -> "Future[T]":
-        """The run that is under way, or ended less than so many seconds ago; else one that begins now."""
+        """The run that is under way or ended less than `max_age_seconds` ago; else a run that begins now."""
         with self._lock:
             old = self._flight
             if old and not (old.done() and time.monotonic() - self._ended_at >= max_age_seconds):
@@ -41,5 +41,5 @@ class SingleFlight(Generic[T]):
 
 
 def ended(flight: "Future[T]", seconds: float) -> bool:
-    """Whether it has ended, waiting for it so long at most."""
+    """Wait `seconds` at most for a run; whether it has ended."""
     return bool(wait([flight], seconds).done)
