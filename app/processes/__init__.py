@@ -1,4 +1,4 @@
-"""The processes of the service: started, watched, replaced and ended. Runs in the supervisor, but for `web`.
+"""The processes of the service: they are started, watched, replaced and ended. Runs in the supervisor.
 
-`web` is what a web process runs.
+Only `web` and the functions `run` in `service` run in the other processes.
 """

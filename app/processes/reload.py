@@ -1,7 +1,7 @@
-"""SIGHUP: the settings, and the files that they name, are read again while the service runs.
+"""Reload on SIGHUP: the settings, and the files that they name, are read again while the service runs.
 
-Web processes with the new settings take over the listening socket, and the old ones leave when they have answered. The
-process that prefetches is another one where the index is elsewhere now; it is handed what was still to be done.
+Web processes with the new settings take over the listening socket, and the old ones leave when they have answered. If
+the index is elsewhere now, the prefetch process is replaced, too; the new one gets the tasks that remain.
 """
 
 import logging
@@ -18,7 +18,7 @@ from db.login import Login
 
 log = logging.getLogger(__name__)
 
-TAKE_A_START = frozenset(
+NEED_RESTART = frozenset(
     ("host", "port", "web_processes", "frame_fetchers", "fetch_threads", "prefetch", "ahi_deadline_seconds")
     + (
         "image_set_fresh_seconds",
@@ -32,13 +32,13 @@ TAKE_A_START = frozenset(
     + ("metrics_port", "metrics_host", "log_format", "settings_file", "datastore_root", "datastore_faults")
     + ("datastore_clean_index", "datastore_populate_instances", "embedded", "rate_limit", "rate_limit_burst")
 )
-"""Settings that other processes than those of the web hold to, or that have a socket."""
+"""Settings that need a restart: other processes than web processes use them, or they are those of a socket."""
 
 
 class Reload:
-    """What SIGHUP does: new web processes with the settings as they are now, the old ones leave; or all stays.
+    """The action of SIGHUP: new web processes with the current settings replace the old ones, or all stays.
 
-    `settings` are those that hold.
+    `settings` are the ones in force.
     """
 
     def __init__(self, supervisor: Supervisor, settings: Settings, index: Login, shared: service.Shared) -> None:
@@ -48,7 +48,7 @@ class Reload:
         self._shared = shared
 
     def __call__(self) -> None:
-        """Read the settings again; one that is wrong leaves everything as it is."""
+        """Read the settings again. If one is wrong, everything stays as it is."""
         notify(RELOADING)
         try:
             settings = self._kept(Settings.from_env(os.environ))
@@ -73,12 +73,12 @@ class Reload:
         notify(READY)
 
     def _kept(self, settings: Settings) -> Settings:
-        """The settings, those that take a start as they were; SettingsError where the two do not go together."""
+        """The new settings, but the old ones where a restart is needed; SettingsError if they contradict each other."""
         if not settings.names_index:  # what runs on it says where its index is
             raise SettingsError(
                 "neither DB_SECRET_ARN nor DATABASE_URL is set: a restart takes the embedded data store"
             )
-        kept = {name: getattr(self.settings, name) for name in TAKE_A_START}
+        kept = {name: getattr(self.settings, name) for name in NEED_RESTART}
         changed = [name.upper() for name, value in sorted(kept.items()) if value != getattr(settings, name)]
         if changed:
             log.warning("[Reload] - a restart is needed for %s", ", ".join(changed))

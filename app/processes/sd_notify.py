@@ -1,4 +1,4 @@
-"""What the service tells who started it: sd_notify(3), a datagram on the socket that NOTIFY_SOCKET names."""
+"""Notifications for systemd, as sd_notify(3) has them: datagrams to the socket that NOTIFY_SOCKET names."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ _PATIENCE_SECONDS = 1.0
 
 
 def notify(state: str) -> None:
-    """Tell systemd; nothing where nobody asked to be told, or nobody takes it within a second."""
+    """Send a state to systemd, unless NOTIFY_SOCKET is not set, or nobody takes it within a second."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -25,11 +25,11 @@ def notify(state: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as end:
             end.settimeout(_PATIENCE_SECONDS)
             end.sendto(state.encode(), address)
-    except OSError as error:  # no reason to end, nor to keep the supervisor from its work
+    except OSError as error:  # the supervisor goes on without
         log.warning("systemd cannot be told state=%s reason=%s", state, error.strerror or error)
 
 
 def feed_watchdog() -> None:
-    """Tell systemd that all is looked after, where the unit has WatchdogSec."""
+    """Send a sign of life to systemd, if the unit has WatchdogSec."""
     if "WATCHDOG_USEC" in os.environ and os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid()):
         notify(WATCHDOG)

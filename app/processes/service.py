@@ -1,4 +1,4 @@
-"""The processes of the service: FrameFetchers, and the web processes that hand them what is slow."""
+"""The processes of the service: FrameFetchers, web processes, the prefetch process and the metrics process."""
 
 import errno
 import logging
@@ -69,20 +69,20 @@ _WARMER_KEPT_BYTES = 16 * 2**20
 
 
 def bind(settings: Settings) -> socket.socket:
-    """The bound socket of the service, not open yet; SettingsError when the address is taken or not ours."""
+    """The bound socket of the service, not listening yet; SettingsError if the address is taken or not ours."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
-    except (OSError, UnicodeError) as error:  # the latter from a name that can be none
+    except (OSError, UnicodeError) as error:  # the latter from a malformed name
         reason = error.strerror if isinstance(error, OSError) else "is not the name of a host"
         raise SettingsError(f"HOST {settings.host}, PORT {settings.port}: {reason}") from error
     return listening
 
 
 def bind_metrics(settings: Settings) -> socket.socket | None:
-    """The socket that Prometheus asks, None where it is not to; SettingsError when the address is taken or not ours."""
+    """The socket for Prometheus, None without METRICS_PORT; SettingsError if the address is taken or not ours."""
     if settings.metrics_port is None:
         return None
     try:
@@ -93,9 +93,9 @@ def bind_metrics(settings: Settings) -> socket.socket | None:
 
 
 def open_cache(settings: Settings) -> Cache:
-    """The cache, within its bounds; SettingsError if it cannot be written to.
+    """The cache, within its limits; SettingsError if it cannot be written to.
 
-    A disk that is full, read-only or broken is no mistake in the settings: the service runs without a cache meanwhile.
+    A full, read-only or broken disk is no mistake in the settings: the service runs without a cache meanwhile.
     """
     cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes)
     try:
@@ -151,7 +151,7 @@ def try_index(settings: Settings, index: Login, outage: Outage) -> None:
 
 
 def find_trust(settings: Settings) -> Tls:
-    """Whose certificates the index may show; SettingsError when they cannot be read."""
+    """The certificates that the index may show; SettingsError if they cannot be read."""
     trust = Tls(tls.VERIFY if settings.db_iam_auth else settings.db_tls, settings.db_tls_ca)
     try:
         trust.check()
@@ -162,9 +162,9 @@ def find_trust(settings: Settings) -> Tls:
 
 @dataclass(frozen=True)
 class Shared:
-    """What the processes of the service have in common, made before they are forked.
+    """The sockets and the shared memory of the processes, made before they are forked.
 
-    Each process has two places to count in, one for each side, so that one can leave while the next one already works.
+    Each process has two rows of counters, one for each side: it can leave while the next one already works.
     """
 
     listening: socket.socket
@@ -178,19 +178,19 @@ class Shared:
 
     @classmethod
     def of(cls, settings: Settings, listening: socket.socket) -> "Shared":
-        """For processes as many as the settings say."""
+        """Sockets and memory for the numbers of processes in the settings."""
         fetchers = settings.frame_fetchers
         counters = SharedMetrics(2 * (fetchers + 1 + settings.web_processes))
         rate = RateLimiter(settings.rate_limit, settings.rate_limit_burst) if settings.rate_limit else None
         requests, tracing = RequestMetrics(2 * settings.web_processes), find_tracing(os.environ)
         return cls(listening, FetcherSockets(fetchers + 1), counters, requests, rate, tracing)
 
-    def tally_of_fetcher(self, number: int, place: Place) -> ProcessMetrics:
-        """What one fetcher counts; the one after the last is the process that prefetches."""
+    def metrics_of_fetcher(self, number: int, place: Place) -> ProcessMetrics:
+        """The counters of one fetcher; the number after the last fetcher is the prefetch process."""
         return self.counters.process_metrics(2 * number + place.side)
 
-    def tally_of_web(self, number: int, place: Place) -> ProcessMetrics:
-        """What one web process counts."""
+    def metrics_of_web(self, number: int, place: Place) -> ProcessMetrics:
+        """The counters of one web process."""
         return self.counters.process_metrics(2 * (len(self.sockets.paths) + number) + place.side)
 
     @property
@@ -240,7 +240,7 @@ def stopped(settings: Settings) -> None:
 
 def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
     def run(place: Place) -> None:
-        process_metrics, threads = shared.tally_of_fetcher(number, place), settings.fetch_threads
+        process_metrics, threads = shared.metrics_of_fetcher(number, place), settings.fetch_threads
         client = AhiClient(
             region=settings.aws_default_region or "",
             max_connections=threads,
@@ -272,7 +272,7 @@ def web_children(settings: Settings, index: Login, shared: Shared) -> list[Child
 
 def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child:
     def run(place: Place) -> None:
-        process_metrics = shared.tally_of_web(number, place)
+        process_metrics = shared.metrics_of_web(number, place)
         database = _database(settings, index, shared, process_metrics, place.heartbeat)
         request_metrics = shared.requests.of_process(2 * number + place.side)
         audit_queue = open_trail(settings, database)
@@ -327,10 +327,10 @@ def _error_responder(settings: Settings, app: Flask, counts: ProcessRequestMetri
 
 
 def prefetch_child(settings: Settings, index: Login, shared: Shared) -> Child:
-    """The process that prefetches."""
+    """The prefetch process."""
 
     def run(place: Place) -> None:
-        process_metrics = shared.tally_of_fetcher(settings.frame_fetchers, place)
+        process_metrics = shared.metrics_of_fetcher(settings.frame_fetchers, place)
         cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, process_metrics)
         fetchers = FetcherPool(shared.fetcher_paths, Urgency.BACKGROUND, place.heartbeat.expecting)
         database = _database(settings, index, shared, process_metrics, place.heartbeat, most=1)

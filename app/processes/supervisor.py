@@ -1,7 +1,7 @@
-"""The parent of all processes: it forks them, replaces those that die, hang or grow too large, and ends them in order.
+"""The supervisor: the parent of all processes. It forks them, replaces those that die, hang or grow, and ends them.
 
-It never starts a thread, so that it can fork at any time. Every child holds the reading end of a pipe of which only the
-supervisor has the other: when the supervisor is gone, however that came, the pipe closes and the child ends itself.
+It never starts a thread, so it can fork at any time. Every child holds the reading end of a pipe of which only the
+supervisor has the other end. When the supervisor ends in any way, the pipe closes and the child ends itself.
 """
 
 import logging
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from app.processes.signals import HANDLED, Signals
 from app.processes.stack_dump import Stacks
-from app.processes.watchdog import ROUND_SECONDS, Growth, Hangs
+from app.processes.watchdog import ROUND_SECONDS, GrowthDetector, HangDetector
 from app.telemetry.replacements import ProcessKind, Reason, Replacements
 from runtime.heartbeat import Heartbeat
 
@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 
 _MIN_LIFE_SECONDS = 2.0  # a child that dies sooner is not started again before that
 _LAST_STAGE_SECONDS = 1.0
-_STACKS_SECONDS = 2.0  # a hung process has so long to say where its threads are
+_STACKS_SECONDS = 2.0  # a hung process has so long to write its stacks
 
 
 @dataclass(frozen=True)
 class Place:
-    """What a process is given by the supervisor."""
+    """The heartbeat and the side that the supervisor gives to a process."""
 
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     side: int = 0
@@ -38,11 +38,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Child:
-    """What a process runs, and how it is treated.
+    """The function that a process runs, and how the process is treated.
 
-    One that `leaves` has others take its place on SIGHUP, finishes what it is doing, and ends; one that does not is
-    ended in its place. `drains_seconds` is how long it may finish what it is doing when all ends. `silent_seconds` is
-    how long its heart may stand still; None if it has none that beats.
+    A process that `leaves` finishes its work on SIGHUP while another takes its place; any other is ended. It may work
+    for `drains_seconds` more when all ends. `silent_seconds` is the longest time without a sign of life; None if it has
+    no heartbeat.
     """
 
     name: str
@@ -62,10 +62,10 @@ class Process:
     place: Place
     started_at: float
     reason: Reason = Reason.DIED
-    """Why it is replaced when it ends."""
+    """The reason for its replacement when it ends."""
 
     killed_at: float | None = None
-    """When it is killed, where it was told to end."""
+    """The time when it is killed, if it was told to end."""
 
     @property
     def name(self) -> str:
@@ -89,15 +89,15 @@ class Supervisor:
 
     def __init__(self) -> None:
         self._processes: dict[int, Process] = {}
-        self._leaving: dict[int, Process] = {}  # others have taken their places
-        self._wanted: dict[str, Child] = {}  # those that are to take a place that is not free yet
-        self._due: dict[str, tuple[float, Child]] = {}  # those that died young, and when they are started again
+        self._leaving: dict[int, Process] = {}  # processes whose places others have taken
+        self._wanted: dict[str, Child] = {}  # children that wait for their places to become free
+        self._due: dict[str, tuple[float, Child]] = {}  # children that died young, and when they are started again
         self._lifeline, self._held = os.pipe()
         self._signals = Signals()
         self._stacks = Stacks()
-        self._hangs = Hangs(time.monotonic())
-        self._asked: tuple[Process, str, float] | None = None  # who is hung, why, and when it is killed
-        self.growth = Growth()
+        self._hangs = HangDetector(time.monotonic())
+        self._asked: tuple[Process, str, float] | None = None  # a hung process, the reason, and when it is killed
+        self.growth = GrowthDetector()
         """Its `max_bytes` may be set at any time."""
 
         self.replacements = Replacements()
@@ -110,7 +110,7 @@ class Supervisor:
         self._processes[pid] = Process(pid, child, place, time.monotonic())
 
     def complete(self, run: Callable[[], None]) -> bool:
-        """Fork a process for one task and wait for its end; whether it ended well."""
+        """Fork a process for one task and wait for its end; true if it ended with status 0."""
         pid = self._fork(run, "task")
         while True:
             number = self._signals.wait()
@@ -126,9 +126,10 @@ class Supervisor:
         on_hangup: Callable[[], None] | None = None,
         on_round: Callable[[], None] = lambda: None,
     ) -> None:
-        """Watch until told to end; then `on_stop`, end the children that drain, then the others, then what is left.
+        """Watch the children until SIGTERM or SIGINT. Then call `on_stop`, and end first the children that drain.
 
-        `on_hangup` is called on SIGHUP, which is to end, too, where there is none; `on_round` every ROUND_SECONDS.
+        `on_hangup` is called on SIGHUP; without it, SIGHUP ends the service, too. `on_round` is called every
+        ROUND_SECONDS.
         """
         while (number := self._signals.wait(self._until_round())) not in (signal.SIGTERM, signal.SIGINT):
             if number == signal.SIGHUP:
@@ -143,18 +144,18 @@ class Supervisor:
         self._stop()
 
     def renew(self, children: Sequence[Child]) -> None:
-        """Start children in the places of those of the same names, which are told by SIGHUP to finish and to leave.
+        """Start children in the places of those with the same names, which get SIGHUP to finish and leave.
 
-        Those that do not leave are ended at once. One stays whose place nobody can take, as the machine is full.
+        Children that do not leave are ended at once. If the machine has no room for a new child, the old one stays.
 
-        Where one of the same name still has not left since the last time, it is ended first, within the time that it
-        needs to drain. Nobody waits for that here: the newest child of a name starts when its place is free.
+        If an older child of the same name has still not left, it is ended first, within the time that it needs to
+        drain. This does not wait for it: the newest child of a name starts when its place is free.
         """
         self._wanted.update((child.name, child) for child in children)
         self._take_places()
 
     def _take_places(self) -> None:
-        """Start those for which there is a place, and end those that are in the way."""
+        """Start children for which there is a place, and end processes that are in the way."""
         now = time.monotonic()
         for name, child in list(self._wanted.items()):
             in_the_way = [one for one in self._leaving.values() if one.name == name]
@@ -176,7 +177,7 @@ class Supervisor:
             os.kill(one.pid, signal.SIGHUP if one.child.leaves else signal.SIGTERM)
 
     def _can_start(self, child: Child) -> bool:
-        """Fork the child, if the system has a process and memory for it; a full machine is no reason to end."""
+        """Fork the child, if the system has a process and memory for it; false otherwise."""
         try:
             self.start(child)
         except OSError as error:
@@ -192,7 +193,7 @@ class Supervisor:
         return [*self._processes.values(), *self._leaving.values()]
 
     def _replace_ended(self) -> None:
-        """Start those again that have ended: at once, but for those that died young."""
+        """Start ended children again: at once, or later if they died young."""
         for one in self._reap():
             self._note_ended(one)
         now = time.monotonic()
@@ -208,7 +209,7 @@ class Supervisor:
         self._due[one.name] = (one.started_at + _MIN_LIFE_SECONDS, self._wanted.pop(one.name, one.child))
 
     def _watch(self) -> None:
-        """Look for those that must be replaced."""
+        """Find processes that must be replaced."""
         try:
             now = time.monotonic()
             self._watch_hearts(now)
@@ -232,7 +233,7 @@ class Supervisor:
             self._asked = (one, why, now + _STACKS_SECONDS)
 
     def _kill(self, one: Process, why: str) -> None:
-        told = self._stacks.told() or "None came: it is frozen."
+        told = self._stacks.read() or "None came: it is frozen."
         log.error("process is hung: %s; killing it name=%s pid=%d. Its stacks:\n%s", why, one.name, one.pid, told)
         one.reason = Reason.HUNG
         if one.pid in self._leaving:
@@ -268,7 +269,7 @@ class Supervisor:
             self._reap()
 
     def _reap(self) -> list[Process]:
-        """The processes that have ended, other than those that were to leave."""
+        """Reap ended processes; those that were not told to leave."""
         ended = []
         while self._processes or self._leaving:
             pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -280,7 +281,7 @@ class Supervisor:
         return ended
 
     def _fork(self, run: Callable[[], None], name: str) -> int:
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # a child that is not ready has no use for them
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # a child that is not ready must not handle them
         try:
             pid = os.fork()
         except OSError:
@@ -307,11 +308,13 @@ class Supervisor:
         self._stacks.register()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
         threading.Thread(target=_end_with_parent, args=(self._lifeline,), daemon=True).start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED - {signal.SIGHUP})  # it waits for who has a use for it
+        signal.pthread_sigmask(
+            signal.SIG_UNBLOCK, HANDLED - {signal.SIGHUP}
+        )  # leave_signal waits for it
 
 
 def _end_in_time(one: Process, now: float) -> None:
-    """Tell it to end, or kill it if it was told and its time to drain is over. Until it is reaped its ID is its own."""
+    """Tell a process to end, or kill it if its time to drain is over. Its ID stays its own until it is reaped."""
     if one.killed_at is None:
         one.killed_at = now + one.child.drains_seconds
         os.kill(one.pid, signal.SIGTERM)

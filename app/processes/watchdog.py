@@ -1,6 +1,6 @@
-"""Which processes must be replaced: those that are hung, by their heartbeats, and those that have grown too large.
+"""The watchdog: it finds processes that are hung, by their heartbeats, and processes that have grown too large.
 
-Nothing here ends a process: `app.processes.supervisor` asks every second, and does it.
+It ends no process: `app.processes.supervisor` asks it every second, and does so.
 """
 
 import os
@@ -13,37 +13,37 @@ from typing import Protocol, TypeVar
 from runtime.heartbeat import Heartbeat
 
 SILENT_SECONDS = 20.0
-"""A process that gives no sign of life for so long, although one is due, is hung."""
+"""A process is hung if it gives no sign of life for so long although one is due."""
 
 START_SECONDS = 120.0
-"""A process that has not begun to listen by then is hung, too."""
+"""A process is hung, too, if it has not begun to listen after so long."""
 
 ROUND_SECONDS = 1.0
-"""From one look at all processes to the next."""
+"""The time between two checks of all processes."""
 
-_STOOD_STILL_SECONDS = 3.0  # later than that: this process did not run, and maybe no other did
-_APART_SECONDS = 5.0  # from one hung process of a kind to the next: a forgotten beat must not stop all at once
+_STOOD_STILL_SECONDS = 3.0  # a check that is later than that: this process did not run, and maybe no other did
+_APART_SECONDS = 5.0  # between the ends of two hung processes of a kind: a forgotten beat must not stop all at once
 _REMEMBERED_SECONDS = 3600.0
 _MOST_DOUBLINGS = 5
-_COMPUTES_SHARE = 0.2  # of one processor: a process that uses as much works, even if it makes no steps
-_COMPUTES_SECONDS = 300.0  # the longest that is believed
+_COMPUTES_SHARE = 0.2  # of one processor: a process that uses more of it works, even if it makes no steps
+_COMPUTES_SECONDS = 300.0  # a process may compute without a step for so long
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Watched(Protocol):
-    """What is asked of a process."""
+    """A process that is watched."""
 
     @property
     def pid(self) -> int:
-        """Its number."""
+        """Its process ID."""
 
     @property
     def name(self) -> str:
-        """The same for the process that replaces it."""
+        """Its name; a process that replaces it has the same."""
 
     @property
     def kind(self) -> object:
-        """Equal for those that can stand in for each other."""
+        """Its kind; processes of one kind can do each other's work."""
 
     @property
     def heartbeat(self) -> Heartbeat:
@@ -51,28 +51,28 @@ class Watched(Protocol):
 
     @property
     def started_at(self) -> float:
-        """By the monotonic clock."""
+        """The time of its start (monotonic clock)."""
 
     @property
     def silent_seconds(self) -> float | None:
-        """How long it may be silent; None if it has no heart that beats."""
+        """The longest time without a sign of life; None if it has no heartbeat."""
 
 
 W = TypeVar("W", bound=Watched)
 
 
 class Repeats:
-    """How often each name was replaced within the last hour. Each time doubles what the next one has to exceed."""
+    """The replacements of each name within the last hour. Each doubles the limits of the next process."""
 
     def __init__(self) -> None:
         self._times: defaultdict[str, deque[float]] = defaultdict(deque)
 
     def add(self, name: str, now: float) -> None:
-        """Once more."""
+        """Note a replacement."""
         self._times[name].append(now)
 
     def factor(self, name: str, now: float) -> int:
-        """1 the first time, then 2, 4, up to 32."""
+        """The factor of the limits: 1 without replacements, then 2, 4, up to 32."""
         times = self._times[name]
         while times and now - times[0] > _REMEMBERED_SECONDS:
             times.popleft()
@@ -81,27 +81,27 @@ class Repeats:
 
 @dataclass(frozen=True)
 class _Use:
-    """How much of the processor a process had used at a time."""
+    """The processor time of a process up to a point in time."""
 
     at: float
     seconds: float
 
 
-class Hangs:
+class HangDetector:
     """Finds hung processes. Time in which the supervisor itself did not run does not count."""
 
     def __init__(self, now: float) -> None:
-        self._looked_at = self._awake_since = now
+        self._checked_at = self._awake_since = now
         self._repeats = Repeats()
         self._ended_at: dict[object, float] = {}
         self._use: dict[int, _Use] = {}
         self._computed_at: dict[int, float] = {}
 
     def look(self, processes: Iterable[W], now: float) -> tuple[W, str] | None:
-        """One process that is hung, and why; None if there is none. To be called every ROUND_SECONDS."""
-        if now - self._looked_at > ROUND_SECONDS + _STOOD_STILL_SECONDS:
+        """A process that is hung, and the reason; None if there is none. Call it every ROUND_SECONDS."""
+        if now - self._checked_at > ROUND_SECONDS + _STOOD_STILL_SECONDS:
             self._awake_since = now
-        self._looked_at = now
+        self._checked_at = now
         watched = [one for one in processes if one.silent_seconds is not None]
         self._forget_others({one.pid for one in watched})
         hung = [(one, why) for one in watched if (why := self._why(one, now))]
@@ -109,11 +109,11 @@ class Hangs:
         return next(apart, None)
 
     def is_hung(self, one: Watched, now: float) -> bool:
-        """Whether it still is."""
+        """Whether a process is hung now."""
         return self._why(one, now) is not None
 
     def end(self, one: Watched, now: float) -> None:
-        """It is being ended. The one that replaces it is judged less strictly, and the next of its kind later."""
+        """Note that a process is ended. Its successor has wider limits, and others of its kind are ended later."""
         self._ended_at[one.kind] = now
         self._repeats.add(one.name, now)
 
@@ -137,7 +137,7 @@ class Hangs:
         return "work waits and no thread makes a step" if too_long(since, silent_seconds) else None
 
     def _computes(self, one: Watched, now: float) -> bool:
-        """Whether it has used the processor since the last look."""
+        """Whether a process has used the processor since the last check."""
         before = self._use.get(one.pid)
         if before and now - before.at < ROUND_SECONDS / 2:  # too short a time to tell
             return False
@@ -145,35 +145,35 @@ class Hangs:
         return before is not None and current.seconds - before.seconds >= _COMPUTES_SHARE * (now - before.at)
 
     def _forget_others(self, pids: set[int]) -> None:
-        for known in (self._use, self._computed_at):
-            for pid in known.keys() - pids:
-                del known[pid]
+        for by_pid in (self._use, self._computed_at):
+            for pid in by_pid.keys() - pids:
+                del by_pid[pid]
 
 
 @dataclass
-class Growth:
-    """Finds processes that use more memory than they may, and still do after a while: peaks pass by.
+class GrowthDetector:
+    """Finds processes that use too much memory, and still do after a while: peaks pass.
 
-    One that replaced another for this reason lives for a minute at least before it is replaced, then for two, for four.
+    A process that replaced another for this reason lives for a minute at least, the next one for two, then four.
     """
 
     max_bytes: int = 0
-    """Memory of its own that one process may have, in RAM or swapped out; 0 for no bound."""
+    """The most anonymous memory of one process, in RAM or swapped out; 0 for no limit."""
 
     look_seconds: float = 5.0
     looks: int = 3
-    """A process is found when it was over the bound at so many looks, one after another."""
+    """A process is found when it was over the limit in so many consecutive checks."""
 
     min_life_seconds: float = 60.0
-    _looked_at: float = 0.0
+    _checked_at: float = 0.0
     _over: Counter[int] = field(default_factory=Counter)
     _repeats: Repeats = field(default_factory=Repeats)
 
     def look(self, processes: Iterable[W], now: float) -> list[tuple[W, int]]:
-        """Those that have grown too large, each with its bytes."""
-        if not self.max_bytes or now - self._looked_at < self.look_seconds:
+        """The processes that have grown too large, each with its bytes."""
+        if not self.max_bytes or now - self._checked_at < self.look_seconds:
             return []
-        self._looked_at = now
+        self._checked_at = now
         over = [(one, size) for one in processes if (size := own_bytes(one.pid)) > self.max_bytes]
         self._over = Counter({one.pid: self._over[one.pid] + 1 for one, _ in over})
         found = [(one, size) for one, size in over if self._over[one.pid] >= self.looks and self._is_old(one, now)]
@@ -187,9 +187,9 @@ class Growth:
 
 
 def own_bytes(pid: int) -> int:
-    """The anonymous memory of a process, in RAM and swapped out; 0 if the process is gone.
+    """The anonymous memory of a process, in RAM and swapped out; 0 if the process has ended.
 
-    Files of the cache that it has mapped do not count: the kernel takes such pages back when it needs them.
+    Mapped files of the cache do not count: the kernel takes such pages back when it needs them.
     """
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -200,7 +200,7 @@ def own_bytes(pid: int) -> int:
 
 
 def processor_seconds(pid: int) -> float:
-    """How much of the processor a process has used; 0 if it is gone."""
+    """The processor time of a process in seconds; 0 if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

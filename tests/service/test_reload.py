@@ -11,7 +11,7 @@ import bcrypt
 import pytest
 import requests
 
-from app.processes.reload import TAKE_A_START
+from app.processes.reload import NEED_RESTART
 from app.settings import Settings, variable
 from tests.service.process import ROOT, Service
 
@@ -111,7 +111,7 @@ def test_files_and_settings_are_read_again(reloaded: Reloaded) -> None:
         ("LOG_LEVEL", "line 2 is not NAME=value"),
         ("DB_TLS_CA=/none", "DB_TLS_CA /none: No such file or directory"),
         ("DATABASE_URL=", "neither DB_SECRET_ARN nor DATABASE_URL is set"),
-        ("AWS_DEFAULT_REGION=", "AWS_DEFAULT_REGION is not set: AWS HealthImaging is asked in a region"),
+        ("AWS_DEFAULT_REGION=", "AWS_DEFAULT_REGION is not set: calls to AWS HealthImaging need a region"),
     ],
 )
 def test_what_is_wrong_leaves_all_as_it_is(reloaded: Reloaded, line: str, problem: str) -> None:
@@ -136,7 +136,7 @@ def test_the_document_tells_what_takes_a_start() -> None:
     text = (ROOT / "doc" / "settings.md").read_text()
     told = text[text.index("A restart is needed for") : text.index("the log tells which of them")]
     families = ("CACHE_", "METRICS_", "DATASTORE_")
-    names = {f"`{name.upper()}`" for name in TAKE_A_START if not name.upper().startswith(families)}
+    names = {f"`{name.upper()}`" for name in NEED_RESTART if not name.upper().startswith(families)}
     assert set(re.findall(r"`[A-Z_]+`", told)) == names | {f"`{family}`" for family in families}
     of_families = {setting.name for setting in fields(Settings) if variable(setting).startswith(families)}
-    assert of_families <= TAKE_A_START
+    assert of_families <= NEED_RESTART

@@ -39,5 +39,5 @@ if __name__ == "__main__":
     shortened.SILENT_SECONDS = SILENT_SECONDS
     shortened.create_app = with_deadlock(shortened.create_app)
     watching: Any = supervisor
-    watching.Growth = lambda: watchdog.Growth(look_seconds=0.5)
+    watching.GrowthDetector = lambda: watchdog.GrowthDetector(look_seconds=0.5)
     sys.exit(main())

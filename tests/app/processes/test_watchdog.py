@@ -19,8 +19,8 @@ from app.processes.watchdog import (
     ROUND_SECONDS,
     SILENT_SECONDS,
     START_SECONDS,
-    Growth,
-    Hangs,
+    GrowthDetector,
+    HangDetector,
     own_bytes,
     processor_seconds,
 )
@@ -56,7 +56,7 @@ class One:
     silent_seconds: float | None = SILENT_SECONDS
 
 
-def watch(hangs: Hangs, *processes: One, start: float, until: float) -> float | None:
+def watch(hangs: HangDetector, *processes: One, start: float, until: float) -> float | None:
     """When one was found to be hung, by a look in each second."""
     now = start
     while now <= until:
@@ -77,23 +77,23 @@ def watch(hangs: Hangs, *processes: One, start: float, until: float) -> float | 
     ],
 )
 def test_what_is_hung_and_when(pulse: Pulse, found: float | None) -> None:
-    at = watch(Hangs(0), One(Told(pulse)), start=0, until=500)
+    at = watch(HangDetector(0), One(Told(pulse)), start=0, until=500)
     assert at is None if found is None else at is not None and found < at <= found + 2 * ROUND_SECONDS
 
 
 def test_what_has_no_heart_is_not_judged() -> None:
-    assert watch(Hangs(0), One(silent_seconds=None), start=0, until=500) is None
+    assert watch(HangDetector(0), One(silent_seconds=None), start=0, until=500) is None
 
 
 def test_time_in_which_the_supervisor_did_not_run_is_not_counted() -> None:
-    hangs, one = Hangs(0), One(Told(Pulse(listened_at=5)))
+    hangs, one = HangDetector(0), One(Told(Pulse(listened_at=5)))
     assert watch(hangs, one, start=0, until=10) is None
     at = watch(hangs, one, start=1000, until=2000)
     assert at is not None and at > 1000 + SILENT_SECONDS
 
 
 def test_hung_processes_of_a_kind_are_ended_one_after_another() -> None:
-    hangs = Hangs(0)
+    hangs = HangDetector(0)
     several = [One(Told(Pulse(listened_at=1)), pid=-number, name=f"web{number}") for number in range(3)]
     other = One(Told(Pulse(listened_at=1)), name="FF0", kind=ProcessKind.FETCHER)
     assert watch(hangs, *several, start=0, until=30) == 22
@@ -105,7 +105,7 @@ def test_hung_processes_of_a_kind_are_ended_one_after_another() -> None:
 
 
 def test_one_that_replaced_a_hung_one_is_given_twice_the_time() -> None:
-    hangs, one = Hangs(0), One(Told(Pulse(listened_at=1)))
+    hangs, one = HangDetector(0), One(Told(Pulse(listened_at=1)))
     hangs.end(one, 0)
     at = watch(hangs, one, start=0, until=500)
     assert at is not None and at > 1 + 2 * SILENT_SECONDS
@@ -118,7 +118,7 @@ def test_one_that_replaced_a_hung_one_is_given_twice_the_time() -> None:
 def test_who_computes_is_believed_for_a_while(monkeypatch: pytest.MonkeyPatch, share: float, found: float) -> None:
     clock = [0.0]
     monkeypatch.setattr(watchdog, "processor_seconds", lambda _pid: share * clock[0])
-    hangs, one = Hangs(0), One(Told(Pulse(1e9, 0.5, 0, 0.5)))
+    hangs, one = HangDetector(0), One(Told(Pulse(1e9, 0.5, 0, 0.5)))
     while not hangs.look([one], clock[0]):
         clock[0] += ROUND_SECONDS
         assert clock[0] < 1000
@@ -128,7 +128,7 @@ def test_who_computes_is_believed_for_a_while(monkeypatch: pytest.MonkeyPatch, s
 def test_only_who_stays_too_large_is_found_and_not_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {1: 50, 2: 50}
     monkeypatch.setattr(watchdog, "own_bytes", lambda pid: sizes[pid])
-    growth = Growth(max_bytes=100)
+    growth = GrowthDetector(max_bytes=100)
     peak, steady = One(pid=1, name="web0"), One(pid=2, name="web1")
     found: list[float] = []
     for second in range(1, 1000):
@@ -140,7 +140,7 @@ def test_only_who_stays_too_large_is_found_and_not_again_and_again(monkeypatch: 
     assert len(found) == 5
     assert 10 <= found[0] <= 16
     assert all(later - earlier >= 60 * 2**place for place, (earlier, later) in enumerate(zip(found, found[1:])))  # noqa: B905
-    assert not Growth(max_bytes=0).look([steady], 1e6)
+    assert not GrowthDetector(max_bytes=0).look([steady], 1e6)
 
 
 def test_memory_and_processor_of_a_process_are_seen() -> None:
