@@ -308,9 +308,7 @@ class Supervisor:
         self._stacks.register()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
         threading.Thread(target=_end_with_parent, args=(self._lifeline,), daemon=True).start()
-        signal.pthread_sigmask(
-            signal.SIG_UNBLOCK, HANDLED - {signal.SIGHUP}
-        )  # leave_signal waits for it
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED - {signal.SIGHUP})  # leave_signal waits for it
 
 
 def _end_in_time(one: Process, now: float) -> None:
