@@ -28,7 +28,7 @@ end
 
 @dataclass(frozen=True)
 class Rate:
-    """What a closed loop came to; `bytes` counts headers too, `bad` are answers of 400 and above, and none at all."""
+    """The result of a closed loop. `bytes` includes headers; `bad` counts failed requests and answers from 400."""
 
     requests: int
     seconds: float
@@ -40,14 +40,14 @@ class Rate:
 
     @property
     def per_second(self) -> float:
-        """Requests answered in a second."""
+        """Answered requests per second."""
         return self.requests / self.seconds
 
 
 def closed_loop(
     root: str, paths: Sequence[str], *, connections: int, seconds: float, headers: Mapping[str, str] | None = None
 ) -> Rate:
-    """Ask for `paths` below the URL `root` in turn, over and over; FileNotFoundError says what to install."""
+    """Request `paths` below the URL `root` in turn, repeatedly; FileNotFoundError names the package to install."""
     wrk = shutil.which("wrk")
     if not wrk:
         raise FileNotFoundError("wrk is missing: apt-get install wrk")

@@ -1,4 +1,4 @@
-"""The instances of an index as DICOM files without pixels, for servers that are to hold the same data."""
+"""The instances of an index as DICOM files without pixels, to give other servers the same data."""
 
 from collections.abc import Iterator
 from io import BytesIO

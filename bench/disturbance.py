@@ -14,7 +14,7 @@ from tests.service.ahi import Ahi
 from tests.service.process import Service
 
 KINDS = ("web", "FF", "warmer", "metrics")
-"""How the names of processes begin."""
+"""The beginnings of the names of processes."""
 
 FAULTS = (
     "",
@@ -27,14 +27,14 @@ FAULTS = (
     "*:503",
     "GetImageFrame:cut:0.3",
 )
-"""What the data store does, one after the other; after each outage of all calls comes something else soon."""
+"""The faults of the data store in turn; each outage of all calls ends soon."""
 
 _EVICTED_AFTER_SECONDS = 3.0
-_AFTERWARDS_SECONDS = 3.0  # in which what was disturbed may still be seen
+_AFTERWARDS_SECONDS = 3.0  # a disturbance may have effects for so long
 
 
 class Disturbance:
-    """A thread that disturbs a service, something every `pause_seconds`; it notes what it did, and when."""
+    """A thread that disturbs a service every `pause_seconds`, and notes the times."""
 
     def __init__(self, service: Service, ahi: Ahi, random: Random, pause_seconds: float) -> None:
         self._service = service
@@ -50,22 +50,22 @@ class Disturbance:
         self.done: Counter[str] = Counter()
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End, with a data store that works."""
+        """Stop the thread, and all faults of the data store."""
         self._over.set()
         self._thread.join()
         self._ahi.faults("")
         self._note_faults("")
 
     def killed_between(self, began: float, ended: float) -> bool:
-        """Whether a process was killed then, or a moment before; times are of the monotonic clock."""
+        """Whether a process was killed between two times of the monotonic clock, or shortly before."""
         return any(began - _AFTERWARDS_SECONDS <= at <= ended for at in list(self._kills))
 
     def failing_between(self, began: float, ended: float) -> bool:
-        """Whether the data store failed or was slow then, or a moment before."""
+        """Whether the data store failed or was slow between two times, or shortly before."""
         return any(begin <= ended and began - _AFTERWARDS_SECONDS <= end for begin, end in list(self._failing))
 
     def _run(self) -> None:
@@ -116,7 +116,7 @@ class Disturbance:
             self._failing.append((now, float("inf")))
 
     def _evict(self) -> None:
-        """Delete what the cache has had for a while, as it does itself when it is full."""
+        """Delete older files of the cache, as the cache itself does when it is full."""
         before = time.time() - _EVICTED_AFTER_SECONDS
         for path in (self._service.log_path.parent / "cache").rglob("*"):
             with suppress(OSError):

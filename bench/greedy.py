@@ -1,4 +1,4 @@
-"""What a normal client notices of slow and of greedy ones: frames and searches in turn, over one connection.
+"""The effect of slow and greedy clients on a normal one, which requests frames and searches on one connection.
 
 python -m bench.greedy [--requests 100]
 """
@@ -25,8 +25,8 @@ _ENVIRONMENT = {"WEB_PROCESSES": "1", "TRUSTED_PROXY": "127.0.0.1", "LOG_LEVEL":
 
 
 @dataclass(frozen=True)
-class Noticed:
-    """What the normal client saw: how many requests were answered 200, and how long each took."""
+class ClientResult:
+    """The requests of the normal client: how many were answered 200, and the seconds of each."""
 
     answered: int
     asked: int
@@ -40,8 +40,8 @@ class Noticed:
         return f"{self.answered} of {self.asked}", statistics.median(in_ms), at_95, in_ms[-1]
 
 
-def normal_client(port: int, clinic: Clinic, requests: int) -> Noticed:
-    """Ask for a frame, then search, and so on."""
+def normal_client(port: int, clinic: Clinic, requests: int) -> ClientResult:
+    """Request a frame and a search in turn."""
     paths = (f"{clinic.paths['ct']}/frames/1", "/studies?PatientID=PID1")
     answered, seconds = 0, list[float]()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
@@ -51,12 +51,12 @@ def normal_client(port: int, clinic: Clinic, requests: int) -> Noticed:
             connection.request("GET", f"/aetitle{paths[number % 2]}", headers={"X-Forwarded-For": _NORMAL})
             answer = connection.getresponse()
             answer.read()
-        except TimeoutError:  # one that is starved asks no more
-            return Noticed(answered, requests, [*seconds, time.monotonic() - began])
+        except TimeoutError:  # a starved client stops
+            return ClientResult(answered, requests, [*seconds, time.monotonic() - began])
         seconds.append(time.monotonic() - began)
         answered += answer.status == 200
     connection.close()
-    return Noticed(answered, requests, seconds)
+    return ClientResult(answered, requests, seconds)
 
 
 def _head(path: str) -> bytes:
@@ -80,7 +80,7 @@ def never_asking(port: int, _clinic: Clinic) -> Iterator[None]:
 
 @contextmanager
 def never_taking(port: int, clinic: Clinic) -> Iterator[None]:
-    """50 connections that ask for a slide of 7 MB and take nothing of it."""
+    """50 connections that request a slide of 7 MB and read nothing of it."""
     with ExitStack() as stack:
         for _ in range(50):
             end = stack.enter_context(socket.socket())
@@ -93,7 +93,7 @@ def never_taking(port: int, clinic: Clinic) -> Iterator[None]:
 
 @contextmanager
 def greedy(port: int, _clinic: Clinic) -> Iterator[None]:
-    """One client with 48 connections, each of which searches for all attributes of all instances, over and over."""
+    """One client with 48 connections, each of which repeatedly searches for all attributes of all instances."""
     url = f"http://127.0.0.1:{port}/aetitle/instances?includefield=all"
     command = ["wrk", "--threads=1", "--connections=48", "--duration=600", "--timeout=60"]
     process = subprocess.Popen([*command, f"--header=X-Forwarded-For: {_OTHER}", url], stdout=subprocess.DEVNULL)
@@ -106,8 +106,8 @@ def greedy(port: int, _clinic: Clinic) -> Iterator[None]:
 LOADS = (nobody, never_asking, never_taking, greedy)
 
 
-def measure(requests: int, folder: Path, *, samples: bool = True) -> list[tuple[str, Noticed]]:
-    """What the normal client notices under each load; with `samples` there is more to search than a small archive."""
+def measure(requests: int, folder: Path, *, samples: bool = True) -> list[tuple[str, ClientResult]]:
+    """The result of the normal client under each load; `samples` adds instances to the small archive."""
     (folder / "files").mkdir()
     clinic = write_clinic(folder / "files")
     store = Embedded(folder / "store")

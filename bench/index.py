@@ -49,10 +49,10 @@ _INSTANCES_OF_SERIES = (1, 1, 1, 1, 1, 2, 2, 3, 3, 5)  # 2 on average, or as man
 
 @dataclass(frozen=True)
 class Size:
-    """How many rows there are to be: `studies`, and the others in proportion.
+    """The number of rows to create: `studies`, and the others in proportion.
 
-    A million studies have 6 instances each, so that they are made in minutes; `instances` times as many make them as
-    long as those of a scanner.
+    A study has 6 instances, times `instances`: with a million studies the index is made in minutes, and a factor makes
+    studies as long as those of a scanner.
     """
 
     studies: int
@@ -60,24 +60,24 @@ class Size:
 
     @property
     def patients(self) -> int:
-        """How many patients have these studies."""
+        """The number of patients."""
         return self.studies * PATIENTS_OF_1000_STUDIES // 1000
 
 
 def _one_of(choices: tuple[str | int, ...], number: str) -> str:
-    """An SQL expression: the choice of a row with this `number`."""
+    """An SQL expression for the choice that a row with this `number` gets."""
     listed = ", ".join("'" + choice.replace("'", "''") + "'" if isinstance(choice, str) else str(choice)
                        for choice in choices)  # fmt: skip
     return f"ELT(1 + ({number}) MOD {len(choices)}, {listed})"
 
 
 def _hash(number: str, salt: int) -> str:
-    """An SQL expression: a whole number from 0 to 2^32 - 1 that looks random."""
+    """An SQL expression for a pseudorandom number from 0 to 2^32 - 1."""
     return f"CRC32(CONCAT({salt}, ':', {number}))"
 
 
 def _share(number: str, salt: int) -> str:
-    """An SQL expression: from 0 to 1, even, and by looks random."""
+    """An SQL expression for a pseudorandom number from 0 to 1, evenly distributed."""
     return f"({_hash(number, salt)} / 4294967296)"
 
 
@@ -97,7 +97,7 @@ def _number_of_instances(size: Size, study: str, series_number: str) -> str:
 
 
 def _statements(size: Size) -> Iterator[tuple[str, str]]:
-    """What is made, and how."""
+    """The statements that fill the index."""
     issuers = "('DEFAULT_DOMAIN'), ('HOSPITAL_A'), ('HOSPITAL_B'), ('HOSPITAL_C'), ('HOSPITAL_D')"
     yield "issuers", f"INSERT INTO issuer (issuerofpatientid) VALUES {issuers}"
     yield (
@@ -195,7 +195,7 @@ def generate(server: MariaDb, size: Size, tell: Callable[[str], None]) -> None:
 def index_server(
     studies: int, cache: Path | None, tell: Callable[[str], None], *, instances: int = 1
 ) -> Iterator[MariaDb]:
-    """A MariaDB, or MySQL, with the index; what is in `cache`, if it was made there before, is used again.
+    """A MariaDB or MySQL with the index; an index that exists in the folder `cache` is used again.
 
     `instances` is as in `Size`.
     """

@@ -1,4 +1,4 @@
-"""The lines of the benchmark that are rates: what is asked of each server, and how many times as fast it is to be."""
+"""The lines of the benchmark that are rates: the requests to each server, and the ratios to reach."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ _WINDOWS = 100  # enough that none is asked for twice within the seconds of a me
 
 @dataclass(frozen=True)
 class Ask:
-    """Requests that are made in turn, over and over."""
+    """Requests that are repeated in turn."""
 
     paths: Sequence[str]
     headers: Mapping[str, str]
@@ -36,7 +36,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Line:
-    """What is asked of the proxy and of Orthanc. nginx, the limit, gives the proxy's bytes.
+    """The requests to the proxy and to Orthanc. nginx is the limit, and sends the bytes of the proxy from files.
 
     Lines that are asked `anew` have a path for each request, which the proxy has not drawn yet (the frame itself is in
     its cache); nginx has none of them.
@@ -53,8 +53,8 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What came of a line on one server. `ahi_calls` are those that the proxy made meanwhile."""
+class LineResult:
+    """The result of a line on one server. `ahi_calls` counts the calls that the proxy made meanwhile."""
 
     line: str
     connections: int
@@ -65,7 +65,7 @@ class Measured:
 
 
 def lines(workload: Workload) -> list[Line]:
-    """All of them."""
+    """All lines that are rates."""
     ct, breast, cine = workload.ct[0], workload.mammography[0], workload.cine[0]
     slices, windows = ct.instance_paths, range(400, 400 + _WINDOWS)
     frames = Ask(ct.frame_paths, _OCTETS)
@@ -95,7 +95,7 @@ def lines(workload: Workload) -> list[Line]:
 
 
 def _small(views: Sequence[str], centers: range) -> Ask:
-    """Small pictures, each new. They are rendered and no thumbnails: those have no window that could be another one."""
+    """Small pictures, each new. They are no thumbnails, because these have no window to vary."""
     hows = [f"viewport=256,256&window={center},{width},linear" for center, width in product(centers, range(400, 440))]
     return Ask([f"{path}/rendered?{how}" for how, path in product(hows, views)], _JPEG)
 
@@ -104,8 +104,8 @@ def _searches(study: str) -> tuple[str, str]:
     return f"/studies?PatientID=BENCH{study.rpartition('.')[2]}", f"/studies/{study}/series"
 
 
-def run_line(line: Line, stand: Stand, seconds: float) -> list[Measured]:
-    """Each number of connections on each server in turn."""
+def run_line(line: Line, stand: Stand, seconds: float) -> list[LineResult]:
+    """Measure a line with each number of connections on each server in turn."""
     servers, asked = stand.servers, {PROXY: line.proxy, ORTHANC: line.orthanc}
     if not line.anew:
         asked[NGINX] = _still(line, stand)
@@ -118,7 +118,7 @@ def run_line(line: Line, stand: Stand, seconds: float) -> list[Measured]:
 
 
 def _still(line: Line, stand: Stand) -> Ask:
-    """The proxy's answers as files of nginx; after that the proxy is warm."""
+    """Store the answers of the proxy as files of nginx; after that the proxy is warm."""
     paths = []
     with requests.Session() as session:
         for number, path in enumerate(line.proxy.paths):
@@ -129,7 +129,7 @@ def _still(line: Line, stand: Stand) -> Ask:
     return Ask(paths, {})
 
 
-def _measured(line: Line, connections: int, server: Server, ask: Ask, stand: Stand, seconds: float) -> Measured:
+def _measured(line: Line, connections: int, server: Server, ask: Ask, stand: Stand, seconds: float) -> LineResult:
     def loop(paths: Sequence[str], for_seconds: float) -> Rate:
         return closed_loop(server.root, paths, connections=connections, seconds=for_seconds, headers=ask.headers)
 
@@ -147,10 +147,10 @@ def _measured(line: Line, connections: int, server: Server, ask: Ask, stand: Sta
     rate = loop(paths, seconds)
     used = cpu_seconds(server.pid) - before
     calls = sum(stand.ahi.calls().values()) if server.name == PROXY else 0
-    return Measured(line.name, connections, server.name, rate, 1000 * used / max(1, rate.requests), calls)
+    return LineResult(line.name, connections, server.name, rate, 1000 * used / max(1, rate.requests), calls)
 
 
-def ratios(measured: Sequence[Measured], aims: Mapping[str, float]) -> list[tuple[str, float, str, float]]:
+def ratios(measured: Sequence[LineResult], aims: Mapping[str, float]) -> list[tuple[str, float, str, float]]:
     """For each number of connections and each other server: line, ratio of the rates, to which server, and the aim."""
     rates = {(one.connections, one.server): max(1, one.rate.requests) / one.rate.seconds for one in measured}
     return [

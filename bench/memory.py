@@ -1,4 +1,4 @@
-"""What the web process needs for a long study: all of it is retrieved, and read as fast as it comes.
+"""The memory of the web process while a long study is retrieved, and read as fast as it arrives.
 
 python -m bench.memory [--instances 5000] [--side 256]
 """
@@ -22,8 +22,8 @@ STUDY = "1.2.3.1"
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One retrieval. `idle_bytes` is what the process has before, `peak_bytes` the most until after."""
+class Retrieval:
+    """One retrieval. `idle_bytes` is the memory of the process before, `peak_bytes` the peak until the end."""
 
     body_bytes: int
     seconds: float
@@ -31,7 +31,7 @@ class Measured:
     peak_bytes: int
 
 
-def measure(instances: int, side: int, folder: Path) -> Measured:
+def measure(instances: int, side: int, folder: Path) -> Retrieval:
     """Retrieve a study of so many instances of `side` x `side` pixels of 16 bits as Explicit VR Little Endian."""
     root = folder / "store"
     Embedded(root).fill(list(_files(instances, side, folder)))
@@ -43,7 +43,7 @@ def measure(instances: int, side: int, folder: Path) -> Measured:
         service.stop()
 
 
-def retrieval(service: Service, path: str) -> Measured:
+def retrieval(service: Service, path: str) -> Retrieval:
     """Retrieve a study or series from a service that has just started, with one web process."""
     (web,) = service.named("web")
     requests.get(f"{service.root}/studies", timeout=60).close()
@@ -52,7 +52,7 @@ def retrieval(service: Service, path: str) -> Measured:
     with requests.get(service.root + path, headers=accept, stream=True, timeout=600) as answer:
         for chunk in answer.iter_content(2**20):
             received += len(chunk)
-    return Measured(received, time.monotonic() - started, idle, _status(web, "VmHWM"))
+    return Retrieval(received, time.monotonic() - started, idle, _status(web, "VmHWM"))
 
 
 def _files(instances: int, side: int, folder: Path) -> Iterator[Path]:
@@ -64,7 +64,7 @@ def _files(instances: int, side: int, folder: Path) -> Iterator[Path]:
 
 
 def _status(pid: int, name: str) -> int:
-    """A size of /proc/PID/status, in bytes."""
+    """A size in /proc/PID/status, in bytes."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 

@@ -1,4 +1,4 @@
-"""A private nginx that has the bodies of answers as static files: how fast this machine can be (apt: nginx-light)."""
+"""A private nginx that serves bodies of answers as static files: the limit of this machine (apt: nginx-light)."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ _START_SECONDS = 10
 
 
 class Nginx:
-    """A running nginx; `root` is its URL, and what is in `files` is below it."""
+    """A running nginx; `root` is the URL of the folder `files`."""
 
     def __init__(self, root: str, files: Path, pid: int) -> None:
         self.root = root
@@ -41,7 +41,7 @@ class Nginx:
         self._files = files
 
     def put(self, path: str, body: bytes) -> None:
-        """Have a body under a path."""
+        """Serve a body under a path."""
         file = self._files / path.lstrip("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(body)
@@ -49,7 +49,7 @@ class Nginx:
 
 @contextmanager
 def running_nginx(folder: Path) -> Iterator[Nginx]:
-    """An nginx without files, in a folder that is its own."""
+    """An nginx without files, in a temporary folder."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin")
     if not program:
         raise FileNotFoundError("nginx is missing: apt-get install nginx-light")

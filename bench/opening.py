@@ -25,13 +25,13 @@ FILES = 'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10
 LATENCY_SECONDS = 0.04
 VIEWERS = 20
 _TIMES = 3
-_DECODED = 20  # how often a frame is decoded to know how long that takes
+_DECODED = 20  # times that a frame is decoded, to measure it
 _CORES = len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
-class Found:
-    """A figure and what it should be: at most, or at least, `aim`; without an aim it is only told."""
+class Figure:
+    """A figure and its aim, which is an upper or a lower bound; without an aim it is only printed."""
 
     line: str
     value: float
@@ -41,22 +41,22 @@ class Found:
 
     @property
     def met(self) -> bool | None:
-        """None where there is no aim."""
+        """Whether the aim is met; None without an aim."""
         if self.at_most is not None:
             return self.value <= self.at_most
         return None if self.at_least is None else self.value >= self.at_least
 
 
-def series_lines(stand: Stand) -> Iterator[Found]:
-    """A series of 200 instances, warm, on one connection: the first byte, and all of it."""
+def series_lines(stand: Stand) -> Iterator[Figure]:
+    """A warm series of 200 instances on one connection: the time of the first byte, and of all."""
     series = stand.workload.ct[0]
     ours, *peer = (_series(server, series) for name, server in stand.servers.items() if name != "nginx")
-    yield Found("series, first byte", 1000 * ours.first_byte_seconds, "ms", at_most=20)
-    yield Found("series, all of it", 1000 * ours.seconds, "ms")
+    yield Figure("series, first byte", 1000 * ours.first_byte_seconds, "ms", at_most=20)
+    yield Figure("series, all of it", 1000 * ours.seconds, "ms")
     for theirs in peer:
-        yield Found("series, first byte, Orthanc", 1000 * theirs.first_byte_seconds, "ms")
-        yield Found("series, all of it, Orthanc", 1000 * theirs.seconds, "ms")
-        yield Found("series, all of it, times Orthanc", ours.seconds / theirs.seconds, "x", at_most=1.3)
+        yield Figure("series, first byte, Orthanc", 1000 * theirs.first_byte_seconds, "ms")
+        yield Figure("series, all of it, Orthanc", 1000 * theirs.seconds, "ms")
+        yield Figure("series, all of it, times Orthanc", ours.seconds / theirs.seconds, "x", at_most=1.3)
 
 
 def _series(server: Server, series: Series) -> Timed:
@@ -67,37 +67,37 @@ def _series(server: Server, series: Series) -> Timed:
     return Timed(first, median(one.seconds for one in found), found[0].body_bytes)
 
 
-def cold_lines(archive: Archive) -> Iterator[Found]:
+def cold_lines(archive: Archive) -> Iterator[Figure]:
     """A series that the proxy has never seen is opened, decoded and stored; 40 ms per call, 6 connections."""
     for form, accept, most in (("decoded", NATIVE, 900), ("stored", STORED, 500)):
         openings = [_opening(archive, accept, 1) for _ in range(archive.size.openings)]
         seconds = median(one.seconds for one in openings)
         bound = _bound_seconds(archive, accept)
-        yield Found(f"cold, {form}", 1000 * seconds, "ms", at_most=most)
-        yield Found(f"cold, {form}, best of {len(openings)}", 1000 * min(one.seconds for one in openings), "ms")
-        yield Found(f"cold, {form}, bound", 1000 * bound, "ms")
-        yield Found(f"cold, {form}, times the bound", seconds / bound, "x")
-        yield Found(f"cold, {form}, CPU of the proxy", 1000 * median(one.cpu_seconds for one in openings), "ms")
-        yield Found(f"cold, {form}, CPU of the data store", 1000 * median(one.ahi_seconds for one in openings), "ms")
+        yield Figure(f"cold, {form}", 1000 * seconds, "ms", at_most=most)
+        yield Figure(f"cold, {form}, best of {len(openings)}", 1000 * min(one.seconds for one in openings), "ms")
+        yield Figure(f"cold, {form}, bound", 1000 * bound, "ms")
+        yield Figure(f"cold, {form}, times the bound", seconds / bound, "x")
+        yield Figure(f"cold, {form}, CPU of the proxy", 1000 * median(one.cpu_seconds for one in openings), "ms")
+        yield Figure(f"cold, {form}, CPU of the data store", 1000 * median(one.ahi_seconds for one in openings), "ms")
         yield from _calls(f"cold, {form}", openings[0], archive.workload.ct[0])
 
 
-def crowd_lines(archive: Archive) -> Iterator[Found]:
-    """The same by 20 viewers at once."""
+def crowd_lines(archive: Archive) -> Iterator[Figure]:
+    """A series that the proxy has never seen, opened by 20 viewers at once."""
     one, many = (_opening(archive, STORED, viewers) for viewers in (1, VIEWERS))
-    yield Found("one viewer, cold", 1000 * one.seconds, "ms")
-    yield Found(f"{VIEWERS} viewers at once, cold", 1000 * many.seconds, "ms")
-    yield Found(f"{VIEWERS} viewers, times one", many.seconds / one.seconds, "x", at_most=1.5)
-    yield Found(f"{VIEWERS} viewers, bytes sent, times one", VIEWERS, "x")
+    yield Figure("one viewer, cold", 1000 * one.seconds, "ms")
+    yield Figure(f"{VIEWERS} viewers at once, cold", 1000 * many.seconds, "ms")
+    yield Figure(f"{VIEWERS} viewers, times one", many.seconds / one.seconds, "x", at_most=1.5)
+    yield Figure(f"{VIEWERS} viewers, bytes sent, times one", VIEWERS, "x")
     yield from _calls(f"{VIEWERS} viewers", many, archive.workload.ct[0])
 
 
-def scroll_lines(archive: Archive) -> Iterator[Found]:
-    """Somebody goes from picture to picture through a series that the proxy has never seen; 40 ms per call."""
+def scroll_lines(archive: Archive) -> Iterator[Figure]:
+    """A client steps through the pictures of a series that the proxy has never seen; 40 ms per call."""
     for line, environment in (("scrolling", {}), ("scrolling, PREFETCH_FRAMES=0", {"PREFETCH_FRAMES": "0"})):
         scrolled = _opening(archive, "image/jpeg", 1, "/rendered", connections=1, **environment)
         pictures = len(archive.workload.ct[0].frame_paths)
-        yield Found(f"{line}, a picture", 1000 * scrolled.seconds / pictures, "ms")
+        yield Figure(f"{line}, a picture", 1000 * scrolled.seconds / pictures, "ms")
         yield from _calls(line, scrolled, archive.workload.ct[0])
 
 
@@ -110,10 +110,10 @@ class _Opening:
     metadata_calls: int
 
 
-def _calls(line: str, opening: _Opening, series: Series) -> Iterator[Found]:
+def _calls(line: str, opening: _Opening, series: Series) -> Iterator[Figure]:
     frames = len(series.frame_paths)
-    yield Found(f"{line}, GetImageFrame per frame", opening.frame_calls / frames, "calls", at_most=1)
-    yield Found(f"{line}, GetImageSetMetadata", opening.metadata_calls, "calls", at_most=1)
+    yield Figure(f"{line}, GetImageFrame per frame", opening.frame_calls / frames, "calls", at_most=1)
+    yield Figure(f"{line}, GetImageSetMetadata", opening.metadata_calls, "calls", at_most=1)
 
 
 def _opening(
@@ -125,12 +125,12 @@ def _opening(
     connections: int = CONNECTIONS,
     **environment: str,
 ) -> _Opening:
-    """What is `below` all frames, in a service that has just opened another series, so that it has its connections."""
+    """Open the resources `below` all frames, in a service that has connections from opening another series."""
     series, before = archive.workload.ct
     paths, paths_before = ([f"{path}{below}" for path in one.frame_paths] for one in (series, before))
     with archive.service(**environment) as service:
         open_series(service.root, f"{before.path}/metadata", paths_before[:20], accept)
-        time.sleep(1)  # what was prefetched around them is there
+        time.sleep(1)  # the prefetches around them end
         archive.ahi.faults(f"*:latency={1000 * LATENCY_SECONDS:g}ms")
         archive.ahi.calls()
         used, store_used = cpu_seconds(service.process.pid), cpu_seconds(archive.ahi.pid)
@@ -146,7 +146,7 @@ def _opening(
 
 
 def _bound_seconds(archive: Archive, accept: str) -> float:
-    """What no server on this machine can beat: a call for the metadata and one for the first frame, and then, for all
+    """The limit for any server on this machine: a call for the metadata and one for the first frame, and then, for all
     frames, the longest of their calls with all fetch threads at it, and of decoding and sending them.
     """
     series = archive.workload.ct[0]
@@ -169,7 +169,7 @@ def _bound_seconds(archive: Archive, accept: str) -> float:
 
 @dataclass(frozen=True)
 class Growth:
-    """What a series costs for each of its slices, in milliseconds."""
+    """The cost of a series per slice, in milliseconds."""
 
     slices: int
     cold_metadata_ms: float
@@ -196,27 +196,27 @@ def _growth(service: Service, series: Series) -> Growth:
     return Growth(slices, cold, warm, per_slice(series.path, FILES, 1))
 
 
-def growth_lines(curve: Sequence[Growth]) -> Iterator[Found]:
+def growth_lines(curve: Sequence[Growth]) -> Iterator[Figure]:
     """Whether the curve is flat: the longest series against the one of 200 slices."""
     start, end = curve[1], curve[-1]
     for what in ("cold_metadata_ms", "warm_metadata_ms", "all_of_it_ms"):
         name = what.removesuffix("_ms").replace("_", " ")
         times = getattr(end, what) / getattr(start, what)
-        yield Found(f"{name}, a slice of {end.slices:,} to one of {start.slices:,}", times, "x", at_most=1.2)
+        yield Figure(f"{name}, a slice of {end.slices:,} to one of {start.slices:,}", times, "x", at_most=1.2)
 
 
-def long_study_lines(archive: Archive) -> Iterator[Found]:
-    """What a web process takes for the longest series, above what it has when idle."""
+def long_study_lines(archive: Archive) -> Iterator[Figure]:
+    """The memory of a web process for the longest series, above its idle memory."""
     with archive.service(WEB_PROCESSES="1") as service:
         found = retrieval(service, archive.workload.long[-1].path)
     more = (found.peak_bytes - found.idle_bytes) / 2**20
-    yield Found(f"memory, {len(archive.workload.long[-1].instances):,} instances retrieved", more, "MB", at_most=64)
+    yield Figure(f"memory, {len(archive.workload.long[-1].instances):,} instances retrieved", more, "MB", at_most=64)
 
 
-def memory_lines(stand: Stand, idle_bytes: int) -> Iterator[Found]:
-    """What a web process has after all lines, above what it had before; and the peaks of all processes."""
+def memory_lines(stand: Stand, idle_bytes: int) -> Iterator[Figure]:
+    """The growth of a web process over all lines, and the peaks of all processes."""
     now = max(one.now_bytes for one in memory(stand.service.process.pid) if one.name.startswith("web"))
-    yield Found("memory, web process over idle after all lines", (now - idle_bytes) / 2**20, "MB", at_most=150)
+    yield Figure("memory, web process over idle after all lines", (now - idle_bytes) / 2**20, "MB", at_most=150)
     for server in stand.servers.values():
         for one in memory(server.pid):
-            yield Found(f"memory, peak, {server.name} {one.name}", one.peak_bytes / 2**20, "MB")
+            yield Figure(f"memory, peak, {server.name} {one.name}", one.peak_bytes / 2**20, "MB")

@@ -31,7 +31,7 @@ class Orthanc:
             urllib.request.urlopen(request).close()  # noqa: S310
 
     def answers(self) -> bool:
-        """Whether it listens yet."""
+        """Whether it answers already."""
         try:
             urllib.request.urlopen(f"{self._url}/system").close()  # noqa: S310
         except OSError:
@@ -41,7 +41,7 @@ class Orthanc:
 
 @contextmanager
 def running_orthanc() -> Iterator[Orthanc]:
-    """An empty Orthanc as its makers tune it for DICOMweb: keep-alive, 50 threads; it goes with its folder."""
+    """An empty Orthanc, tuned for DICOMweb as its documentation says: keep-alive, 50 threads; its folder is deleted."""
     program = shutil.which("Orthanc", path="/usr/sbin:/usr/bin:/usr/local/bin")
     if not program or not _PLUGIN.exists():
         raise FileNotFoundError("Orthanc is missing: apt-get install orthanc orthanc-dicomweb")
@@ -72,5 +72,5 @@ def running_orthanc() -> Iterator[Orthanc]:
                 time.sleep(0.1)
             yield orthanc
         finally:
-            process.kill()  # it would finish what clients no longer wait for, and its folder goes anyway
+            process.kill()  # otherwise it finishes requests that nobody waits for
             process.wait(timeout=_START_SECONDS)

@@ -1,4 +1,4 @@
-"""What the database does for a request: the statements as they were sent, and MySQL's plan of each in a line."""
+"""The statements that a request sends to the database, and the plan of MySQL for each in one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from sqlalchemy import Engine, event
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement and its parameters, as the driver gets them."""
+    """A statement and its parameters, as the driver gets them."""
 
     sql: str
     parameters: Any
@@ -18,7 +18,7 @@ class Statement:
 
 @contextmanager
 def recorded() -> Iterator[list[Statement]]:
-    """All statements that this process sends meanwhile."""
+    """Record all statements that this process sends meanwhile."""
     found: list[Statement] = []
 
     def note(_connection: Any, _cursor: Any, sql: str, parameters: Any, *_: Any) -> None:
@@ -32,7 +32,7 @@ def recorded() -> Iterator[list[Statement]]:
 
 
 def summary(engine: Engine, statement: Statement) -> str:
-    """The tables in the order of their reading, each with how, by which index, and how many rows are expected."""
+    """The tables in the order of reading, each with access type, index and expected rows."""
     connection = engine.raw_connection()
     try:
         cursor = connection.cursor()
@@ -46,7 +46,7 @@ def summary(engine: Engine, statement: Statement) -> str:
 
 
 def _step(row: dict[str, Any]) -> str:
-    """One row of EXPLAIN, without what is self-evident."""
+    """One row of EXPLAIN in short."""
     if row["table"] is None:
         return str(row["Extra"])
     telling = [part for part in str(row["Extra"] or "").split("; ") if part in _TELLING]
@@ -54,6 +54,6 @@ def _step(row: dict[str, Any]) -> str:
     return " ".join(str(part) for part in parts if part)
 
 
-# As rows and columns: what MySQL gives unasked has changed to a tree, and MariaDB knows no name for it.
+# Rows and columns: the default of MySQL is a tree now, and MariaDB has no name for this format.
 _EXPLAIN = {True: "EXPLAIN", False: "EXPLAIN FORMAT=TRADITIONAL"}
 _TELLING = ("Using filesort", "Using temporary", "Using index")

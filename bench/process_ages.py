@@ -1,4 +1,4 @@
-"""The processes of a service while it runs: how much memory each kind takes, and how long the old ones stay."""
+"""The processes of a running service: the memory of each kind, and how long old ones stay."""
 
 import os
 import threading
@@ -16,7 +16,7 @@ _EVERY_SECONDS = 1.0
 
 
 class ProcessWatch:
-    """A thread that looks at the processes of a service every second; `reloads` are the times of its reloads so far."""
+    """A thread that records the processes of a service every second; `reloads` has the times of its reloads."""
 
     def __init__(self, service: Service, reloads: Sequence[float]) -> None:
         self._root = service.process.pid
@@ -30,11 +30,11 @@ class ProcessWatch:
         self.longest_stay_seconds = 0.0
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End."""
+        """Stop the thread."""
         self._over.set()
         self._thread.join()
 
@@ -45,17 +45,17 @@ class ProcessWatch:
 
     @property
     def rows(self) -> list[tuple[str, int, float, float, float]]:
-        """For each kind of process how many were seen, and the most MB of one in the halves of the time, and ever."""
+        """For each kind of process: the number seen, and the peak MB in each half of the time and overall."""
         return [(kind, len(self._seen[kind]), *self._most(kind)) for kind in sorted(self._seen)]
 
     @property
     def growth(self) -> Mapping[str, int]:
-        """By how many bytes the largest process of each kind was larger in the second half."""
+        """The growth of the largest process of each kind from the first half to the second, in bytes."""
         return {kind: int((self._most(kind)[1] - self._most(kind)[0]) * 1e6) for kind in self._seen}
 
     @property
     def left(self) -> list[str]:
-        """Processes that are still there."""
+        """The processes that are still there."""
         return [f"{kind} {pid}" for kind, pids in self._seen.items() for pid in pids if alive(pid)]
 
     def _most(self, kind: str) -> tuple[float, float, float]:
@@ -76,7 +76,7 @@ class ProcessWatch:
                     self.longest_stay_seconds = max(self.longest_stay_seconds, now - since[0])
 
     def _processes(self, field: str = "VmRSS") -> list[tuple[int, str, int, float]]:
-        """Number, name, bytes and start of each; `field` of /proc/PID/status tells the bytes."""
+        """Number, name, bytes and start of each process; the bytes are `field` of /proc/PID/status."""
         found = []
         for pid in family(self._root):
             with suppress(OSError, KeyError):  # it has ended
@@ -85,7 +85,7 @@ class ProcessWatch:
                 ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
                 started_at = self._booted_at + ticks / _TICKS
                 name = "supervisor" if pid == self._root else fields["Name"].strip()
-                if name.startswith("python"):  # forked this moment, it has no name yet
+                if name.startswith("python"):  # just forked, it has no name yet
                     continue
                 found.append((pid, name, int(fields[field].split()[0]) * 1024, started_at))
         return found

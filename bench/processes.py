@@ -1,4 +1,4 @@
-"""What a server takes from the machine: CPU seconds and memory of all its processes, from /proc."""
+"""CPU seconds and memory of all processes of a server, from /proc."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Memory:
-    """Resident memory of a process: now, and the most that it ever had."""
+    """Resident memory of a process: now, and its peak."""
 
     name: str
     now_bytes: int
@@ -19,12 +19,12 @@ class Memory:
 
 
 def cpu_seconds(root: int) -> float:
-    """CPU time of a process and of all below it, those that have ended and were waited for included."""
+    """CPU time of a process and its descendants, including those that ended and were waited for."""
     return sum(sum(map(int, _stat(pid)[11:15])) for pid in family(root)) / _TICKS
 
 
 def memory(root: int) -> list[Memory]:
-    """The memory of a process and of all below it."""
+    """The memory of a process and each of its descendants."""
     found = []
     for pid in family(root):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -36,7 +36,7 @@ def memory(root: int) -> list[Memory]:
 
 
 def family(root: int) -> list[int]:
-    """A process and all below it."""
+    """A process and its descendants."""
     children: dict[int, list[int]] = {}
     for pid, parent in _processes():
         children.setdefault(parent, []).append(pid)

@@ -1,4 +1,4 @@
-"""How fast the proxy is beside Orthanc's DICOMweb plugin and beside nginx with the same bytes: one command, one run.
+"""The speed of the proxy beside the DICOMweb plugin of Orthanc and beside nginx with the same bytes, in one run.
 
 bench/run [--lines frames,cold,...] [--seconds N] [--json FILE] [--alone] [--small]
 """
@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bench import opening
-from bench.lines import RATES, Measured, lines, ratios, run_line
-from bench.opening import Found, Growth
+from bench.lines import RATES, LineResult, lines, ratios, run_line
+from bench.opening import Figure, Growth
 from bench.processes import memory
 from bench.stand import Archive, running_archive, running_stand
 from bench.table import markdown
 from bench.workload import Size
 
-TIMES: Mapping[str, Callable[[Archive], Iterator[Found]]] = {
+TIMES: Mapping[str, Callable[[Archive], Iterator[Figure]]] = {
     "cold": opening.cold_lines,
     "crowd": opening.crowd_lines,
     "scroll": opening.scroll_lines,
@@ -31,14 +31,14 @@ _MEANING = {True: "met", False: "missed", None: "-"}
 
 @dataclass
 class Results:
-    """All that was found in a run."""
+    """The results of a run."""
 
-    rates: list[Measured] = field(default_factory=list)
-    figures: list[Found] = field(default_factory=list)
+    rates: list[LineResult] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
     curve: list[Growth] = field(default_factory=list)
 
     def tables(self) -> Iterator[str]:
-        """What there is to print, in Markdown."""
+        """The tables of the results, in Markdown."""
         if self.rates:
             yield markdown(_RATE_HEADER, [_rate_row(one) for one in self.rates])
         if self.figures:
@@ -55,19 +55,19 @@ class Results:
 _RATE_HEADER = ("line", "connections", "server", "rate /s", "p50 ms", "p95 ms", "p99 ms", "CPU ms", "AHI calls", "bad")
 
 
-def _rate_row(one: Measured) -> tuple[object, ...]:
+def _rate_row(one: LineResult) -> tuple[object, ...]:
     rate = one.rate
     times = (f"{ms:,.2f}" for ms in (rate.median_ms, rate.p95_ms, rate.p99_ms, one.cpu_ms))
     return (one.line, one.connections, one.server, rate.per_second, *times, one.ahi_calls, rate.bad)
 
 
-def _figure_row(one: Found) -> tuple[object, ...]:
+def _figure_row(one: Figure) -> tuple[object, ...]:
     aim = f"<= {one.at_most:g}" if one.at_most is not None else f">= {one.at_least:g}" if one.at_least else "-"
     return (one.line, f"{one.value:,.2f}", one.unit, aim, _MEANING[one.met])
 
 
 def run(groups: Sequence[str], size: Size, seconds: int, results: Results, *, peer: bool) -> None:
-    """All lines of these groups, one after the other; each result is added when it is there."""
+    """Run all lines of these groups, one after the other; each result is added when it is there."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-run-") as folder,
         running_archive(Path(folder), size, long="growth" in groups) as archive,
@@ -86,7 +86,7 @@ def run(groups: Sequence[str], size: Size, seconds: int, results: Results, *, pe
 
 
 def _side_by_side(archive: Archive, groups: Sequence[str], seconds: int, results: Results, *, peer: bool) -> None:
-    """What is measured on servers that run all the time."""
+    """Run the lines that need all servers running side by side."""
     with running_stand(archive, peer=peer) as stand:
         idle = max(one.now_bytes for one in memory(stand.service.process.pid) if one.name.startswith("web"))
         for line in lines(archive.workload):
@@ -95,7 +95,7 @@ def _side_by_side(archive: Archive, groups: Sequence[str], seconds: int, results
                 measured = run_line(line, stand, seconds)
                 results.rates += measured
                 results.figures += [
-                    Found(f"{name}, times {server}", ratio, "x", at_least=aim or None)
+                    Figure(f"{name}, times {server}", ratio, "x", at_least=aim or None)
                     for name, ratio, server, aim in ratios(measured, line.aims)
                 ]
         if "series" in groups:
@@ -110,7 +110,7 @@ def _tell(text: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run, and print tables."""
+    """Run the lines and print tables."""
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
     parser.add_argument("--lines", default=",".join(GROUPS), help=f"of {','.join(GROUPS)}")
     parser.add_argument("--seconds", type=int, default=5, help="how long each rate is measured")
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     load = f"load average {os.getloadavg()[0]:.1f} before"
     size = Size.small() if options.small else Size()
     results = Results()
-    with suppress(KeyboardInterrupt):  # what was found until then is worth telling
+    with suppress(KeyboardInterrupt):  # print the results until then
         run(groups, size, options.seconds, results, peer=not options.alone)
     print(f"\n{len(os.sched_getaffinity(0))} cores, {load} and {os.getloadavg()[0]:.1f} after\n")
     print("\n\n".join(results.tables()))

@@ -1,4 +1,4 @@
-"""How long searches take in an index of a million studies: as the index project creates it, and with our indexes.
+"""The time of searches in an index of a million studies, as the index project creates it and with our indexes.
 
 python -m bench.search [--studies 1000000] [--cache FOLDER] [--repeat 9] [--only SEARCH ...] [--indexed]
 """
@@ -30,7 +30,7 @@ _FINDS = re.compile(r"\bLIMIT\b")
 
 @dataclass(frozen=True)
 class Case:
-    """A search, the milliseconds that it is meant to take at most, and its path; {braces} are values of the index."""
+    """A search, its aim in milliseconds, and its path; {braces} stand for values of the index."""
 
     name: str
     aim_ms: float
@@ -80,25 +80,25 @@ WHERE study_pkey > (SELECT MAX(study_pkey) / 2 FROM study) AND accessionnumber <
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The best of several runs, how many results there were, and what the database did for them."""
+class SearchResult:
+    """The best of several runs, the number of results, and the plan of the database."""
 
     milliseconds: float
     results: int
     statements: tuple[Statement, ...]
 
 
-def measure(http: FlaskClient, path: str, repeat: int) -> Measured:
-    """Ask `repeat` times after a first time that warms, but once if that was slow; each time is a whole request's.
+def measure(http: FlaskClient, path: str, repeat: int) -> SearchResult:
+    """Request `repeat` times after one that warms, or once if that was slow; the time is that of the whole request.
 
-    The best is what the search takes; the others tell what else the machine did. What takes longer than our patience is
-    cancelled, and infinitely slow.
+    The best run is the time of the search; other load on the machine makes the others slower. A search that takes too
+    long is cancelled, and counts as infinitely slow.
     """
     started = time.perf_counter()
     with recorded() as statements:
         first = http.get(f"/aetitle{path}")
     if first.status_code == 503:
-        return Measured(math.inf, 0, tuple(statements))
+        return SearchResult(math.inf, 0, tuple(statements))
     if first.status_code != 200:
         raise RuntimeError(f"{path}: {first.status_code} {first.text}")
     times = []
@@ -106,11 +106,11 @@ def measure(http: FlaskClient, path: str, repeat: int) -> Measured:
         started = time.perf_counter()
         http.get(f"/aetitle{path}").get_data()
         times.append((time.perf_counter() - started) * 1000)
-    return Measured(min(times), len(first.get_json()), tuple(statements))
+    return SearchResult(min(times), len(first.get_json()), tuple(statements))
 
 
-def measure_all(url: str, known: Mapping[str, str], repeat: int, cases: Sequence[Case]) -> list[Measured]:
-    """These searches on the index at `url`; `known` are values of it."""
+def measure_all(url: str, known: Mapping[str, str], repeat: int, cases: Sequence[Case]) -> list[SearchResult]:
+    """Measure searches on the index at `url`; `known` has values of it."""
     database = Database(url, statement_timeout_seconds=_PATIENCE_SECONDS)
     try:
         return [measure(client(database, scope=case.scope), case.path.format(**known), repeat) for case in cases]
@@ -125,7 +125,7 @@ def facts(engine: Engine) -> dict[str, str]:
 
 
 def set_indexes(server: MariaDb, present: bool) -> None:
-    """Create our indexes, or drop them."""
+    """Create or drop our indexes."""
     database = Database(server.url(DATABASE))
     missing = missing_indexes(database)
     database.close()
@@ -138,11 +138,11 @@ def set_indexes(server: MariaDb, present: bool) -> None:
 
 
 def compare(server: MariaDb, repeat: int, cases: Sequence[Case], ways: Mapping[bool, str]) -> Iterator[str]:
-    """The times of searches and then the plans, without and with our indexes: `ways` has a name for what is wanted."""
+    """The times and plans of searches, without and with our indexes; `ways` names the wanted ones."""
     url = server.url(DATABASE)
     with engine_of(url) as engine:
         known = facts(engine)
-        found: list[list[Measured]] = []
+        found: list[list[SearchResult]] = []
         plans: list[list[str]] = []
         for present in ways:
             set_indexes(server, present)
@@ -157,8 +157,8 @@ def compare(server: MariaDb, repeat: int, cases: Sequence[Case], ways: Mapping[b
     yield markdown(("search", *(f"plan {name}" for name in ways.values())), shown)
 
 
-def _plan(engine: Engine, measured: Measured) -> str:
-    """How the page is found; what its results hold always comes by their keys."""
+def _plan(engine: Engine, measured: SearchResult) -> str:
+    """The plan of the statement that finds the page; the other statements look up by key."""
     finding = [found for found in measured.statements if _FINDS.search(found.sql)]
     return " / ".join(summary(engine, statement) for statement in finding)
 

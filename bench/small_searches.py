@@ -1,4 +1,4 @@
-"""How many small searches are answered in a second: study by PatientID, beside Orthanc's plugin, on the same data.
+"""The rate of small searches, study by PatientID, beside the plugin of Orthanc on the same data.
 
 python -m bench.small_searches [--studies 300] [--instances 1] [--seconds 10]
 """
@@ -27,14 +27,14 @@ _PATHS = 100
 
 @contextmanager
 def running_service(index_url: str) -> Iterator[str]:
-    """The service on an index, as its operator starts it; its root."""
+    """Run the service on an index, as an operator does; gives its root."""
     environment = {
         "DATABASE_URL": index_url,
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "bench",
         "AWS_SECRET_ACCESS_KEY": "bench",
-        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": "http://127.0.0.1:9",  # nobody: no search asks AHI
-        "FRAME_FETCHERS": "1",  # no search asks them
+        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": "http://127.0.0.1:9",  # nothing listens there: no search calls AHI
+        "FRAME_FETCHERS": "1",  # no search needs them
         "LOG_LEVEL": "WARNING",
     }
     with tempfile.TemporaryDirectory(prefix="bench-service-") as folder:
@@ -46,7 +46,7 @@ def running_service(index_url: str) -> Iterator[str]:
 
 
 def compare(studies: int, instances: int, seconds: float) -> list[tuple[str, int, Rate, Rate]]:
-    """For each number of connections: the rates of the service and of Orthanc. Studies have 6 times `instances`."""
+    """The rates of the service and of Orthanc for each number of connections. Studies have 6 times `instances`."""
     with index_server(studies, None, print, instances=instances) as server, engine_of(server.url(DATABASE)) as engine:
         server.execute(f"USE {DATABASE}", *create_statements("mysql"))
         with engine.connect() as connection:

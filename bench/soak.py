@@ -36,10 +36,10 @@ from tests.service.answers import Answer
 from tests.service.process import PROGRAM, Service
 
 GROWTH_BYTES = 64 * 2**20
-"""What a process may grow by."""
+"""The growth that a process may have, in bytes."""
 
 STAYS_SECONDS = 40.0
-"""How long a web process may finish what it is answering after a reload."""
+"""The seconds that a web process may take to finish its answers after a reload."""
 
 _HOSTILE_PART = 0.25
 _SETTLES_SECONDS = 8.0
@@ -65,7 +65,7 @@ RIGHT, REFUSED, CUT, AGAIN, WRONG, HOSTILE = (
 
 @dataclass
 class Load:
-    """Clients of one service, and what came of their requests."""
+    """Clients of one service, and the results of their requests."""
 
     port: int
     archive: Archive
@@ -81,7 +81,7 @@ class Load:
         self._lock = threading.Lock()
 
     def run(self, clients: int, over: Callable[[], bool]) -> None:
-        """Have so many clients ask, each on a connection of its own, until it is over."""
+        """Run so many clients, each on its own connection, until the end."""
         threads = [threading.Thread(target=self._ask, args=(self.random.random(), over)) for _ in range(clients)]
         for thread in threads:
             thread.start()
@@ -90,7 +90,7 @@ class Load:
 
     @property
     def requests(self) -> int:
-        """How many were made."""
+        """The number of requests so far."""
         return self.counted.total()
 
     def _ask(self, seed: float, over: Callable[[], bool]) -> None:
@@ -121,7 +121,7 @@ class Load:
         self._note(RIGHT, f"{_shown(ask)}: {problem}" if problem else None)
 
     def _answer(self, client: Client, ask: Ask) -> Answer:
-        """Asked again on a new connection where one that was kept is closed before anything came, as browsers do."""
+        """The answer; as browsers do, a request is repeated if a kept connection is closed before an answer."""
         try:
             return client.answer(ask)
         except ConnectionError:
@@ -149,7 +149,7 @@ def _shown(ask: Ask) -> str:
 
 @contextmanager
 def running(python: Path, archive: Archive, folder: Path) -> Iterator[tuple[Service, Ahi]]:
-    """A service with metrics on one Python, and its data store on this one."""
+    """Run a service with metrics on one Python, and its data store on this one."""
     ahi = Ahi(archive.root)
     environment = {**archive.environment(ahi), **_SETTINGS, "METRICS_PORT": str(free_port())}
     service = Service(folder, environment, program=(str(python), *PROGRAM[1:]))
@@ -169,7 +169,7 @@ def _load(service: Service, archive: Archive, seed: int) -> Load:
 
 
 def soak(python: Path, folder: Path, *, seconds: float, clients: int, seed: int, pause_seconds: float) -> list[str]:
-    """Disturb a service for so long; prints what was seen, and returns what is not as it should be."""
+    """Disturb a service for so many minutes; prints tables and returns the failures."""
     archive = make_archive(folder / "archive")
     with running(python, archive, folder / "service") as (service, ahi):
         load = _load(service, archive, seed)
@@ -199,7 +199,7 @@ def soak(python: Path, folder: Path, *, seconds: float, clients: int, seed: int,
 
 
 def growth(python: Path, folder: Path, *, requests: int, clients: int, seed: int) -> list[str]:
-    """Make so many requests; print the memory of processes after a tenth and at the end, and return what is wrong."""
+    """Make so many requests; prints the memory of processes after a tenth and at the end, and returns the failures."""
     archive = make_archive(folder / "archive")
     with running(python, archive, folder / "service") as (service, _):
         load, watch = _load(service, archive, seed), ProcessWatch(service, [])
@@ -232,7 +232,7 @@ def _grown(growth: Mapping[str, int]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print the tables and what is not as it should be; 1 if there is something."""
+    """Run, and print tables and failures; returns 1 if there are failures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--requests", type=int, help="so many without disturbance, instead of minutes with it")

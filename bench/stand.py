@@ -22,7 +22,7 @@ from tests.service.process import Service
 
 @dataclass(frozen=True)
 class Archive:
-    """The workload in a data store that is served, and in an index; services find both by `environment`."""
+    """The workload in a running data store and in an index; `environment` leads services to both."""
 
     size: Size
     workload: Workload
@@ -42,7 +42,7 @@ class Archive:
 
     @contextmanager
     def service(self, **environment: str) -> Iterator[Service]:
-        """A service that has just been started, with an empty cache; both go with it."""
+        """A freshly started service with an empty cache, which is deleted at the end."""
         found = {
             "DATABASE_URL": self.index_url,
             "AWS_DEFAULT_REGION": "us-east-1",
@@ -61,7 +61,7 @@ class Archive:
 
 @contextmanager
 def running_archive(folder: Path, size: Size, *, long: bool) -> Iterator[Archive]:
-    """Make the workload, in `folder/files`, import it, and serve it; with the series of growing length if `long`."""
+    """Write the workload to `folder/files`, import and serve it; `long` adds the series of growing length."""
     workload = write_workload(folder / "files", size, long=long)
     mariadb = MariaDb(memory="256M")
     try:
@@ -83,7 +83,7 @@ def running_archive(folder: Path, size: Size, *, long: bool) -> Iterator[Archive
 
 @dataclass(frozen=True)
 class Server:
-    """A server as a client finds it, and its first process."""
+    """A server: its URL and its first process."""
 
     name: str
     root: str
@@ -102,7 +102,7 @@ class Stand:
 
     @property
     def servers(self) -> Mapping[str, Server]:
-        """All of them by name."""
+        """The servers by name."""
         ours = Server("proxy", self.service.root, self.service.process.pid)
         peer = [Server("Orthanc", self.orthanc.root, self.orthanc.pid)] if self.orthanc else []
         limit = Server("nginx", self.nginx.root, self.nginx.pid)
@@ -111,7 +111,7 @@ class Stand:
 
 @contextmanager
 def running_stand(archive: Archive, *, peer: bool) -> Iterator[Stand]:
-    """Servers in front of the archive, and Orthanc with the same files if there is to be a `peer`."""
+    """Servers in front of the archive, and Orthanc with the same files if `peer`."""
     with ExitStack() as stack:
         service = stack.enter_context(archive.service())
         nginx = stack.enter_context(running_nginx(archive.folder / "nginx"))

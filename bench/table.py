@@ -1,10 +1,10 @@
-"""Tables of results, in Markdown: readable as they are printed, and ready for bench/RESULTS.md."""
+"""Tables of results in Markdown, readable in a terminal and ready for bench/RESULTS.md."""
 
 from collections.abc import Sequence
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table whose columns are aligned; numbers to the right."""
+    """A table with aligned columns; numbers are right-aligned."""
     cells = [[_text(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     right = [bool(rows) and all(isinstance(row[at], int | float) for row in rows) for at in range(len(header))]

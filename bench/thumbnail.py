@@ -1,4 +1,4 @@
-"""What a thumbnail saves: a mammogram decoded at the lowest resolution that covers it, beside all of it.
+"""The time that a thumbnail saves: a mammogram decoded at the lowest sufficient resolution, and in full.
 
 python -m bench.thumbnail [--side 256] [--repeat 15]
 """
@@ -19,7 +19,7 @@ from dicomweb.transfer_syntax import HTJ2K_LOSSLESS_RPCL
 
 
 def best_ms(work: Callable[[], object], repeat: int) -> float:
-    """The least time of so many runs, in milliseconds."""
+    """The shortest of so many runs, in milliseconds."""
     times = []
     for _ in range(repeat):
         started = time.perf_counter()
@@ -29,7 +29,7 @@ def best_ms(work: Callable[[], object], repeat: int) -> float:
 
 
 def compare(shape: tuple[int, int], side: int, repeat: int) -> list[tuple[str, str, float]]:
-    """What is decoded, its size in pixels, and the milliseconds that it takes."""
+    """Rows of what is decoded, its size in pixels, and the milliseconds."""
     samples = next(iter(mammograms(np.random.default_rng(3), shape)))
     pixels = PixelFormat(*shape, 1, 16, 0, "MONOCHROME2")
     stored = encode(samples.tobytes(), HTJ2K_LOSSLESS_RPCL, pixels)

@@ -1,7 +1,7 @@
 """Viewers: each opens a series as OHIF or Weasis do, with metadata first and then all frames over several connections.
 
-They share the machine with the server, so they look at no more than the head of an answer; its body is dropped by the
-kernel. For answers of a size that is not told beforehand there is `timed`.
+They share the machine with the server, so they read only the head of an answer, and the kernel drops its body. `timed`
+is for answers without a Content-Length.
 """
 
 import http.client
@@ -20,7 +20,7 @@ _HEAD = re.compile(rb"HTTP/1\.1 (\d+)[^\r]*\r\n(?:.*\r\n)*?content-length: (\d+)
 
 @dataclass(frozen=True)
 class Opened:
-    """How long it took until everything was there, and how many answers were not 200."""
+    """The seconds until everything was received, and the number of answers other than 200."""
 
     seconds: float
     bad: int
@@ -29,7 +29,7 @@ class Opened:
 def open_series(
     root: str, metadata: str, frames: Sequence[str], accept: str, viewers: int = 1, connections: int = CONNECTIONS
 ) -> Opened:
-    """Have so many viewers open the series at the same moment, over so many connections each; until all have all."""
+    """Let so many viewers open the series at the same moment, with so many connections each, and wait for all."""
     begin = threading.Barrier(viewers + 1)
     opened = [_Viewer(root, accept, begin, connections) for _ in range(viewers)]
     threads = [threading.Thread(target=viewer.open, args=(metadata, frames)) for viewer in opened]
@@ -62,7 +62,7 @@ class _Viewer:
             thread.join()
 
     def _fetch(self, wanted: Iterator[str], accept: str) -> None:
-        """On one connection, until nothing is wanted any more."""
+        """Fetch on one connection until nothing is left."""
         with socket.create_connection((self._root.hostname or "", self._root.port or 80)) as connection:
             buffer = bytearray(_AT_ONCE)
             while path := self._next(wanted):
@@ -78,7 +78,7 @@ class _Viewer:
 
 
 def _status(connection: socket.socket, buffer: bytearray) -> int:
-    """The status of the next answer, all of which is taken from the socket; 0 if it is not whole."""
+    """The status of the next answer, which is read completely; 0 if it is incomplete."""
     head = b""
     while (end := head.find(b"\r\n\r\n")) < 0:
         piece = connection.recv(2**14)
@@ -99,7 +99,7 @@ def _status(connection: socket.socket, buffer: bytearray) -> int:
 
 @dataclass(frozen=True)
 class Timed:
-    """One answer: when its first byte came, when its last, and how many it had."""
+    """One answer: the times of its first and last byte, and their number."""
 
     first_byte_seconds: float
     seconds: float
@@ -107,7 +107,7 @@ class Timed:
 
 
 def timed(root: str, path: str, accept: str) -> Timed:
-    """Ask once, and read as fast as it comes; an answer other than 200 is a RuntimeError."""
+    """Make one request, and read as fast as the answer arrives; RuntimeError unless it is 200."""
     parts, buffer, size = urlsplit(root), bytearray(_AT_ONCE), 0
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=600)
     try:

@@ -1,4 +1,4 @@
-"""What the benchmark reads: CT, mammograms, a cine and long series, made so that they compress as real ones do."""
+"""The files of the benchmark: CT, mammograms, a cine and long series, which compress like real ones."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ _CT, _MAMMOGRAPHY, _CINE, _LONG = 1, 2, 3, 4
 
 @dataclass(frozen=True)
 class Series:
-    """A series: where it is below the service root, its instances in display order, and frames of each instance."""
+    """A series: its path below the service root, its instances in display order, and the frames of each."""
 
     study: str
     uid: str
@@ -32,23 +32,23 @@ class Series:
 
     @property
     def path(self) -> str:
-        """Below the service root."""
+        """The path below the service root."""
         return f"/studies/{self.study}/series/{self.uid}"
 
     @property
     def instance_paths(self) -> tuple[str, ...]:
-        """Those of all instances."""
+        """The paths of all instances."""
         return tuple(f"{self.path}/instances/{uid}" for uid in self.instances)
 
     @property
     def frame_paths(self) -> tuple[str, ...]:
-        """Those of all frames."""
+        """The paths of all frames."""
         return tuple(f"{path}/frames/{1 + index}" for path in self.instance_paths for index in range(self.frames))
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large all is. The default is what issue and results speak of; `Size.small()` is for a look at the command."""
+    """The sizes of everything. The default is that of bench/RESULTS.md; `Size.small()` is for trying the command."""
 
     slices: int = 200
     side: int = 512
@@ -56,11 +56,11 @@ class Size:
     cine: tuple[int, int, int] = (60, 768, 1024)  # frames, rows, columns
     long: tuple[int, ...] = (50, 200, 1000, 5000)
     long_side: int = 256
-    openings: int = 3  # how often a cold opening is repeated, each time with a service of its own
+    openings: int = 3  # runs of a cold opening, each with a service of its own
 
     @classmethod
     def small(cls) -> "Size":
-        """The same kinds of images, in a few seconds."""
+        """A workload of all kinds of images that takes seconds."""
         return cls(6, 64, (416, 320), (3, 48, 64), (4, 8), 32, 1)
 
 
@@ -75,7 +75,7 @@ class Workload:
 
 
 def write_workload(folder: Path, size: Size, *, long: bool) -> Workload:
-    """Write a file for each instance, those of long series below `long`; UIDs and pixels are always the same."""
+    """Write a file for each instance, those of long series below `long`; every run writes equal files."""
     writer, random = _Writer(folder), np.random.default_rng(7)
     made = Workload()
     for number in (1, 2):
@@ -158,7 +158,7 @@ def _data_set(study_number: int, series_number: int, index: int, pixels: np.ndar
 
 
 def _of_ct(slices: int) -> Iterator[dict[str, Any]]:
-    """What a CT slice says beside its pixels: about as much as those of scanners do."""
+    """The attributes of a CT slice, about as many as those of scanners."""
     for index in range(slices):
         yield {
             "Modality": "CT", "Manufacturer": "Bench", "InstitutionName": "Bench Hospital", "KVP": "120",
@@ -185,7 +185,7 @@ _OF_CINE = {"Modality": "US", "FrameTime": "33.3", "FrameIncrementPointer": 0x00
 
 
 def _ct(random: np.random.Generator, slices: int, side: int) -> Iterator[np.ndarray]:
-    """A body in air with structures in it, and the noise of a scanner: 25 units, correlated as a kernel leaves it."""
+    """A body in air with structures in it, and noise of 25 units, correlated like that of a reconstruction kernel."""
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     noise = [_smooth(random.normal(0, 1, (side, side))) for _ in range(8)]
     noise = [25 / one.std() * one for one in noise]
@@ -211,7 +211,7 @@ def mammograms(random: np.random.Generator, shape: tuple[int, int]) -> Iterator[
 
 
 def _cine(random: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarray:
-    """A sector with speckles, and grey but for a corner in colour; frames x rows x columns x 3."""
+    """A grey sector with speckles, and one corner in colour; frames x rows x columns x 3."""
     frames, rows, columns = shape
     y, x = np.mgrid[0 : 1 : rows * 1j, -1 : 1 : columns * 1j]
     sector = (np.abs(x) < y) & (x**2 + y**2 < 1)
@@ -224,7 +224,7 @@ def _cine(random: np.random.Generator, shape: tuple[int, int, int]) -> np.ndarra
 
 
 def _smooth(image: np.ndarray) -> np.ndarray:
-    """Each pixel with half of its neighbours'."""
+    """Each pixel, averaged with its neighbours."""
     for axis in (0, 1):
         image = image / 2 + (np.roll(image, 1, axis) + np.roll(image, -1, axis)) / 4
     return image

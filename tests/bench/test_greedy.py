@@ -3,8 +3,12 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench.greedy import LOADS, measure
 from bench.table import markdown
+
+pytestmark = pytest.mark.service
 
 
 def test_a_normal_client_is_answered_whatever_the_others_do(tmp_path: Path) -> None:

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from bench.memory import measure
+
+pytestmark = pytest.mark.service
 
 
 def test_a_study_that_is_larger_than_the_bound_costs_less_than_the_bound(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from bench.run import GROUPS, main
 from bench.workload import Size, write_workload
 
 
+@pytest.mark.service
 def test_every_line_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = tmp_path / "results.json"
     some = [group for group in GROUPS if group not in RATES] + ["metadata"]

@@ -7,6 +7,8 @@ import pytest
 
 from bench.soak import growth, soak
 
+pytestmark = pytest.mark.service
+
 
 def test_a_service_that_is_disturbed_answers_rightly_or_says_when_to_come_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
