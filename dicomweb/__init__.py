@@ -1,1 +1,1 @@
-"""What DICOMweb is made of: media types, data sets, UIDs, errors and answers. Runs in all processes."""
+"""The parts of DICOMweb: media types, negotiation, data sets, UIDs, errors and answers. Runs in all processes."""

@@ -95,9 +95,10 @@ def _no_attribute(text: str, source: str = "") -> BadRequest:
 
 
 def select(data_set: DataSet, paths: Iterable[Path]) -> DataSet:
-    """What `paths` lead to, in ascending order: sequences with items of nothing else, if they are not asked for whole.
+    """The attributes of a data set to which `paths` lead, by tag.
 
-    What is not there is left out; the items of a sequence stay as many as they are.
+    A sequence keeps its number of items, and its items have the selected attributes only. Absent attributes are left
+    out.
     """
     rests: dict[str, list[Path]] = {}
     for path in paths:
@@ -117,7 +118,7 @@ def items_of(data_set: DataSet, tag: str) -> Iterator[DataSet]:
 
 
 def private_tag(data_set: DataSet, tag: str, creator: str) -> str | None:
-    """Where the private element `tag` of `creator` is: any block may be reserved for it (PS3.5 Section 7.8.1)."""
+    """The tag of the private element `tag` of `creator` in this data set, in whichever block (PS3.5 Section 7.8.1)."""
     group = tag[:4]
     for name in data_set:
         if name.startswith(f"{group}00") and creator in map(str, data_set[name].get("Value", ())):

@@ -1,4 +1,4 @@
-"""A capabilities description (PS3.18 Section 8.9 and Annex H): what resources take and give, as WADL or JSON."""
+"""Encoders for a capabilities description (PS3.18 Section 8.9 and Annex H), as WADL or JSON."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ class Capability:
 
 
 def encode_json(root: str, capabilities: Sequence[Capability]) -> bytes:
-    """The description as JSON, which the standard does not lay down: an object for each resource."""
+    """The description as JSON, an object for each resource; the standard does not define this form."""
     resources = [
         {
             "path": capability.path,
@@ -60,7 +60,7 @@ def _document(root: str, capabilities: Sequence[Capability]) -> Iterator[str]:
 
 
 def _exchange(capability: Capability, method: str) -> Iterator[str]:
-    """What a method takes and gives; that of OPTIONS is this document."""
+    """The request and the response of a method; the response of OPTIONS is this document."""
     media_types = (WADL, JSON, HTML) if method == "OPTIONS" else capability.media_types
     yield "<request>"
     if method != "OPTIONS":

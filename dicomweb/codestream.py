@@ -1,8 +1,8 @@
-"""Compressed frames as far as their markers tell: how large the picture is, and whether all of it is there.
+"""Readers for the markers of compressed frames: the size of the picture, and whether the frame is complete.
 
-Nothing is decoded, so what a frame claims is known before memory is taken for it. The formats are JPEG (ITU-T T.81
-Annex B), JPEG-LS (ITU-T T.87 Annex C), JPEG 2000 and HTJ2K (ISO/IEC 15444-1 Annex A and I), JPEG XL (ISO/IEC 18181),
-RLE (PS3.5 Annex G), and video: MPEG-2 (ISO/IEC 13818-1), MP4 (ISO/IEC 14496-12), H.264 and HEVC.
+Nothing is decoded, so the size that a frame claims is known before memory is allocated for it. The formats are JPEG
+(ITU-T T.81 Annex B), JPEG-LS (ITU-T T.87 Annex C), JPEG 2000 and HTJ2K (ISO/IEC 15444-1 Annexes A and I), JPEG XL
+(ISO/IEC 18181), RLE (PS3.5 Annex G), and video: MPEG-2 (ISO/IEC 13818-1), MP4 (ISO/IEC 14496-12), H.264 and HEVC.
 """
 
 import re
@@ -28,7 +28,7 @@ _RLE_HEADER_BYTES, _RLE_MOST_SEGMENTS = 64, 15
 
 
 def size_of(stored: bytes) -> Size | None:
-    """The size of a compressed frame by its own header; None where there is none that could be read."""
+    """The size of a compressed frame by its own header; None if no header can be read."""
     try:
         if stored.startswith(_JPEG_START):
             return _jpeg_size(stored)
@@ -40,7 +40,7 @@ def size_of(stored: bytes) -> Size | None:
 
 
 def check_jpeg(stored: bytes, *, jpeg_ls: bool = False) -> Size:
-    """The size of a JPEG or JPEG-LS frame that is there from its first marker to its last; else Incomplete."""
+    """The size of a JPEG or JPEG-LS frame; Incomplete unless it is there from its first marker to its last."""
     if not stored.startswith(_JPEG_START):
         raise Incomplete("it is no JPEG")
     size = None
@@ -59,7 +59,7 @@ def check_jpeg(stored: bytes, *, jpeg_ls: bool = False) -> Size:
 
 
 def check_jpeg_xl(stored: bytes) -> None:
-    """Incomplete where it is no JPEG XL, or a box of it is not all there."""
+    """Check a JPEG XL frame; Incomplete if it is none, or if a box is cut off."""
     if stored.startswith(_JXL_SIGNATURE):
         for _ in boxes(stored):
             pass
@@ -68,7 +68,10 @@ def check_jpeg_xl(stored: bytes) -> None:
 
 
 def check_rle(stored: bytes, segments: int | None) -> None:
-    """Incomplete unless the segments of an RLE frame, as many as these if that is known, lie in order within it."""
+    """Check an RLE frame; Incomplete unless its segments, `segments` of them, are in order and within the frame.
+
+    `segments` is None if the number is not known.
+    """
     count = int.from_bytes(stored[:4], "little")
     if len(stored) < _RLE_HEADER_BYTES or not 1 <= count <= _RLE_MOST_SEGMENTS:
         raise Incomplete("it has no RLE header")
@@ -80,9 +83,9 @@ def check_rle(stored: bytes, segments: int | None) -> None:
 
 
 def header_segments(stored: bytes) -> list[tuple[int, bytes]]:
-    """The markers before the first scan or tile-part of a JPEG or a JPEG 2000 codestream, and what their segments hold.
+    """The markers before the first scan or tile-part of a JPEG or JPEG 2000 codestream, with their segments.
 
-    `stored` may be the beginning of a frame; a segment that is not all there is left out.
+    `stored` may be the beginning of a frame only; a segment that is cut off is left out.
     """
     position, found = 2, []
     while position + 4 <= len(stored):
@@ -98,9 +101,9 @@ def header_segments(stored: bytes) -> list[tuple[int, bytes]]:
 
 
 def check_video(stored: bytes) -> None:
-    """Incomplete where it does not begin as a video, or a box of MP4 is not all there.
+    """Check a video; Incomplete if it does not begin as one, or if a box of MP4 is cut off.
 
-    It is a transport stream, MP4, or has a start code of MPEG-2, H.264 or HEVC near its beginning.
+    A video is a transport stream, MP4, or has a start code of MPEG-2, H.264 or HEVC near its beginning.
     """
     if stored[4:8] == b"ftyp":
         for _ in boxes(stored):
@@ -112,7 +115,7 @@ def check_video(stored: bytes) -> None:
 
 
 def _jpeg_segments(stored: bytes, after_scan: re.Pattern[bytes]) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each segment; a scan ends at the next marker. Incomplete where one is cut off."""
+    """Marker, start and end of each segment; a scan ends at the next marker. Incomplete if a segment is cut off."""
     position = 2
     while True:
         if number(stored, position, 1) != 0xFF:
@@ -149,7 +152,7 @@ def _sof(stored: bytes, start: int, end: int) -> Size:
 
 
 def _jpeg_size(stored: bytes) -> Size | None:
-    """The largest that any of its frame headers claims."""
+    """The largest size that its frame headers claim."""
     sizes = []
     try:
         for marker, start, end in _jpeg_segments(stored, _AFTER_SCAN_LS):
@@ -181,36 +184,36 @@ _JXL_WHOLE_BITS, _JXL_FLOAT_BITS = (8, 10, 12), (32, 16, 24)
 
 
 def _jpeg_xl_size(stored: bytes) -> Size | None:
-    """SizeHeader and the beginning of ImageMetadata (ISO/IEC 18181-1 Annex D). None with a preview or an animation.
+    """Read SizeHeader and the start of ImageMetadata (ISO/IEC 18181-1 Annex D); None with a preview or an animation.
 
-    Of the components only those beside the colours are told; how many colours there are is taken from the data set.
+    Only components beside the colours are counted; the data set tells the number of colours.
     """
     header = _jpeg_xl_header(stored)
     if not header.startswith(_JXL_START):
         return None
     bits = _Bits(header[2:])
     rows, columns = _jpeg_xl_lengths(bits)
-    if bits.take(1):  # all else is as usual
+    if bits.take(1):  # all other fields have their defaults
         return Size(columns, rows, 1, 8)
     if bits.take(1):
-        bits.take(3)  # how it is turned
+        bits.take(3)  # orientation
         if bits.take(1):
-            _jpeg_xl_lengths(bits)  # how large it is meant to be shown
+            _jpeg_xl_lengths(bits)  # intrinsic size
         if bits.take(2):
             return None
     floating = bits.take(1)
     choice = bits.take(2)
     depth = bits.take(6) + 1 if choice == 3 else (_JXL_FLOAT_BITS if floating else _JXL_WHOLE_BITS)[choice]
     if floating:
-        bits.take(4)  # of its exponent
-    bits.take(1)  # whether 16 bits are enough for a decoder
+        bits.take(4)  # bits of the exponent
+    bits.take(1)  # whether a decoder needs 16 bits only
     choice = bits.take(2)
     extra = bits.take(4) + 2 if choice == 2 else bits.take(12) + 1 if choice == 3 else choice
     return Size(columns, rows, 1 + extra, depth)
 
 
 def _jpeg_xl_header(stored: bytes) -> bytes:
-    """The first bytes of the codestream, which may be divided among boxes."""
+    """The first bytes of the codestream, which several boxes may share."""
     if not stored.startswith(_JXL_SIGNATURE):
         return stored[:_JXL_HEADER_BYTES]
     header = b""

@@ -1,4 +1,4 @@
-"""Conditional requests and byte ranges (RFC 9110 Sections 8.8.3, 13 and 14): pure, on the values of headers."""
+"""Conditional requests and byte ranges (RFC 9110 Sections 8.8.3, 13 and 14), by the values of headers."""
 
 import hashlib
 import re
@@ -27,12 +27,12 @@ class ByteRange:
 
 
 def entity_tag(*facts: object) -> str:
-    """A strong tag over everything that the bytes of a representation follow from; `repr` must tell facts apart."""
+    """A strong entity tag: a hash of all facts that determine the bytes. `repr` must tell different facts apart."""
     return f'"{hashlib.sha256(repr(facts).encode()).hexdigest()[:32]}"'
 
 
 def digest(chunks: Iterable[bytes]) -> str:
-    """What tells bodies apart, however they are cut: a fact for an entity tag where nothing simpler is known."""
+    """A hash of a body, however it is divided: a fact for an entity tag if there is nothing simpler."""
     found = hashlib.sha256()
     for chunk in chunks:
         found.update(chunk)
@@ -40,22 +40,22 @@ def digest(chunks: Iterable[bytes]) -> str:
 
 
 def is_known(if_none_match: str | None, tag: str) -> bool:
-    """Whether the client has the representation: weak comparison, `*` for any (RFC 9110 Section 13.1.2)."""
+    """Whether the client has the representation, by weak comparison; `*` is any (RFC 9110 Section 13.1.2)."""
     text = (if_none_match or "").strip()
     return text == "*" or tag in _TAG.findall(text)
 
 
 def is_other(if_match: str | None, tag: str) -> bool:
-    """Whether the client wants another representation and no other: strong comparison (RFC 9110 Section 13.1.1)."""
+    """Whether the client requires another representation, by strong comparison (RFC 9110 Section 13.1.1)."""
     text = (if_match or "*").strip()
     return text != "*" and tag not in _STRONG_TAG.findall(text)
 
 
 def parse_range(text: str | None, if_range: str | None, tag: str, length_bytes: int) -> ByteRange | None:
-    """The part that a Range header asks for; None means all of it.
+    """Parse a Range header; None means the whole representation.
 
-    All is what several ranges, other units, ill-formed values and an If-Range of another representation get: a server
-    may ignore the header (RFC 9110 Section 14.2). RangeNotSatisfiable where the range lies beyond the end.
+    Several ranges, other units, ill-formed values and an If-Range of another representation get the whole of it, since
+    a server may ignore the header (RFC 9110 Section 14.2). RangeNotSatisfiable if the range lies beyond the end.
     """
     found = _RANGE.match((text or "").strip())
     if found is None or (if_range is not None and if_range.strip() != tag):

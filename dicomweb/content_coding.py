@@ -1,4 +1,4 @@
-"""Content codings: how an answer is compressed for who takes it (RFC 9110 Sections 8.4.1 and 12.5.3)."""
+"""Content codings: compression of answers for clients that accept it (RFC 9110 Sections 8.4.1 and 12.5.3)."""
 
 import re
 import zlib
@@ -11,13 +11,13 @@ from backports.zstd import ZstdCompressor
 from dicomweb.negotiation import parse_quality
 
 _ENTRY = re.compile(r"\s*([\w*.+-]+)\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?\Z", re.IGNORECASE | re.ASCII)
-_SMALL_BYTES = 1024  # it fits into one packet anyway
+_SMALL_BYTES = 1024  # smaller bodies fit into one packet
 _GZIP_LEVEL, _GZIP_FORMAT = 4, 31
 _ZSTD_LEVEL = 3
 
 
 class Coding(Enum):
-    """A content coding, by its name in Content-Encoding; the best of equal quality first."""
+    """A content coding, by its name in Content-Encoding; with equal quality, the first one is taken."""
 
     ZSTD = "zstd"
     GZIP = "gzip"
@@ -25,9 +25,9 @@ class Coding(Enum):
 
 
 def choose_coding(accept_encoding: str | None) -> Coding:
-    """The coding that the client likes best; none, which is IDENTITY, where it names none of ours.
+    """The coding that the client prefers; IDENTITY if it names none of ours.
 
-    `*` stands for gzip: that is what those who write it can read.
+    `*` stands for gzip, which all clients that send it can read.
     """
     quality = {"gzip": 0.0, "zstd": 0.0, "identity": 0.0}
     for name, value in sorted(_qualities(accept_encoding or "")):  # `*` before all names
@@ -37,7 +37,7 @@ def choose_coding(accept_encoding: str | None) -> Coding:
 
 
 def _qualities(text: str) -> Iterator[tuple[str, float]]:
-    """Names in lower case and their qualities; an entry that is ill-formed is left out."""
+    """Names in lower case with their qualities; ill-formed entries are left out."""
     for entry in text.split(","):
         if found := _ENTRY.match(entry):
             try:
@@ -53,7 +53,7 @@ class _Compressor(Protocol):
 
 
 def compress(chunks: Iterable[bytes], coding: Coding) -> list[bytes]:
-    """The chunks in this coding; equal chunks give equal bytes."""
+    """Compress the chunks; equal chunks give equal bytes."""
     if coding is Coding.IDENTITY:
         return list(chunks)
     compressor = _compressor(coding)
@@ -68,5 +68,5 @@ def _compressor(coding: Coding) -> _Compressor:
 
 
 def is_worth_compressing(length_bytes: int) -> bool:
-    """Whether a coding makes the answer arrive sooner."""
+    """Whether compression makes a body of this size arrive sooner."""
     return length_bytes >= _SMALL_BYTES

@@ -1,4 +1,4 @@
-"""DICOM attributes as typed values, between where they come from and the encoders."""
+"""DICOM attributes as typed values, which readers make and encoders take."""
 
 from __future__ import annotations
 
@@ -44,18 +44,19 @@ DataSet = tuple[Attribute, ...]
 
 
 class Memo(Generic[V]):
-    """What was made of an attribute: the instances of a series share most of theirs, which are then the same objects.
+    """A cache of values that are computed from attributes, by the identity of the attribute.
 
-    `way` tells apart different things made of the same attribute.
+    The instances of a series share most attributes, as the same objects. `way` tells different values of one attribute
+    apart.
     """
 
     def __init__(self) -> None:
         self._made: dict[tuple[int, Hashable], tuple[Attribute, V]] = {}
 
     def of(self, attribute: Attribute, way: Hashable, make: Callable[[], V]) -> V:
-        """What `make` makes, or made for the same object before; it stays, so that its identity is no other's.
+        """The result of `make`, now or earlier for the same object, which is kept so that its identity stays its own.
 
-        Binary values and sequences are made anew: they are long, and hardly ever shared.
+        Binary values and sequences are not cached, because they are long and hardly ever shared.
         """
         if isinstance(attribute.value, bytes) or attribute.vr == "SQ":
             return make()

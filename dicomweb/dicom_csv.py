@@ -1,4 +1,4 @@
-"""Data sets as rows of `text/csv` (RFC 4180), for spreadsheets and scripts."""
+"""Encoder for data sets as rows of `text/csv` (RFC 4180), for spreadsheets and scripts."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
 def encode_csv(data_sets: Iterable[Mapping[str, Element]], tags: Sequence[str]) -> bytes:
-    """One column for each of `tags`, headed by its keyword; one row for each data set, in UTF-8.
+    """Encode a column for each of `tags`, headed by its keyword, and a row for each data set, in UTF-8.
 
     Several values are joined by backslashes, the groups of a PN value by `=`, as DICOM itself writes them.
     """

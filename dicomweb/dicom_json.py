@@ -1,4 +1,4 @@
-"""The DICOM JSON Model (PS3.18 Annex F): one attribute at a time."""
+"""The DICOM JSON Model (PS3.18 Annex F): elements, data sets, and their text."""
 
 import base64
 import json
@@ -19,18 +19,18 @@ NUMBER_VRS = INTEGER_VRS | {"DS", "FD", "FL"}
 
 _TEXT_VRS = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})
 _PN_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
-_EXACT_INTEGER = 2**53  # what every JSON reader can hold
+_EXACT_INTEGER = 2**53  # every JSON reader can hold integers up to this
 _LONGEST_NUMBER = 128
 _WHOLE = re.compile(r"[+-]?[0-9]+\Z")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
 
 
 def element(vr: str, values: Iterable[Any] = ()) -> Element:
-    """An attribute with `values` as text or numbers, None or "" for an empty one; without values, `vr` alone.
+    """Make an element of text or numbers, None or "" for an empty value; without values it has `vr` alone.
 
-    Numbers of IS and DS become JSON numbers, because viewers sort by them. Where one of several is missing, or is no
-    number, all are left out: pydicom gives up on a text there, and Java clients on a null. NaN and the infinities of FL
-    and FD are texts, spelt as JavaScript, Java and .NET read them.
+    IS and DS become JSON numbers, because viewers sort by them. If one of several is missing or is no number, all are
+    left out: pydicom fails on a text there, and Java clients on a null. NaN and the infinities of FL and FD become
+    texts as JavaScript, Java and .NET read them.
     """
     converted = [_value(vr, value) for value in values]
     missing = [value is None for value in converted]
@@ -40,7 +40,7 @@ def element(vr: str, values: Iterable[Any] = ()) -> Element:
 
 
 def binary_element(vr: str, value: bytes) -> Element:
-    """An attribute of a binary VR, inline."""
+    """Make an element of a binary VR, inline."""
     return {"vr": vr, "InlineBinary": base64.b64encode(value).decode()} if value else {"vr": vr}
 
 
@@ -74,7 +74,7 @@ def _number(vr: str, value: Any) -> Any:
 
 
 def _read(vr: str, text: str) -> int | float | None:
-    """The number that a text is; None where it is none."""
+    """Parse a number; None if the text is not a number."""
     if vr in ("FD", "FL"):
         try:
             return float(text)
@@ -86,7 +86,7 @@ def _read(vr: str, text: str) -> int | float | None:
 
 
 def encode_array(data_sets: Iterable[bytes]) -> Iterator[bytes]:
-    """The bytes of an array of encoded data sets, a piece for each; without any, `[]`."""
+    """Encode an array of encoded data sets, a piece for each; `[]` for none."""
     before = b"["
     for data_set in data_sets:
         yield before + data_set
@@ -98,12 +98,12 @@ _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=Fa
 
 
 def encode(data_set: Mapping[str, Element]) -> bytes:
-    """The UTF-8 bytes of one data set; NaN never appears bare (PS3.18 Section F.2.3 wants JSON)."""
+    """Encode one data set in UTF-8. NaN is never written as a number, which would not be JSON."""
     return _json(data_set).encode()
 
 
 def member(tag: str, vr: str, values: Sequence[Any]) -> str:
-    """As `member_of`, of `element(vr, values)`, and without making that where there is no value, or one text."""
+    """The text of `member_of` for `element(vr, values)`, with short cuts for no value and for one text."""
     match values:
         case ():
             return f'"{tag}":{{"vr":"{vr}"}}'
@@ -113,10 +113,10 @@ def member(tag: str, vr: str, values: Sequence[Any]) -> str:
 
 
 def member_of(tag: str, of: Element) -> str:
-    """The text that `encode` has for an element under its tag."""
+    """The JSON text of an element under its tag, as in `encode`."""
     return f'"{tag}":{_json(of)}'
 
 
 def encode_members(members: Iterable[str]) -> bytes:
-    """The UTF-8 bytes of the data set that has these members, which their tags put in order: all begin with them."""
+    """Encode a data set of `member` texts in UTF-8, sorted by the tags with which they begin."""
     return f"{{{','.join(sorted(members))}}}".encode()

@@ -1,4 +1,4 @@
-"""The Native DICOM Model (PS3.19 Annex A.1): from a data set of the DICOM JSON Model to one XML document."""
+"""Encoder for the Native DICOM Model (PS3.19 Annex A.1): from the DICOM JSON Model to an XML document."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,11 +16,11 @@ _TAIL = "</NativeDicomModel>"
 _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _NAME_COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
 _NO_CHARACTERS = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 Section 2.2
-_REFERENCES = {"\r": "&#13;"}  # else a reader makes a line feed of it
+_REFERENCES = {"\r": "&#13;"}  # otherwise readers turn it into a line feed
 
 
 def encode_xml(data_set: Mapping[str, Element]) -> bytes:
-    """The UTF-8 bytes of one document; tags of `data_set` are 8 upper-case hex digits, ascending.
+    """Encode one document in UTF-8; tags of `data_set` are 8 upper-case hex digits, ascending.
 
     A character that XML cannot hold becomes U+FFFD.
     """
@@ -44,7 +44,7 @@ def _names(tag: str, vr: str, data_set: Mapping[str, Element]) -> str:
 
 
 def _private_creator(tag: str, data_set: Mapping[str, Element]) -> str | None:
-    """Who defines the private element `tag`: the value of the element that reserves its block (PS3.5 Section 7.8)."""
+    """The private creator of `tag`: the value of the element that reserves its block (PS3.5 Section 7.8)."""
     if int(tag[3], 16) % 2 == 0 or tag[4:6] == "00":
         return None
     values = data_set.get(f"{tag[:4]}00{tag[4:6]}", {}).get("Value", [])

@@ -1,23 +1,23 @@
-"""What can go wrong, in the words of the domain.
+"""The errors that become answers.
 
     ProxyError
      ├── BadRequest        the client sent something ill-formed
-     ├── Unauthorized      the client has not said who it is, or cannot prove it
-     ├── Forbidden         it is known who asks, and that this is not for them
+     ├── Unauthorized      the client has no valid credentials
+     ├── Forbidden         the client is known and has no right to this
      ├── NotFound          no such study, series, instance, frame or bulk value
-     ├── NotAcceptable     it exists, but not in a form that the client takes
-     ├── Misdirected       the client asked another server, by its name
-     ├── PreconditionFailed  the client wants it only if it is what it was
+     ├── NotAcceptable     it exists, but in no media type that the client accepts
+     ├── Misdirected       the request is for another host
+     ├── PreconditionFailed  the representation is not the one that the client requires
      ├── RangeNotSatisfiable  the bytes asked for lie beyond the end
      ├── TooManyRequests   the client asks too often
      ├── UpstreamFailed    AHI or the index answered with something that cannot be used
-     │    ├── UpstreamRefused  it does not serve us at all: wrong credentials, say
-     │    └── UnusableAnswer   AHI gave something else than what it was asked for, which may pass
-     └── UpstreamBusy      AHI or the index is down, throttled or slow; trying again later helps
-          └── UpstreamBroken  AHI answers, again and again, that it has an error; perhaps with this one object only
+     │    ├── UpstreamRefused  it refuses all our requests, because of wrong credentials, say
+     │    └── UnusableAnswer   AHI gave something else than asked for; a later answer may be right
+     └── UpstreamBusy      AHI or the index is down, throttled or slow; a retry later helps
+          └── UpstreamBroken  AHI answers with errors again and again, perhaps for this object only
 
-`dicomweb.respond` knows which HTTP status each one is. Messages are written for the client: what was wrong and what
-would be right. They never hold SQL, ARNs or patient data.
+`dicomweb.respond` maps each one to an HTTP status. Messages are for the client: they tell what was wrong and what would
+be right. They never have SQL, ARNs or patient data.
 """
 
 
@@ -30,7 +30,7 @@ class BadRequest(ProxyError):
 
 
 class Unauthorized(ProxyError):
-    """No credentials, or wrong ones; `challenges` say which are taken (RFC 9110 Section 11.6.1)."""
+    """The credentials are missing or wrong; `challenges` tell which are accepted (RFC 9110 Section 11.6.1)."""
 
     def __init__(self, message: str, challenges: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ class Unauthorized(ProxyError):
 
 
 class Forbidden(ProxyError):
-    """Who asks may not do this."""
+    """The client has no right to do this."""
 
 
 class NotFound(ProxyError):
@@ -46,7 +46,7 @@ class NotFound(ProxyError):
 
 
 class NotAcceptable(ProxyError):
-    """The target exists, but in none of the media types that the client takes."""
+    """The target exists, but in none of the media types that the client accepts."""
 
 
 class Misdirected(ProxyError):
@@ -54,11 +54,11 @@ class Misdirected(ProxyError):
 
 
 class PreconditionFailed(ProxyError):
-    """The representation is not the one that the client knows."""
+    """The representation is not the one that the client requires."""
 
 
 class RangeNotSatisfiable(ProxyError):
-    """No byte of the range exists; `length_bytes` is how many there are."""
+    """No byte of the range exists; `length_bytes` is the size of the representation."""
 
     def __init__(self, length_bytes: int) -> None:
         super().__init__(f"the range lies beyond the end; there are {length_bytes} bytes")
@@ -78,11 +78,11 @@ class UpstreamFailed(ProxyError):
 
 
 class UpstreamRefused(UpstreamFailed):
-    """A service behind this one refuses us, whatever we ask for."""
+    """A service behind this one refuses all our requests."""
 
 
 class UnusableAnswer(UpstreamFailed):
-    """A service behind this one gave something else than it should: HTML, half a frame, metadata without an end."""
+    """A service behind this one gave a wrong answer: HTML, half a frame, or truncated metadata."""
 
     def __init__(self, message: str, retry_after_seconds: int = 30) -> None:
         super().__init__(message)
@@ -98,4 +98,4 @@ class UpstreamBusy(ProxyError):
 
 
 class UpstreamBroken(UpstreamBusy):
-    """A service behind this one answers that it has an error: as a whole, or with what was asked for."""
+    """A service behind this one answers with errors, for all requests or for one object."""

@@ -1,4 +1,4 @@
-"""JPEG 2000 and HTJ2K codestreams as far as their markers tell (ISO/IEC 15444-1 Annex A, B and I)."""
+"""Readers for the markers of JPEG 2000 and HTJ2K codestreams (ISO/IEC 15444-1 Annexes A, B and I)."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,16 +15,16 @@ _COD, _COC, _SOD, _EOC = 0xFF52, 0xFF53, 0xFF93, 0xFFD9
 _MOST_TILES = 65_535
 _MOST_LEVELS = 32
 _MOST_STYLES = 1000
-_WHOLE = 15  # the exponent of a precinct that is not divided
+_WHOLE = 15  # the exponent of an undivided precinct
 
 _TILE_COMPONENT_BYTES, _PRECINCT_BYTES, _BLOCK_BYTES = 2048, 256, 512
-"""What OpenJPEG keeps for each, measured: 400 bytes for a code-block, 550 for a precinct of one band with its block."""
+"""Memory of OpenJPEG for each, above what was measured: 400 bytes for a code-block, 550 for a precinct with a block."""
 
 
 def jpeg_2000_size(stored: bytes) -> Size:
-    """The size of a frame by its header, and how finely it is divided at most; Incomplete where there is no header.
+    """The size of a frame by its header, with the memory for its finest division; Incomplete if there is no header.
 
-    A picture of some megapixels in precincts of four pixels takes a decoder gigabytes, however few bytes it has.
+    A small file of some megapixels in precincts of four pixels takes a decoder gigabytes.
     """
     start = _codestream_start(stored)
     size = _siz(stored, start + 2)
@@ -46,7 +46,7 @@ class _Style:
     precincts: tuple[tuple[int, int], ...]
 
     def division_bytes(self, size: Size) -> int:
-        """What a decoder keeps for the precincts and code-blocks of all components (Section B.6, B.7)."""
+        """The memory of a decoder for the precincts and code-blocks of all components (Sections B.6 and B.7)."""
         needed = 0
         for resolution, (width, height) in enumerate(self.precincts):
             skipped = len(self.precincts) - 1 - resolution
@@ -66,7 +66,7 @@ def _ceil(length: int, exponent: int) -> int:
 
 
 def _style(parameters: bytes) -> _Style | None:
-    """What COD and COC have in common: whether there are precincts, levels, code-blocks, then the precincts."""
+    """Parse the parameters that COD and COC share: levels, code-blocks and precincts; None if they are cut off."""
     if len(parameters) < 6:
         return None
     levels = min(parameters[1], _MOST_LEVELS)
@@ -77,7 +77,7 @@ def _style(parameters: bytes) -> _Style | None:
 
 
 def _coding_styles(stored: bytes, position: int, components: int) -> Iterator[bytes]:
-    """The parameters of all COD and COC, in the main header and in those of tile-parts, as far as these can be read."""
+    """The parameters of all COD and COC, in the main header and in those of tile-parts that can be read."""
     with suppress(Incomplete):
         for marker, start, end in _segments(stored, position):
             if marker == _COD:
@@ -87,7 +87,7 @@ def _coding_styles(stored: bytes, position: int, components: int) -> Iterator[by
 
 
 def _segments(stored: bytes, position: int) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of the segments of all headers; Incomplete where one is cut off."""
+    """Marker, start and end of the segments of all headers; Incomplete if one is cut off."""
     end_of_part = 0
     while (marker := number(stored, position, 2)) not in (_EOC, -1):
         if marker == _SOD:
@@ -106,10 +106,10 @@ def _segments(stored: bytes, position: int) -> Iterator[tuple[int, int, int]]:
 
 
 def check_jpeg_2000(stored: bytes, *, ends: bool) -> Size:
-    """The size of a JPEG 2000 or HTJ2K frame, of which all tile-parts are there; else Incomplete.
+    """The size of a JPEG 2000 or HTJ2K frame; Incomplete unless all tile-parts are there.
 
-    `ends`: the end-of-codestream marker has to be there too. Files of some encoders lack it, and are decoded all the
-    same. Whatever follows it is no harm.
+    With `ends`, the end-of-codestream marker must be there too. Some encoders leave it out, and decoders accept that.
+    Bytes after the marker are ignored.
     """
     position = _codestream_start(stored)
     size = _siz(stored, position + 2)
@@ -137,7 +137,7 @@ def _codestream_start(stored: bytes) -> int:
 
 
 def _siz(stored: bytes, position: int) -> Size:
-    """SIZ (ISO/IEC 15444-1 Section A.5.1), whose marker is at this position."""
+    """Read SIZ, whose marker is at this position (ISO/IEC 15444-1 Section A.5.1)."""
     length = number(stored, position + 2, 2)
     right, bottom, left, top, tile_width, tile_height, tile_left, tile_top = (
         number(stored, position + at, 4) for at in range(6, 38, 4)
@@ -155,13 +155,13 @@ def _siz(stored: bytes, position: int) -> Size:
 
 
 def _tiles(stored: bytes, position: int) -> int:
-    """How many tiles there are by SIZ, whose numbers have been looked at."""
+    """The number of tiles by SIZ, whose numbers have been checked."""
     right, bottom, _, _, width, height, left, top = (number(stored, position + at, 4) for at in range(6, 38, 4))
     return -(-(right - left) // width) * -(-(bottom - top) // height)
 
 
 def _main_header(stored: bytes, position: int) -> tuple[int, set[int]]:
-    """Where the first tile-part begins, and the markers before it."""
+    """The position of the first tile-part, and the markers before it."""
     markers = set()
     while (marker := number(stored, position, 2)) != SOT:
         length = number(stored, position + 2, 2)
@@ -173,7 +173,7 @@ def _main_header(stored: bytes, position: int) -> tuple[int, set[int]]:
 
 
 def _tile_part_end(stored: bytes, position: int) -> int:
-    """SOT (ISO/IEC 15444-1 Section A.4.2); a length of 0 reaches to the end of the codestream."""
+    """The end of a tile-part by SOT (ISO/IEC 15444-1 Section A.4.2); a length of 0 means the end of the codestream."""
     length = number(stored, position + 6, 4)
     end = position + length if length else _end_of_last(stored)
     if number(stored, position + 2, 2) != 10 or length < 0 or end > len(stored) or end < position + 14:

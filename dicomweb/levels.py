@@ -1,7 +1,7 @@
-"""At which level of the information model an element stands.
+"""The level of the information model to which an element belongs in AHI.
 
-AHI lifts these elements out of the instances when it imports them (AWS HealthImaging Developer Guide, "metadata
-normalization"); all others stay with the instance.
+AHI moves these elements from the instances to patient, study or series when it imports them (AWS HealthImaging
+Developer Guide, "metadata normalization"). All others stay with the instance.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ _LEVELS = {
 
 
 def _tags(table: str) -> Iterator[int]:
-    """`group: element element`, as the levels are written."""
+    """Parse a table of lines `group: element element`."""
     group = 0
     for word in table.split():
         if word.endswith(":"):
@@ -45,4 +45,4 @@ def _tags(table: str) -> Iterator[int]:
 
 
 LEVELS = {tag: level for level, table in _LEVELS.items() for tag in _tags(table)}
-"""The level of each element that is lifted out of the instances; all others stay."""
+"""The level of each element that AHI moves out of the instances."""

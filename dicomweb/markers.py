@@ -1,4 +1,4 @@
-"""What the readers of compressed frames share: numbers and boxes, the size of a picture, and what is wrong."""
+"""Shared parts of the readers of compressed frames: numbers, boxes, the size of a picture, and the error."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,36 +7,36 @@ _MOST_BOXES = 10_000
 
 
 class Incomplete(ValueError):
-    """The bytes are not, or not all of, what they should be; the text says what is wrong."""
+    """The bytes are wrong or cut off; the text tells what is wrong."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """A picture as its codestream describes it, in pixels, samples for each and bits for each sample."""
+    """The size of a picture by its codestream: pixels, samples of each pixel, and bits of each sample."""
 
     columns: int
     rows: int
     components: int
     bits: int
     division_bytes: int = 0
-    """What a decoder keeps for the parts into which the codestream divides it: tiles, precincts, code-blocks."""
+    """Memory of a decoder for the tiles, precincts and code-blocks of the codestream."""
 
     @property
     def native_bytes(self) -> int:
-        """What its samples take when they are decoded: 1, 2, 4 or 8 bytes each."""
+        """The size of the decoded samples, which have 1, 2, 4 or 8 bytes each."""
         sample_bytes = next((size for size in (1, 2, 4) if self.bits <= 8 * size), 8)
         return self.columns * self.rows * self.components * sample_bytes
 
 
 def number(stored: bytes, position: int, size_bytes: int) -> int:
-    """A big-endian number; -1 where the bytes end before."""
+    """Read a big-endian number; -1 if the bytes end before."""
     if position + size_bytes > len(stored):
         return -1
     return int.from_bytes(stored[position : position + size_bytes], "big")
 
 
 def boxes(stored: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes of a file by type, with the start and the end of their content; Incomplete where one is cut off."""
+    """The boxes of a file: type, start and end of the content. Incomplete if a box is cut off."""
     position = 0
     for _ in range(_MOST_BOXES):
         if position + 8 > len(stored):

@@ -1,4 +1,4 @@
-"""multipart/related as PS3.18 Section 8.6.1.2 wants it: framing and length from one place, bytes as they come."""
+"""Encoder for multipart/related (PS3.18 Section 8.6.1.2): the length and the framing of the body, lazily."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
@@ -10,9 +10,9 @@ from runtime.file_piece import Chunk
 
 @dataclass(frozen=True)
 class Part:
-    """One part; a `content_location` of "" is none, a `content_range` of "" that the part is whole.
+    """One part. "" means no `content_location`, or a whole part for `content_range`.
 
-    The bytes are made when their turn comes; how many there will be is known before.
+    The bytes are made lazily; their number is known before.
     """
 
     content_type: str
@@ -23,7 +23,7 @@ class Part:
 
     @property
     def head(self) -> bytes:
-        """The header block; clients find `Content-Type:` in its first line and expect it spelt like this."""
+        """The header block. Some clients expect `Content-Type:` in its first line, in this case."""
         fields = {
             "Content-Type": self.content_type,
             "Content-Length": self.length_bytes,
@@ -35,10 +35,10 @@ class Part:
 
 @lru_cache(64)
 def boundary_of(tag: str) -> str:
-    """The boundary of the representation with this entity tag: equal tags promise equal bytes, boundaries included.
+    """The boundary for an entity tag: equal tags mean equal bytes, boundaries included.
 
-    It is long because viewers search the whole body for it. What is stored cannot hold it by design: the tag follows
-    from identifiers that AHI gives when the bytes are there already.
+    It is long because viewers search the whole body for it. Stored bytes cannot contain it on purpose: the tag depends
+    on identifiers that AHI assigns after the bytes exist.
     """
     return f"dicomweb-{hashlib.sha256(tag.encode()).hexdigest()[:48]}"
 
@@ -49,9 +49,9 @@ def multipart_type(part_type: str, tag: str) -> str:
 
 
 def encode_multipart(parts: Iterable[Part], boundary: str) -> Iterator[Chunk]:
-    """The body, from the first boundary (no preamble: some clients fail on one) to the closing one.
+    """Encode the body, from the first boundary to the closing one, without a preamble, on which some clients fail.
 
-    A part is announced when its first bytes are there, so that what fails before them can still become a status.
+    The head of a part comes after its first bytes are made, so that an earlier error can still become a status.
     """
     opening = b"--" + boundary.encode() + b"\r\n"
     for part in parts:
@@ -65,7 +65,7 @@ def encode_multipart(parts: Iterable[Part], boundary: str) -> Iterator[Chunk]:
 
 
 def multipart_length(parts: Iterable[Part], boundary: str) -> int:
-    """The size in bytes of what `encode_multipart` gives for the same arguments."""
+    """The number of bytes that `encode_multipart` gives for the same arguments."""
     delimiter = len(boundary) + 6  # CRLF -- boundary CRLF; the first lacks its CRLF, the last has another --
     count = length_bytes = 0
     for part in parts:

@@ -1,4 +1,4 @@
-"""The URL under which a client reaches the service: every URL that we hand out begins with it (PS3.18 Section 8.2)."""
+"""The URL under which a client reaches the service, with which all URLs in answers begin (PS3.18 Section 8.2)."""
 
 import re
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ _DEFAULT_PORT = {"http": "80", "https": "443"}
 
 @dataclass(frozen=True)
 class PublicRoot:
-    """`public_url` is what the operator says it is (without `prefix`), else each request tells."""
+    """The public URL as the operator has set it, without `prefix`; if it is None, it follows from each request."""
 
     public_url: str | None
     prefix: str
 
     def of(self, environ: Mapping[str, Any]) -> str:
-        """The root for the client behind a WSGI `environ`, without a trailing slash; BadRequest if its Host is none."""
+        """The root for the client of a WSGI `environ`, without a slash at its end; BadRequest if Host is no host."""
         return (self.public_url or _origin(environ)).rstrip("/") + self.prefix
 
 
 def is_host(text: str) -> bool:
-    """Whether `text` is a name or address, with a port or without, harmless in a URL (RFC 3986 Section 3.2.2)."""
+    """Whether `text` is a name or address, with or without a port, safe in a URL (RFC 3986 Section 3.2.2)."""
     return _HOST.match(text) is not None
 
 

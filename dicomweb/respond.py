@@ -1,4 +1,4 @@
-"""The one maker of HTTP answers, and the table from error to status."""
+"""HTTP answers, and the status of each error. Runs in the web processes."""
 
 import json
 import re
@@ -55,7 +55,7 @@ _BLANKS = b" " * 2**14
 
 
 def status_of(error: ProxyError) -> int:
-    """The HTTP status of an error of ours; 500 for one that the table forgot."""
+    """The HTTP status of an error; 500 if it is not in the table."""
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
@@ -78,7 +78,7 @@ def problem(error: ProxyError | HTTPException) -> Response:
 
 
 def internal_error() -> Response:
-    """What a client is told of a mistake of ours: that it happened."""
+    """The answer for an unexpected error."""
     return _problem(500, "an internal error; the log of the service says more")
 
 
@@ -90,12 +90,12 @@ def _problem(status: int, detail: str) -> Response:
 def found(
     request: Headers, body: Sequence[bytes], content_type: str, warnings: Sequence[str], total: int | None = None
 ) -> Response:
-    """What a search found, in pieces; `total` is the number of all results, None if nobody asked.
+    """The answer of a search; `body` is in pieces. `total` is the number of all results, None if not requested.
 
-    `request` is the headers of the request. The entity tag follows from the bytes: the index has no version.
+    `request` are the headers of the request. The entity tag depends on the bytes, because the index has no version.
     """
     length_bytes = sum(map(len, body))
-    body = [b"".join(body)] if length_bytes < _ONE_PIECE_BYTES else body  # each piece is sent on its own
+    body = [b"".join(body)] if length_bytes < _ONE_PIECE_BYTES else body  # each piece is sent separately
     accepted = request.get("Accept-Encoding") if is_worth_compressing(length_bytes) else None
     coding = choose_coding(accepted)
     tag = entity_tag("search", content_type, coding, digest(body))
@@ -116,7 +116,7 @@ def warned(response: Response, warnings: Sequence[str]) -> Response:
 
 @dataclass(frozen=True)
 class Partial:
-    """An answer that is not all that was asked for: it says so, and nobody may keep it in its place."""
+    """An incomplete answer, with the warnings that say so; caches must not store it."""
 
     response: Response
     warnings: Sequence[str]
@@ -141,10 +141,9 @@ def multipart(
 ) -> Response:
     """`multipart/related`; the first part is made before the status is sent.
 
-    It has a Content-Length where `parts` is a sequence, or `planned` tells which parts there should be. `report` is
-    asked at the end: what it says follows the closing boundary, where clients read nothing (the epilogue, RFC 2046
-    Section 5.1.1), and blanks take the room of parts that have not come. `part_type` is the media type for the `type`
-    parameter of the answer (RFC 2387), `tag` the entity tag.
+    It has a Content-Length if `parts` is a sequence, or if `planned` gives all parts. `report` is called at the end;
+    its bytes follow the closing boundary, where clients read nothing (the epilogue, RFC 2046 Section 5.1.1). Blanks
+    fill the room of missing parts. `part_type` is the `type` parameter of the answer (RFC 2387), `tag` the entity tag.
     """
     boundary = boundary_of(tag)
     planned = parts if isinstance(parts, Sequence) else planned
@@ -157,7 +156,7 @@ def multipart(
 
 
 def _with_epilogue(chunks: Iterable[Chunk], length_bytes: int | None, report: Callable[[], bytes]) -> Iterator[Chunk]:
-    """The chunks, then the report, cut and filled with blanks to the length that was promised, if any."""
+    """The chunks, then the report, cut or filled with blanks to the promised length, if any."""
     sent_bytes = 0
     for chunk in chunks:
         sent_bytes += len(chunk)
@@ -175,22 +174,22 @@ def _with_epilogue(chunks: Iterable[Chunk], length_bytes: int | None, report: Ca
 
 
 NO_CACHE = "public, no-cache"
-"""Caches may keep it, shared ones too, and ask each time whether it is still current: credentials are checked here."""
+"""All caches may store it and must revalidate it each time, because credentials are checked here."""
 
 PRIVATE = "private, no-cache"
-"""For what searches find: patients are named in it, and who may see them is for nobody else to remember."""
+"""For results of searches, which name patients: shared caches must not store them."""
 
 IMMUTABLE = "public, max-age=600, s-maxage=0, proxy-revalidate"
-"""For frames: what a browser holds need not be asked for again for a while, a shared cache must ask each time."""
+"""For frames: a browser may use them for 10 minutes, and shared caches must revalidate them each time."""
 
 
 def unless_known(
     request: Headers, tag: str, cache_control: str, vary: str, make: Callable[[], Response | Partial]
 ) -> Response:
-    """What `make` makes, marked with its entity tag; 304 and nothing made where the client has it (RFC 9110 13.1.2).
+    """The answer of `make` with its entity tag; 304, without a call, if the client has it (RFC 9110 Section 13.1.2).
 
-    `request` is the headers of the request. PreconditionFailed where it wants another representation (If-Match). What
-    is Partial has no entity tag.
+    `request` are the headers of the request. PreconditionFailed if If-Match requires another representation. A Partial
+    answer has no entity tag.
     """
     if is_other(request.get("If-Match"), tag):
         raise PreconditionFailed("the representation has changed")
@@ -207,7 +206,7 @@ def unless_known(
 
 
 def varies(response: Response, by: str) -> None:
-    """Name headers of the request, separated by commas, that the answer depends on, beside those named before."""
+    """Add request headers, separated by commas, to Vary."""
     before = response.headers.get("Vary")
     response.headers["Vary"] = f"{before}, {by}" if before else by
 
@@ -219,25 +218,25 @@ def ranged(
     length_bytes: int,
     read: Callable[[int, int], Iterable[Chunk]],
 ) -> Response:
-    """One representation, or the part of it that the Range header asks for: 206 (RFC 9110 Section 14).
+    """One representation, or 206 with the bytes that the Range header asks for (RFC 9110 Section 14).
 
     `read` gives the bytes from a start to before a stop.
     """
-    asked = parse_range(request.get("Range"), request.get("If-Range"), tag, length_bytes)
-    if asked is None:
+    selected = parse_range(request.get("Range"), request.get("If-Range"), tag, length_bytes)
+    if selected is None:
         response = stream(read(0, length_bytes), content_type, length_bytes)
     else:
-        response = stream(read(asked.start, asked.stop), content_type, asked.stop - asked.start)
+        response = stream(read(selected.start, selected.stop), content_type, selected.stop - selected.start)
         response.status_code = 206
-        response.headers["Content-Range"] = asked.content_range
+        response.headers["Content-Range"] = selected.content_range
     response.headers["Accept-Ranges"] = "bytes"
     return response
 
 
 def ranged_multipart(request: Headers, parts: Iterable[Part], part_type: str, tag: str) -> Response:
-    """`multipart/related`, or the part of its body that the Range header asks for, boundaries and all.
+    """`multipart/related`, or 206 with a range of the whole body, boundaries included.
 
-    For a few parts, one frame that is: all are had before the first byte is sent.
+    For one frame: all parts are made before the first byte is sent.
     """
     chunks = list(encode_multipart(parts, boundary_of(tag)))
     length_bytes = sum(map(len, chunks))
@@ -251,15 +250,15 @@ def ranged_multipart(request: Headers, parts: Iterable[Part], part_type: str, ta
 def multipart_of_range(
     request: Headers, make: Callable[[int, int], Part], length_bytes: int, part_type: str, tag: str
 ) -> Response:
-    """`multipart/related` of one bulk value, or of those of its bytes that the Range header asks for.
+    """`multipart/related` of one bulk value, or 206 with a range of its bytes.
 
-    `make` gives the part that has the value from a start to before a stop. The range counts bytes of the value (PS3.18
-    2016b Section 6.5.5.2.1), not of the body: its Content-Range is in the head of the part, and caches may not keep it.
+    `make` gives the part with the value from a start to before a stop. The range counts bytes of the value, not of the
+    body (PS3.18 2016b Section 6.5.5.2.1). So Content-Range is in the head of the part, and caches must not store it.
     """
-    asked = parse_range(request.get("Range"), request.get("If-Range"), tag, length_bytes)
-    if asked is None:
+    selected = parse_range(request.get("Range"), request.get("If-Range"), tag, length_bytes)
+    if selected is None:
         return multipart([make(0, length_bytes)], part_type, tag)
-    part = replace(make(asked.start, asked.stop), content_range=asked.content_range)
+    part = replace(make(selected.start, selected.stop), content_range=selected.content_range)
     response = multipart([part], part_type, tag)
     response.status_code = 206
     response.headers["Cache-Control"] = "no-store"
@@ -272,7 +271,7 @@ def single(body: bytes, content_type: str) -> Response:
 
 
 def coded(body: bytes, content_type: str, coding: Coding) -> Response:
-    """One representation that has its content coding already."""
+    """One representation that is already encoded in its content coding."""
     response = Response(body, content_type=content_type)
     if coding is not Coding.IDENTITY:
         response.headers["Content-Encoding"] = coding.value
@@ -280,7 +279,7 @@ def coded(body: bytes, content_type: str, coding: Coding) -> Response:
 
 
 def download(chunks: Iterator[Chunk], content_type: str, name: str, length_bytes: int | None) -> Response:
-    """One representation to be saved as a file; its first chunk is made before the status is sent.
+    """One representation to save as a file; its first chunk is made before the status is sent.
 
     `length_bytes` is None where the size is not known.
     """
@@ -292,21 +291,21 @@ def download(chunks: Iterator[Chunk], content_type: str, name: str, length_bytes
 
 
 def stream(chunks: Iterable[Chunk], content_type: str, length_bytes: int) -> Response:
-    """One representation of known size whose bytes come in pieces; the first before the status is sent."""
+    """One representation of known size, in pieces; the first is made before the status is sent."""
     ready = chunks if isinstance(chunks, Sequence) else _begun(iter(chunks))
     response = Response(
         cast(Iterable[bytes], ready), content_type=content_type
-    )  # `app.server.sendfile` sees to pieces of files
+    )  # `app.server.sendfile` sends pieces of files
     response.headers["Content-Length"] = str(length_bytes)
     return response
 
 
 def _begun(chunks: Iterator[Chunk]) -> Iterator[bytes]:
-    """The same chunks, the first already made: an error in it still becomes a status."""
+    """The chunks, with the first already made, so that an error in it still becomes a status."""
     first: Chunk = next(chunks, b"")
 
     def rest() -> Iterator[Chunk]:
         yield first
         yield from chunks
 
-    return cast(Iterator[bytes], rest())  # `app.server.sendfile` sees to pieces of files
+    return cast(Iterator[bytes], rest())  # `app.server.sendfile` sends pieces of files

@@ -1,10 +1,10 @@
-"""Lists and numbers in headers and parameters, read in a time that grows with their length alone."""
+"""Parsers for lists and numbers in headers and parameters, in a time that is linear in their length."""
 
 import re
 from collections.abc import Iterator
 
 MOST_DIGITS = 32
-"""Characters of a number, at most."""
+"""The largest number of characters of a number."""
 
 _QUOTED = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _UP_TO_COMMA = re.compile(r'[^",]*')
@@ -13,14 +13,14 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)
 
 
 def split_list(text: str, separator: str = ",") -> Iterator[str]:
-    """The entries between commas, or between semicolons; those in quoted strings do not count (RFC 9110 Section 5.6).
+    """Split at commas, or at semicolons, outside of quoted strings (RFC 9110 Section 5.6).
 
-    A quote that is not followed by another one is a letter.
+    A quote without a closing one is an ordinary character.
     """
     plain = _UP_TO_COMMA if separator == "," else _UP_TO_SEMICOLON
     start = position = 0
     while position < len(text):
-        position = plain.match(text, position).end()  # type: ignore[union-attr]  # it matches nothing, too
+        position = plain.match(text, position).end()  # type: ignore[union-attr]  # it always matches
         if position == len(text):
             break
         if text[position] == separator:
@@ -28,7 +28,7 @@ def split_list(text: str, separator: str = ",") -> Iterator[str]:
             start = position = position + 1
         elif found := _QUOTED.match(text, position):
             position = found.end()
-        else:  # none of the quotes that follow is the end of a string either
+        else:  # no later quote closes a string either
             before, *entries = text[position:].split(separator)
             yield from (text[start:position] + before, *entries)
             return
@@ -36,7 +36,7 @@ def split_list(text: str, separator: str = ",") -> Iterator[str]:
 
 
 def parse_decimal(text: str) -> float:
-    """A finite number as DICOM and HTTP write it; ValueError for any other, for more digits, and for other scripts."""
+    """Parse a finite number as DICOM and HTTP write it; ValueError for all other texts, and for too many characters."""
     stripped = text.strip()
     if len(stripped) > MOST_DIGITS or not _DECIMAL.match(stripped):
         raise ValueError("not a number")

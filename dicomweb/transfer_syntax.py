@@ -30,7 +30,7 @@ class FrameEncoding(Enum):
 
 @dataclass(frozen=True)
 class TransferSyntax:
-    """A way to encode pixel data: its UID, the media type of one frame so encoded, and what it does to the pixels."""
+    """A transfer syntax: its UID, the media type of a frame, and whether it is lossy or a video."""
 
     uid: str
     media_type: str
@@ -39,12 +39,12 @@ class TransferSyntax:
 
     @property
     def native(self) -> bool:
-        """Whether frames are plain pixels, without a codec."""
+        """Whether frames are uncompressed pixels."""
         return self.uid == EXPLICIT_VR_LITTLE_ENDIAN
 
     @property
     def content_type(self) -> str:
-        """What a part with such bytes is labelled as."""
+        """The Content-Type of a part in this transfer syntax."""
         return f"{self.media_type}; transfer-syntax={self.uid}"
 
 
@@ -95,9 +95,9 @@ OLD_SPELLINGS: Mapping[str, str] = {
     "video/mpeg2": "video/mpeg",
     "video/h265": "video/H265",
 }
-"""Names that requests still use, in lower case, and the current ones."""
+"""Outdated names, in lower case, that requests still use, with the current ones."""
 
 
 def transfer_syntax(uid: str) -> TransferSyntax:
-    """The row of a UID; one that we do not know is opaque bytes, which only `transfer-syntax=*` can ask for."""
+    """The transfer syntax of a UID. An unknown one is opaque bytes, which only `transfer-syntax=*` can ask for."""
     return TRANSFER_SYNTAXES.get(uid) or TransferSyntax(uid, "application/octet-stream", lossy=True)

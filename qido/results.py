@@ -1,4 +1,4 @@
-"""What a search finds, before it is encoded."""
+"""The results of a search, before they are encoded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ Value = str | int | date | time
 
 @dataclass(frozen=True)
 class Result:
-    """One patient, study, series or instance: the values of each attribute asked for, none if it is unknown.
+    """One patient, study, series or instance: the values of each returned attribute, none if they are unknown.
 
-    `keys` are those of the index: its own and those above it. `described` is what the image sets say. `truncated`
-    tells that they were too many to be asked for all that was wanted.
+    `keys` are the keys of its rows in the index, at its level and above. `described` are the attributes that image sets
+    tell. `truncated` means that some are missing, because too many image sets would have to be read.
     """
 
     keys: Mapping[Level, int]
@@ -26,9 +26,9 @@ class Result:
 
 @dataclass(frozen=True)
 class ResultPage:
-    """A page of results in their order, how many more there are after it, and of how many it is, if that was asked.
+    """A page of results in order, the number of further results, and the number of all, if the query asks for it.
 
-    `warnings` are of this page, beside those of the query.
+    `warnings` are those of this page; the query has its own.
     """
 
     results: tuple[Result, ...]

@@ -1,4 +1,4 @@
-"""The resources of a search (PS3.18 Section 10.6)."""
+"""The resources of a search (PS3.18 Section 10.6). Each route: parse, search, choose a media type, encode, respond."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from qido.parse.attributes import Level
 from qido.parse.bounds import QUERY_BYTES
 from qido.parse.query import Query, parse_query
 
-_RESOURCES = {  # PS3.18 Table 10.6.1-1, and patients, which are not of the standard; each with `/count` below it
+_RESOURCES = {  # PS3.18 Table 10.6.1-1, and patients; each with `/count` below it, which the standard does not have
     "/patients": Level.PATIENT,
     "/studies": Level.STUDY,
     "/studies/<study>/series": Level.SERIES,
@@ -31,19 +31,19 @@ _RESOURCES = {  # PS3.18 Table 10.6.1-1, and patients, which are not of the stan
 
 
 def blueprint(archive: Archive, scope: Callable[[], Scope], max_results: int = 1000) -> Blueprint:
-    """The search resources on `archive`, of which the client may see what is in `scope`.
+    """The search resources. `scope` gives the part of the archive that the client of a request may see.
 
-    No answer has more than `max_results` results.
+    An answer has at most `max_results` results.
     """
     routes = Blueprint("qido", __name__)
 
-    def asked(level: Level, study: str | None = None, series: str | None = None) -> Query:
+    def parse(level: Level, study: str | None = None, series: str | None = None) -> Query:
         QUERY_BYTES.check(request.query_string)
         parameters = parse_parameters(request.query_string)
         return parse_query(parameters, level, study, series, max_results=max_results, scope=scope())
 
     def find_results(**target: Any) -> Response:
-        query = asked(**target)
+        query = parse(**target)
         found = search(archive, query)
         accept = Accept.from_request(request.query_string, request.headers.get("Accept"))
         media_type = accept.choose(OFFERS, single=True, multipart=False).offer.media_type
@@ -51,7 +51,7 @@ def blueprint(archive: Archive, scope: Callable[[], Scope], max_results: int = 1
         return respond.found(request.headers, body, content_type, warnings(query, found), found.total)
 
     def count_results(**target: Any) -> Response:
-        query = asked(**target)
+        query = parse(**target)
         found = count(archive, query)
         body = json.dumps({"count": found.number}).encode()
         return respond.found(request.headers, [body], JSON, [*query.warnings, *found.warnings])

@@ -1,1 +1,1 @@
-"""From what was found to the bytes of an answer. Runs in the web processes."""
+"""Encode: from results to the bytes of an answer. Runs in the web processes."""

@@ -1,1 +1,1 @@
-"""From a query to SQL statements, and the values that their rows become. Runs in the web processes."""
+"""Plan: from a query to SQL statements. Nothing here uses the database. Runs in the web processes."""

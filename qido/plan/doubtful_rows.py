@@ -1,6 +1,6 @@
-"""Which studies of the index may be filed wrongly: its writer lets the newest image set overwrite rows of others.
+"""Statements that find studies whose rows may be wrong, because the newest image set overwrites rows of others.
 
-A patient row is shared by all patients without an ID, and a series row by all studies that use its UID.
+All patients without an ID share one patient row. All studies that use a series UID share one series row.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,16 +15,16 @@ from qido.plan.sql_conditions import holds
 from qido.plan.tables import Statement, Truth, key_of
 
 MOST_STUDIES = 20_000
-"""Doubtful studies that one search tells from others."""
+"""The largest number of doubtful studies in one search."""
 
 _PATIENT_ID = BY_TAG["00100020"]
 _STUDY_KEY = schema.study.c.study_pkey
 
 
 def facts(by_image_set: bool) -> Statement:
-    """One row: whether series with several image sets are there, and the first and the last data store.
+    """One row: whether there are series with several image sets, and the first and the last data store.
 
-    `by_image_set` looks at the image sets of each series, and not only at the conflicts that the writer notes.
+    With `by_image_set`, the image sets of each series are counted; otherwise the conflicts that the writer notes count.
     """
     series = exists(_series_of_several(by_image_set).limit(1))
     datastores = select(func.min(schema.imageset.c.datastoreid), func.max(schema.imageset.c.datastoreid)).subquery()
@@ -32,7 +32,7 @@ def facts(by_image_set: bool) -> Statement:
 
 
 def nameless() -> Statement:
-    """Rows of patient key: those who have no ID, whose rows others without ID share."""
+    """Rows of patient key: the patients without ID, whose rows others without ID share."""
     return select(key_of(schema.patient)).where(_without_id()).limit(MOST_STUDIES)
 
 
@@ -43,10 +43,9 @@ def doubtful(
     patients: Sequence[int] = (),
     most: int = MOST_STUDIES + 1,
 ) -> Statement:
-    """Rows of study key: the first `most` studies in doubt, with those of `patients`; those in scope come first, then
-    the newest.
+    """Rows of study key: up to `most` studies in doubt, and those of `patients`, if they fulfil the study conditions.
 
-    Only studies that fulfil the conditions that are on studies alone.
+    Studies in scope come first, then the newest.
     """
     study = schema.study.c
     without_id = select(key_of(schema.patient)).where(_without_id())
@@ -67,9 +66,9 @@ def doubtful(
 
 
 def miscounted(study_instance_uid: str | None, series_instance_uid: str | None) -> Statement:
-    """A row if a series of a study, or of this UID, had another number of instances when they were counted than now.
+    """A row if the counted instances of a series are not those that the index has; of a study, or with this UID.
 
-    The writer counts those of a series that it writes, and not of one that an instance was taken from.
+    The writer updates the count of the series that it writes, but not of one from which it takes an instance.
     """
     counted = schema.series.c.numberofseriesrelatedinstances
     own = select(func.count()).where(schema.instance.c.series_pkey == schema.series.c.series_pkey).scalar_subquery()
@@ -97,8 +96,9 @@ def parts_of(study_keys: Sequence[int]) -> Statement:
 
 
 def patients_in_datastores(patient_keys: Sequence[int] | None = None) -> Statement:
-    """Rows of patient key, ID and issuer: those of the patients, None for all, who have image sets in several data
-    stores.
+    """Rows of patient key, ID and issuer: patients with image sets in several data stores.
+
+    `patient_keys` are the patients to look at, None for all.
     """
     sets, patient = schema.imageset.c, schema.patient.c
     joined = schema.issuer.join(schema.patient).join(schema.study).join(schema.series)

@@ -1,4 +1,4 @@
-"""Which image sets the index names for what a search found."""
+"""Statements that find the image sets of patients, studies and series."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -31,12 +31,12 @@ def image_sets_of(level: Level, keys: Iterable[int], scope: Scope) -> Select[Any
 
 
 def any_instance() -> Select[Any]:
-    """A row if the index has instances at all."""
+    """A row if the index has any instance."""
     return select(schema.instance.c.instance_pkey).limit(1)
 
 
 def without_instances(series: Select[Any], scope: Scope) -> Select[Any]:
-    """A row if there is one among `series`, rows of series keys, of which the index has no instance in scope."""
+    """A row if the index has no instance in scope of one of `series`, a statement with rows of series keys."""
     wanted = series.subquery()
     (key,) = wanted.c
     return select(key).where(~exists().where(schema.instance.c.series_pkey == key, *scope.instances())).limit(1)

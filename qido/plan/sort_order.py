@@ -1,7 +1,7 @@
 """The order of results, which is total.
 
-As the query says; patients that came last first, studies newest first, series and instances by their numbers; then as
-they came.
+First the order of the query. Then patients: the latest in the index first; studies: the newest first; series and
+instances: by number. At last the order in which the index got them.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from qido.plan.tables import TABLE, column_of, table_of
 
 @dataclass(frozen=True)
 class Term:
-    """One value by which results are ordered, those without it last; `sql` is what a statement says for it."""
+    """One value by which results are ordered, those without it last; `sql` are its expressions for ORDER BY."""
 
     value: ColumnElement[Any]
     descending: bool
@@ -31,23 +31,23 @@ class Term:
 
 
 def order(query: Query) -> tuple[ColumnElement[Any], ...]:
-    """What a statement is ordered by."""
+    """The expressions for ORDER BY of a query."""
     asked = [term for one in query.order for term in _ordered(one)]
     return (*asked, *(sql for term in usual_terms(query) for sql in term.sql))
 
 
 def usual_terms(query: Query) -> list[Term]:
-    """What results are ordered by after all that the query says."""
+    """The values by which results are ordered after those of the query."""
     return [term for level in _open_levels(query) for term in _usual(level)]
 
 
 def usual_order(level: Level) -> tuple[ColumnElement[Any], ...]:
-    """What the rows of the table of a level are ordered by, unless something else is said."""
+    """The expressions for ORDER BY of one level, for a query without an order."""
     return tuple(sql for term in _usual(level) for sql in term.sql)
 
 
 def in_order(rows: Sequence[Sequence[Any]], terms: Sequence[tuple[int, bool]]) -> list[Sequence[Any]]:
-    """The rows in the order of terms, as a statement has it: where the value is in a row, and whether it descends."""
+    """Sort rows as a statement would. A term is the position of the value in a row, and whether it descends."""
     found = list(rows)
     for at, descending in reversed(terms) if len(found) > 1 else ():
         known = sorted((row for row in found if row[at] is not None), key=itemgetter(at), reverse=descending)
@@ -56,17 +56,17 @@ def in_order(rows: Sequence[Sequence[Any]], terms: Sequence[tuple[int, bool]]) -
 
 
 def tables_of_order(query: Query) -> frozenset[Table]:
-    """The tables of `order`."""
+    """The tables that `order` needs."""
     return frozenset({TABLE[level] for level in _open_levels(query)} | {table_of(one.attribute) for one in query.order})
 
 
 def uids_of_path(query: Query) -> list[tuple[SearchAttribute, str | Parameter]]:
-    """The UIDs of the path."""
+    """The UIDs of the path, with their attributes."""
     return [(name, uid) for name, uid in ((STUDY_UID, query.study_uid), (SERIES_UID, query.series_uid)) if uid]
 
 
 def _open_levels(query: Query) -> list[Level]:
-    """The levels whose usual order the results have, the upper one first: those that the path does not fix."""
+    """The levels that the path does not fix, from the highest on: results have the usual order of these."""
     if query.level is Level.PATIENT:
         return [Level.PATIENT]
     fixed = max((attribute.level for attribute, _ in uids_of_path(query)), default=Level.PATIENT)
@@ -96,7 +96,7 @@ def _smallest(value: ColumnElement[Any]) -> Term:
 
 
 def _ordered(asked: SortKey) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    """Unknown values last; numbers as numbers, what is matched exactly so, other text without regard to case."""
+    """Unknown values come last; numbers are compared as numbers, codes and IDs exactly, other text in either case."""
     column = column_of(asked.attribute)
     value: ColumnElement[Any]
     match asked.attribute.matching:

@@ -1,4 +1,4 @@
-"""From the conditions of a query to those of a statement. All that a client sent becomes a bound parameter."""
+"""Conditions of a query as SQL expressions. All texts of clients become bound parameters."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def holds(condition: Condition, scope: Scope) -> Truth:
-    """Whether a row fulfils the condition, of what is in scope; its tables are those of its keys."""
+    """Whether a row in scope fulfils the condition. The statement must have the tables of its keys."""
     match condition:
         case AnyOf(attribute, matches) if attribute == MODALITIES_IN_STUDY:
             return _some_series(matches, scope)
@@ -36,18 +36,18 @@ def any_of(attribute: SearchAttribute, matches: tuple[Match, ...]) -> Truth:
 
 
 SIBLING = schema.series.alias("sibling")
-"""Any series of the study of a row."""
+"""Another series of the same study."""
 
 
 def of_study(scope: Scope) -> Truth:
-    """That `SIBLING` is a series in scope of the study of a row."""
+    """The join of `SIBLING`: a series in scope of the study of a row."""
     return and_(SIBLING.c.study_pkey == schema.study.c.study_pkey, *scope.series_by(SIBLING.c.series_pkey))
 
 
 def of_siblings(condition: Condition) -> Truth | None:
-    """ModalitiesInStudy as what it asks of `SIBLING`, for a statement that joins it by `of_study`; None for all else.
+    """A condition on ModalitiesInStudy, for a statement that joins `SIBLING` by `of_study`; None for other conditions.
 
-    A database sees through a join, and begins with the series if few have the modality.
+    With a join the database can begin with the series, if few of them have the modality.
     """
     match condition:
         case AnyOf(attribute, matches) if attribute == MODALITIES_IN_STUDY and Empty() not in matches:
@@ -67,14 +67,14 @@ def _some_series(matches: tuple[Match, ...], scope: Scope) -> Truth:
 def _has_sibling(condition: Truth, scope: Scope) -> Truth:
     """Whether there is such a series.
 
-    The limit makes MySQL look for each study when it comes to it: what EXISTS asks it collects for the whole archive.
+    With the limit, MySQL looks at each study on its own. With EXISTS it would collect the series of the whole archive.
     """
     found = select(literal(1)).select_from(SIBLING).where(of_study(scope), condition).limit(1)
     return found.correlate(schema.study).scalar_subquery().is_not(None)
 
 
 def _period(day: Column[Any], clock: Column[Any], first: datetime | None, last: datetime | None) -> list[Truth]:
-    """An unknown time may be any time of its day: the index loses every time that has a fraction."""
+    """The conditions of a period. An unknown time may be any time of its day: the index loses times with a fraction."""
     found: list[Truth] = []
     if first:
         found += [
@@ -90,7 +90,7 @@ def _period(day: Column[Any], clock: Column[Any], first: datetime | None, last: 
 
 
 def _any_of(attribute: SearchAttribute, column: ColumnElement[Any], matches: tuple[Match, ...]) -> Truth:
-    """Whether one of `matches` holds; `column` is the attribute's, or an alias of it."""
+    """Whether one of `matches` holds; `column` is that of the attribute, or an alias."""
     equal = [match.value for match in matches if isinstance(match, Equal)]
     others = [match for match in matches if not isinstance(match, Equal)]
     found = [_one_of(attribute, column, equal)] if equal else []
@@ -135,14 +135,14 @@ def _between(attribute: SearchAttribute, column: ColumnElement[Any], first: Any,
 
 
 def is_empty(attribute: SearchAttribute, column: ColumnElement[Any]) -> Truth:
-    """Whether the index has no value, or one of the texts that mean "absent"."""
+    """Whether the column has no value, or one of the texts that mean "absent"."""
     if attribute.matching in (Matching.DATE, Matching.TIME) or _is_integer(column):
         return column.is_(None)
     return or_(column.is_(None), bare(column).in_(sorted(attribute.placeholders)))
 
 
 def as_number(column: ColumnElement[Any]) -> ColumnElement[int]:
-    """The column as an integer, whatever its type."""
+    """The column as an integer; some indexes have it as text."""
     return column if _is_integer(column) else number(column)
 
 
@@ -151,7 +151,7 @@ def _is_integer(column: ColumnElement[Any]) -> bool:
 
 
 def of_few_lengths(items: list[T]) -> list[T]:
-    """The items, the last one repeated until there are 1, 2, 4, 8...: each number of them is another statement."""
+    """The items, with the last one repeated up to 1, 2, 4, 8... items, so that there are few different statements."""
     length = 1 << (len(items) - 1).bit_length() if items else 0
     return items + items[-1:] * (length - len(items))
 
@@ -172,12 +172,12 @@ def identical(column: ColumnElement[str], values: Sequence[str] | Parameter) -> 
 
 
 def _as_indexed(texts: Sequence[str]) -> Sequence[str]:
-    """The texts as columns hold them: of one that is longer, as UIDs may be, the beginning."""
+    """The texts as columns hold them: longer ones, such as UIDs, are truncated."""
     return [held for text in texts for held in schema.held_uids(text)]
 
 
 def _padded(values: Sequence[str]) -> list[str]:
-    """The texts themselves, and to an even length (PS3.5 Section 6.2)."""
+    """The texts, each also with a blank after it, since values have an even length (PS3.5 Section 6.2)."""
     return [text for value in values for text in (value, f"{value} ")]
 
 
@@ -197,12 +197,12 @@ def _name(attribute: SearchAttribute, column: ColumnElement[str], pattern: str) 
     for delimiters in EMPTY_ENDS:
         groups = func.replace(groups, delimiters, "=")
     found = or_(false(), *(like_folded(groups, wanted) for wanted in patterns))
-    indexed = isinstance(column, Column) and column.index  # else to narrow only means to trust the column's collation
+    indexed = isinstance(column, Column) and column.index  # without an index it would only depend on the collation
     return and_(found, *(_begins(column, start) if indexed else []), _no_placeholder(attribute, column))
 
 
 def _sounds_like(attribute: SearchAttribute, column: ColumnElement[str], text: str) -> Truth:
-    """Whether the name has each word of `text`, in any group and order; wildcards count only at the ends of words."""
+    """Whether the name has each word of `text`, in any group and order. Wildcards count at the ends of words only."""
     words = fuzzy_words(text)
     if not words:
         return false()
@@ -214,12 +214,12 @@ def _begins(column: ColumnElement[str], start: str) -> list[Truth]:
 
 
 def _no_placeholder(attribute: SearchAttribute, column: ColumnElement[str]) -> Truth:
-    """Keeps a pattern from matching the texts that mean "absent"."""
+    """Excludes the texts that mean "absent" from the matches of a pattern."""
     return bare(column).not_in(sorted(attribute.placeholders))
 
 
 def bare(column: ColumnElement[str]) -> ColumnElement[str]:
-    """The stored text without blanks around it, for a comparison to the last character."""
+    """The text of the column without blanks around it, for an exact comparison."""
     return exactly(func.trim(column))
 
 

@@ -1,17 +1,14 @@
-"""From a query to the statements that find its results. Nothing here touches the database.
+"""Statements that find the results of a query.
 
-A page is found first, as keys, with no more tables than the conditions and the order need; what its results hold is
-then fetched for these keys only, as `qido.plan.result_columns` says. Each statement says what its rows are.
+The keys of a page are found first, with no more tables than the conditions and the order need. The values of its
+results are then fetched for these keys only (`qido.plan.result_columns`). There are three ways to a page:
 
-There are three ways to a page:
+- `by_identifier` fetches the matches of IDs and UIDs unsorted; they are sorted afterwards. It is for few matches.
+- `collect_and_sort` collects all matches, then sorts them. It is for rare matches, and too slow for half a million.
+- `scan_newest` looks at the newest studies only, and at more of them if the page is not full. It is for common matches,
+  and too slow for three studies in a million.
 
-- What an ID or UID names is asked for as it comes (`by_identifier`), and put in order afterwards: right for a handful.
-- All that matches is collected, then put in order (`collect_and_sort`): right for what is rare, and hopeless for half a
-  million studies.
-- Only the newest studies are looked at (`scan_newest`), and more of them if the page is not full: right for what is
-  common, and hopeless for three studies in a million.
-
-No database tells these apart by itself; `qido.execute.index_search` does, by asking up to a bound.
+No database chooses the right way by itself. `qido.execute.index_search` does, by trying up to a bound.
 """
 
 from collections.abc import Iterable, Sequence, Set
@@ -33,16 +30,16 @@ from qido.plan.tables import TABLE, Statement, Truth, column_of, joined, key_of,
 _NAMING = frozenset({*UIDS, *(one for one in ATTRIBUTES if one.keyword in ("PatientID", "AccessionNumber"))})
 _WINDOWS = (200, 2_000, 20_000)
 ALL_ROWS = 2**31 - 2
-"""The limit of a page that is the whole."""
+"""The limit for a page that has all results."""
 
 
 def is_open(query: Query) -> bool:
-    """Whether nothing limits what matches, so that it is the whole archive."""
+    """Whether the whole archive matches."""
     return not (query.conditions or query.study_uid) and query.scope == EVERYTHING
 
 
 def names_few(query: Query) -> bool:
-    """Whether a key or the path has the whole ID or UID of what most likely is a handful of results."""
+    """Whether a key or the path has a whole ID or UID, so that there are most likely few results."""
     if query.order or query.level is Level.INSTANCE or query.scope.datastore_ids is not None:
         return False
     named = (one.matches for one in query.conditions if isinstance(one, AnyOf) and one.attribute in _NAMING)
@@ -51,9 +48,9 @@ def names_few(query: Query) -> bool:
 
 @dataclass(frozen=True)
 class IdentifierStatement:
-    """A statement whose rows are lists that begin as those of `result_columns.columns`, in no order.
+    """A statement with unsorted rows, which begin like those of `result_columns.columns`.
 
-    `terms` say how to put them in order, as `plan_order.in_order` wants it.
+    `terms` are the arguments of `qido.plan.sort_order.in_order`, which sorts them.
     """
 
     statement: Statement
@@ -61,7 +58,7 @@ class IdentifierStatement:
 
 
 def by_identifier(query: Query, at_most: int) -> IdentifierStatement:
-    """All that matches at once, if it is less than `at_most`: an order would cost the database a temporary table."""
+    """All matches, up to `at_most`, unsorted: sorting would cost the database a temporary table."""
     selected, terms = result_columns.selected(query), usual_terms(query)
     selected += [term.value for term in terms if not any(term.value is one for one in selected)]
     places = (next(at for at, one in enumerate(selected) if one is term.value) for term in terms)
@@ -71,11 +68,10 @@ def by_identifier(query: Query, at_most: int) -> IdentifierStatement:
 
 
 def collect_and_sort(query: Query, at_most: int) -> Statement:
-    """Rows of the number of matches, and a list as of `result_columns.columns`: the page in its order, if there are
-    fewer matches than `at_most`.
+    """Rows of the number of matches, and a list of `result_columns.columns`: the page in order.
 
-    The limit within keeps the database from having the order in mind when it looks for the matches, and the page within
-    keeps it from fetching more than that of what the results hold.
+    It is right if there are fewer matches than `at_most`. The inner limit keeps the database from using the order in
+    the search for matches. The inner page keeps it from fetching values of other results.
     """
     base = TABLE[query.level]
     found = _found(query, at_most).limit(at_most).subquery("found")
@@ -87,10 +83,10 @@ def collect_and_sort(query: Query, at_most: int) -> Statement:
 
 
 def next_window(query: Query, looked_at: int = 0, found: int = 0) -> int | None:
-    """How many of the newest studies to look at for the page; None for all of them, or if that is no way to it.
+    """The number of newest studies to look at for the page; None for all studies, or if a scan is not possible.
 
-    `looked_at` of them had only `found` results of the page and those before it. What is common there most likely is
-    as common further down.
+    `looked_at` studies had only `found` results of the page and those before it. Matches are assumed to be as common
+    among the next studies.
     """
     page_end = query.offset + query.limit + 1
     if query.order or query.study_uid or query.level is Level.PATIENT or page_end > _WINDOWS[-1]:
@@ -106,7 +102,7 @@ def next_window(query: Query, looked_at: int = 0, found: int = 0) -> int | None:
 
 
 def scan_newest(query: Query, newest: int) -> Statement:
-    """Rows of one key: the page in its order, if so many of the newest studies have all of it and one result more."""
+    """Rows of one key: the page in order, and one more result, among so many of the newest studies."""
     found = select(key_of(schema.study)).order_by(*usual_order(Level.STUDY)).limit(newest).subquery("newest")
     tables = joined(TABLE[query.level], {*_tables_of(query.conditions), schema.study})
     statement = select(key_of(TABLE[query.level])).select_from(tables.join(found, key_of(schema.study) == found.c[0]))
@@ -114,7 +110,7 @@ def scan_newest(query: Query, newest: int) -> Statement:
 
 
 def sort_all(query: Query) -> Statement:
-    """Rows of one key: the page in its order, whatever it takes."""
+    """Rows of one key: the page in order, among all matches."""
     return _page(query, _matching(query, query.conditions, tables_of_order(query)))
 
 
@@ -125,12 +121,12 @@ def count_further(query: Query, bound: int) -> Statement:
 
 
 def count(query: Query) -> Statement:
-    """One row with the number of all results, whatever the page."""
+    """One row with the number of all results, regardless of the page."""
     return select(func.count()).select_from(_found(query).subquery())
 
 
 def scope(query: Query) -> Statement:
-    """A row if the study and the series of the path exist, belong together, and may be seen."""
+    """A row if the study and the series of the path exist, belong together, and are in scope."""
     lowest = schema.series if query.series_uid else schema.study
     visible = query.scope.series() if query.series_uid else query.scope.studies()
     found = select(key_of(lowest)).select_from(joined(lowest, {schema.study}))
@@ -138,12 +134,12 @@ def scope(query: Query) -> Statement:
 
 
 def _page(query: Query, statement: Statement) -> Statement:
-    """The rows of the page in their order, and one more if there are more."""
+    """The rows of the page in order, and one more if there are more."""
     return statement.order_by(*order(query)).limit(query.limit + 1).offset(query.offset)
 
 
 def _found(query: Query, at_most: int | None = None) -> Statement:
-    """The keys of all that matches, or of so many, each once, said so that the database may begin wherever it likes."""
+    """The keys of all matches, each once, or of `at_most`; the database may begin with any table."""
     of_series = [truth for one in query.conditions if (truth := of_siblings(one)) is not None]
     rest = [condition for condition in query.conditions if of_siblings(condition) is None]
     beyond_datastores = query.scope.beyond_datastores
@@ -158,10 +154,10 @@ def _found(query: Query, at_most: int | None = None) -> Statement:
 
 
 def _of_studies_with(level: Level, of_series: Truth, at_most: int | None) -> Statement:
-    """The keys of the studies that have such a series, or of their series: so many at most, if that is said.
+    """The keys of studies that have such a series, or of their series; of `at_most` studies, if that is a number.
 
-    The studies are gathered from the series alone: MariaDB would go through all studies and look for the series of
-    each, were it allowed to. Each study has a series at least, so that as many studies are enough for as many series.
+    The studies are collected from the series alone, because MariaDB would otherwise look for the series of each study.
+    Each study has at least one series, so `at_most` studies are enough for `at_most` series.
     """
     studies = select(SIBLING.c.study_pkey).where(of_series).distinct().limit(at_most)
     if level is Level.STUDY:
@@ -173,10 +169,10 @@ def _of_studies_with(level: Level, of_series: Truth, at_most: int | None) -> Sta
 def _with_image_set(
     query: Query, conditions: Sequence[Condition], of_series: Sequence[Truth], visible: Scope
 ) -> Statement:
-    """The keys of all that matches, each once, of what has an image set in the data stores of the scope.
+    """The keys of all matches with an image set in the data stores of the scope, each once.
 
-    The image sets are joined, so that the database may begin with them, and stop when it has enough. Of a list of all
-    that is in a data store MariaDB first makes a table, for 15 s if it is most of a million studies.
+    The image sets are joined, so that the database can begin with them and stop early. With a subquery MariaDB would
+    first make a table of the whole data store, which takes 15 s for a million studies.
     """
     statement = _matching(query, conditions, visible=visible)
     match query.level:
@@ -195,9 +191,9 @@ def _with_image_set(
 def _matching(
     query: Query, conditions: Sequence[Condition], tables: Set[Table] = frozenset(), visible: Scope | None = None
 ) -> Statement:
-    """The keys of what is below the path and fulfils the conditions; `tables` are joined too.
+    """The keys of all below the path that fulfil the conditions; `tables` are joined too.
 
-    All of the scope is visible, unless `visible` says what is.
+    `visible` is the scope, if it is not that of the query.
     """
     base = TABLE[query.level]
     needed = {*tables, *_tables_of(conditions), *(table_of(attribute) for attribute, _ in uids_of_path(query))}

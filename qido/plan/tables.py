@@ -1,4 +1,4 @@
-"""The tables of the index as a search sees them: which has what, and how they are joined."""
+"""The tables of the index: the table and column of each attribute, and how tables are joined."""
 
 from collections.abc import Set
 from functools import reduce
@@ -21,7 +21,7 @@ TABLE = {
 }
 
 _CHAIN = (schema.instance, schema.series, schema.study, schema.patient, schema.issuer)
-"""The tables from the lowest to the highest; each row has the key of the one above."""
+"""The tables from the lowest to the highest. Each row has the key of its row in the next table."""
 
 
 def key_of(table: Table) -> Column[Any]:
