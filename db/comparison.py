@@ -25,7 +25,7 @@ _LIKE_ESCAPES = str.maketrans({"!": "!!", "%": "!%", "_": "!_", "*": "%", "?": "
 
 
 class _Pattern(TypeDecorator[str]):
-    """A pattern of DICOM as a bound value, in the language of the operator that the database will use."""
+    """A DICOM pattern as a bound value, in the pattern language of the database's operator."""
 
     impl = String
     cache_ok = True
@@ -45,9 +45,9 @@ class _Pattern(TypeDecorator[str]):
 
 
 class _WholeSeconds(TypeDecorator[time]):
-    """A time as a bound value; for MySQL without its fraction, as it rounds those away before it compares.
+    """A time as a bound value, for MySQL without its fraction, which MySQL would round before it compares.
 
-    Its columns have none, so that what is not after 10:30:14.9 is what is not after 10:30:14.
+    Columns of MySQL have no fractions: a time is not after 10:30:14.9 if it is not after 10:30:14.
     """
 
     impl = Time
@@ -65,7 +65,7 @@ class _WholeSeconds(TypeDecorator[time]):
 
 
 def fold(text: str) -> str:
-    """Lower case without accents: two texts are the same to a person who looks for a name if this is the same."""
+    """Lower case without accents. A search for a name takes two texts for the same if this is the same."""
     return unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", text))).lower()
 
 
@@ -83,25 +83,25 @@ def _regular_expression(pattern: str) -> str:
 
 
 def _letters(char: str, folded: bool) -> str:
-    """What may stand for `char` in a class of characters; nothing if it needs no class."""
+    """The letters of the character class that matches `char`; "" if it needs no class."""
     if char == "[":
         return char
     return spellings(char) if folded else ""
 
 
 def spellings(char: str) -> str:
-    """All letters that are the same as `char` but for case and accents; none if it has neither."""
+    """All letters that equal `char` except for case and accents; "" if it has neither."""
     return _spellings().get(fold(char), "")
 
 
 @cache
 def _spellings() -> Mapping[str, str]:
     """For each folded letter of the scripts with case or accents: all letters that fold to it."""
-    found: defaultdict[str, str] = defaultdict(str)
+    letters: defaultdict[str, str] = defaultdict(str)
     for char in map(chr, (*range(0x41, 0x588), *range(0x1E00, 0x2000))):  # Latin, Greek, Cyrillic, Armenian
         if char.isalpha():
-            found[fold(char)] += char
-    return found
+            letters[fold(char)] += char
+    return letters
 
 
 class _Exactly(FunctionElement[str]):
@@ -130,7 +130,7 @@ class _LikeFolded(_Compared):
 
 
 class _LikeByIndex(_Compared):
-    """A condition that an index of the column can answer, or none where none can."""
+    """A condition that an index of the column can answer; always true if no index can."""
 
     name = "like_by_index"
     inherit_cache = True
@@ -172,9 +172,9 @@ def like_folded(text: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
 
 
 def may_begin_with(text: ColumnElement[str], prefix: str) -> ColumnElement[bool]:
-    """True wherever `text` begins with `prefix`, and cheap if the database has a fitting index of `text`.
+    """A condition that is true wherever `text` begins with `prefix`, and cheap with an index of `text`.
 
-    It only narrows: in MySQL to what its collation takes for the prefix, elsewhere to nothing less than everything.
+    It only narrows a search: in MySQL to texts with the prefix by its collation, elsewhere not at all.
     """
     pattern = _WILDCARDS.sub("?", prefix) + "*"
     return _LikeByIndex(text, bindparam(None, pattern, _Pattern(folded=False), unique=True))

@@ -1,7 +1,7 @@
-"""What the drivers' errors mean: whether the index is away, or busy, or what was asked for is too much for it.
+"""The meaning of the drivers' errors: the index is away or busy, or a search is too much for it.
 
-Only what says that nobody answers is an outage. What a database refuses, and is in none of the tables here, is a
-statement of ours that is wrong: the server is well.
+Only an error without an answer of the server is an outage. A refusal that is in none of the tables here is a mistake in
+a statement of ours: the server is well.
 """
 
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from typing import Any
 
 
 class Cause(Enum):
-    """Why a statement has no rows."""
+    """The reason why a statement has no rows."""
 
     SLOW = auto()  # it took too long
-    ASKED = auto()  # it has a value that the database cannot compare, or too many of them
-    BUSY = auto()  # the server lives, and has no room for the statement at the moment
-    AWAY = auto()  # there is no server, it lets us not in, or is not to be trusted
+    ASKED = auto()  # it has a value that the database cannot compare, or too many values
+    BUSY = auto()  # the server has no room for the statement at the moment
+    AWAY = auto()  # there is no server, it refuses the login, or is not trusted
     REFUSED = auto()  # the statement is wrong, or the tables are not those of an index
 
 
@@ -38,7 +38,7 @@ ASKED: Mapping[int | str, str] = {
     "22": VALUE,
     "54": TOO_MUCH,
 }
-"""What a value of a search may cause, and what the client is told of it."""
+"""Errors that a value of a search may cause, and the text for the client."""
 
 _ASKED_BY_TEXT = (  # SQLite, which has no numbers for it before Python 3.11; and drivers, before they ask the server
     ("too many SQL variables", TOO_MUCH),
@@ -54,7 +54,7 @@ _ASKED_BY_TEXT = (  # SQLite, which has no numbers for it before Python 3.11; an
 )
 
 _SLOW = {1969, 3024, "57014", "interrupted"}
-"""What MariaDB, MySQL, PostgreSQL and SQLite say of a statement that took too long."""
+"""The errors of MariaDB, MySQL, PostgreSQL and SQLite for a statement that took too long."""
 
 _BUSY = {1037, 1038, 1041, 1114, 1135, 1205, 1213, 1317, "40", "53", "55", "database is locked", "out of memory"}
 """Memory, disk, locks; conflicts with the replication."""
@@ -72,7 +72,7 @@ _OF_THE_CLIENT = range(2000, 3000)
 _LOGIN_REFUSED = {1045, 1698, "28P01", "28000"}
 """Access denied (MySQL, MariaDB); wrong password, unknown user (PostgreSQL)."""
 
-_NOT_TRUSTED = (  # part of what a driver says (PyMySQL with Python's ssl, libpq), and its meaning; the first that fits
+_NOT_TRUSTED = (  # part of a driver's text (PyMySQL with Python's ssl, libpq), and its meaning; the first match counts
     ("SSL is required but", "it offers no TLS"),
     ("server does not support SSL", "it offers no TLS"),
     ("Hostname mismatch", "its certificate is of another host"),
@@ -87,7 +87,7 @@ _NOT_TRUSTED = (  # part of what a driver says (PyMySQL with Python's ssl, libpq
 
 
 def cause(error: Exception) -> Cause:
-    """Why there are no rows."""
+    """The cause of a driver's error."""
     codes = _codes(_original(error))
     if codes & _SLOW:
         return Cause.SLOW
@@ -101,14 +101,14 @@ def cause(error: Exception) -> Cause:
 
 
 def asked_too_much(error: Exception) -> str | None:
-    """What is wrong with what was asked for, None where it is something else."""
+    """The text for the client if a value of the search caused the error; None otherwise."""
     original = _original(error)
     if isinstance(original, UnicodeError):
         return CHARACTERS  # half of a surrogate pair
     if isinstance(original, OverflowError):
         return VALUE
     by_code = (ASKED[code] for code in sorted(_codes(original), key=lambda code: -len(str(code))) if code in ASKED)
-    by_text = (told for words, told in _ASKED_BY_TEXT if words in str(original))
+    by_text = (text for words, text in _ASKED_BY_TEXT if words in str(original))
     return next(by_code, None) or next(by_text, None)
 
 
@@ -120,13 +120,13 @@ def login_refused(error: Exception) -> bool:
 
 
 def not_trusted(error: Exception) -> str | None:
-    """Why the server is not to be trusted, None where it is something else."""
-    told = str(_original(error))
-    return next((reason for words, reason in _NOT_TRUSTED if words in told), None)
+    """The reason why the server is not trusted; None if the error has another cause."""
+    text = str(_original(error))
+    return next((reason for words, reason in _NOT_TRUSTED if words in text), None)
 
 
 def kind(error: Exception) -> str:
-    """The class of the driver's error, and its number where it has one; its text may hold values of a search."""
+    """The class and number of a driver's error for the log; its text may hold values of a search."""
     original = _original(error)
     number = original.args[0] if original.args and isinstance(original.args[0], int) else ""
     return f"{type(original).__name__} {number or getattr(original, 'sqlstate', None) or ''}".strip()
@@ -137,7 +137,7 @@ def _original(error: Exception) -> Any:
 
 
 def _codes(original: Any) -> set[Any]:
-    """The number, or the SQLSTATE and what it begins with, or the text; at least one of them is the driver's word."""
+    """The codes of an error: its number, its SQLSTATE and the classes of that, or its text."""
     state = getattr(original, "sqlstate", None) or ""
     return {code for code in (state, state[:3], state[:2], *original.args[:1]) if code != ""}
 
@@ -147,7 +147,7 @@ def _is_of_client(code: int) -> bool:
 
 
 def _has_no_code(original: Any) -> bool:
-    """Whether a driver speaks for itself, of a connection that it has lost or not made: a server gives codes."""
+    """Whether the driver raised the error by itself, for a connection it lost or could not make: servers send codes."""
     driver = type(original).__module__.partition(".")[0]
     if type(original).__name__ not in ("OperationalError", "InterfaceError", "InternalError", "ConnectionTimeout"):
         return False

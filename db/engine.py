@@ -31,12 +31,12 @@ T = TypeVar("T")
 
 _QUICK_SECONDS = 8.0  # more than the kernel needs to give up a connection, see db.drivers
 _POOL_SECONDS = 10.0  # for a connection to become free
-_IDLE_SECONDS = 5.0  # a connection that was idle for longer is asked whether it lives
+_IDLE_SECONDS = 5.0  # a connection that was idle for longer is checked before its use
 _PING_SECONDS = 1.0
 _SILENT_SECONDS = 5.0  # beyond the time that a statement may take: the server itself gives up before that
 
-# What each database is told when a session begins: read only, and no statement longer than {seconds}. MySQL
-# would cut off what db.comparison.listed lists after 1 KB.
+# Statements at the begin of a session: it is read-only, and no statement takes longer than {seconds}. MySQL would cut
+# off the texts of db.comparison.listed after 1 KB.
 _SESSION_START = {
     "mysql": (
         "SET SESSION TRANSACTION READ ONLY",
@@ -95,7 +95,7 @@ class Database:
             event.listen(self._engine, "before_cursor_execute", self._start_clock)
 
     def _connect(self) -> Any:
-        """A connection of the driver; where the login is refused and another has become known, one with that."""
+        """A new connection of the driver. If the login is refused, one with a login that is read again."""
         url = self._login.url
         try:
             return self._connect_to(url)
@@ -132,7 +132,7 @@ class Database:
         connection.commit()  # or PostgreSQL forgets all of it when the first transaction is rolled back
 
     def _make_sure(self, connection: Any, record: Any, _proxy: Any) -> None:
-        """Before a connection is used: one that was idle may have died, and then all that are older have."""
+        """Check a connection before its use. If it died while idle, all older ones are made again."""
         if remote := drivers.as_remote(connection):
             idle_since = record.info.get("idle_since", time.monotonic())
             if time.monotonic() - idle_since > _IDLE_SECONDS and not drivers.answers(remote, _PING_SECONDS):
@@ -147,7 +147,7 @@ class Database:
     def tell_use(self, tell: Callable[[int], None]) -> None:
         """Have `tell` called with 1 whenever a connection is taken from the pool, with -1 when it is given back.
 
-        One that could not be made is given back without having been taken.
+        SQLAlchemy also gives back connections that could not be made; they are not counted.
         """
 
         def taken(_connection: Any, record: Any, _proxy: Any) -> None:
@@ -162,7 +162,7 @@ class Database:
         event.listen(self._engine, "checkin", given_back)
 
     def describe_statements(self) -> None:
-        """Have the time of a request told with the text of each statement, in which values are placeholders."""
+        """Add the text of each statement to the timing of its request. Values in it are placeholders."""
 
         def begin(_connection: Any, _cursor: Any, statement: str, *_values: Any) -> None:
             describe(statement)
@@ -172,10 +172,10 @@ class Database:
     def rows(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
         """All rows of a statement with these parameters.
 
-        UpstreamBusy when the index does not answer, BadRequest when it cannot compare what is asked for, UpstreamFailed
-        when it refuses the statement.
+        UpstreamBusy if the index does not answer, BadRequest if it cannot compare a value, UpstreamFailed if it refuses
+        the statement.
 
-        A connection that has died shows itself by a quick failure; then another one is made and asked.
+        A dead connection fails quickly; then the statement is tried again on a new one.
         """
         started = time.monotonic()
         with self._translated():
@@ -208,12 +208,12 @@ class Database:
             self._places.release(client)
 
     def look(self, at: Callable[[Connection], T]) -> T:
-        """What `at` finds out on a connection; errors are those of `rows`."""
+        """The result of `at` on a connection; errors are those of `rows`."""
         with self._translated(), self._connection() as connection:
             return at(connection)
 
     def columns(self, table: str) -> frozenset[str]:
-        """The names of the columns of a table, none where there is no such table; errors are those of `rows`."""
+        """The names of the columns of a table, none if there is no such table; errors are those of `rows`."""
         with self._translated(), self._connection() as connection:
             try:
                 return frozenset(column["name"].lower() for column in inspect(connection).get_columns(table))
@@ -268,15 +268,15 @@ class Database:
 
     @property
     def host(self) -> str | None:
-        """Where it is; None for a file."""
+        """The host of the index; None for a file."""
         return self._login.url.host
 
     def ping(self) -> None:
-        """Nothing if the index answers, else UpstreamBusy."""
+        """Return if the index answers, else raise UpstreamBusy."""
         self.rows(select(1))
 
     def close(self) -> None:
-        """Give up all connections."""
+        """Close all connections."""
         self._engine.dispose()
 
 

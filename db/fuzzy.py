@@ -1,9 +1,8 @@
-"""Words of names that begin alike or sound alike, by regular expressions that every database runs.
+"""Fuzzy matching of names: words that begin alike or sound alike, by regular expressions that every database runs.
 
-No database is asked for its own SOUNDEX: PostgreSQL and SQLite have none, and none looks at single words. What sounds
-like a word is known before the search, so it is written as a pattern: the word's first letter, then its consonants by
-the classes of Soundex, with any vowels between. No part of a pattern can match what the next one does, so that no name
-makes a search of it long.
+The SOUNDEX of databases is not used: PostgreSQL and SQLite have none, and none compares single words. A pattern has the
+first letter of the word, then its consonants by the classes of Soundex, with any vowels between. Adjacent parts of a
+pattern match different letters, so no name makes a search slow.
 """
 
 import re
@@ -22,7 +21,7 @@ from db.comparison import fold, spellings
 
 _BEGINS = "(^|[-^= ])"
 _ENDS = "($|[-^= ])"
-_VOWELS = "aeiouyhw"  # and what is not heard
+_VOWELS = "aeiouyhw"  # and silent letters
 _CONSONANTS = ("bfpv", "cgjkqsxz", "dt", "l", "mn", "r")
 _CLASSES = {letter: letters for letters in (*_CONSONANTS, _VOWELS) for letter in letters}
 
@@ -45,7 +44,7 @@ def has_word_like(text: ColumnElement[str], word: str) -> ColumnElement[bool]:
 
 
 def word_pattern(word: str) -> str:
-    """The regular expression of `has_word_like`, in what is common to PCRE, ICU, PostgreSQL and Python."""
+    """The regular expression of `has_word_like`, in the syntax that PCRE, ICU, PostgreSQL and Python share."""
     folded = fold(unicodedata.normalize("NFC", word))
     begin = "".join(f"[{letters}]" if (letters := spellings(char)) else re.escape(char) for char in folded)
     if not folded or not _CLASSES.keys() >= set(folded):  # a script of which we do not know how it sounds
@@ -71,7 +70,7 @@ def _any_of(letters: str) -> str:
 
 
 def search_in_sqlite(pattern: str, text: str | None) -> bool:
-    """The REGEXP of SQLite, which calls it with its operands the other way round."""
+    """Implements REGEXP in SQLite, which passes the right operand first."""
     return text is not None and re.search(pattern, text) is not None
 
 

@@ -1,4 +1,4 @@
-"""Which image sets the index names for a study or a series. It may be wrong: the image sets say what they are."""
+"""The image sets that the index names for a study or a series. It may be wrong: image sets themselves are the truth."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from db.schema import conflict, held_uids, imageset, series, study
 
 @dataclass(frozen=True)
 class ImageSetRow:
-    """One image set, and the series that the index files it under."""
+    """One image set, and its series according to the index."""
 
     series_instance_uid: str
     datastore_id: str
@@ -19,9 +19,9 @@ class ImageSetRow:
 
 @dataclass(frozen=True)
 class NamedImageSets:
-    """What the index names: image sets, series by series, and whether it has the study or series at all.
+    """The image sets that the index names, series by series. `known` says whether it has the study or series at all.
 
-    `lossy`: it may have lost others. Its writer files a series under the study that used the UID last.
+    `lossy` says that it may have lost others: its writer files a series under the study that used the UID last.
     """
 
     image_sets: tuple[ImageSetRow, ...] = ()
@@ -32,7 +32,7 @@ class NamedImageSets:
 def find_image_sets(
     database: Database, study_instance_uid: str, series_instance_uid: str | None = None
 ) -> NamedImageSets:
-    """What the index names for a study; for a series, whatever study the index files it under."""
+    """The image sets of a study, or of a series in whatever study the index has it."""
     rows = database.rows(plan_image_sets(study_instance_uid, series_instance_uid))
     if not rows:
         return NamedImageSets()
@@ -63,11 +63,11 @@ def plan_image_sets(study_instance_uid: str, series_instance_uid: str | None) ->
 
 
 def find_datastore_ids(database: Database) -> frozenset[str]:
-    """The data stores that the index speaks of."""
+    """All data stores in the index."""
     return frozenset(str(row[0]) for row in database.rows(select(imageset.c.datastoreid).distinct()))
 
 
 def any_datastore_id(database: Database) -> str | None:
-    """A data store that the index speaks of; None while it is empty."""
+    """One data store in the index; None while it is empty."""
     rows = database.rows(select(imageset.c.datastoreid).limit(1))
     return str(rows[0][0]) if rows else None

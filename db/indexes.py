@@ -1,7 +1,7 @@
-"""The indexes that search and retrieval want and the index project does not create.
+"""Database indexes that make search and retrieval quick, and that the index project does not create.
 
-One table, for the documents, for `python main.py check`, for the benchmark, and for the embedded data store, which
-creates them itself. Nothing needs them to be right; each says what it makes quick.
+`python main.py check`, the documents and the benchmark name them; the embedded data store creates them. Answers are
+correct without them.
 """
 
 from collections.abc import Sequence
@@ -49,26 +49,26 @@ WANTED = (
 
 
 def missing_indexes(database: Database) -> list[IndexWanted]:
-    """Those that the index does not have, under whatever name.
+    """The indexes of WANTED that the database does not have, under whatever name.
 
-    UpstreamBusy when the index does not answer, UpstreamFailed when it does not let us look.
+    UpstreamBusy if the database does not answer, UpstreamFailed if it refuses to list them.
     """
     return database.look(missing_in)
 
 
 def missing_in(connection: Connection) -> list[IndexWanted]:
-    """The same on a connection."""
+    """The indexes of WANTED that are missing, as seen on this connection."""
     inspector = inspect(connection)
     return [wanted for wanted in WANTED if not _is_there(wanted, inspector.get_indexes(wanted.table))]
 
 
 def create_statements(dialect: str, wanted: Sequence[IndexWanted] = WANTED) -> list[str]:
-    """What an operator runs in a database of this dialect."""
+    """The statements that create the indexes, in the SQL of a dialect."""
     return [index.create(dialect) for index in wanted]
 
 
 def _is_there(wanted: IndexWanted, indexes: Sequence[ReflectedIndex]) -> bool:
-    """Whether one begins with the columns; InnoDB and SQLite have the primary key at the end of each by themselves."""
+    """Whether an index begins with the columns. InnoDB and SQLite add the primary key to each by themselves."""
     (primary_key,) = metadata.tables[wanted.table].primary_key.columns.keys()
     needed = [name for name in wanted.columns if name != primary_key]
     return any(index["column_names"][: len(needed)] == needed for index in indexes)

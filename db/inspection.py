@@ -1,4 +1,4 @@
-"""What an operator wants to know of the metadata index before it is put to use."""
+"""Inspection of the metadata index for `python main.py check`: version, encryption, rights, columns, samples."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,19 +23,19 @@ _WRITING = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 
 @dataclass(frozen=True)
 class SampleFrame:
-    """An image set that the index knows, and one of its frames, if it lists any."""
+    """An image set of the index, and the ID of one of its frames, if the index has any."""
 
     row: ImageSetRow
     frame_id: str | None
 
 
 def version(database: Database) -> str:
-    """What the server calls its version."""
+    """The version of the server, in its own words."""
     return str(database.rows(text(_VERSION[database.kind]))[0][0])
 
 
 def encrypted(database: Database) -> bool:
-    """Whether the connection is; a file needs no connection and counts as encrypted."""
+    """Whether the connection is encrypted; true for a file, which needs no connection."""
     if database.kind not in _CIPHER:
         return True
     rows = database.rows(text(_CIPHER[database.kind]))
@@ -43,7 +43,7 @@ def encrypted(database: Database) -> bool:
 
 
 def rights_to_write(database: Database) -> list[str]:
-    """What the user may do to the index besides reading it; nothing for a file, which is opened read-only."""
+    """The rights of the user besides reading; none for a file, which is opened read-only."""
     match database.kind:
         case "mysql":
             grants = [str(row[0]) for row in database.rows(text("SHOW GRANTS"))]
@@ -63,19 +63,19 @@ def rights_to_write(database: Database) -> list[str]:
 
 def _rights(grant: str) -> list[str]:
     """`GRANT SELECT, INSERT (a, b) ON ...` is SELECT and INSERT."""
-    found = re.match(r"GRANT (.+?) ON ", grant)
-    names = re.sub(r"\([^()]*\)", "", found[1]).split(",") if found else []
+    match = re.match(r"GRANT (.+?) ON ", grant)
+    names = re.sub(r"\([^()]*\)", "", match[1]).split(",") if match else []
     return [name.strip() for name in names]
 
 
 def missing_columns(database: Database) -> Mapping[str, Sequence[str]]:
-    """For each table that is not as the proxy reads it, the columns that it lacks."""
+    """The missing columns of each table that lacks some."""
     wanted = {name: frozenset(table.columns.keys()) - database.columns(name) for name, table in metadata.tables.items()}
     return {name: sorted(columns) for name, columns in wanted.items() if columns}
 
 
 def image_sets_by_datastore(database: Database) -> Mapping[str, int]:
-    """How many image sets the index has of each data store."""
+    """The number of image sets of each data store."""
     statement = select(imageset.c.datastoreid, func.count()).group_by(imageset.c.datastoreid)
     return {str(row[0]): int(row[1]) for row in database.rows(statement)}
 

@@ -1,7 +1,7 @@
-"""All that is selected as one column.
+"""A row as one JSON column.
 
-A driver that is written in Python spends more on the columns of a small result, each with a name and a type, than the
-database on finding it; a text it just hands over.
+For a small result, a driver in Python spends more time on columns with names and types than the database on the search.
+It just hands over a text.
 """
 
 import json
@@ -20,11 +20,11 @@ _Reader = Callable[[str], Any]
 
 def json_row(columns: Sequence[ColumnElement[Any]]) -> ColumnElement[list[Any]]:
     """The values of `columns`, which must be fewer than 100, as a list."""
-    return _Packed(columns)
+    return _JsonRow(columns)
 
 
 class _Values(TypeDecorator[list[Any]]):
-    """A JSON array, and which of its members are dates or times."""
+    """A JSON array. `readers` parse its members that are dates or times, by position."""
 
     impl = Text
     cache_ok = True
@@ -41,9 +41,9 @@ class _Values(TypeDecorator[list[Any]]):
         return values
 
 
-class _Packed(FunctionElement[list[Any]]):
+class _JsonRow(FunctionElement[list[Any]]):
     inherit_cache = True
-    name = "packed"
+    name = "json_row"
 
     def __init__(self, columns: Sequence[ColumnElement[Any]]) -> None:
         super().__init__(*columns)
@@ -53,7 +53,7 @@ class _Packed(FunctionElement[list[Any]]):
 
 
 def _date(text: str) -> date | None:
-    """None for what is none: MySQL may hold 0000-00-00."""
+    """Parse a date; None for an impossible one: MySQL may hold 0000-00-00."""
     try:
         return date.fromisoformat(text[:10])
     except ValueError:
@@ -61,7 +61,7 @@ def _date(text: str) -> date | None:
 
 
 def _time(text: str) -> time | None:
-    """With as many digits of a fraction as the database likes; None for what is no time of a day."""
+    """Parse a time with any number of fractional digits; None if it is no time of day."""
     clock, _, fraction = text.partition(".")
     try:
         hour, minute, second = clock.split(":")
@@ -78,15 +78,15 @@ def _datetime(text: str) -> datetime | None:
 _READERS: tuple[tuple[type, _Reader], ...] = ((Date, _date), (Time, _time), (DateTime, _datetime))
 
 
-def _array(function: str, element: _Packed, compiler: SQLCompiler, **options: Any) -> str:
+def _array(function: str, element: _JsonRow, compiler: SQLCompiler, **options: Any) -> str:
     return f"{function}({', '.join(compiler.process(clause, **options) for clause in element.clauses)})"
 
 
-@compiles(_Packed)
-def _json_array(element: _Packed, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(_JsonRow)
+def _json_array(element: _JsonRow, compiler: SQLCompiler, **options: Any) -> str:
     return _array("JSON_ARRAY", element, compiler, **options)
 
 
-@compiles(_Packed, "postgresql")
-def _json_build_array(element: _Packed, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(_JsonRow, "postgresql")
+def _json_build_array(element: _JsonRow, compiler: SQLCompiler, **options: Any) -> str:
     return f"CAST({_array('json_build_array', element, compiler, **options)} AS TEXT)"

@@ -1,4 +1,4 @@
-"""Where the metadata index is and how to log in there; asked for again when the login is refused."""
+"""The login of the metadata index: its URL, read again when the login is refused."""
 
 import logging
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from runtime.single_flight import SingleFlight, ended
 
 log = logging.getLogger(__name__)
 
-_PAUSE_SECONDS = 5.0  # between two readings: a password that is wrong stays wrong for a while
-_PATIENCE_SECONDS = 5.0  # of who was refused; the reading itself may take longer
+_PAUSE_SECONDS = 5.0  # between two readings: a wrong password stays wrong for a while
+_PATIENCE_SECONDS = 5.0  # of a thread whose login was refused; the reading itself may take longer
 
 
 class Login:

@@ -22,14 +22,14 @@ from sqlalchemy import (
 metadata = MetaData()
 
 UID_CHARACTERS = 64
-"""What a column of UIDs has room for."""
+"""The length of a column of UIDs."""
 
 CUT = "~"
-"""With which the embedded data store marks a UID that is cut: no UID ends like that."""
+"""The mark of the embedded data store at the end of a UID that is cut: no UID ends like that."""
 
 
 def held_uids(uid: str) -> tuple[str, ...]:
-    """What a column of UIDs may hold of a UID: all of it; of a longer one its beginning, with a mark or without."""
+    """The forms in which a column may hold a UID: whole; a longer one cut, with a mark or without."""
     if len(uid) <= UID_CHARACTERS:
         return (uid,)
     return uid[: UID_CHARACTERS - 1] + CUT, uid[:UID_CHARACTERS]

@@ -1,4 +1,4 @@
-"""What of the index a request may see: data stores, and conditions that studies and series must meet.
+"""The scope of a request: the data stores that it may see, and conditions that studies and series must meet.
 
 What is out of scope is as if it were not there. An image set is in scope if its data store is; a series, if it and its
 study meet the conditions and it has an image set in scope; a study and a patient, if something below them is. An

@@ -31,7 +31,7 @@ class SecretError(ValueError):
 def index_url(
     secret_arn: str, *, region: str | None = None, usual_host: str | None = None, needs_password: bool = True
 ) -> URL:
-    """Where the metadata index is and how to log in, as the secret says: `host, port, username, password, dbname`.
+    """The URL of the metadata index from the members of a secret: `host, port, username, password, dbname`.
 
     `port` may be text; `engine`, where present, says which database it is, MySQL where not; other members are ignored.
     `usual_host` is for secrets without a host, as RDS manages them. SecretError, or UpstreamBusy when Secrets Manager

@@ -1,21 +1,24 @@
-"""The compiled statements that are kept: few and small ones, so that no search makes a process grow."""
+"""The cache of compiled statements: few and small ones, so that no search makes a process grow.
+
+SQLAlchemy documents the option, but not the cache. `tests/db/test_driver_contracts.py` holds what this needs of it.
+"""
 
 from typing import Any
 
 from sqlalchemy.util import LRUCache
 
 MOST = 64
-"""When there are half as many more, those that were not used for longest go."""
+"""The number of statements; when there are half as many more, the least recently used ones are dropped."""
 
 MOST_PARAMETERS = 64
-"""Of a statement that is kept. A parameter takes some 5 KB; usual searches have 10 to 50."""
+"""The most parameters of a statement in the cache. One takes some 5 KB; usual searches have 10 to 50."""
 
 _MOST_VALUES = 32
-"""Of one parameter: a statement is kept with the values of its first use."""
+"""The most values of one parameter: a statement is cached with the values of its first use."""
 
 
 class StatementCache(LRUCache[Any, Any]):
-    """SQLAlchemy's, which leaves out what is large: that is compiled whenever it is asked for."""
+    """The cache of SQLAlchemy, without large statements, which are compiled for each use."""
 
     def __init__(self) -> None:
         super().__init__(MOST)

@@ -1,4 +1,4 @@
-"""Which studies are likely to be read soon, which warming up asks, and whose a study is, which the audit trail asks."""
+"""Studies that are likely to be read soon (for prefetching), and the patient of a study (for the audit trail)."""
 
 from datetime import date
 

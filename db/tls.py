@@ -1,4 +1,4 @@
-"""TLS to the metadata index: when it is used, whose certificates count, and what each driver is told of it."""
+"""TLS to the metadata index: its mode, the trusted certificates, and the arguments for each driver."""
 
 import ssl
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _NOT_OF_THE_URL = dict.fromkeys(("ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_ce
 """Any of these would have PyMySQL make a context of its own."""
 
 _BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
-"""Where Debian and Amazon Linux keep the certificates of the system; libpq takes one file."""
+"""The certificates of the system on Debian and Amazon Linux; libpq takes one file."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Tls:
     ca: Path | None = None
 
     def check(self) -> None:
-        """ValueError where the certificates cannot be read."""
+        """Raise ValueError if the certificates cannot be read."""
         if not self.ca:
             return
         try:
@@ -40,20 +40,20 @@ class Tls:
             reason = "holds no certificates in PEM" if isinstance(error, ssl.SSLError) else error.strerror
             raise ValueError(f"{self.ca}: {reason}") from error
 
-    def mysql(self, told: Mapping[str, Any]) -> dict[str, Any]:
-        """What PyMySQL is to be told instead, where it is `told` this by the URL; it needs no word for a socket."""
-        match self._mode_for(told):
+    def mysql(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of PyMySQL in place of those of the URL, which are given; none for a Unix socket."""
+        match self._mode_for(arguments):
             case None:
                 return {}
             case "off":
                 return {"ssl": None, "ssl_disabled": True}
             case mode:
-                context = self._context(self._authorities(told)) if mode == VERIFY else _unverified()
+                context = self._context(self._authorities(arguments)) if mode == VERIFY else _unverified()
                 return {**_NOT_OF_THE_URL, "ssl": context, "ssl_disabled": False}
 
-    def postgresql(self, told: Mapping[str, Any]) -> dict[str, Any]:
-        """What libpq is to be told instead, where it is `told` this by the URL; over a socket it needs no TLS."""
-        match self._mode_for(told):
+    def postgresql(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of libpq in place of those of the URL, which are given; none for a Unix socket."""
+        match self._mode_for(arguments):
             case None:
                 return {}
             case "off":
@@ -61,18 +61,18 @@ class Tls:
             case "require":
                 return {"sslmode": "require"}
             case _:
-                return {"sslmode": "verify-full", "sslrootcert": str(self._authorities(told) or _bundle())}
+                return {"sslmode": "verify-full", "sslrootcert": str(self._authorities(arguments) or _bundle())}
 
-    def _mode_for(self, told: Mapping[str, Any]) -> str | None:
-        if "unix_socket" in told:
+    def _mode_for(self, arguments: Mapping[str, Any]) -> str | None:
+        if "unix_socket" in arguments:
             return None
-        if self.mode is None and _is_this_machine(told):
+        if self.mode is None and _is_this_machine(arguments):
             return None
         return self.mode or VERIFY
 
-    def _authorities(self, told: Mapping[str, Any]) -> Path | None:
+    def _authorities(self, arguments: Mapping[str, Any]) -> Path | None:
         """The file of those who may sign the certificate of the hosts; None for those that the system trusts."""
-        hosts = [host for host in str(told.get("host") or "").split(",") if host]
+        hosts = [host for host in str(arguments.get("host") or "").split(",") if host]
         return self.ca or (rds.BUNDLE if hosts and all(map(rds.is_signed_by_rds, hosts)) else None)
 
     @cached_property
@@ -88,9 +88,9 @@ class Tls:
         return self._contexts.setdefault(authorities, context)
 
 
-def _is_this_machine(told: Mapping[str, Any]) -> bool:
-    """Whether all hosts that a driver is told are this machine; nothing told may be anything: files, variables."""
-    hosts = [host for name in ("host", "hostaddr") for host in str(told.get(name) or "").split(",") if host]
+def _is_this_machine(arguments: Mapping[str, Any]) -> bool:
+    """Whether the arguments of a driver name hosts, and only this machine. Without a name, files or variables count."""
+    hosts = [host for name in ("host", "hostaddr") for host in str(arguments.get(name) or "").split(",") if host]
     return bool(hosts) and all(map(is_loopback, hosts))
 
 
