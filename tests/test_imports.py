@@ -75,6 +75,7 @@ ONLY = {  # library: the folders and files that may know it
         "app/middleware",
         "app/processes/service.py",
         "app/telemetry",
+        "datastore/serving/operations.py",
         "dicomweb/respond.py",
         "*/routes.py",
     ),

@@ -1,4 +1,5 @@
 """The AHI protocol over the image sets of a folder, and faults on demand. Runs in the process of the data store.
 
-server → routes → search, answers, errors (the protocol) and faults → effects, strange (what tests disturb it with)
+server → routes → operations → search, answers, errors
+         routes → faults → effects, strange: disturbances for tests
 """
