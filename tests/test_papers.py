@@ -186,3 +186,12 @@ def test_no_registry_is_named_anywhere() -> None:
     pattern = re.compile("|".join(rf"(?<![\w-]){re.escape(host)}(?![\w-])" for host in HOSTS).encode(), re.IGNORECASE)
     found = {str(path.relative_to(ROOT)): pattern.findall(path.read_bytes()) for path in paths}
     assert {name: hosts for name, hosts in found.items() if hosts} == {}
+
+
+def test_the_configuration_of_ohif_is_whole() -> None:
+    text = (ROOT / "doc" / "viewers.md").read_text().partition("```js\n")[2].partition("```")[0]
+    configuration = json.loads(text.removeprefix("window.config = ").rstrip().removesuffix(";"))
+    (source,) = configuration["dataSources"]
+    assert source["sourceName"] == configuration["defaultDataSourceName"]
+    assert {"routerBasename", "extensions", "modes", "showStudyList"} <= configuration.keys()
+    assert source["configuration"]["qidoRoot"] == source["configuration"]["wadoRoot"] == "http://127.0.0.1:8080/aetitle"

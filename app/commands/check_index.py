@@ -21,7 +21,8 @@ def check_index(database: Database, tls_mode: str | None) -> Iterator[CheckResul
     write_rights = inspection.rights_to_write(database)
     if write_rights:
         told = f"the user may also {', '.join(write_rights)}"
-        yield CheckResult("database grants", WARNING, told, "use a user with SELECT only; README.md has the statements")
+        remedy = "use a user with SELECT only; doc/deploy/database.md has the statements"
+        yield CheckResult("database grants", WARNING, told, remedy)
     else:
         yield CheckResult("database grants", OK, "the user can only read")
     missing_columns = inspection.missing_columns(database)

@@ -23,7 +23,7 @@ WELCOME = """
   DICOMweb   http://{host}:{port}/aetitle
   try        curl http://{host}:{port}/aetitle/studies
   Weasis     Preferences > DICOM nodes > DICOMweb: the URL above
-  OHIF       qidoRoot and wadoRoot: the URL above (README.md has the whole configuration)
+  OHIF       qidoRoot and wadoRoot: the URL above (doc/viewers.md has the whole configuration)
 """
 
 

@@ -14,7 +14,7 @@ ENVIRONMENT_FILE = ROOT / "systemd" / "ahi-dicomweb-proxy.env"
 DOCKERFILE = ROOT / "Dockerfile"
 TEMPLATES = (ROOT / "ecr-cfn-template.yaml", ROOT / "ecs-cfn-template.yaml")
 POLICY = ROOT / "doc" / "iam-policy.json"
-README = ROOT / "README.md"
+EC2 = ROOT / "doc" / "deploy" / "ec2.md"
 
 
 def instructions() -> Iterator[tuple[str, str]]:

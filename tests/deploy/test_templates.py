@@ -18,7 +18,7 @@ from app.audit.cloudwatch import CloudWatchLogs
 from db.secret import index_url
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served
-from tests.deploy.files import POLICY, README, TEMPLATES, container, resources, statements
+from tests.deploy.files import EC2, POLICY, TEMPLATES, container, resources, statements
 
 PORT = 8080
 
@@ -159,5 +159,5 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
 
 
-def test_the_readme_shows_the_policy_as_it_is() -> None:
-    assert f"```json\n{POLICY.read_text()}```" in README.read_text()
+def test_the_document_shows_the_policy_as_it_is() -> None:
+    assert f"```json\n{POLICY.read_text()}```" in EC2.read_text()

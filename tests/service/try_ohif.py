@@ -1,6 +1,5 @@
 """OHIF in a headless Chromium shows what the service has. Run by script/try-ohif, which says where OHIF is."""
 
-import json
 import os
 from collections.abc import Iterator
 from io import BytesIO
@@ -15,6 +14,8 @@ from tests.service.clinic import Clinic
 from tests.service.process import Service
 
 WAIT_MILLISECONDS = 45_000
+ROOT = Path(__file__).parents[2]
+IN_DOCUMENT = "http://127.0.0.1:8080/aetitle"
 
 
 @pytest.fixture
@@ -25,11 +26,11 @@ def complaints() -> list[str]:
 
 @pytest.fixture
 def page(clinic_service: Service, complaints: list[str]) -> Iterator[Page]:
-    """OHIF, not opened yet, as it is set up in the README."""
+    """OHIF, not opened yet, as doc/viewers.md configures it."""
     root, folder = clinic_service.root, Path(os.environ["OHIF"])
 
     def configure(route: Route) -> None:
-        route.fulfill(body=f"window.config = {json.dumps(_configuration(root))}", content_type="text/javascript")
+        route.fulfill(body=_configuration(root), content_type="text/javascript")
 
     with files_served(folder) as url, chromium_page() as page:
         page.set_viewport_size({"width": 1400, "height": 900})
@@ -41,31 +42,11 @@ def page(clinic_service: Service, complaints: list[str]) -> Iterator[Page]:
         yield page
 
 
-def _configuration(root: str) -> dict[str, object]:
-    source = {
-        "friendlyName": "AHI",
-        "name": "ahi",
-        "qidoRoot": root,
-        "wadoRoot": root,
-        "qidoSupportsIncludeField": True,
-        "supportsFuzzyMatching": True,
-        "supportsWildcard": True,
-        "imageRendering": "wadors",
-        "thumbnailRendering": "wadors",
-        "enableStudyLazyLoad": True,
-        "omitQuotationForMultipartRequest": True,
-        "bulkDataURI": {"enabled": True},
-        "dicomUploadEnabled": False,
-    }
-    module = "@ohif/extension-default.dataSourcesModule.dicomweb"
-    return {
-        "routerBasename": "/",
-        "showStudyList": True,
-        "extensions": [],
-        "modes": [],
-        "defaultDataSourceName": "dicomweb",
-        "dataSources": [{"namespace": module, "sourceName": "dicomweb", "configuration": source}],
-    }
+def _configuration(root: str) -> str:
+    """The file app-config.js of doc/viewers.md, for a service at that URL."""
+    text = (ROOT / "doc" / "viewers.md").read_text().partition("```js\n")[2].partition("```")[0]
+    assert text.count(IN_DOCUMENT) == 2
+    return text.replace(IN_DOCUMENT, root)
 
 
 def test_the_work_list_has_the_studies(page: Page, complaints: list[str]) -> None:

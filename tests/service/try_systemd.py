@@ -1,4 +1,4 @@
-"""The way of the README to EC2 and systemd, on a machine of its own that runs systemd. Run by script/try-systemd.
+"""The steps of doc/deploy/ec2.md, on a machine of its own that runs systemd. Run by script/try-systemd.
 
 Its database, Secrets Manager and AWS HealthImaging are those of tests/service/test_production.py.
 """
@@ -11,7 +11,7 @@ import pytest
 import requests
 from dicomweb_client import DICOMwebClient
 
-from tests.deploy.files import README
+from tests.deploy.files import EC2
 from tests.deploy.machine import Machine
 from tests.servers import free_port
 from tests.service.ahi import CREDENTIALS, Ahi
@@ -22,25 +22,25 @@ CODE = "/opt/ahi-dicomweb-proxy"
 SETTINGS = "/etc/ahi-dicomweb-proxy.env"
 AUDIT_FILE = "/var/log/ahi-dicomweb-proxy/audit.xml"
 NOT_HERE = ("apt-get ", "git clone ", "editor ", "journalctl ", "curl ")
-"""Commands of the README that something else stands for: what was copied, written and asked below."""
+"""Commands of the document that something else stands for: what was copied, written and asked below."""
 
 
 def commands(heading: str) -> list[str]:
-    """The shell commands below a heading of the README, but for those of NOT_HERE."""
-    block = README.read_text().partition(f"### {heading}\n")[2].partition("```bash\n")[2].partition("```")[0]
+    """The shell commands below a heading of doc/deploy/ec2.md, but for those of NOT_HERE."""
+    block = EC2.read_text().partition(f"## {heading}\n")[2].partition("```bash\n")[2].partition("```")[0]
     lines = [line.partition("  #")[0].strip() for line in block.splitlines()]
     assert lines
     return [line for line in lines if not line.startswith(NOT_HERE)]
 
 
 class Host:
-    """A machine on which the README was followed."""
+    """A machine on which the steps of the document were run."""
 
     def __init__(self, machine: Machine, settings: dict[str, str]) -> None:
         self.machine = machine
         self.root = f"http://127.0.0.1:{settings['PORT']}/aetitle"
         machine.receive(".", folder=CODE)
-        for command in commands("On EC2, under systemd"):
+        for command in commands("Installation"):
             if command.startswith("install -m 0644"):  # before the service starts, after the file is there
                 lines = "".join(f"{name}={value}\n" for name, value in settings.items())
                 machine.check("tee", "--append", SETTINGS, text_in=lines.encode())
