@@ -14,8 +14,7 @@ MEAN, LONGEST = 16, 35
 STILL_LONG = {
     "doc/conformance.md": (21, 89),
     "doc/decisions.md": (16, 54),
-    "doc/security.md": (16, 50),
-    "doc/settings.md": (16, 58),
+    "doc/settings.md": (14, 58),
 }
 """Documents that are to become shorter: mean and longest sentence as they are, never more."""
 
@@ -34,7 +33,7 @@ def documents() -> list[str]:
 
 
 def sentences(text: str) -> Iterator[int]:
-    """The words of each sentence, counted. A code span is one word; cells of tables count if they end in a full stop."""
+    """The words of each sentence. A code span is one word; cells of tables count if they end in a full stop."""
     text = _LINK.sub(r"\1", _CODE.sub("code", _COMMENT.sub("", _FENCE.sub("\n\n", text))))
     for block in _BLOCK.split(text):
         rows = [line for line in block.splitlines() if line.lstrip().startswith("|")]
