@@ -15,8 +15,8 @@ _RGB_IDS = b"RGB"
 def jpeg_has_ycbcr(stored: bytes, photometric_interpretation: str) -> bool:
     """Whether three-component JPEG data is YCbCr.
 
-    The first evidence counts: Adobe's marker (ITU-T T.872); JFIF, which is YCbCr (ITU-T T.871); components with the IDs
-    R, G and B, which are not; the label of the data set.
+    Adobe's marker decides (ITU-T T.872). Without it, JFIF is YCbCr (ITU-T T.871), and components with the IDs R, G and
+    B are not. Otherwise the label of the data set decides.
     """
     segments = header_segments(stored)
     for marker, segment in segments:

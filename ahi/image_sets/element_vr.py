@@ -1,6 +1,6 @@
 """Checks whether a value of image-set metadata fits a VR, and finds another VR. Runs in the FrameFetcher processes.
 
-The metadata states no VR for elements with a keyword, and files use other VRs than the dictionary: US instead of OW for
+The metadata states no VR for elements with a keyword. Files use other VRs than the dictionary: US instead of OW for
 palettes, OF instead of FL. Numbers of the file are numbers in JSON, and bytes are base64 text. That is the evidence.
 """
 

@@ -1,7 +1,7 @@
 """The prepared file of an image set: requests are answered by slicing its bytes. Read in all processes.
 
 A FrameFetcher writes it once per version (`prepared_writer`), and the cache keeps it. The file has a magic number, the
-length of the index, the index (JSON), and blocks. Each instance has a block for its DICOM JSON, and one for its
+length of the index, the index (JSON), and blocks. Each instance has a block for its DICOM JSON. Another one has its
 Explicit VR Little Endian data set up to the pixel data: for native pixels and, where that differs, for stored frames. A
 byte 0x01 in the JSON, which JSON text cannot contain, stands for the public root, which differs among clients.
 """

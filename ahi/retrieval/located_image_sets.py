@@ -132,25 +132,25 @@ class ImageSets:
         An error that is an outage is raised.
         """
         located = {key: checked.located for key in keys if (checked := self._fresh(key))}
-        pending = {key: self._submit(key) for key in keys if key not in located}
+        futures = {key: self._submit(key) for key in keys if key not in located}
         errors: dict[ImageSetKey, ProxyError] = {}
         for key in keys:
             self._cache.count_use(hit=key in located)
         try:
-            for key in list(pending):
+            for key in list(futures):
                 try:
-                    located[key] = self._receive(key, pending[key].result())
+                    located[key] = self._receive(key, futures[key].result())
                 except NotFound:  # deleted, and the index does not know
                     self._deleted.note(key)
                 except (ProxyError, RuntimeError) as error:
                     errors[key] = reported_error(error)
                 else:
                     self._deleted.forget(key)
-                del pending[key]
+                del futures[key]
                 if key in errors and not affects_one_object(self._fetchers, errors[key], key):
                     raise errors[key]
         finally:
-            for future in pending.values():
+            for future in futures.values():
                 future.abandon()
         return [located[key] for key in keys if key in located], errors
 

@@ -31,13 +31,13 @@ _Scope = tuple[ImageSetKey, FrameEncoding]
 
 @dataclass(frozen=True)
 class PrefetchBudget:
-    """How much is prefetched around a frame. `frames` is 0 for no prefetching."""
+    """The bounds of what is prefetched around a frame. `frames` is 0 for no prefetching."""
 
     frames: int
     max_bytes: int
 
     def frame_count(self, frame_bytes: int) -> int:
-        """How many frames of that size are prefetched."""
+        """Return the number of frames of this size to prefetch."""
         return min(self.frames, self.max_bytes // max(1, frame_bytes))
 
 
@@ -113,7 +113,7 @@ class FrameLookahead:
         self._prefetch(access, [order[index] for index in nearest(position, moved)])
 
     def _frame_count(self, instance: PreparedInstance) -> int:
-        """How many frames like those of the instance are prefetched; 0 for a video."""
+        """Return the number of frames to prefetch, of the size of those of the instance; 0 for a video."""
         if instance.pixels is None or transfer_syntax(instance.transfer_syntax_uid).video:
             return 0
         return self._budget.frame_count(instance.pixels.frame_bytes)

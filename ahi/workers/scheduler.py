@@ -98,7 +98,7 @@ class JobScheduler:
         self._prefetches: OrderedDict[str, tuple[float, deque[JobCall]]] = OrderedDict()
         self._running = {True: 0, False: 0}  # by whether a client waited at the start
         self.queued = 0
-        """How many client requests wait for a thread."""
+        """The number of client requests that wait for a thread."""
 
     def submit(self, request: JobRequest, waiter: Any) -> bool:
         """Queue a request, or join an equal job. Return False, and do nothing, when the queue is full."""
@@ -167,7 +167,7 @@ class JobScheduler:
 
     @property
     def running(self) -> int:
-        """How many jobs are taken and not finished."""
+        """The number of jobs that are taken and not finished."""
         return sum(self._running.values())
 
     def is_late(self, job: Job) -> bool:

@@ -1,4 +1,4 @@
-"""What is in the place of an entry is served only if it is what was written there."""
+"""A file of the cache is served only if it is the entry that was written under its name."""
 
 import errno
 import os

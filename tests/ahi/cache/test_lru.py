@@ -1,4 +1,4 @@
-"""What is kept in memory stays within its bound, however often it is put again."""
+"""A cache in memory stays within its bound, however often a value is put again."""
 
 from ahi.cache.lru import LRUCache
 

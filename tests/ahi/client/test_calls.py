@@ -1,4 +1,4 @@
-"""AHI's answers and errors in our words, over real HTTP, and what is tried again."""
+"""Answers and errors of AHI over real HTTP: their translation, and the retries."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The short way to a frame is that of boto3: same place, same headers, and a signature that AWS would find right."""
+"""Frame calls without boto3 equal those of boto3: URL, headers, and a signature that AWS would accept."""
 
 import hashlib
 import hmac

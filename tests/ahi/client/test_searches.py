@@ -1,4 +1,4 @@
-"""SearchImageSets as fetchers ask it, over real HTTP: what it finds, what is remembered, and what its failures cost."""
+"""SearchImageSets over real HTTP: its results, what is remembered, and the cost of its failures."""
 
 import time
 from collections.abc import Iterator

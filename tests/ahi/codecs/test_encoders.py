@@ -1,4 +1,4 @@
-"""What is encoded again comes back to the bit, read by pydicom, whatever bits, sign and colours it has."""
+"""Encoded frames decode to the same bits with pydicom, for all bits, signs and colours."""
 
 import numpy as np
 import pytest

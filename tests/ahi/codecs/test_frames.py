@@ -1,4 +1,4 @@
-"""Stored frames of every kind decode to the native pixels that pydicom gives."""
+"""Stored frames of every kind decode to the same native pixels as with pydicom."""
 
 import struct
 from contextlib import suppress

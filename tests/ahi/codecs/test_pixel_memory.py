@@ -1,4 +1,4 @@
-"""Pixels of one process: never more at a time than the bound, in the order of asking, and nobody waits for ever."""
+"""The pixels of a process never exceed the bound. Threads get their shares in order, and none waits for ever."""
 
 import threading
 import time

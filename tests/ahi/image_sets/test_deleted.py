@@ -1,4 +1,4 @@
-"""Image sets that AHI has no more: noted with a date, asked for again, less and less often, until it has them."""
+"""Deleted image sets are noted with a date. AHI is asked again, less and less often, until it has them."""
 
 import os
 from collections.abc import Callable

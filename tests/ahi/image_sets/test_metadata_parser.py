@@ -1,4 +1,4 @@
-"""Names and values of image-set metadata, in any of their spellings, become the same DICOM attributes."""
+"""Names and values of image-set metadata become the same DICOM attributes in any spelling."""
 
 import base64
 import struct

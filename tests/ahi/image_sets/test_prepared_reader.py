@@ -1,4 +1,4 @@
-"""Image sets are prepared once: what their instances share is made once, and comes out as if each were alone."""
+"""Instances of a prepared image set share what is equal, and come out as if each were alone."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""How frames are stored is looked up where the metadata does not say it, and never assumed."""
+"""A transfer syntax that the metadata does not name is read from a codestream, and never assumed."""
 
 import json
 from typing import Any

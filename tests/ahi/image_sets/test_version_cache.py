@@ -1,4 +1,4 @@
-"""A version is believed while it is fresh, and for longer only while AHI does not tell; never once it was deleted."""
+"""A version is used while it is fresh, longer only while AHI does not answer, and never after its deletion."""
 
 import time
 from pathlib import Path

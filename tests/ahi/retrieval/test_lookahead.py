@@ -1,4 +1,4 @@
-"""What is prefetched around a frame: in display order, within budget, once, and only where something was missing."""
+"""Frames around a requested one are prefetched in display order, within the budget, once, after a cache miss."""
 
 from collections.abc import Hashable, Iterable
 from dataclasses import replace

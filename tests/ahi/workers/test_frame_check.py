@@ -1,4 +1,4 @@
-"""Frames of all codecs, damaged in all ways: what is no frame is told from what is one, with no other error."""
+"""Damaged frames of all codecs are told from intact ones, without any other error."""
 
 import warnings
 import zlib

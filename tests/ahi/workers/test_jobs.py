@@ -1,4 +1,4 @@
-"""A frame is fetched once, whoever asks for it in whatever form, and however the requests overlap."""
+"""A frame is fetched once for all clients and encodings, however the requests overlap."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Frames and metadata that are not what they should be: had once more, kept if their pixels prove them right."""
+"""Wrong frames and metadata are fetched once more, and kept if their pixels have the right checksum."""
 
 import json
 import zlib

@@ -1,4 +1,4 @@
-"""Jobs run in other processes: once for everyone who waits, with errors handed back, and again when a process dies."""
+"""Jobs run in other processes: once for all who wait, with their errors, and again when a process dies."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ from runtime.shared_metrics import Metric, SharedMetrics
 from tests.waiting import wait_for
 
 
-def _always(_workshop: WorkerContext, *_arguments: object) -> bool:
+def _always(_context: WorkerContext, *_arguments: object) -> bool:
     return True
 
 
@@ -37,16 +37,16 @@ def _count(context: WorkerContext, name: str) -> int:
     return len(list((context.cache.root / "runs").iterdir()))
 
 
-def _fail(_workshop: WorkerContext, kind: str) -> None:
+def _fail(_context: WorkerContext, kind: str) -> None:
     raise {"ours": NotFound("gone"), "busy": UpstreamBusy("later", 7), "bug": KeyError("secret")}[kind]
 
 
-def _process(_workshop: WorkerContext) -> int:
+def _process(_context: WorkerContext) -> int:
     return os.getpid()
 
 
 @runs_inline(_always)
-def _inline_process(_workshop: WorkerContext, *_arguments: object) -> int:
+def _inline_process(_context: WorkerContext, *_arguments: object) -> int:
     return os.getpid()
 
 
@@ -139,11 +139,11 @@ def test_a_mistake_comes_back_without_its_text(pool: Pool) -> None:
     assert "secret" not in str(error.value)
 
 
-def _never_said(_workshop: WorkerContext, *_arguments: object) -> bool:
+def _never_said(_context: WorkerContext, *_arguments: object) -> bool:
     raise LookupError
 
 
-def _unsendable(_workshop: WorkerContext) -> object:
+def _unsendable(_context: WorkerContext) -> object:
     return threading.Lock()
 
 
@@ -282,7 +282,7 @@ def test_jobs_are_counted(narrow: Pool) -> None:
 
 
 @runs_inline(_always)
-def _inline_thread(_workshop: WorkerContext, *_number: object) -> str:
+def _inline_thread(_context: WorkerContext, *_number: object) -> str:
     return threading.current_thread().name
 
 
@@ -313,7 +313,7 @@ def test_other_jobs_are_done_at_the_same_time_while_another_thread_listens(narro
     assert slow[0].result() not in threads
 
 
-def _large(_workshop: WorkerContext, size_bytes: int) -> bytes:
+def _large(_context: WorkerContext, size_bytes: int) -> bytes:
     return bytes(range(256)) * (size_bytes // 256)
 
 

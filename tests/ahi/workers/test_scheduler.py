@@ -1,4 +1,4 @@
-"""A fetcher does first what clients wait for; what nobody will want it drops; it never takes on more than it can."""
+"""The scheduler starts client requests first, drops what nobody needs, and keeps its limits."""
 
 from collections.abc import Iterator
 

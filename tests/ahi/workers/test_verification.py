@@ -111,7 +111,7 @@ def test_a_fetcher_does_its_own_jobs_and_takes_no_more_than_so_many(
     sockets, done = FetcherSockets(1), threading.Semaphore(0)
     server = WorkerServer(sockets.listening[0], context, SchedulerLimits(threads=2), Heartbeat())
 
-    def job(_workshop: WorkerContext, _number: int) -> Any:
+    def job(_context: WorkerContext, _number: int) -> Any:
         done.release()
 
     assert [context.background.submit(job, number) for number in range(3)] == [True, True, False]

@@ -95,16 +95,16 @@ def fetcher(folder: Path) -> Child:
     return Child("fetcher", run, ProcessKind.FETCHER, leaves=True, silent_seconds=SILENT_SECONDS)
 
 
-def process(_workshop: WorkerContext, _number: int = 0) -> int:
+def process(_context: WorkerContext, _number: int = 0) -> int:
     return os.getpid()
 
 
-def slow_process(_workshop: WorkerContext, seconds: float) -> int:
+def slow_process(_context: WorkerContext, seconds: float) -> int:
     time.sleep(seconds)
     return os.getpid()
 
 
-def large(_workshop: WorkerContext, number: int) -> bytes:
+def large(_context: WorkerContext, number: int) -> bytes:
     return bytes([number % 256]) * 2**21
 
 
@@ -115,7 +115,7 @@ def deadlock_once(context: WorkerContext, first: int) -> int:
     return os.getpid()
 
 
-def compute(_workshop: WorkerContext, seconds: float) -> int:
+def compute(_context: WorkerContext, seconds: float) -> int:
     """Without a step, while work waits, but with other threads running in between."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -123,7 +123,7 @@ def compute(_workshop: WorkerContext, seconds: float) -> int:
     return os.getpid()
 
 
-def grow(_workshop: WorkerContext) -> int:
+def grow(_context: WorkerContext) -> int:
     _kept.append(bytearray(os.urandom(1) * GROWN_BYTES))
     return os.getpid()
 

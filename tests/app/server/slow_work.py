@@ -7,7 +7,7 @@ from ahi.workers.context import WorkerContext
 SECONDS = 0.05
 
 
-def slow_job(_workshop: WorkerContext, number: int) -> int:
+def slow_job(_context: WorkerContext, number: int) -> int:
     """The number, a while later."""
     time.sleep(SECONDS)
     return number
