@@ -61,7 +61,7 @@ class LocatedInstance:
 
     @property
     def short_head(self) -> Block:
-        """The same for a fetcher. A long one, of thousands of frames for example, is sent as a reference."""
+        """The data set for a job. A long one, of thousands of frames for example, is sent as a reference."""
         start, length_bytes = self.image_set.place(self.prepared.native_head)
         if length_bytes <= _SHORT_BYTES:
             return self.head

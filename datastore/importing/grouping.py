@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from datastore.importing.json_values import Json, JsonObject
 from datastore.importing.metadata import Levels
-from datastore.importing.values import Json, JsonObject
 
 
 @dataclass(frozen=True)

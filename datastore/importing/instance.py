@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 from datastore.findings import FindingKind, Findings
+from datastore.importing.json_values import JsonObject
 from datastore.importing.metadata import Dialect, InstanceAttributes
-from datastore.importing.values import JsonObject
 from datastore.pixels.frames import EncodedFrame, Encoding, FrameEncoder
 from datastore.pixels.layout import NoFrames
 from datastore.pixels.pixel_data import has_pixels

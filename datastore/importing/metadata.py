@@ -12,7 +12,8 @@ from typing import Any
 from pydicom import Dataset
 
 from datastore.findings import Findings
-from datastore.importing.values import Context, Element, Json, JsonObject, elements, named_elements
+from datastore.importing.json_values import Json, JsonObject
+from datastore.importing.values import Context, Element, elements, named_elements
 from dicomweb.levels import INSTANCE, LEVELS, PATIENT, SERIES, STUDY
 
 SCHEMA_VERSION = "1.1"

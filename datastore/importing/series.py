@@ -9,8 +9,8 @@ from typing import Any
 
 from datastore.importing.grouping import Member, NewImageSet, choose
 from datastore.importing.instance import WrittenInstance
+from datastore.importing.json_values import JsonObject
 from datastore.importing.metadata import Dialect, Levels, document, encode, search_tags
-from datastore.importing.values import JsonObject
 from datastore.storage.records import ImageSetVersion
 from datastore.storage.staging import Staging
 from datastore.storage.storage import Storage

@@ -4,13 +4,11 @@ pydicom parses the structure. Values are decoded from the bytes here, because AH
 written, and because one malformed value must not make a whole file unreadable. Unreadable values become findings.
 """
 
-import base64
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from pydicom import Dataset
 from pydicom.charset import convert_encodings, decode_bytes, default_encoding, python_encoding
 from pydicom.datadict import dictionary_VR
@@ -21,7 +19,8 @@ from pydicom.valuerep import TEXT_VR_DELIMS, VR
 from pydicom.values import convert_SQ
 
 from datastore.findings import FindingKind, Findings
-from datastore.importing.element_names import is_always_array, keyword
+from datastore.importing.element_names import keyword
+from datastore.importing.json_values import Json, JsonObject, attribute_tags, binary, numbers, shaped
 
 _CHARACTER_SET = 0x00080005
 _LUT_DESCRIPTOR, _LUT_DATA = 0x00283002, 0x00283006
@@ -35,9 +34,7 @@ _ITEM_STARTS = {True: (b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"), False: (b"\xff
 
 _KNOWN_VRS = frozenset(str(vr) for vr in VR if " or " not in str(vr))
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
-_OFFSET_TABLES = frozenset(
-    {0x7FE00001, 0x7FE00002, 0x7FE00003}
-)  # of the encapsulated stream, which is split into frames
+_OFFSET_TABLES = frozenset({0x7FE00001, 0x7FE00002, 0x7FE00003})  # of an encapsulated stream, which is split
 
 _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
 _WORD_BYTES = {"OB": 1, "UN": 1, "OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
@@ -45,9 +42,6 @@ _ONE_TEXT = frozenset({"LT", "ST", "UT", "UR"})  # a backslash is a character (P
 _OWN_CHARACTER_SET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 _GB_2312, _GB_2312_ESCAPE = "iso_ir_58", "\x1b$)A"
 _KEPT_PADDING = frozenset({"DS", "IS"})
-
-Json = Any
-JsonObject = dict[str, Json]
 
 
 @dataclass(frozen=True)
@@ -218,22 +212,22 @@ def _value(element: DataElement | RawDataElement, vr: str, context: Context) -> 
             FindingKind.VALUE_UNREADABLE, int(element.tag), f"{len(content) % size} bytes too many for {vr}"
         )
     if vr in _NUMBERS:
-        return _shaped(_numbers(content, _NUMBERS[vr], little_endian), element.tag)
+        return shaped(numbers(content, _NUMBERS[vr], little_endian), element.tag)
     if vr == "AT":
-        return _shaped(_attribute_tags(content, little_endian), element.tag)
+        return shaped(attribute_tags(content, little_endian), element.tag)
     if vr in _WORD_BYTES:
         if context.max_inline_bytes is not None and len(content) > context.max_inline_bytes:
             context.add_finding(
                 FindingKind.VALUE_LEFT_OUT, int(element.tag), f"{len(content)} bytes are too many for the metadata"
             )
             return None
-        return _binary(content, 1 if little_endian else _WORD_BYTES[vr])
+        return binary(content, 1 if little_endian else _WORD_BYTES[vr])
     words = _words(content, vr, context)
     if any("\ufffd" in word for word in words) and b"\xef\xbf\xbd" not in content:
         context.add_finding(
             FindingKind.TEXT_REPLACED, int(element.tag), "characters that its character set does not have"
         )
-    return _shaped(words, element.tag)
+    return shaped(words, element.tag)
 
 
 def _items(element: DataElement | RawDataElement, context: Context) -> list[JsonObject] | None:
@@ -280,34 +274,6 @@ def _character_sets(element: DataElement | RawDataElement) -> list[str]:
     return [word.strip(" \0") for word in _bytes(element).decode("iso8859").split("\\")]
 
 
-def _numbers(content: bytes, letter: str, little_endian: bool) -> list[int | float | str]:
-    """The numbers in a value, without excess bytes at the end; NaN and infinities are texts."""
-    form = struct.Struct(("<" if little_endian else ">") + letter)
-    whole = len(content) // form.size * form.size
-    numbers = [number for (number,) in form.iter_unpack(content[:whole])]
-    return numbers if letter not in "fd" else [_finite(number) for number in numbers]
-
-
-def _finite(number: float) -> float | str:
-    if number == number and abs(number) != float("inf"):
-        return number
-    return "NaN" if number != number else "Infinity" if number > 0 else "-Infinity"
-
-
-def _attribute_tags(content: bytes, little_endian: bool) -> list[str]:
-    pairs = struct.iter_unpack("<HH" if little_endian else ">HH", content[: len(content) // 4 * 4])
-    return [f"{group:04X}{element:04X}" for group, element in pairs]
-
-
-def _binary(content: bytes, word_bytes: int) -> str:
-    """Base64 of the bytes in little endian."""
-    if word_bytes > 1:
-        whole = len(content) // word_bytes * word_bytes
-        words = np.frombuffer(content[:whole], f">u{word_bytes}")
-        content = words.astype(f"<u{word_bytes}").tobytes() + content[whole:]
-    return base64.b64encode(content).decode()
-
-
 def _words(content: bytes, vr: str, context: Context) -> list[str]:
     encodings = context.encodings if vr in _OWN_CHARACTER_SET else ("iso8859",)
     text = decode_bytes(content, encodings, TEXT_VR_DELIMS)
@@ -318,10 +284,3 @@ def _words(content: bytes, vr: str, context: Context) -> list[str]:
     if vr in _KEPT_PADDING and context.keep_padding:
         return [word.strip("\0") for word in text.split("\\")]
     return [word.strip(" \0") for word in text.split("\\")]
-
-
-def _shaped(values: Sequence[Json], tag: int) -> Json:
-    """An array if the dictionary allows several values or there are several, else the value; None if empty."""
-    if not values or all(isinstance(value, str) and not value.strip() for value in values):
-        return None
-    return list(values) if len(values) > 1 or is_always_array(tag) else values[0]
