@@ -52,7 +52,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _ae_title(name: str, members: Any) -> AeTitle:
     if name in _RESERVED:
-        raise ValueError(f"has a name that other paths begin with: {name}")
+        raise ValueError(f"has a name that is reserved: {name}")
     if not _NAME.match(name):
         raise ValueError(f"has a name that is not 1 to 16 letters, digits, `-`, `_`, and `.` but first: {name!r}")
     return AeTitle(name, parse_scope(name, members))
@@ -80,7 +80,7 @@ def _filter(name: str, keyword: str, value: Any) -> AttributeFilter:
     try:
         return parse_filter(keyword, _texts(value))
     except BadRequest as error:
-        raise ValueError(f"has a filter that cannot be for {name}: {error}") from None
+        raise ValueError(f"has a wrong filter for {name}: {error}") from None
 
 
 def _texts(value: Any) -> Sequence[str]:

@@ -22,9 +22,9 @@ def install_error_handlers(app: Flask, _: Services) -> None:
 
 
 def _unexpected(error: Exception) -> Response:
-    """503 if the process has no files or memory left, else 500; the log has the traceback."""
+    """503 if the process is out of files or memory, else 500; the log has the traceback."""
     if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
         log.error("request failed path=%s reason=%s", logged_path(), error.strerror)
-        return respond.problem(UpstreamBusy("the service has more to do than it can at the moment"))
+        return respond.problem(UpstreamBusy("the service is overloaded"))
     log.error("request failed path=%s", logged_path(), exc_info=error)
     return respond.internal_error()

@@ -57,7 +57,7 @@ def scope_of(rules: Sequence[AccessRule] | None, principal: Principal, ae_title:
         return EVERYTHING
     rule = next((rule for rule in rules if rule.fits(principal)), None)
     if rule is None or (rule.ae_titles is not None and ae_title not in rule.ae_titles):
-        raise Forbidden("you are known, but nothing here is for you")
+        raise Forbidden("you have no access to this")
     return rule.scope
 
 

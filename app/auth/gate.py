@@ -38,7 +38,7 @@ class Gate:
                 raise Unauthorized(str(error), self._challenges) from error
             if principal:
                 return principal
-        raise Unauthorized("please say who you are", self._challenges)
+        raise Unauthorized("a login is required", self._challenges)
 
     def scope(self, principal: Principal, ae_title: str) -> Scope:
         """The part of an AE title that the principal may see; Forbidden if no rule allows anything."""
@@ -47,7 +47,7 @@ class Gate:
     def link_scope(self, token: str) -> Scope:
         """The part of the archive that a share link shows; NotFound for a link that is not valid."""
         if self.links is None:
-            raise NotFound("there are no links here")
+            raise NotFound("share links are not enabled")
         return self.links.read(token).scope
 
     @property

@@ -28,7 +28,7 @@ _PAUSE_SECONDS = 10.0  # between two fetches, however many tokens name unknown k
 _PATIENCE_SECONDS = 2.0  # the longest wait of a request whose key is not cached
 _MOST_WAITING = 16
 _MOST_UNKNOWN = 10
-_NOT_NOW = "who is calling cannot be verified at the moment"
+_NOT_NOW = "the login cannot be verified at the moment"
 _KEY_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 
 

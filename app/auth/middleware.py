@@ -15,7 +15,7 @@ from dicomweb.parameters import parse_parameters
 from dicomweb.respond import varies
 
 LINKED = Principal("link")
-"""The user of a share link, whoever that is."""
+"""The caller of every request by a share link."""
 
 QUERY_TOKEN = "access_token"  # noqa: S105 - the name of a parameter (RFC 6750 Section 2.3)
 
@@ -44,7 +44,7 @@ def install_gate(app: Flask, services: Services) -> None:
         else:
             g.principal, g.scope = LINKED, g.root.scope & gate.link_scope(link_token)
             if request.method not in _READING:
-                raise Forbidden("a link is for reading")
+                raise Forbidden("a share link allows only reading")
 
     @app.after_request
     def add_vary(response: Response) -> Response:

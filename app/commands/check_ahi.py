@@ -48,8 +48,8 @@ def check_ahi(settings: Settings, database: Database) -> Iterator[CheckResult]:
         if not counts:
             yield CheckResult("data stores", WARNING, "the index is empty", "import into it, or check its name")
         for datastore_id, number in counts.items():
-            told = f"{datastore_id} has {number} image sets in the index"
-            yield CheckResult("data store", OK, told)
+            finding = f"{datastore_id} has {number} image sets in the index"
+            yield CheckResult("data store", OK, finding)
             yield from _operations(client, inspection.sample_of(database, datastore_id, _SAMPLE))
             yield _search(client, datastore_id)
     finally:
@@ -83,8 +83,8 @@ def _operations(client: AhiClient, sample: Sequence[SampleFrame]) -> Iterator[Ch
             tried = True
             yield from _content(client, key, properties.version, frame.frame_id)
     if missing:
-        told = f"AHI no longer has {len(missing)} of {len(sample)}: {', '.join(missing)}"
-        yield CheckResult("image sets", WARNING, told, "remove them from the index; they are not shown")
+        finding = f"AHI no longer has {len(missing)} of {len(sample)}: {', '.join(missing)}"
+        yield CheckResult("image sets", WARNING, finding, "remove them from the index; they are not shown")
     elif sample:
         yield CheckResult("image sets", OK, f"AHI has the newest {len(sample)}; GetImageSet is allowed")
 
@@ -119,9 +119,9 @@ def _search(client: AhiClient, datastore_id: str) -> CheckResult:
     try:
         client.search_study(datastore_id, _NO_STUDY)
     except ProxyError as error:
-        told = f"{error}: studies whose image sets the index has lost cannot be opened"
+        finding = f"{error}: studies whose image sets the index has lost cannot be opened"
         return CheckResult(
-            "SearchImageSets", WARNING, told, "allow it in the IAM policy; doc/iam-policy.json has all rights"
+            "SearchImageSets", WARNING, finding, "allow it in the IAM policy; doc/iam-policy.json has all rights"
         )
     return CheckResult("SearchImageSets", OK, f"allowed, {(time.monotonic() - before) * 1000:.0f} ms")
 

@@ -20,9 +20,9 @@ def check_index(database: Database, tls_mode: str | None) -> Iterator[CheckResul
     yield _encryption(inspection.encrypted(database), tls_mode, is_loopback(database.host))
     write_rights = inspection.rights_to_write(database)
     if write_rights:
-        told = f"the user may also {', '.join(write_rights)}"
-        remedy = "use a user with SELECT only; doc/deploy/database.md has the statements"
-        yield CheckResult("database grants", WARNING, told, remedy)
+        finding = f"the user may also {', '.join(write_rights)}"
+        advice = "use a user with SELECT only; doc/deploy/database.md has the statements"
+        yield CheckResult("database grants", WARNING, finding, advice)
     else:
         yield CheckResult("database grants", OK, "the user can only read")
     missing_columns = inspection.missing_columns(database)
@@ -43,9 +43,9 @@ def _encryption(encrypted: bool, tls_mode: str | None, on_this_machine: bool) ->
         case _ if not encrypted:
             return CheckResult("database TLS", WARNING, "the connection is not encrypted", "do not set DB_TLS=off")
         case tls.REQUIRE:
-            told = "encrypted, but the certificate is not verified"
+            finding = "encrypted, but the certificate is not verified"
             return CheckResult(
-                "database TLS", WARNING, told, "set DB_TLS=verify, and DB_TLS_CA if the CA is a private one"
+                "database TLS", WARNING, finding, "set DB_TLS=verify, and DB_TLS_CA if the CA is a private one"
             )
         case _:
             return CheckResult("database TLS", OK, "encrypted, the certificate is verified")

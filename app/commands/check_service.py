@@ -40,8 +40,8 @@ def check_settings(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult("settings", ERROR, str(error), "correct the setting")
         return
     if not gate.authenticators and not settings.on_loopback:
-        told = "AUTH is none: everybody who reaches the service sees the whole archive"
-        yield CheckResult("settings", WARNING, told, "set AUTH, or let only trusted hosts reach the port")
+        finding = "AUTH is none: everybody who reaches the service sees the whole archive"
+        yield CheckResult("settings", WARNING, finding, "set AUTH, or let only trusted hosts reach the port")
     else:
         yield CheckResult("settings", OK, "readable and complete")
 
@@ -54,16 +54,16 @@ def check_cache(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult("cache", ERROR, str(error), "let the user of the service write there")
         return
     if write_error:
-        told = f"CACHE_ROOT {settings.cache_root}: {write_error.strerror}"
-        yield CheckResult("cache", ERROR, told, "repair the disk: nothing is cached now")
+        finding = f"CACHE_ROOT {settings.cache_root}: {write_error.strerror}"
+        yield CheckResult("cache", ERROR, finding, "repair the disk: nothing is cached now")
         return
     free, needed = shutil.disk_usage(settings.cache_root).free, settings.cache_min_free_bytes
     if free < needed:
-        told = f"{free} bytes are free, fewer than CACHE_MIN_FREE_BYTES"
-        yield CheckResult("cache", WARNING, told, "make room on the disk: nothing is cached now")
+        finding = f"{free} bytes are free, fewer than CACHE_MIN_FREE_BYTES"
+        yield CheckResult("cache", WARNING, finding, "make room on the disk: nothing is cached now")
     elif free < settings.cache_max_bytes:
-        told = f"{free} bytes are free, fewer than CACHE_MAX_BYTES, unless the cache already holds the rest"
-        yield CheckResult("cache", WARNING, told, "use a larger disk, or a smaller CACHE_MAX_BYTES")
+        finding = f"{free} bytes are free, fewer than CACHE_MAX_BYTES, unless the cache already holds the rest"
+        yield CheckResult("cache", WARNING, finding, "use a larger disk, or a smaller CACHE_MAX_BYTES")
     else:
         yield CheckResult("cache", OK, f"writable, {free} bytes free")
 
@@ -84,8 +84,8 @@ def check_audit(settings: Settings) -> CheckResult:
         destination.reach()
     except OSError as error:
         fatal = settings.audit == "file" or settings.audit_failure == AUDIT_REFUSE
-        told = f"{where} cannot be written to: {reason_of(error)}"
-        return CheckResult("audit", ERROR if fatal else WARNING, told, _AUDIT_ADVICE[settings.audit])
+        finding = f"{where} cannot be written to: {reason_of(error)}"
+        return CheckResult("audit", ERROR if fatal else WARNING, finding, _AUDIT_ADVICE[settings.audit])
     if settings.audit == "file" and settings.audit_file:
         free = shutil.disk_usage(settings.audit_file.parent).free
         if free < _LEAST_FREE_BYTES:
@@ -114,9 +114,9 @@ def check_processes(settings: Settings) -> Iterator[CheckResult]:
     try:
         replaced = replaced_processes(settings.metrics_host, settings.metrics_port)
     except OSError as error:
-        told = f"METRICS_PORT {settings.metrics_port} does not answer: {reason_of(error)}"
+        finding = f"METRICS_PORT {settings.metrics_port} does not answer: {reason_of(error)}"
         yield CheckResult(
-            "processes", WARNING, told, "start the service; if it runs, check whether its process `metrics` runs"
+            "processes", WARNING, finding, "start the service; if it runs, check whether its process `metrics` runs"
         )
         return
     if not replaced:

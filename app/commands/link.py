@@ -25,7 +25,7 @@ def run(settings: Settings, options: Namespace) -> int:
 def make_link(settings: Settings, study_instance_uid: str, hours: float) -> Iterator[str]:
     """The URLs of a share link that lasts 0 to 8784 hours; SettingsError if links cannot be made."""
     if not settings.link_secret:
-        raise SettingsError("LINK_SECRET is not set, which signs links")
+        raise SettingsError("LINK_SECRET, which signs links, is not set")
     if not 0 < hours <= 24 * 366:
         raise SettingsError("--hours is not between 0 and 8784")
     try:

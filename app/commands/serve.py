@@ -100,4 +100,4 @@ def _fill(embedded: Embedded, supervisor: Supervisor) -> str:
     os.close(reading)
     if succeeded:
         return ""
-    return f"what lies there cannot be used, {reason or 'and the process that filled it was ended'}"
+    return f"the data store cannot be used, {reason or 'and the process that filled it was ended'}"

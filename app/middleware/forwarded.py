@@ -47,7 +47,7 @@ def install_forwarded(app: Flask, services: Services) -> None:
 
 
 def with_client(app: Wsgi, trusted: Sequence[Network]) -> Wsgi:
-    """`app`, whose environment tells of the client instead of the `trusted` proxies."""
+    """`app`, whose environment describes the client instead of the `trusted` proxies."""
 
     def replace_proxy(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if is_in_networks(environ.get("REMOTE_ADDR", ""), trusted):

@@ -49,4 +49,4 @@ def _refused_address() -> str:
 
 def _check(seconds: float) -> None:
     if seconds:
-        raise TooManyRequests("you ask too often", math.ceil(seconds))
+        raise TooManyRequests("too many requests", math.ceil(seconds))

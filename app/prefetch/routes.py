@@ -34,7 +34,7 @@ def blueprint(prefetch_socket: str, may_see: Callable[[str, str | None], bool]) 
         for task in tasks:
             study, series = task.study_instance_uid, task.series_instance_uid
             if not may_see(study, series):
-                raise absent("some of these studies and series are not there", study, series)
+                raise absent("some of these studies and series do not exist", study, series)
         return _response(send_tasks(prefetch_socket, tasks), 202, accepted=len(tasks))
 
     @bp.get("/prefetch")

@@ -83,7 +83,7 @@ class PrefetchWorker:
         """Queue tasks; UpstreamBusy, without queueing any, if there would be too many."""
         with self._changed:
             if len(self._tasks.keys() | set(tasks)) > MOST_WAITING:
-                raise UpstreamBusy("too much is waiting to be loaded", retry_after_seconds=60)
+                raise UpstreamBusy("too many studies wait to be loaded", retry_after_seconds=60)
             self._tasks.update(dict.fromkeys(tasks))
             self.heartbeat.set_waiting(len(self._tasks))
             self._changed.notify()
@@ -117,9 +117,9 @@ class PrefetchWorker:
         try:
             return self._load(task), 0
         except ProxyError as error:
-            log.warning("not loaded study=%s reason=%s", task.study_instance_uid, error)
+            log.warning("prefetch task not done study=%s reason=%s", task.study_instance_uid, error)
         except Exception:  # the outermost frame of a thread
-            log.exception("loading failed study=%s", task.study_instance_uid)
+            log.exception("prefetch task failed study=%s", task.study_instance_uid)
         return 0, 1
 
     def _load(self, task: PrefetchTask) -> int:
@@ -155,9 +155,9 @@ def evaluate(rule: PrefetchRule, database: Database, prefetch_worker: PrefetchWo
         studies = rule.studies(database, now.date())
         prefetch_worker.take([PrefetchTask(study, None, FrameEncoding.STORED) for study in studies])
     except ProxyError as error:
-        log.warning("rule not followed reason=%s", error)
+        log.warning("prefetch rule not evaluated reason=%s", error)
     else:
-        log.info("rule followed studies=%d", len(studies))
+        log.info("prefetch rule evaluated studies=%d", len(studies))
 
 
 def serve(

@@ -56,10 +56,10 @@ def test_each_member_is_an_ae_title(text: str, expected: tuple[AeTitle, ...]) ->
         ('{"x": {"datastores": null}}', "has datastores that are not IDs"),
         ('{"x": {"datastores": ["a b"]}}', "has datastores that are not IDs"),
         ('{"x": {"filter": ["Modality"]}}', "has a filter that is not an object"),
-        ('{"x": {"filter": {"Modality": 1}}}', "has a filter that cannot be for x: Modality has no text"),
-        ('{"x": {"filter": {"Modality": "*"}}}', "has a filter that cannot be for x: Modality has no text"),
-        ('{"x": {"filter": {"Rows": "1"}}}', "has a filter that cannot be for x: Rows is not"),
-        ('{"x": {"filter": {"0008006": "1"}}}', "has a filter that cannot be for x: 0008006 is not an attribute"),
+        ('{"x": {"filter": {"Modality": 1}}}', "has a wrong filter for x: Modality has no text"),
+        ('{"x": {"filter": {"Modality": "*"}}}', "has a wrong filter for x: Modality has no text"),
+        ('{"x": {"filter": {"Rows": "1"}}}', "has a wrong filter for x: Rows is not"),
+        ('{"x": {"filter": {"0008006": "1"}}}', "has a wrong filter for x: 0008006 is not an attribute"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(text: str, problem: str) -> None:

@@ -81,7 +81,7 @@ def test_priors_of_a_patient_of_today_are_loaded_by_a_rule(
     assert _wait(service, 1) == {"waiting": 0, "done": 1, "failed": 0, "frames": 1}
     calls = ahi.calls()
     assert (calls["GetImageSetMetadata"], calls["GetImageFrame"]) == (1, 1)
-    service.logs("rule followed studies=1")
+    service.logs("prefetch rule evaluated studies=1")
     assert service.stop() == 0
 
 

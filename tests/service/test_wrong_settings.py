@@ -213,7 +213,7 @@ def test_a_data_store_that_is_something_else_is_one_line(name: str, tmp_path: Pa
     (tmp_path / "data" / name).write_text("something else " * 999)
     done = started(tmp_path, embedded=True)
     (line,) = done.stderr.splitlines()
-    assert line.startswith("DATASTORE_ROOT data: what lies there cannot be used, ")
+    assert line.startswith("DATASTORE_ROOT data: the data store cannot be used, ")
     assert done.returncode == 2
 
 
