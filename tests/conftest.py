@@ -42,9 +42,10 @@ def _needs_more_than_python(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Tell the hook below whether a unit test runs, its fixtures included."""
+    """Tell the hook below whether a unit test runs, its fixtures included, where unit tests were asked for."""
     global _runs_unit_test
-    _runs_unit_test = item.get_closest_marker("unit") is not None
+    asked_for: str = item.config.option.markexpr
+    _runs_unit_test = "unit" in asked_for and item.get_closest_marker("unit") is not None
     try:
         return (yield)
     finally:

@@ -51,6 +51,7 @@ def test_the_certificates_of_rds_come_with_the_code() -> None:
     assert "DB_TLS_CA" not in {one["Name"] for one in environment()}
 
 
+@pytest.mark.service
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_every_dependency_is_a_wheel(machine: str, tmp_path: Path) -> None:
     environment = {"platform_machine": machine, "python_version": PYTHON, "python_full_version": f"{PYTHON}.0"}

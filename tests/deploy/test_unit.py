@@ -19,6 +19,7 @@ from tests.service.process import Service
 EXPOSURE_AT_MOST = 15  # tenths of 10, which is a unit without any protection
 
 
+@pytest.mark.service
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     """With the interpreter of the unit replaced by one that is here."""
     unit = tmp_path / UNIT.name
@@ -27,6 +28,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     assert (found.returncode, [line for line in found.stderr.splitlines() if UNIT.name in line]) == (0, [])
 
 
+@pytest.mark.service
 def test_the_unit_is_hardened() -> None:
     command = [
         "systemd-analyze",
@@ -57,6 +59,7 @@ def test_the_audit_file_is_in_the_folder_that_the_unit_makes() -> None:
     assert f"/var/log/{name}" in _AUDIT_ADVICE["file"]
 
 
+@pytest.mark.service
 @pytest.mark.parametrize("abstract", [False, True])
 def test_the_service_tells_when_it_is_ready_and_when_it_stops(tmp_path: Path, *, abstract: bool) -> None:
     name = f"@notify-{os.getpid()}" if abstract else str(tmp_path / "notify")
@@ -72,6 +75,7 @@ def test_the_service_tells_when_it_is_ready_and_when_it_stops(tmp_path: Path, *,
         assert service.command("probe").returncode == 1
 
 
+@pytest.mark.service
 def test_the_service_tells_that_it_looks_after_its_processes_until_it_cannot(tmp_path: Path) -> None:
     (seconds,) = re.findall(r"^WatchdogSec=(\d+)$", UNIT.read_text(), flags=re.MULTILINE)
     assert int(seconds) >= 60
@@ -104,6 +108,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAU
 SECRET = {"DB_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:1:secret:index", "HOME": "/nowhere", **NOBODY}
 
 
+@pytest.mark.service
 @pytest.mark.parametrize(
     ("environment", "tried_again"),
     [

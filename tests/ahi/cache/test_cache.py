@@ -13,6 +13,7 @@ from ahi.cache.cache import Cache
 from ahi.cache.entry import TRAILER_BYTES
 from runtime.shared_metrics import Metric, SharedMetrics
 from tests.small_disk import small_disk
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 
@@ -105,10 +106,7 @@ while True:
 
 def test_kill_9_leaves_whole_files_and_one_aside_at_most(tmp_path: Path) -> None:
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], cwd=ROOT)
-    deadline = time.monotonic() + 20
-    while len(list(tmp_path.glob("*/k/*"))) < 20:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_for(lambda: len(list(tmp_path.glob("*/k/*"))) >= 20)
     writer.kill()
     writer.wait()
     cache = Cache(tmp_path, 10**9)
