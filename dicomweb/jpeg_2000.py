@@ -29,10 +29,10 @@ def jpeg_2000_size(stored: bytes) -> Size:
     start = _codestream_start(stored)
     size = _siz(stored, start + 2)
     tiles = _tiles(stored, start + 2)
-    told = list(islice(_coding_styles(stored, start + 2, size.components), _MOST_STYLES + 1))
-    if len(told) > _MOST_STYLES:
+    parameters = list(islice(_coding_styles(stored, start + 2, size.components), _MOST_STYLES + 1))
+    if len(parameters) > _MOST_STYLES:
         raise Incomplete("the codestream has too many coding styles")
-    styles = [style for style in map(_style, set(told)) if style]
+    styles = [style for style in map(_style, set(parameters)) if style]
     finest = max((style.division_bytes(size) for style in styles), default=0)
     levels = max((len(style.precincts) for style in styles), default=1)
     return replace(size, division_bytes=finest + tiles * size.components * levels * _TILE_COMPONENT_BYTES)
@@ -70,8 +70,8 @@ def _style(parameters: bytes) -> _Style | None:
     if len(parameters) < 6:
         return None
     levels = min(parameters[1], _MOST_LEVELS)
-    told = parameters[6:] if parameters[0] & 1 else b""
-    exponents = [(one & 15, one >> 4) for one in told[: levels + 1]]
+    precincts = parameters[6:] if parameters[0] & 1 else b""
+    exponents = [(one & 15, one >> 4) for one in precincts[: levels + 1]]
     exponents += [(_WHOLE, _WHOLE)] * (levels + 1 - len(exponents))
     return _Style((parameters[2] % 16 + 2, parameters[3] % 16 + 2), tuple(exponents))
 

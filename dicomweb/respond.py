@@ -193,12 +193,12 @@ def unless_known(
     """
     if is_other(request.get("If-Match"), tag):
         raise PreconditionFailed("the representation has changed")
-    made = Response(status=304) if is_known(request.get("If-None-Match"), tag) else make()
-    if isinstance(made, Partial):
-        response = warned(made.response, made.warnings)
+    answer = Response(status=304) if is_known(request.get("If-None-Match"), tag) else make()
+    if isinstance(answer, Partial):
+        response = warned(answer.response, answer.warnings)
         response.headers["Cache-Control"] = "no-store"
     else:
-        response = made
+        response = answer
         response.headers["ETag"] = tag
         response.headers.setdefault("Cache-Control", cache_control)
     varies(response, vary)

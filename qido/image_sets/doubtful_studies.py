@@ -102,6 +102,22 @@ class _Parts:
     image_sets: list[ImageSetKey] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _ReadStudies:
+    """Studies in doubt whose image sets have been read.
+
+    `by_study` has the image sets by the UIDs of studies; `keys` are the studies read. `unchecked` are the keys
+    of studies with too many image sets, `bare` those without any image set. `complete` is false if some cannot be read.
+    """
+
+    parts: Mapping[int, _Parts]
+    by_study: Mapping[str, Mapping[ImageSetKey, LocatedImageSet]]
+    keys: frozenset[int]
+    unchecked: frozenset[int]
+    bare: frozenset[int]
+    complete: bool
+
+
 def _anywhere(
     archive: Archive,
     checks: IndexChecks,
@@ -114,43 +130,50 @@ def _anywhere(
     limited = query.scope.datastore_ids is not None or bool(query.scope.filters)
     most = doubtful_rows.MOST_STUDIES + 1 if limited else 2 * archive.max_image_sets + 1  # the bound is applied below
     statement = doubtful_rows.doubtful(query.conditions, query.scope, checks.by_image_set, sorted(shared), most)
-    rows = [key for (key,) in archive.database.rows(statement)]
-    told_apart = limited and len(rows) < most
-    parts = _parts(archive, rows if told_apart else rows[: archive.max_image_sets])
+    study_keys = [key for (key,) in archive.database.rows(statement)]
+    all_known = limited and len(study_keys) < most
+    read = _read(archive, study_keys, len(study_keys) if all_known else archive.max_image_sets, max_image_sets)
+    image_sets = [
+        image_set
+        for study, of_study in read.by_study.items()
+        for image_set in checks.studies.seen(query.scope, study, list(of_study.values()))
+    ]
+    if query.level is Level.PATIENT:  # a row that nobody shares is right
+        wanted = {*shared.values(), _NOBODY}
+        image_sets = [one for one in image_sets if (patient := _patient_of(one)) in wanted or patient[0] is None]
+    if limited and not all_known:
+        return Doubts(image_sets, alone=True, warnings=(LEFT_OUT,))
+    warnings = [LEFT_OUT if limited else UNCHECKED] if read.unchecked else []
+    warnings += [] if read.complete else [LEFT_OUT]
+    blank = frozenset({*nameless, *shared})
+    studies = read.keys | read.unchecked if limited else read.keys - read.bare
+    hidden = DeletedRows(
+        frozenset(key for study in studies for key in read.parts[study].rows),
+        frozenset(key for study in studies for key in read.parts[study].series),
+        studies,
+        blank if limited or not (read.unchecked or read.bare) else frozenset(),
+    )
+    return Doubts(image_sets, hidden, blank=blank, warnings=tuple(dict.fromkeys(warnings)))
+
+
+def _read(archive: Archive, study_keys: Sequence[int], max_studies: int, max_image_sets: int) -> _ReadStudies:
+    """Read the image sets of studies, then those of the studies that these image sets name."""
+    parts = _parts(archive, study_keys[:max_studies])
     chosen, left = _affordable(parts, max_image_sets)
-    left |= {*rows} - parts.keys()
-    located, readable = _located(archive, parts, chosen)
+    left |= {*study_keys} - parts.keys()
+    located, complete = _located(archive, parts, chosen)
     by_study = _by_study(located)
     own = _keys_of(archive, by_study)
     parts |= _parts(archive, sorted(own.keys() - parts.keys()))
     more, beyond = _affordable({key: parts[key] for key in own if key not in chosen}, max_image_sets)
-    located, more_readable = _located(archive, parts, more)
-    for study, of in _by_study(located).items():
-        by_study[study] |= of
+    located, more_complete = _located(archive, parts, more)
+    for study, image_sets in _by_study(located).items():
+        by_study[study] |= image_sets
     for key in beyond:
         by_study.pop(own[key], None)
-    image_sets = [
-        one for study, of in by_study.items() for one in checks.studies.seen(query.scope, study, list(of.values()))
-    ]
-    if query.level is Level.PATIENT:  # a row that nobody shares is right
-        wanted = {*shared.values(), _NOBODY}
-        image_sets = [one for one in image_sets if _who(one) in wanted or _who(one)[0] is None]
-    unchecked = (left | beyond) - {*more}
-    warnings = (LEFT_OUT if limited else UNCHECKED,) if unchecked else ()
-    if not (readable and more_readable):
-        warnings = tuple(dict.fromkeys((*warnings, LEFT_OUT)))
-    if limited and not told_apart:
-        return Doubts(image_sets, alone=True, warnings=(LEFT_OUT,))
-    blank = frozenset({*nameless, *shared})
-    bare = {key for key in chosen if key not in own and not parts[key].image_sets}
-    studies = {*chosen, *more, *unchecked} if limited else {*chosen, *more} - bare
-    hidden = DeletedRows(
-        frozenset(key for study in studies for key in parts[study].rows),
-        frozenset(key for study in studies for key in parts[study].series),
-        frozenset(studies),
-        blank if limited or not (unchecked or bare) else frozenset(),
-    )
-    return Doubts(image_sets, hidden, blank=blank, warnings=warnings)
+    bare = frozenset(key for key in chosen if key not in own and not parts[key].image_sets)
+    unchecked = frozenset(left | beyond) - {*more}
+    return _ReadStudies(parts, by_study, frozenset({*chosen, *more}), unchecked, bare, complete and more_complete)
 
 
 def _parts(archive: Archive, study_keys: Sequence[int]) -> dict[int, _Parts]:
@@ -204,6 +227,6 @@ def _keys_of(archive: Archive, uids: Iterable[str]) -> dict[int, str]:
     return {key: by_column[uid] for key, uid in rows if uid in by_column}
 
 
-def _who(one: LocatedImageSet) -> PatientIdentity:
+def _patient_of(one: LocatedImageSet) -> PatientIdentity:
     """The ID and issuer of the patient of an image set, None for what is absent."""
     return tuple(known_text(attribute, values(one.shared_attributes.get(attribute.tag, {}))) for attribute in IDENTITY)

@@ -117,15 +117,17 @@ def results(archive: Archive, query: Query, found: Sequence[View]) -> list[Resul
 
 
 def _result(query: Query, view: View, data_set: DataSet) -> Result:
-    told: dict[SearchAttribute, tuple[Value, ...]] = {one: index_values(one, data_set) for one in query.returned}
+    values_by_attribute: dict[SearchAttribute, tuple[Value, ...]] = {
+        one: index_values(one, data_set) for one in query.returned
+    }
     counts = _counts(view, query.level)
-    told |= {one: counts[one] for one in query.returned if one in counts}
-    if INSTANCE_UID in told and query.level is Level.INSTANCE:
-        told[INSTANCE_UID] = (view.instance[1].sop_instance_uid,)
+    values_by_attribute |= {one: counts[one] for one in query.returned if one in counts}
+    if INSTANCE_UID in values_by_attribute and query.level is Level.INSTANCE:
+        values_by_attribute[INSTANCE_UID] = (view.instance[1].sop_instance_uid,)
     described = selected(query, data_set)
     if query.level is Level.INSTANCE and _TRANSFER_SYNTAXES in data_set:
         described[_TRANSFER_SYNTAXES] = data_set[_TRANSFER_SYNTAXES]
-    return Result({}, told, described)
+    return Result({}, values_by_attribute, described)
 
 
 def _counts(view: View, level: Level) -> dict[SearchAttribute, tuple[Value, ...]]:

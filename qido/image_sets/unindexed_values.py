@@ -39,8 +39,8 @@ def with_unindexed(archive: Archive, query: Query, results: Sequence[Result]) ->
 
 def _patient_of(result: Result, instance: LocatedInstance) -> dict[SearchAttribute, tuple[Value, ...]]:
     """The attributes of a result that are of its patient, with the values of its image set."""
-    told = (one for one in result.values if one.level is Level.PATIENT and one.matching is not Matching.NONE)
-    return {one: index_values(one, instance[0].shared_attributes) for one in told}
+    of_patient = (one for one in result.values if one.level is Level.PATIENT and one.matching is not Matching.NONE)
+    return {one: index_values(one, instance[0].shared_attributes) for one in of_patient}
 
 
 def _instances_of(level: Level, results: Sequence[Result], series: LocatedSeries) -> list[LocatedInstance | None]:
