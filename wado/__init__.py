@@ -4,7 +4,7 @@ routes → target (parse) → locate (which instances) → representation (agree
     → part10 and files | frames | bulk, in parts or in an archive
 
 metadata   /metadata: routes in the web processes, `encode` is a job
-rendered   /rendered and /thumbnail: routes in the web processes, `draw` and `objects` are jobs
+rendered   /rendered and /thumbnail: routes in the web processes, `*_jobs` are jobs
 rendering  pixels and data sets in, pictures out; runs in the FrameFetcher processes
 uri        WADO-URI, in the web processes
 """

@@ -1,5 +1,8 @@
 """Rendered resources and thumbnails (PS3.18 Sections 8.3.5, 10.4.1.1.3, 10.4.1.1.4).
 
-routes, pictures, presented_images   in the web processes: from the cache, or by a job
-draw, objects                        the jobs, in the FrameFetcher processes: `wado.rendering` makes the pictures
+In the web processes: routes → plan (with representative) → rendered_images (from the cache, or by a job)
+    presented_images  the images of a presentation state
+    documents         encapsulated documents
+    charset           character sets of rendered text
+In the FrameFetcher processes, as jobs that call `wado.rendering`: frame_jobs, object_jobs, presentation_jobs
 """
