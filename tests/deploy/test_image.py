@@ -73,12 +73,14 @@ def health_checks() -> Iterator[list[str]]:
     yield container()["HealthCheck"]["Command"][1:]
 
 
+@pytest.mark.service
 def test_a_health_check_asks_the_service() -> None:
     with answering(200) as port, answering(503) as busy:
         for check in health_checks():
             assert [asked(check, PORT=str(number)).returncode for number in (port, busy, free_port())] == [0, 1, 1]
 
 
+@pytest.mark.service
 def test_a_health_check_loads_none_of_the_service() -> None:
     """It is run every few seconds, beside a service that may need all processors."""
     for check in health_checks():
@@ -87,6 +89,7 @@ def test_a_health_check_loads_none_of_the_service() -> None:
         assert not [name for name in ("pydicom", "boto", "flask", "app.settings") if name in loaded]
 
 
+@pytest.mark.service
 def test_without_variables_a_health_check_asks_where_the_service_listens() -> None:
     for check in health_checks():
         assert asked(check, PORT=str(free_port())).stderr.startswith("127.0.0.1 port ")
@@ -115,6 +118,8 @@ def answering(status: int) -> Iterator[int]:
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
