@@ -73,7 +73,7 @@ ONLY = {  # library: the folders and files that may know it
         "app/audit/middleware.py",
         "app/auth/middleware.py",
         "app/middleware",
-        "app/processes/service.py",
+        "app/processes/children.py",
         "app/telemetry",
         "datastore/serving/operations.py",
         "dicomweb/respond.py",

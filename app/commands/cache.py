@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ahi.cache.cache import Cache
 from app.commands.embedded import open_embedded, with_defaults
-from app.processes.service import open_cache
+from app.processes.resources import open_cache
 from app.settings import Settings
 
 

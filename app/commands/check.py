@@ -6,7 +6,7 @@ from app.commands.check_ahi import check_ahi, check_identity
 from app.commands.check_index import check_index
 from app.commands.check_result import ERROR, CheckResult, describe, failed, until_error
 from app.commands.check_service import check_audit, check_cache, check_processes, check_settings, check_traces
-from app.processes.service import find_index, find_trust
+from app.processes.resources import find_index, find_trust
 from app.settings import Settings, SettingsError
 from db.engine import Database
 

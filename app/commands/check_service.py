@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from app.audit.configure import find_destination
 from app.auth.configure import open_gate
 from app.commands.check_result import ERROR, OK, WARNING, CheckResult, reason_of
-from app.processes.service import open_cache
+from app.processes.resources import open_cache
 from app.setting_parsers import AUDIT_REFUSE
 from app.settings import Settings, SettingsError
 from app.telemetry.metrics import replaced_processes

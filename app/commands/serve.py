@@ -11,6 +11,7 @@ from app.commands.embedded import open_embedded, with_defaults
 from app.health import SAMPLE_DATA
 from app.processes import service
 from app.processes.reload import Reload
+from app.processes.resources import bind, find_index
 from app.processes.sd_notify import READY, STOPPING, feed_watchdog, notify
 from app.processes.supervisor import Child, Supervisor
 from app.settings import Settings, SettingsError
@@ -34,8 +35,8 @@ def run(settings: Settings, _: Namespace) -> int:
     supervisor = Supervisor()
     if not settings.names_index:
         settings = _start_embedded(settings, supervisor)
-    listening = service.bind(settings)
-    index = service.find_index(settings)
+    listening = bind(settings)
+    index = find_index(settings)
     shared = service.start(supervisor, settings, index, listening)
     notify(READY)
     try:
@@ -69,7 +70,7 @@ def check_index_is_meant(settings: Settings) -> None:
 def _start_embedded(settings: Settings, supervisor: Supervisor) -> Settings:
     """Start the embedded data store in a process of its own; the settings of a proxy in front of it."""
     embedded = open_embedded(settings)
-    service.bind(with_defaults(embedded)).close()  # report a taken port before the import, not after it
+    bind(with_defaults(embedded)).close()  # report a taken port before the import, not after it
     if reason := _fill(embedded, supervisor):
         raise SettingsError(f"DATASTORE_ROOT {settings.datastore_root}: {reason}")
     listening = socket.create_server(("127.0.0.1", 0))

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from app.audit.configure import check_audit
 from app.auth.configure import open_gate
-from app.processes import service
+from app.processes.children import Shared, prefetch_child, web_children
+from app.processes.resources import find_index, find_trust
 from app.processes.sd_notify import READY, RELOADING, notify
 from app.processes.supervisor import Supervisor
 from app.settings import Settings, SettingsError
@@ -41,10 +42,10 @@ class Reload:
     `settings` are the ones in force.
     """
 
-    def __init__(self, supervisor: Supervisor, settings: Settings, index: Login, shared: service.Shared) -> None:
+    def __init__(self, supervisor: Supervisor, settings: Settings, index: Login, shared: Shared) -> None:
         self._supervisor = supervisor
         self.settings = settings
-        self._where = (index.url, service.find_trust(settings))
+        self._where = (index.url, find_trust(settings))
         self._shared = shared
 
     def __call__(self) -> None:
@@ -53,9 +54,9 @@ class Reload:
         try:
             settings = self._kept(Settings.from_env(os.environ))
             open_gate(settings)
-            trust = service.find_trust(settings)
+            trust = find_trust(settings)
             check_audit(settings)
-            index = service.find_index(settings)
+            index = find_index(settings)
         except SettingsError as error:
             log.error("[Reload] - the old settings stay: %s", "; ".join(str(error).splitlines()))
         except Exception:  # a mistake of ours is no reason to end the service
@@ -63,10 +64,10 @@ class Reload:
         else:
             logging.getLogger().setLevel(settings.log_level)
             self.settings = settings
-            children = service.web_children(settings, index, self._shared)
+            children = web_children(settings, index, self._shared)
             if (index.url, trust) != self._where:
                 self._where = (index.url, trust)
-                children.append(service.prefetch_child(settings, index, self._shared))
+                children.append(prefetch_child(settings, index, self._shared))
             self._supervisor.renew(children)
             self._supervisor.growth.max_bytes = settings.memory_max
             log.info("[Reload] - new web processes take over, the old ones finish what they are answering")

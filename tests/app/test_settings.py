@@ -11,7 +11,7 @@ import pytest
 
 from app.ae_titles import AeTitle
 from app.prefetch.schedule import PrefetchRule
-from app.processes.service import find_index, open_cache
+from app.processes.resources import find_index, open_cache
 from app.setting_parsers import WholeNumber
 from app.settings import Settings, SettingsError, variable
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.commands.command_line import main
-from app.processes import service, supervisor, watchdog
+from app.processes import children, supervisor, watchdog
 
 SILENT_SECONDS = 8.0  # more than the 5 in which a loop goes round at least
 _LOCKS = threading.Lock(), threading.Lock()
@@ -35,7 +35,7 @@ def with_deadlock(create_app: Callable[..., Any]) -> Callable[..., Any]:
 if __name__ == "__main__":
     times, own_bytes = int(sys.argv.pop(1)), watchdog.own_bytes
     watchdog.own_bytes = lambda pid: times * own_bytes(pid)
-    shortened: Any = service
+    shortened: Any = children
     shortened.SILENT_SECONDS = SILENT_SECONDS
     shortened.create_app = with_deadlock(shortened.create_app)
     watching: Any = supervisor

@@ -1,0 +1,240 @@
+"""The children of the supervisor: FrameFetchers, web processes, the prefetch process and the metrics process.
+
+The functions `run` run in these processes, all else in the supervisor.
+"""
+
+import os
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import partial
+
+from flask import Flask
+
+from ahi.cache.cache import Cache
+from ahi.client.calls import AhiClient
+from ahi.client.searches import CALLS_PER_SECOND, ImageSetSearches
+from ahi.codecs.frames import HAS_OPENJPH
+from ahi.codecs.pixel_memory import PixelMemory
+from ahi.image_sets.deleted import DeletedImageSets
+from ahi.image_sets.version_cache import VersionCache
+from ahi.retrieval.deletion_recheck import DeletionRecheck
+from ahi.retrieval.frames import Frames
+from ahi.retrieval.located_image_sets import ImageSets
+from ahi.workers.context import JobLimits, WorkerContext
+from ahi.workers.pool import FetcherPool, FetcherSockets
+from ahi.workers.scheduler import SchedulerLimits, Urgency
+from ahi.workers.verification import Verification
+from ahi.workers.worker import serve as serve_fetcher
+from app.audit.configure import FLUSH_SECONDS, open_trail
+from app.factory import create_app
+from app.health import live_paths
+from app.middleware.rate_limiter import RateLimiter
+from app.prefetch.worker import PrefetchWorker
+from app.prefetch.worker import serve as serve_warmer
+from app.processes import web
+from app.processes.resources import find_trust
+from app.processes.supervisor import Child, Place
+from app.processes.watchdog import SILENT_SECONDS
+from app.server.refusals import ErrorResponder
+from app.services import Monitoring, Services
+from app.setting_parsers import DECODE
+from app.settings import Settings
+from app.telemetry import metrics
+from app.telemetry.access_log import hide
+from app.telemetry.replacements import ProcessKind, Replacements
+from app.telemetry.request_metrics import ProcessRequestMetrics, RequestMetrics
+from app.telemetry.tracing import Tracing, find_tracing
+from db.engine import Database
+from db.login import Login
+from runtime.heartbeat import Heartbeat
+from runtime.outage import Outage
+from runtime.shared_metrics import Metric, ProcessMetrics, SharedMetrics
+
+_PREFETCH_CACHE_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The sockets and the shared memory of the processes, made before they are forked.
+
+    Each process has two rows of counters, one for each side: it can leave while the next one already works.
+    """
+
+    listening: socket.socket
+    sockets: FetcherSockets
+    counters: SharedMetrics
+    requests: RequestMetrics
+    rate: RateLimiter | None
+    tracing: Tracing | None
+    index_outage: Outage = field(default_factory=lambda: Outage("index"))
+    ahi_outage: Outage = field(default_factory=lambda: Outage("AHI"))
+
+    @classmethod
+    def of(cls, settings: Settings, listening: socket.socket) -> "Shared":
+        """Sockets and memory for the numbers of processes in the settings."""
+        fetchers = settings.frame_fetchers
+        counters = SharedMetrics(2 * (fetchers + 1 + settings.web_processes))
+        rate = RateLimiter(settings.rate_limit, settings.rate_limit_burst) if settings.rate_limit else None
+        requests, tracing = RequestMetrics(2 * settings.web_processes), find_tracing(os.environ)
+        return cls(listening, FetcherSockets(fetchers + 1), counters, requests, rate, tracing)
+
+    def metrics_of_fetcher(self, number: int, place: Place) -> ProcessMetrics:
+        """The counters of one fetcher; the number after the last fetcher is the prefetch process."""
+        return self.counters.process_metrics(2 * number + place.side)
+
+    def metrics_of_web(self, number: int, place: Place) -> ProcessMetrics:
+        """The counters of one web process."""
+        return self.counters.process_metrics(2 * (len(self.sockets.paths) + number) + place.side)
+
+    @property
+    def prefetch_socket(self) -> str:
+        return self.sockets.paths[-1]
+
+    @property
+    def fetcher_paths(self) -> list[str]:
+        return self.sockets.paths[:-1]
+
+
+def fetcher_children(settings: Settings, shared: Shared) -> list[Child]:
+    """The FrameFetchers."""
+    return [_fetcher(number, settings, shared) for number in range(settings.frame_fetchers)]
+
+
+def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
+    def run(place: Place) -> None:
+        process_metrics, threads = shared.metrics_of_fetcher(number, place), settings.fetch_threads
+        client = AhiClient(
+            region=settings.aws_default_region or "",
+            max_connections=threads,
+            deadline_seconds=settings.ahi_deadline_seconds,
+            process_metrics=process_metrics,
+            outage=shared.ahi_outage,
+            heartbeat=place.heartbeat,
+        )
+        cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, process_metrics)
+        versions = VersionCache(
+            settings.image_set_fresh_seconds, unchecked_seconds=settings.image_set_unchecked_seconds, cache=cache
+        )
+        verification = Verification(by_decoding=settings.verify_frames == DECODE)
+        searches = ImageSetSearches(CALLS_PER_SECOND / settings.frame_fetchers)
+        bounds = JobLimits(settings.frame_max_bytes, settings.metadata_max_bytes)
+        pixel_memory = PixelMemory(settings.frame_max_bytes)
+        context = WorkerContext(client, cache, versions, bounds, pixel_memory, verification, searches=searches)
+        limits = SchedulerLimits(threads, patience_seconds=settings.ahi_deadline_seconds)
+        serve_fetcher(shared.sockets.listening[number], context, limits, place.heartbeat)
+
+    silent_seconds = SILENT_SECONDS if HAS_OPENJPH else 3 * SILENT_SECONDS  # OpenJPEG keeps the interpreter
+    return Child(f"FF{number}", run, ProcessKind.FETCHER, leaves=True, silent_seconds=silent_seconds)
+
+
+def web_children(settings: Settings, index: Login, shared: Shared) -> list[Child]:
+    """The web processes."""
+    return [_web(number, settings, index, shared) for number in range(settings.web_processes)]
+
+
+def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child:
+    def run(place: Place) -> None:
+        process_metrics = shared.metrics_of_web(number, place)
+        database = _database(settings, index, shared, process_metrics, place.heartbeat)
+        request_metrics = shared.requests.of_process(2 * number + place.side)
+        audit_queue = open_trail(settings, database)
+        fetchers = FetcherPool(shared.fetcher_paths, expecting=place.heartbeat.expecting)
+        spans = shared.tracing.open(database) if shared.tracing else None
+        monitoring = Monitoring(process_metrics, request_metrics, audit_queue, spans)
+        services = Services.of(
+            settings,
+            database,
+            fetchers,
+            monitoring,
+            rate_limiter=shared.rate,
+            prefetch_socket=shared.prefetch_socket,
+        )
+        app = create_app(services)
+        web.serve(
+            app,
+            shared.listening,
+            threads=settings.web_threads,
+            limits=_limits(settings),
+            error_responder=_error_responder(settings, app, request_metrics),
+            heartbeat=place.heartbeat,
+            tell_connections=partial(process_metrics.set, Metric.CLIENT_CONNECTIONS),
+        )
+        give_up = time.monotonic() + FLUSH_SECONDS
+        if audit_queue:
+            audit_queue.close(FLUSH_SECONDS)
+        if spans:
+            spans.close(give_up - time.monotonic())
+
+    drains_seconds = web.DRAIN_SECONDS + FLUSH_SECONDS + 1
+    return Child(f"web{number}", run, ProcessKind.WEB, drains_seconds, leaves=True, silent_seconds=SILENT_SECONDS)
+
+
+def _limits(settings: Settings) -> web.ServerLimits:
+    return web.ServerLimits(
+        of_client=settings.client_max_requests,
+        of_all=settings.max_requests,
+        connections_of_client=settings.client_max_connections,
+        connections=settings.max_connections,
+        patience_seconds=settings.slow_client_seconds,
+        deadline_seconds=settings.response_deadline_seconds,
+        trusted=settings.trusted_proxy,
+        live_paths=live_paths(settings),
+        spool_folder=settings.cache_root,
+    )
+
+
+def _error_responder(settings: Settings, app: Flask, counts: ProcessRequestMetrics) -> ErrorResponder:
+    origins, trusted = settings.cors_origins, settings.trusted_proxy
+    return ErrorResponder(settings.public_url, origins, trusted, partial(hide, app), counts)
+
+
+def prefetch_child(settings: Settings, index: Login, shared: Shared) -> Child:
+    """The prefetch process."""
+
+    def run(place: Place) -> None:
+        process_metrics = shared.metrics_of_fetcher(settings.frame_fetchers, place)
+        cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, process_metrics)
+        fetchers = FetcherPool(shared.fetcher_paths, Urgency.BACKGROUND, place.heartbeat.expecting)
+        database = _database(settings, index, shared, process_metrics, place.heartbeat, most=1)
+        image_sets = ImageSets(
+            fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds, max_bytes=_PREFETCH_CACHE_BYTES
+        )
+        prefetch_worker = PrefetchWorker(database, image_sets, Frames(fetchers, cache), place.heartbeat)
+        watch = DeletionRecheck(DeletedImageSets(cache), fetchers)
+        threading.Thread(target=watch.work, name="deletions", daemon=True).start()
+        serve_warmer(shared.sockets.listening[-1], shared.prefetch_socket, prefetch_worker, settings.prefetch, database)
+
+    return Child("warmer", run, ProcessKind.PREFETCH, leaves=True, silent_seconds=SILENT_SECONDS)
+
+
+def metrics_child(listening: socket.socket, settings: Settings, shared: Shared, replacements: Replacements) -> Child:
+    """The metrics process, which answers Prometheus on a socket."""
+
+    def run(place: Place) -> None:
+        connections = settings.web_processes * settings.db_pool_size + 1  # one is the warmer's
+        application = metrics.metrics_application(shared.counters, shared.requests, connections, replacements)
+        web.serve(application, listening, threads=1, heartbeat=place.heartbeat)
+
+    return Child("metrics", run, ProcessKind.METRICS, leaves=True, silent_seconds=SILENT_SECONDS)
+
+
+def _database(
+    settings: Settings,
+    index: Login,
+    shared: Shared,
+    process_metrics: ProcessMetrics,
+    heartbeat: Heartbeat,
+    most: int | None = None,
+) -> Database:
+    database = Database(
+        index,
+        find_trust(settings),
+        shared.index_outage,
+        pool_size=most or settings.db_pool_size,
+        statement_timeout_seconds=settings.db_statement_timeout_seconds,
+        expecting=heartbeat.expecting,
+    )
+    database.tell_use(lambda change: process_metrics.add(Metric.INDEX_CONNECTIONS_IN_USE, change))
+    return database

@@ -1,0 +1,115 @@
+"""Sockets, cache and index that the settings name, opened or checked. Runs in the supervisor and in commands."""
+
+import errno
+import logging
+import socket
+from functools import partial
+
+from ahi.cache.cache import Cache
+from app.settings import NotNowError, Settings, SettingsError
+from app.telemetry import metrics
+from db import tls
+from db.drivers import UnusableUrl
+from db.engine import Database
+from db.login import Login
+from db.rds import token_maker
+from db.secret import SecretError, index_url
+from db.tls import Tls
+from dicomweb.errors import UpstreamBusy, UpstreamFailed
+from runtime.outage import Outage
+
+log = logging.getLogger(__name__)
+
+_DISK_ERRORS = (errno.EROFS, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE)
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The bound socket of the service, not listening yet; SettingsError if the address is taken or not ours."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except (OSError, UnicodeError) as error:  # the latter from a malformed name
+        reason = error.strerror if isinstance(error, OSError) else "is not the name of a host"
+        raise SettingsError(f"HOST {settings.host}, PORT {settings.port}: {reason}") from error
+    return listening
+
+
+def bind_metrics(settings: Settings) -> socket.socket | None:
+    """The socket for Prometheus, None without METRICS_PORT; SettingsError if the address is taken or not ours."""
+    if settings.metrics_port is None:
+        return None
+    try:
+        return metrics.listen(settings.metrics_host, settings.metrics_port)
+    except OSError as error:
+        where = f"METRICS_HOST {settings.metrics_host}, METRICS_PORT {settings.metrics_port}"
+        raise SettingsError(f"{where}: {error.strerror}") from error
+
+
+def open_cache(settings: Settings) -> Cache:
+    """The cache, within its limits; SettingsError if it cannot be written to.
+
+    A full, read-only or broken disk is no mistake in the settings: the service runs without a cache meanwhile.
+    """
+    cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes)
+    try:
+        cache.make_root()
+        cache.evict()
+        if write_error := cache.write_error():
+            raise write_error
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise SettingsError(f"CACHE_ROOT {settings.cache_root}: {error.strerror}") from error
+        log.warning("the cache cannot be used, serving without it: %s", error.strerror)
+    return cache
+
+
+def find_index(settings: Settings) -> Login:
+    """The login of the metadata index, from a URL or the secret; SettingsError if there is no usable one.
+
+    NotNowError if Secrets Manager gives no secret: it may be away, or rights or credentials of a role may come later.
+    """
+    read_secret = partial(
+        index_url,
+        settings.db_secret_arn or "",
+        region=settings.aws_default_region,
+        usual_host=settings.db_host,
+        needs_password=not settings.db_iam_auth,
+    )
+    make_password = token_maker(settings.aws_default_region) if settings.db_iam_auth else None
+    try:
+        if settings.database_url:
+            return Login(settings.database_url, make_password=make_password)
+        return Login(read_secret(), read_secret, make_password)
+    except UnusableUrl as error:
+        raise SettingsError(f"DATABASE_URL {error}") from error
+    except (SecretError, UpstreamBusy) as error:
+        raise NotNowError(f"DB_SECRET_ARN: {error}") from error
+
+
+def try_index(settings: Settings, index: Login, outage: Outage) -> None:
+    """Make a first connection; SettingsError if the driver does not take the settings.
+
+    If the index does not answer, a line in the log says so, and the start goes on: it may come later.
+    """
+    first = index.without_reading_again()  # in a process without threads
+    database = Database(first, find_trust(settings), outage, pool_size=1)
+    try:
+        database.ping()
+    except UpstreamFailed as error:
+        raise SettingsError(f"{'DATABASE_URL' if settings.database_url else 'DB_SECRET_ARN'}: {error}") from error
+    except UpstreamBusy:
+        pass  # the outage has logged it
+    finally:
+        database.close()
+
+
+def find_trust(settings: Settings) -> Tls:
+    """The certificates that the index may show; SettingsError if they cannot be read."""
+    trust = Tls(tls.VERIFY if settings.db_iam_auth else settings.db_tls, settings.db_tls_ca)
+    try:
+        trust.check()
+    except ValueError as error:
+        raise SettingsError(f"DB_TLS_CA {error}") from error
+    return trust
