@@ -15,7 +15,7 @@ settings.load_profile("untimed")
 pytest.register_assert_rewrite("tests.service.answers", "tests.service.expected")  # before anything imports them
 
 _FOLDER = Path(__file__).parent
-_OF_THE_SERVICE = ("service", "crowd", "mass")
+_OF_THE_SERVICE = ("service", "crowd", "mass", "bench")
 """Folders whose tests start the whole service."""
 _SERVERS = {"mariadb", "postgresql"}
 """Fixtures that start a server; parameters name them too."""
