@@ -13,7 +13,7 @@ from random import Random
 from tests.service.ahi import Ahi
 from tests.service.process import Service
 
-KINDS = ("web", "FF", "warmer", "metrics")
+KINDS = ("web", "FF", "prefetch", "metrics")
 """The beginnings of the names of processes."""
 
 FAULTS = (

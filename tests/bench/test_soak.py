@@ -16,7 +16,7 @@ def test_a_service_that_is_disturbed_answers_rightly_or_says_when_to_come_again(
     wrong = soak(Path(sys.executable), tmp_path, seconds=15, clients=8, seed=3, pause_seconds=1)
     printed = capsys.readouterr().out
     assert not wrong, (printed, wrong)
-    for kind in ("web", "FF", "warmer", "metrics"):
+    for kind in ("web", "FF", "prefetch", "metrics"):
         assert f"kills of {kind}" in printed
         assert f"| {kind} " in printed
     assert "reloads (SIGHUP)" in printed

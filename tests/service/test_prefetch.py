@@ -98,10 +98,10 @@ def test_a_reload_takes_it_to_another_index(samples: dict[str, Sample], ahi: Ahi
         before = service.log.count("[Reload] - new web processes take over")
         service.process.send_signal(signal.SIGHUP)
         service.wait(lambda: service.log.count("[Reload] - new web processes take over") > before, 20)
-        service.wait(lambda: len(service.named("warmer")) == 1, 20)
-        return service.named("warmer")
+        service.wait(lambda: len(service.named("prefetch")) == 1, 20)
+        return service.named("prefetch")
 
-    old = service.named("warmer")
+    old = service.named("prefetch")
     assert reload("LOG_LEVEL=DEBUG") == old
     assert reload(f"DATABASE_URL={index}") != old
     first.unlink()
@@ -118,13 +118,13 @@ def test_a_process_that_is_replaced_hands_its_orders_on(
     (tmp_path / "second.sqlite").write_bytes(Path(index.removeprefix("sqlite:///")).read_bytes())
     settings.touch()
     service = _service(tmp_path, index, ahi, SETTINGS_FILE=str(settings))
-    (old,) = service.named("warmer")
+    (old,) = service.named("prefetch")
     ahi.faults("GetImageFrame:latency=1s")
     try:
         assert requests.post(f"{service.root}/prefetch", json={"studies": studies}, timeout=5).status_code == 202
         settings.write_text(f"DATABASE_URL=sqlite:///{tmp_path}/second.sqlite")
         service.process.send_signal(signal.SIGHUP)
-        service.wait(lambda: old not in service.named("warmer"), 30)
+        service.wait(lambda: old not in service.named("prefetch"), 30)
     finally:
         ahi.faults("")
     status = _wait(service, 1)

@@ -23,7 +23,7 @@ from tests.service.archive import Sample
 from tests.service.process import ROOT, Service, alive
 
 Start = Callable[..., tuple[Service, int]]
-PROCESSES = {"web": "web", "FF": "fetcher", "warmer": "prefetch", "metrics": "metrics"}
+PROCESSES = {"web": "web", "FF": "fetcher", "prefetch": "prefetch", "metrics": "metrics"}
 """How the name of a process begins, and how it is counted."""
 
 

@@ -293,7 +293,7 @@ def test_only_what_may_be_seen_may_be_prefetched(app_with: Maker, provider: Prov
     refused = client.post("/aetitle/prefetch", json={"studies": ["1.1"]}, headers=by(provider.token()))
     assert refused.status_code == 404
     taken = client.post("/aetitle/prefetch", json={"studies": ["1.2"]}, headers=by(provider.token()))
-    assert taken.status_code == 503  # there is no warmer here: it was asked
+    assert taken.status_code == 503  # there is no prefetch process here: it was asked
 
 
 def test_health_asks_nobody_below_a_link_either(app_with: Maker) -> None:
