@@ -32,7 +32,7 @@ from app.factory import create_app
 from app.health import live_paths
 from app.middleware.rate_limiter import RateLimiter
 from app.prefetch.worker import PrefetchWorker
-from app.prefetch.worker import serve as serve_warmer
+from app.prefetch.worker import serve as serve_prefetch
 from app.processes import web
 from app.processes.resources import find_trust
 from app.processes.supervisor import Child, Place
@@ -204,16 +204,18 @@ def prefetch_child(settings: Settings, index: Login, shared: Shared) -> Child:
         prefetch_worker = PrefetchWorker(database, image_sets, Frames(fetchers, cache), place.heartbeat)
         watch = DeletionRecheck(DeletedImageSets(cache), fetchers)
         threading.Thread(target=watch.work, name="deletions", daemon=True).start()
-        serve_warmer(shared.sockets.listening[-1], shared.prefetch_socket, prefetch_worker, settings.prefetch, database)
+        serve_prefetch(
+            shared.sockets.listening[-1], shared.prefetch_socket, prefetch_worker, settings.prefetch, database
+        )
 
-    return Child("warmer", run, ProcessKind.PREFETCH, leaves=True, silent_seconds=SILENT_SECONDS)
+    return Child("prefetch", run, ProcessKind.PREFETCH, leaves=True, silent_seconds=SILENT_SECONDS)
 
 
 def metrics_child(listening: socket.socket, settings: Settings, shared: Shared, replacements: Replacements) -> Child:
     """The metrics process, which answers Prometheus on a socket."""
 
     def run(place: Place) -> None:
-        connections = settings.web_processes * settings.db_pool_size + 1  # one is the warmer's
+        connections = settings.web_processes * settings.db_pool_size + 1  # one is of the prefetch process
         application = metrics.metrics_application(shared.counters, shared.requests, connections, replacements)
         web.serve(application, listening, threads=1, heartbeat=place.heartbeat)
 
