@@ -10,13 +10,10 @@ import pytest
 import requests
 
 from tests.service.archive import Sample
-from tests.service.process import ROOT, Service
+from tests.service.process import Service
+from tests.service.resources import BELOW_A_STUDY, path_of
 
 CT, MR = "CT_small.dcm", "MR_small.dcm"
-RESOURCES = [
-    line.split("`")[1] for line in (ROOT / "doc/conformance.md").read_text().splitlines() if line[:4] == "| `/"
-]
-BELOW_A_STUDY = [path for path in RESOURCES if "<study>" in path]
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +39,7 @@ def guarded(
 
 
 def get(service: Service, user: str | None, path: str, sample: Sample, root: str = "/aetitle") -> requests.Response:
-    known = {**dict(zip(("study", "series", "instance"), sample.uids, strict=True)), "frame_list": "1"}
-    path = re.sub(r"<(?:path:)?(\w+)>", lambda name: known.get(name[1], "00282000"), path)
+    path = path_of(path, sample)
     login = (user, user) if user else None
     return requests.get(f"http://127.0.0.1:{service.port}{root}{path}", auth=login, timeout=30)
 

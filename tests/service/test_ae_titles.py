@@ -1,7 +1,6 @@
 """AE titles over a real socket: what is hidden cannot be retrieved, in no form and at no level."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,13 +10,10 @@ from dicomweb_client import DICOMwebClient
 
 from datastore.storage.storage import Storage
 from tests.service.archive import Sample
-from tests.service.process import ROOT, Service
+from tests.service.process import Service
+from tests.service.resources import BELOW_A_STUDY, path_of
 
 CT, MR = "CT_small.dcm", "MR_small.dcm"
-RESOURCES = [
-    line.split("`")[1] for line in (ROOT / "doc/conformance.md").read_text().splitlines() if line[:4] == "| `/"
-]
-BELOW_A_STUDY = [path for path in RESOURCES if "<study>" in path]
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +35,7 @@ def titled(
 
 
 def get(service: Service, root: str, path: str, sample: Sample) -> requests.Response:
-    known = {**dict(zip(("study", "series", "instance"), sample.uids, strict=True)), "frame_list": "1"}
-    path = re.sub(r"<(?:path:)?(\w+)>", lambda name: known.get(name[1], "00282000"), path)
+    path = path_of(path, sample)
     return requests.get(f"http://127.0.0.1:{service.port}/{root}{path}", timeout=30)
 
 

@@ -87,11 +87,7 @@ def test_stalled_readers_take_no_memory_and_no_threads(tmp_path: Path) -> None:
     ):
         before, stalled = resident_bytes(port), []
         for number in range(60):
-            made = stack.enter_context(socket.socket())
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            made.settimeout(30)
-            made.bind((f"127.0.0.{2 + number % 2}", 0))
-            made.connect(("127.0.0.1", port))
+            made = stack.enter_context(connected(port, f"127.0.0.{2 + number % 2}", receive_bytes=4096))
             made.sendall(request("/large", "192.0.2.7"))
             stalled.append(made)
         deadline = time.monotonic() + 60
@@ -108,11 +104,7 @@ def test_an_answer_that_is_stalled_on_the_way_gives_its_thread_back(tmp_path: Pa
     with serving(tmp_path / "log", spool_folder=str(tmp_path), patience_seconds=60.0) as port, ExitStack() as stack:
         stalled = []
         for number in range(8):
-            made = stack.enter_context(socket.socket())
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            made.settimeout(30)
-            made.bind((f"127.0.0.{2 + number}", 0))
-            made.connect(("127.0.0.1", port))
+            made = stack.enter_context(connected(port, f"127.0.0.{2 + number}", receive_bytes=4096))
             made.sendall(request("/pieces", "192.0.2.8"))
             stalled.append(made)
         wait_for(lambda: len(select.select(stalled, [], [], 0)[0]) >= 4)  # as many as there are threads
@@ -123,14 +115,6 @@ def test_an_answer_that_is_stalled_on_the_way_gives_its_thread_back(tmp_path: Pa
         status, text = answer(stalled[0])
         assert status == 200
         assert text.partition(b"\r\n\r\n")[2] == b"0123456789abcdef" * 2**20
-
-
-def slow_reader(port: int) -> socket.socket:
-    made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    made.settimeout(30)
-    made.connect(("127.0.0.1", port))
-    return made
 
 
 def trickle(connections: list[socket.socket], done: threading.Event) -> None:
@@ -145,7 +129,7 @@ def test_readers_that_take_little_hold_no_thread(tmp_path: Path) -> None:
     limits: dict[str, Any] = {"of_client": 20, "of_all": 100, "patience_seconds": 60.0, "deadline_seconds": 60.0}
     done = threading.Event()
     with serving(tmp_path / "log", **limits) as port, ExitStack() as stack:
-        slow = [stack.enter_context(slow_reader(port)) for _ in range(16)]
+        slow = [stack.enter_context(connected(port, receive_bytes=4096)) for _ in range(16)]
         for number, one in enumerate(slow):
             one.sendall(request("/endless", f"192.0.2.{200 + number % 2}"))
         reading = threading.Thread(target=trickle, args=(slow, done))
