@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The service as an image for amd64 and arm64, without compilers: every dependency comes as a wheel.
+# The service as an image for amd64 and arm64, without compilers: every dependency comes as a wheel with a known hash.
 #   docker build --tag ahi-dicomweb-proxy .
 #   docker run --read-only --tmpfs /tmp --publish 8080:8080 --env DB_SECRET_ARN=... --env AWS_DEFAULT_REGION=... \
 #       --volume dicomweb-cache:/var/cache/ahi-dicomweb-proxy ahi-dicomweb-proxy
@@ -7,9 +7,10 @@ ARG PYTHON=3.13-slim-bookworm
 
 FROM python:${PYTHON} AS build
 WORKDIR /build
-COPY requirements.txt ./
+COPY requirements.lock ./
 RUN python -m venv /opt/venv \
-    && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary=:all: --requirement requirements.txt \
+    && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary=:all: \
+        --require-hashes --requirement requirements.lock \
     && /opt/venv/bin/python -m compileall -q -j 0 /opt/venv/lib \
     && /opt/venv/bin/pip uninstall --yes --disable-pip-version-check pip
 

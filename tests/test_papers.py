@@ -15,6 +15,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
 
 from app.version import VERSION
+from tests.deploy.files import instructions
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -127,6 +128,13 @@ def test_the_lock_file_has_every_library_with_hashes() -> None:
     assert wanted <= locked.keys()
     names = {name for name, _ in locked}
     assert {licences.plain(one.name) for one in licences.libraries()} <= names
+
+
+def test_the_image_installs_by_hash() -> None:
+    assert ("COPY", "requirements.lock ./") in [*instructions()]
+    installs = [words for name, words in instructions() if name == "RUN" and "pip install" in words]
+    assert len(installs) == 1
+    assert "--require-hashes --requirement requirements.lock" in installs[0]
 
 
 def test_libraries_that_not_every_python_gets_have_a_marker() -> None:
