@@ -131,7 +131,7 @@ def test_a_token_is_that_of_boto3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
-    client = boto3.client("rds", region_name="eu-west-1")
+    client = boto3.session.Session().client("rds", region_name="eu-west-1")  # the default one may exist already
     for url, port in ((f"mysql+pymysql://r@{HOST}/x", 3306), (f"postgresql+psycopg://r@{HOST}:6432/x", 6432)):
         made = rds.token_maker("eu-west-1")(make_url(url))
         theirs = client.generate_db_auth_token(DBHostname=HOST, Port=port, DBUsername="r")
