@@ -19,10 +19,12 @@ from app.settings import Settings
 from db.engine import Database
 from db.image_sets import any_datastore_id
 from dicomweb.errors import ProxyError, UpstreamBusy
+from dicomweb.negotiation import Accept, Offer
 from dicomweb.respond import warned
 from runtime.single_flight import SingleFlight
 
 NAME = "health"
+_TEXT, _PAGE = Offer("text/plain"), Offer("text/html")
 LIVE = "/live"
 SAMPLE_DATA = "sample data, not AHI"
 """The text in the log and in answers of a service with the embedded data store."""
@@ -62,7 +64,10 @@ def front_door() -> Blueprint:
 
     @bp.get("/")
     def root() -> Response:
-        if request.accept_mimetypes.best_match(("text/plain", "text/html")) == "text/html":
+        chosen = Accept.from_values((), request.headers.get("Accept")).find(
+            (_TEXT, _PAGE), single=True, multipart=False
+        )
+        if chosen and chosen.offer == _PAGE:
             return Response(status=302, headers={"Location": DEFAULT, "Vary": "Accept"})
         response = _ok()
         response.vary.add("Accept")

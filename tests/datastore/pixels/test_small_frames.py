@@ -31,6 +31,7 @@ require(process.argv[1])().then((codec) => {
 """
 
 
+@pytest.mark.service
 @pytest.mark.parametrize("viewer", CODECS)
 @pytest.mark.parametrize(("dtype", "samples"), [(np.uint16, 1), (np.int16, 1), (np.uint8, 1), (np.uint8, 3)])
 def test_every_size_up_to_64_decodes(viewer: str, dtype: type, samples: int) -> None:
