@@ -279,11 +279,13 @@ def _doing(work: Callable[[re.Pattern[Any], Any], object], pattern: re.Pattern[A
 
 
 @pytest.mark.parametrize(("pattern", "method"), [*ours(), *foreign()])
+@pytest.mark.slow
 def test_the_time_of_an_expression_grows_with_the_text(pattern: re.Pattern[Any], method: str) -> None:
     check(pattern, method)
 
 
 @pytest.mark.parametrize("word", ["a", "anna", "hhhhh", "schmidt", "bcdlmr" * 30, "é" * 60, "山田", "a" * 200])
+@pytest.mark.slow
 def test_the_time_of_an_expression_for_a_word_grows_with_the_name(word: str) -> None:
     check(re.compile(word_pattern(word)), "search")
 

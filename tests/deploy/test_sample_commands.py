@@ -169,6 +169,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("aws")
+@pytest.mark.slow
 def test_the_stack_of_the_repository_can_be_made() -> None:
     stacks = boto3.client("cloudformation", region_name="us-east-1")
     stacks.create_stack(StackName="dicomweb-proxy-ecr", TemplateBody=TEMPLATES[0].read_text())

@@ -253,6 +253,7 @@ def holds_of_objects(client: FlaskClient, caller: Caller, path: str, model: dict
 @settings(max_examples=EXAMPLES, deadline=None, derandomize="IDENTITY_EXAMPLES" not in os.environ,
           suppress_health_check=list(HealthCheck), phases=PHASES)  # fmt: skip
 @given(archives(), HARMS, st.booleans(), st.data())
+@pytest.mark.slow
 def test_every_object_is_what_its_path_says_and_for_who_asks(
     image_sets: list[ImageSet], harm: Harm, instances: bool, data: st.DataObject
 ) -> None:
@@ -337,6 +338,7 @@ def searches_hold(
 @settings(max_examples=EXAMPLES, deadline=None, derandomize="IDENTITY_EXAMPLES" not in os.environ,
           suppress_health_check=list(HealthCheck), phases=PHASES)  # fmt: skip
 @given(archives(), st.one_of(st.just(Harm()), HARMS), st.booleans(), st.data())
+@pytest.mark.slow
 def test_no_search_tells_of_another_patient(
     image_sets: list[ImageSet], harm: Harm, instances: bool, data: st.DataObject
 ) -> None:
@@ -400,6 +402,7 @@ def holds_of_result(
 @settings(max_examples=EXAMPLES, deadline=None, derandomize="IDENTITY_EXAMPLES" not in os.environ,
           suppress_health_check=list(HealthCheck), phases=PHASES)  # fmt: skip
 @given(archives(), st.booleans())
+@pytest.mark.slow
 def test_search_counts_and_retrieval_agree(image_sets: list[ImageSet], instances: bool) -> None:
     with served(image_sets, Harm(), instances=instances) as (client, _):
         studies = {one.study: {other.patient for other in image_sets if other.study == one.study} for one in image_sets}

@@ -94,6 +94,7 @@ def test_an_image_set_that_ahi_no_longer_has_is_left_out(client: FlaskClient, fa
 
 
 @pytest.mark.parametrize("resource", ["studies/1.2.1/instances", "studies?includefield=PatientAge"])
+@pytest.mark.slow
 def test_while_ahi_does_not_answer_the_client_is_to_try_again(
     client: FlaskClient, faults: Faults, resource: str
 ) -> None:

@@ -51,6 +51,7 @@ print(size() - before)
 """
 
 
+@pytest.mark.slow
 def test_hundreds_of_searches_of_different_shapes_leave_a_process_as_it_was(sqlite: Sqlite) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SEARCHES, sqlite.new_index()], cwd=ROOT, capture_output=True, text=True, check=False

@@ -82,6 +82,7 @@ def test_what_ahi_does_not_have_is_not_found(client: AhiClient, key: ImageSetKey
 
 
 @pytest.mark.parametrize("fault", ["429:x2", "409:x2", "500:x2", "503:x2", "cut:x1", "cut-body:x1"])
+@pytest.mark.slow
 def test_what_passes_is_tried_again(client: AhiClient, faults: Faults, fault: str) -> None:
     faults.replace(parse_faults(f"GetImageFrame:{fault}"))
     assert client.image_frame(KEY, FRAME) == b"stored bytes"
@@ -90,6 +91,7 @@ def test_what_passes_is_tried_again(client: AhiClient, faults: Faults, fault: st
 @pytest.mark.parametrize(
     ("fault", "error"), [("429", UpstreamBusy), ("409", UpstreamBusy), ("503", UpstreamBusy), ("403", UpstreamFailed)]
 )
+@pytest.mark.slow
 def test_what_lasts_is_given_up_within_the_deadline(
     client: AhiClient, faults: Faults, fault: str, error: type[ProxyError]
 ) -> None:

@@ -62,6 +62,7 @@ def test_all_image_sets_of_a_study_are_found_and_remembered(context: WorkerConte
 @pytest.mark.parametrize(
     "fault", ["429", "500", "503", "cut", "cut-body", "half", "latency=3s", *(f"body={name}" for name in STRANGE)]
 )
+@pytest.mark.slow
 def test_what_fails_is_busy_and_nobody_waits_for_it_twice(context: WorkerContext, faults: Faults, fault: str) -> None:
     faults.replace(parse_faults(f"SearchImageSets:{fault}"))
     before = time.monotonic()

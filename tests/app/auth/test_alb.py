@@ -94,6 +94,7 @@ def test_made_up_keys_do_not_flood_the_publisher(provider: Provider, alb: Alb) -
     assert alb.principal(signed(provider))
 
 
+@pytest.mark.slow
 def test_known_keys_go_on_while_the_publisher_hangs(
     provider: Provider, alb: Alb, monkeypatch: pytest.MonkeyPatch
 ) -> None:

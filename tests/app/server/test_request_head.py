@@ -247,6 +247,7 @@ def by_bytes(make: Callable[[int], bytes]) -> Callable[[int], Callable[[], objec
     ],
 )
 @pytest.mark.parametrize("work", [whole, by_bytes])
+@pytest.mark.slow
 def test_the_time_for_a_head_grows_with_its_length(
     work: Callable[[Callable[[int], bytes]], Callable[[int], Callable[[], object]]], make: Callable[[int], bytes]
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
@@ -171,6 +172,7 @@ def _encapsulated(described: Dataset, frames: list[bytes]) -> Dataset:
 
 @settings(max_examples=250, **SLOW)
 @given(picture=pictures(), lossless=st.sampled_from(["HTJ2K", "HTJ2K", "JPEG_2000_LOSSLESS"]))
+@pytest.mark.slow
 def test_what_is_served_is_what_was_imported(tmp_path: Path, picture: Picture, lossless: str) -> None:
     folder = tmp_path / lossless
     folder.mkdir(exist_ok=True)
@@ -203,6 +205,7 @@ CHANGES: dict[str, list[Any]] = {
     ),
     cut=st.sampled_from([0, 0, 0, 2, 30, 200]),
 )
+@pytest.mark.slow
 def test_what_is_described_wrongly_is_served_as_pydicom_reads_it_or_named(
     tmp_path: Path, picture: Picture, changes: list[tuple[str, Any]], cut: int
 ) -> None:

@@ -291,6 +291,7 @@ import_files([folder], storage, Index())
 """
 
 
+@pytest.mark.slow
 def test_whoever_kills_an_import_finds_all_or_nothing_of_each_version(tmp_path: Path) -> None:
     """At each point where something reaches the disk: frames, metadata, folders, before and after the index."""
     folder, log = tmp_path / "in", tmp_path / "indexed"

@@ -65,6 +65,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Storage, ImportR
     return storage, report, time.monotonic() - start
 
 
+@pytest.mark.slow
 def test_every_sample_is_imported_or_refused_for_a_known_reason(
     imported: tuple[Storage, ImportReport, float], capsys: pytest.CaptureFixture[str]
 ) -> None:

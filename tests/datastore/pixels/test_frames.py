@@ -88,6 +88,7 @@ def _header(path: Path) -> Dataset | None:
 
 
 @pytest.mark.parametrize("path", pixel_samples(), ids=lambda path: path.name)
+@pytest.mark.slow
 def test_stored_frames_of_the_samples_are_what_pydicom_finds(htj2k: FrameEncoder, path: Path) -> None:
     with quiet():
         data_set = dcmread(path)

@@ -45,6 +45,7 @@ def test_what_is_at_a_bound_is_answered_and_what_is_beyond_is_not(archive: Flask
 @pytest.mark.parametrize("keyword", ["PatientName", "StudyDescription", "AccessionNumber", "ModalitiesInStudy"])
 @pytest.mark.parametrize("pattern", ["*{}*", "{}^*", "?{}"])
 @pytest.mark.parametrize("level", ["patients", "studies", "series", "instances"])
+@pytest.mark.slow
 def test_every_database_takes_what_is_within_the_bounds(
     archive: FlaskClient, keyword: str, pattern: str, level: str
 ) -> None:
