@@ -491,6 +491,7 @@ def test_a_search_finds_who_shares_a_row() -> None:
 
 @pytest.mark.parametrize("last", [0, 1])
 @pytest.mark.parametrize("root", ["p1", "two", "knee", "ct"])
+@pytest.mark.slow
 def test_a_filter_holds_where_patients_share_a_study(root: str, last: int) -> None:
     """Two patients, one Study Instance UID, no series in common: the row of the study is of who came last."""
     both = [

@@ -50,6 +50,7 @@ def test_any_text_in_any_attribute(
 
 
 @pytest.mark.parametrize("attribute", SEARCHABLE, ids=lambda attribute: attribute.keyword)
+@pytest.mark.slow
 def test_odd_texts_in_any_attribute(archive: FlaskClient, sample: Database, attribute: object) -> None:
     for text in ODD:
         ask(archive, sample, attribute, text, fuzzy=False, lists=True)

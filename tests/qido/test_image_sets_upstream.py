@@ -63,6 +63,7 @@ def numbers(client: FlaskClient, resource: str) -> list[int]:
     return [result["00200013"]["Value"][0] for result in response.get_json(force=True)]
 
 
+@pytest.mark.slow
 def test_a_long_series_is_read_by_a_fetcher(client: FlaskClient) -> None:
     assert MANY * len(LONG) > READ_IN_PROCESS_BYTES
     found = numbers(client, "studies/1.3/instances?AcquisitionNumber=3&orderby=-InstanceNumber")

@@ -183,6 +183,7 @@ def indexes(new_index: Callable[[], str]) -> Iterator[tuple[str, str, Database, 
     other=st.none() | wanted_scopes,
     asked=st.lists(searches, min_size=6, max_size=6),
 )
+@pytest.mark.slow
 def test_an_index_answers_as_one_that_has_no_more_than_what_is_in_scope(
     indexes: tuple[str, str, Database, Database],
     studies: tuple[Study, ...],

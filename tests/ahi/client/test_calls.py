@@ -76,6 +76,7 @@ def test_the_three_calls_of_a_reader(client: AhiClient) -> None:
         (KEY, frame_id(2)),
     ],
 )
+@pytest.mark.slow
 def test_what_ahi_does_not_have_is_not_found(client: AhiClient, key: ImageSetKey, frame: str) -> None:
     with pytest.raises(NotFound):
         client.image_frame(key, frame)

@@ -215,6 +215,7 @@ def _files() -> list[Path]:
     return [path for path in sample_files() if path.suffix != ".gz"]
 
 
+@pytest.mark.slow
 def test_what_decodes_is_not_refused() -> None:
     """All frames of the files that pydicom ships, as they are; none of them has a checksum here."""
     looked_at = 0

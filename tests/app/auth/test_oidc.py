@@ -167,6 +167,7 @@ def test_while_the_issuer_is_down_known_keys_go_on_and_others_must_wait(
         Oidc(provider.issuer, [AUDIENCE]).principal(bearer(provider.token()))
 
 
+@pytest.mark.slow
 def test_known_keys_go_on_while_the_issuer_hangs(
     provider: Provider, oidc: Oidc, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -265,6 +265,7 @@ def test_the_time_for_a_head_grows_with_its_length(
         pytest.param(lambda n: b"1\r\nx\r\n" * (n // 6), id="small chunks"),
     ],
 )
+@pytest.mark.slow
 def test_the_time_for_a_chunked_body_grows_with_its_length(body: Callable[[int], bytes]) -> None:
     begin = head(b"Transfer-Encoding: chunked", first=POST)
     grows_linearly(by_bytes(lambda n: begin + body(n)), 2**17)

@@ -180,6 +180,7 @@ def elements(draw: st.DrawFn) -> tuple[int, str, Any]:
 @given(
     found=st.lists(elements(), min_size=1, max_size=4), depth=st.integers(0, 2), big=st.booleans(), signed=st.booleans()
 )
+@pytest.mark.slow
 def test_any_vr_comes_out_as_it_went_in(
     tmp_path: Path, found: list[tuple[int, str, Any]], depth: int, big: bool, signed: bool
 ) -> None:

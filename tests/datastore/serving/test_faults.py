@@ -180,6 +180,7 @@ class Store:
         (503, "ServiceUnavailableException"),
     ],
 )
+@pytest.mark.slow
 def test_a_refused_call_is_an_error_of_ahi(store: Store, status: int, error: str) -> None:
     store.disturb(f"GetImageFrame:{status}:x1")
     with pytest.raises(ClientError) as refused:

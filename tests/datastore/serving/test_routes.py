@@ -143,6 +143,7 @@ NO_FRAME = {"imageFrameInformation": {"imageFrameId": ABSENT}}
         ("search_image_sets", {"datastoreId": ABSENT}, "ResourceNotFoundException", 404),
     ],
 )
+@pytest.mark.slow
 def test_errors_are_those_of_ahi(
     client: Any, operation: str, arguments: dict[str, Any], error: str, status: int
 ) -> None:

@@ -173,6 +173,7 @@ def test_a_head_is_that_of_its_get(archive: FlaskClient) -> None:
     }
 
 
+@pytest.mark.slow
 def test_results_are_held_once_as_text_whatever_their_number(new_index: Callable[[], str]) -> None:
     """A page of thousands is never there as data sets and as text at the same time, and never joined."""
     url = new_index()

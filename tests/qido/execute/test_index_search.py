@@ -108,6 +108,7 @@ def test_results_are_written_as_their_data_sets_would_be(database: Database, lev
 
 @pytest.mark.parametrize("few", [1, 10_000])
 @pytest.mark.parametrize("level", list(Level))
+@pytest.mark.slow
 def test_pages_are_the_whole_without_repeats(database: Database, level: Level, few: int) -> None:
     narrowed = "PatientName=DOE*"
     whole = index_search.find(index_alone(database), asked(level, narrowed), few).results
