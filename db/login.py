@@ -39,7 +39,7 @@ class Login:
         return self._url
 
     def without_reading_again(self) -> "Login":
-        """The same login, which does not ask for another one when it is refused."""
+        """A copy of this login that does not ask for another one when it is refused."""
         return Login(self._url, make_password=self._make_password)
 
     def with_password(self, url: URL) -> URL:

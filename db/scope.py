@@ -40,7 +40,7 @@ class RowCondition(Protocol):
         """The attribute that the condition is on, if it is on that of the image set itself."""
 
     def is_met_by(self, data_set: DataSet) -> bool:
-        """The same of what an image set says of its patient, study and series; `table` is of no account."""
+        """The limits, applied to the patient, study and series of an image set; `table` has no effect."""
 
 
 class HasAttributes(Protocol):

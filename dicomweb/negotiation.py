@@ -211,7 +211,7 @@ class Accept:
 
     @property
     def in_any_syntax(self) -> "Accept":
-        """The same media types, without the transfer syntaxes."""
+        """A copy with the same media types, without transfer syntaxes."""
         by_query, by_header = (
             tuple(replace(media_range, transfer_syntax=None) for media_range in ranges)
             for ranges in (self.by_query, self.by_header)

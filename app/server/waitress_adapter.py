@@ -77,7 +77,7 @@ class BaseRequest(HTTPRequestParser):
         self.error, self.completed = error, True
 
     def end_in_head(self, error: HttpError, headers: Mapping[str, str]) -> None:
-        """The same where the head is not known, apart from these headers."""
+        """End a request whose head is not known, apart from these headers."""
         self.headers.clear()
         self.headers.update(headers)
         self.command = self.path = ""
@@ -285,7 +285,7 @@ class WebServer(TcpWSGIServer, Generic[ConnectionT]):
     ) -> None:
         """`adjustments` are the arguments of waitress, as it documents them."""
         self.sockets: dict[int, Pollable] = {}
-        """What the loop listens to, by descriptor: this server, its connections, and the pipe of `interrupt`."""
+        """The entries that the loop polls, by descriptor: this server, its connections, the pipe of `interrupt`."""
 
         super().__init__(
             application,

@@ -39,7 +39,7 @@ class SampleFormat:
         return cls.from_data_set(data_set).within(samples)
 
     def within(self, samples: Samples) -> "SampleFormat":
-        """The same format within the type of the samples."""
+        """This format within the type of the samples."""
         room = samples.dtype.itemsize * 8
         bits = min(max(self.bits or room, 1), room)
         return SampleFormat(bits, min(max(self.high_bit, bits - 1), room - 1), self.signed)
