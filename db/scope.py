@@ -40,7 +40,7 @@ class RowCondition(Protocol):
         """The attribute that the condition is on, if it is on that of the image set itself."""
 
     def is_met_by(self, data_set: DataSet) -> bool:
-        """The limits, applied to the patient, study and series of an image set; `table` has no effect."""
+        """Whether the patient, study and series of an image set meet the condition; `table` has no effect."""
 
 
 class HasAttributes(Protocol):
