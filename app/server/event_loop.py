@@ -91,6 +91,10 @@ class EventLoop:
             log.exception("connections could not be listened to")
             time.sleep(_PAUSE_SECONDS)
 
+    def expect_wake(self) -> None:
+        """Have each `wake` from now on end the next `listen`, also if that has not begun."""
+        self._polls = True
+
     def wake(self) -> None:
         """Have `listen` return, if it waits, or see to what has changed; from any thread."""
         if self._polls:

@@ -35,6 +35,9 @@ class Listener(Protocol):
     def listen(self, *, wait: bool) -> None:
         """Queue the requests that have come in (`WorkerPool.add_task`); wait for one, if `wait`."""
 
+    def expect_wake(self) -> None:
+        """Have each `wake` from now on end the next `listen`, also if that has not begun."""
+
     def wake(self) -> None:
         """Have `listen` return soon if it waits; from any thread."""
 
@@ -54,6 +57,7 @@ class WorkerPool:
         self._places = places
         self._ended = False
         self._threads: set[threading.Thread] = set()
+        self._start_failed = False
         self._resting = 0
         self._leader: threading.Thread | None = None
         self._standby: threading.Thread | None = None
@@ -124,7 +128,7 @@ class WorkerPool:
         try:
             thread.start()
         except RuntimeError:  # the system has no room for one more; the next thread that is free stands by
-            log.warning("a thread cannot be started")
+            self._start_failed = True  # it is logged without the lock: a handler may take its time
             return
         self._threads.add(thread)
 
@@ -192,6 +196,11 @@ class WorkerPool:
                     return  # the leader takes the next request
                 request = self._next_as_leader() if leads else self._next()
                 waits = leads and not request and not self._has_next()
+                if waits:
+                    self._listener.expect_wake()  # under the lock, so that what is queued from here on wakes it
+                start_failed, self._start_failed = self._start_failed, False
+            if start_failed:
+                log.warning("a thread cannot be started")
             if request:
                 finished = self._answer(*request)
             elif leads:

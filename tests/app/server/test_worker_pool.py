@@ -32,8 +32,34 @@ class Doorbell:
             self._rung.wait()
         self._rung.clear()
 
+    def expect_wake(self) -> None:
+        """It hears everything."""
+
     def wake(self) -> None:
         self._rung.set()
+
+
+class DeafDoorbell(Doorbell):
+    """Hears nothing unless it expects it, as the event loop does; `before_waiting` runs right before a wait begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._expects = False
+        self.before_waiting: list[Callable[[], object]] = []
+
+    def expect_wake(self) -> None:
+        self._expects = True
+
+    def wake(self) -> None:
+        if self._expects:
+            super().wake()
+
+    def listen(self, *, wait: bool) -> None:
+        if wait and self.before_waiting:
+            self.before_waiting.pop()()
+        self._expects = True
+        super().listen(wait=wait)
+        self._expects = False
 
 
 @pytest.fixture
@@ -293,3 +319,21 @@ def test_whoever_leads_at_the_end_has_no_request_of_its_own_left(pool_of: PoolOf
             time.sleep(0.01)
     wait_for(lambda: done.total() == 600)
     assert set(done.values()) == {1}
+
+
+def test_a_request_that_is_queued_right_before_the_leader_waits_is_answered() -> None:
+    doorbell, done = DeafDoorbell(), list[int]()
+    pool = WorkerPool(1, WIDE, lambda one: str(one.client))
+
+    def queue_from_another_thread() -> None:
+        other = threading.Thread(target=pool.add_task, args=(Request("two", lambda: done.append(2)),))
+        other.start()
+        other.join()
+
+    doorbell.before_waiting.append(queue_from_another_thread)
+    pool.start(doorbell)
+    try:
+        wait_for(lambda: done == [2], seconds=20)
+    finally:
+        doorbell.expect_wake()
+        assert pool.shutdown(timeout=10)
