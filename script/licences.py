@@ -49,7 +49,7 @@ def plain(name: str) -> str:
 
 
 def libraries() -> list[Library]:
-    """What requirements.txt needs, all that those need among them, by name; as installed here."""
+    """The libraries of requirements.txt and all that they need, sorted by name, as installed here."""
     found: dict[str, Library] = {}
     open_ends = [(requirement, frozenset(requirement.extras)) for requirement in _pins()]
     while open_ends:
