@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _SLOW_SECONDS = 0.002  # another thread takes the lead if a request takes longer
 _CHECK_SECONDS = 0.004  # between two checks of the leader by the thread that stands by
+_RETRY_SECONDS = 1.0  # between two attempts of a leader to start the thread that it lacks
 _QUIET_CHECKS = 50  # the thread that stands by sleeps after so many checks of a leader that answers nothing
 
 
@@ -58,6 +59,8 @@ class WorkerPool:
         self._ended = False
         self._threads: set[threading.Thread] = set()
         self._start_failed = False
+        self._retry_from: float | None = None
+        """The time for another attempt to start a thread, if the last one failed (monotonic clock)."""
         self._resting = 0
         self._leader: threading.Thread | None = None
         self._standby: threading.Thread | None = None
@@ -129,7 +132,9 @@ class WorkerPool:
             thread.start()
         except RuntimeError:  # the system has no room for one more; the next thread that is free stands by
             self._start_failed = True  # it is logged without the lock: a handler may take its time
+            self._retry_from = time.monotonic() + _RETRY_SECONDS
             return
+        self._retry_from = None
         self._threads.add(thread)
 
     def _work(self) -> None:
@@ -142,7 +147,7 @@ class WorkerPool:
         with self._changed:
             while not self._ended:
                 if self._standby is None:
-                    self._standby = me
+                    self._standby, self._retry_from = me, None
                     self._stand_by()
                     self._standby = None
                     if self._ended:
@@ -217,6 +222,8 @@ class WorkerPool:
             return None
         self._answering_since = now
         self._answered += 1
+        if self._retry_from is not None and now >= self._retry_from:
+            self._find_standby()
         if self._standby_sleeps:
             self._standby_sleeps = False
             self._watch.notify()
@@ -253,13 +260,20 @@ class WorkerPool:
     def _resume(self, client: str) -> None:
         resumption = _Resumption()
         with self._changed:
-            if self._ended or (self._queue.working < self._places and self._queue.may_resume(client)):
+            may_go_on = self._queue.working < self._places and self._queue.may_resume(client)
+            if self._ended or may_go_on or self._nobody_leads():
                 self._queue.resume(client)
                 return
             self._queue.requeue(client, resumption)
             self._heartbeat.set_waiting(self._queue.waiting)
         self._listener.wake()
         resumption.may_go_on.wait()
+
+    def _nobody_leads(self) -> bool:
+        """Whether no thread leads or will, because none could be started, and none is free when its answer ends."""
+        if self._leader is None and self._retry_from is not None:
+            self._find_standby()
+        return self._leader is None and self._retry_from is not None and not self._queue.working
 
 
 class _Resumption:

@@ -221,6 +221,54 @@ def test_a_pool_ends_while_threads_wait_for_their_clients() -> None:
     assert pool.shutdown(timeout=10)
 
 
+def allow_threads(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
+    """Have the system start so many threads of a pool; the number is what the list has, and may be changed."""
+    allowed, start = [most], threading.Thread.start
+
+    def start_if_allowed(thread: threading.Thread) -> None:
+        if thread.name == "worker":
+            if not allowed[0]:
+                raise RuntimeError("can't start new thread")
+            allowed[0] -= 1
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_if_allowed)
+    return allowed
+
+
+def test_paused_threads_go_on_if_no_thread_can_be_started_to_lead(
+    monkeypatch: pytest.MonkeyPatch, pool_of: PoolOf
+) -> None:
+    allow_threads(monkeypatch, 2)
+    pool, taken, begun, done = pool_of(1, WIDE), threading.Event(), list[int](), list[object]()
+
+    def send_slowly() -> None:
+        begun.append(1)
+        with pool.pausing():
+            taken.wait(10)
+        done.append("slow")
+
+    for _ in range(2):
+        pool.add_task(Request("slow", send_slowly))
+    wait_for(lambda: len(begun) == 2)
+    pool.add_task(Request("other", lambda: done.append("other")))
+    taken.set()
+    wait_for(lambda: sorted(map(str, done)) == ["other", "slow", "slow"])
+
+
+def test_a_thread_that_could_not_be_started_is_started_later(monkeypatch: pytest.MonkeyPatch, pool_of: PoolOf) -> None:
+    monkeypatch.setattr("app.server.worker_pool._RETRY_SECONDS", 0)
+    allowed = allow_threads(monkeypatch, 1)
+    pool, let_go, done = pool_of(2, WIDE), threading.Event(), list[object]()
+    pool.add_task(Request("one", lambda: done.append("alone")))
+    wait_for(lambda: done == ["alone"])
+    allowed[0] = 2
+    pool.add_task(Request("one", lambda: let_go.wait(10)))
+    pool.add_task(Request("two", lambda: done.append("beside")))
+    wait_for(lambda: done == ["alone", "beside"])
+    let_go.set()
+
+
 def test_at_the_end_what_waits_is_cancelled() -> None:
     pool, let_go, begun = WorkerPool(1, WIDE, lambda one: str(one.client)), threading.Event(), threading.Event()
     pool.start(Doorbell())
