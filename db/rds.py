@@ -7,7 +7,7 @@ from pathlib import Path
 from boto3.session import Session
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError
+from botocore.credentials import ReadOnlyCredentials
 from sqlalchemy.engine import URL
 
 from dicomweb.errors import UpstreamBusy
@@ -40,18 +40,22 @@ def token_maker(region: str | None) -> Callable[[URL], str]:
 
 
 def _token(session: Session, url: URL) -> str:
+    address = f"{url.host}:{url.port or _usual_port(url)}"
+    parameters = {"Action": "connect", "DBUser": url.username or ""}
+    request = AWSRequest("GET", f"https://{address}/", params=parameters)
+    SigV4QueryAuth(_credentials(session), "rds-db", session.region_name or "", _TOKEN_SECONDS).add_auth(request)
+    return str(request.url).removeprefix("https://")
+
+
+def _credentials(session: Session) -> ReadOnlyCredentials:
     try:
         credentials = session.get_credentials()
-        if credentials is None:
-            raise UpstreamBusy(_NO_CREDENTIALS)
-        address = f"{url.host}:{url.port or _usual_port(url)}"
-        parameters = {"Action": "connect", "DBUser": url.username or ""}
-        request = AWSRequest("GET", f"https://{address}/", params=parameters)
-        frozen = credentials.get_frozen_credentials()
-        SigV4QueryAuth(frozen, "rds-db", session.region_name or "", _TOKEN_SECONDS).add_auth(request)
-    except BotoCoreError as error:
+        frozen = credentials.get_frozen_credentials() if credentials else None
+    except Exception as error:  # boto3 passes on whatever the source of the credentials raises
         raise UpstreamBusy(_NO_CREDENTIALS) from error
-    return str(request.url).removeprefix("https://")
+    if frozen is None:
+        raise UpstreamBusy(_NO_CREDENTIALS)
+    return frozen
 
 
 _NO_CREDENTIALS = "there are no credentials of AWS now for the login at the metadata index"

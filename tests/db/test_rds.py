@@ -15,6 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 from cryptography import x509
 from sqlalchemy.engine import URL, make_url
 
@@ -153,6 +155,25 @@ def test_without_credentials_the_index_is_away(monkeypatch: pytest.MonkeyPatch, 
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    login = Login(f"mysql://reader@{HOST}/ahiindex", make_password=rds.token_maker("eu-west-1"))
+    with pytest.raises(UpstreamBusy, match="credentials"):
+        Database(login).ping()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ClientError({"Error": {"Code": "AccessDenied"}}, "AssumeRole"), RuntimeError("still expired"), OSError("no file")],
+    ids=["refused by STS", "expired", "no token file"],
+)
+def test_without_new_credentials_the_index_is_away(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A role is assumed when a connection is made; boto3 passes on all errors of that."""
+
+    def refuse(_: Credentials) -> None:
+        raise error
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
+    monkeypatch.setattr(Credentials, "get_frozen_credentials", refuse)
     login = Login(f"mysql://reader@{HOST}/ahiindex", make_password=rds.token_maker("eu-west-1"))
     with pytest.raises(UpstreamBusy, match="credentials"):
         Database(login).ping()
