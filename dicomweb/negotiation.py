@@ -25,6 +25,9 @@ MAX_RANGES = 200
 """Media types in one value, at most: each of them is compared with each offer."""
 
 _FILES = (DICOM, ZIP)
+_NO_FRAMES = (*_FILES, DICOM_XML)
+"""Media types that a request for octet-stream in any transfer syntax does not mean."""
+
 _WRAPPINGS = {ZIP: (True, False), DICOM_XML: (False, True)}
 """Media types that are sent only alone, or only in multipart, whatever the resource."""
 
@@ -309,5 +312,5 @@ def _is_meant(media_range: MediaRange, offer: Offer) -> bool:
 
     Viewers ask for octet-stream and expect a frame in that transfer syntax, of whatever type that is.
     """
-    any_frame = media_range.media_type == OCTET_STREAM and offer.media_type not in _FILES
+    any_frame = media_range.media_type == OCTET_STREAM and offer.media_type not in _NO_FRAMES
     return any_frame or media_range.covers(offer.media_type)

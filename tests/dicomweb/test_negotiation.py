@@ -128,6 +128,12 @@ def test_a_type_that_carries_no_transfer_syntax_ignores_the_parameter(syntax: st
         Accept.from_values(("application/dicom+json",), None, syntax),
     ):
         assert accept.choose(METADATA, single=True).offer.media_type == "application/dicom+json"
+
+
+def test_octets_in_any_syntax_are_frames_and_not_a_data_set_in_xml() -> None:
+    header = "multipart/related; type=application/octet-stream; transfer-syntax=*, application/dicom+json"
+    chosen = Accept.from_values((), header).choose(METADATA, single=True, multipart=False)
+    assert chosen.offer.media_type == "application/dicom+json"
     with pytest.raises(NotAcceptable):
         Accept.from_values((), "image/jphc; transfer-syntax=1.2.3").choose(FRAMES, single=True)
 
