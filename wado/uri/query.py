@@ -59,8 +59,10 @@ class UriQuery:
 
 
 def _in_syntax(media_range: MediaRange, transfer_syntax: str) -> MediaRange:
-    """The range with `transferSyntax`, which applies to DICOM objects only."""
-    return replace(media_range, transfer_syntax=transfer_syntax) if media_range.covers(DICOM) else media_range
+    """The range with `transferSyntax`, which applies to DICOM objects only: a wider range then means these."""
+    if not media_range.covers(DICOM):
+        return media_range
+    return replace(media_range, media_type=DICOM, transfer_syntax=transfer_syntax)
 
 
 def _uid(values: Mapping[str, str], name: str) -> str:

@@ -114,6 +114,11 @@ OFFERS = (*RENDERED_OFFERS, *InstanceKind(RPCL, True, PixelFormat(8, 8, 1, 16, 0
             f"application/dicom; transfer-syntax={RPCL}",
         ),
         ({"contentType": "image/png", "transferSyntax": RPCL}, None, "image/png"),
+        ({"transferSyntax": RPCL}, None, f"application/dicom; transfer-syntax={RPCL}"),
+        ({"transferSyntax": ELE}, "*/*", f"application/dicom; transfer-syntax={ELE}"),
+        ({"transferSyntax": "*"}, None, f"application/dicom; transfer-syntax={RPCL}"),
+        ({"contentType": "application/*", "transferSyntax": ELE}, None, f"application/dicom; transfer-syntax={ELE}"),
+        ({"transferSyntax": ELE}, "image/png", "image/png"),
     ],
 )
 def test_the_content_type_decides_then_the_header(
@@ -129,6 +134,7 @@ def test_the_content_type_decides_then_the_header(
         {"contentType": "text/html"},
         {"contentType": 'multipart/related; type="application/dicom"'},
         {"contentType": "application/dicom", "transferSyntax": "1.2.840.10008.1.2.4.50"},
+        {"transferSyntax": "1.2.840.10008.1.2.4.50"},
     ],
 )
 def test_what_is_not_offered_is_not_acceptable(parameters: dict[str, str]) -> None:
