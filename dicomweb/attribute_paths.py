@@ -11,6 +11,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_keyword, keyword_dic
 
 from dicomweb.dicom_json import DataSet
 from dicomweb.errors import BadRequest
+from dicomweb.pydicom_adapter import REPEATED_TAGS
 
 Path = tuple[str, ...]
 """Tags of 8 upper-case hex digits: those of sequences, then that of an attribute in their items."""
@@ -22,7 +23,9 @@ _ALL = "all"
 _MAX_SHOWN = 64  # characters of a text in an error
 _TAG_DIGITS = 8
 _HEX = frozenset("0123456789abcdefABCDEF")
-_TAG_BY_KEYWORD = {keyword.lower(): f"{tag:08X}" for keyword, tag in keyword_dict.items() if keyword}  # one has none
+_TAG_BY_KEYWORD = {  # one has no keyword; that of a repeating group means the first group
+    keyword.lower(): f"{tag:08X}" for keyword, tag in {**REPEATED_TAGS, **keyword_dict}.items() if keyword
+}
 
 
 def parse_path(text: str, source: str = "") -> Path:

@@ -1,4 +1,4 @@
-"""The only module that uses private parts of pydicom. Runs where its users run: in fetchers, and in the data store.
+"""The only module that uses private parts of pydicom. Runs in web processes, in fetchers, and in the data store.
 
 `tests/dicomweb/test_pydicom_adapter.py` holds the parts that this needs.
 """

@@ -56,6 +56,7 @@ def test_a_private_element_is_found_in_the_block_of_its_creator(creator: str, fo
         ("PATIENTID", ("00100020",)),
         ("00100020", ("00100020",)),
         ("0020000d", ("0020000D",)),
+        ("OverlayData", ("60003000",)),
         ("fffcfffc", ("FFFCFFFC",)),
         ("00191001", ("00191001",)),
         ("RequestAttributesSequence.00400009", ("00400275", "00400009")),
