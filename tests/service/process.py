@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import requests
+
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +77,17 @@ class Service:
             return error.code
         except OSError:
             return 0
+
+    def answer(self, path: str, status: int) -> requests.Response:
+        """The first answer with this status: each web process has its own view of what it depends on."""
+        answers: list[requests.Response] = []
+
+        def has_it() -> bool:
+            answers[:] = [requests.get(self.root + path, timeout=30)]
+            return answers[0].status_code == status
+
+        self.wait(has_it, 30)
+        return answers[0]
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Another command of the program, run with the same settings."""
