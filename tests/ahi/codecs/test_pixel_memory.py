@@ -50,19 +50,26 @@ def test_threads_never_have_more_than_the_bound() -> None:
 
 def test_a_frame_beyond_the_bound_has_all_of_it() -> None:
     memory = PixelMemory(MOST, patience_seconds=0.1)
-    with memory.taking(100 * MOST):
-        pass
+
+    def large() -> None:
+        with memory.taking(SMALL_BYTES + 1):
+            pass
+
+    with ThreadPoolExecutor(1) as other:
+        with memory.taking(100 * MOST), pytest.raises(UpstreamBusy):
+            other.submit(large).result()
+        other.submit(large).result()
 
 
 def test_small_frames_wait_for_nobody_and_a_thread_does_not_wait_for_itself() -> None:
     memory = PixelMemory(MOST, patience_seconds=0.1)
     with memory.taking(LARGE), memory.taking(LARGE), ThreadPoolExecutor(1) as other:
 
-        def small() -> None:
+        def small() -> bool:
             with memory.taking(SMALL_BYTES):
-                pass
+                return True
 
-        other.submit(small).result()
+        assert other.submit(small).result()
 
 
 def test_who_waits_in_vain_is_told_and_those_behind_go_on() -> None:

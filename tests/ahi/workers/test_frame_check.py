@@ -160,8 +160,9 @@ def test_damage_is_a_fault_or_decodes_or_is_refused(uid: str, data: st.DataObjec
 @given(st.binary(max_size=300), st.sampled_from([*UIDS, "1.2.840.10008.1.2.4.102"]))
 def test_any_bytes_are_judged(content: bytes, uid: str) -> None:
     for beginning in (b"", b"\xff\xd8", b"\xff\x4f\xff\x51", b"\xff\x0a", b"\0\0\0\x0cjP  \r\n\x87\n"):
-        frame_fault(beginning + content, UNSUMMED, uid, GREY)
-        size_of(beginning + content)
+        fault, size = frame_fault(beginning + content, UNSUMMED, uid, GREY), size_of(beginning + content)
+        assert fault is None or (fault and fault.isascii())
+        assert size is None or (size.rows >= 0 and size.columns >= 0)
 
 
 @pytest.mark.parametrize("uid", [JPEG_BASELINE, EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.4.102"])
