@@ -1,5 +1,6 @@
 """Amazon RDS and Aurora: their hosts, the certificates that they show, and the tokens of IAM authentication."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ from botocore.credentials import ReadOnlyCredentials
 from sqlalchemy.engine import URL
 
 from dicomweb.errors import UpstreamBusy
+
+log = logging.getLogger(__name__)
 
 BUNDLE = Path(__file__).with_name("certificates") / "rds-global-bundle.pem"
 """The authorities of RDS; the README beside it says where they come from."""
@@ -52,6 +55,7 @@ def _credentials(session: Session) -> ReadOnlyCredentials:
         credentials = session.get_credentials()
         frozen = credentials.get_frozen_credentials() if credentials else None
     except Exception as error:  # boto3 passes on whatever the source of the credentials raises
+        log.warning("no credentials of AWS for the index error=%s", type(error).__name__)
         raise UpstreamBusy(_NO_CREDENTIALS) from error
     if frozen is None:
         raise UpstreamBusy(_NO_CREDENTIALS)

@@ -165,7 +165,9 @@ def test_without_credentials_the_index_is_away(monkeypatch: pytest.MonkeyPatch, 
     [ClientError({"Error": {"Code": "AccessDenied"}}, "AssumeRole"), RuntimeError("still expired"), OSError("no file")],
     ids=["refused by STS", "expired", "no token file"],
 )
-def test_without_new_credentials_the_index_is_away(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_without_new_credentials_the_index_is_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
     """A role is assumed when a connection is made; boto3 passes on all errors of that."""
 
     def refuse(_: Credentials) -> None:
@@ -177,6 +179,8 @@ def test_without_new_credentials_the_index_is_away(monkeypatch: pytest.MonkeyPat
     login = Login(f"mysql://reader@{HOST}/ahiindex", make_password=rds.token_maker("eu-west-1"))
     with pytest.raises(UpstreamBusy, match="credentials"):
         Database(login).ping()
+    told = [record.getMessage() for record in caplog.records if record.name == "db.rds"]
+    assert told == [f"no credentials of AWS for the index error={type(error).__name__}"]
 
 
 def renewed(source: str, folder: Path) -> "subprocess.CompletedProcess[str]":
