@@ -26,6 +26,7 @@ COPY main.py ./
 COPY app ./app
 COPY qido ./qido
 COPY wado ./wado
+COPY store ./store
 COPY ahi ./ahi
 COPY db ./db
 COPY dicomweb ./dicomweb

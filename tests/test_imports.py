@@ -11,9 +11,10 @@ ROOT = Path(__file__).parents[1]
 
 MAY_IMPORT = {  # package: the packages of ours that it may import, itself aside
     "main": {"app"},
-    "app": {"qido", "wado", "ahi", "db", "dicomweb", "runtime"},
+    "app": {"qido", "wado", "store", "ahi", "db", "dicomweb", "runtime"},
     "qido": {"ahi", "db", "dicomweb", "runtime"},
     "wado": {"ahi", "db", "dicomweb", "runtime"},
+    "store": {"ahi", "db", "dicomweb", "runtime"},
     "ahi": {"dicomweb", "runtime"},
     "db": {"dicomweb", "runtime"},
     "datastore": {"db", "dicomweb"},
