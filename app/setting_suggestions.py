@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 
 _OF_OURS = re.compile(
-    r"(AHI|DATASTORE|IMAGE_SET|PART10|DCM4CHEE|DB_(TLS|SECRET|IAM|POOL|STATEMENT)|CACHE_M(AX|IN))_(?!PORT$)"
+    r"(AHI|DATASTORE|IMAGE_SET|PART10|DCM4CHEE|DB_(TLS|SECRET|IAM|POOL|STATEMENT)|INDEX_(WRITE|EVENTS)|CACHE_M(AX|IN))_(?!PORT$)"
 )
 
 _OF_OTHERS = re.compile(

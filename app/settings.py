@@ -109,6 +109,15 @@ class Settings:
     db_statement_timeout_seconds: float = _setting(30.0, parse_seconds)
     """Longest time of one statement on the index: up to 86400 s."""
 
+    index_write_secret_arn: str | None = _setting(None, str)
+    """ARN of a secret like that of `DB_SECRET_ARN`, with a login that may write to the index."""
+
+    index_write_url: str | None = _setting(None, str)
+    """SQLAlchemy URL of the index with a login that may write, instead of `INDEX_WRITE_SECRET_ARN`."""
+
+    index_events_queue_url: str | None = _setting(None, parse_url)
+    """URL of the Amazon SQS queue with the events of AHI, for `python main.py index --follow`."""
+
     aws_default_region: str | None = _setting(None, str)
     """AWS region of the data stores and of the secret."""
 
@@ -324,12 +333,19 @@ class Settings:
         return self.db_secret_arn is not None or self.database_url is not None
 
     @property
+    def may_write_index(self) -> bool:
+        """Whether INDEX_WRITE_SECRET_ARN or INDEX_WRITE_URL gives a login that writes to the index."""
+        return self.index_write_secret_arn is not None or self.index_write_url is not None
+
+    @property
     def contradictions(self) -> list[str]:
         """One line for each pair of settings that contradict each other."""
         problems = []
         if self.db_secret_arn and self.database_url:
             problems.append("DB_SECRET_ARN and DATABASE_URL are both set: set one of them")
-        if self.names_index and not self.aws_default_region:
+        if self.index_write_secret_arn and self.index_write_url:
+            problems.append("INDEX_WRITE_SECRET_ARN and INDEX_WRITE_URL are both set: set one of them")
+        if (self.names_index or self.may_write_index) and not self.aws_default_region:
             problems.append("AWS_DEFAULT_REGION is not set: calls to AWS HealthImaging need a region")
         if self.db_iam_auth and self.db_tls not in (None, tls.VERIFY):
             problems.append("DB_IAM_AUTH sends the database a token, so DB_TLS must be verify: only RDS may see it")

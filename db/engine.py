@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Executable, Row, create_engine, event, inspect, select
+from sqlalchemy import Connection, Engine, Executable, Row, create_engine, event, inspect, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, NoSuchTableError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from db import driver_errors, drivers
+from db.connector import connect, kind_of
 from db.driver_errors import Cause
 from db.drivers import UnusableUrl
 from db.fuzzy import search_in_sqlite
@@ -75,9 +76,9 @@ class Database:
         self._statement_timeout_seconds = statement_timeout_seconds
         self._places = FairSemaphore(pool_size)
         self._statements = UsualWait()
-        self._engine = create_engine(
+        self._engine: Engine = create_engine(
             self._login.url,
-            creator=self._connect,
+            creator=lambda: connect(self._login, self._tls, self._engine.dialect),
             poolclass=QueuePool,
             pool_size=pool_size,
             max_overflow=0,
@@ -93,31 +94,6 @@ class Database:
         event.listen(self._engine, "checkin", _note_idle)
         if self.kind == "sqlite":
             event.listen(self._engine, "before_cursor_execute", self._start_clock)
-
-    def _connect(self) -> Any:
-        """A new connection of the driver. If the login is refused, one with a login that is read again."""
-        url = self._login.url
-        try:
-            return self._connect_to(url)
-        except Exception as error:
-            renewed = self._login.other_than(url) if driver_errors.login_refused(error) else None
-            if renewed is None:
-                raise
-        return self._connect_to(renewed)
-
-    def _connect_to(self, url: URL) -> Any:
-        dialect = self._engine.dialect
-        positional, named = dialect.create_connect_args(self._login.with_password(url))
-        return drivers.connect(self.kind, dialect, positional, {**named, **self._tls_args(named)})
-
-    def _tls_args(self, told: Mapping[str, Any]) -> dict[str, Any]:
-        match self.kind:
-            case "mysql":
-                return self._tls.mysql(told)
-            case "postgresql":
-                return self._tls.postgresql(told)
-            case _:
-                return {}
 
     def _start_session(self, connection: Any, _record: Any) -> None:
         dialect = self._engine.dialect
@@ -263,8 +239,7 @@ class Database:
     @property
     def kind(self) -> str:
         """`mysql`, `postgresql` or `sqlite`."""
-        name = self._engine.dialect.name
-        return "mysql" if name == "mariadb" else name
+        return kind_of(self._engine.dialect)
 
     @property
     def host(self) -> str | None:

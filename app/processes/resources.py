@@ -15,6 +15,7 @@ from db.login import Login
 from db.rds import token_maker
 from db.secret import SecretError, index_url
 from db.tls import Tls
+from db.write_engine import WriteEngine, write_engine
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from runtime.outage import Outage
 
@@ -70,22 +71,39 @@ def find_index(settings: Settings) -> Login:
 
     NotNowError if Secrets Manager gives no secret: it may be away, or rights or credentials of a role may come later.
     """
+    return _find_login(settings, "DATABASE_URL", settings.database_url, "DB_SECRET_ARN", settings.db_secret_arn)
+
+
+def find_index_writer(settings: Settings) -> Login:
+    """The login that may write to the index; errors are those of `find_index`, and SettingsError without a login."""
+    if not settings.may_write_index:
+        raise SettingsError("neither INDEX_WRITE_SECRET_ARN nor INDEX_WRITE_URL gives a login that may write the index")
+    url, secret_arn = settings.index_write_url, settings.index_write_secret_arn
+    return _find_login(settings, "INDEX_WRITE_URL", url, "INDEX_WRITE_SECRET_ARN", secret_arn)
+
+
+def open_write_engine(settings: Settings, *, pool_size: int = 4) -> WriteEngine:
+    """Sessions that write to the index; errors are those of `find_index_writer`."""
+    return write_engine(find_index_writer(settings), find_trust(settings), pool_size=pool_size)
+
+
+def _find_login(settings: Settings, url_name: str, url: str | None, arn_name: str, secret_arn: str | None) -> Login:
     read_secret = partial(
         index_url,
-        settings.db_secret_arn or "",
+        secret_arn or "",
         region=settings.aws_default_region,
         usual_host=settings.db_host,
         needs_password=not settings.db_iam_auth,
     )
     make_password = token_maker(settings.aws_default_region) if settings.db_iam_auth else None
     try:
-        if settings.database_url:
-            return Login(settings.database_url, make_password=make_password)
+        if url:
+            return Login(url, make_password=make_password)
         return Login(read_secret(), read_secret, make_password)
     except UnusableUrl as error:
-        raise SettingsError(f"DATABASE_URL {error}") from error
+        raise SettingsError(f"{url_name} {error}") from error
     except (SecretError, UpstreamBusy) as error:
-        raise NotNowError(f"DB_SECRET_ARN: {error}") from error
+        raise NotNowError(f"{arn_name}: {error}") from error
 
 
 def try_index(settings: Settings, index: Login, outage: Outage) -> None:

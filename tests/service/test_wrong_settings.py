@@ -17,6 +17,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from moto.server import ThreadedMotoServer
 
+from app.processes.resources import find_index_writer
 from app.settings import Settings, SettingsError, variable
 from tests.authority import Authority
 from tests.servers import free_port
@@ -35,7 +36,9 @@ WRONG = {
         ["DCM4CHEE_PATHS", "AUTH_QUERY_TOKEN", "DATASTORE_CLEAN_INDEX", "EMBEDDED", "DB_IAM_AUTH"], ["yes"]
     ),
     "DATASTORE_POPULATE_INSTANCES": ["1"],
-    **dict.fromkeys(["PUBLIC_URL", "OIDC_ISSUER", "ALB_PUBLIC_KEYS_URL"], ["dicom.example.org", "ftp://x"]),
+    **dict.fromkeys(
+        ["PUBLIC_URL", "OIDC_ISSUER", "ALB_PUBLIC_KEYS_URL", "INDEX_EVENTS_QUEUE_URL"], ["dicom.example.org", "ftp://x"]
+    ),
     "DB_TLS": ["maybe"],
     "DB_HOST": ["a host", "https://db.example.org", "db/x"],
     "TRUSTED_PROXY": ["10.0.0.0/33", "proxy"],
@@ -82,6 +85,12 @@ STARTED = {
 }
 """What only the start finds wrong, and what it is wrong with."""
 
+OF_WRITERS = {
+    "INDEX_WRITE_URL": "not a database",
+    "INDEX_WRITE_SECRET_ARN": "not an ARN",
+}
+"""What only processes that write to the index read."""
+
 MYSQL = "mysql+pymysql://reader:Zq9xsecret@127.0.0.1:1/index"
 
 STOPPED: list[tuple[dict[str, str], int, str]] = [
@@ -107,6 +116,10 @@ TLS_AUDIT: dict[str, Any] = {"AUDIT": "syslog", "AUDIT_SYSLOG": "tls://127.0.0.1
 
 CONTRADICTIONS: list[tuple[dict[str, str], str]] = [
     ({"DB_SECRET_ARN": "arn"}, "DB_SECRET_ARN and DATABASE_URL are both set"),
+    (
+        {"INDEX_WRITE_SECRET_ARN": "arn", "INDEX_WRITE_URL": "sqlite://"},
+        "INDEX_WRITE_SECRET_ARN and INDEX_WRITE_URL are both set",
+    ),
     ({"AWS_DEFAULT_REGION": ""}, "AWS_DEFAULT_REGION is not set"),
     ({"AUTH": "basic"}, "AUTH_USERS_FILE is not set"),
     ({"AUTH": "bearer"}, "AUTH_TOKENS_FILE is not set"),
@@ -152,7 +165,7 @@ NUMERIC = [variable(one) for one in fields(Settings) if "float" in str(one.type)
 
 
 def test_every_setting_is_tried() -> None:
-    assert sorted(ALL) == sorted({*NOT_READ, *WRONG, *NUMERIC, *STARTED})
+    assert sorted(ALL) == sorted({*NOT_READ, *WRONG, *NUMERIC, *STARTED, *OF_WRITERS})
 
 
 @pytest.mark.parametrize(
@@ -167,6 +180,19 @@ def test_a_wrong_value_is_refused_by_name(name: str, value: str) -> None:
         Settings.from_env({name: value})
     (line,) = str(raised.value).splitlines()
     assert line.startswith(f"{name} ")
+
+
+@pytest.mark.parametrize("name", OF_WRITERS)
+def test_a_login_for_writing_that_is_wrong_is_told_in_one_line(
+    name: str, secrets_manager: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable_name, value in secrets_manager.items():
+        monkeypatch.setenv(variable_name, value)
+    settings = Settings.from_env({name: OF_WRITERS[name], "AWS_DEFAULT_REGION": "us-east-1"})
+    with pytest.raises(SettingsError) as raised:
+        find_index_writer(settings)
+    (line,) = str(raised.value).splitlines()
+    assert line.startswith(name)
 
 
 def started(folder: Path, *, embedded: bool = False, **settings: Any) -> "subprocess.CompletedProcess[str]":
