@@ -1,4 +1,5 @@
 """The Store transaction (STOW-RS): from the body of a request to the data store, with nothing lost in between.
 
 outcome    an instance that was received, and what has become of it
+spool/     what was accepted and is not stored yet, on disk
 """

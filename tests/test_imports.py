@@ -17,7 +17,7 @@ MAY_IMPORT = {  # package: the packages of ours that it may import, itself aside
     "store": {"ahi", "db", "dicomweb", "runtime"},
     "ahi": {"dicomweb", "runtime"},
     "db": {"dicomweb", "runtime"},
-    "datastore": {"db", "dicomweb"},
+    "datastore": {"db", "dicomweb", "runtime"},
     "dicomweb": {"runtime"},
     "runtime": set(),
 }
@@ -56,6 +56,7 @@ ROOMS = {  # room: the rooms of the same package that it may import
     "wado/rendering": set(),
     "wado/rendered": {"wado/rendering"},
     "wado/uri": {"wado/rendered", "wado/rendering"},
+    "store/spool": set(),
     "datastore/storage": set(),
     "datastore/pixels": set(),
     "datastore/importing": {"datastore/pixels", "datastore/storage"},

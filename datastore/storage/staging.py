@@ -3,7 +3,7 @@
 import threading
 from pathlib import Path
 
-from datastore.storage.files import write_durably
+from runtime.durable_files import write_durably
 
 
 class Staging:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from datastore.storage.catalogue import Catalogue
 from datastore.storage.database import CatalogueDatabase
-from datastore.storage.files import lock_file, sync_folder, write_durably
+from runtime.durable_files import lock_file, sync_folder, write_durably
 from datastore.storage.records import (
     DatastoreProperties,
     ImageSetVersion,

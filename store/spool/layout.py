@@ -1,0 +1,126 @@
+"""The folders of a spool: entries are made, moved and deleted so that each is whole or not there."""
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+from dicomweb.errors import UpstreamBusy
+from runtime.durable_files import sync_file, sync_folder, write_durably
+
+BODY, MANIFEST, OUTCOME, ACKNOWLEDGED = "body", "manifest.json", "outcome.json", "acknowledged.json"
+
+_ENTRY = re.compile(r"[0-9]{13}-[0-9a-f]{16}", re.ASCII)
+_LOCK_SECONDS = 15.0  # a service that was killed ends within 10 seconds
+_LOCK_ROUND_SECONDS = 0.2
+
+
+class SpoolFull(UpstreamBusy):
+    """The spool cannot take more: the disk is full, or cannot be written."""
+
+
+class SpoolInUse(Exception):
+    """Another service uses the spool."""
+
+
+class Layout:
+    """The folders below `root`. Each method is safe in any process, if the caller is the only one for an entry."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.incoming = self.root / "incoming"
+        self.queue = self.root / "queue"
+        self.refused = self.root / "refused"
+
+    def make(self) -> None:
+        """Make the folders that are missing; OSError."""
+        for folder in (self.root, self.incoming, self.queue, self.refused):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sync_folder(self.root)
+
+    def empty_incoming(self) -> None:
+        """Delete what a killed service left unfinished. Only the holder of the lock may call this."""
+        for path in self.incoming.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def add(self, body: Path, manifest: bytes) -> str:
+        """Move a body and its manifest into the queue as one entry, on disk when this returns; its name.
+
+        The body must be in `incoming`. OSError if the entry cannot be made; the body is deleted then. If only the last
+        step fails, the entry may be there after all: what was not accepted may be stored, but never the other way.
+        """
+        name = _new_name()
+        folder = self.incoming / name
+        try:
+            sync_file(body)
+            folder.mkdir(mode=0o700)
+            body.rename(folder / BODY)
+            write_durably(folder / MANIFEST, manifest)
+            sync_folder(folder)
+            folder.rename(self.queue / name)
+        except OSError:
+            body.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        sync_folder(self.queue)
+        return name
+
+    def write_beside(self, entry: Path, name: str, content: bytes) -> None:
+        """Write a further file of an entry, all of it or nothing; OSError."""
+        aside = self.incoming / f"{entry.name}.{name}.{secrets.token_hex(4)}"
+        write_durably(aside, content)
+        aside.rename(entry / name)
+        sync_folder(entry)
+
+    def move(self, entry: Path, folder: Path) -> None:
+        """Move an entry to another folder of the spool; OSError."""
+        entry.rename(folder / entry.name)
+        sync_folder(folder)
+        sync_folder(entry.parent)
+
+    def delete(self, entry: Path) -> None:
+        """Delete an entry: at once by name, then its files; OSError."""
+        aside = self.incoming / f"{entry.name}.{secrets.token_hex(4)}"
+        entry.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)  # what remains is deleted at the next start
+
+
+class SpoolLock:
+    """The lock of a spool. All processes forked by its holder hold it, too, until the last of them has ended."""
+
+    def __init__(self, layout: Layout, wait_seconds: float = _LOCK_SECONDS) -> None:
+        """Take the lock. It waits for the processes of a service that ends; then SpoolInUse."""
+        self._descriptor = os.open(layout.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        give_up_at = time.monotonic() + wait_seconds
+        while not self._take():
+            if time.monotonic() >= give_up_at:
+                os.close(self._descriptor)
+                raise SpoolInUse("another service uses it")
+            time.sleep(_LOCK_ROUND_SECONDS)
+
+    def _take(self) -> bool:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close this process's part of the lock."""
+        os.close(self._descriptor)
+
+
+def is_entry_name(name: str) -> bool:
+    """Whether a text can be the name of an entry."""
+    return _ENTRY.fullmatch(name) is not None
+
+
+def _new_name() -> str:
+    """A name that no other entry has. Names sort by the time at which they were made."""
+    return f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(8)}"

@@ -1,0 +1,222 @@
+"""A spool as its users see it: web processes add entries, the forwarder removes them, commands list them."""
+
+import errno
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from dicomweb.errors import NotFound
+from store.outcome import Outcome, ReceivedInstance, Sender
+from store.spool.layout import ACKNOWLEDGED, BODY, MANIFEST, OUTCOME, Layout, SpoolFull, is_entry_name
+from store.spool.manifest import Manifest
+
+log = logging.getLogger(__name__)
+
+_MANIFEST_BYTES = 2**28
+_RETRY_SECONDS = 60
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One store request in the spool."""
+
+    name: str
+    folder: Path
+    manifest: Manifest
+
+    def open_body(self) -> BinaryIO:
+        """The body, open for reading; OSError."""
+        return (self.folder / BODY).open("rb")
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """The size of the body."""
+        return (self.folder / BODY).stat().st_size
+
+
+@dataclass(frozen=True)
+class SpoolStatus:
+    """The length and the age of a spool."""
+
+    entries: int = 0
+    instances: int = 0
+    size_bytes: int = 0
+    oldest_seconds: float = 0.0
+    """The time since the oldest entry was received; 0 if there is none."""
+    refused: int = 0
+    unknown: int = 0
+    """Things in the queue that are no entries. They are left alone."""
+
+
+class Spool:
+    """The entries below one folder. Safe to share between threads and processes.
+
+    Only the process that forwards may remove or refuse an entry while the service runs.
+    """
+
+    def __init__(self, root: Path, min_free_bytes: int = 0) -> None:
+        """`min_free_bytes` is the room that the disk must keep when an entry is added."""
+        self._layout = Layout(root)
+        self._min_free_bytes = min_free_bytes
+
+    @property
+    def layout(self) -> Layout:
+        """Its folders."""
+        return self._layout
+
+    @property
+    def incoming(self) -> Path:
+        """The folder for bodies that are being received. It is emptied at each start of the service."""
+        return self._layout.incoming
+
+    def open(self) -> None:
+        """Make the folders, and delete what a killed service did not finish; OSError. The caller holds the lock."""
+        self._layout.make()
+        self._layout.empty_incoming()
+
+    def check_room(self, size_bytes: int) -> None:
+        """SpoolFull if the disk has no room for a body of this size."""
+        try:
+            disk = os.statvfs(self.incoming)
+        except OSError as error:
+            raise _full(error) from error
+        if disk.f_bavail * disk.f_frsize < size_bytes + self._min_free_bytes:
+            raise SpoolFull("the service has no room for more at the moment", _RETRY_SECONDS)
+
+    def accept(self, body: Path, instances: Sequence[ReceivedInstance], sender: Sender) -> Entry:
+        """Make an entry of a body in `incoming`; it is on disk when this returns.
+
+        SpoolFull if it cannot be written. The body is no longer in `incoming` then either. There must be an instance.
+        """
+        if not instances:
+            raise ValueError("an entry has at least one instance")
+        manifest = Manifest(sender, time.time(), tuple(instances))
+        try:
+            name = self._layout.add(body, manifest.to_json())
+        except OSError as error:
+            raise _full(error) from error
+        return Entry(name, self._layout.queue / name, manifest)
+
+    def entry(self, name: str) -> Entry:
+        """An entry of the queue; NotFound if there is none of this name."""
+        return self._read(self._layout.queue, name)
+
+    def entries(self) -> list[Entry]:
+        """All entries of the queue, oldest first."""
+        return list(self._entries(self._layout.queue))
+
+    def refused(self) -> list[Entry]:
+        """All entries that were refused, oldest first."""
+        return list(self._entries(self._layout.refused))
+
+    def unknown(self) -> list[Path]:
+        """What is in the queue and is no entry."""
+        return [path for path in sorted(self._layout.queue.iterdir()) if self._try(path) is None]
+
+    def names(self) -> list[str]:
+        """The names of what may be an entry of the queue, oldest first. Quick: no manifest is read."""
+        return sorted(path.name for path in self._layout.queue.iterdir() if is_entry_name(path.name))
+
+    def acknowledge(self, entry: Entry, outcomes: Sequence[Outcome]) -> None:
+        """Note which instances the data store has taken, so that none of them is sent again; OSError."""
+        self._layout.write_beside(entry.folder, ACKNOWLEDGED, _outcomes_json(outcomes))
+
+    def acknowledged(self, entry: Entry) -> list[Outcome]:
+        """The instances that the data store has taken, as noted last."""
+        return _read_outcomes(entry.folder / ACKNOWLEDGED)
+
+    def remove(self, entry: Entry) -> None:
+        """Delete an entry that is stored, or that an operator does not want; NotFound."""
+        with _found(entry.name):
+            self._layout.delete(entry.folder)
+
+    def refuse(self, entry: Entry, outcomes: Sequence[Outcome]) -> None:
+        """Set an entry aside with the outcome of each instance, in the order of the manifest; NotFound, OSError."""
+        with _found(entry.name):
+            self._layout.write_beside(entry.folder, OUTCOME, _outcomes_json(outcomes))
+            self._layout.move(entry.folder, self._layout.refused)
+
+    def outcomes(self, entry: Entry) -> list[Outcome]:
+        """The outcomes with which an entry was refused; none if they cannot be read."""
+        return _read_outcomes(entry.folder / OUTCOME)
+
+    def refused_entry(self, name: str) -> Entry:
+        """An entry that was refused; NotFound if there is none of this name."""
+        return self._read(self._layout.refused, name)
+
+    def retry(self, entry: Entry) -> None:
+        """Put an entry that was refused back into the queue; NotFound, OSError."""
+        with _found(entry.name):
+            for name in (ACKNOWLEDGED, OUTCOME):
+                (entry.folder / name).unlink(missing_ok=True)
+            self._layout.move(entry.folder, self._layout.queue)
+
+    def status(self, now: Callable[[], float] = time.time) -> SpoolStatus:
+        """Its length and age. Reads all manifests."""
+        entries = self.entries()
+        oldest = min((entry.manifest.received_at for entry in entries), default=None)
+        return SpoolStatus(
+            entries=len(entries),
+            instances=sum(len(entry.manifest.instances) for entry in entries),
+            size_bytes=sum(entry.size_bytes for entry in entries),
+            oldest_seconds=0.0 if oldest is None else max(0.0, now() - oldest),
+            refused=len(self.refused()),
+            unknown=len(self.unknown()),
+        )
+
+    def _entries(self, folder: Path) -> Iterator[Entry]:
+        for path in sorted(folder.iterdir()):
+            if entry := self._try(path):
+                yield entry
+
+    def _read(self, folder: Path, name: str) -> Entry:
+        entry = self._try(folder / name) if is_entry_name(name) else None
+        if entry is None:
+            raise NotFound(f"the spool has no entry {name[:100]!r}")
+        return entry
+
+    def _try(self, folder: Path) -> Entry | None:
+        """The entry in a folder; None if it is no entry, or cannot be read."""
+        if not is_entry_name(folder.name):
+            return None
+        try:
+            if (folder / MANIFEST).stat().st_size > _MANIFEST_BYTES:
+                return None
+            entry = Entry(folder.name, folder, Manifest.from_json((folder / MANIFEST).read_bytes()))
+            return entry if entry.size_bytes >= entry.manifest.end else None
+        except (OSError, ValueError):
+            return None
+
+
+@contextmanager
+def _found(name: str) -> Iterator[None]:
+    """A context in which FileNotFoundError means that another process has removed the entry."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"the spool has no entry {name!r} any more") from error
+
+
+def _full(error: OSError) -> SpoolFull:
+    log.error("the spool cannot be written: %s", error.strerror)
+    if error.errno in _FULL:
+        return SpoolFull("the service has no room for more at the moment", _RETRY_SECONDS)
+    return SpoolFull("the service cannot store at the moment", _RETRY_SECONDS)
+
+
+def _outcomes_json(outcomes: Sequence[Outcome]) -> bytes:
+    return json.dumps([asdict(outcome) for outcome in outcomes], separators=(",", ":")).encode()
+
+
+def _read_outcomes(path: Path) -> list[Outcome]:
+    with suppress(OSError, ValueError, TypeError):
+        return [Outcome(**outcome) for outcome in json.loads(path.read_bytes())]
+    return []
