@@ -19,7 +19,6 @@ from pathlib import Path
 
 from datastore.storage.catalogue import Catalogue
 from datastore.storage.database import CatalogueDatabase
-from runtime.durable_files import lock_file, sync_folder, write_durably
 from datastore.storage.records import (
     DatastoreProperties,
     ImageSetVersion,
@@ -29,6 +28,7 @@ from datastore.storage.records import (
     UnknownImageSet,
 )
 from datastore.storage.staging import Staging
+from runtime.durable_files import lock_file, sync_folder, write_durably
 
 _METADATA = "metadata.json.gz"
 _GZIP_LEVEL = 6
