@@ -14,7 +14,8 @@
      │    ├── UpstreamRefused  it refuses all our requests, because of wrong credentials, say
      │    └── UnusableAnswer   AHI gave something else than asked for; a later answer may be right
      └── UpstreamBusy      AHI or the index is down, throttled or slow; a retry later helps
-          └── UpstreamBroken  AHI answers with errors again and again, perhaps for this object only
+          ├── UpstreamBroken  AHI answers with errors again and again, perhaps for this object only
+          └── UpstreamLocked  AHI is writing this image set
 
 `dicomweb.respond` maps each one to an HTTP status. Messages are for the client: they tell what was wrong and what would
 be right. They never have SQL, ARNs or patient data.
@@ -99,3 +100,7 @@ class UpstreamBusy(ProxyError):
 
 class UpstreamBroken(UpstreamBusy):
     """A service behind this one answers with errors, for all requests or for one object."""
+
+
+class UpstreamLocked(UpstreamBusy):
+    """A service behind this one is writing this object."""

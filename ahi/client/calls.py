@@ -11,6 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ahi.client.boto3_client import make_client, trace_headers
 from ahi.client.failures import error_code, readable
 from ahi.client.frame_calls import FrameCalls
+from ahi.client.listing_calls import ListingCalls
+from ahi.client.rates import CallRates
 from ahi.client.retries import RetryingCaller
 from ahi.client.searches import PAGE_SIZE
 from ahi.image_sets.image_set import METADATA_BYTES, ImageSetKey, ImageSetProperties, check_metadata_bound
@@ -42,11 +44,17 @@ class AhiClient:
         process_metrics: ProcessMetrics | None = None,
         outage: Outage | None = None,
         heartbeat: Heartbeat | None = None,
+        rates: CallRates | None = None,
+        conflict_seconds: float = float("inf"),
     ) -> None:
-        """`outage` may be shared by processes: it logs when AHI stops and starts to answer."""
-        self._caller = RetryingCaller(deadline_seconds, process_metrics, outage, heartbeat)
+        """`outage` may be shared by processes: it logs when AHI stops and starts to answer.
+
+        `rates` bounds all calls, without it there is no bound. UpstreamLocked comes after `conflict_seconds` at most.
+        """
+        self._caller = RetryingCaller(deadline_seconds, process_metrics, outage, heartbeat, rates, conflict_seconds)
         self._client = make_client(region, max_connections, deadline_seconds)
         self._frame_calls = FrameCalls(self._client, max_connections, deadline_seconds)
+        self.listing = ListingCalls(self._client, self._caller)
 
     def image_set_metadata(self, key: ImageSetKey, version: str, max_bytes: int = METADATA_BYTES) -> bytes:
         """Fetch the metadata of one version, as gzip or as plain JSON. UpstreamFailed above `max_bytes`."""

@@ -24,6 +24,7 @@ from dicomweb.errors import (
     UpstreamBroken,
     UpstreamBusy,
     UpstreamFailed,
+    UpstreamLocked,
     UpstreamRefused,
 )
 
@@ -95,6 +96,11 @@ def is_throttled(error: CallError) -> bool:
     return error_code(error) in _THROTTLED
 
 
+def is_conflict(error: CallError) -> bool:
+    """Whether an image set is being written at the moment."""
+    return error_code(error) == "ConflictException" or (isinstance(error, ClientError) and _status(error) == 409)
+
+
 def can_be_retried(error: CallError) -> bool:
     """Whether a retry can help: named errors, 5xx and 429 under any name, cut connections, timeouts."""
     if isinstance(error, ClientError):
@@ -114,6 +120,8 @@ def proxy_error(operation: str, error: CallError) -> ProxyError:
     """Translate an error into one of the proxy."""
     if isinstance(error, UnreadableAnswer):
         return UpstreamBroken(f"AWS HealthImaging answered {operation} with something that cannot be used")
+    if is_conflict(error):
+        return UpstreamLocked("AWS HealthImaging is writing this image set at the moment")
     if can_be_retried(error):
         is_broken = isinstance(error, ClientError) and is_outage(error)
         return (UpstreamBroken if is_broken else UpstreamBusy)("AWS HealthImaging does not answer at the moment")

@@ -1,10 +1,10 @@
 """Calls to AHI with retries, a deadline, counters and the report of outages. Runs in the FrameFetcher processes."""
 
 import logging
-import math
 import random
 import time
 from collections.abc import Callable
+from itertools import chain, repeat
 from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -13,11 +13,13 @@ from ahi.client.failures import (
     CallError,
     can_be_retried,
     error_code,
+    is_conflict,
     is_outage,
     is_throttled,
     proxy_error,
     readable,
 )
+from ahi.client.rates import CallRates
 from dicomweb.errors import NotFound, ProxyError
 from runtime.heartbeat import Heartbeat
 from runtime.outage import Outage
@@ -46,7 +48,12 @@ class RetryingCaller:
         process_metrics: ProcessMetrics | None = None,
         outage: Outage | None = None,
         heartbeat: Heartbeat | None = None,
+        rates: CallRates | None = None,
+        conflict_seconds: float = float("inf"),
     ) -> None:
+        """`rates` bounds the attempts. Conflicts are retried for `conflict_seconds`, where that is shorter."""
+        self._rates = rates or CallRates.unlimited()
+        self._conflict_seconds = conflict_seconds
         self.deadline_seconds = deadline_seconds
         self._process_metrics = process_metrics or ProcessMetrics.alone()
         self._outage = outage or Outage("AHI")
@@ -54,18 +61,22 @@ class RetryingCaller:
 
     def call(self, operation: str, call: Callable[[], T], patience_seconds: float | None = None) -> T:
         """Make a call; UpstreamBusy where it does not succeed within `patience_seconds`, by default the deadline."""
-        give_up_at = time.monotonic() + (self.deadline_seconds if patience_seconds is None else patience_seconds)
-        delays = iter(_DELAYS_SECONDS)
-        while True:
-            self._process_metrics.add(_COUNTERS[operation])
+        began_at = time.monotonic()
+        patience_seconds = self.deadline_seconds if patience_seconds is None else patience_seconds
+        for delay_seconds in chain(_DELAYS_SECONDS, repeat(_DELAYS_SECONDS[-1])):
+            self._rates.take(operation)
+            if counter := _COUNTERS.get(operation):
+                self._process_metrics.add(counter)
             try:
                 with measured("ahi", operation), self._heartbeat.expecting(self.deadline_seconds):
                     answer = readable(call)
             except (ClientError, BotoCoreError) as error:
                 if is_throttled(error):
                     self._process_metrics.add(Metric.AHI_THROTTLES)
-                delay = next(delays, math.inf) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
-                if not can_be_retried(error) or time.monotonic() + delay > give_up_at:
+                    self._rates.refused(operation)
+                delay = delay_seconds * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
+                most_seconds = min(patience_seconds, self._conflict_seconds) if is_conflict(error) else patience_seconds
+                if not can_be_retried(error) or time.monotonic() + delay > began_at + most_seconds:
                     raise self.failed(operation, error) from error
                 self._process_metrics.add(Metric.AHI_RETRIES)
                 log.debug("AHI call retried operation=%s error=%s", operation, error_code(error))
@@ -73,6 +84,7 @@ class RetryingCaller:
                 self.succeeded()
                 return answer
             time.sleep(delay)
+        raise AssertionError("there is always another attempt")
 
     def succeeded(self) -> None:
         """Note that AHI answers."""

@@ -2,13 +2,13 @@
 
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 
 from cachetools import TLRUCache, TTLCache
 
 from ahi.image_sets.image_set import ImageSetKey
+from runtime.token_bucket import TokenBucket
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,8 @@ class ImageSetSearches:
 
     def __init__(self, calls_per_second: float = CALLS_PER_SECOND, max_remembered: int = _MAX_REMEMBERED) -> None:
         """`max_remembered` bounds the number of studies plus that of their image sets."""
-        self._rate = calls_per_second
-        self._burst = max(1.0, 2 * calls_per_second)
+        self._rate = TokenBucket(calls_per_second, 2 * calls_per_second)
         self._lock = threading.Lock()
-        self._allowed_calls, self._counted_at = self._burst, time.monotonic()
         self._found: TLRUCache[_Study, _Found] = TLRUCache(
             max_remembered,
             lambda _study, found, now: now + (FOUND_SECONDS if found else NOTHING_SECONDS),
@@ -88,15 +86,9 @@ class ImageSetSearches:
     def may_call(self, datastore_id: str) -> bool:
         """Whether a call is within the rate and the data store has not just failed. A call that may be made counts."""
         with self._lock:
-            now = time.monotonic()
-            self._allowed_calls = min(self._burst, self._allowed_calls + (now - self._counted_at) * self._rate)
-            self._counted_at = now
-            if self._allowed_calls < 1 or datastore_id in self._silent:
-                return False
-            self._allowed_calls -= 1
-            return True
+            is_silent = datastore_id in self._silent
+        return not is_silent and self._rate.try_take()
 
     def count(self, calls: int) -> None:
         """Count calls beyond the first one, for further pages."""
-        with self._lock:
-            self._allowed_calls -= calls
+        self._rate.charge(calls)

@@ -3,7 +3,7 @@
 import base64
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from flask import Response, jsonify, request, send_file
 
@@ -12,8 +12,6 @@ from datastore.serving.errors import AhiError
 from datastore.serving.search import Criteria
 from datastore.storage.records import ImageSetVersion, UnknownFrame, UnknownImageSet
 from datastore.storage.storage import Storage
-
-T = TypeVar("T")
 
 LARGEST_PAGE = 50
 _ID = re.compile(r"[0-9a-z]{32}")
@@ -73,9 +71,10 @@ class Operations:
         """A page of the image sets that meet the criteria in the body."""
         self._check_datastore(datastore_id)
         criteria = Criteria.from_json(json_body())
-        existing = (image_set for image_set in self._storage.image_sets() if image_set.state != "DELETED")
-        page = _page("imageSetsMetadataSummaries", criteria.select(existing), summary_json)
-        return jsonify(page | {"sort": criteria.sort_json()})
+        found, token = criteria.page(self._storage, _page_size(), request.args.get("nextToken"))
+        next_page = {"nextToken": token} if token else {}
+        summaries = list(map(summary_json, found))
+        return jsonify({"imageSetsMetadataSummaries": summaries, "sort": criteria.sort_json()} | next_page)
 
     def get_datastore(self, datastore_id: str) -> Response:
         """The properties of the data store."""
@@ -131,14 +130,18 @@ def _version() -> int | None:
     return int(text)
 
 
-def _page(name: str, items: Sequence[T], to_json: Callable[[T], Any] = lambda item: item) -> dict[str, Any]:
-    """The requested page of `items`, and the token of the next page, which encodes its start."""
+def _page_size() -> int:
     most = request.args.get("maxResults", str(LARGEST_PAGE))
     if not re.fullmatch(r"[0-9]{1,2}", most, re.ASCII) or not 1 <= int(most) <= LARGEST_PAGE:
         raise AhiError("ValidationException", f"maxResults is not between 1 and {LARGEST_PAGE}")
+    return int(most)
+
+
+def _page(name: str, items: Sequence[Any]) -> dict[str, Any]:
+    """The requested page of `items`, and the token of the next page, which encodes its start."""
     start = _start(request.args.get("nextToken"))
-    end = start + int(most)
-    page: dict[str, Any] = {name: [to_json(item) for item in items[start:end]]}
+    end = start + _page_size()
+    page: dict[str, Any] = {name: list(items[start:end])}
     if end < len(items):
         page["nextToken"] = base64.urlsafe_b64encode(str(end).encode()).decode()
     return page

@@ -1,11 +1,17 @@
 """SearchImageSets: its criteria, and the image sets that meet them (AHI API Reference, SearchImageSets)."""
 
+import base64
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 from datastore.serving.errors import AhiError
 from datastore.storage.records import ImageSetVersion
+from datastore.storage.storage import Storage
 
 MOST_FILTERS = 2
 _LAST_TIME = "~"  # after every time of day
@@ -13,12 +19,16 @@ _LAST_TIME = "~"  # after every time of day
 
 @dataclass(frozen=True)
 class Field:
-    """A field to filter by: `stored` reads it from an image set, `first` and `last` read the bounds of a filter."""
+    """A field to filter by: `stored` reads it from an image set, `first` and `last` read the bounds of a filter.
+
+    `column` is the name of a time by which a storage can sort.
+    """
 
     stored: Callable[[ImageSetVersion], Any]
     first: Callable[[Any], Any]
     last: Callable[[Any], Any]
     ranges: bool = False
+    column: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,10 @@ class SearchFilter:
     def takes(self, image_set: ImageSetVersion) -> bool:
         """Whether an image set meets the condition."""
         return bool(self.first <= self.field.stored(image_set) <= self.last)
+
+
+_Place = tuple[Any, str]
+"""The place of an image set in the order: the value that is sorted by, and its ID."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +68,54 @@ class Criteria:
             raise AhiError("ValidationException", f"sort must be by one of {', '.join(_SORT_FIELDS)}, ASC or DESC")
         return cls(tuple(map(_filter, filters)), sort["sortField"], sort["sortOrder"] == "DESC")
 
-    def select(self, image_sets: Iterable[ImageSetVersion]) -> list[ImageSetVersion]:
-        """The image sets that meet every filter, in order; image-set IDs decide ties."""
+    def page(self, storage: Storage, size: int, token: str | None) -> tuple[list[ImageSetVersion], str | None]:
+        """A page of the image sets that meet every filter, in order, and the token of the next page.
+
+        Image-set IDs decide ties. The token names the last image set of its page, so that image sets which come or go
+        meanwhile move no other. ValidationException for a token of other criteria.
+        """
+        after = self._parse_token(token) if token else None
+        found = list(islice(filter(self._takes, self._in_order(storage, after)), size + 1))
+        if len(found) <= size:
+            return found, None
+        return found[:size], self._token(found[size - 1])
+
+    def _takes(self, image_set: ImageSetVersion) -> bool:
+        return image_set.state != "DELETED" and all(condition.takes(image_set) for condition in self.filters)
+
+    def _in_order(self, storage: Storage, after: "_Place | None") -> Iterable[ImageSetVersion]:
+        """The image sets behind a place. They are sorted by the storage if it can do so."""
         field = _FIELDS[self.sort_field]
-        taken = [found for found in image_sets if all(condition.takes(found) for condition in self.filters)]
-        taken.sort(key=lambda found: (field.stored(found), found.image_set_id), reverse=self.descending)
-        return taken
+        if field.column:
+            bounds = [(condition.first, condition.last) for condition in self.filters if condition.field is field]
+            return storage.image_sets_by(field.column, descending=self.descending, bounds=bounds, after=after)
+        image_sets = sorted(storage.image_sets(), key=self._place, reverse=self.descending)
+        return (found for found in image_sets if after is None or self._is_behind(self._place(found), after))
+
+    def _is_behind(self, place: "_Place", other: "_Place") -> bool:
+        return place < other if self.descending else place > other
+
+    def _place(self, image_set: ImageSetVersion) -> "_Place":
+        return _FIELDS[self.sort_field].stored(image_set), image_set.image_set_id
+
+    def _token(self, last: ImageSetVersion) -> str:
+        value, image_set_id = self._place(last)
+        return base64.urlsafe_b64encode(json.dumps([value, image_set_id, self._digest]).encode()).decode()
+
+    def _parse_token(self, token: str) -> "_Place":
+        try:
+            value, image_set_id, digest = json.loads(base64.urlsafe_b64decode(token))
+            place = (tuple(value) if isinstance(value, list) else value), str(image_set_id)
+        except (ValueError, TypeError):
+            digest = place = None
+        if place is None or digest != self._digest:
+            raise AhiError("ValidationException", "nextToken is not one of this search")
+        return place
+
+    @property
+    def _digest(self) -> str:
+        told = [(condition.first, condition.last) for condition in self.filters]
+        return sha256(repr((told, self.sort_field, self.descending)).encode()).hexdigest()[:16]
 
     def sort_json(self) -> dict[str, str]:
         """The order in the form of the answer."""
@@ -111,6 +167,11 @@ def _date_and_time(missing_time: str) -> Callable[[Any], tuple[str, str]]:
     return parsed
 
 
+def _time(column: str) -> Field:
+    number = _of_type(int, float)
+    return Field(attrgetter(column), number, number, ranges=True, column=column)
+
+
 def _tag(name: str) -> Field:
     text = _of_type(str)
     return Field(lambda image_set: image_set.tags.get(name) or "", text, text)
@@ -122,8 +183,8 @@ _FIELDS: Mapping[str, Field] = {
     "DICOMStudyId": _tag("DICOMStudyId"),
     "DICOMStudyInstanceUID": _tag("DICOMStudyInstanceUID"),
     "DICOMSeriesInstanceUID": _tag("DICOMSeriesInstanceUID"),
-    "createdAt": Field(lambda image_set: image_set.created_at, _of_type(int, float), _of_type(int, float), ranges=True),
-    "updatedAt": Field(lambda image_set: image_set.updated_at, _of_type(int, float), _of_type(int, float), ranges=True),
+    "createdAt": _time("created_at"),
+    "updatedAt": _time("updated_at"),
     "DICOMStudyDateAndTime": Field(
         lambda image_set: (image_set.tags.get("DICOMStudyDate") or "", image_set.tags.get("DICOMStudyTime") or ""),
         _date_and_time(""),

@@ -7,7 +7,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from datastore.storage.database import CatalogueDatabase
 from datastore.storage.records import (
@@ -20,6 +20,12 @@ from datastore.storage.records import (
 
 _IS_LATEST = "version.version = image_set.latest"
 _OLDEST_FIRST = "ORDER BY image_set.rowid"
+_ROWS_AT_ONCE = 200
+_SORTED = {
+    "created_at": "SELECT * FROM image_set CROSS JOIN version USING (image_set_id)",
+    "updated_at": "SELECT * FROM version CROSS JOIN image_set USING (image_set_id)",
+}
+"""For each time that can be sorted by: the tables in the order in which its index is read, which CROSS keeps."""
 
 
 class Catalogue:
@@ -66,6 +72,32 @@ class Catalogue:
     def latest(self) -> list[ImageSetVersion]:
         """The latest version of each image set, oldest image set first."""
         return self._versions(f"{_IS_LATEST} {_OLDEST_FIRST}")
+
+    def latest_by(
+        self,
+        column: str,
+        *,
+        descending: bool,
+        bounds: Sequence[tuple[float, float]],
+        after: tuple[float, str] | None,
+    ) -> Iterator[ImageSetVersion]:
+        """The latest version of each image set in the order of a time, then of the ID: `Storage.image_sets_by`."""
+        statement, key = _SORTED[column], f"({column}, image_set_id)"
+        comparison, order = ("<", "DESC") if descending else (">", "ASC")
+        conditions = [_IS_LATEST, *(f"{column} BETWEEN ? AND ?" for _ in bounds)]
+        values: list[float | str] = [end for ends in bounds for end in ends]
+        while True:
+            behind = [f"{key} {comparison} (?, ?)"] if after else []
+            rows = self._database.rows(
+                f"{statement} WHERE {' AND '.join(conditions + behind)}"  # noqa: S608 - ours
+                f" ORDER BY {column} {order}, image_set_id {order} LIMIT {_ROWS_AT_ONCE}",
+                *values,
+                *(after or ()),
+            )
+            yield from map(_from_row, rows)
+            if len(rows) < _ROWS_AT_ONCE:
+                return
+            after = (rows[-1][column], rows[-1]["image_set_id"])
 
     def latest_of(self, study_instance_uid: str, series_instance_uid: str | None) -> list[ImageSetVersion]:
         """The latest versions of the image sets of a study, or of one of its series, oldest image set first."""

@@ -33,6 +33,12 @@ CREATE TABLE frame (
     PRIMARY KEY (image_set_id, frame_id)) WITHOUT ROWID;
 """
 
+_INDEXES = """
+CREATE INDEX IF NOT EXISTS image_set_created ON image_set (created_at, image_set_id);
+CREATE INDEX IF NOT EXISTS version_updated ON version (updated_at, image_set_id)
+"""
+"""Indexes that a folder of before may lack; they are no part of its format."""
+
 
 class CatalogueDatabase:
     """One connection for all threads of a process; a forked child opens its own."""
@@ -53,6 +59,8 @@ class CatalogueDatabase:
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
             elif user_version != FORMAT:
                 raise ValueError(f"the data store has format {user_version}, this program knows {FORMAT}")
+            for statement in _INDEXES.split(";"):
+                connection.execute(statement)
 
     def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         """The rows of a SELECT."""

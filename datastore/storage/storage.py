@@ -13,7 +13,7 @@ number of processes and threads may read meanwhile.
 import gzip
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,6 +73,21 @@ class Storage:
     def image_sets(self) -> list[ImageSetVersion]:
         """The latest version of each image set, oldest image set first."""
         return self._catalogue.latest()
+
+    def image_sets_by(
+        self,
+        column: str,
+        *,
+        descending: bool = False,
+        bounds: Sequence[tuple[float, float]] = (),
+        after: tuple[float, str] | None = None,
+    ) -> Iterator[ImageSetVersion]:
+        """The latest version of each image set in the order of `created_at` or `updated_at`, then of the ID.
+
+        `bounds` are ranges of that time that hold it, both ends included. `after` is the time and the ID of the image
+        set behind which to begin.
+        """
+        return self._catalogue.latest_by(column, descending=descending, bounds=bounds, after=after)
 
     def image_sets_of(self, study_instance_uid: str, series_instance_uid: str | None = None) -> list[ImageSetVersion]:
         """The latest versions of the image sets of a study, or of one of its series, oldest image set first."""

@@ -61,6 +61,23 @@ class Shelf:
         latest = {version.image_set_id: version for version in self._versions}
         return list(latest.values())
 
+    def image_sets_by(
+        self,
+        column: str,
+        *,
+        descending: bool = False,
+        bounds: Sequence[tuple[float, float]] = (),
+        after: tuple[float, str] | None = None,
+    ) -> Sequence[ImageSetVersion]:
+        def place(found: ImageSetVersion) -> tuple[float, str]:
+            return getattr(found, column), found.image_set_id
+
+        within = [
+            found for found in self.image_sets() if all(first <= place(found)[0] <= last for first, last in bounds)
+        ]
+        behind = [found for found in within if after is None or (place(found) > after) != descending]
+        return [found for found in sorted(behind, key=place, reverse=descending) if place(found) != after]
+
     def versions(self, image_set_id: str) -> Sequence[ImageSetVersion]:
         return [version for version in self._versions if version.image_set_id == image_set_id]
 

@@ -1,0 +1,132 @@
+"""Lists of data stores and image sets: one page for each call, as typed values. Runs in the index command."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from ahi.client.retries import RetryingCaller
+from ahi.client.searches import PAGE_SIZE
+
+CREATED_AT, UPDATED_AT = "createdAt", "updatedAt"
+
+_ID = re.compile(r"[0-9a-z]{32}", re.ASCII)
+_MOST_PAGES = 1000  # of data stores
+_ARCHIVE = "ARCHIVE_INSTANT_ACCESS"
+_BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class ListedImageSet:
+    """The latest version of an image set, as SearchImageSets lists it.
+
+    `is_archived`: it is in the archive tier. `instances` is the number of its instances, 0 if AHI does not tell it.
+    """
+
+    image_set_id: str
+    version: int
+    is_primary: bool
+    created_at: datetime
+    updated_at: datetime
+    is_archived: bool = False
+    instances: int = 0
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a list, and the token of the next page; None after the last one."""
+
+    image_sets: tuple[ListedImageSet, ...]
+    next_token: str | None
+
+
+@dataclass(frozen=True)
+class TimeRange:
+    """All image sets by a time, CREATED_AT or UPDATED_AT, or those of a range with both ends included.
+
+    AHI compares whole seconds, so the ends are whole seconds.
+    """
+
+    field: str = CREATED_AT
+    first: datetime | None = None
+    last: datetime | None = None
+    newest_first: bool = False
+
+    def criteria(self) -> dict[str, Any]:
+        """The searchCriteria of SearchImageSets."""
+        sort = {"sortField": self.field, "sortOrder": "DESC" if self.newest_first else "ASC"}
+        if self.first is None or self.last is None:
+            return {"sort": sort}
+        values = [{self.field: self.first}, {self.field: self.last}]
+        return {"filters": [{"operator": "BETWEEN", "values": values}], "sort": sort}
+
+
+class ListingCalls:
+    """The calls that list. Errors are those of RetryingCaller; NotFound for an unknown data store or a stale token."""
+
+    def __init__(self, client: Any, caller: RetryingCaller) -> None:
+        self._client = client
+        self._caller = caller
+
+    def datastores(self) -> list[str]:
+        """The IDs of all active data stores that the credentials may list."""
+        found: list[str] = []
+        token: str | None = None
+        for _ in range(_MOST_PAGES):
+            page = self._datastores(token)
+            found += [_checked_id(summary["datastoreId"]) for summary in page["datastoreSummaries"]]
+            token = page.get("nextToken")
+            if not token:
+                break
+        return found
+
+    def image_sets(self, datastore_id: str, times: TimeRange, token: str | None = None, size: int = PAGE_SIZE) -> Page:
+        """A page of the image sets of a range, in order of their time."""
+        next_page = {"nextToken": token} if token else {}
+
+        def call() -> Page:
+            return _parse_page(
+                self._client.search_image_sets(
+                    datastoreId=datastore_id, searchCriteria=times.criteria(), maxResults=size, **next_page
+                )
+            )
+
+        return self._caller.call("SearchImageSets", call)
+
+    def _datastores(self, token: str | None) -> Any:
+        next_page = {"nextToken": token} if token else {}
+        return self._caller.call(
+            "ListDatastores", lambda: self._client.list_datastores(datastoreStatus="ACTIVE", **next_page)
+        )
+
+
+def _parse_page(answer: Any) -> Page:
+    """Parse an answer of SearchImageSets; TypeError, ValueError or KeyError for another answer."""
+    token = answer.get("nextToken")
+    if not isinstance(token, str | None):
+        raise TypeError("not the answer of a search")
+    return Page(tuple(map(_parse_summary, answer["imageSetsMetadataSummaries"])), token)
+
+
+def _parse_summary(summary: Any) -> ListedImageSet:
+    version, is_primary = summary.get("version", 1), summary.get("isPrimary")
+    created_at = summary.get("createdAt", _BEGINNING)
+    updated_at = summary.get("updatedAt", created_at)
+    instances = summary.get("DICOMTags", {}).get("DICOMNumberOfStudyRelatedInstances", 0)
+    if type(version) is not int or type(instances) is not int or not isinstance(is_primary, bool | None):
+        raise TypeError("not the answer of a search")
+    return ListedImageSet(
+        image_set_id=_checked_id(summary["imageSetId"]),
+        version=version,
+        is_primary=is_primary is not False,
+        created_at=created_at.astimezone(timezone.utc),
+        updated_at=updated_at.astimezone(timezone.utc),
+        is_archived=summary.get("storageTier") == _ARCHIVE,
+        instances=instances,
+    )
+
+
+def _checked_id(identifier: str) -> str:
+    if not _ID.fullmatch(identifier):
+        raise TypeError("not the ID of a data store or an image set")
+    return identifier
