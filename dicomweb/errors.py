@@ -7,6 +7,11 @@
      ├── NotFound          no such study, series, instance, frame or bulk value
      ├── NotAcceptable     it exists, but in no media type that the client accepts
      ├── Misdirected       the request is for another host
+     ├── RequestTimeout    the body comes in too slowly
+     ├── Conflict          the request contradicts what is stored
+     ├── LengthRequired    the length of the body is not known
+     ├── ContentTooLarge   the body is longer than allowed
+     ├── UnsupportedMediaType  the body is of a type that is not taken here
      ├── PreconditionFailed  the representation is not the one that the client requires
      ├── RangeNotSatisfiable  the bytes asked for lie beyond the end
      ├── TooManyRequests   the client asks too often
@@ -48,6 +53,26 @@ class NotFound(ProxyError):
 
 class NotAcceptable(ProxyError):
     """The target exists, but in none of the media types that the client accepts."""
+
+
+class RequestTimeout(ProxyError):
+    """The body of a request comes in too slowly."""
+
+
+class Conflict(ProxyError):
+    """The request contradicts what is stored."""
+
+
+class LengthRequired(ProxyError):
+    """A request has neither Content-Length nor chunks (RFC 9110 Section 15.5.12)."""
+
+
+class ContentTooLarge(ProxyError):
+    """The body of a request is longer than allowed."""
+
+
+class UnsupportedMediaType(ProxyError):
+    """The body of a request is of a media type or coding that is not taken here."""
 
 
 class Misdirected(ProxyError):

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -23,19 +23,27 @@ class _Thread(threading.local):
     client = ""
     computes = False
     on_wait: Callable[[], None] | None = None
+    pause: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 _thread = _Thread()
 
 
 @contextmanager
-def serving(client: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """A context in which the current thread works for `client`, and `about_to_wait` calls `on_wait`."""
-    _thread.client, _thread.on_wait = client, on_wait
+def serving(
+    client: str,
+    on_wait: Callable[[], None] | None = None,
+    pause: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[None]:
+    """A context in which the current thread works for `client`.
+
+    `about_to_wait` calls `on_wait`, and `pausing` gives what `pause` returns.
+    """
+    _thread.client, _thread.on_wait, _thread.pause = client, on_wait, pause
     try:
         yield
     finally:
-        _thread.client, _thread.on_wait = "", None
+        _thread.client, _thread.on_wait, _thread.pause = "", None, nullcontext
 
 
 def about_to_wait() -> None:
@@ -45,6 +53,11 @@ def about_to_wait() -> None:
     """
     if _thread.on_wait:
         _thread.on_wait()
+
+
+def pausing() -> AbstractContextManager[None]:
+    """A context in which the current thread waits for seconds and hardly computes: another may take its place."""
+    return _thread.pause()
 
 
 def current_client() -> str:

@@ -25,6 +25,7 @@ from app.server.connection import Connection
 from app.server.event_loop import ConnectionLimits, EventLoop
 from app.server.fair_queue import QueueLimits
 from app.server.refusals import ErrorResponder, client_of_request
+from app.server.request_parser import RequestParser
 from app.server.sendfile import with_pieces_sent
 from app.server.spool import Spool
 from app.server.waitress_adapter import WebServer, WsgiApp
@@ -72,6 +73,9 @@ class ServerLimits:
 
     spool_folder: Path | None = None
     """The folder for answers that clients do not take; None for memory alone."""
+
+    is_body_streamed: Callable[[str, str], bool] = lambda _method, _path: False
+    """Whether the application reads the body of a request with this method and path itself, however long it is."""
 
 
 def serve(
@@ -127,7 +131,11 @@ def _tell_when_to_leave(signals: "SimpleQueue[int]") -> None:
 def _server(
     app: WsgiApp, listening: socket.socket, limits: ServerLimits, error_responder: ErrorResponder, pool: WorkerPool
 ) -> WebServer[Connection]:
+    class LimitedRequest(RequestParser):
+        is_body_streamed = staticmethod(limits.is_body_streamed)
+
     class LimitedConnection(Connection):
+        parser_class = LimitedRequest
         patience_seconds = limits.patience_seconds
         deadline_seconds = limits.deadline_seconds
         spool = Spool(limits.spool_folder) if limits.spool_folder else None

@@ -8,10 +8,13 @@ import logging
 import time
 from typing import Any
 
+from app.server.body_decoder import ChunkedDecoder, LengthDecoder
 from app.server.refusals import ErrorResponder, Refusal, RefusalTask
+from app.server.request_body import RequestBody
 from app.server.request_parser import RequestParser
 from app.server.sendfile import FileBuffer, SendfileConnection
 from app.server.spool import Spool
+from app.server.waitress_adapter import BodyStream
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +66,33 @@ class Connection(SendfileConnection):
             self.requests[0].error, self._refused = self._refused, None
         if self.server.leaving:
             self.requests[0].headers["CONNECTION"] = "close"  # as if the client had asked for it; the answer says so
+        request = self.requests[0]
+        if isinstance(request, RequestParser) and request.is_streamed and not request.error:
+            request.stream = self._open_stream(request)
         super().service()
+
+    def _open_stream(self, request: RequestParser) -> RequestBody | None:
+        """The body of a request; None if the client is gone."""
+        own = self.duplicate()
+        if own is None:
+            return None
+        decoder = ChunkedDecoder() if request.chunked else LengthDecoder(request.content_length)
+        return RequestBody(
+            own,
+            request.begun,
+            decoder,
+            patience_seconds=self.patience_seconds,
+            is_open=lambda: bool(self.connected),
+            invite=self.invite if request.awaits_invitation else None,
+        )
+
+    def linger(self, stream: BodyStream) -> None:
+        """Let the client read the answer, although it still sends its body: drop that for some seconds."""
+        with self.server.tasks.pausing():
+            with self.buffers_lock:
+                self.flush()
+            if not self.unsent_bytes:
+                stream.drain()
 
     def wait_for_room(self) -> None:
         """Wait until the client has taken enough, or, if it takes nothing, until the rest is in a file.

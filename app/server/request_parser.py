@@ -1,5 +1,6 @@
 """A request as it comes in: its head is checked before waitress reads it, and a request that is refused ends there."""
 
+from collections.abc import Callable
 from typing import Any
 
 from app.server.refusals import Refusal, origin_in
@@ -8,11 +9,18 @@ from app.server.waitress_adapter import BaseRequest, MalformedUrl
 
 
 class RequestParser(BaseRequest):
-    """One request. waitress sees its head when `app.server.request_head` has found it in order."""
+    """One request. waitress sees its head when `app.server.request_head` has found it in order.
+
+    `begun` are the bytes of a streamed body that came in with the head.
+    """
+
+    is_body_streamed: Callable[[str, str], bool] = staticmethod(lambda _method, _path: False)
+    """Whether the application reads the body of a request with this method and path from the socket."""
 
     def __init__(self, adjustments: Any) -> None:
         super().__init__(adjustments)
         self._head = HeadBuffer(self.max_head_bytes)
+        self.begun = b""
 
     def received(self, data: bytes) -> int:
         """Take bytes of the request; the number of bytes that were taken."""
@@ -24,13 +32,17 @@ class RequestParser(BaseRequest):
             taken = self._head.received(data)
             if self._head.complete:
                 self.read_head(checked(bytes(self._head)))
+                if self.is_body_streamed(self.command, self.path):
+                    self.leave_body()
         except HeadError as error:
             self._refuse(Refusal(error.status, error.detail))
         except MalformedUrl:
             self._refuse(Refusal(400, "the URL of the request is none"))
         else:
-            return taken
-        return len(data)  # nothing of this connection is read any more
+            if not self.is_streamed:
+                return taken
+            self.begun = data[taken:]
+        return len(data)  # the application reads the rest, or nothing of this connection is read any more
 
     def give_up(self) -> None:
         """End the request, which is answered 408 (RFC 9110)."""

@@ -20,7 +20,7 @@ from waitress.parser import HTTPRequestParser
 from waitress.receiver import ChunkedReceiver
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, WSGITask
-from waitress.utilities import BadRequest
+from waitress.utilities import BadRequest, RequestEntityTooLarge
 from waitress.utilities import Error as HttpError
 from waitress.wasyncore import readwrite
 
@@ -35,12 +35,32 @@ _LONGEST_CONTROL_BYTES = 1024
 _SMALL_BYTES = 2**16  # the head of an answer is copied in front of fewer bytes, and sent by itself before more
 
 
+class BodyStream(Protocol):
+    """The body of a request that the application reads from the socket."""
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the next byte of the connection begins another request."""
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; b"" at the end."""
+
+    def drain(self) -> None:
+        """Drop what the client still sends."""
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+
 class MalformedUrl(Exception):
     """The URL of a request cannot be taken apart, for example because of an address in brackets."""
 
 
 class BaseRequest(HTTPRequestParser):
-    """A request as it comes in. A subclass overrides `received` and hands whole heads to `read_head`."""
+    """A request as it comes in. A subclass overrides `received` and hands whole heads to `read_head`.
+
+    `is_streamed`: it is answered when its head is there, and `stream` is its body, which the application reads.
+    """
 
     command: str  # type: ignore[assignment]  # the stubs take it for bytes
     path: str
@@ -50,6 +70,8 @@ class BaseRequest(HTTPRequestParser):
         super().__init__(adjustments)
         self.began = time.monotonic()
         self.command = self.path = ""
+        self.is_streamed = self.awaits_invitation = False
+        self.stream: BodyStream | None = None
 
     @property
     def max_head_bytes(self) -> int:
@@ -67,6 +89,28 @@ class BaseRequest(HTTPRequestParser):
             self.body_rcv = _BoundedChunks(OverflowableBuffer(self.adj.inbuf_overflow))
         if self.completed:
             self.expect_continue = False  # no body is to come, or none is wanted: this is answered at once
+
+    def leave_body(self) -> None:
+        """Leave the body, if there is one, on the socket; the limit of other bodies does not hold for it."""
+        if isinstance(self.error, RequestEntityTooLarge):
+            self.error = None
+        if self.error or not (self.chunked or self.content_length):
+            return
+        if self.chunked:
+            self.headers["TRANSFER_ENCODING"] = "chunked"  # waitress takes it out, as it would know the length
+        self.body_rcv = None
+        self.awaits_invitation, self.expect_continue = self.expect_continue, False
+        self.is_streamed = self.completed = True
+
+    def get_body_stream(self) -> Any:
+        """The body, for the application."""
+        return self.stream or super().get_body_stream()
+
+    def close(self) -> None:
+        """Free what the body takes."""
+        if self.stream:
+            self.stream.close()
+        super().close()
 
     def read_body(self, data: bytes) -> int:
         """The number of bytes that were taken."""
@@ -131,10 +175,21 @@ class _AnswerTask(WSGITask):
         super().write(data)  # type: ignore[arg-type]  # buffers pass through
 
     def build_response_header(self) -> bytes:
+        if self._leaves_body:
+            self.request.headers["CONNECTION"] = "close"
         head = super().build_response_header()
         if self.request.command == "HEAD":
             self.chunked_response = False
         return head
+
+    def finish(self) -> None:
+        super().finish()
+        if self.request.stream and self._leaves_body:
+            self.channel.linger(self.request.stream)
+
+    @property
+    def _leaves_body(self) -> bool:
+        return self.request.stream is not None and not self.request.stream.at_end
 
 
 class BaseRefusalTask(ErrorTask):
@@ -169,6 +224,20 @@ class BaseConnection(HTTPChannel):
     def __init__(self, server: Any, sock: socket.socket, address: Any, adjustments: Any, map: Any = None) -> None:
         super().__init__(server, sock, address, adjustments, map=map)
         self.address = str(address[0])
+
+    def linger(self, stream: BodyStream) -> None:
+        """Let the client read the answer, although it still sends its body; in the thread that has answered."""
+
+    def duplicate(self) -> "socket.socket | None":
+        """A second descriptor of the connection, for a thread that reads from it; None if it is closed."""
+        try:
+            return self.socket.dup() if self.socket else None
+        except OSError:
+            return None
+
+    def invite(self) -> None:
+        """Tell the client to send the body of its request (RFC 9110 Section 10.1.1)."""
+        super().write_soon(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     @property
     def is_idle(self) -> bool:

@@ -248,7 +248,7 @@ class WorkerPool:
         if isinstance(task, _Resumption):
             task.service()
             return None
-        with serving(client, self.give_up_lead):
+        with serving(client, self.give_up_lead, self.pausing):
             _answer(task)
         return client
 
