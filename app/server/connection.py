@@ -76,7 +76,7 @@ class Connection(SendfileConnection):
         own = self.duplicate()
         if own is None:
             return None
-        decoder = ChunkedDecoder() if request.chunked else LengthDecoder(request.content_length)
+        decoder = ChunkedDecoder() if request.body_bytes is None else LengthDecoder(request.body_bytes)
         return RequestBody(
             own,
             request.begun,

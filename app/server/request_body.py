@@ -36,7 +36,10 @@ class RequestBody:
         is_open: Callable[[], bool],
         invite: Callable[[], None] | None = None,
     ) -> None:
-        """The stream closes `connection` at its end. `begun` came in with the head. `invite` tells the client to send the body, None if it does so anyway."""
+        """`begun` came in with the head. `invite` tells the client to send the body, None if it does so anyway.
+
+        The stream owns `connection`.
+        """
         self._socket = connection
         self._begun = begun
         self._held = b""

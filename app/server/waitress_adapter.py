@@ -59,7 +59,8 @@ class MalformedUrl(Exception):
 class BaseRequest(HTTPRequestParser):
     """A request as it comes in. A subclass overrides `received` and hands whole heads to `read_head`.
 
-    `is_streamed`: it is answered when its head is there, and `stream` is its body, which the application reads.
+    `is_streamed`: it is answered when its head is there, and `stream` is its body, which the application reads. It has
+    `body_bytes`, None if it is in chunks.
     """
 
     command: str  # type: ignore[assignment]  # the stubs take it for bytes
@@ -72,6 +73,7 @@ class BaseRequest(HTTPRequestParser):
         self.command = self.path = ""
         self.is_streamed = self.awaits_invitation = False
         self.stream: BodyStream | None = None
+        self.body_bytes: int | None = None
 
     @property
     def max_head_bytes(self) -> int:
@@ -98,7 +100,7 @@ class BaseRequest(HTTPRequestParser):
             return
         if self.chunked:
             self.headers["TRANSFER_ENCODING"] = "chunked"  # waitress takes it out, as it would know the length
-        self.body_rcv = None
+        self.body_rcv, self.body_bytes = None, None if self.chunked else self.content_length
         self.awaits_invitation, self.expect_continue = self.expect_continue, False
         self.is_streamed = self.completed = True
 
@@ -214,6 +216,7 @@ class BaseConnection(HTTPChannel):
     the connection is closed. The loop closes a connection of which `will_close` is true.
     """
 
+    parser_class = BaseRequest
     task_class = _AnswerTask
     server: "WebServer[Any]"
     requests: list[BaseRequest]

@@ -55,10 +55,16 @@ SIGNATURES: dict[Callable[..., Any], tuple[str, str]] = {  # part: its parameter
         "(self, data)",
         "overridden: heads are checked before; called with whole heads",
     ),
+    parser.HTTPRequestParser.get_body_stream: (
+        "(self)",
+        "overridden: a body that the application reads from the socket",
+    ),
+    parser.HTTPRequestParser.close: ("(self)", "overridden: that body is closed when its answer has been sent"),
     receiver.ChunkedReceiver.__init__: ("(self, buf)", "a body whose lines have a bound"),
     receiver.ChunkedReceiver.received: ("(self, s)", "overridden"),
     task.WSGITask.write: ("(self, data)", "overridden: the head goes with the first bytes"),
     task.WSGITask.build_response_header: ("(self)", "overridden: no last chunk after an answer to HEAD"),
+    task.WSGITask.finish: ("(self)", "overridden: a client that still sends its body can read the answer"),
     task.ErrorTask.execute: ("(self)", "overridden: errors in our own form"),
     task.ErrorTask.set_close_on_finish: ("(self) -> None", "the connection ends with a refusal"),
     utilities.Error.__init__: ("(self, body)", "our refusals are errors of a request"),
@@ -104,6 +110,7 @@ ATTRIBUTES: dict[
         "chunked": bool,
         "command": str,
         "completed": bool,
+        "content_length": int,
         "error": type(None),
         "expect_continue": bool,
         "headers": dict,
@@ -311,7 +318,6 @@ def test_a_request_that_has_come_in_is_queued_and_the_loop_sees_the_connection(
         (one,) = web_server.connections.values()
         assert web_server.sockets[one.socket.fileno()] is one  # type: ignore[union-attr]
         assert one.is_idle and one.readable() and not one.writable()
-        one.parser_class = parser.HTTPRequestParser
         one.received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert tasks.queued == [one] and one.is_answering
         one.let_go()
