@@ -18,6 +18,7 @@ class Metric(Enum):
     AHI_GET_IMAGE_SET_METADATA = "calls to GetImageSetMetadata, repeated ones included"
     AHI_GET_IMAGE_FRAME = "calls to GetImageFrame, repeated ones included"
     AHI_SEARCH_IMAGE_SETS = "calls to SearchImageSets, repeated ones included"
+    AHI_STORE_DICOM = "calls that store instances (STOW-RS), repeated ones included"
     AHI_RETRIES = "calls to AHI that were repeated"
     AHI_THROTTLES = "calls that AHI refused because there were too many"
     CACHE_HITS = "frames, image sets and encoded answers that were there when a client asked"
@@ -32,12 +33,21 @@ class Metric(Enum):
     JOBS_QUEUED = "now: jobs that clients wait for and that wait for a thread"
     JOBS_RUNNING = "now: jobs that run"
     PREFETCHES = "jobs that were begun without anybody asking"
+    STORED_INSTANCES = "instances that AHI has taken, and that can be retrieved"
+    STORED_BYTES = "their bytes"
+    STORE_REFUSED_INSTANCES = "instances that AHI has refused"
+    STORE_FAILURES = "batches of a series that are stored later, because AHI or the index did not take them"
+    SPOOL_ENTRIES = "now: store requests in the spool"
+    SPOOL_BYTES = "now: their bytes"
+    SPOOL_AGE_SECONDS = "now: seconds since the oldest of them was accepted"
+    SPOOL_REFUSED = "now: store requests set aside, because AHI refused instances of them"
+    SPOOL_UNKNOWN = "now: things in the spool that cannot be read, and are left alone"
     INDEX_CONNECTIONS_IN_USE = "now: connections to the index that are in use"
     CLIENT_CONNECTIONS = "now: connections of clients that are open"
 
 
 _COLUMN = {metric: column for column, metric in enumerate(Metric)}
-_NOW = (Metric.JOBS_QUEUED, Metric.JOBS_RUNNING, Metric.INDEX_CONNECTIONS_IN_USE, Metric.CLIENT_CONNECTIONS)
+_NOW = tuple(metric for metric in Metric if metric.value.startswith("now: "))
 
 
 class SharedMetrics:

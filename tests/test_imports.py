@@ -57,6 +57,7 @@ ROOMS = {  # room: the rooms of the same package that it may import
     "wado/rendered": {"wado/rendering"},
     "wado/uri": {"wado/rendered", "wado/rendering"},
     "store/spool": set(),
+    "store/forward": {"store/spool"},
     "datastore/storage": set(),
     "datastore/pixels": set(),
     "datastore/importing": {"datastore/pixels", "datastore/storage"},

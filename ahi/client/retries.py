@@ -34,6 +34,7 @@ _COUNTERS = {
     "GetImageSetMetadata": Metric.AHI_GET_IMAGE_SET_METADATA,
     "GetImageFrame": Metric.AHI_GET_IMAGE_FRAME,
     "SearchImageSets": Metric.AHI_SEARCH_IMAGE_SETS,
+    "StoreDICOM": Metric.AHI_STORE_DICOM,
 }
 
 _DELAYS_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.0)

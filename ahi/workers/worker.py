@@ -16,17 +16,19 @@ import threading
 import time
 from collections.abc import Callable
 
-from ahi.workers.connection import READ, WRITE, ClientConnection
 from ahi.workers.context import WorkerContext, is_run_inline
 from ahi.workers.scheduler import Job, JobCall, JobRequest, JobScheduler, Prefetch, SchedulerLimits, Urgency
 from dicomweb.errors import ProxyError, UpstreamBusy
 from runtime.heartbeat import Heartbeat
 from runtime.leave_signal import block_signal, wait_to_leave
 from runtime.messages import encode_message
+from runtime.peer_connection import READ, WRITE, PeerConnection
 from runtime.shared_metrics import Metric
 from runtime.timing import TimedPart, start_timing
 
 log = logging.getLogger(__name__)
+
+ClientConnection = PeerConnection[JobRequest | Prefetch, JobCall]
 
 _BUSY = encode_message(
     (UpstreamBusy("the service has more to do than it can at the moment", retry_after_seconds=2), ())
@@ -156,7 +158,7 @@ class WorkerServer:
         except BlockingIOError:  # the other side has closed it again
             return
         accepted.setblocking(False)
-        self._connections[accepted.fileno()] = ClientConnection(accepted, self._poll)
+        self._connections[accepted.fileno()] = PeerConnection(accepted, self._poll)
         self._poll.register(accepted, READ)
 
     def _handle(self, connection: ClientConnection, event: int) -> None:

@@ -30,6 +30,7 @@ _CALLS = {
     "GetImageSetMetadata": Metric.AHI_GET_IMAGE_SET_METADATA,
     "GetImageFrame": Metric.AHI_GET_IMAGE_FRAME,
     "SearchImageSets": Metric.AHI_SEARCH_IMAGE_SETS,
+    "StoreDICOM": Metric.AHI_STORE_DICOM,
 }
 
 _COUNTERS = {
@@ -44,11 +45,20 @@ _COUNTERS = {
     "jobs_done": Metric.JOBS_DONE,
     "jobs_refused": Metric.JOBS_REFUSED,
     "prefetches": Metric.PREFETCHES,
+    "stored_instances": Metric.STORED_INSTANCES,
+    "stored_bytes": Metric.STORED_BYTES,
+    "store_refused_instances": Metric.STORE_REFUSED_INSTANCES,
+    "store_failures": Metric.STORE_FAILURES,
 }
 
 _GAUGES = {
     "jobs_queued": Metric.JOBS_QUEUED,
     "jobs_running": Metric.JOBS_RUNNING,
+    "spool_entries": Metric.SPOOL_ENTRIES,
+    "spool_bytes": Metric.SPOOL_BYTES,
+    "spool_age_seconds": Metric.SPOOL_AGE_SECONDS,
+    "spool_refused": Metric.SPOOL_REFUSED,
+    "spool_unknown": Metric.SPOOL_UNKNOWN,
     "index_connections_in_use": Metric.INDEX_CONNECTIONS_IN_USE,
     "client_connections": Metric.CLIENT_CONNECTIONS,
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 from dicomweb.errors import UpstreamBusy
 from runtime.durable_files import sync_file, sync_folder, write_durably
 
-BODY, MANIFEST, OUTCOME, ACKNOWLEDGED = "body", "manifest.json", "outcome.json", "acknowledged.json"
+BODY, MANIFEST, OUTCOME = "body", "manifest.json", "outcome.json"
 
 _ENTRY = re.compile(r"[0-9]{13}-[0-9a-f]{16}", re.ASCII)
 _LOCK_SECONDS = 15.0  # a service that was killed ends within 10 seconds

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from dicomweb.errors import NotFound
 from store.outcome import Outcome, ReceivedInstance, Sender
-from store.spool.layout import ACKNOWLEDGED, BODY, MANIFEST, OUTCOME, Layout, SpoolFull, is_entry_name
+from store.spool.layout import BODY, MANIFEST, OUTCOME, Layout, SpoolFull, is_entry_name
 from store.spool.manifest import Manifest
 
 log = logging.getLogger(__name__)
@@ -125,14 +125,6 @@ class Spool:
         """The names of what may be an entry of the queue, oldest first. Quick: no manifest is read."""
         return sorted(path.name for path in self._layout.queue.iterdir() if is_entry_name(path.name))
 
-    def acknowledge(self, entry: Entry, outcomes: Sequence[Outcome]) -> None:
-        """Note which instances the data store has taken, so that none of them is sent again; OSError."""
-        self._layout.write_beside(entry.folder, ACKNOWLEDGED, _outcomes_json(outcomes))
-
-    def acknowledged(self, entry: Entry) -> list[Outcome]:
-        """The instances that the data store has taken, as noted last."""
-        return _read_outcomes(entry.folder / ACKNOWLEDGED)
-
     def remove(self, entry: Entry) -> None:
         """Delete an entry that is stored, or that an operator does not want; NotFound."""
         with _found(entry.name):
@@ -155,8 +147,7 @@ class Spool:
     def retry(self, entry: Entry) -> None:
         """Put an entry that was refused back into the queue; NotFound, OSError."""
         with _found(entry.name):
-            for name in (ACKNOWLEDGED, OUTCOME):
-                (entry.folder / name).unlink(missing_ok=True)
+            (entry.folder / OUTCOME).unlink(missing_ok=True)
             self._layout.move(entry.folder, self._layout.queue)
 
     def status(self, now: Callable[[], float] = time.time) -> SpoolStatus:

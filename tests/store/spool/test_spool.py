@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dicomweb.errors import NotFound
-from store.outcome import FailureReason, Outcome, ReceivedInstance, Sender, WarningReason
+from store.outcome import FailureReason, Outcome, ReceivedInstance, Sender
 from store.spool.layout import BODY, MANIFEST, SpoolFull, SpoolInUse, SpoolLock
 from store.spool.spool import Spool, SpoolStatus
 from tests.small_disk import small_disk
@@ -166,15 +166,6 @@ def test_a_refused_entry_stays_aside_with_its_reason_until_it_is_tried_again(spo
     spool.retry(aside)
     assert spool.names() == [entry.name] and spool.refused() == []
     assert spool.outcomes(spool.entry(entry.name)) == []
-
-
-def test_what_the_data_store_has_acknowledged_is_remembered(spool: Spool) -> None:
-    entry = spool.entry(add(spool))
-    assert spool.acknowledged(entry) == []
-    outcomes = [outcome(warning=WarningReason.COERCED)]
-    spool.acknowledge(entry, [])
-    spool.acknowledge(entry, outcomes)
-    assert Spool(spool.layout.root).acknowledged(spool.entry(entry.name)) == outcomes
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])

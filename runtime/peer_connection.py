@@ -1,11 +1,11 @@
-"""A connection of a FrameFetcher to a process that sends it jobs. Runs in the FrameFetcher processes."""
+"""A connection to another process of ours that sends requests. Runs in the FrameFetchers and in the forwarder."""
 
 import select
 import socket
 import threading
 from contextlib import suppress
+from typing import Generic, TypeVar
 
-from ahi.workers.scheduler import JobCall, JobRequest, Prefetch
 from runtime.messages import Unpacker
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
@@ -13,9 +13,12 @@ READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 _PIECE_BYTES = 2**18
 _NOTHING = memoryview(b"")
 
+MessageT = TypeVar("MessageT")
+CallT = TypeVar("CallT")
 
-class ClientConnection:
-    """One connection. It carries one job request at a time, or prefetches, which have no answer.
+
+class PeerConnection(Generic[MessageT, CallT]):
+    """One connection. It carries one request at a time, or messages that have no answer.
 
     Any thread may answer. The leader reads, and sends the rest of an answer that the socket did not take at once.
     """
@@ -28,7 +31,7 @@ class ClientConnection:
         self._lock = threading.Lock()
         self._unsent = _NOTHING
         self._is_closing = self._is_fully_read = False
-        self.pending_call: JobCall | None = None
+        self.pending_call: CallT | None = None
         """The call that has still to be answered."""
 
     @property
@@ -37,7 +40,7 @@ class ClientConnection:
         with self._lock:
             return self._is_closing and bool(self.pending_call or self._unsent)
 
-    def read(self) -> list[JobRequest | Prefetch] | None:
+    def read(self) -> list[MessageT] | None:
         """Return the messages that are complete now; None when nothing more comes."""
         try:
             piece = self._connection.recv(_PIECE_BYTES)

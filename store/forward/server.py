@@ -1,0 +1,250 @@
+"""The server of the forwarder: it listens to the web processes, runs batches in threads, and answers who waits.
+
+On SIGHUP another forwarder takes its place: this one begins no more batches, and ends when those that run are done, or
+after 30 seconds. What is not done stays in the spool, where the other one finds it.
+"""
+
+import logging
+import select
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+from dicomweb.errors import NotFound, ProxyError, UpstreamBusy
+from runtime.heartbeat import Heartbeat
+from runtime.messages import encode_message
+from runtime.peer_connection import READ, WRITE, PeerConnection
+from runtime.shared_metrics import Metric, ProcessMetrics
+from store.forward.client import StoreRequest
+from store.forward.queue import Batch, ForwardQueue, PendingEntry
+from store.outcome import Outcome
+from store.spool.spool import Spool
+
+log = logging.getLogger(__name__)
+
+THREADS = 8
+"""Series that are stored at the same time."""
+
+_POLL_SECONDS = 1.0
+_SCAN_SECONDS = 5.0
+_PAUSE_SECONDS = 0.1  # after an error of the poll, which may repeat
+_LEAVE_SECONDS = 30.0
+_TOO_LONG = UpstreamBusy("AWS HealthImaging has not stored it yet", retry_after_seconds=30)
+
+WebConnection: TypeAlias = PeerConnection[StoreRequest, str]
+
+
+class Storer(Protocol):
+    """Stores a batch of instances."""
+
+    def store(self, batch: Batch) -> Sequence[Outcome | None]:
+        """The outcome of each instance, in the order of the batch; None for one that is to be tried again later.
+
+        ProxyError if the whole batch is to be tried again later.
+        """
+
+
+class ForwardServer:
+    """The queue, the connections, and the threads that store. `listen` is the function of the main thread."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        spool: Spool,
+        queue: ForwardQueue,
+        storer: Storer,
+        heartbeat: Heartbeat,
+        process_metrics: ProcessMetrics,
+    ) -> None:
+        listening.setblocking(False)
+        self._listening = listening
+        self._spool = spool
+        self._queue = queue
+        self._storer = storer
+        self._heartbeat = heartbeat
+        self._process_metrics = process_metrics
+        self._changed = threading.Condition()
+        self._settling: set[str] = set()  # entries that have their outcomes and are still on disk
+        self._running = 0
+        self._is_leaving = False
+        self._poll = select.epoll()
+        self._poll.register(listening, READ)
+        self._connections: dict[int, WebConnection] = {}
+        self._scanned_at = float("-inf")
+
+    def start(self, threads: int = THREADS) -> None:
+        """Start the threads that store."""
+        for number in range(threads):
+            threading.Thread(target=self._work, name=f"store-{number}", daemon=True).start()
+
+    def listen(self) -> None:
+        """One round: handle what the connections have sent, for a second at most, and look after the queue."""
+        self._heartbeat.listened()
+        try:
+            for descriptor, event in self._poll.poll(_POLL_SECONDS):
+                if descriptor == self._listening.fileno():
+                    self._accept()
+                elif connection := self._connections.get(descriptor):
+                    self._handle(connection, event)
+            self._look_after()
+        except Exception:
+            log.exception("the forwarder could not listen")
+            time.sleep(_PAUSE_SECONDS)
+
+    def leave(self) -> None:
+        """Begin nothing new, and return when what runs is done, or after 30 seconds."""
+        give_up_at = time.monotonic() + _LEAVE_SECONDS
+        with self._changed:
+            self._is_leaving = True
+            self._changed.notify_all()
+            while self._running and time.monotonic() < give_up_at:
+                self._heartbeat.listened()
+                self._changed.wait(_POLL_SECONDS)
+
+    def _look_after(self) -> None:
+        """Answer who has waited for too long, and find entries of which nobody has told."""
+        with self._changed:
+            late: list[WebConnection] = self._queue.expired()
+            self._heartbeat.set_waiting(self._queue.due)
+        _answer(late, _TOO_LONG)
+        if time.monotonic() - self._scanned_at > _SCAN_SECONDS:
+            self._scan()
+            self._scanned_at = time.monotonic()
+
+    def _scan(self) -> None:
+        for name in self._spool.names():
+            self._heartbeat.listened()
+            try:
+                self._add(name)
+            except NotFound:  # removed meanwhile, or no entry: `status` counts these
+                continue
+        status = self._spool.status()
+        for metric, number in (
+            (Metric.SPOOL_ENTRIES, status.entries),
+            (Metric.SPOOL_BYTES, status.size_bytes),
+            (Metric.SPOOL_AGE_SECONDS, int(status.oldest_seconds)),
+            (Metric.SPOOL_REFUSED, status.refused),
+            (Metric.SPOOL_UNKNOWN, status.unknown),
+        ):
+            self._process_metrics.set(metric, number)
+
+    def _add(self, name: str, waiter: WebConnection | None = None) -> None:
+        """Add an entry to the queue, unless it is there; NotFound."""
+        with self._changed:
+            is_new = not self._queue.has(name)
+        entry = self._spool.entry(name) if is_new else None
+        with self._changed:
+            if name in self._settling:
+                raise NotFound("the entry is being removed")
+            if entry and not self._queue.has(name):
+                pending = self._queue.add(entry)
+                if pending.covered:
+                    self._spool.remove(entry)
+            if not self._queue.has(name):
+                raise NotFound("the entry was removed")
+            if waiter:
+                self._queue.wait(name, waiter)
+            self._changed.notify()
+
+    def _accept(self) -> None:
+        try:
+            accepted, _ = self._listening.accept()
+        except BlockingIOError:  # the other side has closed it again
+            return
+        accepted.setblocking(False)
+        self._connections[accepted.fileno()] = PeerConnection(accepted, self._poll)
+        self._poll.register(accepted, READ)
+
+    def _handle(self, connection: WebConnection, event: int) -> None:
+        if event & WRITE:
+            connection.send_more()
+        if event & ~WRITE:
+            requests = connection.read()
+            for request in requests or ():
+                self._receive(request, connection)
+            if requests is None:
+                self._drop(connection)
+
+    def _receive(self, request: StoreRequest, connection: WebConnection) -> None:
+        try:
+            self._add(request.entry, connection if request.waits else None)
+        except NotFound as error:
+            if request.waits:
+                _answer([connection], error)
+
+    def _drop(self, connection: WebConnection) -> None:
+        del self._connections[connection.descriptor]
+        connection.close()
+        with self._changed:
+            self._queue.leave(connection)
+
+    def _work(self) -> None:
+        """Store batches, for ever."""
+        while batch := self._next():
+            self._heartbeat.step()
+            self._run(batch)
+            self._heartbeat.step()
+
+    def _next(self) -> Batch | None:
+        """Wait for the next batch; None when this process leaves."""
+        with self._changed:
+            while not self._is_leaving:
+                if batch := self._queue.take():
+                    self._running += 1
+                    return batch
+                due = self._queue.next_due()
+                self._changed.wait(_POLL_SECONDS if due is None else min(due, _POLL_SECONDS))
+        return None
+
+    def _run(self, batch: Batch) -> None:
+        try:
+            self._store(batch)
+        except Exception:  # of disks, and mistakes of ours: the batch is tried again
+            log.exception("series not stored series=%s", batch.series.series_instance_uid)
+            with self._changed:
+                waiting = self._queue.fail(batch)
+            _answer(waiting, UpstreamBusy("the request could not be completed"))
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def _store(self, batch: Batch) -> None:
+        try:
+            outcomes = self._storer.store(batch)
+        except ProxyError as error:
+            with self._changed:
+                waiting = self._queue.fail(batch)
+            _answer(waiting, error)
+            return
+        with self._changed:
+            complete = self._queue.finish(batch, outcomes)
+            self._settling.update(pending.entry.name for pending in complete)
+        for pending in complete:
+            self._settle(pending)
+
+    def _settle(self, pending: PendingEntry) -> None:
+        """Remove an entry that has all its outcomes, or set it aside if a refusal was told to nobody; then answer."""
+        outcomes = [outcome for outcome in pending.outcomes if outcome]
+        is_stored = all(outcome.is_stored for outcome in outcomes)
+        if not pending.covered:
+            try:
+                if is_stored or pending.was_told:
+                    self._spool.remove(pending.entry)
+                else:
+                    self._spool.refuse(pending.entry, outcomes)
+            except OSError as error:  # the next start stores it again, which changes nothing
+                log.error("entry of the spool stays: %s entry=%s", error.strerror, pending.entry.name)  # noqa: TRY400
+                _answer(pending.waiters, outcomes)
+                return
+        with self._changed:
+            self._settling.discard(pending.entry.name)
+        _answer(pending.waiters, outcomes)
+
+
+def _answer(connections: Sequence[WebConnection], answer: list[Outcome] | ProxyError) -> None:
+    content = encode_message(answer)
+    for connection in connections:
+        connection.answer(content)
