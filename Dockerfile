@@ -31,6 +31,7 @@ COPY ahi ./ahi
 COPY db ./db
 COPY dicomweb ./dicomweb
 COPY datastore ./datastore
+COPY index ./index
 COPY runtime ./runtime
 RUN ["/opt/venv/bin/python", "-m", "compileall", "-q", "."]
 ENV PATH=/opt/venv/bin:$PATH \

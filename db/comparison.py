@@ -24,6 +24,10 @@ _MARKS = re.compile("[\u0300-\u036f]")
 _LIKE_ESCAPES = str.maketrans({"!": "!!", "%": "!%", "_": "!_", "*": "%", "?": "_"})
 
 
+EMPTY_ENDS = ("^^=", "^^=", "^=")
+"""Texts that become `=`, one after the other, in a name between two `=`: empty components at the end of a group."""
+
+
 class _Pattern(TypeDecorator[str]):
     """A DICOM pattern as a bound value, in the pattern language of the database's operator."""
 
@@ -67,6 +71,14 @@ class _WholeSeconds(TypeDecorator[time]):
 def fold(text: str) -> str:
     """Lower case without accents. A search for a name takes two texts for the same if this is the same."""
     return unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", text))).lower()
+
+
+def fold_name(text: str) -> str:
+    """A person name folded, each group between two `=`: what `qido.parse.person_names.group_patterns` is for."""
+    groups = f"={fold(text)}="
+    for delimiters in EMPTY_ENDS:
+        groups = groups.replace(delimiters, "=")
+    return groups
 
 
 def _glob(pattern: str, folded: bool) -> str:

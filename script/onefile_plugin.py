@@ -5,7 +5,7 @@ Compiled as well they would take more than an hour, for nothing: what is slow in
 
 from nuitka.plugins.PluginBase import NuitkaPluginBase
 
-OURS = ("main", "app", "qido", "wado", "store", "ahi", "db", "dicomweb", "datastore", "runtime")
+OURS = ("main", "app", "qido", "wado", "store", "index", "ahi", "db", "dicomweb", "datastore", "runtime")
 COMPILED_ALWAYS = ("xmlrpc.server",)  # Nuitka insists on it; what tests need, and .venv may have, imports it
 
 

@@ -1,7 +1,8 @@
 """Values of image sets, converted to the types of the values of the index."""
 
+from dicomweb.dates import read_date, read_time
 from dicomweb.dicom_json import DataSet
-from qido.image_sets.matching import read_date, read_time, values
+from qido.image_sets.matching import values
 from qido.parse.attributes import Matching, SearchAttribute
 from qido.results import Value
 

@@ -11,9 +11,10 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import Any
 
-from db.comparison import fold
+from db.comparison import fold, fold_name
 from db.fuzzy import word_pattern
 from dicomweb.attribute_paths import Path, items_of, private_tag
+from dicomweb.dates import read_date, read_time
 from dicomweb.dicom_json import DataSet, Element
 from qido.parse.attributes import Matching
 from qido.parse.conditions import (
@@ -30,7 +31,7 @@ from qido.parse.conditions import (
     UnindexedCondition,
 )
 from qido.parse.dt_ranges import compare_as, parse_dt
-from qido.parse.person_names import EMPTY_ENDS, fuzzy_words, group_patterns
+from qido.parse.person_names import fuzzy_words, group_patterns
 from qido.parse.unindexed import Key
 
 Value = str | int | float
@@ -143,9 +144,7 @@ def _glob(pattern: str) -> re.Pattern[str]:
 
 
 def _name(pattern: str, text: str) -> bool:
-    groups = f"={fold(text)}="
-    for delimiters in EMPTY_ENDS:
-        groups = groups.replace(delimiters, "=")
+    groups = fold_name(text)
     patterns, _ = group_patterns(pattern)
     return any(_fits(fold(wanted), groups) for wanted in patterns)
 
@@ -174,32 +173,6 @@ def _in_period(days: list[Value], clocks: list[Value], first: datetime | None, l
     earliest = datetime.combine(day, clock or time.min)
     latest = datetime.combine(day, clock if clock is not None else time.max)
     return (first is None or latest >= first) and (last is None or earliest <= last)
-
-
-def read_date(text: str) -> date | None:
-    """Parse a date, also in the form of ACR-NEMA, 1999.12.31 (PS3.5 Section 6.2); None if it is ill-formed."""
-    digits = text.replace(".", "")
-    if len(digits) != 8 or not digits.isdecimal():
-        return None
-    try:
-        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
-    except ValueError:
-        return None
-
-
-def read_time(text: str) -> time | None:
-    """Parse a time, also in the form of ACR-NEMA, with colons; None if it is ill-formed.
-
-    Parts that are left out are 0. A leap second counts as the 59th.
-    """
-    digits, _, fraction = text.replace(":", "").partition(".")
-    if not digits.isdecimal() or len(digits) not in (2, 4, 6) or not (fraction or "0").isdecimal():
-        return None
-    hour, minute, second = (int(digits[at : at + 2] or "0") for at in (0, 2, 4))
-    try:
-        return time(hour, minute, min(second, 59) if second == 60 else second, int(fraction[:6].ljust(6, "0")))
-    except ValueError:
-        return None
 
 
 def _read_date_time(text: str) -> datetime | None:

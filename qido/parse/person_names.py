@@ -7,9 +7,6 @@ from itertools import islice
 _BETWEEN_WORDS = re.compile(r"[\s,^=-]+")
 _COMPONENTS = 5  # PS3.5 Section 6.2.1.1
 
-EMPTY_ENDS = ("^^=", "^^=", "^=")
-"""Texts that become `=`, one after the other, in a name between two `=`: empty components at the end of a group."""
-
 
 def group_patterns(pattern: str) -> tuple[list[str], str]:
     """Patterns for a name between two `=`, of which one fits if a component group matches, or several in a row.

@@ -8,12 +8,12 @@ from sqlalchemy import Column, String, and_, bindparam, false, func, literal, no
 from sqlalchemy.sql import ColumnElement
 
 from db import schema
-from db.comparison import exactly, like, like_folded, may_begin_with, not_after, not_before, number
+from db.comparison import EMPTY_ENDS, exactly, like, like_folded, may_begin_with, not_after, not_before, number
 from db.fuzzy import has_word_like
 from db.scope import Scope
 from qido.parse.attributes import MODALITIES_IN_STUDY, MODALITY, Matching, SearchAttribute
 from qido.parse.conditions import AnyOf, Between, Condition, Empty, Equal, Fuzzy, Like, Match, Parameter, Period
-from qido.parse.person_names import EMPTY_ENDS, fuzzy_words, group_patterns, literal_start
+from qido.parse.person_names import fuzzy_words, group_patterns, literal_start
 from qido.plan.tables import Truth, column_of
 
 T = TypeVar("T")

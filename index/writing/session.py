@@ -1,0 +1,133 @@
+"""Transactions that write the index, on MySQL, MariaDB, PostgreSQL and SQLite. Safe to share between threads.
+
+A transaction that meets another writer (a deadlock, a row that both insert) is rolled back and run again.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from db import driver_errors, drivers
+from db.connector import connect, kind_of
+from db.driver_errors import Cause
+from db.login import Login
+from db.tls import Tls
+from dicomweb.errors import ProxyError, UpstreamBusy, UpstreamFailed
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_ATTEMPTS = 20
+_PAUSE_SECONDS = 0.02  # after the first conflict, twice as long after each further one
+_LONGEST_PAUSE_SECONDS = 1.0
+_STATEMENT_SECONDS = 120.0  # that a server may say nothing
+_CHANGED_MEANWHILE = 1020  # MariaDB, by its snapshots
+
+_SESSION_START = {
+    "mysql": (
+        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION'",
+        "SET SESSION innodb_lock_wait_timeout = 30",
+    ),
+    "postgresql": ("SET lock_timeout = '30s'",),
+    "sqlite": ("PRAGMA foreign_keys = ON", "PRAGMA journal_mode = WAL"),  # searches read while an import writes
+}
+
+
+class WriteSession:
+    """Makes connections when they are first needed, after any fork."""
+
+    def __init__(self, login: Login, tls: Tls, pool_size: int) -> None:
+        """`pool_size` is the most connections at once."""
+        url = login.url
+        is_file = url.get_backend_name() == "sqlite"
+        pool = {} if is_file else {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 60, "pool_recycle": 1800}
+        self._engine: Engine = create_engine(
+            url,
+            creator=lambda: connect(login, tls, self._engine.dialect),
+            hide_parameters=True,  # they are patient data
+            pool_pre_ping=True,
+            isolation_level=None if is_file else "READ COMMITTED",  # each statement sees what others have committed
+            **pool,
+        )
+        event.listen(self._engine, "connect", self._start)
+        if is_file:
+            event.listen(self._engine, "begin", _lock_file)
+
+    @property
+    def kind(self) -> str:
+        """`mysql`, `postgresql` or `sqlite`."""
+        return kind_of(self._engine.dialect)
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """The result of `work` in a transaction, which it may run several times.
+
+        UpstreamBusy if the index does not answer or others hold it too long, UpstreamFailed if it refuses a statement.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except (StatementError, PoolTimeout, drivers.UnusableUrl) as error:
+                if not _is_conflict(error) or attempt == _ATTEMPTS - 1:
+                    raise _in_our_words(error) from None
+                log.debug("index transaction again error=%s", driver_errors.kind(error))
+            longest = min(_LONGEST_PAUSE_SECONDS, _PAUSE_SECONDS * 2**attempt)
+            time.sleep(random.uniform(0, longest))  # noqa: S311 - so that two do not meet again
+        raise AssertionError("the last attempt returns or raises")
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection that begins a transaction by itself; errors are those of `run`."""
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except (StatementError, PoolTimeout, drivers.UnusableUrl) as error:
+            raise _in_our_words(error) from None
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def _start(self, connection: Any, _record: Any) -> None:
+        if remote := drivers.as_remote(connection):
+            remote.set_patience(_STATEMENT_SECONDS)
+        else:
+            connection.isolation_level = None  # the driver begins no transaction: `_lock_file` does
+        cursor = connection.cursor()
+        for statement in _SESSION_START[self.kind]:
+            cursor.execute(statement)
+        cursor.close()
+        if self.kind != "sqlite":
+            connection.commit()
+
+
+def _lock_file(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _is_conflict(error: Exception) -> bool:
+    if isinstance(error, IntegrityError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    return driver_errors.cause(error) is Cause.BUSY or _CHANGED_MEANWHILE in getattr(error.orig, "args", ())[:1]
+
+
+def _in_our_words(error: Exception) -> ProxyError:
+    if isinstance(error, PoolTimeout):
+        return UpstreamBusy("all connections to the index are in use")
+    if isinstance(error, drivers.UnusableUrl):
+        return UpstreamFailed(f"the URL of the index {error}")
+    kind = driver_errors.kind(error)
+    if driver_errors.cause(error) in (Cause.AWAY, Cause.BUSY, Cause.SLOW):
+        reason = driver_errors.not_trusted(error)
+        return UpstreamBusy(f"the index does not answer: {reason or kind}")
+    return UpstreamFailed(f"the index refused to be written: {kind}")

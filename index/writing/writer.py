@@ -1,0 +1,148 @@
+"""Puts image sets into the index and removes them; a transaction for each.
+
+Calls may repeat and come in any order, from several threads and processes: the rows are always those that a fresh index
+would have of the image sets that are there.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import Enum, auto
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import URL
+
+from db.login import Login
+from db.migrations import migrate
+from db.tls import Tls
+from index.writing import ledger
+from index.writing.ledger import LedgerKey, Recorded, Revision, utc
+from index.writing.rows import StoreRows
+from index.writing.session import WriteSession
+from index.writing.values import ImageSetRows, Json
+
+_LONGEST_ID = 32
+
+
+class Outcome(Enum):
+    """What became of a call."""
+
+    WRITTEN = auto()  # the rows are those of this revision
+    UNCHANGED = auto()  # the index had this revision
+    OUTDATED = auto()  # the index has a newer revision
+    DELETED = auto()  # the image set was deleted, and its ID never comes back
+
+
+class IndexWriter:
+    """Writes an index of our own. Safe to share between threads; makes its connections when first needed."""
+
+    def __init__(self, login: Login | str | URL, tls: Tls | None = None, *, pool_size: int = 4) -> None:
+        """`pool_size` is the most connections at once.
+
+        All methods raise UpstreamBusy if the index does not answer, and UpstreamFailed if it refuses a statement.
+        """
+        self._session = WriteSession(login if isinstance(login, Login) else Login(login), tls or Tls(), pool_size)
+
+    def create_or_migrate(self) -> None:
+        """Create the tables, or bring them to the version of this release.
+
+        Of `db.migrations.migrate`: OtherTables if another program's are there, NewerVersion if a newer release's are.
+        """
+        with self._session.connection() as connection:
+            migrate.create_or_migrate(connection)
+
+    def put(
+        self, datastore_id: str, metadata: Json, version: int, is_primary: bool, updated_at: datetime, *,
+        again: bool = False,
+    ) -> Outcome:  # fmt: skip
+        """Insert or update all rows of a version of an image set. `metadata` is its decoded metadata.
+
+        `updated_at` is the time that AHI gives. With `again` the rows are also written if the index has this revision.
+        ValueError if it is not the metadata of an image set.
+        """
+        rows = ImageSetRows.from_metadata(metadata)
+        key = _key(datastore_id, metadata.get("ImageSetID"))
+        revision = Revision(version, utc(updated_at), is_primary)
+        return self._session.run(lambda connection: _put(connection, key, rows, revision, again))
+
+    def remove(self, datastore_id: str, image_set_id: str) -> Outcome:
+        """Remove an image set that was deleted, and what only it held. It never comes back."""
+        key = _key(datastore_id, image_set_id)
+        return self._session.run(lambda connection: _remove(connection, key))
+
+    def note_failure(self, datastore_id: str, image_set_id: str, reason: str) -> int:
+        """Note that an image set could not be read; returns the number of attempts since the last success."""
+        key = _key(datastore_id, image_set_id)
+        return self._session.run(lambda connection: ledger.note_failure(connection, key, reason))
+
+    def recorded(self, datastore_id: str, image_set_ids: Iterable[str]) -> Mapping[str, Recorded]:
+        """What the index has of these image sets, by ID."""
+        ids = list(image_set_ids)
+        return self._session.run(lambda connection: ledger.find(connection, datastore_id, ids))
+
+    def recorded_after(self, datastore_id: str, image_set_id: str = "", most: int = 1000) -> list[Recorded]:
+        """What the index has of the next image sets of a data store, in the order of their IDs."""
+        return self._session.run(lambda connection: list(ledger.each(connection, datastore_id, image_set_id, most)))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
+
+
+def _key(datastore_id: str, image_set_id: object) -> LedgerKey:
+    for text in (datastore_id, image_set_id):
+        if not isinstance(text, str) or not text.isascii() or not text.isalnum() or len(text) > _LONGEST_ID:
+            raise ValueError("not the ID of a data store or of an image set")
+    return LedgerKey(datastore_id, str(image_set_id))
+
+
+def _put(connection: Connection, key: LedgerKey, rows: ImageSetRows, revision: Revision, again: bool) -> Outcome:
+    recorded = ledger.lock(connection, key)
+    if recorded and (outcome := _known(recorded, revision)) and not (again and outcome is Outcome.UNCHANGED):
+        if outcome is Outcome.UNCHANGED and recorded.attempts:
+            ledger.change(connection, key, ledger.NO_FAILURE)
+        return outcome
+    (ledger.change if recorded else ledger.add)(connection, key, _ledger_values(rows, revision))
+    store = StoreRows(connection, key.datastore_id)
+    places: list[ImageSetRows | Recorded] = [rows, recorded] if recorded else [rows]
+    store.lock([place.patient_identity for place in places], [place.study_instance_uid for place in places])
+    series_pkey = store.attach(key, rows)
+    if recorded:
+        store.detach(key, but=series_pkey)
+    store.refresh()
+    return Outcome.WRITTEN
+
+
+def _known(recorded: Recorded, revision: Revision) -> Outcome | None:
+    if recorded.is_deleted:
+        return Outcome.DELETED
+    if recorded.revision is None or recorded.revision.order < revision.order:
+        return None
+    return Outcome.UNCHANGED if recorded.revision == revision else Outcome.OUTDATED
+
+
+def _remove(connection: Connection, key: LedgerKey) -> Outcome:
+    recorded = ledger.lock(connection, key)
+    if recorded and recorded.is_deleted:
+        return Outcome.UNCHANGED
+    gone = {"deletedat": ledger.now(), "patientidentity": None, "studyinstanceuid": None, "attributes": None}
+    (ledger.change if recorded else ledger.add)(connection, key, {**gone, **ledger.NO_FAILURE})
+    if recorded and recorded.study_instance_uid:
+        store = StoreRows(connection, key.datastore_id)
+        store.lock({recorded.patient_identity}, {recorded.study_instance_uid})
+        store.detach(key)
+        store.refresh()
+    return Outcome.WRITTEN
+
+
+def _ledger_values(rows: ImageSetRows, revision: Revision) -> dict[str, object]:
+    return {
+        "version": revision.version,
+        "isprimary": revision.is_primary,
+        "updatedat": revision.updated_at,
+        "indexedat": ledger.now(),
+        "lossy": rows.lossy,
+        "patientidentity": rows.patient_identity,
+        "studyinstanceuid": rows.study_instance_uid,
+        "attributes": rows.attributes.to_json(),
+        **ledger.NO_FAILURE,
+    }
