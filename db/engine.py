@@ -242,9 +242,9 @@ class Database:
         return kind_of(self._engine.dialect)
 
     @property
-    def host(self) -> str | None:
-        """The host of the index; None for a file."""
-        return self._login.url.host
+    def url(self) -> URL:
+        """The URL of the index, without a password that is made for each connection."""
+        return self._login.url
 
     def ping(self) -> None:
         """Return if the index answers, else raise UpstreamBusy."""

@@ -39,6 +39,13 @@ def make_client(region: str, max_connections: int, read_seconds: float) -> "Heal
     return client
 
 
+def endpoint_url(client: "HealthImagingClient", operation: str) -> str:
+    """The URL of the host that answers an operation: AHI has one host for data stores, and one for image sets."""
+    endpoint: Any = client.meta.service_model.operation_model(operation).endpoint
+    prefix = endpoint["hostPrefix"] if endpoint and client.meta.config.inject_host_prefix else ""
+    return client.meta.endpoint_url.replace("://", f"://{prefix}", 1)
+
+
 def trace_headers() -> dict[str, str]:
     """The header that names the trace of the current request; none without a trace."""
     timing = current_timing()

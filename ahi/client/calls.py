@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ahi.client.boto3_client import make_client, trace_headers
+from ahi.client.boto3_client import endpoint_url, make_client, trace_headers
 from ahi.client.failures import error_code, readable
 from ahi.client.frame_calls import FrameCalls
 from ahi.client.listing_calls import ListingCalls
@@ -141,9 +141,9 @@ class AhiClient:
         except ClientError as error:
             answer = error.response
             if error_code(error) != "AccessDeniedException":
-                raise self._caller.failed("GetDatastore", error) from error
+                raise self._caller.failed(self.ping_operation(datastore_id), error) from error
         except BotoCoreError as error:
-            raise self._caller.failed("GetDatastore", error) from error
+            raise self._caller.failed(self.ping_operation(datastore_id), error) from error
         self._caller.succeeded()
         date = answer["ResponseMetadata"].get("HTTPHeaders", {}).get("date")
         try:
@@ -151,10 +151,19 @@ class AhiClient:
         except ValueError:
             return None
 
+    @staticmethod
+    def ping_operation(datastore_id: str | None) -> str:
+        """The operation that `ping` calls."""
+        return "GetDatastore" if datastore_id else "ListDatastores"
+
     def _datastore(self, datastore_id: str | None) -> Any:
         if datastore_id:
             return self._client.get_datastore(datastoreId=datastore_id)
         return self._client.list_datastores(maxResults=1)
+
+    def endpoint_url(self, operation: str) -> str:
+        """The URL of the host of AHI that answers an operation."""
+        return endpoint_url(self._client, operation)
 
     def close(self) -> None:
         """Close all connections."""

@@ -105,9 +105,15 @@ def _cloudwatch(settings: Settings) -> Destination:
 def _syslog(settings: Settings) -> Destination:
     if not settings.audit_syslog:
         raise SettingsError("AUDIT_SYSLOG is not set, which AUDIT=syslog needs")
-    parts = urlsplit(settings.audit_syslog)
-    host, port = parts.hostname or "", parts.port or _SYSLOG_PORTS[parts.scheme]
-    return SyslogUdp(host, port) if parts.scheme == "udp" else SyslogTls(host, port, _tls(settings))
+    host, port = syslog_address(settings)
+    is_udp = urlsplit(settings.audit_syslog).scheme == "udp"
+    return SyslogUdp(host, port) if is_udp else SyslogTls(host, port, _tls(settings))
+
+
+def syslog_address(settings: Settings) -> tuple[str, int]:
+    """Host and port of the receiver that AUDIT_SYSLOG names."""
+    parts = urlsplit(settings.audit_syslog or "")
+    return parts.hostname or "", parts.port or _SYSLOG_PORTS[parts.scheme]
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:

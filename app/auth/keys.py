@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from functools import partial
 from http.client import HTTPResponse
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 
@@ -57,8 +58,27 @@ def _read(answer: HTTPResponse) -> bytes:
     return body
 
 
+def find_key_set(issuer: str) -> str:
+    """The URL of the keys of an issuer (OpenID Connect Discovery 1.0 Section 4).
+
+    UpstreamBusy if the issuer does not answer, LookupError or ValueError if its document is missing or wrong.
+    """
+    document = _json(fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration"))
+    if document.get("issuer") != issuer:
+        raise ValueError("the discovery document is of another issuer")
+    url = str(document.get("jwks_uri"))
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise ValueError("the discovery document has no URL of keys")
+    return url
+
+
+def fetch_key_set(url: str) -> list[jwt.PyJWK]:
+    """The keys at a URL; the errors of `find_key_set`, or PyJWTError if they are no keys."""
+    return jwt.PyJWKSet.from_dict(_json(fetch(url))).keys
+
+
 class IssuerKeys:
-    """The keys of an OpenID Connect issuer by key ID (Discovery 1.0 Section 4).
+    """The keys of an OpenID Connect issuer by key ID.
 
     An unknown key makes the keys be fetched again, at most every ten seconds. Cached keys are used during an outage of
     the issuer. Requests with a cached key never wait for an issuer that does not answer; at most 16 others do.
@@ -105,10 +125,7 @@ class IssuerKeys:
     def _refresh(self) -> None:
         self._answers = False
         try:
-            document = _json(fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"))
-            if document.get("issuer") != self._issuer:
-                raise ValueError("the discovery document is of another issuer")
-            keys = jwt.PyJWKSet.from_dict(_json(fetch(str(document["jwks_uri"])))).keys
+            keys = fetch_key_set(find_key_set(self._issuer))
         except UpstreamBusy:
             return
         except (LookupError, ValueError, jwt.PyJWTError) as error:

@@ -4,10 +4,12 @@ from argparse import ArgumentParser, Namespace
 
 from app.commands.check_ahi import check_ahi, check_identity
 from app.commands.check_index import check_index
-from app.commands.check_result import ERROR, CheckResult, describe, failed, until_error
+from app.commands.check_login import check_login
+from app.commands.check_result import ERROR, CheckResult, describe, failed
 from app.commands.check_service import check_audit, check_cache, check_processes, check_settings, check_traces
+from app.commands.remote import Remote, until_error
 from app.processes.resources import find_index, find_trust
-from app.settings import Settings, SettingsError
+from app.settings import NotNowError, Settings, SettingsError
 from db.engine import Database
 
 _INDEX_ADVICE = "check host, port, user, security group; DB_TLS_CA if its certificate is not trusted"
@@ -32,15 +34,19 @@ def run(settings: Settings, options: Namespace) -> int:
 
 def check_all(settings: Settings) -> list[CheckResult]:
     """All results, in the order in which an operator would look for a cause."""
-    results = [*check_settings(settings), *check_cache(settings), check_audit(settings)]
+    results = [*check_settings(settings), *check_login(settings), *check_cache(settings), check_audit(settings)]
     results += [*check_traces(), *check_processes(settings), check_identity(settings)]
     try:
         database = Database(find_index(settings), find_trust(settings), pool_size=1)
-    except SettingsError as error:
+    except NotNowError as error:
+        manager = Remote.of_aws("secretsmanager", settings.aws_default_region)
+        finding = manager.describe("GetSecretValue", error)
         return [
             *results,
-            CheckResult("database", ERROR, str(error), "correct the setting, or the rights to the secret"),
+            CheckResult("database", ERROR, finding, "check the ARN, the rights to the secret, the network"),
         ]
+    except SettingsError as error:
+        return [*results, CheckResult("database", ERROR, str(error), "correct the setting")]
     try:
         results += until_error("database", _INDEX_ADVICE, lambda: check_index(database, settings.db_tls))
         results += until_error("AHI", _AHI_ADVICE, lambda: check_ahi(settings, database))

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 
 from app.commands.check_result import ERROR, OK, WARNING, CheckResult
+from app.commands.remote import Remote, asking
 from db import inspection, tls
 from db.engine import Database
 from db.indexes import missing_indexes
@@ -12,12 +13,17 @@ from runtime.hosts import is_loopback
 
 def check_index(database: Database, tls_mode: str | None) -> Iterator[CheckResult]:
     """The index answers, over TLS, to a user who can only read; its tables and indexes are complete."""
+    with asking(Remote.of_database(database.url), "SELECT"):
+        yield from _check(database, tls_mode)
+
+
+def _check(database: Database, tls_mode: str | None) -> Iterator[CheckResult]:
     version = inspection.version(database)
     before = time.monotonic()
     database.ping()
     answers = f"answers in {(time.monotonic() - before) * 1000:.1f} ms"
     yield CheckResult("database", OK, f"{database.kind} {version}, {answers}")
-    yield _encryption(inspection.encrypted(database), tls_mode, is_loopback(database.host))
+    yield _encryption(inspection.encrypted(database), tls_mode, is_loopback(database.url.host))
     write_rights = inspection.rights_to_write(database)
     if write_rights:
         finding = f"the user may also {', '.join(write_rights)}"

@@ -1,10 +1,8 @@
 """The result of one check, and how results are printed."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-
-from dicomweb.errors import ProxyError
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 
@@ -38,14 +36,6 @@ def describe(results: Sequence[CheckResult], *, as_json: bool) -> Iterator[str]:
         yield f"{result.level:<8} {result.what:<{width}}  {result.told}"
         if result.advice:
             yield f"{'':<8} {'':<{width}}  -> {result.advice}"
-
-
-def until_error(what: str, advice: str, check: Callable[[], Iterator[CheckResult]]) -> Iterator[CheckResult]:
-    """The results of `check`; an exception becomes its last result, an ERROR with this advice."""
-    try:
-        yield from check()
-    except ProxyError as error:
-        yield CheckResult(what, ERROR, str(error), advice)
 
 
 def reason_of(error: OSError) -> str:

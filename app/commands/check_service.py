@@ -4,9 +4,10 @@ import os
 import shutil
 from collections.abc import Iterator
 
-from app.audit.configure import find_destination
+from app.audit.configure import find_destination, syslog_address
 from app.auth.configure import open_gate
 from app.commands.check_result import ERROR, OK, WARNING, CheckResult, reason_of
+from app.commands.remote import Remote
 from app.processes.resources import open_cache
 from app.setting_parsers import AUDIT_REFUSE
 from app.settings import Settings, SettingsError
@@ -84,13 +85,25 @@ def check_audit(settings: Settings) -> CheckResult:
         destination.reach()
     except OSError as error:
         fatal = settings.audit == "file" or settings.audit_failure == AUDIT_REFUSE
-        finding = f"{where} cannot be written to: {reason_of(error)}"
+        finding = _unwritable(settings, where, error)
         return CheckResult("audit", ERROR if fatal else WARNING, finding, _AUDIT_ADVICE[settings.audit])
     if settings.audit == "file" and settings.audit_file:
         free = shutil.disk_usage(settings.audit_file.parent).free
         if free < _LEAST_FREE_BYTES:
             return CheckResult("audit", WARNING, f"{where}: {free} bytes are free", "make room, or rotate the file")
     return CheckResult("audit", OK, f"{where} can be written to")
+
+
+def _unwritable(settings: Settings, where: str, error: OSError) -> str:
+    """The reason why a destination cannot be written to, with its host and port if it has one."""
+    said = f"{where} cannot be written to"
+    match settings.audit:
+        case "cloudwatch":
+            return Remote.of_aws("logs", settings.aws_default_region).describe("CreateLogStream", error, said)
+        case "syslog":
+            return Remote.from_address(*syslog_address(settings)).describe("a connection", error, said)
+        case _:
+            return f"{said}: {reason_of(error)}"
 
 
 def check_traces() -> Iterator[CheckResult]:
@@ -103,8 +116,10 @@ def check_traces() -> Iterator[CheckResult]:
     if tracing and tracing.is_taken():
         yield CheckResult("traces", OK, "the collector accepts them")
     elif tracing:
+        tried = Remote.from_url(tracing.endpoint).tried("an export")
+        finding = f"the collector does not accept them: they are lost ({tried})"
         advice = "start the collector, and let the service reach it; check OTEL_EXPORTER_OTLP_ENDPOINT and _HEADERS"
-        yield CheckResult("traces", WARNING, "the collector does not accept them: they are lost", advice)
+        yield CheckResult("traces", WARNING, finding, advice)
 
 
 def check_processes(settings: Settings) -> Iterator[CheckResult]:
@@ -114,7 +129,8 @@ def check_processes(settings: Settings) -> Iterator[CheckResult]:
     try:
         replaced = replaced_processes(settings.metrics_host, settings.metrics_port)
     except OSError as error:
-        finding = f"METRICS_PORT {settings.metrics_port} does not answer: {reason_of(error)}"
+        metrics = Remote.from_address(settings.metrics_host, settings.metrics_port)
+        finding = metrics.describe("GET /metrics", error, "the metrics of the service cannot be read")
         yield CheckResult(
             "processes", WARNING, finding, "start the service; if it runs, check whether its process `metrics` runs"
         )

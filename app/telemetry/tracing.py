@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from app.telemetry.spans import Spans
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_USUAL_ENDPOINT = "http://localhost:4318"
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL = "http/protobuf"
 _RATIOS = ("traceidratio", "parentbased_traceidratio")
@@ -33,6 +34,9 @@ _NUMBERS = (
 @dataclass(frozen=True)
 class Tracing:
     """Tracing is on. Made before the fork, so that all processes together log an outage of the collector once."""
+
+    endpoint: str
+    """The URL of the collector."""
 
     outage: Outage = field(default_factory=lambda: Outage("OpenTelemetry collector"))
 
@@ -70,7 +74,7 @@ def find_tracing(environ: Mapping[str, str]) -> Tracing | None:
     problems = [*_endpoints(variables), *_protocol(variables), *_sampler(variables), *_numbers(variables)]
     if problems:
         raise SettingsError("\n".join(problems))
-    return Tracing()
+    return Tracing(next((variables[name] for name in _ENDPOINTS if name in variables), _USUAL_ENDPOINT))
 
 
 def _endpoints(variables: Mapping[str, str]) -> list[str]:

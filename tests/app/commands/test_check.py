@@ -171,7 +171,10 @@ def test_who_the_service_is_to_aws(sqlite: Sqlite, tmp_path: Path, monkeypatch: 
     url = sqlite.new_index()
     assert identity().told.startswith("AWS knows the service as arn:aws:sts::123456789012:")
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
-    assert (identity().level, identity().told) == (WARNING, "AWS STS does not answer")
+    assert (identity().level, identity().told) == (
+        WARNING,
+        "AWS STS does not answer (Connection refused; tried GetCallerIdentity at 127.0.0.1 port 9)",
+    )
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
@@ -228,14 +231,21 @@ def test_the_receiver_of_the_audit_is_reached_and_told_nothing(tmp_path: Path) -
     assert [one.level for one in (untrusted, unknown, well, away, needed)] == [WARNING, WARNING, OK, WARNING, ERROR]
     assert "self-signed certificate" in untrusted.told
     assert "CERTIFICATE_REQUIRED" in unknown.told
-    assert away.told.endswith("cannot be written to: Connection refused")
+    tried = f"tried a connection at 127.0.0.1 port {receiver.port}"
+    assert away.told == f"{known['audit_syslog']} cannot be written to (Connection refused; {tried})"
     assert "AUDIT_SYSLOG_CA" in untrusted.advice and "AUDIT_SYSLOG_CERT" in unknown.advice
     assert not received
 
 
+def test_a_missing_audit_trail_is_a_warning(tmp_path: Path) -> None:
+    missing = audit(tmp_path, audit="none")
+    assert (missing.level, missing.told) == (WARNING, "AUDIT is none: accesses are not recorded")
+
+
 def test_an_audit_that_is_not_said_where_to_is_an_error(tmp_path: Path) -> None:
     assert audit(tmp_path, audit="file").level == ERROR
-    assert audit(tmp_path, audit="syslog", audit_syslog="udp://no-such-host.invalid").level == WARNING
+    unknown = audit(tmp_path, audit="syslog", audit_syslog="udp://no-such-host.invalid")
+    assert (unknown.level, "tried a connection at no-such-host.invalid port 514)" in unknown.told) == (WARNING, True)
     assert audit(tmp_path, audit="stdout").told == "stdout can be written to"
 
 
