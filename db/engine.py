@@ -48,6 +48,7 @@ _SESSION_START = {
     "postgresql": ("SET default_transaction_read_only = on", "SET statement_timeout = {milliseconds}"),
     "sqlite": ("PRAGMA query_only = ON",),  # and a deadline for each statement, see below
 }
+_USUAL_PORTS = {"mysql": 3306, "postgresql": 5432}
 _SQLITE_STEPS = 1000  # of its virtual machine, between two looks at the clock
 
 
@@ -242,9 +243,17 @@ class Database:
         return kind_of(self._engine.dialect)
 
     @property
-    def url(self) -> URL:
-        """The URL of the index, without a password that is made for each connection."""
-        return self._login.url
+    def host(self) -> str | None:
+        """The host of the index; None for a file."""
+        return self._login.url.host
+
+    @property
+    def place(self) -> str:
+        """The server of the index in words, `HOST port PORT`, or its file."""
+        url = self._login.url
+        if self.kind not in _USUAL_PORTS:
+            return f"the file {url.database}"
+        return f"{url.host or 'localhost'} port {url.port or _USUAL_PORTS[self.kind]}"
 
     def ping(self) -> None:
         """Return if the index answers, else raise UpstreamBusy."""

@@ -1,4 +1,4 @@
-"""The identity of the service at AWS. Runs in `check` at the command line."""
+"""The identity of the service at AWS, and the addresses of AWS. Runs in `check` at the command line."""
 
 import boto3
 from botocore.config import Config
@@ -23,3 +23,9 @@ def caller_arn(region: str) -> str:
     except BotoCoreError as error:
         raise UpstreamFailed(f"there are no credentials that can be used: {type(error).__name__}") from error
     return arn
+
+
+def endpoint_url(service: str, region: str | None) -> str:
+    """The URL at which boto3 calls a service, by region, configuration and environment. Nothing is called."""
+    client = boto3.session.Session(region_name=region).client(service)  # type: ignore[call-overload]
+    return str(client.meta.endpoint_url)

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from ahi.client.identity import endpoint_url
 from app.commands.check_ahi import check_ahi, check_identity
 from app.commands.check_index import check_index
 from app.commands.check_login import check_login
@@ -39,7 +40,7 @@ def check_all(settings: Settings) -> list[CheckResult]:
     try:
         database = Database(find_index(settings), find_trust(settings), pool_size=1)
     except NotNowError as error:
-        manager = Remote.of_aws("secretsmanager", settings.aws_default_region)
+        manager = Remote.from_url(endpoint_url("secretsmanager", settings.aws_default_region))
         finding = manager.describe("GetSecretValue", error)
         return [
             *results,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from ahi.client.calls import AhiClient
-from ahi.client.identity import caller_arn
+from ahi.client.identity import caller_arn, endpoint_url
 from ahi.image_sets.image_set import ImageSet, ImageSetKey, ImageSetProperties
 from ahi.workers.frame_check import frame_fault
 from app.commands.check_result import ERROR, OK, WARNING, CheckResult
@@ -34,13 +34,13 @@ def check_identity(settings: Settings) -> CheckResult:
     except UpstreamFailed as error:
         level, failure = ERROR, error
         advice = "give the instance or task its role; doc/iam-policy.json has all rights"
-    sts = Remote.of_aws("sts", settings.aws_default_region)
+    sts = Remote.from_url(endpoint_url("sts", settings.aws_default_region))
     return CheckResult("identity", level, sts.describe("GetCallerIdentity", failure), advice)
 
 
 def check_ahi(settings: Settings, database: Database) -> Iterator[CheckResult]:
     """AHI answers, with the same time, and allows every operation on each data store of the index."""
-    index = Remote.of_database(database.url)
+    index = Remote(database.place)
     with asking(index, "SELECT"):
         counts = inspection.image_sets_by_datastore(database)
     client = AhiClient(region=settings.aws_default_region or "", deadline_seconds=settings.ahi_deadline_seconds)

@@ -13,7 +13,7 @@ from runtime.hosts import is_loopback
 
 def check_index(database: Database, tls_mode: str | None) -> Iterator[CheckResult]:
     """The index answers, over TLS, to a user who can only read; its tables and indexes are complete."""
-    with asking(Remote.of_database(database.url), "SELECT"):
+    with asking(Remote(database.place), "SELECT"):
         yield from _check(database, tls_mode)
 
 
@@ -23,7 +23,7 @@ def _check(database: Database, tls_mode: str | None) -> Iterator[CheckResult]:
     database.ping()
     answers = f"answers in {(time.monotonic() - before) * 1000:.1f} ms"
     yield CheckResult("database", OK, f"{database.kind} {version}, {answers}")
-    yield _encryption(inspection.encrypted(database), tls_mode, is_loopback(database.url.host))
+    yield _encryption(inspection.encrypted(database), tls_mode, is_loopback(database.host))
     write_rights = inspection.rights_to_write(database)
     if write_rights:
         finding = f"the user may also {', '.join(write_rights)}"

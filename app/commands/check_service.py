@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 
+from ahi.client.identity import endpoint_url
 from app.audit.configure import find_destination, syslog_address
 from app.auth.configure import open_gate
 from app.commands.check_result import ERROR, OK, WARNING, CheckResult, reason_of
@@ -99,7 +100,9 @@ def _unwritable(settings: Settings, where: str, error: OSError) -> str:
     said = f"{where} cannot be written to"
     match settings.audit:
         case "cloudwatch":
-            return Remote.of_aws("logs", settings.aws_default_region).describe("CreateLogStream", error, said)
+            return Remote.from_url(endpoint_url("logs", settings.aws_default_region)).describe(
+                "CreateLogStream", error, said
+            )
         case "syslog":
             return Remote.from_address(*syslog_address(settings)).describe("a connection", error, said)
         case _:

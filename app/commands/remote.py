@@ -5,13 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from boto3.session import Session
-from sqlalchemy.engine import URL
-
 from app.commands.check_result import ERROR, CheckResult, reason_of
 from dicomweb.errors import ProxyError
 
-_PORTS = {"http": 80, "https": 443, "mysql": 3306, "mariadb": 3306, "postgresql": 5432}
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -30,20 +27,6 @@ class Remote:
         """The server of a URL; without a port, the usual one of its scheme."""
         parts = urlsplit(url)
         return cls.from_address(parts.hostname or "", parts.port or _PORTS[parts.scheme])
-
-    @classmethod
-    def of_database(cls, url: URL) -> "Remote":
-        """The server of a database URL."""
-        kind = url.drivername.partition("+")[0]
-        if kind not in _PORTS:
-            return cls(f"the file {url.database}")
-        return cls.from_address(url.host or "localhost", url.port or _PORTS[kind])
-
-    @classmethod
-    def of_aws(cls, service: str, region: str | None) -> "Remote":
-        """The endpoint of an AWS service, as boto3 finds it: by region, configuration and environment."""
-        client = Session(region_name=region).client(service)  # type: ignore[call-overload]
-        return cls.from_url(client.meta.endpoint_url)
 
     def tried(self, what: str) -> str:
         """The words that name what was tried, and where."""
