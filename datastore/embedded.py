@@ -105,7 +105,7 @@ class Embedded:
 
     def serve(self, listening: socket.socket, faults: str | None) -> None:
         """Serve the AHI wire protocol until SIGTERM; `faults` is the text form of `datastore.serving.faults`."""
-        serve(self._storage(), Faults.from_text(faults or ""), listening)
+        serve(self._storage(), Faults.from_text(faults or ""), listening, frame_bytes=self._frame_bytes)
 
     def _storage(self) -> Storage:
         return Storage.open(self._root / "store")

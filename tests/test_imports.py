@@ -65,7 +65,7 @@ ROOMS = {  # room: the rooms of the same package that it may import
     "datastore/pixels": set(),
     "datastore/importing": {"datastore/pixels", "datastore/storage"},
     "datastore/index": set(),
-    "datastore/serving": {"datastore/storage"},
+    "datastore/serving": {"datastore/importing", "datastore/pixels", "datastore/storage"},
 }
 
 CODECS = ("imagecodecs", "pylibjpeg", "openjpeg", "libjpeg", "rle")
@@ -82,6 +82,7 @@ ONLY = {  # library: the folders and files that may know it
         "app/processes/children.py",
         "app/telemetry",
         "datastore/serving/operations.py",
+        "datastore/serving/stow.py",
         "dicomweb/respond.py",
         "*/routes.py",
     ),

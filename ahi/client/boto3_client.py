@@ -11,7 +11,7 @@ from runtime.timing import current_timing
 if TYPE_CHECKING:
     from mypy_boto3_medical_imaging import HealthImagingClient
 
-_USER_AGENT = f"ahi-dicomweb-proxy Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
+USER_AGENT = f"ahi-dicomweb-proxy Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
 _CONNECT_SECONDS = 3
 
 
@@ -27,7 +27,7 @@ def make_client(region: str, max_connections: int, read_seconds: float) -> "Heal
         read_timeout=read_seconds,
         retries={"total_max_attempts": 1},  # ours know the deadline, and that a conflict passes
         parameter_validation=False,  # identifiers are AHI's own; AHI says if one is malformed
-        user_agent=_USER_AGENT,  # botocore builds its own for each call, which takes a tenth of the call
+        user_agent=USER_AGENT,  # botocore builds its own for each call, which takes a tenth of the call
     )
     session = boto3.session.Session(region_name=region)
     unconfigured: dict[str, Any] = {"ignore_configured_endpoint_urls": True}

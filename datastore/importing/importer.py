@@ -78,7 +78,7 @@ class ImportReport:
 def import_files(
     paths: Iterable[Path],
     storage: Storage,
-    index: Index,
+    index: Index | None,
     *,
     on_progress: Callable[[Path], object] = lambda path: None,
     dialect: str = "2025",
@@ -89,15 +89,16 @@ def import_files(
     """Import files and folders; `on_progress` is called once for each file when it is finished.
 
     `dialect` is one of `DIALECTS`; `ybr_as_rgb` and `frame_bytes` are those of `datastore.pixels.frames.Options`.
-    Binary values above `max_inline_bytes` are left out of the metadata. Not safe for two threads at a time; waits for
-    another process that imports.
+    Binary values above `max_inline_bytes` are left out of the metadata. Without `index` its rows are the caller's to
+    write. Not safe for two threads at a time; waits for another process that imports.
     """
     report = ImportReport()
     lossless = LOSSLESS[storage.datastore.lossless_storage_format]
     chosen = DIALECTS[dialect]
     options = Options(lossless, ybr_as_rgb, chosen.all_resolutions, frame_bytes)
     with quiet(), storage.importing(), ExitStack() as stack:
-        index_pending(storage, index)
+        if index:
+            index_pending(storage, index)
         encoder = FrameEncoder(options)
         stack.callback(encoder.close)
         writer = InstanceWriter(encoder, chosen, max_inline_bytes)
@@ -143,7 +144,7 @@ class _Importer:
     def __init__(
         self,
         storage: Storage,
-        index: Index,
+        index: Index | None,
         writer: InstanceWriter,
         report: ImportReport,
         on_progress: Callable[[Path], object],
@@ -192,7 +193,8 @@ class _Importer:
                 writing.job.cancel()
             wait(writing.job for writing in waiting)  # they still write into the staging folders
         for version, metadata in series.publish():
-            self._index.put(self._storage.datastore.datastore_id, metadata)
+            if self._index:
+                self._index.put(self._storage.datastore.datastore_id, metadata)
             self._storage.mark_indexed(version.image_set_id, version.version)
             self._report.image_sets.append(version)
 

@@ -39,6 +39,8 @@ OPERATIONS = {  # name: calls per second and burst, AWS HealthImaging Developer 
     "ListImageSetVersions": (25.0, 50.0),
     "GetDatastore": (10.0, 20.0),
     "ListDatastores": (5.0, 10.0),
+    "StoreDICOM": (25.0, 50.0),  # AWS names no rate
+    "StoreDICOMStudy": (25.0, 50.0),
 }
 
 

@@ -1,4 +1,4 @@
-"""The read operations of the AHI protocol as views over a storage."""
+"""The operations of the AHI protocol as views over a storage."""
 
 import base64
 import re
@@ -10,6 +10,7 @@ from flask import Response, jsonify, request, send_file
 from datastore.serving.answers import datastore_json, properties_json, summary_json
 from datastore.serving.errors import AhiError
 from datastore.serving.search import Criteria
+from datastore.serving.stow import InstanceStore
 from datastore.storage.records import ImageSetVersion, UnknownFrame, UnknownImageSet
 from datastore.storage.storage import Storage
 
@@ -22,8 +23,9 @@ _IMAGE_SET = "/datastore/<datastore_id>/imageSet/<image_set_id>"
 class Operations:
     """The views; each raises AhiError, UnknownImageSet or UnknownFrame."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, instances: InstanceStore) -> None:
         self._storage = storage
+        self._instances = instances
 
     def routes(self) -> Iterator[tuple[str, str, str, Callable[..., Response]]]:
         """The name of each operation, its method, its path and its view."""
@@ -34,6 +36,8 @@ class Operations:
         yield "SearchImageSets", "POST", "/datastore/<datastore_id>/searchImageSets", self.search_image_sets
         yield "GetDatastore", "GET", "/datastore/<datastore_id>", self.get_datastore
         yield "ListDatastores", "GET", "/datastore", self.list_datastores
+        yield "StoreDICOM", "POST", "/datastore/<datastore_id>/studies", self._instances.store
+        yield "StoreDICOMStudy", "POST", "/datastore/<datastore_id>/studies/<study_instance_uid>", self._instances.store
 
     def get_image_set_metadata(self, datastore_id: str, image_set_id: str) -> Response:
         """The metadata blob, compressed."""

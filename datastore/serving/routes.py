@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from datastore.pixels.layout import FRAME_BYTES
 from datastore.serving.effects import (
     ConnectionCut,
     Cut,
@@ -27,6 +28,7 @@ from datastore.serving.effects import (
 from datastore.serving.errors import AhiError
 from datastore.serving.faults import OPERATIONS, Faults, parse_faults
 from datastore.serving.operations import Operations, json_body
+from datastore.serving.stow import MAX_BODY_BYTES, InstanceStore
 from datastore.storage.records import UnknownFrame, UnknownImageSet
 from datastore.storage.storage import Storage
 
@@ -37,15 +39,17 @@ _SPOIL = "datastore.spoil"  # the key of the effects on the body, in the environ
 _SIGNED = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/[a-z0-9-]+/medical-imaging/aws4_request,.*Signature=")
 
 
-def create_app(storage: Storage, faults: Faults, *, signature_needed: bool = False) -> Flask:
-    """The Flask application of a data store, with `faults`.
+def create_app(
+    storage: Storage, faults: Faults, *, signature_needed: bool = False, frame_bytes: int = FRAME_BYTES
+) -> Flask:
+    """The Flask application of a data store, with `faults`. `frame_bytes` is that of `import_files`.
 
     `signature_needed` refuses calls without a SigV4 signature; the signature itself is not verified.
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = _LARGEST_REQUEST_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]  # typed as the abstract provider
-    _register_operations(app, storage)
+    _register_operations(app, storage, InstanceStore(storage, frame_bytes))
     _register_controls(app, faults)
     _register_errors(app)
 
@@ -53,6 +57,8 @@ def create_app(storage: Storage, faults: Faults, *, signature_needed: bool = Fal
     def disturb() -> Response | None:
         if request.endpoint not in OPERATIONS:
             return None
+        if request.endpoint.startswith("Store"):
+            request.max_content_length = MAX_BODY_BYTES
         if signature_needed and not _SIGNED.match(request.headers.get("Authorization", "")):
             raise AhiError("AccessDeniedException", "the call is not signed")
         effects = faults.meet(request.endpoint, _targets())
@@ -77,9 +83,9 @@ def create_app(storage: Storage, faults: Faults, *, signature_needed: bool = Fal
     return app
 
 
-def _register_operations(app: Flask, storage: Storage) -> None:
+def _register_operations(app: Flask, storage: Storage, instances: InstanceStore) -> None:
     """Add a route for each operation of AHI; its name is the endpoint."""
-    for operation, method, path, view in Operations(storage).routes():
+    for operation, method, path, view in Operations(storage, instances).routes():
         app.add_url_rule(path, operation, view, methods=[method])
 
 

@@ -5,6 +5,7 @@ import socket
 import sys
 from types import FrameType
 
+from datastore.pixels.layout import FRAME_BYTES
 from datastore.serving.faults import Faults
 from datastore.serving.routes import create_app
 from datastore.serving.waitress_adapter import TcpWSGIServer, make_wsgi_server
@@ -19,15 +20,28 @@ def listen(port: int = 0) -> socket.socket:
 
 
 def make_server(
-    storage: Storage, faults: Faults, listener: socket.socket, *, signature_needed: bool = False
+    storage: Storage,
+    faults: Faults,
+    listener: socket.socket,
+    *,
+    signature_needed: bool = False,
+    frame_bytes: int = FRAME_BYTES,
 ) -> TcpWSGIServer:
     """A server that is ready to `run` on a listening socket."""
-    return make_wsgi_server(create_app(storage, faults, signature_needed=signature_needed), listener, THREADS)
+    application = create_app(storage, faults, signature_needed=signature_needed, frame_bytes=frame_bytes)
+    return make_wsgi_server(application, listener, THREADS)
 
 
-def serve(storage: Storage, faults: Faults, listener: socket.socket, *, signature_needed: bool = False) -> None:
+def serve(
+    storage: Storage,
+    faults: Faults,
+    listener: socket.socket,
+    *,
+    signature_needed: bool = False,
+    frame_bytes: int = FRAME_BYTES,
+) -> None:
     """Answer on a listening socket until SIGTERM, which ends it after what is being answered; main thread only."""
-    server = make_server(storage, faults, listener, signature_needed=signature_needed)
+    server = make_server(storage, faults, listener, signature_needed=signature_needed, frame_bytes=frame_bytes)
     signal.signal(signal.SIGTERM, _exit)
     try:
         server.run()

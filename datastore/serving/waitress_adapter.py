@@ -9,6 +9,7 @@ from waitress.server import TcpWSGIServer, create_server
 __all__ = ["ClientDisconnected", "TcpWSGIServer", "make_wsgi_server"]
 
 _MAX_CONNECTIONS = 1000
+_RECEIVED_BYTES = 2**18
 
 
 def make_wsgi_server(application: Any, listener: socket.socket, threads: int) -> TcpWSGIServer:
@@ -17,5 +18,6 @@ def make_wsgi_server(application: Any, listener: socket.socket, threads: int) ->
         application, sockets=[listener], threads=threads, connection_limit=_MAX_CONNECTIONS, ident="datastore"
     )
     assert isinstance(server, TcpWSGIServer)  # noqa: S101 - of one socket it makes this
+    server.adj.recv_bytes = _RECEIVED_BYTES
     server.adj.send_bytes = 1  # what is written goes out at once; a trickle would be gathered otherwise
     return server
