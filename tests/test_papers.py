@@ -147,6 +147,14 @@ def test_libraries_that_not_every_python_gets_have_a_marker() -> None:
     ]
 
 
+def test_the_command_prints_a_bill_of_materials_and_nothing_else() -> None:
+    assert "script/licences.py sbom" in (ROOT / "script" / "sbom").read_text()
+    command = [sys.executable, "script/licences.py", "sbom"]
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(printed.stdout) is None
+    assert (printed.stderr, json.loads(printed.stdout)["components"] != []) == ("", True)
+
+
 def test_the_bill_of_materials_is_one() -> None:
     document = licences.sbom((ROOT / "requirements.lock").read_text(), VERSION)
     assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(json.dumps(document)) is None

@@ -1,6 +1,7 @@
 """The CloudFormation templates: clean, consistent, and no more rights than the code uses."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from inspect import getmembers, isfunction
 from pathlib import Path
@@ -18,7 +19,7 @@ from app.audit.cloudwatch import CloudWatchLogs
 from db.secret import index_url
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served
-from tests.deploy.files import EC2, POLICY, TEMPLATES, container, resources, statements
+from tests.deploy.files import EC2, POLICY, ROOT, TEMPLATES, container, resources, statements
 
 PORT = 8080
 
@@ -74,6 +75,25 @@ def secrets() -> Iterator[str]:
 NEEDS_NO_RIGHT = {"medical-imaging:GetDatastore", "medical-imaging:ListDatastores"}
 """What the health check asks: that it is denied is an answer as well."""
 
+_CALL_NOTHING = {"close", "endpoint_url", "ping_operation"}
+"""Methods of AhiClient that make no call."""
+
+SERVICES = {
+    "medical-imaging": "test_the_policies_allow_what_the_code_calls_and_no_more",
+    "secretsmanager": "test_the_policies_allow_what_the_code_calls_and_no_more",
+    "logs": "test_the_audit_trail_calls_what_its_policy_allows",
+    "sts": "GetCallerIdentity needs no right",
+}
+"""The services of AWS that the code has clients of, and the test here that holds their calls to the policies."""
+
+_CLIENT = re.compile(r"""\.client\(\s*"([a-z-]+)\"""")
+
+
+def test_every_service_of_aws_is_held_to_its_policy() -> None:
+    sources = (path for package in ROOT.glob("*/__init__.py") for path in package.parent.rglob("*.py"))
+    assert {name for path in sources for name in _CLIENT.findall(path.read_text())} == SERVICES.keys()
+    assert {text for text in SERVICES.values() if text.startswith("test_")} <= globals().keys()
+
 
 def test_the_policies_allow_what_the_code_calls_and_no_more(
     calls: set[str], secrets: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -89,7 +109,7 @@ def test_the_policies_allow_what_the_code_calls_and_no_more(
         "ping": (DATASTORE_ID,),
     }
     methods: dict[str, Callable[..., Any]] = dict(getmembers(AhiClient, isfunction))
-    assert arguments.keys() | {"close"} == {name for name in methods if not name.startswith("_")}
+    assert arguments.keys() | _CALL_NOTHING == {name for name in methods if not name.startswith("_")}
     with served(Shelf(image_set(1), frames={frame_id(1): (path, "image/jph")})) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
         client = AhiClient(region="us-east-1")
