@@ -6,6 +6,7 @@ The error continues a sentence that begins with the name of the variable: "is no
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import time
 from urllib.parse import urlsplit
 
 from db import tls
@@ -64,6 +65,24 @@ def parse_flag(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError("is neither true nor false")
     return text.lower() == "true"
+
+
+_DATASTORE = re.compile(r"(?:arn:aws[a-z-]*:medical-imaging:[a-z0-9-]+:[0-9]*:datastore/)?([0-9a-z]{32})")
+
+
+def parse_datastore_ids(text: str) -> tuple[str, ...]:
+    """Parse the IDs or ARNs of data stores, separated by commas."""
+    found = [_DATASTORE.fullmatch(word) for word in parse_words(text)]
+    if not found or not all(found):
+        raise ValueError("is not a list of data store IDs: 32 letters and digits each")
+    return tuple(dict.fromkeys(match[1] for match in found if match))
+
+
+def parse_time_of_day(text: str) -> time:
+    """Parse a time like `03:00`."""
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
+        raise ValueError("is not a time like 03:00")
+    return time.fromisoformat(text)
 
 
 def parse_url(text: str) -> str:

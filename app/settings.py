@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from datetime import time
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from app.setting_parsers import (
     STRUCTURE,
     WholeNumber,
     parse_auth,
+    parse_datastore_ids,
     parse_file_syntax,
     parse_flag,
     parse_host,
@@ -38,6 +40,7 @@ from app.setting_parsers import (
     parse_secret,
     parse_some_of,
     parse_syslog,
+    parse_time_of_day,
     parse_tls,
     parse_url,
     parse_words,
@@ -117,6 +120,12 @@ class Settings:
 
     index_events_queue_url: str | None = _setting(None, parse_url)
     """URL of the Amazon SQS queue with the events of AHI, for `python main.py index --follow`."""
+
+    index_compare: time | None = _setting(None, parse_time_of_day)
+    """Time of the day at which a follower compares the index with AHI, such as `03:00`; without it, never."""
+
+    ahi_datastore_ids: tuple[str, ...] = _setting((), parse_datastore_ids)
+    """IDs or ARNs of the data stores that `python main.py index` fills the index from, separated by commas."""
 
     aws_default_region: str | None = _setting(None, str)
     """AWS region of the data stores and of the secret."""

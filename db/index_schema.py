@@ -246,11 +246,24 @@ indexed_image_set = Table(
     Column("attributes", _Long),
     Index("indexed_of_patient", "patientidentity", "datastoreid", "isprimary", "updatedat", "imagesetid"),
     Index("indexed_of_study", "studyinstanceuid", "datastoreid", "isprimary", "updatedat", "imagesetid"),
+    Index("indexed_attempts", "attempts"),
     **_MYSQL,
 )
 """What was read of each image set, in UTC. `version` is NULL until it was indexed, `deletedat` says that it is gone for
 ever. `lossy` says that a value was cut or changed to fit its column. `error` and `attempts` are of failures since then.
 `attributes` are the column values of patient, study and series that it contributes, in JSON."""
+
+index_follower = Table(
+    "index_follower",
+    metadata,
+    Column("source", _text(32), primary_key=True),
+    Column("askedat", _Moment),
+    Column("eventat", _Moment),
+    Column("seenat", _Moment),
+    **_MYSQL,
+)
+"""How far following has come, in UTC, by source: a data store that is asked, or the queue of events (""). `askedat` is
+when it answered last, `eventat` when a change was written last. All changes up to `seenat`, AHI's time, were seen."""
 
 schema_version = Table(
     "schema_version",

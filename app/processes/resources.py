@@ -15,8 +15,8 @@ from db.login import Login
 from db.rds import token_maker
 from db.secret import SecretError, index_url
 from db.tls import Tls
-from db.write_engine import WriteEngine, write_engine
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
+from index.writing.writer import IndexWriter
 from runtime.outage import Outage
 
 log = logging.getLogger(__name__)
@@ -82,9 +82,9 @@ def find_index_writer(settings: Settings) -> Login:
     return _find_login(settings, "INDEX_WRITE_URL", url, "INDEX_WRITE_SECRET_ARN", secret_arn)
 
 
-def open_write_engine(settings: Settings, *, pool_size: int = 4) -> WriteEngine:
-    """Sessions that write to the index; errors are those of `find_index_writer`."""
-    return write_engine(find_index_writer(settings), find_trust(settings), pool_size=pool_size)
+def open_index_writer(settings: Settings, *, pool_size: int = 4) -> IndexWriter:
+    """What writes to the index, with the login for it; errors are those of `find_index_writer`."""
+    return IndexWriter(find_index_writer(settings), find_trust(settings), pool_size=pool_size)
 
 
 def _find_login(settings: Settings, url_name: str, url: str | None, arn_name: str, secret_arn: str | None) -> Login:

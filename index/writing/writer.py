@@ -40,14 +40,14 @@ class IndexWriter:
 
         All methods raise UpstreamBusy if the index does not answer, and UpstreamFailed if it refuses a statement.
         """
-        self._session = WriteSession(login if isinstance(login, Login) else Login(login), tls or Tls(), pool_size)
+        self.session = WriteSession(login if isinstance(login, Login) else Login(login), tls or Tls(), pool_size)
 
     def create_or_migrate(self) -> None:
         """Create the tables, or bring them to the version of this release.
 
         Of `db.migrations.migrate`: OtherTables if another program's are there, NewerVersion if a newer release's are.
         """
-        with self._session.connection() as connection:
+        with self.session.connection() as connection:
             migrate.create_or_migrate(connection)
 
     def put(
@@ -62,30 +62,30 @@ class IndexWriter:
         rows = ImageSetRows.from_metadata(metadata)
         key = _key(datastore_id, metadata.get("ImageSetID"))
         revision = Revision(version, utc(updated_at), is_primary)
-        return self._session.run(lambda connection: _put(connection, key, rows, revision, again))
+        return self.session.run(lambda connection: _put(connection, key, rows, revision, again))
 
     def remove(self, datastore_id: str, image_set_id: str) -> Outcome:
         """Remove an image set that was deleted, and what only it held. It never comes back."""
         key = _key(datastore_id, image_set_id)
-        return self._session.run(lambda connection: _remove(connection, key))
+        return self.session.run(lambda connection: _remove(connection, key))
 
     def note_failure(self, datastore_id: str, image_set_id: str, reason: str) -> int:
         """Note that an image set could not be read; returns the number of attempts since the last success."""
         key = _key(datastore_id, image_set_id)
-        return self._session.run(lambda connection: ledger.note_failure(connection, key, reason))
+        return self.session.run(lambda connection: ledger.note_failure(connection, key, reason))
 
     def recorded(self, datastore_id: str, image_set_ids: Iterable[str]) -> Mapping[str, Recorded]:
         """What the index has of these image sets, by ID."""
         ids = list(image_set_ids)
-        return self._session.run(lambda connection: ledger.find(connection, datastore_id, ids))
+        return self.session.run(lambda connection: ledger.find(connection, datastore_id, ids))
 
     def recorded_after(self, datastore_id: str, image_set_id: str = "", most: int = 1000) -> list[Recorded]:
         """What the index has of the next image sets of a data store, in the order of their IDs."""
-        return self._session.run(lambda connection: list(ledger.each(connection, datastore_id, image_set_id, most)))
+        return self.session.run(lambda connection: list(ledger.each(connection, datastore_id, image_set_id, most)))
 
     def close(self) -> None:
         """Close all connections."""
-        self._session.close()
+        self.session.close()
 
 
 def _key(datastore_id: str, image_set_id: object) -> LedgerKey:

@@ -11,6 +11,10 @@ from cfnlint.decode.cfn_yaml import load
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "ahi-dicomweb-proxy.service"
 ENVIRONMENT_FILE = ROOT / "systemd" / "ahi-dicomweb-proxy.env"
+INDEX_UNIT = ROOT / "systemd" / "ahi-dicomweb-index.service"
+INDEX_ENVIRONMENT_FILE = ROOT / "systemd" / "ahi-dicomweb-index.env"
+UNITS = {UNIT: ENVIRONMENT_FILE, INDEX_UNIT: INDEX_ENVIRONMENT_FILE}
+"""Each unit with the file of its settings."""
 DOCKERFILE = ROOT / "Dockerfile"
 TEMPLATES = (ROOT / "ecr-cfn-template.yaml", ROOT / "ecs-cfn-template.yaml")
 POLICY = ROOT / "doc" / "iam-policy.json"
@@ -38,6 +42,12 @@ def container() -> dict[str, Any]:
     return dict(first)
 
 
+def index_container() -> dict[str, Any]:
+    """The container of the task that fills the index."""
+    (only,) = resources()["IndexTaskDefinition"]["Properties"]["ContainerDefinitions"]
+    return dict(only)
+
+
 def environment() -> list[dict[str, Any]]:
     """The variables of that container, those included that depend on a parameter."""
     return [one["Fn::If"][1] if "Fn::If" in one else one for one in container()["Environment"]]
@@ -47,6 +57,12 @@ def secrets() -> list[dict[str, Any]]:
     """What ECS takes from secrets for the container, where the parameters name them."""
     _, given, _ = container()["Secrets"]["Fn::If"]
     return list(given)
+
+
+def index_statements() -> list[dict[str, Any]]:
+    """The statements of the role of the task that fills the index."""
+    (policy,) = resources()["IndexTaskRole"]["Properties"]["Policies"]
+    return [one.get("Fn::If", [None, one])[1] for one in policy["PolicyDocument"]["Statement"]]
 
 
 def statements() -> dict[str, list[dict[str, Any]]]:
@@ -59,16 +75,15 @@ def statements() -> dict[str, list[dict[str, Any]]]:
 def variables() -> dict[str, set[str]]:
     """The environment variables that each file sets."""
     in_image = (word.partition("=")[0] for name, words in instructions() if name == "ENV" for word in words.split())
-    in_unit = (
-        word.partition("=")[0]
-        for line in UNIT.read_text().splitlines()
-        if line.startswith("Environment=")
-        for word in line.removeprefix("Environment=").split()
-    )
-    in_file = re.findall(r"^#?([A-Z_]+)=", ENVIRONMENT_FILE.read_text(), flags=re.MULTILINE)
+    of_tasks = (*environment(), *secrets(), *index_container()["Environment"])
     return {
         DOCKERFILE.name: set(in_image),
-        TEMPLATES[1].name: {one["Name"] for one in (*environment(), *secrets())},
-        UNIT.name: set(in_unit),
-        ENVIRONMENT_FILE.name: set(in_file),
+        TEMPLATES[1].name: {one["Name"] for one in of_tasks},
+        **{unit.name: _of_unit(unit) for unit in UNITS},
+        **{file.name: set(re.findall(r"^#?([A-Z_]+)=", file.read_text(), re.MULTILINE)) for file in UNITS.values()},
     }
+
+
+def _of_unit(unit: Path) -> set[str]:
+    lines = (line for line in unit.read_text().splitlines() if line.startswith("Environment="))
+    return {word.partition("=")[0] for line in lines for word in line.removeprefix("Environment=").split()}

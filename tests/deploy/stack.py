@@ -43,7 +43,9 @@ class Stack:
             if "Condition" not in one or self._holds(one["Condition"])
         }
         self.outputs: dict[str, str] = {
-            name: self._resolved(one["Value"]) for name, one in document.get("Outputs", {}).items()
+            name: self._resolved(one["Value"])
+            for name, one in document.get("Outputs", {}).items()
+            if "Condition" not in one or self._holds(one["Condition"])
         }
 
     def _holds(self, condition: str) -> bool:

@@ -7,11 +7,16 @@ import pytest
 import yaml
 
 from app.settings import Settings
+from index.follow.attempts import FAILURES
+from index.follow.events import NotForUs, parse_event
+from index.follow.queue import HIDDEN_SECONDS
 from tests.deploy.files import TEMPLATES
 from tests.deploy.stack import Stack
+from tests.index.follow.events import image_set_event, job_event
 
 DATASTORES = [f"arn:aws:medical-imaging:us-east-1:111122223333:datastore/{letter * 32}" for letter in "ab"]
 SECRET = "arn:aws:secretsmanager:us-east-1:111122223333:secret:index-AbCdEf"  # noqa: S105 - a name
+WRITE_SECRET = "arn:aws:secretsmanager:us-east-1:111122223333:secret:write-AbCdEf"  # noqa: S105 - a name
 LINKS = "arn:aws:secretsmanager:us-east-1:111122223333:secret:links-AbCdEf"
 TOPIC = "arn:aws:sns:us-east-1:111122223333:operations"
 IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/ahi-dicomweb-proxy:1"
@@ -50,6 +55,9 @@ MORE = {
     "Traces": "xray",
     "CollectorImageURI": "111122223333.dkr.ecr.us-east-1.amazonaws.com/collector:1",
     "EnableEcsExec": "true",
+    "IndexWriteSecretArn": WRITE_SECRET,
+    "IndexDBIamUserArn": "arn:aws:rds-db:us-east-1:111122223333:dbuser:cluster-ABC/index",
+    "IndexCompare": "02:30",
     "ClientCidr": "198.51.100.0/24",
     "LoadBalancerScheme": "internet-facing",
 }
@@ -304,9 +312,9 @@ def test_the_number_of_tasks_follows_cpu_and_requests(plain: Stack) -> None:
 
 
 def test_alarms_reach_somebody_if_there_is_a_topic(plain: Stack, full: Stack) -> None:
-    for stack, actions in ((plain, None), (full, [TOPIC])):
+    for stack, actions, number in ((plain, None, 4), (full, [TOPIC], 6)):
         alarms = {name: one for name, one in stack.resources.items() if name.endswith("Alarm")}
-        assert len(alarms) == 4
+        assert len(alarms) == number
         assert all(one.get("AlarmActions") == actions for one in alarms.values())
 
 
@@ -315,6 +323,85 @@ def test_logs_are_kept_for_as_long_as_asked() -> None:
     assert stack.resources["LogGroup"]["RetentionInDays"] == "365"
     (container,) = stack.resources["TaskDefinition"]["ContainerDefinitions"]
     assert container["LogConfiguration"]["Options"]["awslogs-group"] == "<LogGroup>"
+
+
+def test_without_a_login_that_writes_nothing_fills_the_index(plain: Stack) -> None:
+    assert [name for name in (*plain.resources, *plain.outputs) if name.startswith("Index")] == []
+    assert "sqs" not in json.dumps(plain.resources)
+
+
+def test_events_of_the_data_stores_and_no_others_reach_the_queue(full: Stack) -> None:
+    pattern, (target,) = full.resources["IndexRule"]["EventPattern"], full.resources["IndexRule"]["Targets"]
+    assert pattern["source"] == ["aws.medical-imaging"]
+    ids = {one for one in pattern["detail"]["datastoreId"] if ":" not in one}
+    assert ids == {"a" * 32, "b" * 32}
+    assert (target["Arn"], target["DeadLetterConfig"]) == ("<IndexEvents.Arn>", {"Arn": "<IndexDeadLetters.Arn>"})
+    events = [*(image_set_event(kind) for kind in ("Created", "Copied", "Updated", "Deleted")), job_event("Completed")]
+    assert all(event["detail-type"] in pattern["detail-type"] for event in events)
+    assert all(not isinstance(parse_event(json.dumps(event)), NotForUs) for event in events)
+
+
+def test_a_message_that_is_taken_ten_times_is_kept_apart(full: Stack) -> None:
+    events, dead = full.resources["IndexEvents"], full.resources["IndexDeadLetters"]
+    assert events["RedrivePolicy"] == {"deadLetterTargetArn": "<IndexDeadLetters.Arn>", "maxReceiveCount": FAILURES}
+    assert events["VisibilityTimeout"] == HIDDEN_SECONDS
+    for queue in (events, dead):
+        assert (queue["SqsManagedSseEnabled"], queue["MessageRetentionPeriod"]) == (True, 14 * 86_400)
+    for alarm, queue in (("IndexDeadLettersAlarm", "IndexDeadLetters"), ("IndexLateAlarm", "IndexEvents")):
+        (dimension,) = full.resources[alarm]["Dimensions"]
+        assert dimension == {"Name": "QueueName", "Value": f"<{queue}.QueueName>"}
+
+
+def test_only_the_rule_may_send_to_the_queue_and_nobody_without_tls(full: Stack) -> None:
+    allowed, denied = full.resources["IndexQueuePolicy"]["PolicyDocument"]["Statement"]
+    assert (allowed["Principal"], allowed["Action"]) == ({"Service": "events.amazonaws.com"}, "sqs:SendMessage")
+    assert allowed["Condition"] == {"ArnEquals": {"aws:SourceArn": "<IndexRule.Arn>"}}
+    assert (denied["Effect"], denied["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+
+
+def test_one_task_fills_the_index_with_a_role_of_its_own(plain: Stack, full: Stack) -> None:
+    (container,) = full.resources["IndexTaskDefinition"]["ContainerDefinitions"]
+    given = {one["Name"]: one["Value"] for one in container["Environment"]}
+    found = Settings.from_env({**given, "INDEX_EVENTS_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/1/events"})
+    assert given["INDEX_EVENTS_QUEUE_URL"] == "<IndexEvents>"
+    assert (found.index_write_secret_arn, found.db_secret_arn) == (WRITE_SECRET, None)
+    assert found.ahi_datastore_ids == ("a" * 32, "b" * 32)
+    assert container["Command"] == ["python", "main.py", "index", "--follow"]
+    assert full.resources["IndexService"]["DesiredCount"] == 1
+    assert full.resources["IndexTaskDefinition"]["TaskRoleArn"] == "<IndexTaskRole.Arn>"
+    (network,) = full.resources["IndexService"]["NetworkConfiguration"].values()
+    assert network["SecurityGroups"] == ["<IndexSecurityGroup>"]
+    assert "SecurityGroupIngress" not in full.resources["IndexSecurityGroup"]
+    assert full.resources["IndexToDatabase"]["SourceSecurityGroupId"] == "<IndexSecurityGroup>"
+    statements = {
+        one["Sid"]: one for one in full.resources["IndexTaskRole"]["Policies"][0]["PolicyDocument"]["Statement"]
+    }
+    images = statements["ReadMetadata"]["Resource"]
+    assert sorted(images) == sorted([*DATASTORES, *(f"{arn}/imageset/*" for arn in DATASTORES)])
+    assert statements["ReadWriteSecret"]["Resource"] == WRITE_SECRET
+    assert statements["LogIn"]["Resource"] == MORE["IndexDBIamUserArn"]
+    of_service = json.dumps([one.resources["TaskRole"] for one in (plain, full)])
+    assert "sqs" not in of_service and WRITE_SECRET not in of_service
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ({"DatastoreArns": ""}, "IndexWriteSecretArn needs DatastoreArns."),
+        ({"DBIamUserArn": MORE["DBIamUserArn"]}, "IndexWriteSecretArn with DBIamUserArn needs IndexDBIamUserArn."),
+    ],
+)
+def test_the_index_needs_to_know_what_it_follows(given: dict[str, str], advice: str) -> None:
+    assert Stack(TEMPLATES[1], {**NEEDED, "IndexWriteSecretArn": WRITE_SECRET, **given}).broken_rules == [advice]
+
+
+def test_the_index_command_runs_in_the_task_of_the_index(full: Stack) -> None:
+    words = shlex.split(full.outputs["IndexCommand"])
+    given = dict(zip(words[3::2], words[4::2], strict=True))
+    assert (given["--cluster"], given["--task-definition"]) == ("<Cluster>", "<IndexTaskDefinition>")
+    (override,) = json.loads(given["--overrides"])["containerOverrides"]
+    assert override == {"name": "index", "command": ["python", "main.py", "index"]}
+    assert override["name"] == full.resources["IndexTaskDefinition"]["ContainerDefinitions"][0]["Name"]
 
 
 def test_the_repository_scans_images_and_keeps_the_latest() -> None:

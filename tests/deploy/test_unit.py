@@ -13,30 +13,33 @@ from pathlib import Path
 import pytest
 
 from app.commands.check_service import _AUDIT_ADVICE
-from tests.deploy.files import ENVIRONMENT_FILE, ROOT, UNIT
+from index.follow.queue import WAIT_SECONDS
+from tests.deploy.files import ENVIRONMENT_FILE, INDEX_UNIT, ROOT, UNIT, UNITS
 from tests.service.process import Service
 
 EXPOSURE_AT_MOST = 15  # tenths of 10, which is a unit without any protection
 
 
 @pytest.mark.service
-def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", UNITS, ids=lambda path: path.name)
+def test_systemd_understands_the_unit(source: Path, tmp_path: Path) -> None:
     """With the interpreter of the unit replaced by one that is here."""
-    unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text().replace("/opt/ahi-dicomweb-proxy/.venv/bin/python", "/bin/true"))
+    unit = tmp_path / source.name
+    unit.write_text(source.read_text().replace("/opt/ahi-dicomweb-proxy/.venv/bin/python", "/bin/true"))
     found = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
-    assert (found.returncode, [line for line in found.stderr.splitlines() if UNIT.name in line]) == (0, [])
+    assert (found.returncode, [line for line in found.stderr.splitlines() if unit.name in line]) == (0, [])
 
 
 @pytest.mark.service
-def test_the_unit_is_hardened() -> None:
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_the_unit_is_hardened(unit: Path) -> None:
     command = [
         "systemd-analyze",
         "security",
         "--offline=true",
         f"--threshold={EXPOSURE_AT_MOST}",
         "--no-pager",
-        str(UNIT),
+        str(unit),
     ]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout
@@ -51,6 +54,18 @@ def test_the_command_for_operators_runs_as_the_service_does() -> None:
     shared = {"CacheDirectory", "LogsDirectory", "DynamicUser", "Environment", "EnvironmentFile", "WorkingDirectory"}
     assert shared <= given.keys()
     assert words[-3:] == [*unit["ExecStart"].split(), "$@"]
+
+
+def test_the_units_share_no_settings() -> None:
+    """The login that may write is in a file of its own."""
+    files = [re.findall(r"^EnvironmentFile=(.+)$", unit.read_text(), flags=re.MULTILINE) for unit in UNITS]
+    assert files == [[f"/etc/{file.name}"] for file in UNITS.values()]
+    assert "INDEX_WRITE" not in ENVIRONMENT_FILE.read_text()
+
+
+def test_the_index_has_time_to_end_what_it_has_begun() -> None:
+    (seconds,) = re.findall(r"^TimeoutStopSec=(\d+)$", INDEX_UNIT.read_text(), flags=re.MULTILINE)
+    assert int(seconds) > WAIT_SECONDS + 60
 
 
 def test_the_audit_file_is_in_the_folder_that_the_unit_makes() -> None:

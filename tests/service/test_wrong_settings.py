@@ -40,6 +40,8 @@ WRONG = {
         ["PUBLIC_URL", "OIDC_ISSUER", "ALB_PUBLIC_KEYS_URL", "INDEX_EVENTS_QUEUE_URL"], ["dicom.example.org", "ftp://x"]
     ),
     "DB_TLS": ["maybe"],
+    "INDEX_COMPARE": ["3", "24:00", "03:00:00", "at three"],
+    "AHI_DATASTORE_IDS": [",", "x", "A" * 32, f"{'a' * 32};{'b' * 32}", "arn:aws:s3:::bucket"],
     "DB_HOST": ["a host", "https://db.example.org", "db/x"],
     "TRUSTED_PROXY": ["10.0.0.0/33", "proxy"],
     "AE_TITLES": ["{", "[]", '{"a b": {}}', "[" * 99_999],

@@ -1,0 +1,92 @@
+"""One image set that may have changed: its rows become those of what AHI has now. Safe to share between threads.
+
+The event is only a hint. AHI says whether the image set is there and in which version, and the ledger of the index says
+which version was read. So an event that comes twice, late, or in the wrong order changes nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Any
+
+from ahi.client.calls import AhiClient
+from ahi.image_sets.image_set import ImageSetKey, ImageSetProperties
+from dicomweb.errors import NotFound, UpstreamLocked
+from index.follow.events import ImageSetHint
+from index.writing.ledger import Recorded, Revision, utc
+from index.writing.writer import IndexWriter
+
+_READINGS = 3
+
+Parse = Callable[[bytes], Any]
+"""A function that decodes an answer of GetImageSetMetadata."""
+
+
+class Outcome(Enum):
+    """What became of an image set in the index."""
+
+    WRITTEN = "written"
+    UNCHANGED = "had this version already"
+    REMOVED = "removed"
+    ABSENT = "neither AHI nor the index has it"
+    FAILED = "failed, and is tried again"
+    ASIDE = "failed too often, and was put aside"
+
+
+@dataclass(frozen=True)
+class ChangedImageSets:
+    """Image sets in the index and at AHI."""
+
+    client: AhiClient
+    writer: IndexWriter
+    parse: Parse
+
+    def update(self, hint: ImageSetHint) -> Outcome:
+        """Bring the rows of an image set up to date in one transaction.
+
+        Errors are those of the calls and of the writer. UpstreamLocked if it changes again and again meanwhile.
+        """
+        key = ImageSetKey(hint.datastore_id, hint.image_set_id)
+        for _ in range(_READINGS):
+            try:
+                properties = self.client.image_set(key)
+            except NotFound:
+                return self._gone(hint)
+            revision = revision_of(properties)
+            if has_version(self._recorded(hint), revision):
+                return Outcome.UNCHANGED
+            try:
+                blob = self.client.image_set_metadata(key, properties.version)
+            except NotFound:  # deleted, or changed, since the call before
+                continue
+            self._put(hint, blob, revision)
+            return Outcome.WRITTEN
+        raise UpstreamLocked("AWS HealthImaging has no metadata of the version that it names")
+
+    def _put(self, hint: ImageSetHint, blob: bytes, revision: Revision) -> None:
+        version, is_primary, updated_at = revision.version, revision.is_primary, revision.updated_at
+        self.writer.put(hint.datastore_id, self.parse(blob), version, is_primary, updated_at)
+
+    def _gone(self, hint: ImageSetHint) -> Outcome:
+        """Remove the rows. An image set that only the event knows may be one that AHI does not show yet."""
+        if not hint.deleted and self._recorded(hint) is None:
+            return Outcome.ABSENT
+        self.writer.remove(hint.datastore_id, hint.image_set_id)
+        return Outcome.REMOVED
+
+    def _recorded(self, hint: ImageSetHint) -> Recorded | None:
+        return self.writer.recorded(hint.datastore_id, [hint.image_set_id]).get(hint.image_set_id)
+
+
+def revision_of(properties: ImageSetProperties) -> Revision:
+    """The revision that AHI names."""
+    updated_at = utc(datetime.fromtimestamp(properties.updated_at, timezone.utc))
+    return Revision(int(properties.version), updated_at, properties.is_primary)
+
+
+def has_version(recorded: Recorded | None, revision: Revision) -> bool:
+    """Whether the index has this revision or a later one of an image set, or knows that it is gone for ever."""
+    if recorded is None:
+        return False
+    return recorded.is_deleted or (recorded.revision is not None and recorded.revision.order >= revision.order)
