@@ -18,6 +18,7 @@ UNITS = {UNIT: ENVIRONMENT_FILE, INDEX_UNIT: INDEX_ENVIRONMENT_FILE}
 DOCKERFILE = ROOT / "Dockerfile"
 TEMPLATES = (ROOT / "ecr-cfn-template.yaml", ROOT / "ecs-cfn-template.yaml")
 POLICY = ROOT / "doc" / "iam-policy.json"
+INDEX_POLICY = ROOT / "doc" / "deploy" / "index-iam-policy.json"
 EC2 = ROOT / "doc" / "deploy" / "ec2.md"
 
 
@@ -59,10 +60,11 @@ def secrets() -> list[dict[str, Any]]:
     return list(given)
 
 
-def index_statements() -> list[dict[str, Any]]:
-    """The statements of the role of the task that fills the index."""
+def index_statements() -> dict[str, list[dict[str, Any]]]:
+    """The statements of each policy that the index command runs under, by the file that has it."""
     (policy,) = resources()["IndexTaskRole"]["Properties"]["Policies"]
-    return [one.get("Fn::If", [None, one])[1] for one in policy["PolicyDocument"]["Statement"]]
+    of_task = [one.get("Fn::If", [None, one])[1] for one in policy["PolicyDocument"]["Statement"]]
+    return {TEMPLATES[1].name: of_task, INDEX_POLICY.name: json.loads(INDEX_POLICY.read_text())["Statement"]}
 
 
 def statements() -> dict[str, list[dict[str, Any]]]:

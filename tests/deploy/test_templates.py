@@ -14,12 +14,14 @@ from cfnlint.api import lint_file
 from moto.server import ThreadedMotoServer
 
 from ahi.client.calls import AhiClient
+from ahi.client.listing_calls import TimeRange
 from ahi.image_sets.image_set import ImageSetKey
 from app.audit.cloudwatch import CloudWatchLogs
 from db.secret import index_url
+from index.follow.queue import EventQueue
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served
-from tests.deploy.files import EC2, POLICY, ROOT, TEMPLATES, container, resources, statements
+from tests.deploy.files import EC2, POLICY, ROOT, TEMPLATES, container, index_statements, resources, statements
 
 PORT = 8080
 
@@ -75,6 +77,9 @@ def secrets() -> Iterator[str]:
 NEEDS_NO_RIGHT = {"medical-imaging:GetDatastore", "medical-imaging:ListDatastores"}
 """What the health check asks: that it is denied is an answer as well."""
 
+RIGHTS_OF_AWS = {"kms:Decrypt", "rds-db:connect"}
+"""What Secrets Manager and RDS ask for themselves."""
+
 _CALL_NOTHING = {"close", "endpoint_url", "ping_operation"}
 """Methods of AhiClient that make no call."""
 
@@ -82,6 +87,7 @@ SERVICES = {
     "medical-imaging": "test_the_policies_allow_what_the_code_calls_and_no_more",
     "secretsmanager": "test_the_policies_allow_what_the_code_calls_and_no_more",
     "logs": "test_the_audit_trail_calls_what_its_policy_allows",
+    "sqs": "test_the_index_command_calls_what_its_policies_allow_and_no_more",
     "sts": "GetCallerIdentity needs no right",
 }
 """The services of AWS that the code has clients of, and the test here that holds their calls to the policies."""
@@ -144,8 +150,46 @@ def test_the_audit_trail_calls_what_its_policy_allows(
     assert statement["Resource"] == {"Fn::GetAtt": ["AuditLogGroup", "Arn"]}
 
 
+def test_the_index_command_calls_what_its_policies_allow_and_no_more(
+    calls: set[str], secrets: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = ImageSetKey(DATASTORE_ID, identifier(1))
+    with served(Shelf(image_set(1))) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
+        client = AhiClient(region="us-east-1")
+        client.image_set(key)
+        client.image_set_metadata(key, "1")
+        client.listing.image_sets(DATASTORE_ID, TimeRange())
+        client.listing.datastores()
+        client.ping(DATASTORE_ID)
+        client.close()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", secrets)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets)
+    sqs = boto3.client("sqs", region_name="us-east-1")
+    attributes = {"deadLetterTargetArn": "arn:aws:sqs:us-east-1:123456789012:dead", "maxReceiveCount": "10"}
+    sqs.create_queue(QueueName="dead")
+    created = sqs.create_queue(QueueName="events", Attributes={"RedrivePolicy": json.dumps(attributes)})
+    sqs.send_message(QueueUrl=created["QueueUrl"], MessageBody="x")
+    manager = boto3.client("secretsmanager", region_name="us-east-1")
+    members = json.dumps({name: "x" for name in ("host", "username", "password", "dbname")})
+    arn = manager.create_secret(Name="write", SecretString=members)["ARN"]
+    calls -= {"sqs:CreateQueue", "sqs:SendMessage", "secretsmanager:CreateSecret"}  # the test's own
+    index_url(arn, region="us-east-1")
+    queue = EventQueue(created["QueueUrl"], "us-east-1", wait_seconds=0)
+    received = queue.receive()
+    arguments: dict[str, tuple[Any, ...]] = {"receive": (), "hide": (received, 0), "delete": (received,), "depth": ()}
+    methods: dict[str, Callable[..., Any]] = dict(getmembers(EventQueue, isfunction))
+    assert arguments.keys() | {"close"} == {name for name in methods if not name.startswith("_")}
+    for name, values in arguments.items():
+        methods[name](queue, *values)
+    queue.close()
+    made = {call.removesuffix("Batch") for call in calls} - NEEDS_NO_RIGHT
+    for allowed in index_statements().values():
+        assert {action for one in allowed for action in _listed(one["Action"])} - RIGHTS_OF_AWS == made
+
+
 def test_no_policy_allows_everything() -> None:
-    for allowed in statements().values():
+    for allowed in (*statements().values(), *index_statements().values()):
         for one in allowed:
             assert not [word for word in (*_listed(one["Action"]), *_listed(one["Resource"])) if word == "*"]
             assert all("*" not in action for action in _listed(one["Action"]))
