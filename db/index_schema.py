@@ -1,4 +1,4 @@
-"""The tables of an index of our own, version 1, which `python main.py index` creates and fills.
+"""The tables of an index of our own, version 2, which `python main.py index` creates and fills.
 
 Tables and keys have the names of AWS's (`db.schema`), so that the same statements read both. Differences: an absent or
 empty value is NULL and no text stands for it, every text is compared exactly, times have fractions, each text that is
@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 
-VERSION = 1
+VERSION = 2
 """The version of the tables that this module describes."""
 
 FOLDED = "_folded"
@@ -273,3 +273,24 @@ schema_version = Table(
     **_MYSQL,
 )
 """One row for each version that the tables have had; the greatest is the current one."""
+
+series_lease = Table(
+    "series_lease",
+    metadata,
+    Column("datastoreid", _text(32), primary_key=True),
+    Column("seriesinstanceuid", _text(UID_CHARACTERS), primary_key=True),
+    _column("holder", _HASH_CHARACTERS, nullable=False),
+    Column("expiresat", BigInteger, nullable=False),
+    **_MYSQL,
+)
+"""The forwarder that stores into a series, and until when: milliseconds since 1970 by the clock of the database."""
+
+stored_instance = Table(
+    "stored_instance",
+    metadata,
+    Column("datastoreid", _text(32), primary_key=True),
+    Column("sopinstanceuid", _text(UID_CHARACTERS), primary_key=True),
+    _column("sha256", _HASH_CHARACTERS, nullable=False),
+    **_MYSQL,
+)
+"""The digest of the file that was stored last under a SOP Instance UID. It counts while an instance has this UID."""

@@ -1,4 +1,4 @@
-"""Lists of data stores and image sets: one page for each call, as typed values. Runs in the index command."""
+"""Lists of data stores and image sets, a page for each call, as typed values. Runs in the index command and the forwarder."""
 
 import re
 from dataclasses import dataclass
@@ -61,6 +61,22 @@ class TimeRange:
         return {"filters": [{"operator": "BETWEEN", "values": values}], "sort": sort}
 
 
+@dataclass(frozen=True)
+class SeriesFilter:
+    """The image sets of a series."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+
+    def criteria(self) -> dict[str, Any]:
+        """The searchCriteria of SearchImageSets."""
+        uids = {
+            "DICOMStudyInstanceUID": self.study_instance_uid,
+            "DICOMSeriesInstanceUID": self.series_instance_uid,
+        }
+        return {"filters": [{"operator": "EQUAL", "values": [{name: uid}]} for name, uid in uids.items()]}
+
+
 class ListingCalls:
     """The calls that list. Errors are those of RetryingCaller; NotFound for an unknown data store or a stale token."""
 
@@ -80,14 +96,16 @@ class ListingCalls:
                 break
         return found
 
-    def image_sets(self, datastore_id: str, times: TimeRange, token: str | None = None, size: int = PAGE_SIZE) -> Page:
-        """A page of the image sets of a range, in order of their time."""
+    def image_sets(
+        self, datastore_id: str, wanted: TimeRange | SeriesFilter, token: str | None = None, size: int = PAGE_SIZE
+    ) -> Page:
+        """A page of the image sets of a range, in order of their time, or of a series."""
         next_page = {"nextToken": token} if token else {}
 
         def call() -> Page:
             return _parse_page(
                 self._client.search_image_sets(
-                    datastoreId=datastore_id, searchCriteria=times.criteria(), maxResults=size, **next_page
+                    datastoreId=datastore_id, searchCriteria=wanted.criteria(), maxResults=size, **next_page
                 )
             )
 

@@ -9,7 +9,16 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection
 
+from db import index_schema
+
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: Mapping[int, Migration] = {}
+
+def _add_store_tables(connection: Connection) -> None:
+    """Version 2: what forwarders of store requests share."""
+    for table in (index_schema.series_lease, index_schema.stored_instance):
+        table.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Mapping[int, Migration] = {2: _add_store_tables}
 """By the version that they lead to. Version 1 is the first."""
