@@ -14,7 +14,7 @@ MAY_IMPORT = {  # package: the packages of ours that it may import, itself aside
     "app": {"qido", "wado", "store", "index", "ahi", "db", "dicomweb", "runtime"},
     "qido": {"ahi", "db", "dicomweb", "runtime"},
     "wado": {"ahi", "db", "dicomweb", "runtime"},
-    "store": {"ahi", "db", "dicomweb", "runtime"},
+    "store": {"ahi", "index", "dicomweb", "runtime"},
     "ahi": {"dicomweb", "runtime"},
     "db": {"dicomweb", "runtime"},
     "index": {"ahi", "db", "dicomweb", "runtime"},

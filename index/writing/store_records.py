@@ -9,6 +9,7 @@ from itertools import islice
 
 from sqlalchemy import Connection, and_, delete, insert, literal_column, select, update
 
+from db.connector import kind_of
 from db.index_schema import held_uid, imageset, instance, series_lease, stored_instance
 from index.writing.session import WriteSession
 
@@ -34,7 +35,7 @@ class StoreRecords:
         row = _lease(datastore_id, series_instance_uid)
 
         def work(connection: Connection) -> bool:
-            now: int = connection.scalar(select(literal_column(_NOW[self._session.kind]))) or 0
+            now: int = connection.scalar(select(literal_column(_NOW[kind_of(connection.dialect)]))) or 0
             values = {"holder": self._holder, "expiresat": now + int(seconds * 1000)}
             of_row = and_(*(series_lease.c[name] == value for name, value in row.items()))
             found = connection.execute(

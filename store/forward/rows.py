@@ -64,7 +64,7 @@ class SeriesRows:
         key = ImageSetKey(series.datastore_id, listed.image_set_id)
         try:
             metadata = self._metadata(key, listed.version)
-        except NotFound:  # deleted meanwhile
+        except (NotFound, UnusableAnswer):  # deleted meanwhile, or broken on its way: the caller looks again
             return
         instances = metadata["Study"]["Series"].get(series.series_instance_uid, {}).get("Instances") or {}
         self._writer.put(series.datastore_id, metadata, listed.version, listed.is_primary, listed.updated_at)

@@ -140,7 +140,7 @@ class SeriesStorer:
         body = BatchBody(new)
         try:
             answer = self._stow.store(datastore_id, body)
-        except ProxyError:
+        except (ProxyError, OSError):
             for one in body.damaged:
                 outcomes[one] = _refused(one, FailureReason.PROCESSING_FAILURE, _DAMAGED)
             intact = [one for one in new if one not in body.damaged]

@@ -12,6 +12,7 @@ from dicomweb.errors import UpstreamBusy
 from runtime.durable_files import sync_file, sync_folder, write_durably
 
 BODY, MANIFEST, OUTCOME = "body", "manifest.json", "outcome.json"
+SERVICE_LOCK, FORWARDER_LOCK = "lock", "forwarder.lock"
 
 _ENTRY = re.compile(r"[0-9]{13}-[0-9a-f]{16}", re.ASCII)
 _LOCK_SECONDS = 15.0  # a service that was killed ends within 10 seconds
@@ -92,11 +93,11 @@ class Layout:
 
 
 class SpoolLock:
-    """The lock of a spool. All processes forked by its holder hold it, too, until the last of them has ended."""
+    """A lock of a spool. All processes forked by its holder hold it, too, until the last of them has ended."""
 
-    def __init__(self, layout: Layout, wait_seconds: float = _LOCK_SECONDS) -> None:
+    def __init__(self, layout: Layout, wait_seconds: float = _LOCK_SECONDS, name: str = SERVICE_LOCK) -> None:
         """Take the lock. It waits for the processes of a service that ends; then SpoolInUse."""
-        self._descriptor = os.open(layout.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = os.open(layout.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         give_up_at = time.monotonic() + wait_seconds
         while not self._take():
             if time.monotonic() >= give_up_at:

@@ -1,0 +1,73 @@
+"""The forwarder process: its parts are put together, and it runs until another one takes its place."""
+
+import socket
+import threading
+from dataclasses import dataclass
+
+from ahi.client.calls import AhiClient
+from ahi.client.stow import MAX_BODY_BYTES, StowClient
+from index.writing.store_records import StoreRecords
+from index.writing.writer import IndexWriter
+from runtime.heartbeat import Heartbeat
+from runtime.leave_signal import block_signal, is_to_leave
+from runtime.shared_metrics import ProcessMetrics
+from store.forward.queue import ForwardQueue
+from store.forward.rows import SeriesRows
+from store.forward.server import ForwardServer
+from store.forward.storer import SeriesStorer
+from store.spool.layout import FORWARDER_LOCK, SpoolInUse, SpoolLock
+from store.spool.spool import Spool
+
+_FRAMING_BYTES = 10**6  # of a batch: the heads of its parts
+_LOCK_ROUND_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class ForwardLimits:
+    """The limits of a forwarder."""
+
+    wait_seconds: float = 120.0
+    """The longest time that a client waits for its instances to be stored."""
+    patience_seconds: float = 30.0
+    """The longest time for the retries of a call to AHI, and for the lease of a series."""
+    metadata_bytes: int = 256 * 2**20
+    """The most bytes in the metadata of an image set."""
+
+
+def serve(
+    listening: socket.socket,
+    spool: Spool,
+    client: AhiClient,
+    stow: StowClient,
+    writer: IndexWriter,
+    records: StoreRecords,
+    limits: ForwardLimits,
+    heartbeat: Heartbeat,
+    process_metrics: ProcessMetrics,
+) -> None:
+    """Forward what is in the spool, and what web processes tell of at the socket, until SIGHUP."""
+    block_signal()
+    lock = _wait_for_turn(spool, heartbeat)
+    if lock is None:
+        return
+    rows = SeriesRows(client, writer, limits.patience_seconds, limits.metadata_bytes)
+    storer = SeriesStorer(stow, records, rows, process_metrics, limits.patience_seconds)
+    queue = ForwardQueue(MAX_BODY_BYTES - _FRAMING_BYTES, limits.wait_seconds)
+    server = ForwardServer(listening, spool, queue, storer, heartbeat, process_metrics)
+    threading.Thread(target=storer.renew_leases, name="leases", daemon=True).start()
+    server.start()
+    while not is_to_leave():
+        server.listen()
+    server.leave()
+    lock.close()
+
+
+def _wait_for_turn(spool: Spool, heartbeat: Heartbeat) -> SpoolLock | None:
+    """Wait until the forwarder before has ended; None if this one is to leave meanwhile."""
+    while not is_to_leave():
+        heartbeat.listened()
+        try:
+            return SpoolLock(spool.layout, _LOCK_ROUND_SECONDS, FORWARDER_LOCK)
+        except SpoolInUse:
+            continue
+    return None

@@ -1,0 +1,169 @@
+"""What is accepted into the spool ends in the data store and in the index, once, whatever fails in between."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from datastore.serving.faults import parse_faults
+from dicomweb.errors import UpstreamBusy
+from runtime.shared_metrics import Metric
+from store.outcome import FailureReason, WarningReason
+from tests.store.forward.live import Way, instance, truncated, uids, way
+from tests.waiting import wait_for
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+
+
+@pytest.fixture
+def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Way]:
+    with way(tmp_path, monkeypatch) as opened:
+        yield opened
+
+
+def test_a_request_is_stored_and_indexed_before_it_is_answered(live: Way) -> None:
+    outcomes = live.store(instance(1), instance(2), instance(3, series=2))
+    assert uids(outcomes) == ["1.2.3.1.1.1", "1.2.3.1.1.2", "1.2.3.1.2.3"] == live.indexed()
+    assert [(outcome.failure, outcome.warning) for outcome in outcomes] == [(None, None)] * 3
+    assert live.versions() == [1, 1]
+    assert live.spool.names() == []
+    assert live.process_metrics.get(Metric.STORED_INSTANCES) == 3
+
+
+def test_the_same_again_is_recognised_and_not_sent(live: Way) -> None:
+    live.store(instance(1))
+    assert uids(live.store(instance(1), instance(2))) == ["1.2.3.1.1.1", "1.2.3.1.1.2"]
+    assert uids(live.store(instance(1))) == ["1.2.3.1.1.1"]
+    assert live.versions() == [2] and live.faults.calls()["StoreDICOM"] == 2
+
+
+def test_other_content_under_the_same_uid_is_refused_and_changes_nothing(live: Way) -> None:
+    live.store(instance(1))
+    (outcome,) = live.store(instance(1, SeriesDescription="other"))
+    assert (outcome.failure, outcome.again) == (FailureReason.DUPLICATE_INSTANCE, False)
+    assert live.versions() == [1] and live.spool.names() == [] and live.spool.refused() == []
+
+
+def test_an_instance_twice_in_a_request_is_stored_once(live: Way) -> None:
+    assert uids(live.store(instance(1), instance(1))) == ["1.2.3.1.1.1"] * 2
+    first, second = live.store(instance(2), instance(2, SeriesDescription="other"))
+    assert first.is_stored and second.failure == FailureReason.DUPLICATE_INSTANCE
+    assert live.indexed() == ["1.2.3.1.1.1", "1.2.3.1.1.2"]
+
+
+def test_what_contradicts_its_series_is_stored_with_a_warning(live: Way) -> None:
+    live.store(instance(1))
+    (outcome,) = live.store(instance(2, PatientID="other"))
+    assert outcome.is_stored and outcome.warning == WarningReason.COERCED and "image set of its own" in outcome.detail
+
+
+def test_what_ahi_refuses_does_not_keep_the_rest_from_being_stored(live: Way) -> None:
+    good, bad = live.store(instance(1), truncated(2))
+    assert good.is_stored and bad.failure == FailureReason.CANNOT_UNDERSTAND
+    assert live.spool.names() == [] and live.spool.refused() == []  # the client knows
+
+
+def test_a_refusal_that_nobody_waited_for_stays_aside_with_its_reason(live: Way) -> None:
+    entry = live.accept(truncated(1))
+    live.forwarder.notify(entry)
+    wait_for(lambda: live.spool.refused())
+    (aside,) = live.spool.refused()
+    (outcome,) = live.spool.outcomes(aside)
+    assert (outcome.failure, outcome.sop_instance_uid) == (FailureReason.CANNOT_UNDERSTAND, "1.2.3.1.1.1")
+    live.spool.retry(aside)
+    wait_for(lambda: live.spool.refused())
+
+
+def test_a_damaged_file_of_the_spool_is_told_and_the_others_are_stored(live: Way) -> None:
+    good, bad = instance(1), instance(2)
+    entry = live.accept(good, bad)
+    with (entry.folder / "body").open("r+b") as body:
+        body.seek(len(good) + 200)
+        body.write(b"\xff")
+    first, second = live.forwarder.store(entry)
+    assert first.is_stored and second.failure == FailureReason.PROCESSING_FAILURE and "damaged" in second.detail
+    assert live.indexed() == ["1.2.3.1.1.1"]
+
+
+@pytest.mark.parametrize("fault", ["503", "409", "cut", "cut-body", "half"])
+@pytest.mark.parametrize("operation", ["StoreDICOM", "SearchImageSets", "GetImageSetMetadata"])
+def test_faults_that_pass_are_not_seen(live: Way, operation: str, fault: str) -> None:
+    live.faults.replace(parse_faults(f"{operation}:{fault}:x2"))
+    assert uids(live.store(instance(1), instance(2))) == ["1.2.3.1.1.1", "1.2.3.1.1.2"] == live.indexed()
+
+
+def test_ahi_that_is_away_is_busy_and_a_retry_ends_well(live: Way) -> None:
+    live.faults.replace(parse_faults("StoreDICOM:503"))
+    with pytest.raises(UpstreamBusy):
+        live.store(instance(1))
+    assert len(live.spool.names()) == 1
+    live.faults.replace(())
+    assert uids(live.store(instance(1))) == ["1.2.3.1.1.1"]
+    wait_for(lambda: live.spool.names() == [])
+    assert live.versions() == [1] and live.indexed() == ["1.2.3.1.1.1"]
+
+
+def test_what_nobody_tells_of_is_found(live: Way) -> None:
+    live.accept(instance(1))
+    wait_for(lambda: live.indexed() == ["1.2.3.1.1.1"] and live.spool.names() == [])
+
+
+def test_what_a_forwarder_leaves_the_next_one_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with way(tmp_path, monkeypatch, patience_seconds=0.2) as first:
+        first.faults.replace(parse_faults("StoreDICOM:503"))
+        with pytest.raises(UpstreamBusy):
+            first.store(instance(1), instance(2))
+    with way(tmp_path, monkeypatch) as second:
+        wait_for(lambda: second.spool.names() == [])
+        assert second.indexed() == ["1.2.3.1.1.1", "1.2.3.1.1.2"] and second.versions() == [1]
+
+
+def test_two_hundred_files_one_by_one_make_one_or_two_versions_if_nobody_waits(live: Way) -> None:
+    for number in range(200):
+        live.forwarder.notify(live.accept(instance(number)))
+    wait_for(lambda: live.spool.names() == [])
+    assert len(live.indexed()) == 200
+    assert live.versions()[0] <= 2
+
+
+def test_six_connections_of_a_viewer_share_their_batches(live: Way) -> None:
+    """OHIF: a file in each request, six at a time. As many go together as the client lets wait at the same time."""
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = list(pool.map(lambda number: live.store(instance(number))[0], range(60)))
+    assert all(outcome.is_stored for outcome in outcomes) and len(live.indexed()) == 60
+    assert live.versions()[0] <= 20  # 11 on a machine that does nothing else
+
+
+def test_series_of_many_clients_at_once_are_all_stored(live: Way) -> None:
+    with ThreadPoolExecutor(20) as pool:
+        outcomes = list(pool.map(lambda n: live.store(instance(n, series=n % 7))[0], range(70)))
+    assert all(outcome.is_stored for outcome in outcomes) and len(live.indexed()) == 70
+    assert live.spool.names() == [] and list(live.spool.incoming.iterdir()) == []
+
+
+def test_a_client_that_leaves_does_not_stop_what_is_accepted(live: Way) -> None:
+    live.faults.replace(parse_faults("StoreDICOM:latency=500ms:x1"))
+    entry = live.accept(instance(1))
+    live.forwarder._connect(5).close()
+    leaving = threading.Thread(target=lambda: live.forwarder.notify(entry))
+    leaving.start()
+    leaving.join()
+    wait_for(lambda: live.indexed() == ["1.2.3.1.1.1"])
+
+
+def test_the_same_sent_again_while_it_waits_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with way(tmp_path, monkeypatch, patience_seconds=0.2) as live:
+        live.faults.replace(parse_faults("StoreDICOM:503"))
+        for _ in range(4):
+            with pytest.raises(UpstreamBusy):
+                live.store(instance(1))
+        assert len(live.spool.names()) == 1
+        live.faults.replace(())
+        assert uids(live.store(instance(1))) == ["1.2.3.1.1.1"]
