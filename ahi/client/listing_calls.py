@@ -1,4 +1,4 @@
-"""Lists of data stores and image sets, a page for each call, as typed values. For the index command and the forwarder."""
+"""Lists of data stores and image sets, a page for each call, as typed values. For the index command and forwarder."""
 
 import re
 from dataclasses import dataclass
