@@ -19,7 +19,6 @@ from ahi.client.calls import AhiClient
 from ahi.client.stow import MAX_BODY_BYTES, StowClient
 from datastore.serving.faults import Faults
 from datastore.storage.storage import Storage
-from index.writing.session import WriteSession
 from index.writing.store_records import StoreRecords
 from index.writing.writer import IndexWriter
 from runtime.heartbeat import Heartbeat
@@ -124,7 +123,7 @@ def way(
         process_metrics = ProcessMetrics.alone()
         client = AhiClient(region="us-east-1", deadline_seconds=patience_seconds)
         stow = StowClient(region="us-east-1", endpoint=url, deadline_seconds=patience_seconds)
-        records = StoreRecords(records_session(writer), secrets.token_hex(16))
+        records = StoreRecords(writer.session, secrets.token_hex(16))
         rows = SeriesRows(client, writer, patience_seconds, 2**28)
         storer = SeriesStorer(stow, records, rows, process_metrics, patience_seconds)
         queue = ForwardQueue(MAX_BODY_BYTES, wait_seconds)
@@ -146,11 +145,6 @@ def way(
             server.leave()
             client.close()
             writer.close()
-
-
-def records_session(writer: IndexWriter) -> WriteSession:
-    """The session of a writer, for the other tables."""
-    return writer._session
 
 
 def uids(outcomes: Sequence[Outcome]) -> list[str]:
