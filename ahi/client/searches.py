@@ -2,12 +2,14 @@
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
 from cachetools import TLRUCache, TTLCache
 
 from ahi.image_sets.image_set import ImageSetKey
+from runtime.changes import Changes
 from runtime.token_bucket import TokenBucket
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ _MAX_DATASTORES = 1_000
 
 _Study = tuple[str, str]
 _Found = tuple[ImageSetKey, ...]
+_Remembered = tuple[_Found, float]  # the image sets, and when AHI was asked
 
 
 class ImageSetSearches:
@@ -37,14 +40,23 @@ class ImageSetSearches:
     5 seconds, and nobody waits for it meanwhile. Safe to share between threads.
     """
 
-    def __init__(self, calls_per_second: float = CALLS_PER_SECOND, max_remembered: int = _MAX_REMEMBERED) -> None:
-        """`max_remembered` bounds the number of studies plus that of their image sets."""
+    def __init__(
+        self,
+        calls_per_second: float = CALLS_PER_SECOND,
+        max_remembered: int = _MAX_REMEMBERED,
+        changes: Changes | None = None,
+    ) -> None:
+        """`max_remembered` bounds the number of studies plus that of their image sets.
+
+        A study that `changes` has a later change of is not remembered.
+        """
+        self._changes = changes or Changes()
         self._rate = TokenBucket(calls_per_second, 2 * calls_per_second)
         self._lock = threading.Lock()
-        self._found: TLRUCache[_Study, _Found] = TLRUCache(
+        self._found: TLRUCache[_Study, _Remembered] = TLRUCache(
             max_remembered,
-            lambda _study, found, now: now + (FOUND_SECONDS if found else NOTHING_SECONDS),
-            getsizeof=lambda found: 1 + len(found),
+            lambda _study, remembered, now: now + (FOUND_SECONDS if remembered[0] else NOTHING_SECONDS),
+            getsizeof=lambda remembered: 1 + len(remembered[0]),
         )
         self._refused: TTLCache[str, None] = TTLCache(_MAX_DATASTORES, REFUSED_SECONDS)
         self._silent: TTLCache[str, None] = TTLCache(_MAX_DATASTORES, SILENT_SECONDS)
@@ -53,15 +65,18 @@ class ImageSetSearches:
     def get(self, datastore_id: str, study_instance_uid: str) -> _Found | None:
         """Return remembered image sets, none while the call is refused; None when AHI has to be asked."""
         with self._lock:
-            found = self._found.get((datastore_id, study_instance_uid))
-            if found is None and datastore_id in self._refused:
-                return ()
-            return found
+            found, asked_at = self._found.get((datastore_id, study_instance_uid), (None, 0.0))
+            if found is not None and self._changes.is_current(study_instance_uid, asked_at):
+                return found
+            return () if datastore_id in self._refused else None
 
-    def put(self, datastore_id: str, study_instance_uid: str, found: Sequence[ImageSetKey]) -> None:
-        """Remember the image sets of a study."""
+    def put(
+        self, datastore_id: str, study_instance_uid: str, found: Sequence[ImageSetKey], asked_at: float | None = None
+    ) -> None:
+        """Remember the image sets of a study. AHI was asked at `asked_at` (monotonic clock), by default now."""
+        remembered = tuple(found), time.monotonic() if asked_at is None else asked_at
         with self._lock, suppress(ValueError):  # more than `max_remembered`
-            self._found[datastore_id, study_instance_uid] = tuple(found)
+            self._found[datastore_id, study_instance_uid] = remembered
 
     @property
     def remembered(self) -> int:

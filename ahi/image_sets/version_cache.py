@@ -18,6 +18,7 @@ from ahi.cache.cache import Cache
 from ahi.image_sets.deleted import DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey, ImageSetProperties
 from dicomweb.errors import NotFound, UpstreamBusy
+from runtime.changes import Changes
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +49,14 @@ class VersionCache:
         *,
         unchecked_seconds: float = 0.0,
         cache: Cache | None = None,
+        changes: Changes | None = None,
         max_known: int = 10_000,
     ) -> None:
+        """A version is not current if `changes` has a later change of the image set."""
         self._fresh_seconds = fresh_seconds
         self._unchecked_seconds = unchecked_seconds if cache else 0.0
         self._cache = cache
+        self._changes = changes or Changes()
         self._deleted = DeletedImageSets(cache) if cache else None
         self._lock = threading.Lock()
         self._known: FIFOCache[ImageSetKey, Version] = FIFOCache(max_known)
@@ -64,7 +68,8 @@ class VersionCache:
         NotFound for a deleted image set. UpstreamBusy where AHI does not answer and no known version can be used.
         """
         known = self._known_version(key)
-        if known and time.monotonic() - known.checked_at < self._fresh_seconds:
+        is_fresh = known and time.monotonic() - known.checked_at < self._fresh_seconds
+        if known and is_fresh and self._changes.is_current(key.image_set_id, known.checked_at):
             return known
         usable = self._usable(key, known)
         if usable and time.monotonic() < self._pause_until:

@@ -19,6 +19,7 @@ from ahi.workers.results import PreparedLatest
 from dicomweb.dicom_json import DataSet
 from dicomweb.errors import NotFound, ProxyError
 from dicomweb.levels import LEVELS
+from runtime.changes import Changes
 from runtime.file_piece import Chunk, FilePiece
 
 _INSTANCE_BYTES = 4096  # about what one instance of an image set takes in memory
@@ -104,8 +105,9 @@ class ImageSets:
         fresh_seconds: float,
         max_bytes: int = 96 * 2**20,
         note_unchecked: Callable[[], None] = lambda: None,
+        changes: Changes | None = None,
     ) -> None:
-        """`max_bytes` bounds what is kept in memory.
+        """`max_bytes` bounds what is kept in memory. What `changes` has a later change of is not current.
 
         `note_unchecked` is called in the thread of a request whenever AHI does not tell the latest version.
         """
@@ -115,6 +117,7 @@ class ImageSets:
         self._files = PreparedFiles(fetchers, cache)
         self._deleted = DeletedImageSets(cache)
         self._fresh_seconds = fresh_seconds
+        self._changes = changes or Changes()
         self._checked: LRUCache[ImageSetKey, _CheckedImageSet] = LRUCache(max_bytes)
 
     def locate(self, keys: Sequence[ImageSetKey]) -> list[LocatedImageSet]:
@@ -156,7 +159,9 @@ class ImageSets:
 
     def _fresh(self, key: ImageSetKey) -> _CheckedImageSet | None:
         checked = self._checked.get(key)
-        return checked if checked and time.monotonic() - checked.checked_at <= self._fresh_seconds else None
+        if not checked or time.monotonic() - checked.checked_at > self._fresh_seconds:
+            return None
+        return checked if self._changes.is_current(key.image_set_id, checked.checked_at) else None
 
     def _submit(self, key: ImageSetKey) -> JobFuture[PreparedLatest]:
         return self._fetchers.submit(key.image_set_id, prepare_image_set, key)

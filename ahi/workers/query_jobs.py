@@ -1,5 +1,7 @@
 """Jobs that ask AHI something and write nothing to disk. Runs in the FrameFetcher processes."""
 
+import time
+
 from ahi.client.searches import PAGE_SIZE
 from ahi.image_sets.image_set import ImageSetKey
 from ahi.workers.context import WorkerContext
@@ -17,6 +19,7 @@ def search_study(context: WorkerContext, datastore_id: str, study_instance_uid: 
         return remembered
     if not searches.may_call(datastore_id):
         raise UpstreamBusy("too many studies are being looked for", retry_after_seconds=1)
+    asked_at = time.monotonic()
     try:
         found = context.client.search_study(datastore_id, study_instance_uid)
     except NotFound:  # AHI no longer has this data store
@@ -28,7 +31,7 @@ def search_study(context: WorkerContext, datastore_id: str, study_instance_uid: 
         searches.note_silence(datastore_id)
         raise
     searches.count(len(found) // PAGE_SIZE)
-    searches.put(datastore_id, study_instance_uid, found)
+    searches.put(datastore_id, study_instance_uid, found, asked_at)
     return tuple(found)
 
 

@@ -8,6 +8,7 @@ from ahi.client.calls import AhiClient
 from ahi.client.stow import MAX_BODY_BYTES, StowClient
 from index.writing.store_records import StoreRecords
 from index.writing.writer import IndexWriter
+from runtime.changes import Changes
 from runtime.heartbeat import Heartbeat
 from runtime.leave_signal import block_signal, is_to_leave
 from runtime.shared_metrics import ProcessMetrics
@@ -41,6 +42,7 @@ def serve(
     stow: StowClient,
     writer: IndexWriter,
     records: StoreRecords,
+    changes: Changes,
     limits: ForwardLimits,
     heartbeat: Heartbeat,
     process_metrics: ProcessMetrics,
@@ -50,7 +52,7 @@ def serve(
     lock = _wait_for_turn(spool, heartbeat)
     if lock is None:
         return
-    rows = SeriesRows(client, writer, limits.patience_seconds, limits.metadata_bytes)
+    rows = SeriesRows(client, writer, limits.patience_seconds, limits.metadata_bytes, changes)
     storer = SeriesStorer(stow, records, rows, process_metrics, limits.patience_seconds)
     queue = ForwardQueue(MAX_BODY_BYTES - _FRAMING_BYTES, limits.wait_seconds)
     server = ForwardServer(listening, spool, queue, storer, heartbeat, process_metrics)

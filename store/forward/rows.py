@@ -13,6 +13,7 @@ from ahi.client.listing_calls import ListedImageSet, SeriesFilter
 from ahi.image_sets.image_set import ImageSetKey
 from dicomweb.errors import NotFound, UnusableAnswer
 from index.writing.writer import IndexWriter
+from runtime.changes import Changes
 from store.forward.queue import SeriesKey
 
 log = logging.getLogger(__name__)
@@ -24,11 +25,19 @@ _MOST_PAGES = 20
 class SeriesRows:
     """Writes the rows of series. Safe to share between threads."""
 
-    def __init__(self, client: AhiClient, writer: IndexWriter, patience_seconds: float, metadata_bytes: int) -> None:
+    def __init__(
+        self,
+        client: AhiClient,
+        writer: IndexWriter,
+        patience_seconds: float,
+        metadata_bytes: int,
+        changes: Changes,
+    ) -> None:
         """A search may not yet find what was just stored: it is repeated for `patience_seconds`.
 
-        `metadata_bytes` bounds the metadata of an image set.
+        `metadata_bytes` bounds the metadata of an image set. `changes` tells the processes that retrieve.
         """
+        self._changes = changes
         self._client = client
         self._writer = writer
         self._patience_seconds = patience_seconds
@@ -68,6 +77,8 @@ class SeriesRows:
             return
         instances = metadata["Study"]["Series"].get(series.series_instance_uid, {}).get("Instances") or {}
         self._writer.put(series.datastore_id, metadata, listed.version, listed.is_primary, listed.updated_at)
+        for name in (listed.image_set_id, series.study_instance_uid):
+            self._changes.note(name)
         read[listed.image_set_id] = listed, frozenset(instances)
 
     def _metadata(self, key: ImageSetKey, version: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ahi.workers.context import WorkerContext
 from ahi.workers.query_jobs import search_study
 from datastore.serving.faults import Faults, parse_faults
 from dicomweb.errors import UpstreamBusy
+from runtime.changes import Changes
 from runtime.shared_metrics import Metric, ProcessMetrics
 from tests.datastore.shelf import DATASTORE_ID, Shelf, identifier, image_set
 from tests.datastore_server import served
@@ -113,5 +114,18 @@ def test_what_is_remembered_has_a_bound() -> None:
             keys = [ImageSetKey(DATASTORE_ID, identifier(at)) for at in range(size)]
             searches.put(DATASTORE_ID, f"1.{number % 700}", keys)
             assert searches.remembered <= 1000
-    assert searches.remembered == sum(1 + len(found) for found in searches._found.values())
+    assert searches.remembered == sum(1 + len(found) for found, _ in searches._found.values())
     assert len(searches.get(DATASTORE_ID, f"1.{4999 % 700}") or ()) == 4999 % 90, "the last one is there"
+
+
+def test_image_sets_of_a_study_that_changed_since_are_not_remembered() -> None:
+    changes = Changes()
+    searches = ImageSetSearches(changes=changes)
+    key = ImageSetKey(DATASTORE_ID, "a" * 32)
+    searches.put(DATASTORE_ID, "1.2", [key])
+    assert searches.get(DATASTORE_ID, "1.2") == (key,)
+    asked_at = time.monotonic()
+    changes.note("1.2")
+    assert searches.get(DATASTORE_ID, "1.2") is None
+    searches.put(DATASTORE_ID, "1.2", [key], asked_at)  # the search had begun before
+    assert searches.get(DATASTORE_ID, "1.2") is None

@@ -10,6 +10,7 @@ from ahi.image_sets.deleted import MAX_NOTED, DeletedImageSets
 from ahi.image_sets.image_set import ImageSetKey, ImageSetProperties
 from ahi.image_sets.version_cache import PATIENCE_SECONDS, VersionCache
 from dicomweb.errors import NotFound, UpstreamBusy, UpstreamFailed
+from runtime.changes import Changes
 
 KEY, OTHER = ImageSetKey("d" * 32, "1" * 32), ImageSetKey("d" * 32, "2" * 32)
 ONE, TWO = ImageSetProperties("1", True, 5.0), ImageSetProperties("2", True, 6.0)
@@ -38,6 +39,16 @@ def test_a_fresh_version_is_not_asked_for_again(cache: Cache) -> None:
     ahi, versions = Ahi(), VersionCache(60, unchecked_seconds=60, cache=cache)
     assert [versions.latest(KEY, ahi).properties for _ in range(3)] == [ONE] * 3
     assert ahi.asked == [None]
+
+
+def test_a_version_that_was_changed_since_is_asked_for(cache: Cache) -> None:
+    changes = Changes()
+    ahi, versions = Ahi(), VersionCache(60, unchecked_seconds=60, cache=cache, changes=changes)
+    versions.latest(KEY, ahi)
+    ahi.tells = TWO
+    changes.note(KEY.image_set_id)
+    assert [versions.latest(KEY, ahi).properties for _ in range(2)] == [TWO] * 2
+    assert len(ahi.asked) == 2
 
 
 def test_a_version_that_is_no_longer_fresh_is_asked_for(cache: Cache) -> None:

@@ -21,6 +21,7 @@ from datastore.serving.faults import Faults
 from datastore.storage.storage import Storage
 from index.writing.store_records import StoreRecords
 from index.writing.writer import IndexWriter
+from runtime.changes import Changes
 from runtime.heartbeat import Heartbeat
 from runtime.shared_metrics import ProcessMetrics
 from store.forward.client import Forwarder
@@ -124,7 +125,7 @@ def way(
         client = AhiClient(region="us-east-1", deadline_seconds=patience_seconds)
         stow = StowClient(region="us-east-1", endpoint=url, deadline_seconds=patience_seconds)
         records = StoreRecords(writer.session, secrets.token_hex(16))
-        rows = SeriesRows(client, writer, patience_seconds, 2**28)
+        rows = SeriesRows(client, writer, patience_seconds, 2**28, Changes())
         storer = SeriesStorer(stow, records, rows, process_metrics, patience_seconds)
         queue = ForwardQueue(MAX_BODY_BYTES, wait_seconds)
         server = ForwardServer(listening, spool, queue, storer, Heartbeat(), process_metrics)
