@@ -97,6 +97,13 @@ def new_index(request: pytest.FixtureRequest) -> Callable[[], str]:
     return server.new_index
 
 
+@pytest.fixture(scope="session", params=INDEXES)
+def new_database(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Makes fresh databases without tables and gives their URLs; once for each kind of database."""
+    server: Sqlite | MariaDb | PostgreSql = request.getfixturevalue(request.param)
+    return server.new_database
+
+
 @pytest.fixture
 def index_url(new_index: Callable[[], str]) -> str:
     """The URL of a fresh, empty, writable index; once for each kind of database."""

@@ -83,9 +83,13 @@ class Sqlite:
         self._folder = folder
         self._numbers = count(1)
 
+    def new_database(self) -> str:
+        """The URL of a fresh database without tables."""
+        return _text(URL.create("sqlite", database=str(self._folder / f"index{next(self._numbers)}.sqlite")))
+
     def new_index(self) -> str:
         """The URL of a fresh, empty index."""
-        return _with_schema(URL.create("sqlite", database=str(self._folder / f"index{next(self._numbers)}.sqlite")))
+        return _with_schema(self.new_database())
 
 
 class MariaDb:
@@ -182,11 +186,15 @@ class MariaDb:
             for (session,) in cursor.fetchall():
                 cursor.execute(f"KILL {session}")
 
-    def new_index(self) -> str:
-        """The URL of a fresh, empty index, with all rights."""
+    def new_database(self) -> str:
+        """The URL of a fresh database without tables, with all rights."""
         name = f"index{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name}")
-        return _with_schema(make_url(self.url(name)))
+        return self.url(name)
+
+    def new_index(self) -> str:
+        """The URL of a fresh, empty index, with all rights."""
+        return _with_schema(self.new_database())
 
     def url(self, database: str) -> str:
         """The URL of a database, with all rights; it says not to try TLS, which costs 30 ms a connection."""
@@ -301,11 +309,15 @@ class PostgreSql:
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{user}'",  # noqa: S608
         )
 
-    def new_index(self) -> str:
-        """The URL of a fresh, empty index, with all rights."""
+    def new_database(self) -> str:
+        """The URL of a fresh database without tables, with all rights."""
         name = f"index{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name}")
-        return _with_schema(self._url(name))
+        return _text(self._url(name))
+
+    def new_index(self) -> str:
+        """The URL of a fresh, empty index, with all rights."""
+        return _with_schema(self.new_database())
 
     def _url(self, database: str) -> URL:
         return URL.create("postgresql+psycopg", "writer", PASSWORD, "127.0.0.1", self._port, database)
@@ -407,10 +419,10 @@ def empty(url: str) -> None:
             connection.execute(table.delete())
 
 
-def _with_schema(url: URL) -> str:
-    with engine_of(_text(url)) as engine:
+def _with_schema(url: str) -> str:
+    with engine_of(url) as engine:
         metadata.create_all(engine)
-    return _text(url)
+    return url
 
 
 def _text(url: URL) -> str:
