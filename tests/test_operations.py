@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from werkzeug.test import Client
@@ -10,13 +11,24 @@ from app.telemetry.metrics import metrics_application
 from app.telemetry.replacements import Replacements
 from app.telemetry.request_metrics import RequestMetrics
 from runtime.shared_metrics import SharedMetrics
-from tests.deploy.files import TEMPLATES
-from tests.deploy.stack import Stack
-from tests.deploy.test_stack import SAMPLE
-from tests.deploy.test_templates import SERVICES
+from tests.deploy.files import TEMPLATES, aws_services
+from tests.deploy.stack import SAMPLE, SECRET, Stack
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "doc" / "operations.md").read_text()
+
+
+WITH_INDEX = {
+    **SAMPLE,
+    "IndexWriteSecretArn": SECRET,
+    "DatastoreArns": "arn:aws:medical-imaging:us-east-1:111122223333:datastore/a",
+}
+
+
+@pytest.fixture(scope="module")
+def alarms() -> dict[str, Any]:
+    """All alarms that the template can make."""
+    return {name: one for name, one in Stack(TEMPLATES[1], WITH_INDEX).resources.items() if name.endswith("Alarm")}
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +44,14 @@ def rows(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.split("|")] for row in table]
 
 
-def test_every_alarm_of_the_template_is_explained(stack: Stack) -> None:
-    alarms = {name for name in stack.resources if name.endswith("Alarm")}
-    assert {row[0].strip("`") for row in rows("Alarms")} == alarms
+def test_every_alarm_of_the_template_is_explained(alarms: dict[str, Any]) -> None:
+    assert {row[0].strip("`") for row in rows("Alarms")} == alarms.keys()
     assert all(meaning and advice for _, meaning, advice in rows("Alarms"))
 
 
-def test_alarms_have_the_bounds_of_the_template(stack: Stack) -> None:
+def test_alarms_have_the_bounds_of_the_template(alarms: dict[str, Any]) -> None:
     for name, meaning, _ in rows("Alarms"):
-        alarm = stack.resources[name.strip("`")]
+        alarm = alarms[name.strip("`")]
         minutes = int(alarm["Period"]) * int(alarm["EvaluationPeriods"]) // 60
         bound = "MinTasks" if name == "`HealthyTasksAlarm`" else str(alarm["Threshold"])
         assert f"{minutes} minutes" in meaning and bound in meaning, name
@@ -77,7 +88,7 @@ def test_costs_follow_from_the_template_and_the_assumed_prices(stack: Stack) -> 
 
 def test_every_service_that_the_code_calls_has_an_endpoint() -> None:
     named = {name for row in rows("VPC endpoints") for name in re.findall(r"`([\w.-]+)`", row[0])}
-    assert SERVICES.keys() | {"runtime-medical-imaging", "ecr.api", "ecr.dkr", "s3"} <= named
+    assert aws_services() | {"runtime-medical-imaging", "ecr.api", "ecr.dkr", "s3"} <= named
 
 
 def test_retention_is_that_of_the_templates(stack: Stack) -> None:

@@ -22,6 +22,15 @@ INDEX_POLICY = ROOT / "doc" / "deploy" / "index-iam-policy.json"
 EC2 = ROOT / "doc" / "deploy" / "ec2.md"
 
 
+_CLIENT = re.compile(r"""\.client\(\s*"([a-z0-9-]+)\"""")
+
+
+def aws_services() -> set[str]:
+    """The services of AWS that the code has clients of."""
+    sources = (path for package in ROOT.glob("*/__init__.py") for path in package.parent.rglob("*.py"))
+    return {name for path in sources for name in _CLIENT.findall(path.read_text())}
+
+
 def instructions() -> Iterator[tuple[str, str]]:
     """Each instruction of the Dockerfile with its arguments, continued lines joined."""
     text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE)

@@ -7,6 +7,16 @@ from typing import Any
 
 from cfnlint.decode.cfn_yaml import load
 
+SECRET = "arn:aws:secretsmanager:us-east-1:111122223333:secret:index-AbCdEf"  # noqa: S105 - a name
+IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/ahi-dicomweb-proxy:1"
+SAMPLE = {
+    "VpcId": "vpc-1",
+    "SubnetIds": "subnet-a,subnet-b",
+    "DBSecretArn": SECRET,
+    "DICOMWebProxyECRImageURI": IMAGE,
+}
+"""What users of the AWS sample give."""
+
 _PSEUDO = {
     "AWS::AccountId": "111122223333",
     "AWS::Partition": "aws",

@@ -11,22 +11,13 @@ from index.follow.attempts import FAILURES
 from index.follow.events import NotForUs, parse_event
 from index.follow.queue import HIDDEN_SECONDS
 from tests.deploy.files import TEMPLATES
-from tests.deploy.stack import Stack
+from tests.deploy.stack import IMAGE, SAMPLE, SECRET, Stack
 from tests.index.follow.events import image_set_event, job_event
 
 DATASTORES = [f"arn:aws:medical-imaging:us-east-1:111122223333:datastore/{letter * 32}" for letter in "ab"]
-SECRET = "arn:aws:secretsmanager:us-east-1:111122223333:secret:index-AbCdEf"  # noqa: S105 - a name
 WRITE_SECRET = "arn:aws:secretsmanager:us-east-1:111122223333:secret:write-AbCdEf"  # noqa: S105 - a name
 LINKS = "arn:aws:secretsmanager:us-east-1:111122223333:secret:links-AbCdEf"
 TOPIC = "arn:aws:sns:us-east-1:111122223333:operations"
-IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/ahi-dicomweb-proxy:1"
-SAMPLE = {
-    "VpcId": "vpc-1",
-    "SubnetIds": "subnet-a,subnet-b",
-    "DBSecretArn": SECRET,
-    "DICOMWebProxyECRImageURI": IMAGE,
-}
-"""What users of the AWS sample give."""
 NEEDED = {
     **SAMPLE,
     "AssignPublicIp": "DISABLED",
