@@ -1,7 +1,6 @@
 """The CloudFormation templates: clean, consistent, and no more rights than the code uses."""
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from inspect import getmembers, isfunction
 from pathlib import Path
@@ -21,7 +20,7 @@ from db.secret import index_url
 from index.follow.queue import EventQueue
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served
-from tests.deploy.files import EC2, POLICY, ROOT, TEMPLATES, container, index_statements, resources, statements
+from tests.deploy.files import EC2, POLICY, TEMPLATES, aws_services, container, index_statements, resources, statements
 
 PORT = 8080
 
@@ -91,7 +90,6 @@ SERVICES = {
     "sts": "GetCallerIdentity needs no right",
 }
 """The services of AWS that the code has clients of, and the test here that holds their calls to the policies."""
-
 
 
 def test_every_service_of_aws_is_held_to_its_policy() -> None:
