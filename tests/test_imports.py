@@ -58,6 +58,7 @@ ROOMS = {  # room: the rooms of the same package that it may import
     "wado/rendered": {"wado/rendering"},
     "wado/uri": {"wado/rendered", "wado/rendering"},
     "store/spool": set(),
+    "store/receive": {"store/spool"},
     "store/forward": {"store/spool"},
     "db/migrations": set(),
     "index/writing": set(),

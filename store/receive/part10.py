@@ -23,7 +23,9 @@ _META_GROUP = b"\x02\0"
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
-_LONG_VRS = frozenset(vr.encode() for vr in ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"))
+_LONG_VRS = frozenset(
+    vr.encode() for vr in ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
+)
 
 _MOST_ELEMENTS = 300_000  # what comes after so many is not examined
 _DEEPEST = 200  # sequences in sequences
@@ -33,7 +35,12 @@ _INFLATED_BYTES = 2**22  # so much of a deflated data set is examined
 
 
 class CannotUnderstand(Exception):
-    """The bytes are not a whole DICOM file; the text says why, without content of the file."""
+    """The bytes are not a whole DICOM file; the text says why, without content of the file.
+
+    `head` is what was read before that was found; None if the file has no File Meta Information.
+    """
+
+    head: "FileHead | None" = None
 
 
 @dataclass(frozen=True)
@@ -106,14 +113,24 @@ def read_head(file: Bytes, start: int, stop: int, wanted: Iterable[int] = ()) ->
     if not syntax:
         raise CannotUnderstand("its File Meta Information names no transfer syntax")
     tags = {_CLASS, _INSTANCE, _STUDY, _SERIES, _CHARSET, *wanted}
-    if syntax == _DEFLATED:
-        encoding = Encoding()
-        elements = _read_deflated(file, at, stop, tags)
-    else:
-        encoding = Encoding(_is_explicit(file, at, stop, syntax), syntax != _BIG_ENDIAN)
-        elements: dict[int, tuple[bytes, bytes]] = {}
-        _examine(_Reader(file, stop, encoding), at, tags, elements)
-    return FileHead(syntax, meta.get(_META_CLASS, ""), meta.get(_META_INSTANCE, ""), encoding, elements)
+    is_explicit = syntax == _DEFLATED or _is_explicit(file, at, stop, syntax)
+    elements: dict[int, tuple[bytes, bytes]] = {}
+    head = FileHead(
+        syntax,
+        meta.get(_META_CLASS, ""),
+        meta.get(_META_INSTANCE, ""),
+        Encoding(is_explicit, syntax != _BIG_ENDIAN),
+        elements,
+    )
+    try:
+        if syntax == _DEFLATED:
+            _examine_deflated(file, at, stop, tags, elements)
+        else:
+            _examine(_Reader(file, stop, head.encoding), at, tags, elements)
+    except CannotUnderstand as error:
+        error.head = head
+        raise
+    return head
 
 
 class _Reader:
@@ -215,7 +232,9 @@ def _is_explicit(file: Bytes, at: int, stop: int, syntax: str) -> bool:
     return syntax != _IMPLICIT and vr.isalpha() and vr.isupper()
 
 
-def _read_deflated(file: Bytes, start: int, stop: int, tags: set[int]) -> dict[int, tuple[bytes, bytes]]:
+def _examine_deflated(
+    file: Bytes, start: int, stop: int, tags: set[int], found: dict[int, tuple[bytes, bytes]]
+) -> None:
     """The same of a data set that is deflated (PS3.5 Section A.5), of which only the beginning is inflated."""
     inflater, content = zlib.decompressobj(-zlib.MAX_WBITS), b""
     try:
@@ -227,13 +246,11 @@ def _read_deflated(file: Bytes, start: int, stop: int, tags: set[int]) -> dict[i
         raise CannotUnderstand("its deflated data set is damaged") from None
     if not inflater.eof and len(content) < _INFLATED_BYTES:
         raise CannotUnderstand("it breaks off before its end")
-    found: dict[int, tuple[bytes, bytes]] = {}
     try:
         _examine(_Reader(MemoryBytes(content), len(content), Encoding()), 0, tags, found)
     except CannotUnderstand:
         if inflater.eof:
             raise
-    return found
 
 
 def _text(value: bytes) -> str:

@@ -4,6 +4,7 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 from hypothesis import example, given
@@ -84,14 +85,22 @@ def test_what_was_encoded_comes_out(
     if line_end == b"\n" and not with_length and any(part.endswith(b"\r") for part in parts):
         return  # a CR before the LF belongs to the line end
     body = encoded(
-        parts, boundary, line_end=line_end, preamble=preamble, epilogue=epilogue, with_length=with_length, padding=padding
+        parts,
+        boundary,
+        line_end=line_end,
+        preamble=preamble,
+        epilogue=epilogue,
+        with_length=with_length,
+        padding=padding,
     )
     if b"--" + boundary in preamble:
         return
     assert [found for _, found in parsed(body, boundary)] == parts
 
 
-@given(st.binary(max_size=400) | st.lists(pieces, max_size=12).map(b"".join), st.sampled_from([b"b", b"-", b"--", b"\\"]))
+@given(
+    st.binary(max_size=400) | st.lists(pieces, max_size=12).map(b"".join), st.sampled_from([b"b", b"-", b"--", b"\\"])
+)
 def test_any_bytes_are_parts_or_a_bad_request(body: bytes, boundary: bytes) -> None:
     try:
         parts = parsed(body, boundary)
@@ -113,7 +122,9 @@ def test_a_body_that_was_cut_off_is_refused(part: bytes, data: st.DataObject) ->
     ("body", "contents"),
     [
         pytest.param(b"\r\n--b\r\n\r\none\r\n--b--", [b"one"], id="OHIF: begins with CRLF"),
-        pytest.param(b"--b\r\nA: b\r\n\r\none\r\n--b--" + bytes(500), [b"one"], id="JavaScript client: zeros at the end"),
+        pytest.param(
+            b"--b\r\nA: b\r\n\r\none\r\n--b--" + bytes(500), [b"one"], id="JavaScript client: zeros at the end"
+        ),
         pytest.param(b"--b\nA: b\n\none\n--b\n\ntwo\n--b--\n", [b"one", b"two"], id="printf with LF"),
         pytest.param(b"--b\r\n\r\n--b--", [b""], id="an empty part"),
         pytest.param(b"--b\r\n\r\none\r\n--bc\r\n--b--", [b"one\r\n--bc"], id="another boundary begins like it"),
@@ -122,7 +133,9 @@ def test_a_body_that_was_cut_off_is_refused(part: bytes, data: st.DataObject) ->
         pytest.param(b"--b\r\nContent-Length: 99\r\n\r\none\r\n--b--", [b"one"], id="a wrong length has no effect"),
         pytest.param(b"--b\r\nContent-Length: 3\r\n\r\n\r\n--b--", [b""], id="a length that leads past the end"),
         pytest.param(
-            b"--b\r\nContent-Length: 15\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--", [b"one\r\n--b\r\n\r\ntwo"], id="announced"
+            b"--b\r\nContent-Length: 15\r\n\r\none\r\n--b\r\n\r\ntwo\r\n--b--",
+            [b"one\r\n--b\r\n\r\ntwo"],
+            id="announced",
         ),
     ],
 )
@@ -172,10 +185,8 @@ def test_time_is_in_proportion_to_the_size(piece: bytes, boundary: bytes) -> Non
     def seconds(size: int) -> float:
         body = b"--" + boundary + b"\r\n\r\n" + piece * (size // len(piece)) + b"\r\n--" + boundary + b"--"
         began = time.process_time()
-        try:
+        with suppress(BadRequest):  # some are their own end
             parsed(body, boundary)
-        except BadRequest:  # it is its own end
-            pass
         return time.process_time() - began
 
     seconds(20_000)
@@ -185,9 +196,19 @@ def test_time_is_in_proportion_to_the_size(piece: bytes, boundary: bytes) -> Non
 @pytest.mark.parametrize(
     ("text", "media_type", "part_type", "boundary"),
     [
-        ('multipart/related; type="application/dicom"; boundary="a b"', "multipart/related", "application/dicom", "a b"),
+        (
+            'multipart/related; type="application/dicom"; boundary="a b"',
+            "multipart/related",
+            "application/dicom",
+            "a b",
+        ),
         ("multipart/related;type=application/dicom;boundary=x", "multipart/related", "application/dicom", "x"),
-        ('Multipart/Related; BOUNDARY=X/y?; Type="APPLICATION/DICOM" ;', "multipart/related", "application/dicom", "X/y?"),
+        (
+            'Multipart/Related; BOUNDARY=X/y?; Type="APPLICATION/DICOM" ;',
+            "multipart/related",
+            "application/dicom",
+            "X/y?",
+        ),
         ("multipart/related; boundary=weasisDicomBoundary", "multipart/related", "", "weasisDicomBoundary"),
         (f"multipart/related; boundary={'b' * 73}", "multipart/related", "", "b" * 73),
         (r'multipart/related; boundary="a\"b"', "multipart/related", "", 'a"b'),

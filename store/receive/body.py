@@ -1,0 +1,86 @@
+"""The body of a request, written to a file of the spool as it comes in. Memory holds one piece of it at a time."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from dicomweb.errors import BadRequest, ContentTooLarge
+from store.receive.file_bytes import FileBytes
+from store.spool.layout import SpoolFull
+from store.spool.spool import Spool
+
+_PIECE_BYTES = 2**18
+_CHECK_BYTES = 2**26  # between two checks whether the disk has room
+_RETRY_SECONDS = 60
+
+
+class Stream(Protocol):
+    """The body as the server gives it."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, `size` at most; b"" at the end."""
+
+
+class ReceivedBody:
+    """A body in `incoming` of the spool. More may be added to it, before it is handed to the spool."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self.path = path
+        self._file = file
+        self.length_bytes = 0
+
+    @property
+    def content(self) -> FileBytes:
+        """What it has now."""
+        return FileBytes(self._file.fileno(), self.length_bytes)
+
+    def add(self, piece: bytes) -> None:
+        """Write bytes behind the last ones; SpoolFull if the disk takes no more."""
+        view = memoryview(piece)
+        try:
+            while view:
+                view = view[os.write(self._file.fileno(), view) :]
+        except OSError as error:
+            raise SpoolFull("the service has no room for more at the moment", _RETRY_SECONDS) from error
+        self.length_bytes += len(piece)
+
+
+@contextmanager
+def receiving(spool: Spool, stream: Stream, max_bytes: int) -> Iterator[ReceivedBody]:
+    """Receive a whole body. At the end of the context its file is deleted, unless the spool has accepted it.
+
+    BadRequest if the body is empty, ContentTooLarge if it has more than `max_bytes`, SpoolFull if there is no room.
+    """
+    path = spool.incoming / secrets.token_hex(16)
+    try:
+        file = path.open("x+b", buffering=0)
+    except OSError as error:
+        raise SpoolFull("the service cannot store at the moment", _RETRY_SECONDS) from error
+    try:
+        with file:
+            body = ReceivedBody(path, file)
+            _copy(spool, stream, body, max_bytes)
+            yield body
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _copy(spool: Spool, stream: Stream, body: ReceivedBody, max_bytes: int) -> None:
+    checked_bytes = 0
+    while piece := stream.read(_PIECE_BYTES):
+        if body.length_bytes + len(piece) > max_bytes:
+            raise too_large(max_bytes)
+        body.add(piece)
+        if body.length_bytes >= checked_bytes:
+            spool.check_room(_CHECK_BYTES)
+            checked_bytes = body.length_bytes + _CHECK_BYTES
+    if not body.length_bytes:
+        raise BadRequest("the body is empty, so nothing was stored")
+
+
+def too_large(max_bytes: int) -> ContentTooLarge:
+    """The error for a body of more bytes."""
+    return ContentTooLarge(f"the body has more than {max_bytes} bytes: send fewer instances in one request")
