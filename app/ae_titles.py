@@ -26,13 +26,25 @@ class AeTitle:
     """The name in paths: 1 to 16 letters, digits, `.`, `_` and `-`; the first is no dot."""
     scope: Scope
     """The part of the archive that is visible below it."""
+    store: str | None = None
+    """The ID of the data store to which instances are stored below it; None if AE_TITLES does not say."""
+
+    def target(self, usual: str | None) -> str | None:
+        """The data store to which instances are stored: the one that it names, or its only one, or the `usual` one.
+
+        None if there is none, or if it is not visible.
+        """
+        ids = self.scope.datastore_ids
+        target = self.store or (next(iter(ids)) if ids and len(ids) == 1 else usual)
+        return target if target and self.scope.has_datastore(target) else None
 
 
 def parse_ae_titles(text: str) -> tuple[AeTitle, ...]:
     """Parse a JSON object by name: `{"research": {"datastores": ["..."], "filter": {"Modality": "MR"}}}`.
 
-    Without `datastores` all data stores are visible. Each value of `filter` is a text or a list of texts, one of which
-    must match as in a search. ValueError says in one line what is wrong.
+    `store` is the data store to which instances are stored. Without `datastores` all data stores are visible. Each
+    value of `filter` is a text or a list of texts, one of which must match as in a search. ValueError says in one line
+    what is wrong.
     """
     try:
         document = json.loads(text, object_pairs_hook=_each_once)
@@ -55,7 +67,25 @@ def _ae_title(name: str, members: Any) -> AeTitle:
         raise ValueError(f"has a name that is reserved: {name}")
     if not _NAME.match(name):
         raise ValueError(f"has a name that is not 1 to 16 letters, digits, `-`, `_`, and `.` but first: {name!r}")
-    return AeTitle(name, parse_scope(name, members))
+    if not isinstance(members, dict) or not members.keys() <= _MEMBERS | {"store"}:
+        raise ValueError(f"has other members than datastores, filter and store for {name}")
+    scope = parse_scope(name, {member: value for member, value in members.items() if member != "store"})
+    return AeTitle(name, scope, _store(name, members["store"], scope) if "store" in members else None)
+
+
+def _store(name: str, value: Any, scope: Scope) -> str:
+    if not isinstance(value, str) or not _DATASTORE_ID.match(value):
+        raise ValueError(f"has a store that is not the ID of a data store for {name}")
+    if not scope.has_datastore(value):
+        raise ValueError(f"stores to a data store that is not visible for {name}")
+    return value
+
+
+def parse_datastore_id(text: str) -> str:
+    """Check the ID of a data store."""
+    if not _DATASTORE_ID.match(text):
+        raise ValueError("is not the ID of a data store: 32 digits and lower-case letters")
+    return text
 
 
 def parse_scope(name: str, members: Any) -> Scope:

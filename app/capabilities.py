@@ -11,6 +11,7 @@ from itertools import groupby
 from flask import Blueprint, Flask, Response, request
 from werkzeug.routing import Rule
 
+from app.service_roots import blueprint_name
 from dicomweb import respond
 from dicomweb.capabilities import Capability, encode_json, encode_wadl
 from dicomweb.capabilities_page import POLICY, encode_html
@@ -19,6 +20,9 @@ from dicomweb.negotiation import Accept, Offer, offered_types
 from dicomweb.transfer_syntax import TRANSFER_SYNTAXES
 from qido.encode.results import OFFERS as SEARCH_OFFERS
 from qido.parse.attributes import ATTRIBUTES, Level, Matching
+from store.answer import OFFERS as RECEIPTS
+from store.receive.request import BODY_TYPES
+from store.routes import NAME as STORE
 from wado.representation import METADATA_OFFERS, RENDERED_OFFERS
 
 _FORMATS = (Offer(WADL), Offer(JSON), Offer(HTML))
@@ -93,12 +97,14 @@ def _below(rule: Rule, prefix: str) -> bool:
 
 def _capability(of_path: Sequence[Rule], prefix: str) -> Capability:
     """The capability of one path, from all its rules."""
-    rule = of_path[0]
+    rule = next((rule for rule in of_path if "GET" in (rule.methods or ())), of_path[0])
+    stores = any(blueprint_name(rule.endpoint.partition(".")[0]) == STORE for rule in of_path)
     answer = _search(rule) or next(answer for answer in _ANSWERS if rule.rule.endswith(answer.ending))
     path = _VARIABLE.sub(r"{\1}", rule.rule.removeprefix(prefix))
     methods = tuple(method for method in _METHODS if any(method in (rule.methods or ()) for rule in of_path))
     variables = tuple(_VARIABLE.findall(rule.rule.removeprefix(prefix)))
-    return Capability(path, variables, methods, answer.parameters, answer.headers, answer.media_types)
+    bodies = (BODY_TYPES, RECEIPTS) if stores else ()
+    return Capability(path, variables, methods, answer.parameters, answer.headers, answer.media_types, *bodies)
 
 
 def _search(rule: Rule) -> _Answer | None:

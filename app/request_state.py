@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from flask import g, has_request_context, request
 
 from db.scope import Scope
-from dicomweb.errors import ProxyError
+from dicomweb.errors import Forbidden, ProxyError
 from dicomweb.public_root import PublicRoot
+from store.outcome import Outcome, Sender
 from wado.locate import LocatedInstance
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,19 @@ def current_scope() -> Scope:
 def current_public_root(public_url: str | None) -> str:
     """The URL of the service root, as this client reaches it."""
     return PublicRoot(public_url, g.root.path).of(request.environ)
+
+
+def current_sender() -> Sender:
+    """The client that stores, and the data store for it; Forbidden if there is none."""
+    target: str | None = g.root.store_datastore_id
+    if target is None or not current_scope().has_datastore(target):
+        raise Forbidden("nothing can be stored here: no data store is set for this path, or you may not see it")
+    return Sender(g.principal.user, g.root.ae_title, target)
+
+
+def note_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """Keep what has become of the instances that were received, for the audit."""
+    g.store_outcomes = outcomes
 
 
 def note_sop_classes(located: Sequence[LocatedInstance]) -> None:

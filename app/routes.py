@@ -3,6 +3,7 @@
 from flask import Blueprint, Flask
 
 import qido.routes
+import store.routes
 import wado.metadata.routes
 import wado.rendered.routes
 import wado.routes
@@ -19,7 +20,7 @@ FRONT_DOOR = f"{health.NAME}@0"
 
 def install_routes(app: Flask, services: Services) -> None:
     """Register every blueprint below every root."""
-    blueprints = [*_search_and_retrieve(services), *_service_resources(app, services)]
+    blueprints = [*_search_and_retrieve(services), *_store(services), *_service_resources(app, services)]
     for index, root in enumerate(services.roots):
         for blueprint in blueprints:
             name = registered_name(blueprint.name, index)
@@ -44,6 +45,10 @@ def _search_and_retrieve(services: Services) -> list[Blueprint]:
         wado.rendered.routes.blueprint(pictures),
         wado.uri.routes.blueprint(uri),
     ]
+
+
+def _store(services: Services) -> list[Blueprint]:
+    return [store.routes.blueprint(services.store)] if services.store else []
 
 
 def _service_resources(app: Flask, services: Services) -> list[Blueprint]:

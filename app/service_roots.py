@@ -14,27 +14,37 @@ class ServiceRoot:
     """A path with all resources below it.
 
     `path` is a URL rule, `scope` is the part of the archive that is visible there. `ae_title` is "" for share links.
+    Instances are stored to the data store `store_datastore_id`, None if nothing is stored there.
     """
 
     path: str
     scope: Scope
     ae_title: str = ""
+    store_datastore_id: str | None = None
 
 
-def service_roots(ae_titles: Sequence[AeTitle], *, dcm4chee_paths: bool) -> list[ServiceRoot]:
+def service_roots(
+    ae_titles: Sequence[AeTitle], *, dcm4chee_paths: bool, store_datastore_id: str | None = None
+) -> list[ServiceRoot]:
     """The roots of all AE titles; the root of the default AE title is the first.
 
     The default AE title shows everything, unless it is redefined. With `dcm4chee_paths` each AE title has a second
-    root, at the path that dcm4chee uses.
+    root, at the path that dcm4chee uses. Instances go to `store_datastore_id` if their AE title names none.
     """
-    by_name = {DEFAULT: EVERYTHING, **{title.name: title.scope for title in ae_titles}}
+    by_name = {title.name: title for title in (AeTitle(DEFAULT, EVERYTHING), *ae_titles)}
     rules = ("/{}", "/dcm4chee-arc/aets/{}/rs") if dcm4chee_paths else ("/{}",)
-    return [ServiceRoot(rule.format(name), scope, name) for rule in rules for name, scope in by_name.items()]
+    return [
+        ServiceRoot(rule.format(name), title.scope, name, title.target(store_datastore_id))
+        for rule in rules
+        for name, title in by_name.items()
+    ]
 
 
 def all_roots(settings: Settings) -> tuple[ServiceRoot, ...]:
     """The roots of all AE titles, then the root of share links."""
-    roots = service_roots(settings.ae_titles, dcm4chee_paths=settings.dcm4chee_paths)
+    roots = service_roots(
+        settings.ae_titles, dcm4chee_paths=settings.dcm4chee_paths, store_datastore_id=settings.store_datastore_id
+    )
     return (*roots, ServiceRoot(links.PATH, roots[0].scope))
 
 

@@ -20,10 +20,19 @@ from ahi.workers.pool import FetcherPool
 from app.audit.queue import AuditQueue
 from app.deleted_image_sets import DeletedRowFilter
 from app.middleware.rate_limiter import RateLimiter
-from app.request_state import current_public_root, current_scope, note_sop_classes, note_unchecked, note_unreadable
+from app.request_state import (
+    current_public_root,
+    current_scope,
+    current_sender,
+    note_outcomes,
+    note_sop_classes,
+    note_unchecked,
+    note_unreadable,
+)
 from app.service_roots import ServiceRoot, all_roots
-from app.setting_parsers import EXPLICIT_LE, STORED
+from app.setting_parsers import ANSWER_STORED, EXPLICIT_LE, STORED
 from app.settings import Settings
+from app.store_scope import RequestStoreScope
 from app.telemetry.request_metrics import ProcessRequestMetrics
 from db.engine import Database
 from db.image_sets import find_datastore_ids, find_image_sets
@@ -34,6 +43,9 @@ from dicomweb.uids import is_well_formed
 from qido.image_sets.archive import Archive
 from qido.image_sets.index_checks import IndexChecks
 from runtime.shared_metrics import ProcessMetrics
+from store.outcome import Sender
+from store.routes import Forwarder, StoreService
+from store.spool.spool import Spool
 from wado.locate import Locator
 from wado.rendered.rendered_images import RenderedImages
 
@@ -77,6 +89,7 @@ class Services:
     locator: Locator
     archive: Archive
     deleted_rows: DeletedRowFilter
+    store: StoreService | None
 
     @classmethod
     def of(
@@ -88,8 +101,12 @@ class Services:
         *,
         rate_limiter: RateLimiter | None = None,
         prefetch_socket: str = "",
+        forwarder: Forwarder | None = None,
     ) -> "Services":
-        """Make the parts of a process from its settings, its index and its fetchers."""
+        """Make the parts of a process from its settings, its index and its fetchers.
+
+        Without a `forwarder`, nothing can be stored.
+        """
         monitoring = monitoring or Monitoring()
         bounds = (settings.cache_max_bytes, settings.cache_min_free_bytes)
         cache = Cache(settings.cache_root, *bounds, monitoring.process_metrics)
@@ -115,6 +132,7 @@ class Services:
             locator=Locator(studies, previous_versions, current_scope, note_sop_classes, note_unreadable),
             archive=_archive(settings, index, fetchers, image_sets, studies),
             deleted_rows=DeletedRowFilter(index, DeletedImageSets(cache)),
+            store=_store(settings, forwarder, studies) if forwarder else None,
         )
 
     def public_root(self) -> str:
@@ -157,6 +175,22 @@ def file_choice(settings: Settings) -> FileChoice:
 
 def _lookahead_budget(settings: Settings) -> PrefetchBudget:
     return PrefetchBudget(settings.prefetch_frames, min(settings.prefetch_max_bytes, settings.cache_max_bytes // 8))
+
+
+def _store(settings: Settings, forwarder: Forwarder, studies: Studies) -> StoreService:
+    def scope(sender: Sender) -> RequestStoreScope:
+        return RequestStoreScope(current_scope(), sender.datastore_id, studies)
+
+    return StoreService(
+        Spool(settings.spool_root, settings.spool_min_free_bytes),
+        forwarder,
+        waits=settings.store_answer == ANSWER_STORED,
+        max_bytes=settings.store_max_bytes,
+        sender=current_sender,
+        scope=scope,
+        public_root=partial(current_public_root, settings.public_url),
+        note_outcomes=note_outcomes,
+    )
 
 
 def _archive(

@@ -197,6 +197,7 @@ def parse_host(text: str) -> str:
     return text
 
 
+ANSWER_STORED, ANSWER_SPOOLED = "stored", "spooled"
 STRUCTURE, DECODE = "structure", "decode"
 STORED, EXPLICIT_LE = "stored", "explicit-le"
 

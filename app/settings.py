@@ -10,12 +10,15 @@ from dataclasses import Field, dataclass, field, fields
 from datetime import time
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-from app.ae_titles import AeTitle, parse_ae_titles
+from app.ae_titles import AeTitle, parse_ae_titles, parse_datastore_id
 from app.networks import Network, parse_networks
 from app.prefetch.schedule import PrefetchRule, parse_schedule
 from app.setting_parsers import (
     ALGORITHMS,
+    ANSWER_SPOOLED,
+    ANSWER_STORED,
     AUDIT_CONTINUE,
     AUDIT_REFUSE,
     DECODE,
@@ -307,6 +310,24 @@ class Settings:
     search_max_image_sets: int = _setting(100, WholeNumber(0, 100_000))
     """Most image sets that one search reads for values that the index lacks: 0 to 100000."""
 
+    store: bool = _setting(False, parse_flag)
+    """`true`: clients may store instances (STOW-RS)."""
+
+    store_datastore_id: str | None = _setting(None, parse_datastore_id)
+    """ID of the data store to which instances are stored, unless their AE title names another one."""
+
+    store_answer: str = _setting(ANSWER_STORED, parse_one_of(ANSWER_STORED, ANSWER_SPOOLED))
+    """Time of the answer to a store request: `stored`, or `spooled` when the instances are safe in the spool."""
+
+    store_max_bytes: int = _setting(4 * 2**30, WholeNumber(2**20, 2**40))
+    """Most bytes in the body of one store request: 1 MiB to 1 TiB."""
+
+    spool_root: Path = _setting(Path("spool"), Path)
+    """Folder of the instances that were received and are not stored yet."""
+
+    spool_min_free_bytes: int = _setting(2**30, WholeNumber(0, 2**60))
+    """Free bytes that the disk of the spool must keep: 0 to 1 EiB."""
+
     metrics_port: int | None = _setting(None, WholeNumber(1, 65_535))
     """Port of `/metrics` for Prometheus: 1 to 65535; without it there are no metrics."""
 
@@ -337,6 +358,16 @@ class Settings:
         return is_loopback(self.host)
 
     @property
+    def serves_this_machine_alone(self) -> bool:
+        """Whether nobody else reaches the service, not even through a proxy on this machine."""
+        return self.on_loopback and not self.trusted_proxy and is_loopback(urlsplit(self.public_url or "").hostname)
+
+    @property
+    def names_store_target(self) -> bool:
+        """Whether some AE title has a data store for what clients store."""
+        return bool(self.store_datastore_id) or any(title.target(None) for title in self.ae_titles)
+
+    @property
     def names_index(self) -> bool:
         """Whether DB_SECRET_ARN or DATABASE_URL says where the metadata index is."""
         return self.db_secret_arn is not None or self.database_url is not None
@@ -363,6 +394,10 @@ class Settings:
                 problems.append(f"{name.upper()} is set, but AUTH has no {scheme}: it has no effect")
         if self.access_rules and not self.auth:
             problems.append("ACCESS_RULES is set, but AUTH is none: rules need a login")
+        if self.store and not self.auth and not self.serves_this_machine_alone:
+            problems.append("STORE is true, but AUTH is none: others than this machine could store without a login")
+        if self.store and not self.names_store_target:
+            problems.append("STORE is true, but neither STORE_DATASTORE_ID nor AE_TITLES names a data store for it")
         return problems
 
     @classmethod

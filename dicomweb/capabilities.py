@@ -14,7 +14,8 @@ _NAMESPACE = "http://wadl.dev.java.net/2009/02"
 class Capability:
     """One resource: its path below the root, with `{variables}`; its methods, query parameters and media types.
 
-    `headers` are the request headers that change the answer.
+    `headers` are the request headers that change the answer. `bodies` are the media types that POST takes, and
+    `receipts` those of the answers to it.
     """
 
     path: str
@@ -23,6 +24,8 @@ class Capability:
     parameters: tuple[str, ...]
     headers: tuple[str, ...]
     media_types: tuple[str, ...]
+    bodies: tuple[str, ...] = ()
+    receipts: tuple[str, ...] = ()
 
 
 def encode_json(root: str, capabilities: Sequence[Capability]) -> bytes:
@@ -34,6 +37,7 @@ def encode_json(root: str, capabilities: Sequence[Capability]) -> bytes:
             "parameters": capability.parameters,
             "headers": capability.headers,
             "mediaTypes": capability.media_types,
+            **({"bodies": capability.bodies, "receipts": capability.receipts} if capability.bodies else {}),
         }
         for capability in capabilities
     ]
@@ -61,9 +65,13 @@ def _document(root: str, capabilities: Sequence[Capability]) -> Iterator[str]:
 
 def _exchange(capability: Capability, method: str) -> Iterator[str]:
     """The request and the response of a method; the response of OPTIONS is this document."""
+    is_store = method == "POST" and bool(capability.bodies)
     media_types = (WADL, JSON, HTML) if method == "OPTIONS" else capability.media_types
     yield "<request>"
-    if method != "OPTIONS":
+    if is_store:
+        media_types = capability.receipts
+        yield from (f"<representation mediaType={quoteattr(media_type)}/>" for media_type in capability.bodies)
+    elif method != "OPTIONS":
         yield from (_parameter(name, "query") for name in capability.parameters)
         yield from (_parameter(name, "header") for name in capability.headers)
     yield '</request><response status="200">'

@@ -45,6 +45,7 @@ class EventKind(Enum):
     ACCESS = _Kind(dcm("110103", "DICOM Instances Accessed"), None, "R")
     BEGIN = _Kind(dcm("110102", "Begin Transferring DICOM Instances"), None, "E", DESTINATION, SOURCE)
     TRANSFER = _Kind(dcm("110104", "DICOM Instances Transferred"), None, "R", DESTINATION, SOURCE)
+    STORE = _Kind(dcm("110104", "DICOM Instances Transferred"), None, "C", SOURCE, DESTINATION)
     LOGIN = _Kind(dcm("110114", "User Authentication"), dcm("110122", "Login"), "E")
     ALERT = _Kind(dcm("110113", "Security Alert"), dcm("110132", "Use of Restricted Function"), "E")
 
@@ -59,7 +60,8 @@ class Event:
 
     `resource` is the route below the service root, `query` is the path and the query of a search. UIDs are those of the
     request; a malformed UID that found nothing is left out. `sop_classes` are those of the instances that were found,
-    with their numbers. `cut` tells that the answer was cut off.
+    with their numbers. `cut` tells that the answer was cut off. `stored` are the SOP classes and UIDs of instances that
+    a client sent; `reason` tells why they were not stored, 0 if they were.
     """
 
     kind: EventKind
@@ -76,9 +78,13 @@ class Event:
     frames: str = ""
     request_id: str = ""
     cut: bool = False
+    stored: tuple[tuple[str, str], ...] = ()
+    reason: int = 0
     at: datetime = field(default_factory=_now)
 
     @property
     def outcome(self) -> int:
         """EventOutcomeIndicator: 0 success, 4 the client's failure, 8 ours (PS3.15 Section A.5.2)."""
-        return 8 if self.cut or self.status >= 500 else 4 if self.status >= 400 else 0
+        if self.cut or self.status >= 500:
+            return 8
+        return 4 if self.status >= 400 or self.reason else 0

@@ -34,7 +34,7 @@ class Source:
         SubElement(source, "AuditSourceTypeCode", {"csd-code": _APPLICATION_SERVER})
         if event.kind is EventKind.QUERY:
             _query(root, event)
-        elif event.study_instance_uid:
+        elif event.study_instance_uid or event.stored:
             _study(root, event)
         if patient_id:
             _object(root, patient_id, _PATIENT_NUMBER, _PERSON, _PATIENT)
@@ -59,11 +59,13 @@ class Source:
             "series": event.series_instance_uid,
             "instance": event.sop_instance_uid,
             "sopClasses": dict(event.sop_classes),
+            "instances": [uid for _, uid in event.stored],
+            "reason": f"{event.reason:04X}H" if event.reason else "",
             "frames": event.frames,
             "patient": patient_id,
             "request": event.request_id,
         }
-        return json.dumps({name: value for name, value in members.items() if value not in ("", None, {})}).encode()
+        return json.dumps({name: value for name, value in members.items() if value not in ("", None, {}, [])}).encode()
 
 
 def _identify(root: Element, event: Event) -> None:
@@ -78,7 +80,7 @@ def _identify(root: Element, event: Event) -> None:
     if kind.type:
         _coded(identification, "EventTypeCode", kind.type)
     if event.status:
-        ending = ", cut off" if event.cut else ""
+        ending = ", cut off" if event.cut else f", not stored, reason {event.reason:04X}H" if event.reason else ""
         SubElement(identification, "EventOutcomeDescription").text = f"HTTP {event.status}{ending}"
 
 
@@ -111,13 +113,25 @@ def _study(root: Element, event: Event) -> None:
     _detail(study, "SeriesInstanceUID", event.series_instance_uid)
     _detail(study, "Frames", event.frames)
     _detail(study, "RequestID", event.request_id)
-    if event.sop_classes or event.sop_instance_uid:
+    if event.stored:
+        _instances(SubElement(study, "ParticipantObjectDescription"), event)
+    elif event.sop_classes or event.sop_instance_uid:
         description = SubElement(study, "ParticipantObjectDescription")
         for uid, number in event.sop_classes or (("", 1),):
             uid_attribute = {"UID": uid} if uid else {}
             sop_class = SubElement(description, "SOPClass", {**uid_attribute, "NumberOfInstances": str(number)})
             if event.sop_instance_uid:
                 SubElement(sop_class, "Instance", UID=event.sop_instance_uid)
+
+
+def _instances(description: Element, event: Event) -> None:
+    """Add the instances that were sent, by SOP class."""
+    for sop_class in sorted({sop_class for sop_class, _ in event.stored}):
+        uids = [uid for own_class, uid in event.stored if own_class == sop_class]
+        attributes = {**({"UID": _text(sop_class)} if sop_class else {}), "NumberOfInstances": str(len(uids))}
+        group = SubElement(description, "SOPClass", attributes)
+        for uid in filter(None, uids):
+            SubElement(group, "Instance", UID=_text(uid))
 
 
 def _object(

@@ -20,8 +20,10 @@ from dicomweb.uids import is_well_formed
 WITHOUT_PATIENT_DATA = frozenset({"health", "capabilities", "prefetch"})
 """Blueprints without patient data. Refused logins and refused access are audited for them as well."""
 
-_SEARCH, _OBJECTS, _URI = "qido", "wado", "wado-uri"
+_SEARCH, _OBJECTS, _URI, _STORE = "qido", "wado", "wado-uri", "store"
+_MOST_INSTANCES = 200  # of one message about instances that were sent: a datagram has 64 KiB
 _OBJECT_PATHS = ("/<study>", "/<series>", "/<instance>")  # routes that end so return DICOM objects
+_KINDS = {_SEARCH: EventKind.QUERY, _STORE: EventKind.STORE}
 _REFUSALS = {401: EventKind.LOGIN, 403: EventKind.ALERT}
 _WITH_CONTENT = (200, 206)
 _FOUND = (*_WITH_CONTENT, 304)
@@ -39,7 +41,8 @@ def install_audit(app: Flask, services: Services) -> None:
         if kind is None:
             return response
         event = _event(kind, response.status_code)
-        if not audit_queue.admit(event):
+        events = _store_events(event) if kind is EventKind.STORE else [event]
+        if not all([audit_queue.admit(one) for one in events]):
             response.close()
             return respond.problem(UpstreamBusy("this access cannot be audited now"))
         if kind is EventKind.BEGIN:
@@ -59,8 +62,8 @@ def _kind(response: Response) -> EventKind | None:
         return _REFUSALS[status]
     if name in WITHOUT_PATIENT_DATA:
         return None
-    if name == _SEARCH:
-        return EventKind.QUERY
+    if name in _KINDS:
+        return _KINDS[name]
     objects = name == _OBJECTS and str(request.url_rule).endswith(_OBJECT_PATHS)
     objects = objects or (name == _URI and response.mimetype == "application/dicom")
     return EventKind.BEGIN if objects and status in _WITH_CONTENT and request.method == "GET" else EventKind.ACCESS
@@ -84,6 +87,19 @@ def _event(kind: EventKind, status: int) -> Event:
         frames=_frames(identifiers.get("frame_list")),
         request_id=g.request_id,
     )
+
+
+def _store_events(event: Event) -> list[Event]:
+    """An event for the instances of each study and each outcome; the event itself if no instance was received."""
+    groups: dict[tuple[str, int], list[tuple[str, str]]] = {}
+    for outcome in g.get("store_outcomes", ()):
+        key = (outcome.study_instance_uid, int(outcome.failure or 0))
+        groups.setdefault(key, []).append((outcome.sop_class_uid, outcome.sop_instance_uid))
+    return [
+        replace(event, study_instance_uid=study, reason=reason, stored=tuple(instances[at : at + _MOST_INSTANCES]))
+        for (study, reason), instances in groups.items()
+        for at in range(0, len(instances), _MOST_INSTANCES)
+    ] or [event]
 
 
 def _identifiers() -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""Access rules: from a principal to a scope. The first rule that fits decides; without one nothing may be seen.
+"""Access rules: from a principal to a grant. The first rule that fits decides; without one nothing is allowed.
 
-[{"group": "radiology"},
+[{"group": "radiology", "rights": ["read", "store"]},
  {"group": "research", "ae_titles": ["research"], "filter": {"Modality": "MR"}},
  {"claim": {"department": "dental"}, "datastores": ["0123456789abcdef0123456789abcdef"]},
  {"name": "bearer:trial-42", "studies": ["1.2.840.1"]}]
 
-A name begins with the way of AUTH that vouches for it. The way may be left out if AUTH has only one.
+Without `rights`, a rule allows reading. A name begins with the way of AUTH that vouches for it. The way may be left out
+if AUTH has only one.
 """
 
 import json
@@ -16,17 +17,19 @@ from typing import Any
 
 from app.ae_titles import parse_scope
 from app.auth.principal import Principal
+from app.auth.rights import READING, Grant, Right
 from app.setting_parsers import AUTH_WAYS
 from db.scope import EVERYTHING, Scope
 from dicomweb.errors import Forbidden
 
 _CALLER_MEMBERS = frozenset({"name", "group", "claim"})
 _SCOPE_MEMBERS = frozenset({"ae_titles", "datastores", "filter", "studies"})
+_MEMBERS = _CALLER_MEMBERS | _SCOPE_MEMBERS | {"rights"}
 
 
 @dataclass(frozen=True)
 class AccessRule:
-    """One rule: the callers it fits, and the scope that it gives them.
+    """One rule: the callers it fits, and what it allows them.
 
     `user` is a name with the way of AUTH that vouches for it. `user` and `group` are None if any fits. `ae_titles` are
     the AE titles that the callers may use, None for all.
@@ -37,6 +40,7 @@ class AccessRule:
     claims: tuple[tuple[str, Any], ...]
     ae_titles: frozenset[str] | None
     scope: Scope
+    rights: frozenset[Right] = READING
 
     def fits(self, principal: Principal) -> bool:
         """Whether the user, the group and all claims of the rule are those of the principal."""
@@ -51,14 +55,17 @@ def _has_value(claim: Any, value: Any) -> bool:
     return claim == value or (isinstance(claim, list) and value in claim)
 
 
-def scope_of(rules: Sequence[AccessRule] | None, principal: Principal, ae_title: str) -> Scope:
-    """The scope of a principal below an AE title; everything without rules. Forbidden if no rule gives access."""
+def grant_of(rules: Sequence[AccessRule] | None, principal: Principal, ae_title: str) -> Grant:
+    """What a principal may do below an AE title. Without rules, it is to read everything.
+
+    Forbidden if no rule gives access.
+    """
     if rules is None:
-        return EVERYTHING
+        return Grant(EVERYTHING, READING)
     rule = next((rule for rule in rules if rule.fits(principal)), None)
     if rule is None or (rule.ae_titles is not None and ae_title not in rule.ae_titles):
         raise Forbidden("you have no access to this")
-    return rule.scope
+    return Grant(rule.scope, rule.rights)
 
 
 def parse_access_rules(path: Path, ways: Sequence[str]) -> tuple[AccessRule, ...]:
@@ -74,8 +81,8 @@ def parse_access_rules(path: Path, ways: Sequence[str]) -> tuple[AccessRule, ...
 
 
 def _rule(number: int, members: Any, ways: Sequence[str]) -> AccessRule:
-    if not isinstance(members, Mapping) or not members.keys() <= _CALLER_MEMBERS | _SCOPE_MEMBERS:
-        raise ValueError(f"rule {number} has other members than {', '.join(sorted(_CALLER_MEMBERS | _SCOPE_MEMBERS))}")
+    if not isinstance(members, Mapping) or not members.keys() <= _MEMBERS:
+        raise ValueError(f"rule {number} has other members than {', '.join(sorted(_MEMBERS))}")
     claims = members.get("claim", {})
     ae_titles = members.get("ae_titles")
     if not all(isinstance(members.get(name, {}), Mapping) for name in ("claim", "filter")):
@@ -94,7 +101,15 @@ def _rule(number: int, members: Any, ways: Sequence[str]) -> AccessRule:
         tuple(claims.items()),
         None if ae_titles is None else frozenset(ae_titles),
         parse_scope(f"rule {number}", scope),
+        _rights(number, members["rights"]) if "rights" in members else READING,
     )
+
+
+def _rights(number: int, words: Any) -> frozenset[Right]:
+    known = {right.value: right for right in Right}
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) and word in known for word in words):
+        raise ValueError(f"rule {number}: rights is a list of one or more of the words {', '.join(known)}")
+    return frozenset(known[word] for word in words)
 
 
 def _user(number: int, name: str, ways: Sequence[str]) -> str:

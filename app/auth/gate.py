@@ -4,10 +4,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.auth.access_rules import AccessRule, scope_of
+from app.auth.access_rules import AccessRule, grant_of
 from app.auth.links import Links
 from app.auth.principal import ANYONE, Authenticator, Credentials, NotProven, Principal
-from db.scope import Scope
+from app.auth.rights import ALL_RIGHTS, Grant
+from db.scope import EVERYTHING, Scope
 from dicomweb.errors import NotFound, Unauthorized
 
 log = logging.getLogger(__name__)
@@ -40,9 +41,14 @@ class Gate:
                 return principal
         raise Unauthorized("a login is required", self._challenges)
 
-    def scope(self, principal: Principal, ae_title: str) -> Scope:
-        """The part of an AE title that the principal may see; Forbidden if no rule allows anything."""
-        return scope_of(self.rules, principal, ae_title)
+    def grant(self, principal: Principal, ae_title: str) -> Grant:
+        """What the principal may see below an AE title, and do there; Forbidden if no rule allows anything.
+
+        Without a login, everybody may do everything: such a service stores only for its own machine.
+        """
+        if not self.authenticators:
+            return Grant(EVERYTHING, ALL_RIGHTS)
+        return grant_of(self.rules, principal, ae_title)
 
     def link_scope(self, token: str) -> Scope:
         """The part of the archive that a share link shows; NotFound for a link that is not valid."""

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 from flask import Flask, Response, g, request
 
+import store.routes
 from app import health
 from app.auth.configure import open_gate
 from app.auth.gate import Gate
 from app.auth.principal import Credentials, Principal
+from app.auth.rights import Grant, Right
 from app.service_roots import ServiceRoot, blueprint_name, root_index
 from app.services import Services
 from dicomweb.errors import Forbidden
@@ -21,6 +23,8 @@ QUERY_TOKEN = "access_token"  # noqa: S105 - the name of a parameter (RFC 6750 S
 
 _NO_CREDENTIALS = Credentials.of_request({}, None)
 _READING = ("GET", "HEAD", "OPTIONS")
+_RIGHTS = {store.routes.NAME: Right.STORE}
+"""The right that a resource needs, by the name of its blueprint; all others need that of reading."""
 
 
 def install_gate(app: Flask, services: Services) -> None:
@@ -40,7 +44,9 @@ def install_gate(app: Flask, services: Services) -> None:
             return
         if link_token is None:
             g.principal = gate.identify(_credentials(gate))
-            g.scope = g.root.scope & gate.scope(g.principal, g.root.ae_title)
+            grant = gate.grant(g.principal, g.root.ae_title)
+            g.scope = g.root.scope & grant.scope
+            _check_right(grant)
         else:
             g.principal, g.scope = LINKED, g.root.scope & gate.link_scope(link_token)
             if request.method not in _READING:
@@ -51,6 +57,13 @@ def install_gate(app: Flask, services: Services) -> None:
         if gate.authenticators:
             varies(response, "Authorization")
         return response
+
+
+def _check_right(grant: Grant) -> None:
+    """Forbidden if the caller has not the right that the resource of the request needs."""
+    needed = _RIGHTS.get(blueprint_name(request.blueprint or ""), Right.READ)
+    if needed not in grant.rights:
+        raise Forbidden(f"you have no right to {needed.value} here")
 
 
 def _enter_root(root: ServiceRoot) -> str | None:

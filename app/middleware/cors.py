@@ -14,7 +14,7 @@ _EXPOSED = (
     "Content-Type, Content-Length, Content-Range, Content-Location, Accept-Ranges, ETag, Resolution-Ends, Retry-After, "
     "Server-Timing, Warning, X-Request-ID, X-Total-Count"
 )
-_METHODS = "GET, HEAD, OPTIONS"
+_METHODS = "GET, HEAD, OPTIONS, POST"
 _MAX_AGE_SECONDS = 7200  # browsers use no more
 
 
@@ -38,7 +38,7 @@ def install_cors(app: Flask, services: Services) -> None:
         if response.status_code == 204 and request.method == "OPTIONS":
             requested = request.headers.get("Access-Control-Request-Headers")
             response.headers["Access-Control-Allow-Methods"] = _METHODS
-            response.headers["Access-Control-Allow-Headers"] = requested or "accept, authorization, range"
+            response.headers["Access-Control-Allow-Headers"] = requested or "accept, authorization, content-type, range"
             response.headers["Access-Control-Max-Age"] = str(_MAX_AGE_SECONDS)
         return response
 

@@ -11,13 +11,13 @@ from app.services import Services
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 _SLASHES = re.compile("//+")
-_READING = ("GET", "HEAD", "OPTIONS")
+_METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 
 
 def install_single_slashes(app: Flask, _: Services) -> None:
     """Merge slashes, and remove those at the end of a path, before a route is chosen.
 
-    The end is removed only for methods that read. All routes refuse other methods, and the root has its slash for that.
+    The end is removed only for methods that some route has. Others are refused, and the root has its slash for that.
     """
     app.wsgi_app = _with_single_slashes(app.wsgi_app)  # type: ignore[method-assign, assignment]
 
@@ -27,7 +27,7 @@ def _with_single_slashes(app: Wsgi) -> Wsgi:
         path = environ.get("PATH_INFO", "")
         if "//" in path:
             path = environ["PATH_INFO"] = _SLASHES.sub("/", path)
-        if path.endswith("/") and environ.get("REQUEST_METHOD") in _READING:
+        if path.endswith("/") and environ.get("REQUEST_METHOD") in _METHODS:
             environ["PATH_INFO"] = path.rstrip("/") or "/"
         return app(environ, start_response)
 

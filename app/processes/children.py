@@ -51,6 +51,7 @@ from db.login import Login
 from runtime.heartbeat import Heartbeat
 from runtime.outage import Outage
 from runtime.shared_metrics import Metric, ProcessMetrics, SharedMetrics
+from store.receive.request import is_store_request
 
 _PREFETCH_CACHE_BYTES = 16 * 2**20
 
@@ -182,6 +183,7 @@ def _limits(settings: Settings) -> web.ServerLimits:
         trusted=settings.trusted_proxy,
         live_paths=live_paths(settings),
         spool_folder=settings.cache_root,
+        is_body_streamed=is_store_request if settings.store else lambda _method, _path: False,
     )
 
 

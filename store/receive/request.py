@@ -1,5 +1,6 @@
 """The head of a store request: what is refused before the body is read, and how the body is to be read."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,8 +17,14 @@ MULTIPART = "multipart/related"
 BODY_TYPES = (f'{MULTIPART}; type="{DICOM}"', DICOM)
 """The media types of bodies, as a client writes them."""
 
+_PATH = re.compile(r"/studies/*(?:[^/]+/*)?\Z")
 _ENCODINGS = ("", "identity")
 _TRANSFER_ENCODINGS = ("", "binary", "8bit", "7bit")
+
+
+def is_store_request(method: str, path: str) -> bool:
+    """Whether a request stores instances, below any root: its body is read by the application, however long it is."""
+    return method == "POST" and _PATH.search(path) is not None
 
 
 class BodyKind(Protocol):
