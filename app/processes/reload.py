@@ -32,6 +32,7 @@ NEED_RESTART = frozenset(
     )
     + ("metrics_port", "metrics_host", "log_format", "settings_file", "datastore_root", "datastore_faults")
     + ("datastore_clean_index", "datastore_populate_instances", "embedded", "rate_limit", "rate_limit_burst")
+    + ("store", "spool_root")
 )
 """Settings that need a restart: other processes than web processes use them, or they are those of a socket."""
 

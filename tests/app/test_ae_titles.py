@@ -75,8 +75,8 @@ def test_the_default_shows_everything_unless_it_is_redefined() -> None:
         ServiceRoot("/x", EVERYTHING, "x"),
     ]
     assert service_roots((AeTitle("aetitle", limited),), dcm4chee_paths=True) == [
-        ServiceRoot("/aetitle", limited, "aetitle"),
-        ServiceRoot("/dcm4chee-arc/aets/aetitle/rs", limited, "aetitle"),
+        ServiceRoot("/aetitle", limited, "aetitle", STORE),
+        ServiceRoot("/dcm4chee-arc/aets/aetitle/rs", limited, "aetitle", STORE),
     ]
 
 
