@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pymysql
@@ -394,12 +395,30 @@ def _files_of(certificate: Certificate, folder: Path) -> list[str]:
     return settings
 
 
+_ports_taken: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A loopback port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A loopback port that is this test run's own until it ends, whether or not anything listens on it meanwhile.
+
+    No connection gets it as its own port: it lies outside of the range that the kernel takes those from. No other test
+    run gets it: each port has a name among the abstract sockets of the machine, and the kernel frees that with its
+    process.
+    """
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    below, above = range(10_000, first), range(last + 1, 65_536)
+    for port in Random().sample([*below, *above], len(below) + len(above)):  # noqa: S311 - chance, not a secret
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0test-port-{port}")
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:  # somebody has it
+            claim.close()
+        else:
+            _ports_taken.append(claim)
+            return int(port)
+    raise AssertionError("there is no free port")
 
 
 @contextmanager

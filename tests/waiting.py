@@ -3,12 +3,15 @@
 import time
 from collections.abc import Callable
 
-_PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 60
+"""The longest that a busy machine takes for what a quiet one does at once; a bound, never a time to sleep."""
 
 
-def wait_for(condition: Callable[..., object], seconds: float = _PATIENCE_SECONDS) -> None:
-    """Return once the condition holds; fail if it does not within so many seconds."""
+def wait_for(
+    condition: Callable[..., object], seconds: float = PATIENCE_SECONDS, *, pause_seconds: float = 0.005
+) -> None:
+    """Return once the condition holds; fail if it does not within so many seconds. It is looked at after each pause."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"it did not happen within {seconds} seconds"
-        time.sleep(0.005)
+        time.sleep(pause_seconds)

@@ -9,6 +9,7 @@ import requests
 
 from tests.servers import free_port
 from tests.service.process import ROOT
+from tests.waiting import PATIENCE_SECONDS
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -50,15 +51,15 @@ class Ahi:
         self._process.terminate()
         assert self._process.stdout
         self._process.stdout.close()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=PATIENCE_SECONDS)
 
     def calls(self) -> dict[str, int]:
         """How many calls of each operation came since the last time that this was asked."""
-        counted: dict[str, int] = requests.get(f"{self.url}/calls", timeout=5).json()
-        requests.delete(f"{self.url}/calls", timeout=5).raise_for_status()
+        counted: dict[str, int] = requests.get(f"{self.url}/calls", timeout=PATIENCE_SECONDS).json()
+        requests.delete(f"{self.url}/calls", timeout=PATIENCE_SECONDS).raise_for_status()
         return counted
 
     def faults(self, text: str) -> None:
         """Inject faults; none for an empty text."""
-        answer = requests.put(f"{self.url}/faults", json={"faults": text}, timeout=5)
+        answer = requests.put(f"{self.url}/faults", json={"faults": text}, timeout=PATIENCE_SECONDS)
         answer.raise_for_status()

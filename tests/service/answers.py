@@ -67,7 +67,7 @@ class Answer:
 def get(root: str, target: str, headers: dict[str, str], method: str = "GET") -> Answer:
     """Ask for `target` below the service root with these headers and no others: the request line goes out as it is."""
     address = urlsplit(root)
-    with closing(HTTPConnection(address.netloc, timeout=30)) as connection:
+    with closing(HTTPConnection(address.netloc, timeout=60)) as connection:
         connection.putrequest(method, address.path + target, skip_accept_encoding=True)
         for name, value in headers.items():
             connection.putheader(name, value)

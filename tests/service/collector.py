@@ -12,6 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.waiting import PATIENCE_SECONDS
+
 Attributes = dict[str, Any]
 
 
@@ -38,7 +40,7 @@ class Collector:
     bodies: list[bytes] = field(default_factory=list)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
-    def of(self, trace_id: str, seconds: float = 10) -> list[Received]:
+    def of(self, trace_id: str) -> list[Received]:
         """The spans of a trace, once its server span is there: that ends last, and comes with all others."""
         found: list[Received] = []
 
@@ -46,11 +48,11 @@ class Collector:
             found[:] = [one for one in list(self.spans) if one.trace_id == trace_id]
             return any(one.span.kind == Span.SPAN_KIND_SERVER for one in found)
 
-        self.wait(complete, seconds)
+        self.wait(complete)
         return found
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 10) -> None:
-        deadline = time.monotonic() + seconds
+    def wait(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             assert time.monotonic() < deadline, [one.span.name for one in self.spans]
             time.sleep(0.05)

@@ -14,6 +14,7 @@ from pathlib import Path
 import requests
 
 from tests.servers import free_port
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = (sys.executable, str(ROOT / "main.py"))
@@ -65,12 +66,12 @@ class Service:
 
     def logs(self, text: str) -> None:
         """Wait until it has logged this text; a request is logged when its answer has been sent."""
-        self.wait(lambda: text in self.log, 10)
+        self.wait(lambda: text in self.log)
 
     def status(self, path: str) -> int:
         """The status of a GET; 0 where nobody answers."""
         try:
-            with urllib.request.urlopen(self.root + path, timeout=30) as answer:  # noqa: S310 - our own loopback
+            with urllib.request.urlopen(self.root + path, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310 - our own loopback
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             error.close()
@@ -83,20 +84,20 @@ class Service:
         answers: list[requests.Response] = []
 
         def has_it() -> bool:
-            answers[:] = [requests.get(self.root + path, timeout=30)]
+            answers[:] = [requests.get(self.root + path, timeout=PATIENCE_SECONDS)]
             return answers[0].status_code == status
 
-        self.wait(has_it, 30)
+        self.wait(has_it)
         return answers[0]
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Another command of the program, run with the same settings."""
         command = [*self._program, *arguments]
-        return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False, timeout=120)
 
-    def wait(self, condition: Callable[..., bool], seconds: float) -> None:
-        """Until the condition holds, for `seconds`, or 30 as the machine may be busy; a failure shows the log."""
-        deadline = time.monotonic() + max(seconds, 30)
+    def wait(self, condition: Callable[..., bool], seconds: float = 0) -> None:
+        """Until the condition holds, for PATIENCE_SECONDS or longer if it may need that; a failure shows the log."""
+        deadline = time.monotonic() + max(seconds, PATIENCE_SECONDS)
         while not condition():
             assert self.process.poll() is None and time.monotonic() < deadline, self.log[-3000:]
             time.sleep(0.05)
@@ -106,13 +107,18 @@ class Service:
         return {pid for pid, parent in _processes() if parent == self.process.pid}
 
     def named(self, beginning: str) -> list[int]:
-        """The processes below it whose name, as `ps` shows it, begins like that."""
+        """The processes below it whose name, as `ps` shows it, begins like that; one that has just begun has none."""
         return sorted(pid for pid in self.children() if _name(pid).startswith(beginning))
+
+    def all_named(self, beginning: str, count: int) -> list[int]:
+        """The same, once there are so many of them: the first one answers before the last one has its name."""
+        self.wait(lambda: len(self.named(beginning)) == count)
+        return self.named(beginning)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Signal it and wait for its end; the exit status."""
         self.process.send_signal(number)
-        return self.process.wait(timeout=15)
+        return self.process.wait(timeout=PATIENCE_SECONDS)
 
 
 def _processes() -> Iterator[tuple[int, int]]:

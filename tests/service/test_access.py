@@ -41,7 +41,7 @@ def guarded(
 def get(service: Service, user: str | None, path: str, sample: Sample, root: str = "/aetitle") -> requests.Response:
     path = path_of(path, sample)
     login = (user, user) if user else None
-    return requests.get(f"http://127.0.0.1:{service.port}{root}{path}", auth=login, timeout=30)
+    return requests.get(f"http://127.0.0.1:{service.port}{root}{path}", auth=login, timeout=60)
 
 
 @pytest.mark.parametrize("path", BELOW_A_STUDY)

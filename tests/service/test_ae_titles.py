@@ -36,7 +36,7 @@ def titled(
 
 def get(service: Service, root: str, path: str, sample: Sample) -> requests.Response:
     path = path_of(path, sample)
-    return requests.get(f"http://127.0.0.1:{service.port}/{root}{path}", timeout=30)
+    return requests.get(f"http://127.0.0.1:{service.port}/{root}{path}", timeout=60)
 
 
 @pytest.mark.parametrize("path", BELOW_A_STUDY)

@@ -77,11 +77,11 @@ def image(service: Service, uids: list[str]) -> str:
 
 
 def _get(url: str, accept: str, **headers: str) -> requests.Response:
-    return requests.get(url, headers={"Accept": accept, **headers}, timeout=30)
+    return requests.get(url, headers={"Accept": accept, **headers}, timeout=60)
 
 
 def test_short_values_are_inline_and_long_ones_are_told_where(image: str) -> None:
-    metadata = requests.get(f"{image}/metadata", timeout=30).json()[0]
+    metadata = requests.get(f"{image}/metadata", timeout=60).json()[0]
     assert set(metadata["00282000"]) == {"vr", "InlineBinary"}
     nested = metadata["00480105"]["Value"][1]["00282000"]
     assert nested == {"vr": "OB", "BulkDataURI": f"{image}/bulkdata/00480105/2/00282000"}
@@ -101,7 +101,7 @@ def test_short_values_are_inline_and_long_ones_are_told_where(image: str) -> Non
     ],
 )
 def test_a_document_has_its_natural_type(document: str, accept: str, media_type: str) -> None:
-    metadata = requests.get(f"{document}/metadata", timeout=30).json()[0]
+    metadata = requests.get(f"{document}/metadata", timeout=60).json()[0]
     answer = _get(metadata["00420011"]["BulkDataURI"], accept)
     assert answer.headers["Content-Type"] == media_type
     assert answer.content[: len(PDF)] == PDF
@@ -145,7 +145,7 @@ def test_a_range_of_a_bulk_value_in_multipart_counts_its_own_bytes(
 
 
 def test_pixel_data_is_a_part_for_each_frame_wherever_it_is_asked_for(service: Service, image: str) -> None:
-    metadata = requests.get(f"{image}/metadata", timeout=30).json()[0]
+    metadata = requests.get(f"{image}/metadata", timeout=60).json()[0]
     uri = metadata["7FE00010"]["BulkDataURI"]
     study = image.partition("/series/")[0]
     series = image.partition("/instances/")[0]
@@ -184,7 +184,7 @@ def test_a_bulk_value_is_not_a_picture(document: str) -> None:
 
 def test_long_text_is_told_where_too(image: str) -> None:
     """PS3.18 Table F.2.3-1 lets UT, LT, ST and UC have a BulkDataURI; in UTF-8, as all of the metadata."""
-    element = requests.get(f"{image}/metadata", timeout=30).json()[0]["0040A160"]
+    element = requests.get(f"{image}/metadata", timeout=60).json()[0]["0040A160"]
     assert element == {"vr": "UT", "BulkDataURI": f"{image}/bulkdata/0040A160"}
     assert _get(element["BulkDataURI"], "*/*").content.decode() == TEXT
 

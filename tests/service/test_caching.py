@@ -25,7 +25,7 @@ def instance(service: Service, samples: dict[str, Sample]) -> str:
 
 
 def _get(url: str, **headers: str) -> requests.Response:
-    return requests.get(url, headers={name.replace("_", "-"): value for name, value in headers.items()}, timeout=30)
+    return requests.get(url, headers={name.replace("_", "-"): value for name, value in headers.items()}, timeout=60)
 
 
 RESOURCES = [
@@ -88,7 +88,7 @@ def test_a_frame_is_loaded_in_pieces(instance: str) -> None:
 def test_a_head_request_has_no_range(instance: str) -> None:
     """RFC 9110 Section 14.2 has ranges for GET alone."""
     headers = {"Accept": "application/octet-stream", "Range": "bytes=0-9"}
-    answer = requests.head(f"{instance}/frames/1", headers=headers, timeout=30)
+    answer = requests.head(f"{instance}/frames/1", headers=headers, timeout=60)
     assert (answer.status_code, answer.headers["Content-Length"]) == (200, "32768")
 
 
@@ -110,7 +110,7 @@ def test_metadata_is_compressed_for_who_takes_it(instance: str) -> None:
     assert "Content-Encoding" not in plain.headers
     assert "Accept-Encoding" in plain.headers["Vary"]
     with requests.get(
-        f"{instance}/metadata", headers={"Accept-Encoding": "br, gzip"}, stream=True, timeout=30
+        f"{instance}/metadata", headers={"Accept-Encoding": "br, gzip"}, stream=True, timeout=60
     ) as squeezed:
         assert squeezed.headers["Content-Encoding"] == "gzip"
         assert gzip.decompress(squeezed.raw.read()) == plain.content
@@ -149,7 +149,7 @@ def test_what_is_asked_for_as_stored_says_how_long_it_is(
 ) -> None:
     sample = samples[name]
     stored = requests.get(
-        "{}/studies/{}/series/{}/instances/{}/metadata".format(service.root, *sample.uids), timeout=30
+        "{}/studies/{}/series/{}/instances/{}/metadata".format(service.root, *sample.uids), timeout=60
     ).json()[0]["00083002"]["Value"][0]
     url = "{}/studies/{}/series/{}/instances/{}".format(service.root, *sample.uids)
     answer = _get(url, Accept=f"application/dicom; transfer-syntax={stored}")
@@ -175,7 +175,7 @@ def test_metadata_as_xml_has_the_attributes_of_the_json(instance: str) -> None:
     assert b"Content-Type: application/dicom+xml\r\n" in head
     document = ElementTree.fromstring(rest.rpartition(b"\r\n--")[0])  # noqa: S314 - our own
     tags = [attribute.attrib["tag"] for attribute in document]
-    assert tags == list(requests.get(f"{instance}/metadata", timeout=30).json()[0])
+    assert tags == list(requests.get(f"{instance}/metadata", timeout=60).json()[0])
     assert _get(f"{instance}/metadata", Accept="application/dicom+xml").status_code == 406
 
 
@@ -201,7 +201,7 @@ def test_metadata_comes_in_parts_of_it(instance: str) -> None:
 def test_metadata_is_compressed_with_zstd_for_who_takes_it(instance: str, accept: str) -> None:
     plain = _get(f"{instance}/metadata", Accept=accept, Accept_Encoding="identity")
     headers = {"Accept": accept, "Accept-Encoding": "gzip, deflate, br, zstd"}
-    with requests.get(f"{instance}/metadata", headers=headers, stream=True, timeout=30) as squeezed:
+    with requests.get(f"{instance}/metadata", headers=headers, stream=True, timeout=60) as squeezed:
         assert squeezed.headers["Content-Encoding"] == "zstd"
         body = zstd.decompress(squeezed.raw.read())
     own, its = (answer.headers["Content-Type"].partition("boundary=")[2] for answer in (plain, squeezed))

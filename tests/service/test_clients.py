@@ -112,7 +112,7 @@ def test_every_retrieve_url_answers(client: DICOMwebClient, series: list[Dataset
     for found in (client.search_for_studies(), client.search_for_series(study), client.search_for_instances(study)):
         for one in found:
             url = one["00081190"]["Value"][0]
-            assert requests.get(f"{url}/metadata", timeout=30).status_code == 200
+            assert requests.get(f"{url}/metadata", timeout=60).status_code == 200
 
 
 def test_pages_are_the_whole_without_repeats(client: DICOMwebClient, series: list[Dataset]) -> None:
@@ -183,7 +183,7 @@ def test_bad_input_is_told_what_is_wrong_with_it(
         other=last.SeriesInstanceUID,
         instance=first.SOPInstanceUID,
     )
-    answer = requests.get(service.root + path, timeout=30)
+    answer = requests.get(service.root + path, timeout=60)
     assert answer.status_code == status
     if status >= 400:
         assert answer.headers["Content-Type"] == "application/problem+json"
@@ -197,7 +197,7 @@ def test_bad_input_is_told_what_is_wrong_with_it(
 def test_406_says_what_is_offered(service: Service, series: list[Dataset], accept: str) -> None:
     one = series[0]
     path = f"/studies/{one.StudyInstanceUID}/series/{one.SeriesInstanceUID}/instances/{one.SOPInstanceUID}/frames/1"
-    answer = requests.get(service.root + path, headers={"Accept": accept}, timeout=30)
+    answer = requests.get(service.root + path, headers={"Accept": accept}, timeout=60)
     assert answer.status_code == 406
     assert "image/jphc; transfer-syntax=1.2.840.10008.1.2.4.202" in answer.json()["detail"]
 
@@ -206,12 +206,12 @@ def test_a_page_of_this_machine_may_read_answers_and_others_may_not(service: Ser
     for origin, allowed in (("http://localhost:3000", "http://localhost:3000"), ("https://evil.example", None)):
         preflight = {"Origin": origin, "Access-Control-Request-Method": "GET"}
         answers = (
-            requests.options(service.root + "/studies", headers=preflight, timeout=30),
-            requests.get(service.root + "/studies?limit=x", headers={"Origin": origin}, timeout=30),
+            requests.options(service.root + "/studies", headers=preflight, timeout=60),
+            requests.get(service.root + "/studies?limit=x", headers={"Origin": origin}, timeout=60),
         )
         assert [answer.headers.get("Access-Control-Allow-Origin") for answer in answers] == [allowed, allowed]
 
 
 def test_urls_are_those_of_the_client_even_when_it_forgets_the_port(service: Service) -> None:
-    answer = requests.get(service.root + "/studies?limit=1", headers={"Host": "127.0.0.1"}, timeout=30)
+    answer = requests.get(service.root + "/studies?limit=1", headers={"Host": "127.0.0.1"}, timeout=60)
     assert answer.json()[0]["00081190"]["Value"][0].startswith(service.root + "/studies/")

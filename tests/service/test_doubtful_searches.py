@@ -45,7 +45,7 @@ def test_what_cannot_be_checked_has_no_name(ahi: tuple[Ahi, Path], tmp_path: Pat
         "DATABASE_URL": f"sqlite:///{folder / 'store' / 'index.sqlite'}",
         "AWS_ENDPOINT_URL_MEDICAL_IMAGING": server.url,
         **{"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"},
-        **{"AHI_DEADLINE_SECONDS": "1", "WEB_PROCESSES": "1", "FRAME_FETCHERS": "1"},
+        **{"AHI_DEADLINE_SECONDS": "3", "WEB_PROCESSES": "1", "FRAME_FETCHERS": "1"},
     }
     server.faults(fault)
     service = Service(tmp_path, environment, healthy=False)

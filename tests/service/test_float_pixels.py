@@ -71,7 +71,7 @@ def _url(service: Service, uids: list[str]) -> str:
 
 
 def _get(url: str, accept: str) -> requests.Response:
-    return requests.get(url, headers={"Accept": accept}, timeout=30)
+    return requests.get(url, headers={"Accept": accept}, timeout=60)
 
 
 def _grey(response: requests.Response) -> np.ndarray:
@@ -96,7 +96,7 @@ def test_a_file_has_its_pixels_in_the_element_that_they_were_in(
 def test_metadata_leads_to_the_frames(service: Service, uids: dict[str, list[str]], kind: str) -> None:
     _, tag, vr, sample, _ = KINDS[kind]
     url, frames = _url(service, uids[kind]), VALUES.astype(sample)
-    metadata = requests.get(f"{url}/metadata", timeout=30).json()[0]
+    metadata = requests.get(f"{url}/metadata", timeout=60).json()[0]
     assert metadata[tag] == {"vr": vr, "BulkDataURI": f"{url}/bulkdata/{tag}"}
     assert "7FE00010" not in metadata
     assert _get(f"{url}/frames/2", "application/octet-stream").content == frames[1].tobytes()

@@ -83,7 +83,7 @@ def test_a_spell_of_404_hides_nothing_for_good(start: Start, ahi: Ahi, chosen: l
     ahi.faults("GetImageSet:404,GetImageSetMetadata:404")
     time.sleep(2 * FRESH_SECONDS)
     assert _metadata(service, chosen) == [404] * len(chosen)
-    service.wait(lambda: _found(service, chosen) == 0, 30)
+    service.wait(lambda: _found(service, chosen) == 0)
     ahi.faults("")
     service.wait(lambda: _found(service, chosen) == len(chosen), 60)  # nobody retrieves any of them
     assert _metadata(service, chosen) == [200] * len(chosen)
@@ -94,7 +94,7 @@ def test_a_restart_in_a_spell_of_404_hides_nothing_for_good(start: Start, ahi: A
     ahi.faults("GetImageSet:404")
     assert _metadata(service, chosen) == [404] * len(chosen)
     service = start()
-    service.wait(lambda: _found(service, chosen) == 0, 30)
+    service.wait(lambda: _found(service, chosen) == 0)
     ahi.faults("")
     service = start()
     service.wait(lambda: _found(service, chosen) == len(chosen), 60)
@@ -107,7 +107,7 @@ def test_what_is_deleted_stays_hidden_and_is_asked_for_less_and_less(
     service = start()
     ahi.faults("GetImageSet:404")
     assert _metadata(service, chosen) == [404] * len(chosen)
-    service.wait(lambda: _found(service, chosen) == 0, 30)
+    service.wait(lambda: _found(service, chosen) == 0)
     ahi.calls()
     time.sleep(8)
     assert _found(service, chosen) == 0
@@ -148,7 +148,7 @@ def test_what_is_cached_is_served_while_only_versions_are_not_told(
         assert _metadata(service, [deleted, cold]) == [404, 503]
         began = time.monotonic()
         assert _metadata(service, warm * 10) == [200] * 20  # AHI is not asked for each of them
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 30
     ahi.faults("")
     service.wait(lambda: "Warning" not in _get(service, warm[0], "/metadata").headers, 90)
     assert _metadata(service, [*warm, cold]) == [200] * 3

@@ -17,7 +17,7 @@ SERIES = "1.2.3.9"
 LOST = [f"1.2.3.1.{number}" for number in range(12)]
 """Studies of Anna, whose series other studies use, too: the index has filed it under the last of all studies."""
 KEPT = "1.2.3.2"
-FAULTS = ("403", "429", "cut", "latency=3s", "body=html", "body=wrong-types")
+FAULTS = ("403", "429", "cut", "latency=9s", "body=html", "body=wrong-types")
 RESOURCES = ("", "/metadata", "/rendered", "/thumbnail")
 
 
@@ -46,7 +46,7 @@ def service(ahi: tuple[Ahi, Path]) -> Iterator[Service]:
         "DATABASE_URL": f"sqlite:///{folder / 'store' / 'index.sqlite'}",
         "AWS_ENDPOINT_URL_MEDICAL_IMAGING": server.url,
         **{"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"},
-        **{"AHI_DEADLINE_SECONDS": "1", "WEB_PROCESSES": "1", "FRAME_FETCHERS": "1"},
+        **{"AHI_DEADLINE_SECONDS": "3", "WEB_PROCESSES": "1", "FRAME_FETCHERS": "1"},
     }
     service = Service(folder / "service", environment)
     yield service

@@ -82,7 +82,7 @@ def _path(image: Dataset) -> str:
 
 
 def _picture(url: str) -> np.ndarray:
-    answer = requests.get(url, headers={"Accept": "image/png"}, timeout=30)
+    answer = requests.get(url, headers={"Accept": "image/png"}, timeout=60)
     assert answer.status_code == 200, answer.text
     return np.asarray(Image.open(BytesIO(answer.content))).astype(float)
 

@@ -1,6 +1,5 @@
 """What Prometheus is told: the sums of all processes, in its own format, with nothing of patients."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.servers import free_port
 from tests.service.archive import Sample
 from tests.service.process import Service
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -36,7 +36,7 @@ def measured(datastore_root: Path, tmp_path_factory: pytest.TempPathFactory, por
 
 
 def told(port: int) -> Samples:
-    text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_SECONDS).text
     return {
         (sample.name.removeprefix("dicomweb_proxy_"), frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -58,16 +58,17 @@ def test_requests_are_counted_by_resource_and_status(measured: Service, port: in
     def grown(name: str, **labels: str) -> float:
         return of(after, name, **labels) - of(before, name, **labels)
 
-    deadline = time.monotonic() + 10
-    answered = {"/studies": "200", "/studies/<study>/metadata": "404"}
-    while sum(grown("requests_total", resource=one, status=answered[one]) for one in answered) < 21:
-        assert time.monotonic() < deadline
-        after = told(port)  # a request is counted when its answer has been sent
+    def all_counted() -> bool:
+        after.update(told(port))  # a request is counted when its answer has been sent
+        answered = {"/studies": "200", "/studies/<study>/metadata": "404"}
+        return sum(grown("requests_total", resource=one, status=status) for one, status in answered.items()) >= 21
+
+    wait_for(all_counted)
     assert grown("requests_total", resource="/studies", status="200") == 20
     assert grown("requests_total", resource="/studies/<study>/metadata", status="404") == 1
     assert grown("request_seconds_count", resource="/studies") == 20
     assert grown("request_seconds_bucket", resource="/studies", le="+Inf") == 20
-    assert 0 < grown("request_seconds_sum", resource="/studies") < 20
+    assert 0 < grown("request_seconds_sum", resource="/studies") < 20 * PATIENCE_SECONDS
     assert not [labels for _, labels in after if "DOE" in str(labels) or "1.2.3" in str(labels)]
 
 
@@ -79,14 +80,15 @@ def test_what_fetchers_do_is_in_it(measured: Service, port: int, samples: dict[s
     assert of(found, "cache_misses_total") >= 1
     assert of(found, "cache_written_bytes_total") > 0
     assert of(found, "jobs_done_total") >= 1
-    assert (of(found, "jobs_queued"), of(found, "index_connections_in_use")) == (0, 0)
+    at_rest = ("jobs_queued", "index_connections_in_use")  # but for the health check, which looks once a second
+    wait_for(lambda: [of(told(port), name) for name in at_rest] == [0, 0])
     assert of(found, "index_connections_max") == 2 * 8 + 1
 
 
 def test_what_the_server_refuses_by_itself_is_counted_logged_and_marked(measured: Service, port: int) -> None:
     before = told(port)
     sent = {"Origin": "https://viewer.example.org", "Content-Length": str(2**21), "X-Request-ID": "too-long"}
-    found = requests.post(f"{measured.root}/prefetch?PatientID=PAT-4711", headers=sent, timeout=10)
+    found = requests.post(f"{measured.root}/prefetch?PatientID=PAT-4711", headers=sent, timeout=PATIENCE_SECONDS)
     measured.logs("request=too-long")  # as it is when it has been counted
     after, refused = told(port), {"resource": "other", "status": "413"}
     assert found.status_code == 413

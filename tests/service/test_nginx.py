@@ -180,7 +180,7 @@ def test_the_limits_are_those_of_the_service(nginx: Nginx, session: requests.Ses
 
 
 def test_http_is_sent_to_https(nginx: Nginx) -> None:
-    connection = HTTPConnection("127.0.0.1", nginx.plain_port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", nginx.plain_port, timeout=60)
     connection.request("GET", "/aetitle/studies?limit=1", headers={"Host": "evil.example"})
     answer = connection.getresponse()
     assert (answer.status, answer.headers["Location"]) == (301, "https://localhost/aetitle/studies?limit=1")
@@ -189,7 +189,7 @@ def test_http_is_sent_to_https(nginx: Nginx) -> None:
 
 def test_another_name_is_not_served(nginx: Nginx) -> None:
     trusting = ssl.create_default_context(cafile=str(nginx.certificate))
-    connection = HTTPSConnection("localhost", nginx.port, context=trusting, timeout=30)
+    connection = HTTPSConnection("localhost", nginx.port, context=trusting, timeout=60)
     connection.request("GET", "/aetitle/studies", headers={"Host": "evil.example"})
     assert connection.getresponse().status == 421
     connection.close()
@@ -228,7 +228,7 @@ def test_a_stream_goes_on_as_it_comes(upstream: socket.socket) -> None:
     playing.start()
     nginx = Nginx(upstream.getsockname()[1])
     with trusting(nginx) as session:
-        pieces = session.get(f"{nginx.root}/studies/1", stream=True, timeout=30).iter_content(None)
+        pieces = session.get(f"{nginx.root}/studies/1", stream=True, timeout=60).iter_content(None)
         assert next(pieces) == b"first"
         arrived.set()
         assert b"".join(pieces) == b"last"
@@ -239,7 +239,7 @@ def test_a_stream_goes_on_as_it_comes(upstream: socket.socket) -> None:
 def test_a_service_that_is_away_is_told_so() -> None:
     nginx = Nginx(free_port())
     with trusting(nginx) as session:
-        answer = session.get(f"{nginx.root}/studies?PatientID=SECRET", timeout=30)
+        answer = session.get(f"{nginx.root}/studies?PatientID=SECRET", timeout=60)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert json.loads(answer.text)["status"] == 503

@@ -24,7 +24,7 @@ def behind(datastore_root: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def ask(service: Service, headers: dict[str, str]) -> tuple[int, Any]:
-    connection = HTTPConnection("127.0.0.1", service.port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", service.port, timeout=60)
     connection.request("GET", "/aetitle/studies?limit=1", headers=headers)
     answer = connection.getresponse()
     body = loads(answer.read())
@@ -83,7 +83,7 @@ def test_a_page_that_gives_its_name_our_address_reads_nothing(service: Service, 
     ],
 )
 def test_a_whole_url_names_a_host_as_well(service: Service, target: str, host: str, expected: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", service.port), 30) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), 60) as connection:
         line = f"GET {target.format(port=service.port)}/aetitle/studies?limit=1 HTTP/1.1\r\n"
         connection.sendall(f"{line}Host: {host.format(port=service.port)}\r\nConnection: close\r\n\r\n".encode())
         assert connection.recv(12) == b"HTTP/1.1 " + expected

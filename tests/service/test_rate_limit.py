@@ -28,7 +28,7 @@ def bounded(datastore_root: Path, tmp_path: Path) -> Iterator[Service]:
 def test_a_client_has_one_bound_whatever_process_answers(bounded: Service) -> None:
     for client in ("192.0.2.1", "192.0.2.2"):
         headers = {"X-Forwarded-For": client, "Connection": "close"}
-        answers = [requests.get(f"{bounded.root}/studies?limit=1", headers=headers, timeout=10) for _ in range(20)]
+        answers = [requests.get(f"{bounded.root}/studies?limit=1", headers=headers, timeout=60) for _ in range(20)]
         statuses = [answer.status_code for answer in answers]
         assert statuses == [200] * BURST + [429] * (20 - BURST)
         assert 0 < int(answers[-1].headers["Retry-After"]) <= 100

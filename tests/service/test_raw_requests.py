@@ -117,7 +117,7 @@ def converse(port: int, draw: random.Random) -> bytes:
     """All that is answered; the client may leave in the middle of it, or of its own request."""
     text, leaves = sent(draw), draw.random() < 0.15
     answered = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         try:
             for piece in pieces(draw, text):
                 connection.sendall(piece)

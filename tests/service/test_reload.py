@@ -3,7 +3,7 @@
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -40,17 +40,17 @@ class Reloaded:
         """What it logged about it."""
         before = self.service.log
         self.service.process.send_signal(signal.SIGHUP)
-        self.service.wait(lambda: "[Reload] - " in self.service.log[len(before) :], 20)
+        self.service.wait(lambda: "[Reload] - " in self.service.log[len(before) :])
         return self.service.log[len(before) :]
 
-    def web_processes(self) -> list[int]:
+    def web_processes(self, before: Collection[int] = ()) -> list[int]:
         """Those of now, when those of before the last reload have ended."""
-        self.service.wait(lambda: len(self.service.named("web")) == 2, 20)
-        return self.service.named("web")
+        self.service.wait(lambda: not set(before) & set(self.service.named("web")))
+        return self.service.all_named("web", 2)
 
     def search(self, password: str, session: requests.Session | None = None) -> requests.Response:
         get = (session or requests).get
-        return get(f"{self.service.root}/studies?limit=3", auth=("anna", password), timeout=30)
+        return get(f"{self.service.root}/studies?limit=3", auth=("anna", password), timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +77,13 @@ def test_nothing_is_lost_while_settings_change(reloaded: Reloaded) -> None:
         for _ in range(2):
             reloaded.reload()
             asked = len(statuses)
-            reloaded.service.wait(lambda asked=asked: len(statuses) > asked + 12, 30)
+            reloaded.service.wait(lambda asked=asked: len(statuses) > asked + 12)
     finally:
         done.set()
         for client in clients:
             client.join()
     assert set(statuses) == {200}
-    assert not set(before) & set(reloaded.web_processes())
+    reloaded.web_processes(before)
 
 
 def test_files_and_settings_are_read_again(reloaded: Reloaded) -> None:
@@ -91,16 +91,18 @@ def test_files_and_settings_are_read_again(reloaded: Reloaded) -> None:
     reloaded.has_password("new")
     assert "index rows=" not in reloaded.service.log
     reloaded.write("LOG_LEVEL=DEBUG", "MAX_RESULTS=2")
+    before = reloaded.web_processes()
     log = reloaded.reload()
-    reloaded.service.wait(lambda: reloaded.search("new").status_code == 200, 10)
-    reloaded.service.wait(lambda: reloaded.search("old").status_code == 401, 10)
+    changed = reloaded.web_processes(before)
+    assert (reloaded.search("old").status_code, reloaded.search("new").status_code) == (401, 200)
     assert len(reloaded.search("new").json()) == 2
     reloaded.service.logs("index rows=")
     assert "restart" not in log
     reloaded.has_password("old")
     reloaded.write("LOG_LEVEL=INFO", "MAX_RESULTS=5000")
     reloaded.reload()
-    reloaded.service.wait(lambda: reloaded.search("old").status_code == 200, 10)
+    reloaded.web_processes(changed)
+    assert reloaded.search("old").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ def test_what_is_wrong_leaves_all_as_it_is(reloaded: Reloaded, line: str, proble
 def test_what_takes_a_start_is_told(reloaded: Reloaded) -> None:
     reloaded.write("PORT=1", "FETCH_THREADS=8")
     assert "a restart is needed for FETCH_THREADS, PORT" in reloaded.reload()
-    reloaded.service.wait(lambda: reloaded.search("old").status_code == 200, 10)
+    reloaded.service.wait(lambda: reloaded.search("old").status_code == 200)
     reloaded.write("LOG_LEVEL=INFO")
 
 

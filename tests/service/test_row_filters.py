@@ -147,7 +147,7 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def get(service: Service, user: str, path: str, accept: str = "*/*") -> requests.Response:
-    return requests.get(service.root + path, auth=(user, user), headers={"Accept": accept}, timeout=30)
+    return requests.get(service.root + path, auth=(user, user), headers={"Accept": accept}, timeout=60)
 
 
 def told(answer: requests.Response) -> bytes:
@@ -265,7 +265,7 @@ def test_only_what_is_shown_may_be_prefetched(filtered: Service, user: str) -> N
             f"{filtered.root}/prefetch",
             json={"series": [{"study": study, "series": series}]},
             auth=(user, user),
-            timeout=30,
+            timeout=60,
         )
         there = any(shows(one) for one in ARCHIVE if one.path[:2] == (study, series))
         assert answer.status_code == (202 if there else 404)

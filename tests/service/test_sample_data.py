@@ -68,9 +68,9 @@ def test_the_embedded_data_store_says_that_its_data_are_samples(datastore_root: 
         service.logs(line.format(host="127.0.0.1", port=service.port))
     for path, status in SAMPLE["paths"].items():
         assert requests.get(service.root.removesuffix("/aetitle") + path, timeout=60).status_code == status, path
-    answer = requests.get(f"{service.root}/health", timeout=30)
+    answer = requests.get(f"{service.root}/health", timeout=60)
     assert 'sample data, not AHI"' in answer.headers["Warning"]
-    front_door = requests.get(service.root.removesuffix("aetitle"), timeout=30)
+    front_door = requests.get(service.root.removesuffix("aetitle"), timeout=60)
     assert (front_door.status_code, front_door.text) == (200, "OK")
     assert "Warning" not in front_door.headers
     assert service.stop() == 0

@@ -148,7 +148,7 @@ def _values(element: dict[str, Any]) -> list[Any]:
     if "InlineBinary" in element:
         return [element["InlineBinary"]]
     if "BulkDataURI" in element:
-        answer = requests.get(element["BulkDataURI"], headers={"Accept": "application/octet-stream"}, timeout=30)
+        answer = requests.get(element["BulkDataURI"], headers={"Accept": "application/octet-stream"}, timeout=60)
         assert answer.status_code == 200
         return [base64.b64encode(answer.content).decode()]
     return list(element.get("Value") or [])
@@ -223,7 +223,7 @@ def _picture(array: np.ndarray, source: Dataset) -> np.ndarray:
 def test_all_metadata_is_json_without_surprises(service: Service, samples: dict[str, Sample]) -> None:
     """Java clients give up on a null among numbers, on NaN, on an empty Value and on keys of our own."""
     for sample in samples.values():
-        answer = requests.get(f"{service.root}/studies/{sample.study_instance_uid}/metadata", timeout=30)
+        answer = requests.get(f"{service.root}/studies/{sample.study_instance_uid}/metadata", timeout=60)
         for data_set in json.loads(answer.content, parse_constant=_refuse):
             _check(data_set)
 

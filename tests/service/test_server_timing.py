@@ -24,7 +24,7 @@ def slow(datastore_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def told(service: Service, path: str) -> dict[str, str]:
     """The parts of Server-Timing, milliseconds or words."""
-    header = requests.get(service.root + path, timeout=30).headers["Server-Timing"]
+    header = requests.get(service.root + path, timeout=60).headers["Server-Timing"]
     return dict(part.replace(";dur=", ";").replace(";desc=", ";").split(";") for part in header.split(", "))
 
 

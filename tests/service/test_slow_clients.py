@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.process import Service
+from tests.waiting import PATIENCE_SECONDS
 
 SLOW_CLIENTS = 200
 
@@ -23,7 +24,7 @@ def strict(datastore_root: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def connected(service: Service) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", service.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_SECONDS)
 
 
 def status_of(service: Service, head: bytes) -> int:
@@ -55,4 +56,4 @@ def test_many_that_never_finish_their_request_starve_nobody(strict: Service) -> 
         assert [strict.status("/studies?limit=1") for _ in range(20)] == [200] * 20
         each_ms = (time.monotonic() - began) * 1000 / 20
     sys.stdout.write(f"{SLOW_CLIENTS} slow clients, a normal one is answered in {each_ms:.1f} ms\n")
-    assert each_ms < 500
+    assert each_ms < 5000  # who waited for one of them would wait for a minute

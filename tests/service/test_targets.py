@@ -93,7 +93,7 @@ def test_frames_are_labelled_with_what_they_are(service: Service, samples: dict[
     )
     assert f"Content-Type: {expected}\r\n".encode() in wrapped.content
     assert answer.content in wrapped.content
-    part = requests.get(answer.url, headers={"Accept": expected, "Range": "bytes=0-9"}, timeout=30)
+    part = requests.get(answer.url, headers={"Accept": expected, "Range": "bytes=0-9"}, timeout=60)
     assert (part.status_code, part.content) == (206, answer.content[:10])
 
 

@@ -268,5 +268,5 @@ def test_a_root_that_ends_in_a_slash_is_a_root(service: Service) -> None:
     assert client.retrieve_instance_frames(study, series, instance, [1]) == [ramp().astype("<u2").tobytes()]
     parameters = {"requestType": "WADO", "studyUID": study, "seriesUID": series, "objectUID": instance}
     for path in (f"///studies//{study}//metadata", "/studies/", f"/studies/{study}/series//", "/wado/", "/"):
-        answer = requests.get(f"{service.root}{path}", parameters, allow_redirects=False, timeout=30)
+        answer = requests.get(f"{service.root}{path}", parameters, allow_redirects=False, timeout=60)
         assert answer.status_code == 200

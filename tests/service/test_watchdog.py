@@ -62,8 +62,8 @@ def test_each_kind_of_process_is_replaced_when_it_is_frozen(start: Start, tmp_pa
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
     service.wait(lambda: not any(map(alive, frozen)), START_SECONDS + 60)  # one that still starts has more time
-    service.wait(lambda: [len(service.named(name)) for name in PROCESSES] == [2, 1, 1, 1], 20)
-    service.wait(lambda: service.status("/health") == 200, 20)
+    service.wait(lambda: [len(service.named(name)) for name in PROCESSES] == [2, 1, 1, 1])
+    service.wait(lambda: service.status("/health") == 200)
     assert replaced_processes("127.0.0.1", port) == {(kind, "hung"): 1 for kind in PROCESSES.values()}
     assert service.log.count("None came: it is frozen.") == len(PROCESSES)
     found = finding(port, tmp_path)
@@ -88,7 +88,7 @@ def test_a_deadlock_of_the_threads_of_a_web_process_is_found(start: Start) -> No
     service.wait(lambda: service.named("web") not in ([], [before]), 60)
     for thread in (*stuck, *waiting):
         thread.join(60)
-    service.wait(lambda: service.status("/live") == 200, 20)
+    service.wait(lambda: service.status("/live") == 200)
     assert "work waits and no thread makes a step; killing it name=web0" in service.log
     assert "in hold_and_wait" in service.log
     assert replaced_processes("127.0.0.1", port) == {("web", "hung"): 1}

@@ -3,7 +3,6 @@
 import http.client
 import os
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -33,19 +32,22 @@ def several(datastore_root: Path, ahi: Ahi, tmp_path: Path) -> Iterator[Service]
 
 
 def test_a_killed_web_process_is_replaced_and_the_others_answer_meanwhile(several: Service) -> None:
-    before = several.named("web")
-    assert len(before) == WEB_PROCESSES
+    before = several.all_named("web", WEB_PROCESSES)
     os.kill(before[0], signal.SIGKILL)
     assert [several.status("/studies?limit=1") for _ in range(20)] == [200] * 20
-    several.wait(lambda: len(several.named("web")) == WEB_PROCESSES, 10)
-    assert set(before[1:]) < set(several.named("web"))
+    several.wait(lambda: before[0] not in several.named("web"))
+    assert set(before[1:]) < set(several.all_named("web", WEB_PROCESSES))
 
 
 def test_every_web_process_takes_connections(several: Service) -> None:
-    before = {pid: _cpu_ticks(pid) for pid in several.named("web")}
-    with ThreadPoolExecutor(24) as threads:
-        list(threads.map(lambda _: several.status("/studies?limit=25"), range(240)))
-    assert all(_cpu_ticks(pid) > ticks for pid, ticks in before.items())
+    before = {pid: _cpu_ticks(pid) for pid in several.all_named("web", WEB_PROCESSES)}
+
+    def all_have_worked() -> bool:
+        with ThreadPoolExecutor(24) as threads:
+            list(threads.map(lambda _: several.status("/studies?limit=25"), range(240)))
+        return all(_cpu_ticks(pid) > ticks for pid, ticks in before.items())
+
+    several.wait(all_have_worked)
 
 
 def _taken(service: Service, count: int) -> list[int]:
@@ -81,14 +83,13 @@ def test_who_waits_for_a_fetcher_holds_up_nobody(several: Service, samples: dict
     study, series, instance = samples["CT_small.dcm"].uids
     paths = [f"/studies/{study}/series/{series}/instances/{instance}/{what}" for what in ("frames/1", "rendered")]
     fetchers = several.named("FF")
+    assert fetchers
     for pid in fetchers:
         os.kill(pid, signal.SIGSTOP)
     with ThreadPoolExecutor(12) as threads:
         waiting = [threads.submit(several.status, paths[number % 2]) for number in range(12)]
         try:
-            began = time.monotonic()
             assert [several.status(path) for path in 10 * ["/live", f"/studies?StudyInstanceUID={study}"]] == [200] * 20
-            assert time.monotonic() - began < 10
             assert not any(one.done() for one in waiting)
         finally:
             for pid in fetchers:
@@ -102,7 +103,7 @@ def test_what_fifty_ask_for_at_once_is_fetched_once(several: Service, ahi: Ahi, 
     ahi.calls()
     ahi.faults("*:latency=200ms")
     with ThreadPoolExecutor(50) as threads:
-        answers = list(threads.map(lambda _: requests.get(url, headers=ONE_FRAME, timeout=30), range(50)))
+        answers = list(threads.map(lambda _: requests.get(url, headers=ONE_FRAME, timeout=60), range(50)))
     ahi.faults("")
     assert {(answer.status_code, answer.content) for answer in answers} == {(200, answers[0].content)}
     assert ahi.calls() == {"GetImageSet": 1, "GetImageSetMetadata": 1, "GetImageFrame": 1}
@@ -124,7 +125,7 @@ def test_a_study_opened_by_twenty_costs_as_much_as_by_one(
         urls = [f"{several.root}/studies/{study}{path}" for path in ("/metadata", *paths)]
         with requests.Session() as session:
             return {
-                session.get(url, headers=accept if "/frames/" in url else {}, timeout=30).status_code for url in urls
+                session.get(url, headers=accept if "/frames/" in url else {}, timeout=60).status_code for url in urls
             }
 
     with ThreadPoolExecutor(20) as threads:

@@ -482,5 +482,5 @@ def test_readers_survive_whatever_is_done_to_the_file(tmp_path: Path) -> None:
                 cache.drop(NAME)
     finally:
         (tmp_path / "end").touch()
-        ended = [(reader.communicate(timeout=30)[1].decode(), reader.returncode) for reader in readers]
+        ended = [(reader.communicate(timeout=60)[1].decode(), reader.returncode) for reader in readers]
     assert [code for _, code in ended] == [0, 0], ended

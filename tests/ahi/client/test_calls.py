@@ -100,7 +100,7 @@ def test_what_lasts_is_given_up_within_the_deadline(
     began = time.monotonic()
     with pytest.raises(error) as raised:
         client.image_frame(KEY, FRAME)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
     assert "arn:" not in str(raised.value)
 
 

@@ -73,14 +73,16 @@ def test_small_frames_wait_for_nobody_and_a_thread_does_not_wait_for_itself() ->
 
 
 def test_who_waits_in_vain_is_told_and_those_behind_go_on() -> None:
-    memory, done = PixelMemory(MOST, patience_seconds=0.5), threading.Event()
+    memory, held, done = PixelMemory(MOST, patience_seconds=0.5), threading.Event(), threading.Event()
 
     def hold(size_bytes: int) -> None:
         with memory.taking(size_bytes):
-            done.wait(30)
+            held.set()
+            done.wait(60)
 
     with ThreadPoolExecutor(3) as threads:
         first = threads.submit(hold, LARGE)
+        assert held.wait(60)
         second = threads.submit(hold, LARGE)
         with pytest.raises(UpstreamBusy) as busy:
             second.result()

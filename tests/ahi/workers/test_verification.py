@@ -116,5 +116,5 @@ def test_a_fetcher_does_its_own_jobs_and_takes_no_more_than_so_many(
 
     assert [context.background.submit(job, number) for number in range(3)] == [True, True, False]
     threading.Thread(target=server.work, daemon=True).start()
-    assert all(done.acquire(timeout=20) for _ in range(2))
+    assert all(done.acquire(timeout=60) for _ in range(2))
     sockets.remove()

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 pytestmark = pytest.mark.service
 
@@ -56,10 +58,10 @@ if "thread" in sys.argv:
     threading.Thread(target=of_someone_else, daemon=True).start()
 supervisor = Supervisor()
 supervisor.start(Child("worker", worker))
-supervisor.start(Child("drainer", drainer, drains_seconds=5))
+supervisor.start(Child("drainer", drainer, drains_seconds=30))
 if "stubborn" in sys.argv:
     supervisor.start(Child("stubborn", stubborn))
-drains_seconds = 20 if "patient" in sys.argv else 2
+drains_seconds = 120 if "patient" in sys.argv else 2
 if "renewing" in sys.argv:
     supervisor.start(Child("slow", slow, drains_seconds=drains_seconds, leaves=True))
 
@@ -95,14 +97,12 @@ class Family:
     def pids(self, name: str) -> set[int]:
         return {int(path.suffix[1:]) for path in self.folder.glob(f"{name}.*")}
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 10) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, "it did not happen in time"
-            time.sleep(0.02)
+    def ended(self) -> int:
+        """The status of its end."""
+        return self.process.wait(timeout=PATIENCE_SECONDS)
 
     def one(self, name: str) -> int:
-        self.wait(lambda: bool(self.pids(name)))
+        wait_for(lambda: bool(self.pids(name)))
         return next(iter(self.pids(name)))
 
 
@@ -125,7 +125,7 @@ def family(tmp_path: Path) -> Iterator[Family]:
 def test_a_child_that_dies_is_replaced(family: Family) -> None:
     first = family.one("worker")
     os.kill(first, signal.SIGKILL)
-    family.wait(lambda: len(family.pids("worker")) == 2)
+    wait_for(lambda: len(family.pids("worker")) == 2)
     assert not _alive(first)
 
 
@@ -133,7 +133,7 @@ def test_a_child_that_dies_is_replaced(family: Family) -> None:
 def test_a_signal_to_end_lets_work_finish(family: Family, number: signal.Signals) -> None:
     children = [family.one("worker"), family.one("drainer")]
     family.process.send_signal(number)
-    assert family.process.wait(timeout=10) == 0
+    assert family.ended() == 0
     assert family.pids("drained") == {children[1]}
     assert not any(map(_alive, children))
 
@@ -143,7 +143,7 @@ def test_who_does_not_end_is_ended(tmp_path: Path) -> None:
     stubborn = family.one("stubborn")
     family.one("drainer")
     family.process.terminate()
-    assert family.process.wait(timeout=10) == 0
+    assert family.ended() == 0
     assert not _alive(stubborn)
 
 
@@ -155,20 +155,20 @@ def test_all_that_die_are_replaced_whatever_other_threads_there_are(tmp_path: Pa
     for pid in [family.one(name) for name in names]:  # soon after the start: it waits before it starts one again
         os.kill(pid, signal.SIGKILL)
         time.sleep(0.1)
-    family.wait(lambda: all(len(family.pids(name)) == 2 for name in names))
+    wait_for(lambda: all(len(family.pids(name)) == 2 for name in names))
     family.process.terminate()
-    assert family.process.wait(timeout=15) == 0
+    assert family.ended() == 0
 
 
 def test_a_signal_to_end_is_not_lost_while_others_are_renewed(tmp_path: Path) -> None:
     family = Family(tmp_path, "renewing")
     leaving = family.one("slow")
     family.process.send_signal(signal.SIGHUP)
-    family.wait(lambda: len(family.pids("slow")) == 2)
+    wait_for(lambda: len(family.pids("slow")) == 2)
     family.process.send_signal(signal.SIGHUP)  # waits for who has not left
-    family.wait(lambda: bool(family.pids("renewing")))
+    wait_for(lambda: bool(family.pids("renewing")))
     family.process.terminate()
-    assert family.process.wait(timeout=15) == 0
+    assert family.ended() == 0
     assert not _alive(leaving)
 
 
@@ -177,9 +177,9 @@ def test_all_are_watched_while_one_that_is_to_leave_drains(tmp_path: Path) -> No
     worker = family.one("worker")
     for number in (2, 3):
         family.process.send_signal(signal.SIGHUP)
-        family.wait(lambda number=number: len(family.pids("slow")) == number or bool(family.pids("renewing")))  # type: ignore[misc]
+        wait_for(lambda number=number: len(family.pids("slow")) == number or bool(family.pids("renewing")))
     os.kill(worker, signal.SIGKILL)
-    family.wait(lambda: len(family.pids("worker")) == 2)
+    wait_for(lambda: len(family.pids("worker")) == 2)
     assert len(family.pids("slow")) == 2  # the third one still has no place
     family.process.kill()
     family.process.wait()
@@ -189,19 +189,19 @@ def test_the_place_of_one_that_does_not_end_is_taken_in_time(tmp_path: Path) -> 
     family = Family(tmp_path, "renewing")
     first = family.one("slow")
     family.process.send_signal(signal.SIGHUP)
-    family.wait(lambda: len(family.pids("slow")) == 2)
+    wait_for(lambda: len(family.pids("slow")) == 2)
     for _ in range(3):
         family.process.send_signal(signal.SIGHUP)
-    family.wait(lambda: len(family.pids("slow")) == 3, 20)
+    wait_for(lambda: len(family.pids("slow")) == 3)
     assert not _alive(first)
     family.process.terminate()
-    assert family.process.wait(timeout=15) == 0
+    assert family.ended() == 0
 
 
 def test_no_orphan_outlives_a_killed_parent(family: Family) -> None:
     children = [family.one("worker"), family.one("drainer")]
     family.process.kill()
-    family.wait(lambda: not any(map(_alive, children)))
+    wait_for(lambda: not any(map(_alive, children)))
 
 
 def test_a_machine_without_room_for_a_process_ends_nothing(tmp_path: Path) -> None:
@@ -212,8 +212,8 @@ def test_a_machine_without_room_for_a_process_ends_nothing(tmp_path: Path) -> No
     time.sleep(1)
     assert _alive(old)
     os.kill(first, signal.SIGKILL)
-    family.wait(lambda: len(family.pids("worker")) == 2, 20)
+    wait_for(lambda: len(family.pids("worker")) == 2)
     family.process.send_signal(signal.SIGHUP)
-    family.wait(lambda: len(family.pids("slow")) == 2)
+    wait_for(lambda: len(family.pids("slow")) == 2)
     family.process.terminate()
-    assert family.process.wait(timeout=15) == 0
+    assert family.ended() == 0

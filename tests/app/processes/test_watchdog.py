@@ -196,7 +196,7 @@ class Family:
     def replaced(self) -> set[str]:
         """End it; what it counted."""
         self.process.terminate()
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=60)
         return {line.partition(" ")[2] for line in self.log.splitlines() if line.startswith("replaced ")}
 
     def close(self) -> None:

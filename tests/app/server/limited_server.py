@@ -1,7 +1,7 @@
-"""A web process with limits, as a program: `/endless` has no end, `/sleep` takes a second, `/counts` tells how many
-requests were refused, by status, `/broken` fails, `/large` is 1.5 MiB at once, `/pieces` is 16 MiB in pieces, `/memory`
-is the resident size of the process in bytes, `/taken` reads the body from the socket and tells its digest, `/untaken`
-refuses such a body, all else is short.
+"""A web process with limits, as a program: `/endless` has no end, `/gate?NAME` waits until somebody asks for
+`/open?NAME`, which waits for nothing, `/counts` tells how many requests were refused, by status, `/broken` fails,
+`/large` is 1.5 MiB at once, `/pieces` is 16 MiB in pieces, `/memory` is the resident size of the process in bytes,
+`/taken` reads the body from the socket and tells its digest, `/untaken` refuses such a body, all else is short.
 
 It prints its port, and logs JSON. The limits are a JSON object on the command line.
 """
@@ -10,7 +10,8 @@ import hashlib
 import json
 import socket
 import sys
-import time
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import repeat
@@ -28,14 +29,17 @@ from runtime.fairness import pausing
 from runtime.memory import resident_bytes
 
 COUNTS = RequestMetrics(1)
+GATES: defaultdict[str, threading.Event] = defaultdict(threading.Event)
 VIEWER = "https://viewer.example.org"
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
     """All that tests ask for."""
     path = environ["PATH_INFO"]
-    if path == "/sleep":
-        time.sleep(1)
+    if path == "/gate":
+        GATES[environ["QUERY_STRING"]].wait()
+    if path == "/open":
+        GATES[environ["QUERY_STRING"]].set()
     if path == "/endless":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return repeat(b"x" * 65_536)
@@ -86,7 +90,12 @@ if __name__ == "__main__":
     start_logging("INFO", "json")
     proxies = parse_networks("127.0.0.1")
     error_responder = ErrorResponder("https://dicom.example.org", (VIEWER,), proxies, counts=COUNTS.of_process(0))
-    limits = web.ServerLimits(**json.loads(sys.argv[1]), trusted=proxies, is_body_streamed=is_body_streamed)
+    limits = web.ServerLimits(
+        **json.loads(sys.argv[1]),
+        trusted=proxies,
+        live_paths=frozenset({"/open"}),
+        is_body_streamed=is_body_streamed,
+    )
     if limits.spool_folder:
         limits = replace(limits, spool_folder=Path(limits.spool_folder))
     web.serve(application, listening, threads=4, limits=limits, error_responder=error_responder)

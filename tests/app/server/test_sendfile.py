@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,7 @@ from waitress.server import create_server
 
 from app.server.sendfile import FileBuffer, SendfileConnection, with_pieces_read, with_pieces_sent
 from runtime.file_piece import FilePiece
+from tests.waiting import wait_for
 
 CONTENT = os.urandom(20_000_000)  # more than a socket takes for a client that does not read
 BODY = b"head" + CONTENT[100_000:] + b"tail"
@@ -58,13 +59,6 @@ def url(app: Flask) -> Iterator[str]:
     server.task_dispatcher.shutdown()
 
 
-def _wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def _open(path: Path) -> int:
     """How many descriptors of this process are of the file."""
     links = [Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - names alone
@@ -78,18 +72,18 @@ def test_any_other_server_gets_bytes(app: Flask) -> None:
 @pytest.mark.parametrize("query", ["", "?sized=no"])
 def test_the_kernel_sends_the_same_bytes(url: str, query: str) -> None:
     with requests.Session() as session:
-        assert [session.get(url + query, timeout=10).content == BODY for _ in range(5)] == [True] * 5
+        assert [session.get(url + query, timeout=60).content == BODY for _ in range(5)] == [True] * 5
 
 
 def test_a_head_request_gets_none(url: str) -> None:
-    answer = requests.head(url, timeout=10)
+    answer = requests.head(url, timeout=60)
     assert (answer.content, answer.headers["Content-Length"]) == (b"", str(len(BODY)))
 
 
 def test_a_head_request_gets_none_where_the_size_is_not_known_either(url: str) -> None:
     """Not even a last chunk, which a client would take for the beginning of the next answer."""
     host, port = url.removeprefix("http://").rstrip("/").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=60) as client:
         client.sendall(b"HEAD /?sized=no HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = b"".join(iter(lambda: client.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -98,7 +92,7 @@ def test_a_head_request_gets_none_where_the_size_is_not_known_either(url: str) -
 
 
 def test_a_slow_client_gets_all_of_it(url: str) -> None:
-    with requests.get(url, stream=True, timeout=10) as answer:
+    with requests.get(url, stream=True, timeout=60) as answer:
         chunks = []
         for chunk in answer.iter_content(2_000_000):
             time.sleep(0.01)
@@ -108,15 +102,15 @@ def test_a_slow_client_gets_all_of_it(url: str) -> None:
 
 def test_files_are_closed_when_sent_and_when_the_client_goes(url: str, tmp_path: Path) -> None:
     file = tmp_path / "file"
-    assert requests.get(url, timeout=10).content == BODY
-    _wait(lambda: _open(file) == 0)
+    assert requests.get(url, timeout=60).content == BODY
+    wait_for(lambda: _open(file) == 0)
     host, port = url.removeprefix("http://").rstrip("/").split(":")
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect((host, int(port)))
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        _wait(lambda: _open(file) == 1)
-    _wait(lambda: _open(file) == 0)
+        wait_for(lambda: _open(file) == 1)
+    wait_for(lambda: _open(file) == 0)
 
 
 def test_a_file_that_was_cut_short_is_had_again_before_it_is_sent(app: Flask, url: str, tmp_path: Path) -> None:
@@ -131,7 +125,7 @@ def test_a_file_that_was_cut_short_is_had_again_before_it_is_sent(app: Flask, ur
         response.content_length = len(piece)
         return response
 
-    with urlopen(f"{url}cut", timeout=30) as answer:  # noqa: S310 - our own loopback
+    with urlopen(f"{url}cut", timeout=60) as answer:  # noqa: S310 - our own loopback
         assert answer.read() == CONTENT[100_000:]
     assert forgotten == ["file"]
 
@@ -149,7 +143,7 @@ def test_an_answer_whose_file_is_cut_short_while_it_is_sent_does_not_look_whole(
         response.content_length = len(piece)
         return response
 
-    with urlopen(f"{url}cut", timeout=30) as answer:  # noqa: S310 - our own loopback
+    with urlopen(f"{url}cut", timeout=60) as answer:  # noqa: S310 - our own loopback
         beginning = answer.read(1000)
         os.truncate(tmp_path / "file", 2**20)
         with pytest.raises(IncompleteRead) as cut_short:
@@ -157,7 +151,7 @@ def test_an_answer_whose_file_is_cut_short_while_it_is_sent_does_not_look_whole(
     received = beginning + cut_short.value.partial
     assert len(received) < len(CONTENT)
     assert received.startswith(CONTENT[: 2**20])  # the kernel makes zeros of what lies in the socket by then
-    _wait(lambda: "answer cut short" in caplog.text)
+    wait_for(lambda: "answer cut short" in caplog.text)
     assert forgotten == ["file"]
     told = [(one.getMessage(), one.exc_info) for one in caplog.records if one.levelno >= logging.ERROR]
     assert told == [("answer cut short: a file of it cannot be read to its end", None)]
