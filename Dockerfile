@@ -3,7 +3,8 @@
 #   docker build --tag ahi-dicomweb-proxy .
 #   docker run --read-only --tmpfs /tmp --publish 8080:8080 --env DB_SECRET_ARN=... --env AWS_DEFAULT_REGION=... \
 #       --volume dicomweb-cache:/var/cache/ahi-dicomweb-proxy ahi-dicomweb-proxy
-ARG PYTHON=3.13-slim-bookworm
+# The digest is that of the index of all processors, so a build takes the image of its own; script/renew-base-image renews it.
+ARG PYTHON=3.13-slim-bookworm@sha256:67a1e1f215ccda113cfc024e8639049257e88f273898f595b61476d128d387e8
 
 FROM python:${PYTHON} AS build
 WORKDIR /build

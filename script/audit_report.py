@@ -23,7 +23,7 @@ def main(requirements: Path, text: str) -> int:
         sys.stdout.write(f"{one['name']} {one['version']}: {weakness['id']}, mended in {better}\n")
     if unchecked := sorted(pinned - checked):
         sys.stderr.write(f"audit: {len(unchecked)} of {len(pinned)} libraries could not be checked: ")
-        sys.stderr.write(f"{', '.join(unchecked)}. Is the package index reachable from here?\n")
+        sys.stderr.write(f"{', '.join(unchecked)}. Can this machine reach the databases of PyPI and OSV?\n")
     elif not pinned:
         sys.stderr.write(f"audit: {requirements} pins nothing, so nothing was checked\n")
     elif not weak:

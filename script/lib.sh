@@ -1,4 +1,5 @@
 # What the scripts share. Source it from the root of the project.
+# shellcheck shell=bash
 
 step() { printf '== %s\n' "$*"; }
 

@@ -1,6 +1,8 @@
 """The image: linted, complete, and of wheels alone on both kinds of processor. There is no engine to build it with."""
 
+import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +28,54 @@ def test_the_dockerfile_is_linted() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     found = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_the_base_image_is_named_by_its_digest() -> None:
+    (base,) = [words for name, words in instructions() if name == "ARG"]
+    assert re.fullmatch(rf"PYTHON={PYTHON}-slim-bookworm@sha256:[0-9a-f]{{64}}", base)
+    assert {words.split()[0] for name, words in instructions() if name == "FROM"} == {"python:${PYTHON}"}
+    assert base.partition("@sha256:")[2] in (ROOT / "doc" / "security.md").read_text(), (
+        "it tells where the digest is from"
+    )
+
+
+INDEX = b'{"schemaVersion": 2}'
+REGISTRIES = {
+    "docker": 'echo "sha256:$(printf %s "$INDEX" | sha256sum | cut -d " " -f 1)"',
+    "skopeo": 'printf %s "$INDEX"',
+}
+"""Stand for the programs that ask a registry: one says the digest, one the document itself."""
+
+
+@pytest.mark.parametrize("program", REGISTRIES)
+def test_the_digest_is_renewed(tmp_path: Path, program: str) -> None:
+    done = renewed(tmp_path, {program: REGISTRIES[program]})
+    assert done.returncode == 0, done.stderr
+    digest = hashlib.sha256(INDEX).hexdigest()
+    (before,) = re.findall(r"^ARG PYTHON=.*", DOCKERFILE.read_text(), flags=re.MULTILINE)
+    after = f"ARG PYTHON={PYTHON}-slim-bookworm@sha256:{digest}"
+    assert (tmp_path / "Dockerfile").read_text() == DOCKERFILE.read_text().replace(before, after)
+
+
+@pytest.mark.parametrize("said", ["exit 1", "echo sha256:12", "case $2 in version) ;; *) exit 1 ;; esac"])
+def test_what_is_no_digest_changes_nothing(tmp_path: Path, said: str) -> None:
+    done = renewed(tmp_path, {"docker": said})
+    assert done.returncode == 1
+    assert done.stderr.startswith("renew-base-image: ") and done.stderr.count("\n") == 1
+    assert (tmp_path / "Dockerfile").read_text() == DOCKERFILE.read_text()
+
+
+def renewed(folder: Path, programs: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run the script on a copy of the Dockerfile, with these programs as all that can ask a registry."""
+    (folder / "script").mkdir()
+    for source in ("Dockerfile", "script/renew-base-image", "script/lib.sh"):
+        copy(ROOT / source, folder / source)
+    for name, lines in {"docker": "exit 1", "skopeo": "exit 1", **programs}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (folder / name).chmod(0o755)
+    environment = {"PATH": f"{folder}:/usr/bin:/bin", "INDEX": INDEX.decode()}
+    command = [folder / "script" / "renew-base-image"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_the_user_is_a_number_and_not_root() -> None:
