@@ -4,8 +4,7 @@ Its database, Secrets Manager and AWS HealthImaging are those of tests/service/t
 """
 
 import re
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import requests
@@ -17,12 +16,15 @@ from tests.servers import free_port
 from tests.service.ahi import CREDENTIALS, Ahi
 from tests.service.archive import Sample
 from tests.service.process import Service
+from tests.waiting import wait_for
 
 CODE = "/opt/ahi-dicomweb-proxy"
 SETTINGS = "/etc/ahi-dicomweb-proxy.env"
 AUDIT_FILE = "/var/log/ahi-dicomweb-proxy/audit.xml"
-NOT_HERE = ("apt-get ", "git clone ", "editor ", "journalctl ", "curl ")
-"""Commands of the document that something else stands for: what was copied, written and asked below."""
+NOT_HERE = ("apt-get ", "git clone ", "editor ")
+"""Commands of the document that something else stands for: what is copied and written below."""
+QUESTIONS = ("journalctl ", "curl ")
+"""Commands that tell whether it works."""
 
 
 def commands(heading: str) -> list[str]:
@@ -30,7 +32,7 @@ def commands(heading: str) -> list[str]:
     block = EC2.read_text().partition(f"## {heading}\n")[2].partition("```bash\n")[2].partition("```")[0]
     lines = [line.partition("  #")[0].strip() for line in block.splitlines()]
     assert lines
-    return [line for line in lines if not line.startswith(NOT_HERE)]
+    return [line.replace("git pull && ", "") for line in lines if not line.startswith(NOT_HERE)]
 
 
 class Host:
@@ -38,13 +40,19 @@ class Host:
 
     def __init__(self, machine: Machine, settings: dict[str, str]) -> None:
         self.machine = machine
-        self.root = f"http://127.0.0.1:{settings['PORT']}/aetitle"
+        self.port = settings["PORT"]
+        self.root = f"http://127.0.0.1:{self.port}/aetitle"
+        wait_for(self._is_booted, pause_seconds=0.5)
         machine.receive(".", folder=CODE)
-        for command in commands("Installation"):
+        for command in (one for one in commands("Installation") if not one.startswith(QUESTIONS)):
             if command.startswith("install -m 0644"):  # before the service starts, after the file is there
                 lines = "".join(f"{name}={value}\n" for name, value in settings.items())
                 machine.check("tee", "--append", SETTINGS, text_in=lines.encode())
             self.sh(command)
+
+    def _is_booted(self) -> bool:
+        """Whether systemd has set up the machine; as long as it does, it deletes what others write to /tmp."""
+        return self.machine.run("systemctl", "is-system-running").stdout.strip() in ("running", "degraded")
 
     def sh(self, command: str) -> str:
         """A command of an operator, as root, that must succeed."""
@@ -55,6 +63,13 @@ class Host:
         wanted = ",".join(names)
         shown = self.machine.check("systemctl", "show", "--value", f"--property={wanted}", "ahi-dicomweb-proxy")
         return shown.split()
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Return once the condition holds; a failure shows the journal."""
+        try:
+            wait_for(condition, pause_seconds=0.5)
+        except AssertionError as error:
+            raise AssertionError(self.journal()[-2000:]) from error
 
     def journal(self) -> str:
         """All that the service logged."""
@@ -77,8 +92,10 @@ def host(secret_arn: tuple[str, str], ahi: Ahi) -> Iterator[Host]:
         "AUDIT_FAILURE": "refuse",
         "AE_TITLES": '{"research": {"filter": {"Modality": ["MR", "CT"]}}}',  # as the file shows it, without quotes
     }
-    yield Host(machine, settings)
-    machine.close()
+    try:
+        yield Host(machine, settings)
+    finally:
+        machine.close()
 
 
 def test_the_service_is_ready_when_it_is_started(host: Host) -> None:
@@ -86,6 +103,20 @@ def test_the_service_is_ready_when_it_is_started(host: Host) -> None:
     assert host.state("ActiveState", "NRestarts", "SubState") == ["0", "active", "running"]
     assert requests.get(host.root.replace("aetitle", "research/studies"), timeout=60).status_code == 200
     assert "QIDO/WADO-RS service started." in host.journal()
+
+
+def test_what_the_document_asks_afterwards_has_the_answer_that_it_says(host: Host) -> None:
+    journal, health = (one for one in commands("Installation") if one.startswith(QUESTIONS))
+    expected = re.findall(r"ends with: (.*)", EC2.read_text())
+    host.sh("systemctl restart ahi-dicomweb-proxy")  # a test before this one has asked for something since the start
+
+    def ends_as_it_says() -> bool:
+        last = host.sh(f"{journal} --output=cat --no-pager --lines=1")
+        return [last.strip().replace(host.port, "8080")] == expected
+
+    host.wait_for(ends_as_it_says)
+    asked = health.replace("8080", host.port).replace("curl ", "curl --silent --show-error --fail ")
+    assert host.sh(asked) == "OK"
 
 
 def test_nothing_that_it_does_is_forbidden_to_it(host: Host, service: Service, samples: dict[str, Sample]) -> None:
@@ -124,31 +155,40 @@ def test_its_audit_trail_is_its_own_and_outlives_it(host: Host) -> None:
     assert len(host.sh(f"cat {AUDIT_FILE}").splitlines()) == len(known) + 2
 
 
+def test_a_reload_takes_new_processes_and_no_start(host: Host) -> None:
+    before = host.sh("pgrep --exact web0").split()
+    host.sh("systemctl reload ahi-dicomweb-proxy")
+    host.wait_for(lambda: "[Reload] - new web processes take over" in host.journal())
+    host.wait_for(lambda: not set(before) & set(host.machine.run("pgrep", "--exact", "web0").stdout.split()))
+    assert requests.get(f"{host.root}/health", timeout=60).status_code == 200
+    assert host.state("ActiveState", "NRestarts") == ["0", "active"]
+
+
+def test_an_update_is_one_command(host: Host) -> None:
+    before = host.state("MainPID")
+    for command in commands("Updates"):
+        host.sh(command)
+    assert host.state("MainPID") != before
+    assert requests.get(f"{host.root}/health", timeout=60).status_code == 200
+
+
 def test_it_comes_back_when_it_was_killed(host: Host) -> None:
     host.sh("systemctl kill --signal=KILL --kill-who=main ahi-dicomweb-proxy")
-    give_up = time.monotonic() + 60
-    while host.state("ActiveState", "NRestarts") != ["1", "active"]:
-        assert time.monotonic() < give_up, host.journal()[-2000:]
-        time.sleep(0.5)
+    host.wait_for(lambda: host.state("ActiveState", "NRestarts") == ["1", "active"])
     assert requests.get(f"{host.root}/health", timeout=60).status_code == 200
 
 
 def test_what_hangs_is_replaced_by_the_supervisor_and_that_by_systemd(host: Host) -> None:
     host.sh("kill -STOP $(pgrep --exact web0)")
-    give_up = time.monotonic() + 60
-    while "process is hung: its listening loop stands still; killing it name=web0" not in host.journal():
-        assert time.monotonic() < give_up, host.journal()[-2000:]
-        time.sleep(0.5)
+    hung = "process is hung: its listening loop stands still; killing it name=web0"
+    host.wait_for(lambda: hung in host.journal())
     folder = "/etc/systemd/system/ahi-dicomweb-proxy.service.d"
     shorter = r"[Service]\nWatchdogSec=5\nTimeoutStopSec=5\n"
     host.sh(f"mkdir --parents {folder} && printf '{shorter}' >{folder}/shorter.conf && systemctl daemon-reload")
     host.sh("systemctl restart ahi-dicomweb-proxy && sleep 10")
     assert host.state("NRestarts", "ActiveState") == ["0", "active"]  # it says that it lives, in time
     host.sh("systemctl kill --signal=STOP --kill-who=main ahi-dicomweb-proxy")
-    give_up = time.monotonic() + 60
-    while host.state("NRestarts", "ActiveState") != ["1", "active"]:
-        assert time.monotonic() < give_up, host.journal()[-2000:]
-        time.sleep(0.5)
+    host.wait_for(lambda: host.state("NRestarts", "ActiveState") == ["1", "active"])
     host.sh(f"rm --recursive {folder} && systemctl daemon-reload && systemctl restart ahi-dicomweb-proxy")
     assert requests.get(f"{host.root}/health", timeout=60).status_code == 200
 
@@ -162,12 +202,18 @@ def test_a_wrong_setting_is_one_line_and_is_not_tried_again(host: Host) -> None:
     host.sh(f"cp /root/kept {SETTINGS} && systemctl start ahi-dicomweb-proxy")
 
 
-def test_a_forgotten_index_is_one_line_and_no_service_with_sample_data(host: Host) -> None:
-    host.sh(f"cp {SETTINGS} /root/kept && echo DB_SECRET_ARN= >>{SETTINGS}")
+@pytest.mark.parametrize("forget", [f"echo DB_SECRET_ARN= >>{SETTINGS}", f"cp {CODE}/systemd/*.env {SETTINGS}"])
+def test_a_forgotten_index_is_one_line_and_no_service_with_sample_data(host: Host, forget: str) -> None:
+    """The variable has no value, or nobody has edited the file."""
+    host.sh(f"cp {SETTINGS} /root/kept && {forget}")
+    before = len(host.journal())
     started = host.machine.run("systemctl", "restart", "ahi-dicomweb-proxy")
     assert started.returncode == 1
     assert host.state("ActiveState", "ExecMainStatus") == ["2", "failed"]
-    assert "\nneither DB_SECRET_ARN nor DATABASE_URL says where the index is" in host.journal()
+    (line,) = [one for one in host.journal()[before:].splitlines() if "DATABASE_URL" in one]
+    assert line.startswith("neither DB_SECRET_ARN nor DATABASE_URL says where the index is") and "EMBEDDED=true" in line
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{host.root}/health", timeout=60)
     host.sh(f"cp /root/kept {SETTINGS} && systemctl start ahi-dicomweb-proxy")
 
 
@@ -176,10 +222,7 @@ def test_it_is_tried_again_until_aws_is_back(host: Host) -> None:
     assert host.machine.run("systemctl", "restart", "ahi-dicomweb-proxy").returncode == 1
     assert host.state("ActiveState") == ["activating"]
     host.sh(f"cp /root/kept {SETTINGS}")
-    give_up = time.monotonic() + 60
-    while host.state("ActiveState") != ["active"]:
-        assert time.monotonic() < give_up, host.journal()[-2000:]
-        time.sleep(0.5)
+    host.wait_for(lambda: host.state("ActiveState") == ["active"])
 
 
 def test_it_stops_and_leaves_nothing(host: Host) -> None:
