@@ -31,7 +31,9 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def block(document: str, language: str, word: str, service: Service) -> str:
     """The block of a document that has this word, for the service that runs here."""
-    blocks: list[str] = re.findall(rf"^```{language}\n(.*?)^```", (ROOT / document).read_text(), re.MULTILINE | re.DOTALL)
+    blocks: list[str] = re.findall(
+        rf"^```{language}\n(.*?)^```", (ROOT / document).read_text(), re.MULTILINE | re.DOTALL
+    )
     (found,) = [text for text in blocks if word in text]
     assert DOCUMENTED in found
     return found.replace(DOCUMENTED, service.root.removesuffix("/aetitle"))
