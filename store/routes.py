@@ -53,7 +53,7 @@ class StoreService:
     def store(self, kind: BodyKind, study: str, sender: Sender, stream: Stream) -> list[Outcome]:
         """Receive a body and store what is in it; the outcome of each instance in the order of the body."""
         with pausing(), receiving(self.spool, stream, self.max_bytes) as body:
-            results = Checks(study, self.scope(sender)).results(body.content, kind.ranges(body.content))
+            results = [*Checks(study, self.scope(sender)).results(body, kind.files(body))]
             instances = unique(results)
             if not instances:
                 return _outcomes(results, [], [])

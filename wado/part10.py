@@ -15,19 +15,12 @@ from ahi.codecs.pixel_format import PixelFormat
 from ahi.image_sets.prepared_reader import Slice
 from ahi.retrieval.frames import Frames
 from dicomweb.explicit_le import encode_element, encode_head
+from dicomweb.file_meta import encode_file_meta
 from dicomweb.negotiation import Offer
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, FrameEncoding, transfer_syntax
 from runtime.file_piece import Chunk
 from wado.locate import LocatedInstance
 
-IMPLEMENTATION_CLASS_UID = "1.2.826.0.1.3680043.8.498.45787841905188114249328053"
-IMPLEMENTATION_VERSION_NAME = "AHI_DICOMWEB_1"
-
-_META_START = encode_element("00020001", "OB", b"\x00\x01")
-_META_UIDS = ("00020002", "00020003", "00020010")  # SOP class, SOP instance, transfer syntax
-_META_END = encode_element("00020012", "UI", IMPLEMENTATION_CLASS_UID.encode()) + encode_element(
-    "00020013", "SH", IMPLEMENTATION_VERSION_NAME.encode()
-)
 _PIXEL_DATA = "7FE00010"
 _UNDEFINED = 0xFFFFFFFF
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -101,9 +94,7 @@ class Part10:
     def _preamble(self) -> bytes:
         """The preamble and the file meta information (PS3.10 Table 7.1-1)."""
         prepared = self.instance.prepared
-        uids = zip(_META_UIDS, (prepared.sop_class_uid, prepared.sop_instance_uid, self._uid), strict=True)
-        meta = _META_START + b"".join(encode_element(tag, "UI", uid.encode()) for tag, uid in uids) + _META_END
-        return bytes(128) + b"DICM" + encode_element("00020000", "UL", len(meta).to_bytes(4, "little")) + meta
+        return encode_file_meta(prepared.sop_class_uid, prepared.sop_instance_uid, self._uid)
 
     @property
     def _head(self) -> Slice:

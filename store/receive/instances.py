@@ -9,6 +9,7 @@ from dicomweb.errors import BadRequest
 from dicomweb.uids import parse_uid
 from runtime.fairness import computing
 from store.outcome import FailureReason, Outcome, ReceivedInstance
+from store.receive.body import ReceivedBody
 from store.receive.file_bytes import FileBytes
 from store.receive.part10 import CannotUnderstand, FileHead, read_head
 
@@ -39,17 +40,18 @@ class Checks:
     study: str
     scope: StoreScope
 
-    def results(self, body: FileBytes, ranges: Iterable[Range]) -> list[Result]:
-        """The result for the DICOM file in each range."""
+    def results(self, body: ReceivedBody, files: Iterable[Range | Outcome]) -> Iterator[Result]:
+        """The result for the DICOM file in each range; outcomes are passed on."""
         by_uid: dict[str, ReceivedInstance] = {}
-        return list(self._results(body, ranges, by_uid))
-
-    def _results(
-        self, body: FileBytes, ranges: Iterable[Range], by_uid: dict[str, ReceivedInstance]
-    ) -> Iterator[Result]:
-        for start, stop in ranges:
+        content = body.content
+        for file in files:
+            if isinstance(file, Outcome):
+                yield file
+                continue
+            if file[1] > content.length_bytes:  # it was made of the rest of the body
+                content = body.content
             with computing():
-                result = self._result(body, start, stop)
+                result = self._result(content, *file)
             if isinstance(result, ReceivedInstance):
                 first = by_uid.setdefault(result.sop_instance_uid, result)
                 if first.sha256 != result.sha256:

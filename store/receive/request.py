@@ -7,14 +7,15 @@ from typing import Protocol
 
 from dicomweb.errors import BadRequest, LengthRequired, UnsupportedMediaType
 from dicomweb.media_types import DICOM
-from store.receive.body import too_large
+from store.outcome import Outcome
+from store.receive.assembly import PARSERS, MetadataAndBulk
+from store.receive.body import ReceivedBody, too_large
 from store.receive.content_type import ContentType
-from store.receive.file_bytes import FileBytes
 from store.receive.instances import Range
 from store.receive.multipart import parse_boundary, parse_parts
 
 MULTIPART = "multipart/related"
-BODY_TYPES = (f'{MULTIPART}; type="{DICOM}"', DICOM)
+BODY_TYPES = (f'{MULTIPART}; type="{DICOM}"', DICOM, *(f'{MULTIPART}; type="{name}"' for name in PARSERS))
 """The media types of bodies, as a client writes them."""
 
 _PATH = re.compile(r"/studies/*(?:[^/]+/*)?\Z")
@@ -30,15 +31,15 @@ def is_store_request(method: str, path: str) -> bool:
 class BodyKind(Protocol):
     """The form of a body."""
 
-    def ranges(self, body: FileBytes) -> Iterator[Range]:
-        """The ranges of the DICOM files in it."""
+    def files(self, body: ReceivedBody) -> Iterator[Range | Outcome]:
+        """The ranges of the DICOM files in it, and outcomes of instances of which there is no file."""
 
 
 @dataclass(frozen=True)
 class SingleFile:
     """One DICOM file is the whole body."""
 
-    def ranges(self, body: FileBytes) -> Iterator[Range]:
+    def files(self, body: ReceivedBody) -> Iterator[Range | Outcome]:
         """The whole body."""
         yield 0, body.length_bytes
 
@@ -49,9 +50,9 @@ class Files:
 
     boundary: bytes
 
-    def ranges(self, body: FileBytes) -> Iterator[Range]:
+    def files(self, body: ReceivedBody) -> Iterator[Range | Outcome]:
         """The content of each part; BadRequest if the body is no multipart, or has a part in a coding."""
-        for part in parse_parts(body, self.boundary):
+        for part in parse_parts(body.content, self.boundary):
             if part.headers.get("content-transfer-encoding", "").lower() not in _TRANSFER_ENCODINGS:
                 raise BadRequest("a part has a Content-Transfer-Encoding: send the bytes of files as they are")
             yield part.start, part.stop
@@ -89,4 +90,7 @@ def _kind(headers: Mapping[str, str]) -> BodyKind:
         return SingleFile()
     if content_type.media_type == MULTIPART and content_type.part_type in ("", DICOM):
         return Files(parse_boundary(content_type))
+    if content_type.media_type == MULTIPART and content_type.part_type in PARSERS:
+        syntax = content_type.parameters.get("transfer-syntax", "")
+        return MetadataAndBulk(parse_boundary(content_type), content_type.part_type, syntax)
     raise UnsupportedMediaType(f"the body is of another type than {' or '.join(BODY_TYPES)}")
