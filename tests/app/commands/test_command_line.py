@@ -1,5 +1,7 @@
 """The command line: each command is one row of a table, and main.py only starts it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,15 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_main_is_a_few_lines() -> None:
     assert len((ROOT / "main.py").read_text().splitlines()) <= 10
+
+
+@pytest.mark.service
+def test_a_python_without_the_libraries_is_told_what_to_do() -> None:
+    command = [sys.executable, "-S", "main.py", "check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("No module named ") and line.endswith(".venv/bin/python main.py")
+    assert done.returncode == 1
 
 
 def test_wrong_settings_are_status_2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
