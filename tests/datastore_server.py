@@ -22,8 +22,10 @@ def served(storage: Storage | Shelf, faults: Faults | None = None, *, signature_
         )
         thread = Thread(target=server.run)
         thread.start()
-        yield f"http://127.0.0.1:{server.effective_port}"
-        with suppress(OSError):  # an awake loop may have closed its trigger before this wakes it
-            server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))  # in its loop, which has none left
-        thread.join()
-        server.task_dispatcher.shutdown()
+        try:
+            yield f"http://127.0.0.1:{server.effective_port}"
+        finally:
+            with suppress(OSError):  # an awake loop may have closed its trigger before this wakes it
+                server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))  # in its loop, which has none left
+            thread.join()
+            server.task_dispatcher.shutdown()

@@ -3,6 +3,7 @@
 All times are in UTC, and only ever grow. Several followers share the rows.
 """
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
@@ -19,6 +20,7 @@ QUEUE = ""
 """The source that is the queue; the others are data stores."""
 
 _MOST_AGAIN = 500
+_NOTE_SECONDS = 2.0
 _C = index_follower.c
 
 
@@ -27,6 +29,7 @@ class FollowerProgress:
 
     def __init__(self, session: WriteSession) -> None:
         self._run = session.run
+        self._due: dict[tuple[str, str], float] = {}  # a lost entry costs one more row that is written
 
     def seen_at(self, datastore_id: str) -> datetime | None:
         """The time of AHI up to which all updates of a data store were seen; None if it was never followed."""
@@ -42,12 +45,17 @@ class FollowerProgress:
         self._run(_later(datastore_id, seenat=utc(at), askedat=now()))
 
     def note_asked(self, source: str = QUEUE) -> None:
-        """Note that the source answered now."""
-        self._run(_later(source, askedat=now()))
+        """Note that the source answered now; a few seconds later it is noted again."""
+        self._note("askedat", source)
 
     def note_event(self, source: str = QUEUE) -> None:
-        """Note that a change was written now."""
-        self._run(_later(source, eventat=now()))
+        """Note that a change was written now; a few seconds later it is noted again."""
+        self._note("eventat", source)
+
+    def _note(self, name: str, source: str) -> None:
+        if time.monotonic() >= self._due.get((name, source), 0.0):
+            self._run(_later(source, **{name: now()}))
+            self._due[name, source] = time.monotonic() + _NOTE_SECONDS
 
     def failed_before(self) -> list[ImageSetHint]:
         """Image sets that failed, and were not put aside: as many as are worth a round."""

@@ -54,7 +54,8 @@ def grouped(messages: Sequence[Message]) -> list[Work]:
 class QueueFollower:
     """`catch_up` brings all of a data store up to date that changed lately; it is told when to stop.
 
-    `datastore_ids` are those that are followed, None for all.
+    `datastore_ids` are those that are followed, None for all. A message that fails comes again after
+    `first_delay_seconds`, and after twice as long each further time.
     """
 
     queue: EventQueue
@@ -64,6 +65,7 @@ class QueueFollower:
     tally: Tally
     datastore_ids: frozenset[str] | None = None
     threads: int = _THREADS
+    first_delay_seconds: int = 2
     _in_hand: dict["Future[None]", Work] = field(default_factory=dict, init=False)
     _kept_at: float = field(default=0.0, init=False)
 
@@ -85,12 +87,15 @@ class QueueFollower:
     def _received(self, stop: Event) -> list[Message]:
         try:
             messages = self.queue.receive()
-            self.progress.note_asked()
         except ProxyError as error:
             self.tally.source_failed(str(error))
             stop.wait(_OUTAGE_SECONDS)
             return []
         self.tally.source_answered(len(messages))
+        try:
+            self.progress.note_asked()
+        except ProxyError as error:  # what was received is in hand all the same
+            self.tally.waits(str(error))
         return messages
 
     def _look_after_hand(self, timeout_seconds: float) -> None:
@@ -143,7 +148,7 @@ class QueueFollower:
     def _update(self, hint: ImageSetHint, work: Work) -> None:
         outcome = self.attempts.make(hint)
         if outcome is Outcome.FAILED or (outcome is Outcome.ABSENT and work.received < _ABSENT_ATTEMPTS):
-            return self._again(work, 2**work.received)
+            return self._again(work, self.first_delay_seconds * 2 ** (work.received - 1))
         self.progress.note_event()
         self.queue.delete(work.messages)
         return None
