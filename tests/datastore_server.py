@@ -25,9 +25,7 @@ def served(storage: Storage | Shelf, faults: Faults | None = None, *, signature_
         try:
             yield f"http://127.0.0.1:{server.effective_port}"
         finally:
-            with suppress(OSError):  # an awake loop may have closed its trigger before this wakes it; none is left in it
-                server.trigger.pull_trigger(
-                    lambda: wasyncore.close_all(server._map)
-                )
+            with suppress(OSError):  # an awake loop may have closed its trigger before this wakes it
+                server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map))
             thread.join()
             server.task_dispatcher.shutdown()
