@@ -42,6 +42,7 @@ from dicomweb.transfer_syntax import FrameEncoding
 from dicomweb.uids import is_well_formed
 from qido.image_sets.archive import Archive
 from qido.image_sets.index_checks import IndexChecks
+from runtime.changes import Changes
 from runtime.shared_metrics import ProcessMetrics
 from store.outcome import Sender
 from store.routes import Forwarder, StoreService
@@ -102,6 +103,7 @@ class Services:
         rate_limiter: RateLimiter | None = None,
         prefetch_socket: str = "",
         forwarder: Forwarder | None = None,
+        changes: Changes | None = None,
     ) -> "Services":
         """Make the parts of a process from its settings, its index and its fetchers.
 
@@ -111,7 +113,9 @@ class Services:
         bounds = (settings.cache_max_bytes, settings.cache_min_free_bytes)
         cache = Cache(settings.cache_root, *bounds, monitoring.process_metrics)
         fresh_seconds = settings.image_set_fresh_seconds
-        image_sets = ImageSets(fetchers, cache, fresh_seconds=fresh_seconds, note_unchecked=note_unchecked)
+        image_sets = ImageSets(
+            fetchers, cache, fresh_seconds=fresh_seconds, note_unchecked=note_unchecked, changes=changes
+        )
         studies = Studies(hints_of(index), partial(find_datastore_ids, index), image_sets, fetchers)
         previous_versions = PreviousVersions(fetchers, cache, seconds=settings.image_set_old_seconds)
         lookahead = FrameLookahead(fetchers, cache, _lookahead_budget(settings))

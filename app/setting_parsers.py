@@ -198,6 +198,7 @@ def parse_host(text: str) -> str:
 
 
 ANSWER_STORED, ANSWER_SPOOLED = "stored", "spooled"
+SHA256, STREAMING = "sha256", "streaming"
 STRUCTURE, DECODE = "structure", "decode"
 STORED, EXPLICIT_LE = "stored", "explicit-le"
 

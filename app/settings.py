@@ -23,7 +23,9 @@ from app.setting_parsers import (
     AUDIT_REFUSE,
     DECODE,
     EXPLICIT_LE,
+    SHA256,
     STORED,
+    STREAMING,
     STRUCTURE,
     WholeNumber,
     parse_auth,
@@ -321,6 +323,15 @@ class Settings:
 
     store_max_bytes: int = _setting(4 * 2**30, WholeNumber(2**20, 2**40))
     """Most bytes in the body of one store request: 1 MiB to 1 TiB."""
+
+    store_wait_seconds: float = _setting(120.0, parse_seconds)
+    """Longest time that a client waits until its instances are stored: up to 86400 s."""
+
+    ahi_stow_endpoint: str | None = _setting(None, parse_url)
+    """URL of the STOW-RS service of AHI; without it, that of `AWS_DEFAULT_REGION`."""
+
+    ahi_stow_digest: str = _setting(SHA256, parse_one_of(SHA256, STREAMING))
+    """Digest of the body that requests to that service sign: `sha256`, or the literal value of `streaming`."""
 
     spool_root: Path = _setting(Path("spool"), Path)
     """Folder of the instances that were received and are not stored yet."""

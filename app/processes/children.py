@@ -4,17 +4,20 @@ The functions `run` run in these processes, all else in the supervisor.
 """
 
 import os
+import secrets
 import socket
 import threading
 import time
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from flask import Flask
 
 from ahi.cache.cache import Cache
 from ahi.client.calls import AhiClient
 from ahi.client.searches import CALLS_PER_SECOND, ImageSetSearches
+from ahi.client.stow import StowClient
 from ahi.codecs.frames import HAS_OPENJPH
 from ahi.codecs.pixel_memory import PixelMemory
 from ahi.image_sets.deleted import DeletedImageSets
@@ -34,12 +37,12 @@ from app.middleware.rate_limiter import RateLimiter
 from app.prefetch.worker import PrefetchWorker
 from app.prefetch.worker import serve as serve_prefetch
 from app.processes import web
-from app.processes.resources import find_trust
+from app.processes.resources import find_trust, open_index_writer, open_spool
 from app.processes.supervisor import Child, Place
 from app.processes.watchdog import SILENT_SECONDS
 from app.server.refusals import ErrorResponder
 from app.services import Monitoring, Services
-from app.setting_parsers import DECODE
+from app.setting_parsers import DECODE, SHA256
 from app.settings import Settings
 from app.telemetry import metrics
 from app.telemetry.access_log import hide
@@ -48,12 +51,20 @@ from app.telemetry.request_metrics import ProcessRequestMetrics, RequestMetrics
 from app.telemetry.tracing import Tracing, find_tracing
 from db.engine import Database
 from db.login import Login
+from index.writing.store_records import StoreRecords
+from runtime.changes import Changes
 from runtime.heartbeat import Heartbeat
 from runtime.outage import Outage
 from runtime.shared_metrics import Metric, ProcessMetrics, SharedMetrics
+from store.forward.client import Forwarder
+from store.forward.process import ForwarderParts, ForwardLimits
+from store.forward.process import serve as serve_forwarder
+from store.forward.server import THREADS
 from store.receive.request import is_store_request
+from store.spool.layout import SpoolLock
 
 _PREFETCH_CACHE_BYTES = 16 * 2**20
+_STORE_PATIENCE_SECONDS = 30.0  # of calls to AHI that store: nothing is lost if one does not succeed
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,9 @@ class Shared:
     requests: RequestMetrics
     rate: RateLimiter | None
     tracing: Tracing | None
+    spool_lock: SpoolLock | None = None
+    """Held by all processes; None in a service that does not store."""
+    changes: Changes = field(default_factory=Changes)
     index_outage: Outage = field(default_factory=lambda: Outage("index"))
     ahi_outage: Outage = field(default_factory=lambda: Outage("AHI"))
 
@@ -76,13 +90,13 @@ class Shared:
     def of(cls, settings: Settings, listening: socket.socket) -> "Shared":
         """Sockets and memory for the numbers of processes in the settings."""
         fetchers = settings.frame_fetchers
-        counters = SharedMetrics(2 * (fetchers + 1 + settings.web_processes))
+        counters = SharedMetrics(2 * (fetchers + 2 + settings.web_processes))
         rate = RateLimiter(settings.rate_limit, settings.rate_limit_burst) if settings.rate_limit else None
         requests, tracing = RequestMetrics(2 * settings.web_processes), find_tracing(os.environ)
-        return cls(listening, FetcherSockets(fetchers + 1), counters, requests, rate, tracing)
+        return cls(listening, FetcherSockets(fetchers + 2), counters, requests, rate, tracing)
 
     def metrics_of_fetcher(self, number: int, place: Place) -> ProcessMetrics:
-        """The counters of one fetcher; the number after the last fetcher is the prefetch process."""
+        """The counters of one fetcher; the numbers after the last one are the prefetch process and the forwarder."""
         return self.counters.process_metrics(2 * number + place.side)
 
     def metrics_of_web(self, number: int, place: Place) -> ProcessMetrics:
@@ -91,11 +105,15 @@ class Shared:
 
     @property
     def prefetch_socket(self) -> str:
+        return self.sockets.paths[-2]
+
+    @property
+    def forwarder_socket(self) -> str:
         return self.sockets.paths[-1]
 
     @property
     def fetcher_paths(self) -> list[str]:
-        return self.sockets.paths[:-1]
+        return self.sockets.paths[:-2]
 
 
 def fetcher_children(settings: Settings, shared: Shared) -> list[Child]:
@@ -116,10 +134,13 @@ def _fetcher(number: int, settings: Settings, shared: Shared) -> Child:
         )
         cache = Cache(settings.cache_root, settings.cache_max_bytes, settings.cache_min_free_bytes, process_metrics)
         versions = VersionCache(
-            settings.image_set_fresh_seconds, unchecked_seconds=settings.image_set_unchecked_seconds, cache=cache
+            settings.image_set_fresh_seconds,
+            unchecked_seconds=settings.image_set_unchecked_seconds,
+            cache=cache,
+            changes=shared.changes,
         )
         verification = Verification(by_decoding=settings.verify_frames == DECODE)
-        searches = ImageSetSearches(CALLS_PER_SECOND / settings.frame_fetchers)
+        searches = ImageSetSearches(CALLS_PER_SECOND / settings.frame_fetchers, changes=shared.changes)
         bounds = JobLimits(settings.frame_max_bytes, settings.metadata_max_bytes)
         pixel_memory = PixelMemory(settings.frame_max_bytes)
         context = WorkerContext(client, cache, versions, bounds, pixel_memory, verification, searches=searches)
@@ -142,6 +163,8 @@ def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child
         request_metrics = shared.requests.of_process(2 * number + place.side)
         audit_queue = open_trail(settings, database)
         fetchers = FetcherPool(shared.fetcher_paths, expecting=place.heartbeat.expecting)
+        expecting = place.heartbeat.expecting
+        forwarder = Forwarder(shared.forwarder_socket, settings.store_wait_seconds, expecting)
         spans = shared.tracing.open(database) if shared.tracing else None
         monitoring = Monitoring(process_metrics, request_metrics, audit_queue, spans)
         services = Services.of(
@@ -151,6 +174,8 @@ def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child
             monitoring,
             rate_limiter=shared.rate,
             prefetch_socket=shared.prefetch_socket,
+            forwarder=forwarder if settings.store else None,
+            changes=shared.changes,
         )
         app = create_app(services)
         web.serve(
@@ -201,16 +226,50 @@ def prefetch_child(settings: Settings, index: Login, shared: Shared) -> Child:
         fetchers = FetcherPool(shared.fetcher_paths, Urgency.BACKGROUND, place.heartbeat.expecting)
         database = _database(settings, index, shared, process_metrics, place.heartbeat, most=1)
         image_sets = ImageSets(
-            fetchers, cache, fresh_seconds=settings.image_set_fresh_seconds, max_bytes=_PREFETCH_CACHE_BYTES
+            fetchers,
+            cache,
+            fresh_seconds=settings.image_set_fresh_seconds,
+            max_bytes=_PREFETCH_CACHE_BYTES,
+            changes=shared.changes,
         )
         prefetch_worker = PrefetchWorker(database, image_sets, Frames(fetchers, cache), place.heartbeat)
         watch = DeletionRecheck(DeletedImageSets(cache), fetchers)
         threading.Thread(target=watch.work, name="deletions", daemon=True).start()
         serve_prefetch(
-            shared.sockets.listening[-1], shared.prefetch_socket, prefetch_worker, settings.prefetch, database
+            shared.sockets.listening[-2], shared.prefetch_socket, prefetch_worker, settings.prefetch, database
         )
 
     return Child("prefetch", run, ProcessKind.PREFETCH, leaves=True, silent_seconds=SILENT_SECONDS)
+
+
+def forwarder_child(settings: Settings, shared: Shared) -> Child:
+    """The forwarder of a service that stores."""
+
+    def run(place: Place) -> None:
+        process_metrics = shared.metrics_of_fetcher(settings.frame_fetchers + 1, place)
+        reporting: dict[str, Any] = {
+            "process_metrics": process_metrics,
+            "outage": shared.ahi_outage,
+            "heartbeat": place.heartbeat,
+        }
+        region, seconds = settings.aws_default_region or "", _STORE_PATIENCE_SECONDS
+        client = AhiClient(region=region, max_connections=THREADS, deadline_seconds=seconds, **reporting)
+        stow = StowClient(
+            region=region,
+            endpoint=settings.ahi_stow_endpoint,
+            signs_body=settings.ahi_stow_digest == SHA256,
+            deadline_seconds=seconds,
+            max_connections=THREADS,
+            **reporting,
+        )
+        writer = open_index_writer(settings, pool_size=THREADS + 1)
+        limits = ForwardLimits(settings.store_wait_seconds, seconds, settings.metadata_max_bytes)
+        listening, spool = shared.sockets.listening[-1], open_spool(settings)
+        records = StoreRecords(writer.session, secrets.token_hex(16))
+        parts = ForwarderParts(spool, client, stow, writer, records, shared.changes)
+        serve_forwarder(listening, parts, limits, place.heartbeat, process_metrics)
+
+    return Child("forwarder", run, ProcessKind.FORWARDER, leaves=True, silent_seconds=SILENT_SECONDS)
 
 
 def metrics_child(listening: socket.socket, settings: Settings, shared: Shared, replacements: Replacements) -> Child:

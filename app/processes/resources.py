@@ -6,18 +6,22 @@ import socket
 from functools import partial
 
 from ahi.cache.cache import Cache
+from app.setting_parsers import ANSWER_SPOOLED
 from app.settings import NotNowError, Settings, SettingsError
 from app.telemetry import metrics
 from db import tls
 from db.drivers import UnusableUrl
 from db.engine import Database
 from db.login import Login
+from db.migrations.migrate import NewerVersion, OtherTables
 from db.rds import token_maker
 from db.secret import SecretError, index_url
 from db.tls import Tls
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from index.writing.writer import IndexWriter
 from runtime.outage import Outage
+from store.spool.layout import SpoolInUse, SpoolLock, passing_file_system
+from store.spool.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +68,50 @@ def open_cache(settings: Settings) -> Cache:
             raise SettingsError(f"CACHE_ROOT {settings.cache_root}: {error.strerror}") from error
         log.warning("the cache cannot be used, serving without it: %s", error.strerror)
     return cache
+
+
+def open_spool(settings: Settings) -> Spool:
+    """The spool of the settings. Nothing is read or made."""
+    return Spool(settings.spool_root, settings.spool_min_free_bytes)
+
+
+def lock_spool(settings: Settings) -> SpoolLock | None:
+    """Make or clean the spool and lock it, for a service that stores; None for another.
+
+    SettingsError if it cannot be written, or not relied on, NotNowError if another service uses it.
+    """
+    if not settings.store:
+        return None
+    spool, where = open_spool(settings), f"SPOOL_ROOT {settings.spool_root}"
+    try:
+        spool.layout.make()
+        lock = SpoolLock(spool.layout)
+        spool.open()
+    except OSError as error:
+        raise SettingsError(f"{where}: {error.strerror}") from error
+    except SpoolInUse as error:
+        raise NotNowError(f"{where}: {error}") from error
+    if settings.store_answer == ANSWER_SPOOLED and (kind := passing_file_system(settings.spool_root)):
+        raise SettingsError(f"{where} is on {kind}, which does not last: STORE_ANSWER=spooled needs a disk that does")
+    return lock
+
+
+def prepare_store_index(settings: Settings) -> None:
+    """Make the tables that a service that stores writes to, or migrate them; SettingsError if they are not ours.
+
+    If the index does not answer, a line in the log says so, and the start goes on.
+    """
+    writer = open_index_writer(settings, pool_size=1)
+    try:
+        writer.create_or_migrate()
+    except (OtherTables, NewerVersion) as error:
+        raise SettingsError(f"STORE needs an index of its own (doc/deploy/index.md): {error}") from error
+    except UpstreamFailed as error:
+        raise SettingsError(f"INDEX_WRITE_URL or INDEX_WRITE_SECRET_ARN: {error}") from error
+    except UpstreamBusy as error:
+        log.warning("the index cannot be written yet: %s", error)
+    finally:
+        writer.close()
 
 
 def find_index(settings: Settings) -> Login:

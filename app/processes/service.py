@@ -9,8 +9,15 @@ from ahi.client.configuration import configuration_error
 from app.audit.configure import announce, check_audit
 from app.audit.event import EventKind
 from app.auth.configure import open_gate
-from app.processes.children import Shared, fetcher_children, metrics_child, prefetch_child, web_children
-from app.processes.resources import bind_metrics, open_cache, try_index
+from app.processes.children import (
+    Shared,
+    fetcher_children,
+    forwarder_child,
+    metrics_child,
+    prefetch_child,
+    web_children,
+)
+from app.processes.resources import bind_metrics, lock_spool, open_cache, prepare_store_index, try_index
 from app.processes.supervisor import Supervisor
 from app.settings import Settings, SettingsError
 from db.login import Login
@@ -37,13 +44,18 @@ def start(supervisor: Supervisor, settings: Settings, index: Login, listening: s
     metrics_socket = bind_metrics(settings)
     index_outage = Outage("index")
     try_index(settings, index, index_outage)
-    shared = replace(Shared.of(settings, listening), index_outage=index_outage)
+    spool_lock = lock_spool(settings)
+    if settings.store:
+        prepare_store_index(settings)
+    shared = replace(Shared.of(settings, listening), index_outage=index_outage, spool_lock=spool_lock)
     for child in fetcher_children(settings, shared):
         log.info("[Startup] - Forking FrameFetcher %s", child.name)
         supervisor.start(child)
     for child in web_children(settings, index, shared):
         supervisor.start(child)
     supervisor.start(prefetch_child(settings, index, shared))
+    if settings.store:
+        supervisor.start(forwarder_child(settings, shared))
     if metrics_socket:
         supervisor.start(metrics_child(metrics_socket, settings, shared, supervisor.replacements))
     supervisor.growth.max_bytes = settings.memory_max

@@ -13,6 +13,7 @@ class ProcessKind(Enum):
     WEB = "web"
     FETCHER = "fetcher"
     PREFETCH = "prefetch"
+    FORWARDER = "forwarder"
     METRICS = "metrics"
     OTHER = "other"
 

@@ -35,27 +35,34 @@ class ForwardLimits:
     """The most bytes in the metadata of an image set."""
 
 
+@dataclass(frozen=True)
+class ForwarderParts:
+    """What a forwarder works with."""
+
+    spool: Spool
+    client: AhiClient
+    stow: StowClient
+    writer: IndexWriter
+    records: StoreRecords
+    changes: Changes
+
+
 def serve(
     listening: socket.socket,
-    spool: Spool,
-    client: AhiClient,
-    stow: StowClient,
-    writer: IndexWriter,
-    records: StoreRecords,
-    changes: Changes,
+    parts: ForwarderParts,
     limits: ForwardLimits,
     heartbeat: Heartbeat,
     process_metrics: ProcessMetrics,
 ) -> None:
     """Forward what is in the spool, and what web processes tell of at the socket, until SIGHUP."""
     block_signal()
-    lock = _wait_for_turn(spool, heartbeat)
+    lock = _wait_for_turn(parts.spool, heartbeat)
     if lock is None:
         return
-    rows = SeriesRows(client, writer, limits.patience_seconds, limits.metadata_bytes, changes)
-    storer = SeriesStorer(stow, records, rows, process_metrics, limits.patience_seconds)
+    rows = SeriesRows(parts.client, parts.writer, limits.patience_seconds, limits.metadata_bytes, parts.changes)
+    storer = SeriesStorer(parts.stow, parts.records, rows, process_metrics, limits.patience_seconds)
     queue = ForwardQueue(MAX_BODY_BYTES - _FRAMING_BYTES, limits.wait_seconds)
-    server = ForwardServer(listening, spool, queue, storer, heartbeat, process_metrics)
+    server = ForwardServer(listening, parts.spool, queue, storer, heartbeat, process_metrics)
     threading.Thread(target=storer.renew_leases, name="leases", daemon=True).start()
     server.start()
     while not is_to_leave():

@@ -31,6 +31,7 @@ _POLL_SECONDS = 1.0
 _SCAN_SECONDS = 5.0
 _PAUSE_SECONDS = 0.1  # after an error of the poll, which may repeat
 _LEAVE_SECONDS = 30.0
+_BATCH_SECONDS = 900.0  # of a batch at most: it waits for AHI, for a lease and for the index
 _TOO_LONG = UpstreamBusy("AWS HealthImaging has not stored it yet", retry_after_seconds=30)
 
 WebConnection: TypeAlias = PeerConnection[StoreRequest, str]
@@ -183,9 +184,8 @@ class ForwardServer:
     def _work(self) -> None:
         """Store batches, for ever."""
         while batch := self._next():
-            self._heartbeat.step()
-            self._run(batch)
-            self._heartbeat.step()
+            with self._heartbeat.expecting(_BATCH_SECONDS):
+                self._run(batch)
 
     def _next(self) -> Batch | None:
         """Wait for the next batch; None when this process leaves."""

@@ -15,6 +15,7 @@ BODY, MANIFEST, OUTCOME = "body", "manifest.json", "outcome.json"
 SERVICE_LOCK, FORWARDER_LOCK = "lock", "forwarder.lock"
 
 _ENTRY = re.compile(r"[0-9]{13}-[0-9a-f]{16}", re.ASCII)
+_IN_MEMORY = ("tmpfs", "ramfs")
 _LOCK_SECONDS = 15.0  # a service that was killed ends within 10 seconds
 _LOCK_ROUND_SECONDS = 0.2
 
@@ -125,3 +126,13 @@ def is_entry_name(name: str) -> bool:
 def _new_name() -> str:
     """A name that no other entry has. Names sort by the time at which they were made."""
     return f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(8)}"
+
+
+def passing_file_system(folder: Path) -> str:
+    """The kind of the file system of a folder if it ends with the machine or the container; "" if it lasts."""
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    kinds = {mount[4]: mount[mount.index("-") + 1] for mount in mounts}
+    resolved = folder.resolve()
+    kind = next((kinds[str(path)] for path in (resolved, *resolved.parents) if str(path) in kinds), "")
+    is_in_task = "ECS_CONTAINER_METADATA_URI_V4" in os.environ  # whose own layer is deleted with it
+    return kind if kind in _IN_MEMORY or (is_in_task and kind == "overlay") else ""
