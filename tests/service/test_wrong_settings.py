@@ -33,11 +33,12 @@ NOT_READ = {
 
 WRONG = {
     **dict.fromkeys(
-        ["DCM4CHEE_PATHS", "AUTH_QUERY_TOKEN", "DATASTORE_CLEAN_INDEX", "EMBEDDED", "DB_IAM_AUTH"], ["yes"]
+        ["DCM4CHEE_PATHS", "AUTH_QUERY_TOKEN", "DATASTORE_CLEAN_INDEX", "EMBEDDED", "DB_IAM_AUTH", "STORE"], ["yes"]
     ),
     "DATASTORE_POPULATE_INSTANCES": ["1"],
     **dict.fromkeys(
-        ["PUBLIC_URL", "OIDC_ISSUER", "ALB_PUBLIC_KEYS_URL", "INDEX_EVENTS_QUEUE_URL"], ["dicom.example.org", "ftp://x"]
+        ["PUBLIC_URL", "OIDC_ISSUER", "ALB_PUBLIC_KEYS_URL", "INDEX_EVENTS_QUEUE_URL", "AHI_STOW_ENDPOINT"],
+        ["dicom.example.org", "ftp://x"],
     ),
     "DB_TLS": ["maybe"],
     "INDEX_COMPARE": ["3", "24:00", "03:00:00", "at three"],
@@ -58,6 +59,9 @@ WRONG = {
     **dict.fromkeys(["PART10_UNNAMED", "PART10_ANY"], ["jpeg"]),
     "MEMORY_MAX": ["1", "100000000"],
     "VERIFY_FRAMES": ["yes", "DECODE!"],
+    "STORE_DATASTORE_ID": ["x", "A" * 32, "a" * 33],
+    "STORE_ANSWER": ["later"],
+    "AHI_STOW_DIGEST": ["md5"],
     "LOG_LEVEL": ["LOUD"],
     "LOG_FORMAT": ["xml"],
 }
@@ -82,6 +86,7 @@ STARTED = {
         for name in ("AUDIT_SYSLOG_CA", "AUDIT_SYSLOG_CERT", "AUDIT_SYSLOG_KEY")
     },
     "CACHE_ROOT": {"CACHE_ROOT": "/proc/none"},
+    "SPOOL_ROOT": {"SPOOL_ROOT": "/proc/none", "STORE": "true", "STORE_DATASTORE_ID": "a" * 32},
     "DATASTORE_ROOT": {"DATASTORE_ROOT": "/proc/none"},
     "DATASTORE_FAULTS": {"DATASTORE_FAULTS": "sometimes"},
 }
