@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from tests.datastore.made import made
 from tests.service.storing import Storing, stored_uids, storing
-from tests.store.forward.live import instance
+from tests.store.forward.live import file_of
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storing]:
 def of(study: int, number: int, **elements: str) -> bytes:
     """An instance of a study of its own."""
     uids = {"StudyInstanceUID": f"1.2.9.{study}", "SOPInstanceUID": f"1.2.9.{study}.1.{number}"}
-    return instance(number, **{**uids, "SeriesInstanceUID": f"1.2.9.{study}.1", **elements})
+    return file_of(made(**{**uids, "SeriesInstanceUID": f"1.2.9.{study}.1", **elements}))
 
 
 def test_what_is_acknowledged_can_be_searched_and_retrieved_at_once(shared: Storing) -> None:
