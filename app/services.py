@@ -167,7 +167,7 @@ def hints_of(index: Database) -> Callable[[str, str | None], IndexHint]:
     def hint(study_instance_uid: str, series_instance_uid: str | None) -> IndexHint:
         rows = find_image_sets(index, study_instance_uid, series_instance_uid)
         keys = tuple(ImageSetKey(row.datastore_id, row.image_set_id) for row in rows.image_sets)
-        return IndexHint(keys, rows.known, rows.lossy)
+        return IndexHint(keys, rows.known, rows.lossy, rows.complete)
 
     return hint
 

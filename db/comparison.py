@@ -19,6 +19,8 @@ from sqlalchemy.sql import ColumnElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from db.index_kind import by_kind
+
 _WILDCARDS = re.compile(r"[*?]")
 _MARKS = re.compile("[\u0300-\u036f]")
 _LIKE_ESCAPES = str.maketrans({"!": "!!", "%": "!%", "_": "!_", "*": "%", "?": "_"})
@@ -51,7 +53,7 @@ class _Pattern(TypeDecorator[str]):
 class _WholeSeconds(TypeDecorator[time]):
     """A time as a bound value, for MySQL without its fraction, which MySQL would round before it compares.
 
-    Columns of MySQL have no fractions: a time is not after 10:30:14.9 if it is not after 10:30:14.
+    Columns of AWS's tables have no fractions: a time is not after 10:30:14.9 if it is not after 10:30:14.
     """
 
     impl = Time
@@ -73,9 +75,12 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", text))).lower()
 
 
-def fold_name(text: str) -> str:
-    """A person name folded, each group between two `=`: what `qido.parse.person_names.group_patterns` is for."""
-    groups = f"={fold(text)}="
+def fold_name(name: str) -> str:
+    """A folded person name between two `=`, without empty components at the end of its groups.
+
+    In it, a pattern such as `=doe^j*=*` finds a component group, and an index finds the beginning of a name.
+    """
+    groups = f"={fold(name)}="
     for delimiters in EMPTY_ENDS:
         groups = groups.replace(delimiters, "=")
     return groups
@@ -136,6 +141,11 @@ class _LikeExactly(_Compared):
     inherit_cache = True
 
 
+class _LikePlain(_Compared):
+    name = "like_plain"
+    inherit_cache = True
+
+
 class _LikeFolded(_Compared):
     name = "like_folded"
     inherit_cache = True
@@ -175,6 +185,11 @@ def like(text: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
     return _LikeExactly(text, bindparam(None, pattern, _Pattern(folded=False), unique=True))
 
 
+def like_plain(text: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
+    """Whether `pattern` matches the whole of a column that compares exactly by itself. An index finds a beginning."""
+    return _LikePlain(text, bindparam(None, pattern, _Pattern(folded=False), unique=True))
+
+
 def like_folded(text: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
     """Whether `pattern` matches the whole of `text`, whatever the case and the accents.
 
@@ -194,12 +209,14 @@ def may_begin_with(text: ColumnElement[str], prefix: str) -> ColumnElement[bool]
 
 def not_before(clock: ColumnElement[time], first: time) -> ColumnElement[bool]:
     """Whether the time is `first` or later."""
-    return clock >= bindparam(None, first, _WholeSeconds(up=True), unique=True)
+    legacy = clock >= bindparam(None, first, _WholeSeconds(up=True), unique=True)
+    return by_kind(legacy=legacy, own=clock >= bindparam(None, first, Time(), unique=True))
 
 
 def not_after(clock: ColumnElement[time], last: time) -> ColumnElement[bool]:
     """Whether the time is `last` or earlier."""
-    return clock <= bindparam(None, last, _WholeSeconds(up=False), unique=True)
+    legacy = clock <= bindparam(None, last, _WholeSeconds(up=False), unique=True)
+    return by_kind(legacy=legacy, own=clock <= bindparam(None, last, Time(), unique=True))
 
 
 def number(text: ColumnElement[str]) -> ColumnElement[int]:
@@ -232,7 +249,8 @@ def _exactly_in_mysql(element: _Exactly, compiler: SQLCompiler, **options: Any) 
 
 
 @compiles(_LikeExactly)
-def _like(element: _LikeExactly, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(_LikePlain)
+def _like(element: _Compared, compiler: SQLCompiler, **options: Any) -> str:
     text, pattern = _operands(element, compiler, **options)
     return f"({text} LIKE {pattern} ESCAPE '!')"
 
@@ -244,6 +262,7 @@ def _like_in_mysql(element: _LikeExactly, compiler: SQLCompiler, **options: Any)
 
 
 @compiles(_LikeExactly, "sqlite")
+@compiles(_LikePlain, "sqlite")
 @compiles(_LikeFolded, "sqlite")
 def _glob_in_sqlite(element: _Compared, compiler: SQLCompiler, **options: Any) -> str:
     text, pattern = _operands(element, compiler, **options)

@@ -18,6 +18,7 @@ from db.connector import connect, kind_of
 from db.driver_errors import Cause
 from db.drivers import UnusableUrl
 from db.fuzzy import search_in_sqlite
+from db.index_kind import IndexKind, find_kind, note_kind
 from db.login import Login
 from db.statement_cache import StatementCache
 from db.tls import Tls
@@ -89,7 +90,7 @@ class Database:
             skip_autocommit_rollback=True,
             hide_parameters=True,  # values of a search are patient data
         )
-        self._engine.update_execution_options(compiled_cache=StatementCache())
+        self._index_kind: IndexKind | None = None
         event.listen(self._engine, "connect", self._start_session)
         event.listen(self._engine, "checkout", self._make_sure)
         event.listen(self._engine, "checkin", _note_idle)
@@ -180,9 +181,18 @@ class Database:
             raise PoolTimeout("all connections are in use")
         try:
             with self._engine.connect() as connection:
+                if self._index_kind is None:
+                    self._find_index_kind(connection)
                 yield connection
         finally:
             self._places.release(client)
+
+    def _find_index_kind(self, connection: Connection) -> None:
+        """Find the kind of the tables, before the first statement; again as long as there are none."""
+        kind = find_kind(connection)
+        note_kind(self._engine.dialect, kind or IndexKind.LEGACY)
+        self._engine.update_execution_options(compiled_cache=StatementCache())
+        self._index_kind = kind
 
     def look(self, at: Callable[[Connection], T]) -> T:
         """The result of `at` on a connection; errors are those of `rows`."""
@@ -241,6 +251,13 @@ class Database:
     def kind(self) -> str:
         """`mysql`, `postgresql` or `sqlite`."""
         return kind_of(self._engine.dialect)
+
+    @property
+    def index_kind(self) -> IndexKind:
+        """The kind of the tables, LEGACY if there are none; the errors are those of `rows` until it is known."""
+        if self._index_kind is None:
+            self.look(lambda _: None)
+        return self._index_kind or IndexKind.LEGACY
 
     @property
     def host(self) -> str | None:

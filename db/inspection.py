@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select, text
+from sqlalchemy import String, cast, func, null, select, text
 
 from db.engine import Database
 from db.image_sets import ImageSetRow
+from db.index_kind import by_kind
 from db.schema import frame, imageset, metadata, series
 
 _VERSION = {"mysql": "SELECT VERSION()", "postgresql": "SHOW server_version", "sqlite": "SELECT sqlite_version()"}
@@ -85,8 +86,9 @@ def sample_of(database: Database, datastore_id: str, most: int) -> list[SampleFr
     a_frame = (
         select(frame.c.frameid).where(frame.c.imageset_pkey == imageset.c.imageset_pkey).limit(1).scalar_subquery()
     )
+    frame_id = by_kind(legacy=a_frame, own=cast(null(), String))  # own tables have no frames
     statement = (
-        select(series.c.seriesinstanceuid, imageset.c.datastoreid, imageset.c.imagesetid, a_frame)
+        select(series.c.seriesinstanceuid, imageset.c.datastoreid, imageset.c.imagesetid, frame_id)
         .join(series, series.c.series_pkey == imageset.c.series_pkey)
         .where(imageset.c.datastoreid == datastore_id)
         .order_by(imageset.c.imageset_pkey.desc())

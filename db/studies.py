@@ -5,7 +5,8 @@ from datetime import date
 from sqlalchemy import Select, select
 
 from db.engine import Database
-from db.schema import held_uids, patient, study
+from db.index_kind import has_uid
+from db.schema import patient, study
 
 _Uids = Select[tuple[str]]
 
@@ -35,7 +36,7 @@ def find_patient_id(database: Database, study_instance_uid: str) -> str | None:
     statement = (
         select(patient.c.patientid)
         .join(study, study.c.patient_pkey == patient.c.patient_pkey)
-        .where(study.c.studyinstanceuid.in_(held_uids(study_instance_uid)))
+        .where(has_uid(study.c.studyinstanceuid, study_instance_uid))
     )
     rows = database.rows(statement)
     return str(rows[0][0]).strip() or None if rows and rows[0][0] is not None else None

@@ -26,12 +26,14 @@ _MAX_HINTS = _MAX_SEARCHES = 20_000  # studies and image sets
 class IndexHint:
     """The image sets that the index has for a study or series.
 
-    `known`: the index has the study or series. `lossy`: it may have lost some of its image sets.
+    `known`: the index has the study or series. `lossy`: it may have lost some of its image sets. `complete`: it has
+    the study, and these are all image sets that were asked for.
     """
 
     keys: tuple[ImageSetKey, ...]
     known: bool
     lossy: bool
+    complete: bool = False
 
 
 class RequestScope(Protocol):
@@ -112,11 +114,12 @@ class Studies:
         keys = [key for key in hint.keys if scope.has_datastore(key.datastore_id)]
         checked = self._check(keys, study, needed_series)
         found, errors = checked.image_sets, checked.errors
-        if not found or hint.lossy or not checked.all_agree:
+        lost = not found and (bool(keys) or not hint.complete)
+        if lost or hint.lossy or not checked.all_agree:
             known_keys = {*(image_set.key for image_set in found), *errors}
             needed = hint.known and not known_keys
-            lost = [key for key in self.search_ahi(scope, study, needed=needed) if key not in known_keys]
-            more = self._check(lost, study, needed_series)
+            others = [key for key in self.search_ahi(scope, study, needed=needed) if key not in known_keys]
+            more = self._check(others, study, needed_series)
             found, errors = [*found, *more.image_sets], {**errors, **more.errors}
         if errors and not found:
             raise next(iter(errors.values()))

@@ -150,8 +150,8 @@ def _name(pattern: str, text: str) -> bool:
 
 
 def _sounds_like(wanted: str, text: str) -> bool:
-    words = fuzzy_words(wanted)
-    return bool(words) and all(re.search(word_pattern(word), text) for word in words)
+    words, folded = fuzzy_words(wanted), fold(text)
+    return bool(words) and all(re.search(word_pattern(word), folded) for word in words)
 
 
 def _between(value: Any, first: Any, last: Any) -> bool:

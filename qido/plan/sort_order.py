@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Table, case, func, not_
+from sqlalchemy import Table
 from sqlalchemy.sql import ColumnElement
 
 from db import schema
@@ -17,7 +17,7 @@ from db.comparison import newest_first, number
 from qido.parse.attributes import SERIES_UID, STUDY_UID, Level, Matching, SearchAttribute
 from qido.parse.conditions import Parameter
 from qido.parse.query import Query, SortKey
-from qido.plan.sql_conditions import as_number, bare, is_empty
+from qido.plan.sql_conditions import as_number, sortable
 from qido.plan.tables import TABLE, column_of, table_of
 
 
@@ -104,8 +104,6 @@ def _ordered(asked: SortKey) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
             value = column
         case Matching.NUMBER:
             value = as_number(column)
-        case Matching.NAME | Matching.DESCRIPTION:
-            value = case((not_(is_empty(asked.attribute, column)), func.lower(func.trim(column))))
         case _:
-            value = case((not_(is_empty(asked.attribute, column)), bare(column)))
+            value = sortable(asked.attribute, column)
     return value.is_(None), value.desc() if asked.descending else value

@@ -1,15 +1,31 @@
-"""Conditions of a query as SQL expressions. All texts of clients become bound parameters."""
+"""Conditions of a query as SQL expressions. All texts of clients become bound parameters.
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+In AWS's tables, columns have blanks around their texts, texts that mean "absent", and any collation. Own tables hold
+what has to be compared (`db.index_kind`).
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, time
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, String, and_, bindparam, false, func, literal, not_, or_, select
+from sqlalchemy import Column, String, and_, bindparam, case, false, func, literal, not_, null, or_, select
 from sqlalchemy.sql import ColumnElement
 
 from db import schema
-from db.comparison import EMPTY_ENDS, exactly, like, like_folded, may_begin_with, not_after, not_before, number
+from db.comparison import (
+    EMPTY_ENDS,
+    exactly,
+    fold,
+    like,
+    like_folded,
+    like_plain,
+    may_begin_with,
+    not_after,
+    not_before,
+    number,
+)
 from db.fuzzy import has_word_like
+from db.index_kind import IndexKind, by_kind, folded
 from db.scope import Scope
 from qido.parse.attributes import MODALITIES_IN_STUDY, MODALITY, Matching, SearchAttribute
 from qido.parse.conditions import AnyOf, Between, Condition, Empty, Equal, Fuzzy, Like, Match, Parameter, Period
@@ -74,19 +90,22 @@ def _has_sibling(condition: Truth, scope: Scope) -> Truth:
 
 
 def _period(day: Column[Any], clock: Column[Any], first: datetime | None, last: datetime | None) -> list[Truth]:
-    """The conditions of a period. An unknown time may be any time of its day: the index loses times with a fraction."""
+    """The conditions of a period. All of its whole days match, also with an unknown time."""
     found: list[Truth] = []
     if first:
-        found += [
-            day >= first.date(),
-            or_(day > first.date(), not_before(clock, first.time()), clock.is_(None)),
-        ]
+        found.append(day >= first.date())
+    if first and first.time() > time.min:
+        found.append(or_(day > first.date(), not_before(clock, first.time()), _may_be_any(clock)))
     if last:
-        found += [
-            day <= last.date(),
-            or_(day < last.date(), not_after(clock, last.time()), clock.is_(None)),
-        ]
+        found.append(day <= last.date())
+    if last and last.time() < time.max:
+        found.append(or_(day < last.date(), not_after(clock, last.time()), _may_be_any(clock)))
     return found
+
+
+def _may_be_any(clock: ColumnElement[Any]) -> Truth:
+    """Whether a time is unknown and may be any: the writer of AWS's tables loses times with a fraction."""
+    return by_kind(legacy=clock.is_(None), own=false())
 
 
 def _any_of(attribute: SearchAttribute, column: ColumnElement[Any], matches: tuple[Match, ...]) -> Truth:
@@ -107,8 +126,7 @@ def _one_of(attribute: SearchAttribute, column: ColumnElement[Any], values: list
         case _:
             if len(values) == 1 and isinstance(values[0], Parameter):
                 return identical(column, values[0])
-            present = [value for value in values if value not in attribute.placeholders]
-            return identical(column, present) if present else false()
+            return identical(column, values, attribute.placeholders)
 
 
 def _one(attribute: SearchAttribute, column: ColumnElement[Any], match: Match) -> Truth:
@@ -131,14 +149,14 @@ def _between(attribute: SearchAttribute, column: ColumnElement[Any], first: Any,
     ends = [not_before(column, first)] if first is not None else []
     ends += [not_after(column, last)] if last is not None else []
     over_midnight = first is not None and last is not None and first > last
-    return or_(column.is_(None), or_(*ends) if over_midnight else and_(*ends))
+    return or_(_may_be_any(column), or_(*ends) if over_midnight else and_(*ends))
 
 
 def is_empty(attribute: SearchAttribute, column: ColumnElement[Any]) -> Truth:
     """Whether the column has no value, or one of the texts that mean "absent"."""
     if attribute.matching in (Matching.DATE, Matching.TIME) or _is_integer(column):
         return column.is_(None)
-    return or_(column.is_(None), bare(column).in_(sorted(attribute.placeholders)))
+    return or_(column.is_(None), by_kind(legacy=bare(column).in_(sorted(attribute.placeholders)), own=column == ""))
 
 
 def as_number(column: ColumnElement[Any]) -> ColumnElement[int]:
@@ -159,21 +177,29 @@ def of_few_lengths(items: list[T]) -> list[T]:
 def parameter_values(parameter: Parameter, texts: Sequence[str]) -> dict[str, Sequence[str]]:
     """The values, by name, of what a statement has for a parameter that stands for these texts."""
     indexed = _as_indexed(texts)
-    return {parameter.name: indexed, f"{parameter.name}_padded": _padded(indexed)}
+    return {parameter.name: texts, f"{parameter.name}_indexed": indexed, f"{parameter.name}_padded": _padded(indexed)}
 
 
-def identical(column: ColumnElement[str], values: Sequence[str] | Parameter) -> Truth:
-    """Whether the column equals one of `values` exactly, apart from blanks around it. Indexes of the column help."""
+def identical(
+    column: ColumnElement[str], values: Sequence[str] | Parameter, absent: Collection[str] = frozenset()
+) -> Truth:
+    """Whether the column equals one of `values` exactly, apart from blanks around it. Indexes of the column help.
+
+    Texts that mean "absent" are `absent`. They equal no column of AWS's tables.
+    """
     if isinstance(values, Parameter):
-        texts, padded = (bindparam(name, expanding=True, type_=String()) for name in parameter_values(values, ()))
-        return and_(column.in_(padded), bare(column).in_(texts))
-    indexed = _as_indexed(values)
-    return and_(column.in_(_padded(indexed)), bare(column).in_(indexed))
+        texts, indexed, padded = (
+            bindparam(name, expanding=True, type_=String()) for name in parameter_values(values, ())
+        )
+        return by_kind(legacy=and_(column.in_(padded), bare(column).in_(indexed)), own=column.in_(texts))
+    held = _as_indexed([value for value in values if value not in absent])
+    legacy = and_(column.in_(_padded(held)), bare(column).in_(held)) if held else false()
+    return by_kind(legacy=legacy, own=column.in_(values))
 
 
 def _as_indexed(texts: Sequence[str]) -> Sequence[str]:
-    """The texts as columns hold them: longer ones, such as UIDs, are truncated."""
-    return [held for text in texts for held in schema.held_uids(text)]
+    """The texts as columns of AWS's tables hold them: longer ones, such as UIDs, are truncated."""
+    return [held for text in texts for held in IndexKind.LEGACY.held_uids(text)]
 
 
 def _padded(values: Sequence[str]) -> list[str]:
@@ -183,11 +209,13 @@ def _padded(values: Sequence[str]) -> list[str]:
 
 def _text_exactly(attribute: SearchAttribute, column: ColumnElement[str], pattern: str) -> Truth:
     begins = _begins(column, literal_start(pattern))
-    return and_(like(func.trim(column), pattern), *begins, _no_placeholder(attribute, column))
+    legacy = and_(like(func.trim(column), pattern), *begins, _no_placeholder(attribute, column))
+    return by_kind(legacy=legacy, own=like_plain(column, pattern))
 
 
 def _text_folded(attribute: SearchAttribute, column: ColumnElement[str], pattern: str) -> Truth:
-    return and_(like_folded(func.trim(column), pattern), _no_placeholder(attribute, column))
+    legacy = and_(like_folded(func.trim(column), pattern), _no_placeholder(attribute, column))
+    return by_kind(legacy=legacy, own=like_plain(folded(column), fold(pattern)))
 
 
 def _name(attribute: SearchAttribute, column: ColumnElement[str], pattern: str) -> Truth:
@@ -198,7 +226,8 @@ def _name(attribute: SearchAttribute, column: ColumnElement[str], pattern: str) 
         groups = func.replace(groups, delimiters, "=")
     found = or_(false(), *(like_folded(groups, wanted) for wanted in patterns))
     indexed = isinstance(column, Column) and column.index  # without an index it would only depend on the collation
-    return and_(found, *(_begins(column, start) if indexed else []), _no_placeholder(attribute, column))
+    legacy = and_(found, *(_begins(column, start) if indexed else []), _no_placeholder(attribute, column))
+    return by_kind(legacy=legacy, own=or_(false(), *(like_plain(folded(column), fold(wanted)) for wanted in patterns)))
 
 
 def _sounds_like(attribute: SearchAttribute, column: ColumnElement[str], text: str) -> Truth:
@@ -206,7 +235,8 @@ def _sounds_like(attribute: SearchAttribute, column: ColumnElement[str], text: s
     words = fuzzy_words(text)
     if not words:
         return false()
-    return and_(_no_placeholder(attribute, column), *(has_word_like(column, word) for word in words))
+    legacy = and_(_no_placeholder(attribute, column), *(has_word_like(column, word) for word in words))
+    return by_kind(legacy=legacy, own=and_(*(has_word_like(folded(column), word) for word in words)))
 
 
 def _begins(column: ColumnElement[str], start: str) -> list[Truth]:
@@ -219,8 +249,16 @@ def _no_placeholder(attribute: SearchAttribute, column: ColumnElement[str]) -> T
 
 
 def bare(column: ColumnElement[str]) -> ColumnElement[str]:
-    """The text of the column without blanks around it, for an exact comparison."""
+    """The text of a column of AWS's tables without blanks around it, for an exact comparison."""
     return exactly(func.trim(column))
+
+
+def sortable(attribute: SearchAttribute, column: ColumnElement[str]) -> ColumnElement[Any]:
+    """The text by which results are ordered: names and descriptions in either case, others exactly; NULL if unknown."""
+    either_case = attribute.matching in (Matching.NAME, Matching.DESCRIPTION)
+    text = func.lower(func.trim(column)) if either_case else bare(column)
+    own = folded(column) if either_case else case((column != "", column), else_=null())
+    return by_kind(legacy=case((not_(is_empty(attribute, column)), text)), own=own)
 
 
 _TEXT: dict[Matching, Callable[[SearchAttribute, ColumnElement[str], str], Truth]] = {
