@@ -247,6 +247,7 @@ indexed_image_set = Table(
     Index("indexed_of_patient", "patientidentity", "datastoreid", "isprimary", "updatedat", "imagesetid"),
     Index("indexed_of_study", "studyinstanceuid", "datastoreid", "isprimary", "updatedat", "imagesetid"),
     Index("indexed_attempts", "attempts"),
+    Index("indexed_lossy", "lossy", "studyinstanceuid", "datastoreid"),
     **_MYSQL,
 )
 """What was read of each image set, in UTC. `version` is NULL until it was indexed, `deletedat` says that it is gone for

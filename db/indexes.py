@@ -1,7 +1,7 @@
 """Database indexes that make search and retrieval quick, and that AWS's index project does not create.
 
-`python main.py check`, the documents and the benchmark name them. Answers are correct without them. Own tables have all
-their indexes from the start (`db.index_schema`).
+`python main.py check`, the documents and the benchmark name them; the embedded data store creates them. Answers are
+correct without them.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.engine.interfaces import ReflectedIndex
 
 from db.engine import Database
-from db.index_kind import IndexKind
 from db.schema import metadata
 
 
@@ -50,11 +49,11 @@ WANTED = (
 
 
 def missing_indexes(database: Database) -> list[IndexWanted]:
-    """The indexes of WANTED that AWS's tables do not have, under whatever name; none for own tables.
+    """The indexes of WANTED that the database does not have, under whatever name.
 
     UpstreamBusy if the database does not answer, UpstreamFailed if it refuses to list them.
     """
-    return [] if database.index_kind is IndexKind.OWN else database.look(missing_in)
+    return database.look(missing_in)
 
 
 def missing_in(connection: Connection) -> list[IndexWanted]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from db.engine import Database
+from db.index_kind import IndexKind
 from tests.servers import MariaDb, OpenDatabase, PostgreSql, Sqlite, mysql_server
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
@@ -102,6 +103,19 @@ def new_database(request: pytest.FixtureRequest) -> Callable[[], str]:
     """Makes fresh databases without tables and gives their URLs; once for each kind of database."""
     server: Sqlite | MariaDb | PostgreSql = request.getfixturevalue(request.param)
     return server.new_database
+
+
+@pytest.fixture(scope="session", params=IndexKind, ids=lambda kind: kind.name.lower())
+def tables(request: pytest.FixtureRequest) -> IndexKind:
+    """Each kind of tables that an index may have."""
+    kind: IndexKind = request.param
+    return kind
+
+
+@pytest.fixture(scope="session")
+def new_tables(new_index: Callable[..., str], tables: IndexKind) -> Callable[[], str]:
+    """As `new_index`, once for each kind of tables too."""
+    return lambda: new_index(tables)
 
 
 @pytest.fixture

@@ -27,8 +27,11 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import OperationalError
 
+from db import index_schema
 from db.engine import Database
+from db.index_kind import IndexKind, find_kind
 from db.schema import metadata
+from index.writing.writer import IndexWriter
 from tests.authority import Certificate
 
 START_SECONDS = 90
@@ -88,9 +91,9 @@ class Sqlite:
         """The URL of a fresh database without tables."""
         return _text(URL.create("sqlite", database=str(self._folder / f"index{next(self._numbers)}.sqlite")))
 
-    def new_index(self) -> str:
+    def new_index(self, kind: IndexKind = IndexKind.LEGACY) -> str:
         """The URL of a fresh, empty index."""
-        return _with_schema(self.new_database())
+        return _with_schema(self.new_database(), kind)
 
 
 class MariaDb:
@@ -193,9 +196,9 @@ class MariaDb:
         self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
-    def new_index(self) -> str:
+    def new_index(self, kind: IndexKind = IndexKind.LEGACY) -> str:
         """The URL of a fresh, empty index, with all rights."""
-        return _with_schema(self.new_database())
+        return _with_schema(self.new_database(), kind)
 
     def url(self, database: str) -> str:
         """The URL of a database, with all rights; it says not to try TLS, which costs 30 ms a connection."""
@@ -316,9 +319,9 @@ class PostgreSql:
         self.execute(f"CREATE DATABASE {name}")
         return _text(self._url(name))
 
-    def new_index(self) -> str:
+    def new_index(self, kind: IndexKind = IndexKind.LEGACY) -> str:
         """The URL of a fresh, empty index, with all rights."""
-        return _with_schema(self.new_database())
+        return _with_schema(self.new_database(), kind)
 
     def _url(self, database: str) -> URL:
         return URL.create("postgresql+psycopg", "writer", PASSWORD, "127.0.0.1", self._port, database)
@@ -434,11 +437,18 @@ def engine_of(url: str) -> Iterator[Engine]:
 def empty(url: str) -> None:
     """Delete every row of an index; quicker than a fresh one."""
     with engine_of(url) as engine, engine.begin() as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
+        own = find_kind(connection) is IndexKind.OWN
+        for table in reversed((index_schema.metadata if own else metadata).sorted_tables):
+            if table is not index_schema.schema_version:
+                connection.execute(table.delete())
 
 
-def _with_schema(url: str) -> str:
+def _with_schema(url: str, kind: IndexKind) -> str:
+    if kind is IndexKind.OWN:
+        writer = IndexWriter(url)
+        writer.create_or_migrate()
+        writer.close()
+        return url
     with engine_of(url) as engine:
         metadata.create_all(engine)
     return url

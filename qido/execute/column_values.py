@@ -1,4 +1,7 @@
-"""The values of columns of the index, whose writer stores several values as the text of a Python list, truncated.
+"""The values of columns of the index.
+
+The writer of AWS's tables stores several values as the text of a Python list, truncated. Own tables have backslashes
+between them, as DICOM has.
 
 A file can have any text in an attribute, so the text may be hostile. The time for a list grows with its length only.
 """
@@ -7,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from db.index_kind import IndexKind
 from qido.parse.attributes import RELATED_INSTANCES, UIDS, SearchAttribute
 from qido.results import Value
 
@@ -17,12 +21,15 @@ _LARGEST = 0x10FFFF
 _SURROGATES = range(0xD800, 0xE000)
 
 
-def column_values(attribute: SearchAttribute, raw: Any) -> tuple[Value, ...]:
-    """The values of a column, without the texts with which the writer of the index says "absent" or "several"."""
+def column_values(kind: IndexKind, attribute: SearchAttribute, raw: Any) -> tuple[Value, ...]:
+    """The values of a column of one kind of tables, without what means "absent"."""
     if raw is None or (raw == 0 and attribute in RELATED_INSTANCES):
         return ()
     if not isinstance(raw, str):
         return (raw,)
+    if kind is IndexKind.OWN:
+        texts = [raw] if attribute.vr == "LT" or attribute in UIDS else raw.split("\\")
+        return tuple([one for one in texts if one])
     text = raw.strip()
     is_list = text.startswith("[") and attribute not in UIDS
     texts = [one.strip() for one in parse_list(text)] if is_list else [text]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from db.engine import Database
+from db.index_kind import IndexKind
 from db.scope import Scope
 from qido.execute.column_values import column_values
 from qido.image_sets.archive import Archive
@@ -43,10 +44,11 @@ def results_of(archive: Archive, query: Query, keys: Sequence[int]) -> list[Resu
 
 def read_rows(archive: Archive, query: Query, rows: Sequence[Sequence[Any]]) -> list[Result]:
     """Make results of rows of `result_columns.columns`, and fetch what these lack."""
-    read = [one for one in map(_reader(query), rows) if _has_uids(query, one)]
+    kind = archive.database.index_kind
+    read = [one for one in map(_reader(query, kind), rows) if _has_uids(query, one)]
     if not read:
         return []
-    results = with_whole_uids(archive, query, read)
+    results = with_whole_uids(archive, query, read) if kind is IndexKind.LEGACY else read
     wanted = result_columns.FROM_SERIES.intersection(query.returned)
     if wanted and not result_columns.has_series(query):
         results = _with_series(archive.database, query.scope, results, wanted)
@@ -68,35 +70,38 @@ def _has_uids(query: Query, result: Result) -> bool:
     return all(result.values[uid] for uid in UIDS if uid.level <= query.level)
 
 
-def _reader(query: Query) -> Callable[[Sequence[Any]], Result]:
+def _reader(query: Query, kind: IndexKind) -> Callable[[Sequence[Any]], Result]:
     """A function that makes a result of a row, which may have more than `result_columns.columns`."""
     attributes, first, from_series = result_columns.stored(query), query.level + 1, result_columns.has_series(query)
     wanted = result_columns.FROM_SERIES.intersection(query.returned)
 
     def read(row: Sequence[Any]) -> Result:
         values = {
-            attribute: column_values(attribute, raw) for attribute, raw in zip(attributes, row[first:], strict=False)
+            attribute: column_values(kind, attribute, raw)
+            for attribute, raw in zip(attributes, row[first:], strict=False)
         }
         if from_series:
             texts = row[first + len(attributes)]
-            values |= _of_series(wanted, [] if texts is None else texts.split("\n"))
+            values |= _of_series(kind, wanted, [] if texts is None else texts.split("\n"))
         return Result(dict(zip(_LEVELS, row[:first], strict=False)), values)
 
     return read
 
 
-def _of_series(wanted: Set[SearchAttribute], modalities: Sequence[str]) -> Mapping[SearchAttribute, tuple[Value, ...]]:
+def _of_series(
+    kind: IndexKind, wanted: Set[SearchAttribute], modalities: Sequence[str]
+) -> Mapping[SearchAttribute, tuple[Value, ...]]:
     """The attributes of a study whose series have these modalities; a backslash separates several of one series."""
     found: dict[SearchAttribute, tuple[Value, ...]] = {
-        MODALITIES_IN_STUDY: tuple(sorted({one for of in set(modalities) for one in _modalities(of)})),
+        MODALITIES_IN_STUDY: tuple(sorted({one for of in set(modalities) for one in _modalities(kind, of)})),
         STUDY_SERIES: (len(modalities),),
     }
     return {attribute: found[attribute] for attribute in wanted}
 
 
-def _modalities(text: str | None) -> set[str]:
+def _modalities(kind: IndexKind, text: str | None) -> set[str]:
     """The modalities of one series."""
-    return {str(value) for part in (text or "").split("\\") for value in column_values(MODALITY, part)}
+    return {str(value) for part in (text or "").split("\\") for value in column_values(kind, MODALITY, part)}
 
 
 def _with_series(
@@ -106,7 +111,8 @@ def _with_series(
     study_keys = list({of.keys[Level.STUDY] for of in results})
     for study_key, modality, number in database.rows(result_columns.series_of_studies(scope), {"keys": study_keys}):
         modalities[study_key] += [modality or ""] * number
-    return [_with(result, _of_series(wanted, modalities[result.keys[Level.STUDY]])) for result in results]
+    kind = database.index_kind
+    return [_with(result, _of_series(kind, wanted, modalities[result.keys[Level.STUDY]])) for result in results]
 
 
 def _with_patient_counts(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import partial
 
+from db.index_kind import IndexKind
 from dicomweb.uids import ill_formed, is_well_formed
 from qido.execute import index_results, index_search, instances_from_metadata, verified_search
 from qido.image_sets.archive import Archive
@@ -103,12 +104,14 @@ def _count_index(archive: Archive, query: Query) -> ResultCount:
 def _is_unlisted(archive: Archive, query: Query) -> bool:
     """Whether instances must be searched in image sets: the index has none of them, or lacks an attribute to match.
 
-    In a search of the whole archive, an index that has some instances counts as complete.
+    Own tables have all instances. AWS's count as complete in a search of the whole archive if they have some.
     """
     if query.level is not Level.INSTANCE:
         return False
     if query.unindexed_conditions:
         return True
+    if archive.database.index_kind is IndexKind.OWN:
+        return False
     if not query.within_one:
         return not archive.database.rows(image_set_statements.any_instance())
     series = instances_from_metadata.query_of_series(query, statements.ALL_ROWS)

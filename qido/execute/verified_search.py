@@ -5,11 +5,13 @@ from dataclasses import replace
 
 from ahi.retrieval.located_image_sets import LocatedImageSet
 from ahi.retrieval.series_merge import preferred
+from db.index_kind import IndexKind
 from db.scope import Scope
 from dicomweb.uids import absent
 from qido.image_sets import result_order, results_from_metadata
 from qido.image_sets.archive import Archive
-from qido.image_sets.doubtful_studies import PATIENT, UNCHECKED, Doubts
+from qido.image_sets.doubtful_studies import PATIENT
+from qido.image_sets.doubts import UNCHECKED, Doubts
 from qido.image_sets.index_values import index_values
 from qido.image_sets.located_series import LocatedSeries, locate
 from qido.image_sets.matching import fulfils
@@ -87,7 +89,12 @@ def verified(archive: Archive, query: Query, found: ResultPage) -> ResultPage:
 
 
 def _is_limited(archive: Archive, query: Query) -> bool:
-    """Whether the caller may see only a part of the index; shared rows must not show the rest."""
+    """Whether the caller may see only a part of the index; shared rows must not show the rest.
+
+    Rows of own tables are of one data store.
+    """
+    if archive.database.index_kind is IndexKind.OWN:
+        return bool(query.scope.filters)
     some = query.scope.datastore_ids is not None and archive.checks is not None and archive.checks.facts().datastores
     return some or bool(query.scope.filters)
 
@@ -96,6 +103,8 @@ def _in_datastores(archive: Archive, query: Query, found: ResultPage) -> set[int
     """The patients of results with image sets in several data stores, if attributes that they share are returned."""
     keys = sorted({one.keys[Level.PATIENT] for one in found.results if one.keys})
     if not keys or archive.checks is None or PATIENT.isdisjoint(query.returned):
+        return set()
+    if archive.database.index_kind is IndexKind.OWN:
         return set()
     if not archive.checks.facts().datastores:
         return set()

@@ -1,5 +1,7 @@
 """Faults that an index may have, looked up in the index and remembered for a short time."""
 
+import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +15,8 @@ from runtime.single_flight import SingleFlight, ended
 _FACTS_SECONDS = 2.0
 _SHARED_SECONDS = 120.0  # with a million image sets the look-up takes some seconds
 _PATIENCE_SECONDS = 3.0
+_MOST_CUT = 50
+"""More studies with values that did not fit are taken as their rows have them: each search would read all of them."""
 IDENTITY = (BY_TAG["00100020"], BY_TAG["00100021"])
 PatientIdentity = tuple[str | None, ...]
 
@@ -28,6 +32,24 @@ class IndexFacts:
     datastores: bool
 
 
+@dataclass(frozen=True)
+class OwnFacts:
+    """Facts of own tables that put rows in doubt.
+
+    `cut` are the keys of studies with values that did not fit their columns. `in_several` are the rows of each study in
+    several data stores: the data stores by the keys of the rows.
+    """
+
+    cut: frozenset[int]
+    in_several: Mapping[str, Mapping[int, str]]
+
+
+@dataclass(frozen=True)
+class _InSeveral:
+    rows: Mapping[str, Mapping[int, str]]
+    seconds: float
+
+
 class IndexChecks:
     """Looks up in the index what may be wrong in it, and remembers it for 2 seconds; slow look-ups for 2 minutes."""
 
@@ -37,6 +59,9 @@ class IndexChecks:
         self.by_image_set = database.kind == "sqlite"  # a small index, in which conflicts may not be noted
         self._facts = cached_for(_FACTS_SECONDS, self._look)
         self._shared = SingleFlight(self._look_for_shared)
+        self._own = cached_for(_FACTS_SECONDS, self._look_in_own)
+        self._in_several = SingleFlight(self._look_for_several)
+        self._several_lately = _InSeveral({}, 0.0)
         self._shared_lately: Mapping[int, PatientIdentity] = {}
 
     def facts(self) -> IndexFacts:
@@ -53,6 +78,36 @@ class IndexChecks:
         if ended(flight, _PATIENCE_SECONDS) and not flight.exception():
             self._shared_lately = flight.result()
         return self._shared_lately
+
+    def own_facts(self) -> OwnFacts:
+        """The facts of own tables, of the last 2 seconds.
+
+        To look for studies in several data stores takes some time in a large index, and is repeated after 30 times as
+        long. Until then those that were found count.
+        """
+        cut, datastores = self._own()
+        if not datastores:
+            return OwnFacts(cut, {})
+        flight = self._in_several.latest(max(_FACTS_SECONDS, 30 * self._several_lately.seconds))
+        if ended(flight, _PATIENCE_SECONDS) and not flight.exception():
+            self._several_lately = flight.result()
+        return OwnFacts(cut, self._several_lately.rows)
+
+    def _look_in_own(self) -> tuple[frozenset[int], bool]:
+        """The studies with values that did not fit, unless there are too many to read, and whether there are several
+        data stores.
+        """
+        first, last = self._database.rows(doubtful_rows.datastores())[0]
+        noted = self._database.rows(doubtful_rows.with_values_that_did_not_fit(_MOST_CUT + 1))
+        cut = frozenset(key for (key,) in noted)
+        return cut if len(cut) <= _MOST_CUT else frozenset(), first != last
+
+    def _look_for_several(self) -> _InSeveral:
+        started = time.monotonic()
+        found: defaultdict[str, dict[int, str]] = defaultdict(dict)
+        for key, uid, store in self._database.rows(doubtful_rows.in_several_datastores()):
+            found[uid][key] = store
+        return _InSeveral(found, time.monotonic() - started)
 
     def _look(self) -> IndexFacts:
         several, first, last = self._database.rows(doubtful_rows.facts(self.by_image_set))[0]

@@ -7,7 +7,7 @@ from itertools import chain
 from ahi.image_sets.image_set import ImageSetKey
 from ahi.retrieval.located_image_sets import LocatedImageSet
 from ahi.retrieval.series_merge import LocatedInstance, merge_series, preferred
-from db import schema
+from db.index_kind import IndexKind
 from db.scope import Scope
 from qido.image_sets.archive import Archive
 from qido.parse.attributes import Level
@@ -48,6 +48,7 @@ def locate(
     An image set counts only if its own attributes say that it is of the series and in scope. Not more than `most` are
     read: a key for which there would be more gets none.
     """
+    kind = archive.database.index_kind
     wanted: dict[int, dict[_Uids, list[ImageSetKey]]] = {key: {} for key in keys}
     for key, study, series, *image_set in archive.database.rows(image_set_statements.image_sets_of(level, keys, scope)):
         if whole or not wanted[key] or (study, series) in wanted[key]:
@@ -60,7 +61,7 @@ def locate(
         key: [
             found
             for uids, sets in wanted[key].items()
-            if (found := _own(scope, uids, [located[one] for one in sets if one in located]))
+            if (found := _own(kind, scope, uids, [located[one] for one in sets if one in located]))
         ]
         for key in asked
     }
@@ -70,13 +71,13 @@ def locate(
     return LocatedSeries(by_key, beyond | unreadable)
 
 
-def _own(scope: Scope, uids: _Uids, image_sets: Sequence[LocatedImageSet]) -> list[LocatedImageSet]:
+def _own(kind: IndexKind, scope: Scope, uids: _Uids, image_sets: Sequence[LocatedImageSet]) -> list[LocatedImageSet]:
     """The image sets that are in scope and of the series of a row, whose columns may have truncated its UIDs."""
 
     def of_row(one: LocatedImageSet) -> bool:
         whole = (one.prepared.study_instance_uid, one.prepared.series_instance_uid)
         return all(
-            column.strip() in {held.strip() for held in schema.held_uids(uid)}
+            column.strip() in {held.strip() for held in kind.held_uids(uid)}
             for uid, column in zip(whole, uids, strict=True)
         )
 

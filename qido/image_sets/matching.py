@@ -165,14 +165,14 @@ def _between(value: Any, first: Any, last: Any) -> bool:
 
 
 def _in_period(days: list[Value], clocks: list[Value], first: datetime | None, last: datetime | None) -> bool:
-    """Whether the instant may be in the period: as in the index, an unknown time may be any time of its day."""
+    """Whether the instant is in the period. One whose time is unknown is, if its whole day is."""
     day = read_date(str(days[0])) if days else None
     clock = read_time(str(clocks[0])) if clocks else None
     if day is None:
         return False
     earliest = datetime.combine(day, clock or time.min)
     latest = datetime.combine(day, clock if clock is not None else time.max)
-    return (first is None or latest >= first) and (last is None or earliest <= last)
+    return (first is None or earliest >= first) and (last is None or latest <= last)
 
 
 def _read_date_time(text: str) -> datetime | None:

@@ -11,7 +11,7 @@ from dicomweb.attribute_paths import parse_path
 from dicomweb.dicom_json import DataSet
 from dicomweb.errors import BadRequest
 from dicomweb.uids import ill_formed
-from qido.image_sets.matching import fulfils, values
+from qido.image_sets.matching import fulfils
 from qido.parse.attributes import BY_TAG, MODALITIES_IN_STUDY, MODALITY, Level, Matching, SearchAttribute
 from qido.parse.conditions import AnyOf, Match, parse_matches
 from qido.plan.sql_conditions import any_of
@@ -46,10 +46,8 @@ class AttributeFilter:
         return any_of(MODALITY if self.of_some_series else self.attribute, self.matches)
 
     def is_met_by(self, data_set: DataSet) -> bool:
-        """Whether an image set fulfils the condition. As in the index, an unknown time may be any time."""
+        """Whether an image set fulfils the condition."""
         attribute = MODALITY if self.of_some_series else self.attribute
-        if attribute.matching is Matching.TIME and not values(data_set.get(attribute.tag, {})):
-            return True
         return fulfils(data_set, [AnyOf(attribute, self.matches)])
 
 

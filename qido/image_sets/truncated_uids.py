@@ -1,4 +1,4 @@
-"""UIDs that are longer than a column of the index, which truncates them: the image sets have the whole UIDs.
+"""UIDs that are longer than a column of AWS's tables, which truncates them: the image sets have the whole UIDs.
 
 A well-formed UID of exactly the length of the column counts as whole, because image sets cost calls to AHI.
 """

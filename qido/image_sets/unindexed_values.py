@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ahi.retrieval.metadata_reader import ALL_TAGS
 from ahi.retrieval.series_merge import LocatedInstance
+from db.index_kind import IndexKind
 from dicomweb.dicom_json import DataSet
 from qido.image_sets.archive import Archive
 from qido.image_sets.index_values import index_values
@@ -18,8 +19,9 @@ from qido.results import Result, Value
 def with_unindexed(archive: Archive, query: Query, results: Sequence[Result]) -> list[Result]:
     """The results with the requested values that the index lacks, of up to `max_image_sets` image sets.
 
-    Their patient is that of the same image set, because several patients may share a row.
+    Their patient is that of the same image set, because several patients may share a row of AWS's tables.
     """
+    shared = archive.database.index_kind is IndexKind.LEGACY
     level = min(query.level, Level.SERIES)
     keys = list(dict.fromkeys(result.keys[level] for result in results))
     series = locate(archive, query.scope, level, keys, whole=False, most=archive.max_image_sets)
@@ -29,7 +31,7 @@ def with_unindexed(archive: Archive, query: Query, results: Sequence[Result]) ->
     return [
         replace(
             result,
-            values={**result.values, **_patient_of(result, instance)} if instance else result.values,
+            values={**result.values, **_patient_of(result, instance)} if instance and shared else result.values,
             described=selected(query, next(data_sets)) if instance else {},
             truncated=result.truncated or result.keys[level] in series.beyond,
         )

@@ -1,13 +1,17 @@
-"""Statements that find studies whose rows may be wrong, because the newest image set overwrites rows of others.
+"""Statements that find studies whose rows may be wrong.
 
-All patients without an ID share one patient row. All studies that use a series UID share one series row.
+In AWS's tables the newest image set overwrites rows of others. All patients without an ID share one patient row. All
+studies that use a series UID share one series row. Own tables have a row for each data store of a study, and note
+image sets with values that did not fit.
 """
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import and_, case, exists, func, literal, or_, select, union
+from sqlalchemy import String, and_, case, exists, func, literal, literal_column, or_, select, true, union
 
 from db import schema
+from db.index_kind import has_uid
+from db.index_schema import indexed_image_set
 from db.scope import Scope
 from qido.parse.attributes import BY_TAG
 from qido.parse.conditions import Condition
@@ -19,6 +23,8 @@ MOST_STUDIES = 20_000
 
 _PATIENT_ID = BY_TAG["00100020"]
 _STUDY_KEY = schema.study.c.study_pkey
+_STORE = literal_column("study.datastoreid", String())
+"""The data store of a study, in own tables."""
 
 
 def facts(by_image_set: bool) -> Statement:
@@ -74,10 +80,41 @@ def miscounted(study_instance_uid: str | None, series_instance_uid: str | None) 
     own = select(func.count()).where(schema.instance.c.series_pkey == schema.series.c.series_pkey).scalar_subquery()
     found = select(schema.series.c.series_pkey).select_from(schema.series.join(schema.study))
     if study_instance_uid is not None:
-        found = found.where(schema.study.c.studyinstanceuid.in_(schema.held_uids(study_instance_uid)))
+        found = found.where(has_uid(schema.study.c.studyinstanceuid, study_instance_uid))
     if series_instance_uid is not None:
-        found = found.where(schema.series.c.seriesinstanceuid.in_(schema.held_uids(series_instance_uid)))
+        found = found.where(has_uid(schema.series.c.seriesinstanceuid, series_instance_uid))
     return found.where(counted > 0, own != counted).limit(1)
+
+
+def datastores() -> Statement:
+    """One row: the first and the last data store; both are NULL in an empty index."""
+    return select(func.min(schema.imageset.c.datastoreid), func.max(schema.imageset.c.datastoreid))
+
+
+def in_several_datastores() -> Statement:
+    """Rows of study key, UID and data store, in own tables: of studies with rows in several data stores."""
+    uid = schema.study.c.studyinstanceuid
+    several = select(uid.label("uid")).group_by(uid).having(func.count() > 1).limit(MOST_STUDIES).subquery("several")
+    return select(_STUDY_KEY, uid, _STORE).join_from(several, schema.study, uid == several.c.uid)
+
+
+def with_values_that_did_not_fit(most: int) -> Statement:
+    """Rows of study key, in own tables: of studies with an image set whose values were cut or changed."""
+    noted = indexed_image_set.c
+    same = and_(schema.study.c.studyinstanceuid == noted.studyinstanceuid, noted.datastoreid == _STORE)
+    found = select(_STUDY_KEY).join_from(indexed_image_set, schema.study, same)
+    return found.where(noted.lossy == true()).distinct().limit(most)
+
+
+def fulfilling(study_keys: Sequence[int], conditions: Iterable[Condition], scope: Scope) -> Statement:
+    """Rows of study key: those of these studies that fulfil the study conditions, the latest in the index first."""
+    hold = (holds(one, scope) for one in conditions if _is_of_study(one))
+    return select(_STUDY_KEY).where(_STUDY_KEY.in_(study_keys), *hold).order_by(_STUDY_KEY.desc())
+
+
+def studies_with_series(series_instance_uid: str) -> Statement:
+    """Rows of study key: the studies with a series of this UID."""
+    return select(schema.series.c.study_pkey).where(has_uid(schema.series.c.seriesinstanceuid, series_instance_uid))
 
 
 def studies_named(uids: Sequence[str]) -> Statement:

@@ -103,6 +103,18 @@ def _period(day: Column[Any], clock: Column[Any], first: datetime | None, last: 
     return found
 
 
+def has_unknown_time(condition: Condition) -> Truth | None:
+    """Whether the time that a condition is on is unknown, and decides; None for conditions on anything else."""
+    match condition:
+        case Period(date, time_of, first, last):
+            ends = [first.date()] if first and first.time() > time.min else []
+            ends += [last.date()] if last and last.time() < time.max else []
+            return and_(column_of(time_of).is_(None), column_of(date).in_(ends))
+        case AnyOf(attribute) if attribute.matching is Matching.TIME:
+            return column_of(attribute).is_(None)
+    return None
+
+
 def _may_be_any(clock: ColumnElement[Any]) -> Truth:
     """Whether a time is unknown and may be any: the writer of AWS's tables loses times with a fraction."""
     return by_kind(legacy=clock.is_(None), own=false())

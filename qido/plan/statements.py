@@ -14,7 +14,7 @@ No database chooses the right way by itself. `qido.execute.index_search` does, b
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
-from sqlalchemy import Table, and_, func, select
+from sqlalchemy import Table, and_, func, or_, select
 
 from db import schema
 from db.json_row import json_row
@@ -24,7 +24,7 @@ from qido.parse.conditions import AnyOf, Condition, Equal, Parameter
 from qido.parse.query import Query
 from qido.plan import result_columns
 from qido.plan.sort_order import order, tables_of_order, uids_of_path, usual_order, usual_terms
-from qido.plan.sql_conditions import SIBLING, holds, identical, of_siblings, of_study
+from qido.plan.sql_conditions import SIBLING, has_unknown_time, holds, identical, of_siblings, of_study
 from qido.plan.tables import TABLE, Statement, Truth, column_of, joined, key_of, table_of
 
 _NAMING = frozenset({*UIDS, *(one for one in ATTRIBUTES if one.keyword in ("PatientID", "AccessionNumber"))})
@@ -138,18 +138,28 @@ def _page(query: Query, statement: Statement) -> Statement:
     return statement.order_by(*order(query)).limit(query.limit + 1).offset(query.offset)
 
 
-def _found(query: Query, at_most: int | None = None) -> Statement:
-    """The keys of all matches, each once, or of `at_most`; the database may begin with any table."""
+def studies_at_unknown_times(query: Query, at_most: int) -> Statement:
+    """Rows of study key: the studies of matches whose unknown time decides, the latest in the index first."""
+    unknown = or_(*(truth for one in query.conditions if (truth := has_unknown_time(one)) is not None))
+    found = _found(query, tables={schema.study}).with_only_columns(key_of(schema.study)).where(unknown)
+    return found.distinct().order_by(key_of(schema.study).desc()).limit(at_most)
+
+
+def _found(query: Query, at_most: int | None = None, tables: Set[Table] = frozenset()) -> Statement:
+    """The keys of all matches, each once, or of `at_most`; the database may begin with any table.
+
+    `tables` are joined too, if there is a condition that is not on ModalitiesInStudy.
+    """
     of_series = [truth for one in query.conditions if (truth := of_siblings(one)) is not None]
     rest = [condition for condition in query.conditions if of_siblings(condition) is None]
     beyond_datastores = query.scope.beyond_datastores
     if beyond_datastores and (query.level <= Level.STUDY or not of_series):
-        return _with_image_set(query, rest, of_series, beyond_datastores)
+        return _with_image_set(query, rest, of_series, beyond_datastores, tables)
     if not of_series:
-        return _matching(query, rest)
+        return _matching(query, rest, tables)
     if not rest and not query.study_uid and query.scope == EVERYTHING and query.level <= Level.SERIES:
         return _of_studies_with(query.level, and_(*of_series), at_most)
-    statement = _matching(query, rest, {schema.study})
+    statement = _matching(query, rest, {schema.study, *tables})
     return statement.join(SIBLING, and_(of_study(query.scope), *of_series)).distinct()
 
 
@@ -167,14 +177,14 @@ def _of_studies_with(level: Level, of_series: Truth, at_most: int | None) -> Sta
 
 
 def _with_image_set(
-    query: Query, conditions: Sequence[Condition], of_series: Sequence[Truth], visible: Scope
+    query: Query, conditions: Sequence[Condition], of_series: Sequence[Truth], visible: Scope, tables: Set[Table]
 ) -> Statement:
     """The keys of all matches with an image set in the data stores of the scope, each once.
 
     The image sets are joined, so that the database can begin with them and stop early. With a subquery MariaDB would
     first make a table of the whole data store, which takes 15 s for a million studies.
     """
-    statement = _matching(query, conditions, visible=visible)
+    statement = _matching(query, conditions, tables, visible)
     match query.level:
         case Level.PATIENT | Level.STUDY:
             if query.level is Level.PATIENT:

@@ -1,4 +1,7 @@
-"""Small archives, written into an index as its own writer would: with its texts for "absent", and its padding."""
+"""Small archives, written into an index as its own writer would.
+
+Columns are given as AWS's writer has them, with its texts for "absent" and its padding. Own tables have their meaning.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +15,17 @@ from sqlalchemy import Connection, Table, select
 from ahi.image_sets.image_set import ImageSetKey
 from ahi.retrieval.located_image_sets import LocatedImageSet
 from ahi.retrieval.metadata_reader import MetadataReader
+from db import index_schema as own
 from db import schema
+from db.comparison import fold, fold_name
 from db.engine import Database
+from db.index_kind import IndexKind, find_kind
 from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError
 from qido import routes
 from qido.image_sets.archive import Archive
+from qido.parse.attributes import ATTRIBUTES, Matching
 from tests.servers import engine_of
 
 ROOT = "http://proxy.example:8080/aetitle"
@@ -51,8 +58,9 @@ class Study:
 def write(url: str, studies: Iterable[Study]) -> None:
     """Put `studies` into the empty index at `url`."""
     with engine_of(url) as engine, engine.begin() as connection:
+        put = _write_own if find_kind(connection) is IndexKind.OWN else _write_study
         for study in studies:
-            _write_study(connection, study)
+            put(connection, study)
 
 
 def _write_study(connection: Connection, study: Study) -> None:
@@ -73,6 +81,65 @@ def _write_study(connection: Connection, study: Study) -> None:
             held_by, values = columns.get("datastore"), {k: v for k, v in columns.items() if k != "datastore"}
             image_set_key = _image_set(connection, series_key, held_by) if held_by else 1
             _insert(connection, schema.instance, series_pkey=series_key, imageset_pkey=image_set_key, **values)
+
+
+def _write_own(connection: Connection, study: Study) -> None:
+    """Write a study into own tables, a row for each data store that it is in; without image sets it is in one."""
+    stores = {store for one in study.series for store in _stores(one)}
+    for store in sorted(stores) or [_NOWHERE]:
+        parts = [one for one in study.series if store in _stores(one) or not stores]
+        _write_own_study(connection, study, store, parts)
+
+
+_NOWHERE = "nowhere"
+
+
+def _stores(series: Series) -> set[str]:
+    return {*series.datastores, *(one["datastore"] for one in series.instances if "datastore" in one)}
+
+
+def _write_own_study(connection: Connection, study: Study, store: str, parts: Sequence[Series]) -> None:
+    issuer = _meant(own.issuer, {"issuerofpatientid": study.issuer})["issuerofpatientid"] or ""
+    patient = _meant(own.patient, {"patientid": None, **study.patient})
+    identity = repr((patient["patientid"], issuer) if patient["patientid"] else study.uid)[-64:]
+    issuer_key = _key(connection, own.issuer, issuerofpatientid=issuer)
+    found = select(own.patient.c.patient_pkey).filter_by(identity=identity, datastoreid=store)
+    patient_key = connection.execute(found).scalar()
+    if patient_key is None:
+        values = {"identity": identity, "datastoreid": store, "issuer_pkey": issuer_key, **patient}
+        patient_key = _insert(connection, own.patient, **values)
+    else:
+        connection.execute(own.patient.update().filter_by(patient_pkey=patient_key).values(**patient))
+    held = [[one for one in part.instances if one.get("datastore", store) == store] for part in parts]
+    counted = {"numberofstudyrelatedseries": len(parts), "numberofstudyrelatedinstances": sum(map(len, held))}
+    values = {"patient_pkey": patient_key, "datastoreid": store, "studyinstanceuid": study.uid}
+    study_key = _insert(connection, own.study, **values, **{**_meant(own.study, study.columns), **counted})
+    for part, instances in zip(parts, held, strict=True):
+        columns = {**_meant(own.series, part.columns), "numberofseriesrelatedinstances": len(instances)}
+        series_key = _insert(connection, own.series, study_pkey=study_key, seriesinstanceuid=part.uid, **columns)
+        name = f"{series_key}-{store}"
+        key = _insert(connection, own.imageset, series_pkey=series_key, datastoreid=store, imagesetid=name)
+        for one in instances:
+            meant = _meant(own.instance, {name: value for name, value in one.items() if name != "datastore"})
+            _insert(connection, own.instance, series_pkey=series_key, imageset_pkey=key, **meant)
+
+
+def _meant(table: Table, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of own columns, and of the folded ones beside them, that columns of AWS's tables mean."""
+    found: dict[str, Any] = {}
+    for name, value in columns.items():
+        attribute = _ATTRIBUTES.get(name)
+        if isinstance(value, str) or (isinstance(value, int) and name == "seriesnumber"):
+            text = str(value).strip(" ")
+            value = None if attribute and text in attribute.placeholders else text
+        found[name] = value
+        if f"{name}{own.FOLDED}" in table.c:
+            fold_text = fold_name if attribute and attribute.matching is Matching.NAME else fold
+            found[f"{name}{own.FOLDED}"] = None if value is None else fold_text(value)
+    return found
+
+
+_ATTRIBUTES = {one.column: one for one in ATTRIBUTES}
 
 
 def _image_set(connection: Connection, series_key: int, datastore: str) -> int:

@@ -1,4 +1,4 @@
-"""The sample archive behind a searching service, once for each kind of database."""
+"""The sample archive behind a searching service, once for each kind of database and of tables."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,8 +10,8 @@ from tests.qido.archive import SAMPLE, client, write
 
 
 @pytest.fixture(scope="session")
-def sample(new_index: Callable[[], str]) -> Iterator[Database]:
-    url = new_index()
+def sample(new_tables: Callable[[], str]) -> Iterator[Database]:
+    url = new_tables()
     write(url, SAMPLE)
     database = Database(url)
     yield database

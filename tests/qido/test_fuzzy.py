@@ -24,8 +24,8 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def names(new_index: Callable[[], str]) -> Iterator[FlaskClient]:
-    url = new_index()
+def names(new_tables: Callable[[], str]) -> Iterator[FlaskClient]:
+    url = new_tables()
     patients = ({"patientid": f"P{n}", "patientname": name} for n, name in enumerate(NAMES))
     write(url, [Study(f"1.{n}", patient) for n, patient in enumerate(patients)])
     database = Database(url)

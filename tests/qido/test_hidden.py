@@ -41,8 +41,8 @@ def _image_set(series: str, datastore: str = A) -> str:
 
 
 @pytest.fixture(scope="module")
-def database(new_index: Callable[[], str]) -> Iterator[Database]:
-    url = new_index()
+def database(new_tables: Callable[[], str]) -> Iterator[Database]:
+    url = new_tables()
     write(url, STUDIES)
     database = Database(url)
     yield database

@@ -59,8 +59,8 @@ STUDIES = odd_archive()
 
 
 @pytest.fixture(scope="module")
-def odd(new_index: Callable[[], str]) -> Iterator[FlaskClient]:
-    url = new_index()
+def odd(new_tables: Callable[[], str]) -> Iterator[FlaskClient]:
+    url = new_tables()
     write(url, STUDIES)
     database = Database(url)
     yield client(database)

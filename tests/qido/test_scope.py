@@ -165,9 +165,9 @@ def answers(archive: FlaskClient, searches: list[str]) -> dict[str, tuple[int, A
 
 
 @pytest.fixture(scope="module")
-def indexes(new_index: Callable[[], str]) -> Iterator[tuple[str, str, Database, Database]]:
+def indexes(new_tables: Callable[[], str]) -> Iterator[tuple[str, str, Database, Database]]:
     """Two indexes, the one for the whole and the other for what is in scope."""
-    whole, part = new_index(), new_index()
+    whole, part = new_tables(), new_tables()
     of_whole, of_part = Database(whole), Database(part)
     yield whole, part, of_whole, of_part
     of_whole.close()
@@ -266,8 +266,8 @@ def test_a_filter_on_series_hides_what_other_series_add_to_their_study(sample: D
     assert len(SAMPLE) == 5
 
 
-def test_modalities_in_study_are_those_of_series_in_scope(new_index: Callable[[], str]) -> None:
-    url = new_index()
+def test_modalities_in_study_are_those_of_series_in_scope(new_tables: Callable[[], str]) -> None:
+    url = new_tables()
     series = (Series("1.1.1", {"modality": "CT"}, (), ("A",)), Series("1.1.2", {"modality": "MR"}, (), ("B",)))
     write(url, [Study("1.1", {"patientid": "P"}, {}, series)])
     database = Database(url)

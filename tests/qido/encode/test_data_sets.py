@@ -153,6 +153,7 @@ def test_every_result_is_read_back_by_pydicom(archive: FlaskClient) -> None:
 
 
 def test_text_of_a_python_list_is_read_as_values(new_index: Callable[[], str]) -> None:
+    """AWS's writer stores several values so."""
     url = new_index()
     whole = Series("1.1.1", {"protocolname": "['HEAD', 'NECK ']", "manufacturer": "['cut off', 'wh"})
     write(url, [Study("1.1", series=(whole,))])
@@ -163,9 +164,9 @@ def test_text_of_a_python_list_is_read_as_values(new_index: Callable[[], str]) -
     assert result["00080070"] == {"vr": "LO"}
 
 
-def test_the_pages_of_a_search_are_the_whole_in_its_order(new_index: Callable[[], str]) -> None:
+def test_the_pages_of_a_search_are_the_whole_in_its_order(new_tables: Callable[[], str]) -> None:
     """PS3.18 Section 8.3.4.4; many results are alike in all that they are ordered by."""
-    url = new_index()
+    url = new_tables()
     same = SAMPLE[0].columns
     studies = [
         Study(f"1.{n}", {}, same, (Series(f"1.{n}.1", {"seriesnumber": "1"}, (image(f"1.{n}.1.1", 1),)),))

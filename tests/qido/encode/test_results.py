@@ -174,9 +174,9 @@ def test_a_head_is_that_of_its_get(archive: FlaskClient) -> None:
 
 
 @pytest.mark.slow
-def test_results_are_held_once_as_text_whatever_their_number(new_index: Callable[[], str]) -> None:
+def test_results_are_held_once_as_text_whatever_their_number(new_tables: Callable[[], str]) -> None:
     """A page of thousands is never there as data sets and as text at the same time, and never joined."""
-    url = new_index()
+    url = new_tables()
     instances = tuple(image(f"1.1.1.{n}", n, rows=512, columns=512) for n in range(2000))
     write(url, [Study("1.1", {"patientid": "P"}, {}, (Series("1.1.1", {"modality": "CT"}, instances),))])
     database = Database(url)

@@ -43,8 +43,8 @@ ARCHIVE = [
 
 
 @pytest.fixture(scope="module")
-def database(new_index: Callable[[], str]) -> Iterator[Database]:
-    url = new_index()
+def database(new_tables: Callable[[], str]) -> Iterator[Database]:
+    url = new_tables()
     write(url, ARCHIVE)
     database = Database(url)
     yield database
@@ -152,9 +152,9 @@ ODD_UIDS = ("None", "['1.2']", "['1.2", "[]", "NULL", "0")
 
 
 @pytest.fixture(scope="module")
-def odd(new_index: Callable[[], str]) -> Iterator[Database]:
+def odd(new_tables: Callable[[], str]) -> Iterator[Database]:
     """UIDs that are words of Python, and rows that have none; a text that looks like a list."""
-    url = new_index()
+    url = new_tables()
     text = {"studydescription": r"['\ud800']"}
     of_uid = [Study(uid, {}, text, (Series(uid, {}, (image(uid, 1),)),)) for uid in ODD_UIDS]
     blank = Study("1.2", {}, {}, (Series("1.2.3", {}, (image(" ", 1),)), Series("", {}, (image("1.2.4", 1),))))

@@ -10,7 +10,8 @@ from sqlalchemy import Executable, Row
 from ahi.retrieval.studies import Studies
 from db.engine import Database
 from db.scope import EVERYTHING, Scope
-from qido.image_sets.doubtful_studies import LEFT_OUT, UNCHECKED, find_doubts
+from qido.image_sets.doubtful_studies import find_doubts
+from qido.image_sets.doubts import LEFT_OUT, UNCHECKED
 from qido.image_sets.index_checks import IndexChecks
 from qido.parse.attributes import Level
 from qido.parse.query import parse_query
