@@ -131,7 +131,8 @@ def _meant(table: Table, columns: Mapping[str, Any]) -> dict[str, Any]:
         attribute = _ATTRIBUTES.get(name)
         if isinstance(value, str) or (isinstance(value, int) and name == "seriesnumber"):
             text = str(value).strip(" ")
-            value = None if attribute and text in attribute.placeholders else text
+            absent = attribute and text in attribute.placeholders and attribute.matching is not Matching.UID
+            value = None if absent else text
         found[name] = value
         if f"{name}{own.FOLDED}" in table.c:
             fold_text = fold_name if attribute and attribute.matching is Matching.NAME else fold

@@ -15,8 +15,11 @@ from ahi.image_sets.image_set import ImageSetKey
 from app.deleted_image_sets import DeletedRowFilter
 from db.deleted_image_sets import NOTHING, find_deleted_rows
 from db.engine import Database
+from db.image_sets import find_image_sets
+from db.index_kind import IndexKind
 from db.scope import EVERYTHING, Scope
 from tests.qido.archive import Series, Study, client, image, write
+from tests.servers import OpenDatabase
 
 A, B = "a", "b"
 PATIENT, OTHER = {"patientid": "P1"}, {"patientid": "P2"}
@@ -41,8 +44,9 @@ def _image_set(series: str, datastore: str = A) -> str:
 
 
 @pytest.fixture(scope="module")
-def database(new_tables: Callable[[], str]) -> Iterator[Database]:
-    url = new_tables()
+def database(new_index: Callable[[], str]) -> Iterator[Database]:
+    """Series 1.1.2 has one row for image sets of two data stores, as in AWS's tables."""
+    url = new_index()
     write(url, STUDIES)
     database = Database(url)
     yield database
@@ -85,6 +89,24 @@ def test_instances_are_counted_without_those_that_are_gone(database: Database) -
     (study,) = searched.get("/aetitle/studies?StudyInstanceUID=1.1").get_json(force=True)
     assert (study["00201206"]["Value"], study["00201208"]["Value"]) == ([1], [1])
     assert _found(searched, "/studies/1.1/instances", "00080018") == [f"1.1.2.{A}"]
+
+
+def test_what_is_gone_of_one_data_store_is_found_in_the_other(
+    new_index: Callable[..., str], open_database: OpenDatabase
+) -> None:
+    """Own tables have a row for each data store."""
+    url = new_index(IndexKind.OWN)
+    write(url, STUDIES)
+    database = open_database(url)
+    named = {(one.series_instance_uid, one.datastore_id): one.image_set_id for study in STUDIES for one in
+             find_image_sets(database, study.uid).image_sets}  # fmt: skip
+    gone = [named["1.1.1", A], named["1.1.2", A], named["1.3.1", A]]
+    searched = client(database, scope=Scope(hidden=find_deleted_rows(database, gone)))
+    assert _found(searched, "/patients", "00100020") == ["P1", "P1"]  # each data store has its own
+    assert _found(searched, "/studies", "0020000D") == ["1.1", "1.2"]
+    assert _found(searched, "/series", "0020000E") == ["1.1.2", "1.2.1"]
+    assert _found(searched, "/studies/1.1/instances", "00080018") == [f"1.1.2.{B}"]
+    assert searched.get("/aetitle/studies/1.3/series").status_code == 404
 
 
 def test_nothing_is_looked_up_while_nothing_is_gone(tmp_path: Path) -> None:
