@@ -23,7 +23,7 @@ Json = Mapping[str, Any]
 Values = dict[str, Any]
 
 _PADDING = " \0"
-_INTEGERS = range(-(2**31), 2**31)
+_INTEGERS = range(-(2**31), 2**31)  # compared with its ends: `in` goes through it for a float
 
 _KEYWORDS = {
     issuer: "IssuerOfPatientID",
@@ -250,7 +250,7 @@ def _integer(value: Any, _characters: int, changes: list[str]) -> int | None:
             first = parse_decimal(first.strip(_PADDING).partition("\\")[0])
         except ValueError:
             return None
-    if not isinstance(first, int | float) or first != first or first not in _INTEGERS:
+    if not isinstance(first, int | float) or first != first or not _INTEGERS.start <= first < _INTEGERS.stop:
         changes += ["beyond"] if isinstance(first, int | float) else []
         return None
     return int(first)
