@@ -129,6 +129,12 @@ class Settings:
     index_compare: time | None = _setting(None, parse_time_of_day)
     """Time of the day at which a follower compares the index with AHI, such as `03:00`; without it, never."""
 
+    index_search_rate: float = _setting(25.0, parse_rate)
+    """Most calls of SearchImageSets in a second by `python main.py index`: 0.001 to 1000000."""
+
+    index_metadata_rate: float = _setting(50.0, parse_rate)
+    """Most calls of GetImageSetMetadata in a second by `python main.py index`: 0.001 to 1000000."""
+
     ahi_datastore_ids: tuple[str, ...] = _setting((), parse_datastore_ids)
     """IDs or ARNs of the data stores that `python main.py index` fills the index from, separated by commas."""
 

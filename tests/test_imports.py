@@ -62,6 +62,7 @@ ROOMS = {  # room: the rooms of the same package that it may import
     "store/forward": {"store/spool"},
     "db/migrations": set(),
     "index/writing": set(),
+    "index/ahi": set(),
     "index/follow": {"index/writing"},
     "datastore/storage": set(),
     "datastore/pixels": set(),

@@ -95,7 +95,7 @@ class ImageSet:
         UnusableAnswer if it is not image-set metadata; UpstreamFailed if its text has more than `max_bytes`.
         """
         with unreadable_metadata():
-            return cls._from_document(_parse_json(_decompress(blob, max_bytes)))
+            return cls._from_document(metadata_document(blob, max_bytes))
 
     @classmethod
     def _from_document(cls, document: Mapping[str, Any]) -> "ImageSet":
@@ -107,6 +107,15 @@ class ImageSet:
             raise ValueError("a series under the UID of another")
         instances = tuple(_instances(upper, node.get("Instances") or {}, AttributeMemo()))
         return cls(_text(upper["StudyInstanceUID"]), series_uid, instances)
+
+
+def metadata_document(blob: bytes, max_bytes: int = METADATA_BYTES) -> Any:
+    """The JSON document of an answer of GetImageSetMetadata, gzip or plain.
+
+    UnusableAnswer if it is none, UpstreamFailed if its text has more than `max_bytes`.
+    """
+    with unreadable_metadata():
+        return _parse_json(_decompress(blob, max_bytes))
 
 
 @contextmanager

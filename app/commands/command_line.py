@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
-from app.commands import cache, check, import_files, link, probe, serve, serve_datastore, token
+from app.commands import cache, check, import_files, index, link, probe, serve, serve_datastore, token
 from app.commands.describe_error import describe_error
 from app.settings import NotNowError, Settings, SettingsError
 from app.telemetry.logs import start_logging
@@ -31,6 +31,7 @@ class Command:
 COMMANDS = (
     Command(DEFAULT, "serve DICOMweb (the default)", serve.run),
     Command("import", "import DICOM files into the embedded data store", import_files.run, import_files.add_arguments),
+    Command("index", "fill the index from AHI, compare it, or follow AHI", index.run, index.add_arguments),
     Command("cache", "show what the cache holds", cache.run, cache.add_arguments),
     Command(
         "datastore",

@@ -10,10 +10,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
 from ahi.client.listing_calls import CREATED_AT, ListedImageSet, ListingCalls, Page, TimeRange
 from ahi.client.searches import PAGE_SIZE
 from dicomweb.errors import NotFound
+from index.patience import patiently
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +168,7 @@ class Listing:
         if self._is_over():
             return False
         try:
-            page = self._calls.image_sets(self._datastore_id, own.times, own.token)
+            page = patiently(partial(self._calls.image_sets, self._datastore_id, own.times, own.token), self._stop)
         except NotFound:
             if not own.token or own.stale_tokens >= _MOST_STALE_TOKENS:
                 raise

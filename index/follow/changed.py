@@ -32,6 +32,7 @@ class Outcome(Enum):
     ABSENT = "neither AHI nor the index has it"
     FAILED = "failed, and is tried again"
     ASIDE = "failed too often, and was put aside"
+    LOCKED = "AHI is writing it, and it is tried again"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,190 @@
+"""The back-fill: image sets that the index lacks are read and written, several at once. Runs in `python main.py index`.
+
+The ledger of the index is the only memory of it: what it has is not read again, so a run that was killed goes on where
+it was. Several runs at once are right, by the row locks of the writer. They read nearly nothing twice: each looks into
+the ledger just before it reads, and each goes through a block of image sets in an order of its own.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from queue import Queue
+
+from ahi.client.calls import AhiClient
+from ahi.client.listing_calls import ListedImageSet
+from ahi.image_sets.image_set import ImageSetKey
+from dicomweb.errors import NotFound, ProxyError, UpstreamLocked, UpstreamRefused
+from index.compare import Difference, revision_of
+from index.follow.attempts import Attempts
+from index.follow.changed import ChangedImageSets, Outcome, Parse, has_version
+from index.follow.events import ImageSetHint
+from index.follow.tally import Tally
+from index.patience import OUTAGE_SECONDS, PAUSE_SECONDS
+from index.writing.writer import IndexWriter
+
+log = logging.getLogger(__name__)
+
+THREADS = 16
+"""Image sets at once. Each takes the memory of its metadata."""
+
+_BLOCK = 1000
+_END_SECONDS = 15.0
+"""The time that calls and transactions under way get at the end of a run that is stopped."""
+
+_LOCKED_PAUSES_SECONDS = (2.0, 5.0, 10.0, 30.0)
+"""Pauses before the further attempts at image sets that AHI is writing."""
+
+_MOST_LOCKED = 10_000
+
+
+@dataclass(frozen=True)
+class ListedHint(ImageSetHint):
+    """An image set and what AHI lists of it; None for one that is not listed."""
+
+    listed: ListedImageSet | None = None
+
+
+class Filler:
+    """Brings image sets up to date, several at once. `tally` counts what became of them."""
+
+    def __init__(
+        self,
+        client: AhiClient,
+        writer: IndexWriter,
+        parse: Parse,
+        stop: threading.Event,
+        *,
+        threads: int = THREADS,
+        on_done: Callable[[], None] = lambda: None,
+        locked_pauses_seconds: Iterable[float] = _LOCKED_PAUSES_SECONDS,
+        outage_seconds: float = OUTAGE_SECONDS,
+    ) -> None:
+        """`on_done` is called for each image set that is done, by any thread. `stop` ends the run."""
+        self.tally = Tally()
+        self._client = client
+        self._writer = writer
+        self._parse = parse
+        self._stop = stop
+        self._threads = threads
+        self._on_done = on_done
+        self._locked_pauses_seconds = tuple(locked_pauses_seconds)
+        self._outage_seconds = outage_seconds
+        self._changed = ChangedImageSets(client, writer, parse)
+        self._attempts = Attempts(self._update, client.ping, writer, self.tally)
+        self._locked: list[ListedHint] = []
+        self._lock = threading.Lock()
+        self._error: ProxyError | None = None
+        self._succeeded_at = time.monotonic()
+
+    @property
+    def locked(self) -> int:
+        """The image sets that AHI is writing, and that are left for a later run."""
+        return len(self._locked)
+
+    def run(self, found: Iterable[Difference]) -> None:
+        """Bring these image sets up to date. ProxyError for a refusal, or for an outage that is too long."""
+        self._run(ListedHint(one.datastore_id, one.image_set_id, listed=one.listed) for one in _shuffled(found))
+        for pause_seconds in self._locked_pauses_seconds:
+            if not self._locked or self._stop.wait(pause_seconds):
+                break
+            again, self._locked = self._locked, []
+            self._run(iter(again))
+
+    def _run(self, hints: Iterator[ListedHint]) -> None:
+        waiting: Queue[ListedHint | None] = Queue(2 * self._threads)
+        threads = [threading.Thread(target=self._work, args=(waiting,), daemon=True) for _ in range(self._threads)]
+        for thread in threads:
+            thread.start()
+        try:
+            for hint in hints:
+                if self._is_over():
+                    break
+                waiting.put(hint)
+        finally:
+            for _ in threads:
+                waiting.put(None)
+            self._join(threads)
+        if self._error:
+            raise self._error
+
+    def _join(self, threads: Iterable[threading.Thread]) -> None:
+        """Wait for the threads. Those that are slow to stop are left: the database rolls back what they began."""
+        give_up_at = float("inf")
+        for thread in threads:
+            while thread.is_alive() and time.monotonic() < give_up_at:
+                thread.join(0.2)
+                if self._stop.is_set():
+                    give_up_at = min(give_up_at, time.monotonic() + _END_SECONDS)
+
+    def _work(self, waiting: "Queue[ListedHint | None]") -> None:
+        while hint := waiting.get():
+            while not (self._is_over() or self._try(hint)):
+                pass
+
+    def _try(self, hint: ListedHint) -> bool:
+        """Try once; False after an outage."""
+        try:
+            outcome = self._attempts.make(hint)
+        except ProxyError as error:
+            self._wait_for_end(error)
+            return False
+        self._succeeded_at = time.monotonic()
+        if outcome is not Outcome.LOCKED:
+            self._on_done()
+        return True
+
+    def _wait_for_end(self, outage: ProxyError) -> None:
+        """Wait a while; the run is over if waiting does not help."""
+        self.tally.waits(str(outage))
+        if isinstance(outage, UpstreamRefused) or time.monotonic() - self._succeeded_at > self._outage_seconds:
+            self._error = self._error or outage
+            return
+        self._stop.wait(PAUSE_SECONDS)
+
+    def _is_over(self) -> bool:
+        return self._stop.is_set() or self._error is not None
+
+    def _update(self, hint: ImageSetHint) -> Outcome:
+        """Bring an image set up to date by the version that was listed. That spares the call of GetImageSet."""
+        listed = getattr(hint, "listed", None)
+        if not isinstance(hint, ListedHint) or listed is None:
+            return self._changed.update(hint)
+        try:
+            return self._put(hint, listed)
+        except NotFound:  # deleted, or changed, since the listing
+            return self._changed.update(hint)
+        except UpstreamLocked:
+            with self._lock:
+                if len(self._locked) < _MOST_LOCKED:
+                    self._locked.append(hint)
+            return Outcome.LOCKED
+
+    def _put(self, hint: ListedHint, listed: ListedImageSet) -> Outcome:
+        revision = revision_of(listed)
+        known = self._writer.recorded(hint.datastore_id, [hint.image_set_id]).get(hint.image_set_id)
+        if has_version(known, revision):
+            return Outcome.UNCHANGED
+        key = ImageSetKey(hint.datastore_id, hint.image_set_id)
+        metadata = self._parse(self._client.image_set_metadata(key, str(listed.version)))
+        if metadata.get("ImageSetID", hint.image_set_id) != hint.image_set_id:
+            raise ValueError("the metadata of another image set")
+        self._writer.put(
+            hint.datastore_id,
+            {**metadata, "ImageSetID": hint.image_set_id},
+            revision.version,
+            revision.is_primary,
+            revision.updated_at,
+        )
+        return Outcome.WRITTEN
+
+
+def _shuffled(found: Iterable[Difference]) -> Iterator[Difference]:
+    """Blocks of image sets, each in an order of its own: other runs at the same time take others first."""
+    rest = iter(found)
+    while block := list(islice(rest, _BLOCK)):
+        random.shuffle(block)
+        yield from block

@@ -1,0 +1,107 @@
+"""Brings the index into agreement with AHI: list, compare, and read what differs. Runs in `python main.py index`.
+
+with Reconciliation(...) as run:
+    run.list_all()                            all image sets of all data stores, sorted on disk
+    run.compare()                         numbers and examples, for each data store
+    run.apply(...)                            the differences, read and written
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from ahi.client.calls import AhiClient
+from ahi.client.listing_calls import ListedImageSet
+from index.ahi.listing import Listing
+from index.ahi.spool import SortedImageSets
+from index.compare import Comparison, Difference, Kind, confirmed, differences, recorded_in_order
+from index.fill import Filler
+from index.follow.changed import Outcome, Parse
+from index.progress import Progress
+from index.writing.writer import IndexWriter
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What became of the differences; `locked` is the number of image sets that AHI goes on writing."""
+
+    outcomes: Counter[Outcome]
+    locked: int
+
+    @property
+    def left(self) -> int:
+        """The image sets that are still not in the index as AHI has them."""
+        return self.outcomes[Outcome.FAILED] + self.outcomes[Outcome.ASIDE] + self.locked
+
+
+@dataclass
+class Reconciliation:
+    """One run over these data stores. `stop` ends it at any time; what is written stays."""
+
+    client: AhiClient
+    writer: IndexWriter
+    parse: Parse
+    datastore_ids: Sequence[str]
+    stop: threading.Event = field(default_factory=threading.Event)
+    new_progress: Callable[..., Progress] = Progress
+    _listed: dict[str, SortedImageSets] = field(default_factory=dict, init=False)
+
+    def __enter__(self) -> "Reconciliation":
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        for spool in self._listed.values():
+            spool.close()
+
+    def list_all(self) -> None:
+        """List all image sets. Errors are those of Listing."""
+        with self.new_progress("listing") as progress:
+            for datastore_id in self.datastore_ids:
+                spool = self._listed[datastore_id] = SortedImageSets()
+                listing = Listing(self.client.listing, datastore_id, _taking(spool, progress), stop=self.stop)
+                listing.run()
+
+    def is_first(self) -> bool:
+        """Whether the index has nothing of these data stores."""
+        return not any(self.writer.recorded_after(datastore_id, most=1) for datastore_id in self.datastore_ids)
+
+    def differences(self) -> Iterator[Difference]:
+        """All differences as they are now; those of AHI are as it was listed."""
+        for datastore_id, spool in self._listed.items():
+            yield from differences(datastore_id, spool, recorded_in_order(self.writer, datastore_id, self.stop))
+
+    def compare(self) -> list[Comparison]:
+        """The numbers of each data store. AHI is asked for each image set that it did not list."""
+        found = {datastore_id: Comparison(datastore_id) for datastore_id in self.datastore_ids}
+        for datastore_id, spool in self._listed.items():
+            found[datastore_id].in_ahi = sum(1 for _ in spool)
+        for difference in confirmed(self.client, self.differences()):
+            found[difference.datastore_id].add(difference)
+        return list(found.values())
+
+    def apply(self, kinds: Iterable[Kind], total: int, *, with_aside: bool = False) -> Applied:
+        """Read or remove what differs in these ways. `with_aside` also tries what was put aside.
+
+        Errors are those of Filler.
+        """
+        chosen = frozenset(kinds)
+        with self.new_progress("filling", total) as progress:
+            filler = Filler(self.client, self.writer, self.parse, self.stop, on_done=progress.add)
+            filler.run(
+                difference
+                for difference in self.differences()
+                if difference.kind in chosen and (with_aside or not difference.is_aside)
+            )
+        return Applied(filler.tally.outcomes, filler.locked)
+
+
+def _taking(spool: SortedImageSets, progress: Progress) -> Callable[[Sequence[ListedImageSet]], None]:
+    def take(image_sets: Sequence[ListedImageSet]) -> None:
+        spool.add(image_sets)
+        progress.add(len(image_sets))
+
+    return take
