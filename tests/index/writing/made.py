@@ -184,3 +184,42 @@ def held(url: str) -> Held:
             duplicates=found(of(t.instance_duplicate)),
             issuers=frozenset(connection.scalars(select(t.issuer.c.issuerofpatientid))),
         )
+
+
+Calls = list[Version | tuple[str, str]]
+"""Versions to put, and data stores and IDs of image sets to remove."""
+
+
+def live(calls: Calls) -> list[Version]:
+    """The newest version of each image set that was not removed."""
+    newest: dict[tuple[str, str], Version] = {}
+    gone = {call for call in calls if isinstance(call, tuple)}
+    for call in calls:
+        if isinstance(call, Version) and (key := (call.store, call.image_set_id)) not in gone:
+            older = newest.setdefault(key, call)
+            newest[key] = max(older, call, key=lambda one: (one.number, one.updated, one.is_primary))
+    return list(newest.values())
+
+
+def run(writer: IndexWriter, calls: Calls) -> None:
+    for call in calls:
+        if isinstance(call, Version):
+            call.put(writer)
+        else:
+            writer.remove(*call)
+
+
+class Index:
+    """An index that is emptied for each example."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.writer = IndexWriter(url)
+        self.writer.create_or_migrate()
+
+    def fill(self, calls: Calls) -> None:
+        with engine_of(self.url) as engine, engine.begin() as connection:
+            for table in reversed(tables.metadata.sorted_tables):
+                if table is not tables.schema_version:
+                    connection.execute(table.delete())
+        run(self.writer, calls)

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from index.writing.writer import IndexWriter
-from tests.index.writing.made import Version, expected, held
-from tests.servers import engine_of
+from tests.index.writing.made import Calls, Index, Version, expected, held, live
+from tests.servers import Sqlite
 
 _STORES = ("1" * 32, "2" * 32)
 _IMAGE_SETS = ("a" * 32, "b" * 32, "c" * 32)
@@ -34,10 +33,10 @@ def _versions(draw: st.DrawFn) -> Version:
 
 
 @st.composite
-def _calls(draw: st.DrawFn) -> list[Version | tuple[str, str]]:
+def _calls(draw: st.DrawFn) -> Calls:
     """Versions to put, and data stores and IDs of image sets to remove. Of one version there is one content."""
     versions: dict[tuple[str, str, int], Version] = {}
-    calls: list[Version | tuple[str, str]] = []
+    calls: Calls = []
     for one in draw(st.lists(_versions(), min_size=1, max_size=12)):
         same = versions.setdefault((one.store, one.image_set_id, one.number), one)
         calls.append(replace(same, updated=one.updated, is_primary=one.is_primary))
@@ -46,46 +45,9 @@ def _calls(draw: st.DrawFn) -> list[Version | tuple[str, str]]:
     return calls
 
 
-def _live(calls: list[Version | tuple[str, str]]) -> list[Version]:
-    """The newest version of each image set that was not removed."""
-    newest: dict[tuple[str, str], Version] = {}
-    gone = {call for call in calls if isinstance(call, tuple)}
-    for call in calls:
-        if isinstance(call, Version) and (key := (call.store, call.image_set_id)) not in gone:
-            older = newest.setdefault(key, call)
-            newest[key] = max(older, call, key=lambda one: (one.number, one.updated, one.is_primary))
-    return list(newest.values())
-
-
-def _run(writer: IndexWriter, calls: list[Version | tuple[str, str]]) -> None:
-    for call in calls:
-        if isinstance(call, Version):
-            call.put(writer)
-        else:
-            writer.remove(*call)
-
-
-class Index:
-    """An index that is emptied for each example."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.writer = IndexWriter(url)
-        self.writer.create_or_migrate()
-
-    def fill(self, calls: list[Version | tuple[str, str]]) -> None:
-        from db.index_schema import metadata, schema_version  # noqa: PLC0415
-
-        with engine_of(self.url) as engine, engine.begin() as connection:
-            for table in reversed(metadata.sorted_tables):
-                if table is not schema_version:
-                    connection.execute(table.delete())
-        _run(self.writer, calls)
-
-
 @pytest.fixture(scope="module")
-def sqlite_index(sqlite: object) -> Iterator[Index]:
-    yield from _opened(sqlite.new_database)  # type: ignore[attr-defined]
+def sqlite_index(sqlite: Sqlite) -> Iterator[Index]:
+    yield from _opened(sqlite.new_database)
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +61,12 @@ def _opened(new_database: Callable[[], str]) -> Iterator[Index]:
     found.writer.close()
 
 
-def _check(index: Index, calls: list[Version | tuple[str, str]]) -> None:
-    live = _live(calls)
+def _check(index: Index, calls: Calls) -> None:
+    left = live(calls)
     index.fill(calls)
     rows = held(index.url)
-    assert rows == expected(live)
-    index.fill(list(live))
+    assert rows == expected(left)
+    index.fill(list(left))
     assert held(index.url) == rows
 
 
@@ -113,13 +75,11 @@ _SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthChec
 
 @given(calls=_calls())
 @settings(max_examples=80, suppress_health_check=_SHARED)
-def test_any_order_ends_in_the_rows_of_a_fresh_fill(
-    sqlite_index: Index, calls: list[Version | tuple[str, str]]
-) -> None:
+def test_any_order_ends_in_the_rows_of_a_fresh_fill(sqlite_index: Index, calls: Calls) -> None:
     _check(sqlite_index, calls)
 
 
 @given(calls=_calls())
 @settings(max_examples=10, suppress_health_check=_SHARED)
-def test_any_order_on_every_database(index: Index, calls: list[Version | tuple[str, str]]) -> None:
+def test_any_order_on_every_database(index: Index, calls: Calls) -> None:
     _check(index, calls)
