@@ -16,8 +16,12 @@ _COLUMNS = [column.name for column in instance.columns if column.name != "instan
 
 
 def write(connection: Connection, table: Table, instances: Mapping[str, Values], parents: Values) -> None:
-    """Insert instances, by SOP Instance UID, into one of the two tables."""
-    rows = [{**values, "sopinstanceuid": uid, **parents} for uid, values in instances.items()]
+    """Insert instances, by SOP Instance UID, into one of the two tables. Columns that no instance has are left out."""
+    known = [name for name in _COLUMNS if any(values.get(name) is not None for values in instances.values())]
+    rows = [
+        {**{name: values[name] for name in known}, "sopinstanceuid": uid, **parents}
+        for uid, values in instances.items()
+    ]  # fmt: skip
     for start in range(0, len(rows), _AT_ONCE):
         connection.execute(insert(table), rows[start : start + _AT_ONCE])
 

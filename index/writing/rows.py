@@ -6,12 +6,12 @@ Whoever changes a patient or a study, or what is below it, has locked its row.
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Insert, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from db.index_schema import imageset, instance, instance_duplicate, issuer, patient, series, study
 from index.writing import instances, ledger
 from index.writing.ledger import LedgerKey
-from index.writing.values import Attributes, ImageSetRows
+from index.writing.values import Attributes, ImageSetRows, Values
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,24 @@ class StoreRows:
         if rows.study_instance_uid not in self._new:
             same = (series.c.seriesinstanceuid == rows.series_instance_uid, series.c.study_pkey == found.study_pkey)
             series_pkey = self._connection.scalar(select(series.c.series_pkey).where(*same))
+        sets: dict[str, int] = {}
         if series_pkey is None:
             series_pkey = self._add_series(found.study_pkey, rows)
-            sets: dict[str, int] = {}
         else:
             of_series = select(imageset.c.imagesetid, imageset.c.imageset_pkey)
             listed = self._connection.execute(of_series.where(imageset.c.series_pkey == series_pkey))
             sets = {row[0]: row[1] for row in listed}
+        is_new = not sets
         imageset_pkey = sets.pop(key.image_set_id, None)
         if imageset_pkey is None:
-            imageset_pkey = self._insert(insert(imageset).values(series_pkey=series_pkey, **key.values))
+            imageset_pkey = self._insert(imageset, {"series_pkey": series_pkey, **key.values})
         else:
             instances.remove(self._connection, imageset_pkey)
         parents = {"series_pkey": series_pkey, "imageset_pkey": imageset_pkey}
         table = instance_duplicate if sets else instance
         instances.write(self._connection, table, rows.instances, parents)
-        self._refresh_series(series_pkey)
+        if not is_new:  # a new series has the values of its only image set
+            self._refresh_series(series_pkey)
         return series_pkey
 
     def detach(self, key: LedgerKey, but: int | None = None) -> None:
@@ -109,7 +111,7 @@ class StoreRows:
             "numberofstudyrelatedseries": 1,
             "numberofstudyrelatedinstances": len(rows.instances),
         }
-        found = _Study(self._insert(insert(study).values(**rows.study, **values)), patient_pkey)
+        found = _Study(self._insert(study, {**rows.study, **values}), patient_pkey)
         self._studies[uid] = found
         self._new.add(uid)
         return found
@@ -118,18 +120,18 @@ class StoreRows:
         """Add the row of a patient, of whom an image set is in the ledger."""
         attributes = self._preferred_of_patient(identity)
         values = {"issuer_pkey": self._issuer(attributes.issuer), "datastoreid": self._datastore_id}
-        statement = insert(patient).values(**attributes.patient, **values, identity=identity)
-        patient_pkey = self._patients[identity] = self._insert(statement)
+        row = {**attributes.patient, **values, "identity": identity}
+        patient_pkey = self._patients[identity] = self._insert(patient, row)
         self._new.add(identity)
         return patient_pkey
 
     def _add_series(self, study_pkey: int, rows: ImageSetRows) -> int:
         key = {"study_pkey": study_pkey, "seriesinstanceuid": rows.series_instance_uid}
-        return self._insert(insert(series).values(**rows.series, **key))
+        return self._insert(series, {**rows.series, **key, "numberofseriesrelatedinstances": len(rows.instances)})
 
     def _issuer(self, text: str) -> int:
         found = self._connection.scalar(select(issuer.c.issuer_pkey).where(issuer.c.issuerofpatientid == text))
-        return found if found is not None else self._insert(insert(issuer).values(issuerofpatientid=text))
+        return found if found is not None else self._insert(issuer, {"issuerofpatientid": text})
 
     def _refresh_series(self, series_pkey: int) -> None:
         ranking = self._connection.execute(ledger.of_series(series_pkey)).all()
@@ -198,5 +200,5 @@ class StoreRows:
         if self._connection.scalar(has_patient) is None:
             self._connection.execute(delete(issuer).where(this))
 
-    def _insert(self, statement: Insert) -> int:
-        return int(self._connection.execute(statement).inserted_primary_key[0])  # type: ignore[index]  # it has one
+    def _insert(self, table: Table, row: Values) -> int:
+        return int(self._connection.execute(insert(table), row).inserted_primary_key[0])  # type: ignore[index]  # it has one

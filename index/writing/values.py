@@ -23,7 +23,7 @@ Json = Mapping[str, Any]
 Values = dict[str, Any]
 
 _PADDING = " \0"
-_INTEGERS = range(-(2**31), 2**31)  # compared with its ends: `in` goes through it for a float
+_LEAST, _GREATEST = -(2**31), 2**31 - 1  # of an integer column
 
 _KEYWORDS = {
     issuer: "IssuerOfPatientID",
@@ -107,7 +107,10 @@ def _decoded(encoded: Json, table: Table) -> Values:
 
 def _rows_of(metadata: Json) -> ImageSetRows:
     of_patient, of_study = _elements(metadata.get("Patient")), _elements(metadata["Study"])
-    ((series_uid, node),) = metadata["Study"]["Series"].items()  # ValueError where it has several
+    many = metadata["Study"]["Series"]
+    if len(many) != 1:
+        raise ValueError(f"the metadata of the image set has {len(many)} series")
+    ((series_uid, node),) = many.items()
     of_series = _elements(node)
     changes: list[str] = []
     study_uid = _uid(of_study["StudyInstanceUID"], changes)
@@ -115,6 +118,7 @@ def _rows_of(metadata: Json) -> ImageSetRows:
         raise ValueError("the metadata of the image set has no Study Instance UID")
     upper = {**of_patient, **of_study, **of_series}
     shared = {column: value for column in _COLUMNS[instance] if (value := column.find(upper)) is not None}
+    of_instance = _Memo(instance, changes)
     nodes = sorted((node.get("Instances") or {}).items())
     return ImageSetRows(
         patient_identity=_identity(of_patient, study_uid),
@@ -125,7 +129,7 @@ def _rows_of(metadata: Json) -> ImageSetRows:
         series_instance_uid=_uid(series_uid, changes) or "",
         series=_values(series, of_series, changes),
         instances={
-            _uid(uid, changes) or "": _values(instance, _elements(one), changes) | _converted(shared, changes)
+            _uid(uid, changes) or "": of_instance.values(_elements(one)) | _converted(shared, changes)
             for uid, one in nodes
         },
         lossy=bool(changes),
@@ -186,6 +190,27 @@ def _converted(found: Mapping[_Column, Any], changes: list[str]) -> Values:
                 _fitting(column.fold(converted), column.folded_characters, changes) if converted else None
             )
     return values
+
+
+class _Memo:
+    """Converts values for one table; equal ones of one column, which many instances share, once."""
+
+    def __init__(self, table: Table, changes: list[str]) -> None:
+        self._changes = changes
+        self._columns: list[tuple[_Column, dict[tuple[type, Any], Values]]]
+        self._columns = [(column, {}) for column in _COLUMNS[table]]
+
+    def values(self, elements: Json) -> Values:
+        """The value of each column."""
+        values: Values = {}
+        for column, known in self._columns:
+            value = column.find(elements)
+            key = type(value), repr(value) if isinstance(value, list | dict) else value
+            converted = known.get(key)
+            if converted is None:
+                converted = known[key] = _converted({column: value}, self._changes)
+            values.update(converted)
+        return values
 
 
 def _words(value: Any) -> str:
@@ -250,8 +275,10 @@ def _integer(value: Any, _characters: int, changes: list[str]) -> int | None:
             first = parse_decimal(first.strip(_PADDING).partition("\\")[0])
         except ValueError:
             return None
-    if not isinstance(first, int | float) or first != first or not _INTEGERS.start <= first < _INTEGERS.stop:
-        changes += ["beyond"] if isinstance(first, int | float) else []
+    if not isinstance(first, int | float) or (isinstance(first, float) and not first.is_integer()):
+        return None
+    if not _LEAST <= first <= _GREATEST:
+        changes.append("beyond")
         return None
     return int(first)
 
