@@ -55,7 +55,7 @@ def rights_to_write(database: Database) -> list[str]:
                     "SELECT DISTINCT privilege FROM unnest(cast(:privileges AS text[])) AS privilege, pg_tables "
                     "WHERE schemaname = ANY (current_schemas(false)) AND tablename = ANY (cast(:tables AS text[])) "
                     "AND has_table_privilege(format('%I.%I', schemaname, tablename), privilege)"
-                ).bindparams(privileges=list(_WRITING), tables=list(metadata.tables))
+                ).bindparams(privileges=list(_WRITING), tables=[*metadata.tables, *index_schema.metadata.tables])
             )
             return sorted(str(row[0]) for row in tables)
         case _:
@@ -71,7 +71,8 @@ def _rights(grant: str) -> list[str]:
 
 def missing_columns(database: Database) -> Mapping[str, Sequence[str]]:
     """The missing columns of each table that lacks some."""
-    wanted = {name: frozenset(table.columns.keys()) - database.columns(name) for name, table in metadata.tables.items()}
+    tables = metadata.tables if database.index_kind is IndexKind.LEGACY else index_schema.metadata.tables
+    wanted = {name: frozenset(table.columns.keys()) - database.columns(name) for name, table in tables.items()}
     return {name: sorted(columns) for name, columns in wanted.items() if columns}
 
 

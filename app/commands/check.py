@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 
 from ahi.client.identity import endpoint_url
 from app.commands.check_ahi import check_ahi, check_identity
+from app.commands.check_following import check_queue, check_writer
 from app.commands.check_index import check_index
 from app.commands.check_login import check_login
 from app.commands.check_result import ERROR, CheckResult, describe, failed
@@ -14,6 +15,7 @@ from app.settings import NotNowError, Settings, SettingsError
 from db.engine import Database
 
 _INDEX_ADVICE = "check host, port, user, security group; DB_TLS_CA if its certificate is not trusted"
+_QUEUE_ADVICE = "check INDEX_EVENTS_QUEUE_URL, region, network, and the rights to the queue"
 _AHI_ADVICE = "check region, network, credentials, IAM policy"
 
 
@@ -24,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(settings: Settings, options: Namespace) -> int:
     """Print all results; the exit status is 1 if the service cannot do its work."""
-    if not settings.names_index:
+    if not (settings.names_index or settings.may_write_index):
         raise SettingsError(
             "check looks at a database and AHI, but none is set: the embedded data store needs no check"
         )
@@ -34,7 +36,17 @@ def run(settings: Settings, options: Namespace) -> int:
 
 
 def check_all(settings: Settings) -> list[CheckResult]:
-    """All results, in the order in which an operator would look for a cause."""
+    """All results, in the order in which an operator would look for a cause.
+
+    Settings of the index command alone name no index that is read: the checks of the service are left out then.
+    """
+    results = _check_service(settings) if settings.names_index else [check_identity(settings)]
+    results += until_error("write login", _INDEX_ADVICE, lambda: check_writer(settings))
+    results += until_error("queue of events", _QUEUE_ADVICE, lambda: check_queue(settings))
+    return results
+
+
+def _check_service(settings: Settings) -> list[CheckResult]:
     results = [*check_settings(settings), *check_login(settings), *check_cache(settings), check_audit(settings)]
     results += [*check_traces(), *check_processes(settings), check_identity(settings)]
     try:

@@ -3,12 +3,19 @@
 import time
 from collections.abc import Iterator
 
+from app.commands.check_following import check_following, check_version
 from app.commands.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands.remote import Remote, asking
 from db import inspection, tls
 from db.engine import Database
+from db.index_kind import IndexKind
 from db.indexes import missing_indexes
 from runtime.hosts import is_loopback
+
+_SCHEMA_ADVICE = {
+    IndexKind.LEGACY: "bring the index project up to date",
+    IndexKind.OWN: "run python main.py index, which migrates the tables",
+}
 
 
 def check_index(database: Database, tls_mode: str | None) -> Iterator[CheckResult]:
@@ -31,14 +38,16 @@ def _check(database: Database, tls_mode: str | None) -> Iterator[CheckResult]:
         yield CheckResult("database grants", WARNING, finding, advice)
     else:
         yield CheckResult("database grants", OK, "the user can only read")
+    yield from check_version(database)
     missing_columns = inspection.missing_columns(database)
     for table, columns in missing_columns.items():
-        yield CheckResult("schema", ERROR, f"{table} lacks {', '.join(columns)}", "bring the index project up to date")
+        yield CheckResult("schema", ERROR, f"{table} lacks {', '.join(columns)}", _SCHEMA_ADVICE[database.index_kind])
     if not missing_columns:
         yield CheckResult("schema", OK, "complete")
         for index in missing_indexes(database):
             advice = f"{index.create(database.kind)};"
             yield CheckResult("index", WARNING, f"no {index.name}, which speeds up: {index.buys}", advice)
+        yield from check_following(database)
 
 
 def _encryption(encrypted: bool, tls_mode: str | None, on_this_machine: bool) -> CheckResult:

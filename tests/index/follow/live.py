@@ -3,7 +3,7 @@
 import gzip
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -52,6 +52,7 @@ class LiveStore(Shelf):
         self._live: dict[str, ImageSetVersion] = {}
         self._numbers: dict[str, int] = {}
         self._moment = 0
+        self.deleted: set[int] = set()
         self.metadata_read: list[tuple[str, int]] = []
 
     def put(self, number: int, *, is_primary: bool = True, updated_at: float | None = None) -> dict[str, Any]:
@@ -70,7 +71,18 @@ class LiveStore(Shelf):
         """Delete an image set; the event that AHI sends."""
         with self._lock:
             del self._live[identifier(number)]
+            self.deleted.add(number)
         return image_set_event("Deleted", identifier(number))
+
+    def numbers(self) -> set[int]:
+        """The image sets that are there."""
+        return {self._numbers[one.image_set_id] for one in self.image_sets()}
+
+    def clear(self) -> None:
+        """Forget all image sets."""
+        with self._lock:
+            self._live.clear()
+            self.deleted.clear()
 
     def image_sets(self) -> list[ImageSetVersion]:
         with self._lock:
@@ -121,9 +133,9 @@ class Parts:
         parts = (self.queue, self.attempts, self.poller.catch_up, self.progress, self.tally)
         return QueueFollower(*parts, **{**known, **options})
 
-    def follower(self) -> Follower:
+    def follower(self, datastore_ids: Iterable[str] = (DATASTORE_ID,)) -> Follower:
         """All of it, as the command runs it."""
-        return Follower(self.client, self.writer, parse, datastore_ids=[DATASTORE_ID], queue=self.queue)
+        return Follower(self.client, self.writer, parse, datastore_ids=datastore_ids, queue=self.queue)
 
     def close(self) -> None:
         """Close all connections."""
