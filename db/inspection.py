@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import String, cast, func, null, select, text
 
+from db import index_schema
 from db.engine import Database
 from db.image_sets import ImageSetRow
-from db.index_kind import by_kind
+from db.index_kind import IndexKind, by_kind
 from db.schema import frame, imageset, metadata, series
 
 _VERSION = {"mysql": "SELECT VERSION()", "postgresql": "SHOW server_version", "sqlite": "SELECT sqlite_version()"}

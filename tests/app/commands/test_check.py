@@ -88,7 +88,7 @@ def test_what_is_well_and_what_is_not(index_url: str, tmp_path: Path) -> None:
     grants = OK if index_url.startswith("sqlite") else WARNING
     assert levels(findings) == {
         "settings": OK, "cache": OK, "audit": WARNING, "identity": OK, "database": OK, "database TLS": OK,
-        "database grants": grants, "schema": OK,
+        "database grants": grants, "index kind": OK, "schema": OK,
         "index": WARNING, "AHI": OK, "clock": OK, "data store": OK, "GetImageSetMetadata": ERROR,
         "GetImageFrame": OK,  # the metadata of this shelf are of no image set
         "image sets": WARNING, "SearchImageSets": OK,
