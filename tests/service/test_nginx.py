@@ -13,10 +13,13 @@ import pytest
 import requests
 from dicomweb_client import DICOMwebClient
 
+from app.auth.bearer import new_token
 from tests.servers import free_port
 from tests.service.clinic import SLICES, Clinic
 from tests.service.nginx import Nginx
 from tests.service.process import Service
+from tests.service.storing import storing
+from tests.store.dicom_files import content_type, file, multipart
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +248,31 @@ def test_a_service_that_is_away_is_told_so() -> None:
     assert json.loads(answer.text)["status"] == 503
     assert "SECRET" not in nginx.logged
     nginx.close()
+
+
+def test_long_bodies_are_stored(tmp_path: Path) -> None:
+    """Bodies of more than a megabyte go through, and one without a login is refused before it has been sent."""
+    token, line = new_token("sender")
+    (tmp_path / "tokens").write_text(line)
+    (tmp_path / "rules").write_text(json.dumps([{"name": "sender", "rights": ["store"]}]))
+    settings = {
+        "AUTH": "bearer",
+        "AUTH_TOKENS_FILE": str(tmp_path / "tokens"),
+        "ACCESS_RULES": str(tmp_path / "rules"),
+        "TRUSTED_PROXY": "127.0.0.1",
+    }
+    body = multipart([file(f"1.2.77.1.{number}", study="1.2.77", series="1.2.77.1", size=1200) for number in range(3)])
+    with storing(tmp_path / "running", **settings) as running:
+        server = Nginx(running.service.port)
+        try:
+            with trusting(server) as session:
+                headers = {"Content-Type": content_type(), "Authorization": f"Bearer {token}"}
+                url = f"{server.root}/studies"
+                answer = session.post(url, iter([body[:1_000_000], body[1_000_000:]]), headers=headers, timeout=120)
+                assert answer.status_code == 200, answer.text
+                assert answer.json()["00081190"]["Value"] == [f"{server.root}/studies/1.2.77"]
+                assert session.post(url, body, headers=headers, timeout=120).status_code == 200
+                stranger = session.post(url, body, headers={"Content-Type": content_type()}, timeout=120)
+                assert stranger.status_code == 401
+        finally:
+            server.close()
