@@ -1,13 +1,21 @@
 """A service that stores loses and doubles nothing that it acknowledged, whatever of it is killed, and whenever."""
 
-from collections.abc import Iterator
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import requests
 
+from store.outcome import FailureReason
 from tests.datastore.made import made
 from tests.service.storing import Storing, stored_uids, storing
 from tests.store.forward.live import file_of
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +40,94 @@ def test_what_is_acknowledged_can_be_searched_and_retrieved_at_once(shared: Stor
         assert retrieved.status_code == 200, retrieved.text
     study = requests.get(f"{shared.service.root}/studies/1.2.9.1/metadata", timeout=60)
     assert len(study.json()) == 3
+
+
+def test_the_same_again_and_other_content_under_its_uid(shared: Storing) -> None:
+    assert shared.post(of(2, 1)).status_code == 200
+    assert shared.post(of(2, 1)).status_code == 200
+    answer = shared.post(of(2, 1, SeriesDescription="other"))
+    assert answer.status_code == 409
+    assert answer.json()["00081198"]["Value"][0]["00081197"]["Value"] == [FailureReason.DUPLICATE_INSTANCE]
+    assert shared.found(StudyInstanceUID="1.2.9.2") == ["1.2.9.2.1.1"]
+
+
+def test_ahi_that_is_away_is_503_and_a_retry_ends_well(shared: Storing) -> None:
+    shared.datastore.faults("StoreDICOM:403")  # not retried, so the answer comes at once
+    assert shared.post(of(3, 1)).status_code in (502, 503)
+    assert len(shared.spool.names()) == 1
+    shared.datastore.faults()
+    assert shared.post(of(3, 1)).status_code == 200
+    wait_for(lambda: shared.spool.names() == [])
+    assert shared.found(StudyInstanceUID="1.2.9.3") == ["1.2.9.3.1.1"]
+
+
+class Sender:
+    """Sends files, each until it is acknowledged, as a gateway does."""
+
+    def __init__(self, storing: Storing) -> None:
+        self.storing = storing
+        self.acknowledged: list[str] = []
+
+    def send(self, study: int, number: int) -> None:
+        """Send an instance until it is acknowledged."""
+        content = of(study, number)
+        give_up_at = time.monotonic() + 240
+        while time.monotonic() < give_up_at:
+            with suppress(requests.RequestException, ValueError):
+                answer = self.storing.post(content, timeout=60)
+                if answer.status_code in (200, 202):
+                    self.acknowledged += stored_uids(answer)
+                    return
+                assert answer.status_code in (502, 503), answer.text
+            time.sleep(0.2)
+        pytest.fail("it was never acknowledged")
+
+
+def kill(pids: Sequence[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def kill_supervisor(storing: Storing) -> None:
+    """Kill the supervisor, and start the service again as systemd does, on its port."""
+    storing.service.process.kill()
+    storing.service.process.wait(30)
+    storing.environment["PORT"] = str(storing.service.port)
+    storing.start()
+
+
+def kill_datastore(storing: Storing) -> None:
+    storing.datastore.kill()
+    storing.datastore.start()
+
+
+VICTIMS: dict[str, Callable[[Storing], None]] = {
+    "forwarder": lambda storing: kill(storing.service.named("forwarder")),
+    "web process": lambda storing: kill(storing.service.named("web")[:1]),
+    "data store": kill_datastore,
+    "supervisor": kill_supervisor,
+}
+
+
+@pytest.mark.parametrize("answer", ["stored", "spooled"])
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_nothing_acknowledged_is_lost_or_doubled_by_a_kill(tmp_path: Path, victim: str, answer: str) -> None:
+    with storing(tmp_path, STORE_ANSWER=answer, STORE_WAIT_SECONDS="20") as running, ThreadPoolExecutor(4) as pool:
+        running.datastore.faults("StoreDICOM:latency=100ms")  # so that something is under way when it is killed
+        sender = Sender(running)
+        sending = [pool.submit(sender.send, 1 + number % 3, number) for number in range(24)]
+        for kills in (4, 12):
+            wait_for(lambda least=kills: len(sender.acknowledged) >= least, 240)
+            VICTIMS[victim](running)
+        for one in sending:
+            one.result()
+        wait_for(lambda: running.spool.names() == [], 240)
+        expected = sorted(f"1.2.9.{1 + number % 3}.1.{number}" for number in range(24))
+        assert sorted(sender.acknowledged) == expected == running.found()
+        assert all(found.is_primary for found in running.datastore.storage.image_sets())
+        assert len(running.datastore.storage.image_sets()) == 3
+        for uid in expected:
+            study = uid.split(".")[3]
+            assert running.retrieved(f"1.2.9.{study}", f"1.2.9.{study}.1", uid).status_code == 200
+        assert running.spool.unknown() == [] and running.spool.refused() == []
