@@ -5,7 +5,7 @@ do not help. Both answer within two seconds, whatever hangs. `/live` calls nothi
 most once a second, in threads of its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from functools import partial
 
@@ -21,7 +21,9 @@ from db.image_sets import any_datastore_id
 from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.negotiation import Accept, Offer
 from dicomweb.respond import warned
+from runtime.shared_metrics import Metric, SharedMetrics
 from runtime.single_flight import SingleFlight
+from store.spool.spool import OLD_SECONDS
 
 NAME = "health"
 _TEXT, _PAGE = Offer("text/plain"), Offer("text/html")
@@ -39,10 +41,17 @@ def live_paths(settings: Settings) -> frozenset[str]:
     return frozenset(root.path + LIVE for root in roots)
 
 
-def blueprint(database: Database, fetchers: FetcherPool, *, sample_data: bool = False) -> Blueprint:
+def blueprint(
+    database: Database,
+    fetchers: FetcherPool,
+    *,
+    sample_data: bool = False,
+    counters: SharedMetrics | None = None,
+) -> Blueprint:
     """`/live`: 200 `OK`. `/health`: 200 `OK`, or 503 that says what does not answer.
 
-    With `sample_data`, a Warning header of `/health` says that the data are not those of AHI.
+    With `sample_data`, a Warning header of `/health` says that the data are not those of AHI. Another one says if store
+    requests wait for long, or were refused, by the `counters` of all processes.
     """
     bp, current = Blueprint(NAME, __name__), Health(database, fetchers)
 
@@ -53,9 +62,20 @@ def blueprint(database: Database, fetchers: FetcherPool, *, sample_data: bool = 
     @bp.get("/health")
     def health() -> Response:
         current.check()
-        return warned(_ok(), [SAMPLE_DATA] if sample_data else [])
+        return warned(_ok(), [*([SAMPLE_DATA] if sample_data else []), *_spool_warnings(counters)])
 
     return bp
+
+
+def _spool_warnings(counters: SharedMetrics | None) -> Iterator[str]:
+    """What an operator should know of the spool. It is no reason to take the service out of use."""
+    if counters is None:
+        return
+    if (age_seconds := counters.total(Metric.SPOOL_AGE_SECONDS)) > OLD_SECONDS:
+        waiting = counters.total(Metric.SPOOL_ENTRIES)
+        yield f"{waiting} store requests wait for AWS HealthImaging, the oldest for {age_seconds} seconds"
+    if refused := counters.total(Metric.SPOOL_REFUSED) + counters.total(Metric.SPOOL_UNKNOWN):
+        yield f"{refused} store requests need the operator: they were refused, or cannot be read"
 
 
 def front_door() -> Blueprint:

@@ -52,8 +52,14 @@ def _store(services: Services) -> list[Blueprint]:
 
 
 def _service_resources(app: Flask, services: Services) -> list[Blueprint]:
+    metrics = services.monitoring.process_metrics
     return [
         capabilities.blueprint(app, current_root_rule, services.public_root),
         prefetch.blueprint(services.prefetch_socket, services.may_see),
-        health.blueprint(services.index, services.fetchers, sample_data=bool(services.settings.embedded)),
+        health.blueprint(
+            services.index,
+            services.fetchers,
+            sample_data=bool(services.settings.embedded),
+            counters=metrics.counters if services.settings.store and metrics else None,
+        ),
     ]

@@ -53,6 +53,8 @@ class Embedded:
         return {
             "DATABASE_URL": self.index_url,
             "AWS_ENDPOINT_URL_MEDICAL_IMAGING": f"http://127.0.0.1:{port}",
+            "AHI_STOW_ENDPOINT": f"http://127.0.0.1:{port}",
+            "AHI_STOW_DIGEST": "streaming",
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "embedded",
             "AWS_SECRET_ACCESS_KEY": "embedded",
@@ -61,7 +63,8 @@ class Embedded:
 
     def defaults(self) -> Mapping[str, str]:
         """Defaults for settings that the environment of the proxy lacks."""
-        return {"HOST": "127.0.0.1", "CORS_ORIGINS": "loopback", "CACHE_ROOT": str(self._root / "cache")}
+        folders = {"CACHE_ROOT": str(self._root / "cache"), "SPOOL_ROOT": str(self._root / "spool")}
+        return {"HOST": "127.0.0.1", "CORS_ORIGINS": "loopback", **folders}
 
     def is_empty(self) -> bool:
         """Whether there are no image sets yet."""

@@ -9,6 +9,7 @@ from app.commands.check_index import check_index
 from app.commands.check_login import check_login
 from app.commands.check_result import ERROR, CheckResult, describe, failed
 from app.commands.check_service import check_audit, check_cache, check_processes, check_settings, check_traces
+from app.commands.check_store import check_store
 from app.commands.remote import Remote, until_error
 from app.processes.resources import find_index, find_trust
 from app.settings import NotNowError, Settings, SettingsError
@@ -63,6 +64,7 @@ def _check_service(settings: Settings) -> list[CheckResult]:
     try:
         results += until_error("database", _INDEX_ADVICE, lambda: check_index(database, settings.db_tls))
         results += until_error("AHI", _AHI_ADVICE, lambda: check_ahi(settings, database))
+        results += check_store(settings)
     finally:
         database.close()
     return results

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
-from app.commands import cache, check, import_files, index, link, probe, serve, serve_datastore, token
+from app.commands import cache, check, import_files, index, link, probe, serve, serve_datastore, spool, token
 from app.commands.describe_error import describe_error
 from app.settings import NotNowError, Settings, SettingsError
 from app.telemetry.logs import start_logging
@@ -33,6 +33,7 @@ COMMANDS = (
     Command("import", "import DICOM files into the embedded data store", import_files.run, import_files.add_arguments),
     Command("index", "fill the index from AHI, compare it, or follow AHI", index.run, index.add_arguments),
     Command("cache", "show what the cache holds", cache.run, cache.add_arguments),
+    Command("spool", "show, retry or remove what is not stored yet", spool.run, spool.add_arguments),
     Command(
         "datastore",
         "serve the embedded data store alone, on loopback",

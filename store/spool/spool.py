@@ -19,6 +19,9 @@ from store.spool.manifest import Manifest
 
 log = logging.getLogger(__name__)
 
+OLD_SECONDS = 900
+"""The age of an entry that says that something is wrong."""
+
 _MANIFEST_BYTES = 2**28
 _RETRY_SECONDS = 60
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
