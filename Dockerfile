@@ -20,7 +20,8 @@ FROM python:${PYTHON}
 # volume takes both from the image.
 RUN groupadd --system --gid 10001 dicomweb \
     && useradd --system --uid 10001 --gid dicomweb --no-create-home --shell /usr/sbin/nologin dicomweb \
-    && install --directory --owner dicomweb --group dicomweb --mode 0700 /var/cache/ahi-dicomweb-proxy
+    && install --directory --owner dicomweb --group dicomweb --mode 0700 /var/cache/ahi-dicomweb-proxy \
+        /var/lib/ahi-dicomweb-proxy
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /opt/ahi-dicomweb-proxy
 COPY main.py ./
@@ -41,9 +42,10 @@ ENV PATH=/opt/venv/bin:$PATH \
     PORT=8080 \
     EMBEDDED=false \
     CACHE_ROOT=/var/cache/ahi-dicomweb-proxy/cache \
+    SPOOL_ROOT=/var/lib/ahi-dicomweb-proxy/spool \
     DATASTORE_ROOT=/var/cache/ahi-dicomweb-proxy/data
 USER 10001:10001
-VOLUME ["/var/cache/ahi-dicomweb-proxy", "/tmp"]
+VOLUME ["/var/cache/ahi-dicomweb-proxy", "/var/lib/ahi-dicomweb-proxy", "/tmp"]
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --start-interval=2s --retries=3 CMD ["python", "-m", "app.commands.probe"]

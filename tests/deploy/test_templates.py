@@ -12,6 +12,7 @@ import pytest
 from cfnlint.api import lint_file
 from moto.server import ThreadedMotoServer
 
+from ahi.client import stow
 from ahi.client.calls import AhiClient
 from ahi.client.listing_calls import TimeRange
 from ahi.image_sets.image_set import ImageSetKey
@@ -47,7 +48,7 @@ def test_one_port_from_the_load_balancer_to_the_task() -> None:
 def test_the_task_cannot_write_outside_its_volumes() -> None:
     mounts = {one["ContainerPath"] for one in container()["MountPoints"]}
     assert container()["ReadonlyRootFilesystem"] == {"Fn::If": ["HasEcsExec", False, True]}
-    assert mounts == {"/var/cache/ahi-dicomweb-proxy", "/tmp"}  # noqa: S108 - as the image has them
+    assert mounts == {"/var/cache/ahi-dicomweb-proxy", "/var/lib/ahi-dicomweb-proxy", "/tmp"}  # noqa: S108 - as the image has them
 
 
 @pytest.fixture
@@ -207,12 +208,23 @@ RIGHTS_OF_OTHERS = {
 
 def test_further_rights_come_with_the_program_that_needs_them() -> None:
     policies = {name: one for name, one in resources().items() if one["Type"] == "AWS::IAM::Policy"}
-    assert policies.keys() == RIGHTS_OF_OTHERS.keys() | {"AuditPolicy"}  # the service itself, see above
+    assert policies.keys() == RIGHTS_OF_OTHERS.keys() | {"AuditPolicy", "StorePolicy"}  # the service itself
     for name in RIGHTS_OF_OTHERS:
         policy = policies[name]
         assert policy["Condition"] == f"Has{name.removesuffix('Policy')}"
         (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
         assert set(_listed(statement["Action"])) == RIGHTS_OF_OTHERS[name]
+
+
+def test_a_service_that_stores_may_store_into_one_data_store_and_read_its_write_login() -> None:
+    policy = resources()["StorePolicy"]
+    assert policy["Condition"] == "HasStore"
+    store, secret, login = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert _listed(store["Action"]) == [f"medical-imaging:{stow.OPERATION}"]
+    name, values = store["Resource"]["Fn::Sub"]
+    assert name.endswith(":datastore/${Id}") and values == {"Id": {"Ref": "StoreDatastoreId"}}
+    assert (secret["Action"], secret["Resource"]) == ("secretsmanager:GetSecretValue", {"Ref": "IndexWriteSecretArn"})
+    assert login["Fn::If"][0] == "HasStoreDBIam"
 
 
 def _listed(value: Any) -> list[Any]:
