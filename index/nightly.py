@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 
+from dicomweb.errors import ProxyError
+
 log = logging.getLogger(__name__)
 
 
@@ -45,6 +47,8 @@ class NightlyComparison:
     def _run(self) -> None:
         try:
             self._compare()
+        except ProxyError as error:
+            log.error("the index was not compared: %s", error)  # noqa: TRY400 - the cause is not ours
         except Exception:  # the outermost frame of a thread; the follower goes on
             log.exception("the index was not compared")
 
