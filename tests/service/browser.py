@@ -70,7 +70,7 @@ def call(page: Page, function: str, *arguments: object) -> Any:
 
 _IN_TIME = """([name, given]) => Promise.race([
     window.client[name](...given),
-    new Promise((_, fail) => setTimeout(() => fail(new Error("no answer for 20 seconds")), 20000)),
+    new Promise((_, fail) => setTimeout(() => fail(new Error("no answer for a minute")), 60000)),
 ])"""
 
 

@@ -211,7 +211,7 @@ def test_tls_is_not_older_than_1_2(nginx: Nginx, version: str, spoken: bool) -> 
 def upstream() -> Iterator[socket.socket]:
     """A place for a service that a test plays itself."""
     with socket.create_server(("127.0.0.1", free_port())) as listening:
-        listening.settimeout(30)
+        listening.settimeout(60)
         yield listening
 
 
@@ -224,7 +224,7 @@ def test_a_stream_goes_on_as_it_comes(upstream: socket.socket) -> None:
         with connection:
             connection.recv(65_536)
             connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
-            last = b"4\r\nlast\r\n0\r\n\r\n" if arrived.wait(30) else b""
+            last = b"4\r\nlast\r\n0\r\n\r\n" if arrived.wait(60) else b""
             connection.sendall(last)
 
     playing = Thread(target=play)
