@@ -86,9 +86,13 @@ def parse_time_of_day(text: str) -> time:
 
 
 def parse_url(text: str) -> str:
-    """Check a URL with scheme `http` or `https` and a host."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    """Check a URL with scheme `http` or `https`, a host, and perhaps a port."""
+    try:
+        parts = urlsplit(text)
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_valid = False
+    if not is_valid:
         raise ValueError("is not a URL like https://dicom.example.org")
     return text
 

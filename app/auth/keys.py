@@ -12,11 +12,11 @@ from concurrent.futures import Future
 from functools import partial
 from http.client import HTTPResponse
 from typing import Any
-from urllib.parse import urlsplit
 
 import jwt
 
 from app.auth.principal import NotProven
+from app.setting_parsers import parse_url
 from dicomweb.errors import UpstreamBusy
 from runtime.single_flight import SingleFlight, ended
 
@@ -66,10 +66,10 @@ def find_key_set(issuer: str) -> str:
     document = _json(fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration"))
     if document.get("issuer") != issuer:
         raise ValueError("the discovery document is of another issuer")
-    url = str(document.get("jwks_uri"))
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise ValueError("the discovery document has no URL of keys")
-    return url
+    try:
+        return parse_url(str(document.get("jwks_uri")))
+    except ValueError:
+        raise ValueError("the discovery document has no URL of keys") from None
 
 
 def fetch_key_set(url: str) -> list[jwt.PyJWK]:

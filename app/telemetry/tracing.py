@@ -6,11 +6,11 @@ The SDK of OpenTelemetry reads these variables, and is imported only if they ask
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from flask import Flask
 
 from app.services import Services
+from app.setting_parsers import parse_url
 from app.settings import SettingsError
 from db.engine import Database
 from runtime.outage import Outage
@@ -107,10 +107,9 @@ def _numbers(variables: Mapping[str, str]) -> list[str]:
 
 def _is_url(text: str) -> bool:
     try:
-        parts = urlsplit(text)
+        return bool(parse_url(text))
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _is_ratio(text: str) -> bool:

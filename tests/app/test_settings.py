@@ -33,6 +33,8 @@ def test_an_empty_variable_is_not_set() -> None:
         ({"PORT": "http"}, "PORT is not a whole number"),
         ({"PORT": "0"}, "PORT is not between 1 and 65535"),
         ({"PUBLIC_URL": "dicom.example.org"}, "PUBLIC_URL is not a URL"),
+        ({"PUBLIC_URL": "https://dicom.example.org:99999"}, "PUBLIC_URL is not a URL"),
+        ({"AUTH": "oidc", "OIDC_ISSUER": "https://:8443"}, "OIDC_ISSUER is not a URL"),
         ({"CORS_ORIGINS": "*, example.org"}, "CORS_ORIGINS is not a URL"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is none of"),
         ({"DATASTORE_CLEAN_INDEX": "maybe"}, "DATASTORE_CLEAN_INDEX is neither true nor false"),

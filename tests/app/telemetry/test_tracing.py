@@ -38,6 +38,7 @@ def test_traces_are_asked_for(environ: dict[str, str], asked: bool) -> None:
         ({"OTEL_TRACES_EXPORTER": "console"}, "OTEL_TRACES_EXPORTER is neither otlp nor none"),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"}, "OTEL_EXPORTER_OTLP_ENDPOINT is not a URL"),
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://"}, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is not a URL"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:99999"}, "OTEL_EXPORTER_OTLP_ENDPOINT is not a URL"),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://[x"}, "OTEL_EXPORTER_OTLP_ENDPOINT is not a URL"),
         ({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL is not http/protobuf"),
         ({**ENDPOINT, "OTEL_TRACES_SAMPLER": "often"}, "OTEL_TRACES_SAMPLER is none of"),
