@@ -363,11 +363,11 @@ class Settings:
     datastore_faults: str | None = _setting(None, str)
     """Faults that the embedded data store injects, for tests."""
 
-    datastore_clean_index: bool = _setting(False, parse_flag)
-    """`true`: fill the index with clean values instead of those of the AWS index writer."""
+    datastore_clean_index: bool = _setting(True, parse_flag)
+    """`false`: fill AWS's tables as the AWS index writer does, for tests."""
 
     datastore_populate_instances: bool = _setting(True, parse_flag)
-    """`false`: fill the index without instances."""
+    """`false`: fill AWS's tables without instances."""
 
     @property
     def on_loopback(self) -> bool:

@@ -15,6 +15,7 @@ from datastore.importing.importer import ImportReport, import_files, index_pendi
 from datastore.importing.report import details, summary
 from datastore.importing.samples import sample_files
 from datastore.index.filler import IndexFiller
+from datastore.index.own import OwnIndex
 from datastore.pixels.layout import FRAME_BYTES
 from datastore.serving.faults import Faults
 from datastore.serving.server import serve
@@ -28,17 +29,17 @@ class Embedded:
         self,
         root: Path,
         *,
-        clean_index: bool = False,
+        clean_index: bool = True,
         populate_instances: bool = True,
         frame_bytes: int = FRAME_BYTES,
     ) -> None:
-        """`clean_index` fills the index with clean values instead of those of the AWS index writer.
+        """Without `clean_index` the index has AWS's tables, filled as the AWS index writer does: for tests.
 
-        `populate_instances` is POPULATE_INSTANCE_LEVEL of that writer: if it is false, the index has no instances.
+        `populate_instances` is POPULATE_INSTANCE_LEVEL of that writer: if it is false, it is AWS's without instances.
         Frames that have to be decoded, and take more than `frame_bytes` then, are not stored.
         """
         self._root = root.resolve()
-        self._clean_index = clean_index
+        self._own_index = clean_index and populate_instances
         self._populate_instances = populate_instances
         self._frame_bytes = frame_bytes
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -99,12 +100,8 @@ class Embedded:
             index.close()
 
     def catch_up(self) -> None:
-        """Index the image sets that a killed import stored and did not index."""
-        index = self._index()
-        try:
-            index_pending(self._storage(), index)
-        finally:
-            index.close()
+        """Index the image sets that are not indexed: after a killed import, or in a folder of an earlier version."""
+        self._index().close()
 
     def serve(self, listening: socket.socket, faults: str | None) -> None:
         """Serve the AHI wire protocol until SIGTERM; `faults` is the text form of `datastore.serving.faults`."""
@@ -113,9 +110,22 @@ class Embedded:
     def _storage(self) -> Storage:
         return Storage.open(self._root / "store")
 
-    def _index(self) -> IndexFiller:
-        index = IndexFiller(self.index_url, quirks=not self._clean_index, populate_instances=self._populate_instances)
-        index.create_schema()
+    def _index(self) -> OwnIndex | IndexFiller:
+        """The index, which has all image sets that are stored."""
+        storage = self._storage()
+        if not self._own_index:
+            filler = IndexFiller(self.index_url, populate_instances=self._populate_instances)
+            filler.create_schema()
+            index_pending(storage, filler)
+            return filler
+        index = OwnIndex(self._root / "index.sqlite", storage)
+        with tqdm(desc="Indexing", unit=" image sets", disable=None, file=sys.stderr, delay=1) as bar:
+
+            def show(done: int, of: int) -> None:
+                bar.total = of
+                bar.update(done - bar.n)
+
+            index.catch_up(show)
         return index
 
 

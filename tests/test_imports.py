@@ -67,7 +67,7 @@ ROOMS = {  # room: the rooms of the same package that it may import
     "datastore/storage": set(),
     "datastore/pixels": set(),
     "datastore/importing": {"datastore/pixels", "datastore/storage"},
-    "datastore/index": set(),
+    "datastore/index": {"datastore/storage"},
     "datastore/serving": {"datastore/importing", "datastore/pixels", "datastore/storage"},
 }
 
