@@ -1,1 +1,4 @@
-"""The index filler: image-set metadata to rows of the metadata index. Runs in the process of an import."""
+"""The index of a data store folder: our own tables, or AWS's as its index writer fills them, for tests.
+
+Runs in the process of an import, and at the start of the embedded data store.
+"""

@@ -1,22 +1,19 @@
 """The index filler: metadata of image sets in, rows of the metadata index out.
 
-With quirks it writes the rows that the index writer of the AWS sample project `metadata-index` writes: the newest image
-set overwrites everything, and nothing is ever removed. Without quirks an image set can be removed, instances that a new
-version lacks are removed, and patients without an ID stay apart. `datastore.index.values` converts the values.
+It writes the rows that the index writer of the AWS sample project `metadata-index` writes, into AWS's tables, for tests
+and benchmarks of them: the newest image set overwrites everything, and nothing is ever removed.
+`datastore.index.values` converts the values.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from datetime import time
 from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
     Connection,
     Table,
-    and_,
     bindparam,
     create_engine,
-    delete,
     event,
     func,
     insert,
@@ -41,17 +38,13 @@ Values = dict[str, Any]
 class IndexFiller:
     """Writes image sets into an index. Not safe for several threads."""
 
-    def __init__(
-        self, url: str | URL, *, quirks: bool = True, populate_instances: bool = True, populate_frames: bool = False
-    ) -> None:
+    def __init__(self, url: str | URL, *, populate_instances: bool = True, populate_frames: bool = False) -> None:
         """`populate_frames` implies `populate_instances`, as in the AWS index writer."""
         self._engine = create_engine(make_url(url), hide_parameters=True, pool_pre_ping=True)
         if self._engine.dialect.name == "sqlite":
             event.listen(self._engine, "connect", _start_sqlite)
-        self._quirks = quirks
         self._instances = populate_instances or populate_frames
         self._frames = populate_frames
-        self._fractions = self._engine.dialect.name != "mysql"  # a MySQL `time` has none, and rounds up to 24:00:00
 
     def create_schema(self) -> None:
         """Create missing tables, and the indexes that searches use."""
@@ -72,7 +65,7 @@ class IndexFiller:
         except (KeyError, TypeError, AttributeError):
             raise ValueError("this is not the metadata of an image set") from None
         with self._engine.begin() as connection:
-            patient_pkey = self._put_patient(connection, patient_dicom, study_uid)
+            patient_pkey = self._put_patient(connection, patient_dicom)
             study_values = self._values(study, study_dicom) | {"patient_pkey": patient_pkey}
             study_pkey = _put_row(connection, study, {"studyinstanceuid": study_uid}, study_values)
             for series_uid, node in series_nodes:
@@ -80,52 +73,24 @@ class IndexFiller:
                 series_pkey = _put_row(connection, series, {"seriesinstanceuid": series_uid}, series_values)
                 key = {"imagesetid": image_set_id, "datastoreid": datastore_id}
                 imageset_pkey = _put_row(connection, imageset, key, {"series_pkey": series_pkey})
-                if self._quirks:
-                    _put_conflicts(connection, series_pkey, imageset_pkey)
+                _put_conflicts(connection, series_pkey, imageset_pkey)
                 if self._instances:
                     self._put_instances(connection, node.get("Instances") or {}, series_pkey, imageset_pkey)
                     _count(connection, study_pkey, series_pkey)
-
-    def remove(self, datastore_id: str, image_set_id: str) -> None:
-        """Remove an image set, and all parents left without one. With quirks nothing is removed, as in AWS."""
-        if self._quirks:
-            return
-        ours = and_(imageset.c.imagesetid == image_set_id, imageset.c.datastoreid == datastore_id)
-        lineage = (
-            select(imageset.c.imageset_pkey, series.c.series_pkey, study.c.study_pkey, study.c.patient_pkey)
-            .join_from(imageset, series, imageset.c.series_pkey == series.c.series_pkey)
-            .join(study)
-            .where(ours)
-        )
-        with self._engine.begin() as connection:
-            found = connection.execute(lineage).first()
-            if found is None:
-                return
-            connection.execute(delete(imageset).where(ours))
-            _remove_instances(connection, found.imageset_pkey)
-            _remove_childless(connection, series, imageset, found.series_pkey)
-            _remove_childless(connection, study, series, found.study_pkey)
-            _remove_childless(connection, patient, study, found.patient_pkey)
-            if self._instances:
-                _count(connection, found.study_pkey, found.series_pkey)
 
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
 
-    def _put_patient(self, connection: Connection, dicom: Json, study_uid: str) -> int:
+    def _put_patient(self, connection: Connection, dicom: Json) -> int:
         domain = self._values(issuer, dicom)["issuerofpatientid"] or _ABSENT_ISSUER
         issuer_pkey = _put_row(connection, issuer, {"issuerofpatientid": domain}, {"description": None})
         values = self._values(patient, dicom)
         patient_id = values.pop("patientid")
-        if patient_id is None and not self._quirks:
-            return _put_nameless(connection, values | {"issuer_pkey": issuer_pkey}, study_uid)
         key = {"patientid": patient_id or _ABSENT_PATIENT_ID, "issuer_pkey": issuer_pkey}
         return _put_row(connection, patient, key, values)
 
     def _put_instances(self, connection: Connection, nodes: Json, series_pkey: int, imageset_pkey: int) -> None:
-        if not self._quirks:
-            _remove_instances(connection, imageset_pkey)
         parents = {"series_pkey": series_pkey, "imageset_pkey": imageset_pkey}
         uids = {uid: cut(instance.c.sopinstanceuid, uid) for uid in nodes}
         rows = {uids[uid]: self._values(instance, node["DICOM"]) | parents for uid, node in nodes.items()}
@@ -150,9 +115,7 @@ class IndexFiller:
             if column.name.endswith("_pkey"):
                 continue
             value = by_name.get(column.name, _ABSENT)
-            converted = None if value is _ABSENT else convert(column, value, quirks=self._quirks)
-            if isinstance(converted, time) and not self._fractions:
-                converted = converted.replace(microsecond=0)
+            converted = None if value is _ABSENT else convert(column, value)
             values[column.name] = "" if converted is None and not column.nullable else converted
         return values
 
@@ -212,14 +175,6 @@ def _batches(names: Iterable[str]) -> Iterator[Collection[str]]:
         yield some
 
 
-def _put_nameless(connection: Connection, values: Values, study_uid: str) -> int:
-    """Write a patient without an ID: the one that this study already has, or a new one."""
-    of_study = select(study.c.patient_pkey).where(study.c.studyinstanceuid == study_uid)
-    has_no_id = patient.c.patientid.is_(None) & patient.c.patient_pkey.in_(of_study)
-    pkey = connection.scalar(select(patient.c.patient_pkey).where(has_no_id))
-    return _write_row(connection, patient, pkey, values)
-
-
 def _put_conflicts(connection: Connection, series_pkey: int, imageset_pkey: int) -> None:
     """Note that a series has several image sets: the first two together, then each further one.
 
@@ -247,14 +202,3 @@ def _count(connection: Connection, study_pkey: int, series_pkey: int) -> None:
         (primary_key,) = table.primary_key.columns
         counted = connection.execute(counts).one()._asdict()
         connection.execute(update(table).where(primary_key == pkey).values(counted))
-
-
-def _remove_instances(connection: Connection, imageset_pkey: int) -> None:
-    connection.execute(delete(frame).where(frame.c.imageset_pkey == imageset_pkey))
-    connection.execute(delete(instance).where(instance.c.imageset_pkey == imageset_pkey))
-
-
-def _remove_childless(connection: Connection, table: Table, child: Table, pkey: int) -> None:
-    (primary_key,) = table.primary_key.columns
-    has_child = select(child.c[primary_key.name]).where(child.c[primary_key.name] == pkey).exists()
-    connection.execute(delete(table).where(primary_key == pkey, ~has_child))

@@ -5,12 +5,15 @@
 
 import json
 import re
+import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from pydicom.data import get_testdata_file
 
+from db.index_schema import VERSION
 from tests.service.process import Service
 from tests.upgrade.reading import read_archive
 from tests.upgrade.record import ANSWERS, FOLDER
@@ -46,6 +49,8 @@ def test_a_folder_of_before_shows_the_same_studies_and_frames(data: Path) -> Non
             assert re.findall(r" (?:ERROR|CRITICAL) .*|Traceback", service.log) == []
         finally:
             assert service.stop() == 0
+    with closing(sqlite3.connect(data / "index.sqlite")) as index:  # of AWS's tables it has become one of ours
+        assert index.execute("SELECT max(version) FROM schema_version").fetchall() == [(VERSION,)]
 
 
 def test_a_folder_of_before_takes_more_files(data: Path) -> None:

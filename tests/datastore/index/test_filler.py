@@ -1,7 +1,6 @@
-"""The index that the filler leaves, on every database: that of the AWS index writer, or a clean one."""
+"""The index that the filler leaves, on every database: that of the AWS index writer."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import time
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
@@ -103,11 +102,7 @@ def index(shared_url: str) -> Iterator[Index]:
     found.close()
 
 
-both_ways = pytest.mark.parametrize("quirks", [True, False])
-
-
-@both_ways
-def test_an_image_set_fills_every_level(index: Index, quirks: bool) -> None:
+def test_an_image_set_fills_every_level(index: Index) -> None:
     index.put(
         metadata(
             patient={"PatientID": "P1", "PatientName": "DOE^JANE", "IssuerOfPatientID": "HOSPITAL"},
@@ -115,7 +110,6 @@ def test_an_image_set_fills_every_level(index: Index, quirks: bool) -> None:
             series={"Modality": "CT", "SeriesNumber": "2", "StationName": "CT01"},
             instance={"Rows": 512, "Columns": 256, "InstanceNumber": "1"},
         ),
-        quirks=quirks,
         populate_frames=True,
     )
     assert index.column(issuer, "issuerofpatientid") == ["HOSPITAL"]
@@ -130,87 +124,68 @@ def test_an_image_set_fills_every_level(index: Index, quirks: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("elements", "quirky", "clean"),
+    ("elements", "known"),
     [
-        pytest.param({"PatientID": "P1"}, ("P1", "DEFAULT_DOMAIN"), ("P1", "DEFAULT_DOMAIN"), id="issuer absent"),
-        pytest.param({}, ("NO_PID", "DEFAULT_DOMAIN"), (None, "DEFAULT_DOMAIN"), id="both absent"),
-        pytest.param({"PatientID": None, "IssuerOfPatientID": None}, ("None", "None"), (None, "DEFAULT_DOMAIN"),
-                     id="both empty"),
-        pytest.param({"PatientID": "P1 ", "IssuerOfPatientID": "X"}, ("P1 ", "X"), ("P1", "X"), id="padding"),
+        pytest.param({"PatientID": "P1"}, ("P1", "DEFAULT_DOMAIN"), id="issuer absent"),
+        pytest.param({}, ("NO_PID", "DEFAULT_DOMAIN"), id="both absent"),
+        pytest.param({"PatientID": None, "IssuerOfPatientID": None}, ("None", "None"), id="both empty"),
+        pytest.param({"PatientID": "P1 ", "IssuerOfPatientID": "X"}, ("P1 ", "X"), id="padding"),
     ],
-)  # fmt: skip
-@both_ways
-def test_a_patient_is_known_by(
-    index: Index, quirks: bool, elements: Mapping[str, Any], quirky: tuple[str, str], clean: tuple[str, str]
-) -> None:
-    index.put(metadata(patient=elements), quirks=quirks)
+)
+def test_a_patient_is_known_by(index: Index, elements: Mapping[str, Any], known: tuple[str, str]) -> None:
+    index.put(metadata(patient=elements))
     found = (index.column(patient, "patientid")[0], index.column(issuer, "issuerofpatientid")[0])
-    assert found == (quirky if quirks else clean)
+    assert found == known
 
 
-@both_ways
-def test_absent_attributes_are_null(index: Index, quirks: bool) -> None:
-    index.put(metadata(), quirks=quirks)
+def test_absent_attributes_are_null(index: Index) -> None:
+    index.put(metadata())
     names = {"study": "studydescription studydate studytime", "series": "modality laterality", "instance": "imagetype"}
     for table in (study, series, instance):
         row = index.rows(table)[0]
         assert [row[name] for name in names[table.name].split()] == [None] * len(names[table.name].split())
 
 
-def test_a_fraction_is_kept_where_the_database_can(index: Index) -> None:
-    index.put(metadata(study={"StudyTime": "235959.75"}), quirks=False)
-    kept = time(23, 59, 59) if index.url.startswith("mysql") else time(23, 59, 59, 750_000)
-    assert index.column(study, "studytime") == [kept]
-
-
-@both_ways
-def test_text_of_any_script_and_length_is_stored(index: Index, quirks: bool) -> None:
-    index.put(metadata(patient={"PatientID": "P" * 300, "PatientName": "Ünï^山田\0"}), quirks=quirks)
+def test_text_of_any_script_and_length_is_stored(index: Index) -> None:
+    index.put(metadata(patient={"PatientID": "P" * 300, "PatientName": "Ünï^山田\0"}))
     assert index.column(patient, "patientid") == ["P" * 64]
     assert index.column(patient, "patientname") == ["Ünï^山田"]
 
 
-@both_ways
-def test_uids_longer_than_their_column_are_cut(index: Index, quirks: bool) -> None:
+def test_uids_longer_than_their_column_are_cut(index: Index) -> None:
     uid = "1." + "2" * 100
-    index.put(metadata(study_uid=uid, series_uid=uid, instances=(uid,)), quirks=quirks, populate_frames=True)
+    index.put(metadata(study_uid=uid, series_uid=uid, instances=(uid,)), populate_frames=True)
     assert index.column(study, "studyinstanceuid") == [uid[:63] + "~"]
     assert index.column(instance, "sopinstanceuid") == [uid[:63] + "~"]
 
 
-@both_ways
-def test_the_newest_image_set_overwrites_also_with_null(index: Index, quirks: bool) -> None:
+def test_the_newest_image_set_overwrites_also_with_null(index: Index) -> None:
     index.put(
         metadata("a", study={"StudyDescription": "HEAD", "StudyID": "7"}, series={"Modality": "CT"}),
         metadata("b", study={"StudyDescription": "NECK"}, instances=("1.1.1.2",)),
-        quirks=quirks,
     )
     assert [(row["studydescription"], row["studyid"]) for row in index.rows(study)] == [("NECK", None)]
     assert index.column(series, "modality") == [None]
 
 
-@both_ways
-def test_a_study_moves_under_the_newest_patient(index: Index, quirks: bool) -> None:
-    index.put(metadata("a"), metadata("b", patient={"PatientID": "P2"}), quirks=quirks)
+def test_a_study_moves_under_the_newest_patient(index: Index) -> None:
+    index.put(metadata("a"), metadata("b", patient={"PatientID": "P2"}))
     newest = next(row["patient_pkey"] for row in index.rows(patient) if row["patientid"] == "P2")
     assert index.column(study, "patient_pkey") == [newest]
     assert index.column(patient, "patientid") == ["P1", "P2"]
 
 
-@both_ways
-def test_an_instance_moves_to_the_newer_image_set(index: Index, quirks: bool) -> None:
-    index.put(metadata("a"), metadata("b"), quirks=quirks)
+def test_an_instance_moves_to_the_newer_image_set(index: Index) -> None:
+    index.put(metadata("a"), metadata("b"))
     assert index.column(instance, "imageset_pkey") == [index.column(imageset, "imageset_pkey")[1]]
 
 
-@both_ways
-def test_counts_are_those_of_the_instance_table(index: Index, quirks: bool) -> None:
+def test_counts_are_those_of_the_instance_table(index: Index) -> None:
     index.put(
         metadata("a", instances=("1", "2", "3")),
         metadata("b", series_uid="1.1.2", instances=("4", "5")),
         metadata("c", instances=("3", "6")),
         metadata("d", study_uid="9", series_uid="9.1", instances=("9.1.1",)),
-        quirks=quirks,
     )
     counts = [(row["numberofstudyrelatedseries"], row["numberofstudyrelatedinstances"]) for row in index.rows(study)]
     assert counts == [(2, 6), (1, 1)]
@@ -226,11 +201,10 @@ def test_counts_are_those_of_the_instance_table(index: Index, quirks: bool) -> N
         pytest.param({"populate_instances": False, "populate_frames": False}, 0, 0, id="down to series"),
     ],
 )
-@both_ways
 def test_the_switches_say_which_levels_are_filled(
-    index: Index, quirks: bool, switches: dict[str, bool], instances: int, frames: int
+    index: Index, switches: dict[str, bool], instances: int, frames: int
 ) -> None:
-    index.put(metadata(instances=("1", "2"), frames=3), quirks=quirks, **switches)
+    index.put(metadata(instances=("1", "2"), frames=3), **switches)
     assert (len(index.rows(instance)), len(index.rows(frame))) == (instances, frames)
     assert len(index.rows(imageset)) == 1
     assert index.column(series, "numberofseriesrelatedinstances") == [instances or None]
@@ -254,17 +228,11 @@ def test_conflicts_are_noted_as_the_aws_writer_does(index: Index, image_sets: st
     assert {(row["priority"], row["conflict_type"]) for row in index.rows(conflict)} <= {(1, None)}
 
 
-def test_clean_notes_no_conflicts(index: Index) -> None:
-    index.put(metadata("a"), metadata("b"), quirks=False)
-    assert index.rows(conflict) == []
-
-
-@pytest.mark.parametrize(("quirks", "left"), [(True, ["1", "2", "3"]), (False, ["2", "3"])])
-def test_instances_and_frames_that_went_away_stay_only_with_quirks(index: Index, quirks: bool, left: list[str]) -> None:
+def test_instances_and_frames_that_went_away_stay(index: Index) -> None:
     versions = (metadata(instances=("1", "2")), metadata(instances=("2", "3")))
-    index.put(*versions, quirks=quirks, populate_frames=True)
-    assert sorted(index.column(instance, "sopinstanceuid")) == left
-    assert len(index.rows(frame)) == len(left)
+    index.put(*versions, populate_frames=True)
+    assert sorted(index.column(instance, "sopinstanceuid")) == ["1", "2", "3"]
+    assert len(index.rows(frame)) == 3
 
 
 def test_an_upsert_resets_the_description_of_an_issuer(index: Index) -> None:
@@ -272,70 +240,39 @@ def test_an_upsert_resets_the_description_of_an_issuer(index: Index) -> None:
     assert index.column(issuer, "description") == [None]
 
 
-@both_ways
-def test_repetition_changes_nothing(index: Index, quirks: bool) -> None:
-    index.put(metadata(frames=2), quirks=quirks, populate_frames=True)
+def test_repetition_changes_nothing(index: Index) -> None:
+    index.put(metadata(frames=2), populate_frames=True)
     tables = (issuer, patient, study, series, imageset)
     before = [index.rows(table) for table in tables]
-    index.put(metadata(frames=2), quirks=quirks, populate_frames=True)
+    index.put(metadata(frames=2), populate_frames=True)
     assert [index.rows(table) for table in tables] == before
     assert len(index.rows(instance)) == 1
     assert index.column(frame, "framenumber") == [1, 2]
 
 
-@both_ways
-def test_more_instances_than_one_statement_takes(index: Index, quirks: bool) -> None:
+def test_more_instances_than_one_statement_takes(index: Index) -> None:
     uids = tuple(f"1.1.1.{number}" for number in range(1203))
-    index.put(metadata(instances=uids), metadata(instances=uids), quirks=quirks)
+    index.put(metadata(instances=uids), metadata(instances=uids))
     assert index.column(series, "numberofseriesrelatedinstances") == [1203]
 
 
-@both_ways
-def test_patients_without_an_id_are_mixed_up_only_with_quirks(index: Index, quirks: bool) -> None:
+def test_patients_without_an_id_are_mixed_up(index: Index) -> None:
     nameless = [{"PatientName": "DOE^JANE"}, {"PatientName": "ROE^RICHARD"}]
     index.put(
         metadata("a", patient=nameless[0], study={"StudyDescription": "HEAD"}),
         metadata("b", patient=nameless[1], study={"StudyDescription": "NECK"}, study_uid="2", series_uid="2.1"),
         metadata("a", patient=nameless[0], study={"StudyDescription": "HEAD"}),
-        quirks=quirks,
     )
     assert index.column(study, "studydescription") == ["HEAD", "NECK"]
-    assert index.column(patient, "patientname") == (["DOE^JANE"] if quirks else ["DOE^JANE", "ROE^RICHARD"])
+    assert index.column(patient, "patientname") == ["DOE^JANE"]
 
 
-def test_a_deleted_image_set_stays_listed_with_quirks(index: Index) -> None:
-    index.put(metadata())
-    index.filler().remove(STORE, "a" * 32)
-    assert len(index.rows(imageset)) == len(index.rows(study)) == 1
-
-
-def test_a_deleted_image_set_goes_with_all_that_was_only_its_own(index: Index) -> None:
-    index.put(metadata(), quirks=False, populate_frames=True)
-    index.filler(quirks=False).remove(STORE, "a" * 32)
-    assert [index.rows(table) for table in (imageset, frame, instance, series, study, patient)] == [[]] * 6
-
-
-def test_a_deleted_image_set_leaves_what_others_have(index: Index) -> None:
-    index.put(metadata("a", instances=("1", "2")), metadata("b", series_uid="1.1.2", instances=("3",)), quirks=False)
-    index.filler(quirks=False).remove(STORE, "a" * 32)
-    assert index.column(instance, "sopinstanceuid") == ["3"]
-    assert index.column(series, "seriesinstanceuid") == ["1.1.2"]
-    assert index.column(study, "numberofstudyrelatedinstances") == [1]
-
-
-def test_removing_an_unknown_image_set_changes_nothing(index: Index) -> None:
-    index.put(metadata(), quirks=False)
-    index.filler(quirks=False).remove(STORE, "b" * 32)
-    assert len(index.rows(imageset)) == 1
-
-
-@both_ways
-def test_an_image_set_is_put_whole_or_not_at_all(index: Index, quirks: bool) -> None:
+def test_an_image_set_is_put_whole_or_not_at_all(index: Index) -> None:
     broken = metadata(frames=1)
     node = broken["Study"]["Series"]["1.1.1"]["Instances"]["1.1.1.1"]
     node["ImageFrames"] = [{"ID": None}]
     with pytest.raises(SQLAlchemyError):
-        index.put(broken, quirks=quirks, populate_frames=True)
+        index.put(broken, populate_frames=True)
     assert [index.rows(table) for table in (imageset, instance, series, study, patient)] == [[]] * 5
 
 
