@@ -90,10 +90,9 @@ def kill(pids: Sequence[int]) -> None:
 
 
 def kill_supervisor(storing: Storing) -> None:
-    """Kill the supervisor, and start the service again as systemd does, on its port."""
+    """Kill the supervisor, and start the service again, as systemd does."""
     storing.service.process.kill()
     storing.service.process.wait(30)
-    storing.environment["PORT"] = str(storing.service.port)
     storing.start()
 
 
