@@ -109,7 +109,7 @@ def test_what_nobody_waits_for_does_not_gather_for_ever() -> None:
 def test_a_batch_is_as_large_as_it_may_be() -> None:
     queue, _ = new(max_bytes=3 * BYTES)
     queue.add(entry("a", *((1, number, "x") for number in range(7))))
-    sizes = []
+    sizes: list[int] = []
     while batch := queue.take() or (queue.wait("a", "client") if not sizes else queue.take()):
         sizes.append(len(batch.instances))
         queue.finish(batch, stored(batch))
