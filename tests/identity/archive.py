@@ -54,6 +54,7 @@ class ImageSet:
     description: str
     marks: tuple[tuple[str, int], ...]
     is_primary: bool = True
+    study_time: str | None = None
 
     @property
     def key(self) -> ImageSetKey:
@@ -61,6 +62,7 @@ class ImageSet:
 
     def metadata(self) -> dict[str, Any]:
         study = {"StudyInstanceUID": self.study, "StudyDate": "20240101", "StudyDescription": self.description}
+        study |= {} if self.study_time is None else {"StudyTime": self.study_time}
         instances = {uid: self._instance(uid, mark) for uid, mark in self.marks}
         series = {"SeriesInstanceUID": self.series, "Modality": self.modality, "SeriesNumber": "1"}
         return {
