@@ -103,7 +103,7 @@ class Walk:
     def aws(self, words: list[str]) -> None:
         """Call what a command of the AWS CLI calls, with its options."""
         service, operation, *options = words
-        client: Any = boto3.client(service, region_name="us-east-1", endpoint_url=self.endpoint)
+        client = cast(Any, boto3).client(service, region_name="us-east-1", endpoint_url=self.endpoint)
         method = operation.replace("-", "_")
         members = client.meta.service_model.operation_model(
             client.meta.method_to_api_mapping[method]
