@@ -57,17 +57,21 @@ def finding(port: int | None, tmp_path: Path) -> CheckResult | None:
 @pytest.mark.slow
 def test_each_kind_of_process_is_replaced_when_it_is_frozen(start: Start, tmp_path: Path) -> None:
     service, port = start(WEB_PROCESSES="2")
-    assert (finding(port, tmp_path) or CheckResult("", "", "")).level == OK
+    service.wait(lambda: (finding(port, tmp_path) or CheckResult("", "", "")).level == OK)  # metrics are told by now
     frozen = [service.named(name)[0] for name in PROCESSES]
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
     service.wait(lambda: not any(map(alive, frozen)), START_SECONDS + 60)  # one that still starts has more time
     service.wait(lambda: [len(service.named(name)) for name in PROCESSES] == [2, 1, 1, 1])
     service.wait(lambda: service.status("/health") == 200)
-    assert replaced_processes("127.0.0.1", port) == {(kind, "hung"): 1 for kind in PROCESSES.values()}
+    assert counted(service, port) == {(kind, "hung"): 1 for kind in PROCESSES.values()}
     assert service.log.count("None came: it is frozen.") == len(PROCESSES)
-    found = finding(port, tmp_path)
-    assert found and found.level == WARNING and "(hung)" in found.told and "process is hung" in found.advice
+
+    def warns() -> bool:
+        found = finding(port, tmp_path)
+        return bool(found and found.level == WARNING and "(hung)" in found.told and "process is hung" in found.advice)
+
+    service.wait(warns)
 
 
 @pytest.mark.slow
@@ -91,7 +95,7 @@ def test_a_deadlock_of_the_threads_of_a_web_process_is_found(start: Start) -> No
     service.wait(lambda: service.status("/live") == 200)
     assert "work waits and no thread makes a step; killing it name=web0" in service.log
     assert "in hold_and_wait" in service.log
-    assert replaced_processes("127.0.0.1", port) == {("web", "hung"): 1}
+    assert counted(service, port) == {("web", "hung"): 1}
 
 
 @pytest.mark.slow
@@ -126,11 +130,16 @@ def test_processes_that_grew_too_large_are_replaced_without_losing_a_request(
         for client in clients:
             client.join()
     assert set(statuses) == {200}
-    found: dict[tuple[str, str], int] = {}
-    service.wait(lambda: bool(found.update(_replaced(port)) or found))
-    assert found["web", "memory"] <= 4  # the next ones are over it at once, and live for a while
+    assert counted(service, port)["web", "memory"] <= 4  # the next ones are over it at once, and live for a while
     service.wait(lambda: len(before & service.children()) == 1, 90)  # the data store
     assert not [line for line in service.log.splitlines() if "Traceback" in line or "fetcher lost" in line]
+
+
+def counted(service: Service, port: int) -> dict[tuple[str, str], int]:
+    """What was replaced, of which there is something, as soon as the process that tells has time to answer."""
+    found: dict[tuple[str, str], int] = {}
+    service.wait(lambda: bool(found.update(_replaced(port)) or found))
+    return found
 
 
 def _replaced(port: int) -> dict[tuple[str, str], int]:
