@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from typing import Any
 
 from sqlalchemy import Column, Connection, Table, func, insert, inspect, select, text
 from sqlalchemy.schema import CreateColumn
@@ -59,7 +60,7 @@ def create_or_migrate(
             connection.commit()
 
 
-def add_missing_column(connection: Connection, table: Table, column: Column[object]) -> None:
+def add_missing_column(connection: Connection, table: Table, column: Column[Any]) -> None:
     """Add a column that the table lacks; a step of migrations."""
     if column.name in {found["name"] for found in inspect(connection).get_columns(table.name)}:
         return

@@ -29,6 +29,7 @@ _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.02  # after the first conflict, twice as long after each further one
 _LONGEST_PAUSE_SECONDS = 1.0
 _STATEMENT_SECONDS = 120.0  # that a server may say nothing
+_LONG_WORK_SECONDS = 24 * 3600.0
 _CHANGED_MEANWHILE = 1020  # MariaDB, by its snapshots
 
 _SESSION_START = {
@@ -82,6 +83,20 @@ class WriteSession:
             longest = min(_LONGEST_PAUSE_SECONDS, _PAUSE_SECONDS * 2**attempt)
             time.sleep(random.uniform(0, longest))  # noqa: S311 - so that two do not meet again
         raise AssertionError("the last attempt returns or raises")
+
+    @contextmanager
+    def long_work(self) -> Iterator[Connection]:
+        """A connection for statements that may take hours; it serves for nothing else afterwards.
+
+        It begins transactions by itself. Errors are those of `run`.
+        """
+        with self.connection() as connection:
+            if remote := drivers.as_remote(connection.connection.driver_connection):
+                remote.set_patience(_LONG_WORK_SECONDS)
+            try:
+                yield connection
+            finally:
+                connection.invalidate()
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:

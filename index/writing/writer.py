@@ -47,7 +47,7 @@ class IndexWriter:
 
         Of `db.migrations.migrate`: OtherTables if another program's are there, NewerVersion if a newer release's are.
         """
-        with self.session.connection() as connection:
+        with self.session.long_work() as connection:
             migrate.create_or_migrate(connection)
 
     def put(
