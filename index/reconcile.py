@@ -8,7 +8,7 @@ with Reconciliation(...) as run:
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -69,17 +69,16 @@ class Reconciliation:
         """Whether the index has nothing of these data stores."""
         return not any(self.writer.recorded_after(datastore_id, most=1) for datastore_id in self.datastore_ids)
 
-    def differences(self) -> Iterator[Difference]:
-        """All differences as they are now; those of AHI are as it was listed."""
+    def differences(self, counted: Mapping[str, Comparison] | None = None) -> Iterator[Difference]:
+        """All differences as they are now; those of AHI are as it was listed. `counted` gets the numbers in AHI."""
         for datastore_id, spool in self._listed.items():
-            yield from differences(datastore_id, spool, recorded_in_order(self.writer, datastore_id, self.stop))
+            listed = spool if counted is None else _counting(spool, counted[datastore_id])
+            yield from differences(datastore_id, listed, recorded_in_order(self.writer, datastore_id, self.stop))
 
     def compare(self) -> list[Comparison]:
         """The numbers of each data store. AHI is asked for each image set that it did not list."""
         found = {datastore_id: Comparison(datastore_id) for datastore_id in self.datastore_ids}
-        for datastore_id, spool in self._listed.items():
-            found[datastore_id].in_ahi = sum(1 for _ in spool)
-        for difference in confirmed(self.client, self.differences()):
+        for difference in confirmed(self.client, self.differences(found)):
             found[difference.datastore_id].add(difference)
         return list(found.values())
 
@@ -97,6 +96,12 @@ class Reconciliation:
                 if difference.kind in chosen and (with_aside or not difference.is_aside)
             )
         return Applied(filler.tally.outcomes, filler.locked)
+
+
+def _counting(listed: Iterable[ListedImageSet], comparison: Comparison) -> Iterator[ListedImageSet]:
+    for found in listed:
+        comparison.in_ahi += 1
+        yield found
 
 
 def _taking(spool: SortedImageSets, progress: Progress) -> Callable[[Sequence[ListedImageSet]], None]:

@@ -3,9 +3,9 @@
 import threading
 import time
 
-_SLOWER = 0.7  # of the rate, after a refusal
+_SLOWER = 0.8  # of the rate, after a refusal
 _SLOWEST = 0.1  # of the full rate
-_RECOVERY = 0.02  # of the full rate, for each second without a refusal
+_RECOVERY = 0.04  # of the full rate, for each second without a refusal
 _REFUSAL_SECONDS = 1.0  # refusals within this time count once: they come from calls that were under way
 
 

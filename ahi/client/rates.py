@@ -15,7 +15,7 @@ PUBLISHED_RATES = {
     "GetImageSetMetadata": METADATA_PER_SECOND,
     "ListDatastores": 5.0,
 }
-"""Calls a second, by operation. AHI allows a burst of twice as many."""
+"""Calls a second, by operation. AHI allows a burst of twice as many, of which half is left for delays on the way."""
 
 
 class CallRates:
@@ -24,7 +24,7 @@ class CallRates:
     def __init__(self, per_second: Mapping[str, float] | None = None) -> None:
         """`per_second` has rates other than the published ones, by operation."""
         rates = {**PUBLISHED_RATES, **(per_second or {})}
-        self._buckets = {operation: TokenBucket(rate, 2 * rate) for operation, rate in rates.items()}
+        self._buckets = {operation: TokenBucket(rate, rate) for operation, rate in rates.items()}
 
     @classmethod
     def unlimited(cls) -> "CallRates":

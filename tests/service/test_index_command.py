@@ -1,0 +1,167 @@
+"""`python main.py index` as operators run it: a process of its own, which may be stopped or killed at any moment."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datastore.serving.faults import Faults, parse_faults
+from index.fill import THREADS
+from tests.datastore.shelf import DATASTORE_ID
+from tests.datastore_server import served
+from tests.index.follow.live import LiveStore
+from tests.servers import Sqlite
+from tests.waiting import wait_for
+
+ROOT = Path(__file__).parents[2]
+MANY = 60
+
+
+class Command:
+    """Runs the command on an index of its own, in front of a data store that lives in this process."""
+
+    def __init__(self, folder: Path, endpoint: str, store: LiveStore, faults: Faults) -> None:
+        self.store, self.faults = store, faults
+        self.index = folder / "own.sqlite"
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        self.environment: dict[str, str] = {
+            **inherited,
+            "AWS_ENDPOINT_URL_MEDICAL_IMAGING": endpoint,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "INDEX_WRITE_URL": f"sqlite:///{self.index}",
+            "INDEX_METADATA_RATE": "1000",
+        }
+
+    def start(self, *options: str, **more: str) -> "subprocess.Popen[str]":
+        """Start it without a terminal."""
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "main.py"), "index", *options],
+            env={**self.environment, **more},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *options: str, **more: str) -> tuple[int, str, str]:
+        """The exit status, standard output and standard error of a run."""
+        process = self.start(*options, **more)
+        out, err = process.communicate(timeout=120)
+        return process.returncode, out, err
+
+    def indexed(self) -> set[str]:
+        """The study descriptions in the index; none without tables."""
+        with sqlite3.connect(self.index) as connection:
+            try:
+                return {row[0] for row in connection.execute("SELECT studydescription FROM study")}
+            except sqlite3.OperationalError:
+                return set()
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Command]:
+    store, faults = LiveStore(), Faults()
+    for number in range(1, MANY + 1):
+        store.put(number)
+    with served(store, faults) as endpoint:
+        yield Command(tmp_path, endpoint, store, faults)
+
+
+def test_a_fill_a_comparison_and_a_repair(command: Command) -> None:
+    status, _, told = command.run()
+    assert status == 0, told
+    assert command.indexed() == command.store.expected()
+    for said in (f"{MANY} image sets are to be read", "cost  about", "time  about", f"{MANY} written", "left="):
+        assert said in told
+    assert command.run("--compare")[0] == 0
+    command.store.delete(1)
+    command.store.put(2)
+    command.store.put(MANY + 1)
+    status, table, _ = command.run("--compare")
+    assert status == 3
+    assert [line.split() for line in table.splitlines()][1] == [DATASTORE_ID, str(MANY), "1", "1", "1", "0"]
+    status, text, _ = command.run("--compare", "--json", "--repair")
+    result: Mapping[str, Any] = json.loads(text)
+    (found,) = result["datastores"]
+    assert (status, found["missing"], found["behind"], found["gone"]) == (0, 1, 1, 1)
+    assert {one["difference"] for one in found["image_sets"]} == {"missing", "behind", "gone"}
+    assert result["repaired"] == {"written": 2, "removed": 1}
+    assert command.indexed() == command.store.expected()
+    status, _, told = command.run()
+    assert (status, "cost" in told) == (0, False)  # it is no first fill
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_ends_at_any_moment_goes_on_where_it_was(command: Command, number: signal.Signals) -> None:
+    command.faults.replace(parse_faults("GetImageSetMetadata:latency=100ms"))
+    process = command.start(INDEX_METADATA_RATE="20")
+    wait_for(lambda: len(command.store.metadata_read) > MANY / 3)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == (-number if number is signal.SIGKILL else 128 + number), told
+    before = len(command.indexed())
+    assert 0 < before < MANY
+    command.store.metadata_read.clear()
+    command.faults.replace(())
+    assert command.run()[0] == 0
+    assert command.indexed() == command.store.expected()
+    under_way = THREADS if number is signal.SIGKILL else 0  # answers that nobody waited for any more
+    assert len(command.store.metadata_read) <= MANY - before + under_way
+
+
+def test_killed_again_and_again_it_comes_to_an_end(command: Command) -> None:
+    """Each run gets a little further, and no row is ever wrong."""
+    command.faults.replace(parse_faults("GetImageSetMetadata:latency=50ms"))
+    for part in range(1, 5):
+        process = command.start(INDEX_METADATA_RATE="30")
+        while len(command.store.metadata_read) <= part * MANY / 6 and process.poll() is None:
+            time.sleep(0.02)
+        process.kill()
+        process.communicate(timeout=60)
+        assert command.indexed() <= command.store.expected()
+    assert command.run()[0] == 0
+    assert command.indexed() == command.store.expected()
+
+
+def test_what_cannot_be_read_is_told_by_the_exit_status(command: Command) -> None:
+    command.faults.replace(parse_faults("GetImageSetMetadata:body=list:x1"))
+    status, _, told = command.run()
+    assert (status, len(command.indexed())) == (3, MANY - 1)
+    assert "1 failed" in told
+    assert "P1" not in told
+
+
+def test_one_store_of_several_and_none_that_is_unknown(command: Command) -> None:
+    assert command.run(AHI_DATASTORE_IDS=DATASTORE_ID)[0] == 0
+    status, _, told = command.run(AHI_DATASTORE_IDS="e" * 32)
+    assert (status, "Traceback" in told) == (2, False)
+    assert "AHI_DATASTORE_IDS" in told
+
+
+def test_wrong_settings_and_a_database_of_others_are_refused(command: Command, sqlite: Sqlite) -> None:
+    for options, more in (
+        ((), {"INDEX_WRITE_URL": ""}),
+        (("--repair",), {}),
+        (("--json",), {}),
+        ((), {"INDEX_WRITE_URL": sqlite.new_index()}),
+    ):
+        status, _, told = command.run(*options, **more)
+        assert (status, "Traceback" in told) == (2, False), told
+        assert told.strip()
+
+
+def test_an_outage_of_ahi_ends_with_a_status_that_says_try_again(command: Command) -> None:
+    command.faults.replace(parse_faults("*:403"))
+    status, _, told = command.run()
+    assert (status, "Traceback" in told) == (1, False)
+    assert "again" in told
