@@ -1,4 +1,4 @@
-"""The time of searches in an index of a million studies, as the index project creates it and with our indexes.
+"""The time of searches in an index of a million studies: in AWS's tables without and with our indexes, and in own ones.
 
 python -m bench.search [--studies 1000000] [--cache FOLDER] [--repeat 9] [--only SEARCH ...] [--indexed]
 """
@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 
 from bench.index import DATA_STORES, DATABASE, index_server
+from bench.own_index import OWN_DATABASE, make_own
 from bench.plans import Statement, recorded, summary
 from bench.table import markdown
 from db.engine import Database
@@ -24,7 +25,8 @@ from tests.qido.archive import client
 from tests.servers import MariaDb, engine_of
 
 _PATIENCE_SECONDS = 60
-_WAYS = {False: "as created", True: "with indexes"}
+_AS_CREATED, _WITH_INDEXES, _OWN = "as created", "with indexes", "own tables"
+_WAYS = (_AS_CREATED, _WITH_INDEXES, _OWN)
 _FINDS = re.compile(r"\bLIMIT\b")
 
 
@@ -137,24 +139,26 @@ def set_indexes(server: MariaDb, present: bool) -> None:
     )
 
 
-def compare(server: MariaDb, repeat: int, cases: Sequence[Case], ways: Mapping[bool, str]) -> Iterator[str]:
-    """The times and plans of searches, without and with our indexes; `ways` names the wanted ones."""
-    url = server.url(DATABASE)
-    with engine_of(url) as engine:
+def compare(server: MariaDb, repeat: int, cases: Sequence[Case], ways: Sequence[str]) -> Iterator[str]:
+    """The times and plans of searches in these ways."""
+    with engine_of(server.url(DATABASE)) as engine:
         known = facts(engine)
-        found: list[list[SearchResult]] = []
-        plans: list[list[str]] = []
-        for present in ways:
-            set_indexes(server, present)
+    found: list[list[SearchResult]] = []
+    plans: list[list[str]] = []
+    for way in ways:
+        url = server.url(OWN_DATABASE if way == _OWN else DATABASE)
+        if way != _OWN:
+            set_indexes(server, present=way == _WITH_INDEXES)
+        with engine_of(url) as engine:
             found.append(measure_all(url, known, repeat, cases))
             plans.append([_plan(engine, measured) for measured in found[-1]])
     times = [
-        (case.name, case.aim_ms or "-", *(way.milliseconds for way in of), of[-1].results, len(of[-1].statements))
+        (case.name, case.aim_ms or "-", *(one.milliseconds for one in of), of[-1].results, len(of[-1].statements))
         for case, *of in zip(cases, *found, strict=True)
     ]
-    yield markdown(("search", "aim ms", *(f"{name}, ms" for name in ways.values()), "results", "statements"), times)
+    yield markdown(("search", "aim ms", *(f"{name}, ms" for name in ways), "results", "statements"), times)
     shown = [(case.name, *of) for case, *of in zip(cases, *plans, strict=True)]
-    yield markdown(("search", *(f"plan {name}" for name in ways.values())), shown)
+    yield markdown(("search", *(f"plan {name}" for name in ways)), shown)
 
 
 def _plan(engine: Engine, measured: SearchResult) -> str:
@@ -170,11 +174,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, help="where the data stay for the next run; else they go with this one")
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--only", nargs="+", choices=[case.name for case in CASES], help="these searches, by name")
-    parser.add_argument("--indexed", action="store_true", help="with our indexes only")
+    parser.add_argument("--indexed", action="store_true", help="not without our indexes")
     options = parser.parse_args(arguments)
     cases = [case for case in CASES if not options.only or case.name in options.only]
-    ways = _WAYS if not options.indexed else {True: _WAYS[True]}
+    ways = _WAYS[1:] if options.indexed else _WAYS
     with index_server(options.studies, options.cache, print) as server:
+        make_own(server, print)
         for table in compare(server, options.repeat, cases, ways):
             print(f"\n{table}")
 
