@@ -49,9 +49,16 @@ class Embedded:
         """The database URL of the index."""
         return f"sqlite:///{self._root / 'index.sqlite'}"
 
+    @property
+    def can_store(self) -> bool:
+        """Whether a service in front of it may store: not with the tables of AWS, which are for tests."""
+        return self._own_index
+
     def environment(self, port: int) -> Mapping[str, str]:
         """The environment of a proxy in front of this data store, which is served on a loopback port."""
+        storing = {"INDEX_WRITE_URL": self.index_url, "STORE_DATASTORE_ID": self._storage().datastore.datastore_id}
         return {
+            **(storing if self.can_store else {}),
             "DATABASE_URL": self.index_url,
             "AWS_ENDPOINT_URL_MEDICAL_IMAGING": f"http://127.0.0.1:{port}",
             "AHI_STOW_ENDPOINT": f"http://127.0.0.1:{port}",

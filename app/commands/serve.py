@@ -76,6 +76,9 @@ def _start_embedded(settings: Settings, supervisor: Supervisor) -> Settings:
     listening = socket.create_server(("127.0.0.1", 0))
     supervisor.start(Child("datastore", lambda _: embedded.serve(listening, settings.datastore_faults)))
     os.environ.update(embedded.environment(listening.getsockname()[1]), EMBEDDED="true")
+    is_asked = bool(os.environ.get("STORE", "").strip())
+    if embedded.can_store and not is_asked and Settings.from_env(os.environ).serves_this_machine_alone:
+        os.environ["STORE"] = "true"
     log.warning("this service serves %s", SAMPLE_DATA)
     print(WELCOME.format(host=os.environ["HOST"], port=settings.port), flush=True)
     return Settings.from_env(os.environ)

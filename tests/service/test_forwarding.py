@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import requests
 
 from store.outcome import FailureReason
 from tests.datastore.made import made
+from tests.service.process import PROGRAM, Service
 from tests.service.storing import Storing, stored_uids, storing
 from tests.store.forward.live import file_of
 from tests.waiting import wait_for
@@ -59,6 +61,30 @@ def test_ahi_that_is_away_is_503_and_a_retry_ends_well(shared: Storing) -> None:
     assert shared.post(of(3, 1)).status_code == 200
     wait_for(lambda: shared.spool.names() == [])
     assert shared.found(StudyInstanceUID="1.2.9.3") == ["1.2.9.3.1.1"]
+
+
+def test_the_embedded_default_on_loopback_stores(tmp_path: Path) -> None:
+    """As a newcomer starts it: no setting of a data store, an index or a spool."""
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "one.dcm").write_bytes(of(8, 1))
+    environment = {"DATASTORE_ROOT": str(tmp_path / "data")}
+    fill = [*PROGRAM, "import", str(tmp_path / "samples")]
+    subprocess.run(fill, env={**os.environ, **environment}, check=True, capture_output=True)
+    service = Service(tmp_path / "service", environment)
+    try:
+        posted = requests.post(
+            f"{service.root}/studies", of(8, 2), headers={"Content-Type": "application/dicom"}, timeout=120
+        )
+        assert posted.status_code == 200, posted.text
+        found = requests.get(f"{service.root}/studies/1.2.9.8/instances", timeout=60).json()
+        assert sorted(one["00080018"]["Value"][0] for one in found) == ["1.2.9.8.1.1", "1.2.9.8.1.2"]
+    finally:
+        service.stop()
+    with_none = Service(tmp_path / "other", {**environment, "STORE": "false"})
+    try:
+        assert requests.post(f"{with_none.root}/studies", b"", timeout=60).status_code == 405
+    finally:
+        with_none.stop()
 
 
 class Sender:
