@@ -5,13 +5,14 @@ import os
 import socket
 import sys
 from argparse import Namespace
+from dataclasses import replace
 
 from app.commands.describe_error import describe_error
 from app.commands.embedded import open_embedded, with_defaults
 from app.health import SAMPLE_DATA
 from app.processes import service
 from app.processes.reload import Reload
-from app.processes.resources import bind, find_index
+from app.processes.resources import bind, find_index, lock_spool
 from app.processes.sd_notify import READY, STOPPING, feed_watchdog, notify
 from app.processes.supervisor import Child, Supervisor
 from app.settings import Settings, SettingsError
@@ -76,12 +77,26 @@ def _start_embedded(settings: Settings, supervisor: Supervisor) -> Settings:
     listening = socket.create_server(("127.0.0.1", 0))
     supervisor.start(Child("datastore", lambda _: embedded.serve(listening, settings.datastore_faults)))
     os.environ.update(embedded.environment(listening.getsockname()[1]), EMBEDDED="true")
-    is_asked = bool(os.environ.get("STORE", "").strip())
-    if embedded.can_store and not is_asked and Settings.from_env(os.environ).serves_this_machine_alone:
-        os.environ["STORE"] = "true"
+    if embedded.can_store and not os.environ.get("STORE", "").strip():
+        os.environ["STORE"] = "true" if _may_store() else "false"
     log.warning("this service serves %s", SAMPLE_DATA)
     print(WELCOME.format(host=os.environ["HOST"], port=settings.port), flush=True)
     return Settings.from_env(os.environ)
+
+
+def _may_store() -> bool:
+    """Whether a service with the embedded data store stores without being told: nobody else reaches it or its spool."""
+    settings = Settings.from_env(os.environ)
+    if not settings.serves_this_machine_alone:
+        return False
+    try:
+        lock = lock_spool(replace(settings, store=True), wait_seconds=0)
+    except SettingsError as error:
+        log.warning("this service only reads: %s", error)
+        return False
+    if lock:
+        lock.close()
+    return True
 
 
 def _fill(embedded: Embedded, supervisor: Supervisor) -> str:

@@ -20,7 +20,7 @@ from db.tls import Tls
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from index.writing.writer import IndexWriter
 from runtime.outage import Outage
-from store.spool.layout import SpoolInUse, SpoolLock, passing_file_system
+from store.spool.layout import LOCK_SECONDS, SpoolInUse, SpoolLock, passing_file_system
 from store.spool.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -75,17 +75,17 @@ def open_spool(settings: Settings) -> Spool:
     return Spool(settings.spool_root, settings.spool_min_free_bytes)
 
 
-def lock_spool(settings: Settings) -> SpoolLock | None:
+def lock_spool(settings: Settings, wait_seconds: float = LOCK_SECONDS) -> SpoolLock | None:
     """Make or clean the spool and lock it, for a service that stores; None for another.
 
-    SettingsError if it cannot be written, or not relied on, NotNowError if another service uses it.
+    SettingsError if it cannot be written, or not relied on, NotNowError if another service uses it for `wait_seconds`.
     """
     if not settings.store:
         return None
     spool, where = open_spool(settings), f"SPOOL_ROOT {settings.spool_root}"
     try:
         spool.layout.make()
-        lock = SpoolLock(spool.layout)
+        lock = SpoolLock(spool.layout, wait_seconds)
         spool.open()
     except OSError as error:
         raise SettingsError(f"{where}: {error.strerror}") from error

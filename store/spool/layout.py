@@ -16,7 +16,9 @@ SERVICE_LOCK, FORWARDER_LOCK = "lock", "forwarder.lock"
 
 _ENTRY = re.compile(r"[0-9]{13}-[0-9a-f]{16}", re.ASCII)
 _IN_MEMORY = ("tmpfs", "ramfs")
-_LOCK_SECONDS = 15.0  # a service that was killed ends within 10 seconds
+LOCK_SECONDS = 15.0
+"""The longest wait for a lock: the processes of a service that was killed end within 10 seconds."""
+
 _LOCK_ROUND_SECONDS = 0.2
 
 
@@ -96,7 +98,7 @@ class Layout:
 class SpoolLock:
     """A lock of a spool. All processes forked by its holder hold it, too, until the last of them has ended."""
 
-    def __init__(self, layout: Layout, wait_seconds: float = _LOCK_SECONDS, name: str = SERVICE_LOCK) -> None:
+    def __init__(self, layout: Layout, wait_seconds: float = LOCK_SECONDS, name: str = SERVICE_LOCK) -> None:
         """Take the lock. It waits for the processes of a service that ends; then SpoolInUse."""
         self._descriptor = os.open(layout.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         give_up_at = time.monotonic() + wait_seconds

@@ -23,7 +23,7 @@ from tests.service.archive import Sample
 from tests.service.process import ROOT, Service, alive
 
 Start = Callable[..., tuple[Service, int]]
-PROCESSES = {"web": "web", "FF": "fetcher", "prefetch": "prefetch", "metrics": "metrics"}
+PROCESSES = {"web": "web", "FF": "fetcher", "prefetch": "prefetch", "forwarder": "forwarder", "metrics": "metrics"}
 """How the name of a process begins, and how it is counted."""
 
 
@@ -35,6 +35,7 @@ def start(datastore_root: Path, tmp_path: Path) -> Iterator[Start]:
         """A service and the port of its metrics; `times` so much memory as it has counts."""
         port = free_port()
         own = {"DATASTORE_ROOT": str(datastore_root), "METRICS_PORT": str(port), "PYTHONPATH": str(ROOT)}
+        own["SPOOL_ROOT"] = str(tmp_path / "spool")
         counts = {"WEB_PROCESSES": "1", "FRAME_FETCHERS": "1"}
         program = (sys.executable, "-m", "tests.service.watched", str(times))
         services.append(Service(tmp_path, {**counts, **own, **environment}, program=program))
@@ -62,7 +63,7 @@ def test_each_kind_of_process_is_replaced_when_it_is_frozen(start: Start, tmp_pa
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
     service.wait(lambda: not any(map(alive, frozen)), START_SECONDS + 60)  # one that still starts has more time
-    service.wait(lambda: [len(service.named(name)) for name in PROCESSES] == [2, 1, 1, 1])
+    service.wait(lambda: [len(service.named(name)) for name in PROCESSES] == [2, 1, 1, 1, 1])
     service.wait(lambda: service.status("/health") == 200)
     assert counted(service, port) == {(kind, "hung"): 1 for kind in PROCESSES.values()}
     assert service.log.count("None came: it is frozen.") == len(PROCESSES)
