@@ -355,3 +355,16 @@ def test_each_text_is_searched_for(file_url: str) -> None:
         for resource, level in RESOURCES.items():
             for text in all_texts(level) if level <= Level.STUDY else TEXTS[level]:
                 check(client, image_sets, "aetitle", resource, text)
+
+
+def test_what_did_not_fit_a_column_is_read_in_the_image_set(file_url: str) -> None:
+    """A description of more than 512 characters is cut in the index, and a search is for the whole of it."""
+    long = "Knee " * 110 + "left"
+    image_sets = [
+        ImageSet(1, STORES[0], PATIENTS[0], STUDIES[0], SERIES[0], "CT", long, ((INSTANCES[0], 1),)),
+        ImageSet(2, STORES[0], PATIENTS[0], STUDIES[1], SERIES[1], "CT", "Knee left", ((INSTANCES[1], 2),)),
+    ]
+    with served(file_url, image_sets, (0, 1)) as (client, _):
+        for text in ("StudyDescription=*left", "StudyDescription=knee*", "StudyDescription=*right", "PatientID=P1"):
+            for resource in ("/studies", "/series", "/instances"):
+                check(client, image_sets, "aetitle", resource, text)
