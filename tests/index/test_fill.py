@@ -4,6 +4,7 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from index.follow.attempts import FAILURES
 from index.follow.changed import Outcome
 from index.reconcile import Applied, Reconciliation
 from index.writing.writer import IndexWriter
-from tests.datastore.shelf import DATASTORE_ID, identifier
-from tests.index.follow.live import Parts, parse
+from tests.datastore.shelf import DATASTORE_ID, Shelf, identifier
+from tests.datastore_server import served
+from tests.index.follow.live import LiveStore, Parts, parse
 from tests.index.follow.live import parts as live_parts
 from tests.servers import MariaDb
 
@@ -294,3 +296,30 @@ def _in_blocks_of_one(filler: Filler, found: Iterator[Any]) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("index.fill._BLOCK", 1)
         filler.run(found)
+
+
+class OtherStore(LiveStore):
+    """A data store with another ID, and with image sets of the same IDs and studies."""
+
+    datastore = replace(Shelf.datastore, datastore_id="e" * 32)
+
+
+def test_each_of_several_data_stores_is_filled(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image sets and studies of one have the same IDs as those of the other."""
+    other = OtherStore()
+    for number in range(1, 11):
+        other.put(number)
+        other.put(number)
+    fill(parts)
+    with served(other) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", endpoint)
+        there = AhiClient(region="us-east-1")
+        assert there.listing.datastores() == ["e" * 32]
+        with Reconciliation(there, parts.writer, parse, there.listing.datastores()) as run:
+            run.list_all()
+            (found,) = run.compare()
+            assert (found.in_ahi, found.counts) == (10, Counter({Kind.MISSING: 10}))
+            run.apply([Kind.MISSING], 10)
+        there.close()
+    assert indexed(parts.writer) == parts.store.expected() | other.expected()
+    assert compared(parts) == {}

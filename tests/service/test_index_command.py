@@ -1,11 +1,15 @@
 """`python main.py index` as operators run it: a process of its own, which may be stopped or killed at any moment."""
 
+import fcntl
 import json
 import os
+import pty
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -131,6 +135,45 @@ def test_killed_again_and_again_it_comes_to_an_end(command: Command) -> None:
         assert command.indexed() <= command.store.expected()
     assert command.run()[0] == 0
     assert command.indexed() == command.store.expected()
+
+
+@pytest.mark.parametrize(("answer", "status", "number"), [("n", 1, 0), ("y", 0, MANY)])
+def test_a_terminal_is_asked_before_a_first_fill_and_shows_a_bar(
+    command: Command, answer: str, status: int, number: int
+) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), "index"],
+        env={**command.environment, "TERM": "xterm"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    told = _read_until(ours, "Begin? [y/N]")
+    assert f"{MANY} image sets are to be read" in told
+    assert command.store.metadata_read == []
+    os.write(ours, f"{answer}\n".encode())
+    told = _read_until(ours, None)
+    os.close(ours)
+    assert process.wait(60) == status
+    assert len(command.indexed()) == number
+    assert ("filling: 100%" in told) == (number > 0)
+
+
+def _read_until(terminal: int, text: str | None) -> str:
+    """What a terminal shows until this text, by default until its end."""
+    told = ""
+    while text is None or text not in told:
+        try:
+            piece = os.read(terminal, 4096)
+        except OSError:  # Linux says so at the end
+            break
+        if not piece:
+            break
+        told += piece.decode(errors="replace")
+    return told
 
 
 def test_what_cannot_be_read_is_told_by_the_exit_status(command: Command) -> None:
