@@ -1,27 +1,19 @@
 """Databases without tables, and queues of a server of moto."""
 
 from collections.abc import Iterator
-from itertools import count
-from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.index.follow.live import Sqs
-from tests.servers import MariaDb
-
-_NUMBERS = count(1)
+from tests.servers import MariaDb, PostgreSql
 
 
-@pytest.fixture(params=["sqlite", "mariadb"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=["mariadb", "postgresql"])
+def empty_url(request: pytest.FixtureRequest) -> str:
     """The URL of a database without tables."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'index.sqlite'}"
-    server: MariaDb = request.getfixturevalue("mariadb")
-    name = f"followed{next(_NUMBERS)}"
-    server.execute(f"CREATE DATABASE {name}")
-    return server.url(name)
+    server: MariaDb | PostgreSql = request.getfixturevalue(request.param)
+    return server.new_database()
 
 
 @pytest.fixture(scope="module")
