@@ -33,7 +33,6 @@ NEED_RESTART = frozenset(
     + ("metrics_port", "metrics_host", "log_format", "settings_file", "datastore_root", "datastore_faults")
     + ("store", "store_wait_seconds", "ahi_stow_endpoint", "ahi_stow_digest", "spool_root", "spool_min_free_bytes")
     + ("datastore_clean_index", "datastore_populate_instances", "embedded", "rate_limit", "rate_limit_burst")
-    + ("store", "spool_root")
 )
 """Settings that need a restart: other processes than web processes use them, or they are those of a socket."""
 

@@ -138,7 +138,7 @@ def test_the_document_tells_what_takes_a_start() -> None:
     text = (ROOT / "doc" / "settings.md").read_text()
     start = text.index("These settings need a restart")
     told = text[start : text.index("The log", start)]
-    families = ("CACHE_", "METRICS_", "DATASTORE_")
+    families = ("AHI_STOW_", "SPOOL_", "CACHE_", "METRICS_", "DATASTORE_")
     names = {f"`{name.upper()}`" for name in NEED_RESTART if not name.upper().startswith(families)}
     assert set(re.findall(r"`[A-Z_]+`", told)) == names | {f"`{family}`" for family in families}
     of_families = {setting.name for setting in fields(Settings) if variable(setting).startswith(families)}
