@@ -179,6 +179,13 @@ def test_rendering_is_pure() -> None:
     }
 
 
+def test_the_embedded_data_store_knows_the_writer_of_the_index_alone() -> None:
+    """It stands for AHI, which the rest of `index/` calls."""
+    imported = {name for module in (ROOT / "datastore").rglob("*.py") for name in imports(module)}
+    of_index = {name for name in imported if name.split(".")[0] == "index"}
+    assert of_index and all(name.startswith("index.writing.") for name in of_index)
+
+
 def test_every_room_has_its_place_in_the_order() -> None:
     rooms = {named(path.parent) for package in MAY_IMPORT for path in ROOT.glob(f"{package}/*/__init__.py")}
     assert rooms == ROOMS.keys()
