@@ -76,6 +76,8 @@ def _cores() -> int:
     return max(1, len(os.sched_getaffinity(0)))
 
 
+STRANGERS_STORE = "STORE is true, but AUTH is none: others than this machine could store without a login"
+
 _FOR_SCHEME = {"auth_users_file": "basic", "auth_tokens_file": "bearer", "oidc_issuer": "oidc", "alb_arn": "alb"}
 """Settings that have no effect unless AUTH names their scheme; without it, a login would be expected in vain."""
 
@@ -375,6 +377,11 @@ class Settings:
         return is_loopback(self.host)
 
     @property
+    def lets_strangers_store(self) -> bool:
+        """Whether others than this machine could store without a login."""
+        return self.store and not self.auth and not self.serves_this_machine_alone
+
+    @property
     def serves_this_machine_alone(self) -> bool:
         """Whether nobody else reaches the service, not even through a proxy on this machine."""
         return self.on_loopback and not self.trusted_proxy and is_loopback(urlsplit(self.public_url or "").hostname)
@@ -411,9 +418,9 @@ class Settings:
                 problems.append(f"{name.upper()} is set, but AUTH has no {scheme}: it has no effect")
         if self.access_rules and not self.auth:
             problems.append("ACCESS_RULES is set, but AUTH is none: rules need a login")
-        if self.store and not self.auth and not self.serves_this_machine_alone:
-            problems.append("STORE is true, but AUTH is none: others than this machine could store without a login")
-        if self.store and not self.names_store_target:
+        if self.names_index and self.lets_strangers_store:
+            problems.append(STRANGERS_STORE)
+        if self.names_index and self.store and not self.names_store_target:
             problems.append("STORE is true, but neither STORE_DATASTORE_ID nor AE_TITLES names a data store for it")
         return problems
 

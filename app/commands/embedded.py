@@ -1,8 +1,9 @@
 """The embedded data store, as the settings describe it."""
 
 import os
+from collections.abc import Mapping
 
-from app.settings import Settings, SettingsError
+from app.settings import STRANGERS_STORE, Settings, SettingsError
 from datastore.embedded import Embedded
 from datastore.serving.faults import parse_faults
 
@@ -25,8 +26,21 @@ def open_embedded(settings: Settings) -> Embedded:
 
 
 def with_defaults(embedded: Embedded) -> Settings:
-    """The settings of the environment; the embedded data store sets those that the environment leaves out."""
-    for name, value in embedded.defaults().items():
+    """The settings of the environment; the embedded data store sets those that the environment leaves out.
+
+    Clients may store, if nobody but this machine reaches the service.
+    """
+    _set_missing(embedded.defaults())
+    settings = Settings.from_env(os.environ)
+    if embedded.can_store and settings.serves_this_machine_alone:
+        _set_missing({"STORE": "true"})
+    settings = Settings.from_env(os.environ)
+    if settings.lets_strangers_store:
+        raise SettingsError(STRANGERS_STORE)
+    return settings
+
+
+def _set_missing(values: Mapping[str, str]) -> None:
+    for name, value in values.items():
         if not os.environ.get(name, "").strip():
             os.environ[name] = value
-    return Settings.from_env(os.environ)

@@ -431,7 +431,13 @@ def test_a_data_store_that_cannot_be_stops_the_start(text: str) -> None:
         parse_ae_titles(text)
 
 
-LOOPBACK = {"HOST": "127.0.0.1", "STORE": "true", "STORE_DATASTORE_ID": DATASTORE}
+LOOPBACK = {
+    "HOST": "127.0.0.1",
+    "STORE": "true",
+    "STORE_DATASTORE_ID": DATASTORE,
+    "DATABASE_URL": "sqlite://",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ The bodies are those that were recorded of each client: how they begin and end, 
 import http.client
 import http.server
 import json
+import os
 import re
 import resource
 import socket
@@ -23,6 +24,7 @@ from dicomweb_client import DICOMwebClient
 from pydicom import dcmread
 
 from tests.app.server.web_process import answer as raw_answer
+from tests.service.process import PROGRAM, Service
 from tests.service.storing import Storing, stored_uids, storing
 from tests.store.dicom_files import data_set, encoded, file
 
@@ -307,3 +309,40 @@ def test_a_gigabyte_costs_little_memory(running: Storing) -> None:
         ended.set()
         watcher.join()
     assert all(peaks[pid] - before[pid] < 64 * 2**20 for pid in webs)
+
+
+def test_the_embedded_default_stores(tmp_path: Path) -> None:
+    """A newcomer sets nothing. What was stored is there after a restart, and an import goes on beside it."""
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "one.dcm").write_bytes(file("1.2.66.1.1", study="1.2.66", series="1.2.66.1"))
+    environment = {"DATASTORE_ROOT": str(tmp_path / "data")}
+    imported = subprocess.run(
+        [*PROGRAM, "import", str(tmp_path / "files")], env={**os.environ, **environment}, check=False, timeout=120
+    )
+    assert imported.returncode == 0
+    for number, again in ((2, False), (3, True)):
+        service = Service(tmp_path / f"service{number}", environment)
+        try:
+            content = file(f"1.2.66.1.{number}", study="1.2.66", series="1.2.66.1")
+            answer = requests.post(
+                f"{service.root}/studies", content, headers={"Content-Type": "application/dicom"}, timeout=120
+            )
+            assert answer.status_code == 200, answer.text
+            found = requests.get(f"{service.root}/instances?StudyInstanceUID=1.2.66", timeout=60).json()
+            assert len(found) == number, again
+        finally:
+            service.stop()
+
+
+def test_an_embedded_service_that_others_reach_does_not_store(tmp_path: Path) -> None:
+    environment = {"DATASTORE_ROOT": str(tmp_path / "data"), "TRUSTED_PROXY": "127.0.0.1"}
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "one.dcm").write_bytes(file())
+    subprocess.run(
+        [*PROGRAM, "import", str(tmp_path / "files")], env={**os.environ, **environment}, check=True, timeout=120
+    )
+    service = Service(tmp_path / "service", environment)
+    try:
+        assert requests.post(f"{service.root}/studies", b"x", timeout=60).status_code == 405
+    finally:
+        service.stop()
