@@ -1,16 +1,10 @@
 """The embedded data store, as the settings describe it."""
 
-import logging
 import os
 
 from app.settings import STRANGERS_STORE, Settings, SettingsError
 from datastore.embedded import Embedded
 from datastore.serving.faults import parse_faults
-from store.spool.layout import Layout, SpoolInUse, SpoolLock
-
-log = logging.getLogger(__name__)
-
-_LOCK_SECONDS = 0.5  # a service that is ending needs it no longer
 
 
 def open_embedded(settings: Settings) -> Embedded:
@@ -39,22 +33,3 @@ def with_defaults(embedded: Embedded) -> Settings:
     if settings.lets_strangers_store:
         raise SettingsError(STRANGERS_STORE)
     return settings
-
-
-def may_store(embedded: Embedded, settings: Settings) -> bool:
-    """Whether a service in front of the data store takes in what clients store, if STORE does not say.
-
-    Nobody but this machine may reach it, and no other service may use the spool.
-    """
-    if not (embedded.can_store and settings.serves_this_machine_alone):
-        return False
-    layout = Layout(settings.spool_root)
-    try:
-        layout.make()
-        SpoolLock(layout, _LOCK_SECONDS).close()
-    except OSError:
-        return False
-    except SpoolInUse:
-        log.warning("another service stores into DATASTORE_ROOT, so this one only reads")
-        return False
-    return True

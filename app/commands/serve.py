@@ -8,7 +8,7 @@ from argparse import Namespace
 from dataclasses import replace
 
 from app.commands.describe_error import describe_error
-from app.commands.embedded import may_store, open_embedded, with_defaults
+from app.commands.embedded import open_embedded, with_defaults
 from app.health import SAMPLE_DATA
 from app.processes import service
 from app.processes.reload import Reload
@@ -71,10 +71,7 @@ def check_index_is_meant(settings: Settings) -> None:
 def _start_embedded(settings: Settings, supervisor: Supervisor) -> Settings:
     """Start the embedded data store in a process of its own; the settings of a proxy in front of it."""
     embedded = open_embedded(settings)
-    settings = with_defaults(embedded)
-    bind(settings).close()  # report a taken port before the import, not after it
-    if not os.environ.get("STORE", "").strip() and may_store(embedded, settings):
-        os.environ["STORE"] = "true"
+    bind(with_defaults(embedded)).close()  # report a taken port before the import, not after it
     if reason := _fill(embedded, supervisor):
         raise SettingsError(f"DATASTORE_ROOT {settings.datastore_root}: {reason}")
     listening = socket.create_server(("127.0.0.1", 0))
