@@ -79,9 +79,9 @@ def _identify(root: Element, event: Event) -> None:
     _coded(identification, "EventID", kind.event)
     if kind.type:
         _coded(identification, "EventTypeCode", kind.type)
-    if event.status:
-        ending = ", cut off" if event.cut else f", not stored, reason {event.reason:04X}H" if event.reason else ""
-        SubElement(identification, "EventOutcomeDescription").text = f"HTTP {event.status}{ending}"
+    ending = "cut off" if event.cut else f"not stored, reason {event.reason:04X}H" if event.reason else ""
+    if described := ", ".join(filter(None, (f"HTTP {event.status}" if event.status else "", ending))):
+        SubElement(identification, "EventOutcomeDescription").text = described
 
 
 def _participate(root: Element, event: Event) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import unquote_plus
 from flask import Flask, Response, g, request
 
 from app.audit.event import UNIDENTIFIED, Event, EventKind
+from app.audit.store_events import store_events
 from app.auth.middleware import QUERY_TOKEN
 from app.service_roots import blueprint_name
 from app.services import Services
@@ -21,7 +22,6 @@ WITHOUT_PATIENT_DATA = frozenset({"health", "capabilities", "prefetch"})
 """Blueprints without patient data. Refused logins and refused access are audited for them as well."""
 
 _SEARCH, _OBJECTS, _URI, _STORE = "qido", "wado", "wado-uri", "store"
-_MOST_INSTANCES = 200  # of one message about instances that were sent: a datagram has 64 KiB
 _OBJECT_PATHS = ("/<study>", "/<series>", "/<instance>")  # routes that end so return DICOM objects
 _KINDS = {_SEARCH: EventKind.QUERY, _STORE: EventKind.STORE}
 _REFUSALS = {401: EventKind.LOGIN, 403: EventKind.ALERT}
@@ -41,7 +41,7 @@ def install_audit(app: Flask, services: Services) -> None:
         if kind is None:
             return response
         event = _event(kind, response.status_code)
-        events = _store_events(event) if kind is EventKind.STORE else [event]
+        events = store_events(event, g.get("store_outcomes", ())) if kind is EventKind.STORE else [event]
         if not all([audit_queue.admit(one) for one in events]):
             response.close()
             return respond.problem(UpstreamBusy("this access cannot be audited now"))
@@ -87,19 +87,6 @@ def _event(kind: EventKind, status: int) -> Event:
         frames=_frames(identifiers.get("frame_list")),
         request_id=g.request_id,
     )
-
-
-def _store_events(event: Event) -> list[Event]:
-    """An event for the instances of each study and each outcome; the event itself if no instance was received."""
-    groups: dict[tuple[str, int], list[tuple[str, str]]] = {}
-    for outcome in g.get("store_outcomes", ()):
-        key = (outcome.study_instance_uid, int(outcome.failure or 0))
-        groups.setdefault(key, []).append((outcome.sop_class_uid, outcome.sop_instance_uid))
-    return [
-        replace(event, study_instance_uid=study, reason=reason, stored=tuple(instances[at : at + _MOST_INSTANCES]))
-        for (study, reason), instances in groups.items()
-        for at in range(0, len(instances), _MOST_INSTANCES)
-    ] or [event]
 
 
 def _identifiers() -> dict[str, Any]:

@@ -31,6 +31,7 @@ from ahi.workers.scheduler import SchedulerLimits, Urgency
 from ahi.workers.verification import Verification
 from ahi.workers.worker import serve as serve_fetcher
 from app.audit.configure import FLUSH_SECONDS, open_trail
+from app.audit.store_events import note_forwarded
 from app.factory import create_app
 from app.health import live_paths
 from app.middleware.rate_limiter import RateLimiter
@@ -242,7 +243,7 @@ def prefetch_child(settings: Settings, index: Login, shared: Shared) -> Child:
     return Child("prefetch", run, ProcessKind.PREFETCH, leaves=True, silent_seconds=SILENT_SECONDS)
 
 
-def forwarder_child(settings: Settings, shared: Shared) -> Child:
+def forwarder_child(settings: Settings, index: Login, shared: Shared) -> Child:
     """The forwarder of a service that stores."""
 
     def run(place: Place) -> None:
@@ -266,7 +267,9 @@ def forwarder_child(settings: Settings, shared: Shared) -> Child:
         limits = ForwardLimits(settings.store_wait_seconds, seconds, settings.metadata_max_bytes)
         listening, spool = shared.sockets.listening[-1], open_spool(settings)
         records = StoreRecords(writer.session, secrets.token_hex(16))
-        parts = ForwarderParts(spool, client, stow, writer, records, shared.changes)
+        database = _database(settings, index, shared, process_metrics, place.heartbeat, most=1)
+        note = note_forwarded(open_trail(settings, database))
+        parts = ForwarderParts(spool, client, stow, writer, records, shared.changes, note)
         serve_forwarder(listening, parts, limits, place.heartbeat, process_metrics)
 
     return Child("forwarder", run, ProcessKind.FORWARDER, leaves=True, silent_seconds=SILENT_SECONDS)

@@ -55,7 +55,7 @@ def start(supervisor: Supervisor, settings: Settings, index: Login, listening: s
         supervisor.start(child)
     supervisor.start(prefetch_child(settings, index, shared))
     if settings.store:
-        supervisor.start(forwarder_child(settings, shared))
+        supervisor.start(forwarder_child(settings, index, shared))
     if metrics_socket:
         supervisor.start(metrics_child(metrics_socket, settings, shared, supervisor.replacements))
     supervisor.growth.max_bytes = settings.memory_max

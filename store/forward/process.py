@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ahi.client.calls import AhiClient
@@ -16,6 +17,7 @@ from store.forward.queue import ForwardQueue
 from store.forward.rows import SeriesRows
 from store.forward.server import ForwardServer
 from store.forward.storer import SeriesStorer
+from store.outcome import Outcome, Sender
 from store.spool.layout import FORWARDER_LOCK, SpoolInUse, SpoolLock
 from store.spool.spool import Spool
 
@@ -45,6 +47,8 @@ class ForwarderParts:
     writer: IndexWriter
     records: StoreRecords
     changes: Changes
+    note: Callable[[Sender, Sequence[Outcome]], None]
+    """Called with the outcomes of each entry for which no client waits."""
 
 
 def serve(
@@ -62,7 +66,7 @@ def serve(
     rows = SeriesRows(parts.client, parts.writer, limits.patience_seconds, limits.metadata_bytes, parts.changes)
     storer = SeriesStorer(parts.stow, parts.records, rows, process_metrics, limits.patience_seconds)
     queue = ForwardQueue(MAX_BODY_BYTES - _FRAMING_BYTES, limits.wait_seconds)
-    server = ForwardServer(listening, parts.spool, queue, storer, heartbeat, process_metrics)
+    server = ForwardServer(listening, parts.spool, queue, storer, heartbeat, process_metrics, parts.note)
     threading.Thread(target=storer.renew_leases, name="leases", daemon=True).start()
     server.start()
     while not is_to_leave():

@@ -146,8 +146,10 @@ class ForwardQueue:
         pending.waiters.append(waiter)
         pending.was_told = True
         self._waits_for[waiter] = pending
-        for key in pending.series:
-            self._series[key].waiting.add(name)
+        for key in pending.series & self._series.keys():
+            series = self._series[key]
+            series.waiting.add(name)
+            series.not_before = min(series.not_before, self._clock() + _FIRST_PAUSE_SECONDS)  # AHI may be back
 
     def leave(self, waiter: Any) -> None:
         """Forget a client that has gone."""

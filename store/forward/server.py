@@ -9,7 +9,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from dicomweb.errors import NotFound, ProxyError, UpstreamBusy
@@ -19,7 +19,7 @@ from runtime.peer_connection import READ, WRITE, PeerConnection
 from runtime.shared_metrics import Metric, ProcessMetrics
 from store.forward.client import StoreRequest
 from store.forward.queue import Batch, ForwardQueue, PendingEntry
-from store.outcome import Outcome
+from store.outcome import Outcome, Sender
 from store.spool.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,10 @@ class ForwardServer:
         storer: Storer,
         heartbeat: Heartbeat,
         process_metrics: ProcessMetrics,
+        note: Callable[[Sender, Sequence[Outcome]], None] = lambda sender, outcomes: None,
     ) -> None:
+        """`note` is called with the outcomes of each entry for which no client waits."""
+        self._note = note
         listening.setblocking(False)
         self._listening = listening
         self._spool = spool
@@ -229,6 +232,8 @@ class ForwardServer:
         """Remove an entry that has all its outcomes, or set it aside if a refusal was told to nobody; then answer."""
         outcomes = [outcome for outcome in pending.outcomes if outcome]
         is_stored = all(outcome.is_stored for outcome in outcomes)
+        if not pending.was_told:
+            self._note(pending.entry.manifest.sender, outcomes)
         if not pending.covered:
             try:
                 if is_stored or pending.was_told:

@@ -156,3 +156,20 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_a_kill(tmp_path: Path, victi
             study = uid.split(".")[3]
             assert running.retrieved(f"1.2.9.{study}", f"1.2.9.{study}.1", uid).status_code == 200
         assert running.spool.unknown() == [] and running.spool.refused() == []
+
+
+def test_what_is_stored_after_its_answer_is_in_the_audit_trail(tmp_path: Path) -> None:
+    trail = tmp_path / "audit.xml"
+    with storing(tmp_path, STORE_ANSWER="spooled", AUDIT="file", AUDIT_FILE=str(trail)) as running:
+        assert running.post(of(1, 1)).status_code == 202
+        wait_for(lambda: running.spool.names() == [])
+        assert running.post(of(1, 1, SeriesDescription="other")).status_code == 202
+        wait_for(lambda: running.spool.names() == [] and len(running.spool.refused()) == 1)
+
+        def forwarded() -> list[str]:
+            return [line for line in trail.read_text().splitlines() if ">forwarded<" in line]
+
+        wait_for(lambda: len(forwarded()) == 2)
+        stored, refused = sorted(forwarded(), key=lambda line: "not stored" in line)
+        assert "1.2.9.1.1.1" in stored and 'EventOutcomeIndicator="0"' in stored
+        assert "1.2.9.1.1.1" in refused and "not stored, reason 0111H" in refused

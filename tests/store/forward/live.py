@@ -108,10 +108,18 @@ class Way:
 
 @contextmanager
 def way(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *, wait_seconds: float = 30.0, patience_seconds: float = 5.0
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    wait_seconds: float = 30.0,
+    patience_seconds: float = 5.0,
+    spool_name: str = "spool",
 ) -> Iterator[Way]:
-    """All parts below a folder; what a way before left there is found again."""
-    spool, storage, faults = Spool(folder / "spool"), Storage.open(folder / "store"), Faults()
+    """All parts below a folder; what a way before left there is found again.
+
+    Ways with other spools are tasks that share index and data store.
+    """
+    spool, storage, faults = Spool(folder / spool_name), Storage.open(folder / "store"), Faults()
     spool.open()
     index_url = f"sqlite:///{folder / 'index.sqlite'}"
     writer = IndexWriter(index_url)

@@ -9,6 +9,8 @@ import pytest
 
 from datastore.serving.faults import parse_faults
 from dicomweb.errors import UpstreamBusy
+from index.writing.store_records import StoreRecords
+from index.writing.writer import IndexWriter
 from runtime.shared_metrics import Metric
 from store.outcome import FailureReason, WarningReason
 from tests.store.forward.live import Way, instance, truncated, uids, way
@@ -167,3 +169,29 @@ def test_the_same_sent_again_while_it_waits_takes_no_room(tmp_path: Path, monkey
         assert len(live.spool.names()) == 1
         live.faults.replace(())
         assert uids(live.store(instance(1))) == ["1.2.3.1.1.1"]
+
+
+def test_tasks_that_share_a_series_take_turns_and_store_each_instance_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with way(tmp_path, monkeypatch, patience_seconds=20) as one:
+        with (
+            way(tmp_path, monkeypatch, patience_seconds=20, spool_name="other") as other,
+            ThreadPoolExecutor(8) as pool,
+        ):
+            tasks = (one, other)
+            outcomes = list(pool.map(lambda at: tasks[at % 2].store(instance(at // 2 % 10))[0], range(40)))
+            assert all(outcome.is_stored for outcome in outcomes)
+            calls = one.faults.calls()["StoreDICOM"] + other.faults.calls()["StoreDICOM"]
+        assert one.indexed() == sorted(f"1.2.3.1.1.{number}" for number in range(10))
+        assert one.versions() == [calls], "each call made a version, and none was made in vain"
+        assert calls <= 10 and [found.is_primary for found in one.storage.image_sets()] == [True]
+
+
+def test_a_lease_of_a_forwarder_that_died_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with way(tmp_path, monkeypatch, patience_seconds=20) as live:
+        writer = IndexWriter(live.index_url)
+        datastore_id = live.storage.datastore.datastore_id
+        assert StoreRecords(writer.session, "died").take(datastore_id, "1.2.3.1.1", 3.0)
+        assert uids(live.store(instance(1))) == ["1.2.3.1.1.1"]
+        writer.close()
