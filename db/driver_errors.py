@@ -72,6 +72,9 @@ _OF_THE_CLIENT = range(2000, 3000)
 _LOGIN_REFUSED = {1045, 1698, "28P01", "28000"}
 """Access denied (MySQL, MariaDB); wrong password, unknown user (PostgreSQL)."""
 
+_WRITING_REFUSED = {1142, 1143, 1370, "42501", "attempt to write a readonly database"}
+"""Command denied (MySQL, MariaDB); insufficient privilege (PostgreSQL); a file that may only be read (SQLite)."""
+
 _NOT_TRUSTED = (  # part of a driver's text (PyMySQL with Python's ssl, libpq), and its meaning; the first match counts
     ("SSL is required but", "it offers no TLS"),
     ("server does not support SSL", "it offers no TLS"),
@@ -117,6 +120,11 @@ def login_refused(error: Exception) -> bool:
     original = _original(error)
     # before there is a session psycopg knows no code, only the server's words
     return bool(_LOGIN_REFUSED.intersection(_codes(original))) or "authentication failed" in str(original)
+
+
+def writing_refused(error: Exception) -> bool:
+    """Whether the login has no right to change the tables."""
+    return bool(_WRITING_REFUSED.intersection(_codes(_original(error))))
 
 
 def not_trusted(error: Exception) -> str | None:

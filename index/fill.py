@@ -9,21 +9,21 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from queue import Queue
+from queue import Empty, Full, Queue
 
 from ahi.client.calls import AhiClient
 from ahi.client.listing_calls import ListedImageSet
 from ahi.image_sets.image_set import ImageSetKey
 from dicomweb.errors import NotFound, ProxyError, UpstreamLocked, UpstreamRefused
-from index.compare import Difference, revision_of
+from index.compare import Difference, Kind, revision_of
 from index.follow.attempts import Attempts
-from index.follow.changed import ChangedImageSets, Outcome, Parse, has_version
+from index.follow.changed import ChangedImageSets, Outcome, Parse
 from index.follow.events import ImageSetHint
 from index.follow.tally import Tally
-from index.patience import OUTAGE_SECONDS, PAUSE_SECONDS
+from index.patience import OUTAGE_SECONDS, PAUSE_SECONDS, join
 from index.writing.writer import IndexWriter
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,7 @@ THREADS = 16
 """Image sets at once. Each takes the memory of its metadata."""
 
 _BLOCK = 1000
-_END_SECONDS = 15.0
-"""The time that calls and transactions under way get at the end of a run that is stopped."""
+_LOOK_SECONDS = 0.5
 
 _LOCKED_PAUSES_SECONDS = (2.0, 5.0, 10.0, 30.0)
 """Pauses before the further attempts at image sets that AHI is writing."""
@@ -66,8 +65,6 @@ class Filler:
         """`on_done` is called for each image set that is done, by any thread. `stop` ends the run."""
         self.tally = Tally()
         self._client = client
-        self._writer = writer
-        self._parse = parse
         self._stop = stop
         self._threads = threads
         self._on_done = on_done
@@ -77,7 +74,7 @@ class Filler:
         self._attempts = Attempts(self._update, client.ping, writer, self.tally)
         self._locked: list[ListedHint] = []
         self._lock = threading.Lock()
-        self._error: ProxyError | None = None
+        self._error: Exception | None = None
         self._succeeded_at = time.monotonic()
 
     @property
@@ -87,7 +84,7 @@ class Filler:
 
     def run(self, found: Iterable[Difference]) -> None:
         """Bring these image sets up to date. ProxyError for a refusal, or for an outage that is too long."""
-        self._run(ListedHint(one.datastore_id, one.image_set_id, listed=one.listed) for one in _shuffled(found))
+        self._run(map(_hint, _shuffled(found)))
         for pause_seconds in self._locked_pauses_seconds:
             if not self._locked or self._stop.wait(pause_seconds):
                 break
@@ -101,29 +98,35 @@ class Filler:
             thread.start()
         try:
             for hint in hints:
+                while not self._is_over() and not _offered(waiting, hint):
+                    pass
                 if self._is_over():
                     break
-                waiting.put(hint)
         finally:
-            for _ in threads:
-                waiting.put(None)
-            self._join(threads)
+            self._end(threads, waiting)
         if self._error:
             raise self._error
 
-    def _join(self, threads: Iterable[threading.Thread]) -> None:
-        """Wait for the threads. Those that are slow to stop are left: the database rolls back what they began."""
-        give_up_at = float("inf")
-        for thread in threads:
-            while thread.is_alive() and time.monotonic() < give_up_at:
-                thread.join(0.2)
-                if self._stop.is_set():
-                    give_up_at = min(give_up_at, time.monotonic() + _END_SECONDS)
+    def _end(self, threads: Sequence[threading.Thread], waiting: "Queue[ListedHint | None]") -> None:
+        for _ in threads:
+            while not self._is_over() and not _offered(waiting, None):
+                pass
+        join(threads, self._is_over)
 
     def _work(self, waiting: "Queue[ListedHint | None]") -> None:
-        while hint := waiting.get():
-            while not (self._is_over() or self._try(hint)):
-                pass
+        """Take what waits until there is no more. An error that nobody expects ends the run, which raises it."""
+        try:
+            while not self._is_over():
+                try:
+                    hint = waiting.get(timeout=_LOOK_SECONDS)
+                except Empty:
+                    continue
+                if hint is None:
+                    return
+                while not (self._is_over() or self._try(hint)):
+                    pass
+        except Exception as error:  # noqa: BLE001 - `_run` raises it
+            self._error = self._error or error
 
     def _try(self, hint: ListedHint) -> bool:
         """Try once; False after an outage."""
@@ -165,21 +168,26 @@ class Filler:
 
     def _put(self, hint: ListedHint, listed: ListedImageSet) -> Outcome:
         revision = revision_of(listed)
-        known = self._writer.recorded(hint.datastore_id, [hint.image_set_id]).get(hint.image_set_id)
-        if has_version(known, revision):
+        if self._changed.has(hint, revision):
             return Outcome.UNCHANGED
         key = ImageSetKey(hint.datastore_id, hint.image_set_id)
-        metadata = self._parse(self._client.image_set_metadata(key, str(listed.version)))
-        if metadata.get("ImageSetID", hint.image_set_id) != hint.image_set_id:
-            raise ValueError("the metadata of another image set")
-        self._writer.put(
-            hint.datastore_id,
-            {**metadata, "ImageSetID": hint.image_set_id},
-            revision.version,
-            revision.is_primary,
-            revision.updated_at,
-        )
+        self._changed.put(hint, self._client.image_set_metadata(key, str(listed.version)), revision)
         return Outcome.WRITTEN
+
+
+def _offered(waiting: "Queue[ListedHint | None]", hint: ListedHint | None) -> bool:
+    """Whether there was room in the queue within a moment."""
+    try:
+        waiting.put(hint, timeout=_LOOK_SECONDS)
+    except Full:
+        return False
+    return True
+
+
+def _hint(difference: Difference) -> ListedHint:
+    """What is to be done about a difference. What AHI neither lists nor shows is gone for ever."""
+    is_gone = difference.kind is Kind.GONE
+    return ListedHint(difference.datastore_id, difference.image_set_id, deleted=is_gone, listed=difference.listed)
 
 
 def _shuffled(found: Iterable[Difference]) -> Iterator[Difference]:

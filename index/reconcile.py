@@ -10,15 +10,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from types import TracebackType
 
 from ahi.client.calls import AhiClient
 from ahi.client.listing_calls import ListedImageSet
-from index.ahi.listing import Listing
+from index.ahi.listing import Listing, ListingStopped
 from index.ahi.spool import SortedImageSets
 from index.compare import Comparison, Difference, Kind, confirmed, differences, recorded_in_order
 from index.fill import Filler
 from index.follow.changed import Outcome, Parse
+from index.follow.progress import FollowerProgress
 from index.progress import Progress
 from index.writing.writer import IndexWriter
 
@@ -47,6 +49,7 @@ class Reconciliation:
     stop: threading.Event = field(default_factory=threading.Event)
     new_progress: Callable[..., Progress] = Progress
     _listed: dict[str, SortedImageSets] = field(default_factory=dict, init=False)
+    _began_at: dict[str, datetime] = field(default_factory=dict, init=False)  # by AHI's clock
 
     def __enter__(self) -> "Reconciliation":
         return self
@@ -61,6 +64,8 @@ class Reconciliation:
         """List all image sets. Errors are those of Listing."""
         with self.new_progress("listing") as progress:
             for datastore_id in self.datastore_ids:
+                if (told := self.client.ping(datastore_id)) is not None:
+                    self._began_at[datastore_id] = datetime.fromtimestamp(told, timezone.utc)
                 spool = self._listed[datastore_id] = SortedImageSets()
                 listing = Listing(self.client.listing, datastore_id, _taking(spool, progress), stop=self.stop)
                 listing.run()
@@ -75,17 +80,28 @@ class Reconciliation:
             listed = spool if counted is None else _counting(spool, counted[datastore_id])
             yield from differences(datastore_id, listed, recorded_in_order(self.writer, datastore_id, self.stop))
 
+    def unless_stopped(self, counted: Mapping[str, Comparison] | None = None) -> Iterator[Difference]:
+        """As `differences`; ListingStopped instead of the next one if `stop` is set."""
+        for difference in self.differences(counted):
+            if self.stop.is_set():
+                raise ListingStopped
+            yield difference
+
     def compare(self) -> list[Comparison]:
-        """The numbers of each data store. AHI is asked for each image set that it did not list."""
+        """The numbers of each data store. AHI is asked for each image set that it did not list.
+
+        ListingStopped if `stop` is set meanwhile.
+        """
         found = {datastore_id: Comparison(datastore_id) for datastore_id in self.datastore_ids}
-        for difference in confirmed(self.client, self.differences(found)):
+        for difference in confirmed(self.client, self.unless_stopped(found)):
             found[difference.datastore_id].add(difference)
         return list(found.values())
 
     def apply(self, kinds: Iterable[Kind], total: int, *, with_aside: bool = False) -> Applied:
         """Read or remove what differs in these ways. `with_aside` also tries what was put aside.
 
-        Errors are those of Filler.
+        Once all was tried, a follower need only look at what was updated since the listing began. Errors are those of
+        Filler.
         """
         chosen = frozenset(kinds)
         with self.new_progress("filling", total) as progress:
@@ -95,7 +111,15 @@ class Reconciliation:
                 for difference in self.differences()
                 if difference.kind in chosen and (with_aside or not difference.is_aside)
             )
+        self._note_filled()
         return Applied(filler.tally.outcomes, filler.locked)
+
+    def _note_filled(self) -> None:
+        if self.stop.is_set():
+            return
+        following = FollowerProgress(self.writer.session)
+        for datastore_id, began_at in self._began_at.items():
+            following.note_filled(datastore_id, began_at)
 
 
 def _counting(listed: Iterable[ListedImageSet], comparison: Comparison) -> Iterator[ListedImageSet]:

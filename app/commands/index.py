@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
+from select import select
 from threading import Event
 from types import FrameType
 
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 NOT_WHOLE = 3
 """The exit status if the index and AHI differ, or an image set could not be read."""
 
+_LOOK_SECONDS = 0.2
 _PATIENCE_SECONDS = 60.0
 _LOCKED_SECONDS = 3.0
 _CONNECTIONS = THREADS + LISTING_THREADS
@@ -119,13 +121,14 @@ def _list(reconciliation: Reconciliation) -> None:
 def _fill(reconciliation: Reconciliation, settings: Settings, options: Namespace) -> int:
     """Read what the index lacks, after asking before a first fill."""
     prices = Prices(**{price.name: getattr(options, price.name) for price in fields(Prices)})
+    stop = reconciliation.stop
     estimate, gone, aside = Estimate(prices, settings.index_metadata_rate), 0, 0
-    for difference in reconciliation.differences():
+    for difference in reconciliation.unless_stopped():
         gone += difference.kind is Kind.GONE
         aside += difference.is_aside
         if difference.listed and not difference.is_aside:
             estimate.add(difference.listed)
-    if estimate.image_sets and reconciliation.is_first() and not _may_begin(estimate, yes=options.yes):
+    if estimate.image_sets and reconciliation.is_first() and not _may_begin(estimate, stop, yes=options.yes):
         return 1
     applied = reconciliation.apply([Kind.MISSING, Kind.BEHIND], estimate.image_sets)
     _say(summary(applied))
@@ -136,13 +139,16 @@ def _fill(reconciliation: Reconciliation, settings: Settings, options: Namespace
     return NOT_WHOLE if applied.left or aside else 0
 
 
-def _may_begin(estimate: Estimate, *, yes: bool) -> bool:
-    """Print the estimate, and ask on a terminal."""
+def _may_begin(estimate: Estimate, stop: Event, *, yes: bool) -> bool:
+    """Print the estimate, and ask on a terminal. A signal is an answer as well."""
     _say(*estimate.lines())
-    if yes or not sys.stdin.isatty():
+    if yes or sys.stdin is None or not sys.stdin.isatty():
         return True
     print("Begin? [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    while not stop.is_set():
+        if select([sys.stdin], [], [], _LOOK_SECONDS)[0]:
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return False
 
 
 def _compare(reconciliation: Reconciliation, _settings: Settings, options: Namespace) -> int:

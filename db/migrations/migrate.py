@@ -12,13 +12,14 @@ from db.connector import kind_of
 from db.index_schema import metadata, schema_version
 from db.indexes import missing_in
 from db.migrations import MIGRATIONS, Migration
+from dicomweb.errors import UpstreamBusy
 
 _LOCK = {
-    "mysql": "SELECT GET_LOCK(CONCAT('index schema ', DATABASE()), 600)",
+    "mysql": "SELECT GET_LOCK(CONCAT('index schema ', MD5(DATABASE())), 100)",
     "postgresql": "SELECT pg_advisory_lock(20261130)",
 }
 _UNLOCK = {
-    "mysql": "SELECT RELEASE_LOCK(CONCAT('index schema ', DATABASE()))",
+    "mysql": "SELECT RELEASE_LOCK(CONCAT('index schema ', MD5(DATABASE())))",
     "postgresql": "SELECT pg_advisory_unlock(20261130)",
 }
 
@@ -45,11 +46,13 @@ def create_or_migrate(
 ) -> None:
     """Create the tables, or migrate them to `version`. Another process that does the same is awaited.
 
-    OtherTables, NewerVersion. The connection must be in no transaction; each step is committed.
+    OtherTables, NewerVersion; UpstreamBusy if the other one takes minutes. The connection must be in no transaction;
+    each step is committed.
     """
     kind = kind_of(connection.dialect)
     if kind in _LOCK:
-        connection.execute(text(_LOCK[kind]))
+        if connection.scalar(text(_LOCK[kind])) == 0:
+            raise UpstreamBusy("another process is migrating the index")
         connection.commit()
     try:
         _create_or_migrate(connection, version, migrations)
@@ -93,6 +96,8 @@ def _create(connection: Connection) -> None:
 
 
 def _note(connection: Connection, version: int) -> None:
+    """Note a version, unless another process did: SQLite has no lock that outlasts a transaction."""
     now = datetime.now(timezone.utc).replace(tzinfo=None)
-    connection.execute(insert(schema_version).values(version=version, changed_at=now))
+    if connection.scalar(select(schema_version.c.version).where(schema_version.c.version == version)) is None:
+        connection.execute(insert(schema_version).values(version=version, changed_at=now))
     connection.commit()

@@ -15,7 +15,7 @@ from functools import partial
 from ahi.client.listing_calls import CREATED_AT, ListedImageSet, ListingCalls, Page, TimeRange
 from ahi.client.searches import PAGE_SIZE
 from dicomweb.errors import NotFound
-from index.patience import patiently
+from index.patience import join, patiently
 
 log = logging.getLogger(__name__)
 
@@ -129,8 +129,7 @@ class Listing:
         threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._threads)]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        join(threads, self._is_over)
 
     def _work(self) -> None:
         """List ranges until there are none left."""

@@ -21,10 +21,13 @@ FAILURES = 10
 
 @dataclass(frozen=True)
 class Attempts:
-    """`update` brings an image set up to date; `ask` asks AHI whether it has this data store, and raises ProxyError."""
+    """`update` brings an image set up to date; `ask` asks AHI whether it has this data store, and gives its clock.
+
+    Both raise ProxyError.
+    """
 
     update: Callable[[ImageSetHint], Outcome]
-    ask: Callable[[str], object]
+    ask: Callable[[str], float | None]
     writer: IndexWriter
     tally: Tally
 

@@ -55,24 +55,45 @@ class ChangedImageSets:
             except NotFound:
                 return self._gone(hint)
             revision = revision_of(properties)
-            if has_version(self._recorded(hint), revision):
+            if self.has(hint, revision):
                 return Outcome.UNCHANGED
             try:
                 blob = self.client.image_set_metadata(key, properties.version)
             except NotFound:  # deleted, or changed, since the call before
                 continue
-            self._put(hint, blob, revision)
+            self.put(hint, blob, revision)
             return Outcome.WRITTEN
         raise UpstreamLocked("AWS HealthImaging has no metadata of the version that it names")
 
-    def _put(self, hint: ImageSetHint, blob: bytes, revision: Revision) -> None:
-        version, is_primary, updated_at = revision.version, revision.is_primary, revision.updated_at
-        self.writer.put(hint.datastore_id, self.parse(blob), version, is_primary, updated_at)
+    def has(self, hint: ImageSetHint, revision: Revision) -> bool:
+        """Whether the index has this revision or a later one. If so, failures of before no longer count."""
+        recorded = self._recorded(hint)
+        is_known = has_version(recorded, revision)
+        if is_known and recorded and recorded.attempts:
+            self.writer.forget_failures(hint.datastore_id, hint.image_set_id)
+        return is_known
+
+    def put(self, hint: ImageSetHint, blob: bytes, revision: Revision) -> None:
+        """Write a revision of which AHI gave this metadata. ValueError if it is that of another image set."""
+        metadata = self.parse(blob)
+        if metadata.get("ImageSetID", hint.image_set_id) != hint.image_set_id:
+            raise ValueError("the metadata of another image set")
+        named = {**metadata, "ImageSetID": hint.image_set_id}
+        self.writer.put(hint.datastore_id, named, revision.version, revision.is_primary, revision.updated_at)
 
     def _gone(self, hint: ImageSetHint) -> Outcome:
-        """Remove the rows. An image set that only the event knows may be one that AHI does not show yet."""
-        if not hint.deleted and self._recorded(hint) is None:
-            return Outcome.ABSENT
+        """Remove the rows; NotFound if this may be an error. A removal is for ever, so AHI's word must be certain.
+
+        An image set that was never read may be one that AHI does not show yet. And a client of another account or
+        region would find no image set at all: such a one does not find the data store either.
+        """
+        if not hint.deleted:
+            recorded = self._recorded(hint)
+            if recorded is None:
+                return Outcome.ABSENT
+            if recorded.revision is None and not recorded.is_deleted:
+                raise NotFound("AWS HealthImaging does not show it")
+            self.client.ping(hint.datastore_id)
         self.writer.remove(hint.datastore_id, hint.image_set_id)
         return Outcome.REMOVED
 

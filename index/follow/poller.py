@@ -49,12 +49,24 @@ class Poller:
         """Follow these data stores until `stop` is set; what has begun is finished first."""
         while not stop.is_set():
             on_round()
-            try:
-                for datastore_id in datastore_ids():
-                    self.catch_up(datastore_id, stop, on_round)
-            except ProxyError as error:
-                self.tally.source_failed(str(error))
+            self._round(datastore_ids, stop, on_round)
             stop.wait(ROUND_SECONDS)
+
+    def _round(self, datastore_ids: Callable[[], Iterable[str]], stop: Event, on_round: Callable[[], None]) -> None:
+        """Catch up with each data store; one that fails holds no other one up."""
+        failures = []
+        try:
+            for datastore_id in datastore_ids():
+                try:
+                    self.catch_up(datastore_id, stop, on_round)
+                except ProxyError as error:  # noqa: PERF203 - calls over the network
+                    failures.append(f"data store {datastore_id}: {error}")
+        except ProxyError as error:
+            failures.append(str(error))
+        if failures:
+            self.tally.source_failed(failures[0])
+        else:
+            self.tally.source_answered()
 
     def catch_up(self, datastore_id: str, stop: Event, on_round: Callable[[], None] = lambda: None) -> None:
         """Bring all image sets up to date that were updated since the last time; ProxyError for an outage.
@@ -62,12 +74,12 @@ class Poller:
         It may end after any page: the next call goes on from there.
         """
         now = datetime.now(timezone.utc)
-        seen_at = self.progress.seen_at(datastore_id) or now
+        seen_at = self.progress.seen_at(datastore_id) or self._present(datastore_id)
         times = TimeRange(UPDATED_AT, seen_at - OVERLAP, now + _CLOCK)
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="poll") as pool:
             for image_sets in self._pages(datastore_id, times):
                 changed = self._changed(datastore_id, image_sets)
-                self.tally.source_answered(len(changed))
+                self.tally.count(len(changed))
                 list(pool.map(self.attempts.make, changed))
                 seen_at = max([seen_at, *(one.updated_at for one in image_sets)])
                 self.progress.note_seen(datastore_id, seen_at)
@@ -76,6 +88,11 @@ class Poller:
                 on_round()
                 if stop.is_set():
                     return
+
+    def _present(self, datastore_id: str) -> datetime:
+        """The present by AHI's clock. If ours is ahead, it would leave out what changes until AHI's has caught up."""
+        told = self.attempts.ask(datastore_id)
+        return datetime.now(timezone.utc) if told is None else datetime.fromtimestamp(told, timezone.utc)
 
     def try_again(self, stop: Event) -> None:
         """Try image sets again that failed before; ProxyError for an outage."""

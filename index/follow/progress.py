@@ -44,6 +44,10 @@ class FollowerProgress:
         """Note that all updates of a data store up to a time were seen, and that AHI was asked now."""
         self._run(_later(datastore_id, seenat=utc(at), askedat=now()))
 
+    def note_filled(self, datastore_id: str, at: datetime) -> None:
+        """Note that a fill has read all that was updated up to a time: a follower begins there."""
+        self._run(_later(datastore_id, seenat=utc(at)))
+
     def note_asked(self, source: str = QUEUE) -> None:
         """Note that the source answered now; a few seconds later it is noted again."""
         self._note("askedat", source)

@@ -6,7 +6,7 @@ killed, and each message may come more than once.
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ahi.client.failures import readable
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 
 log = logging.getLogger(__name__)
@@ -71,21 +72,14 @@ class EventQueue:
 
     def receive(self) -> list[Message]:
         """Wait for messages; none if none come. Others do not get them for HIDDEN_SECONDS."""
-        answer = self._call(
+        return self._call(
             self._client.receive_message,
+            _messages,
             MaxNumberOfMessages=BATCH,
             WaitTimeSeconds=self._wait_seconds,
             VisibilityTimeout=HIDDEN_SECONDS,
             MessageSystemAttributeNames=["ApproximateReceiveCount"],
         )
-        return [
-            Message(
-                message.get("Body", ""),
-                message["ReceiptHandle"],
-                int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
-            )
-            for message in answer.get("Messages", ())
-        ]
 
     def delete(self, messages: Sequence[Message]) -> None:
         """Delete messages. One that cannot be deleted comes again, which does no harm."""
@@ -94,9 +88,8 @@ class EventQueue:
                 {"Id": str(number), "ReceiptHandle": message.receipt}
                 for number, message in enumerate(messages[start : start + BATCH])
             ]
-            answer = self._call(self._client.delete_message_batch, Entries=entries)
-            for failure in answer.get("Failed", ()):
-                log.warning("event not deleted from the queue reason=%s", failure.get("Code"))
+            for reason in self._call(self._client.delete_message_batch, _failures, Entries=entries):
+                log.warning("event not deleted from the queue reason=%s", reason)
 
     def hide(self, messages: Sequence[Message], seconds: int) -> None:
         """Have messages come again in `seconds`: 0 for at once, 900 at most. It is a wish, and may fail."""
@@ -106,33 +99,32 @@ class EventQueue:
                 {"Id": str(number), "ReceiptHandle": message.receipt, "VisibilityTimeout": seconds}
                 for number, message in enumerate(messages[start : start + BATCH])
             ]
-            self._call(self._client.change_message_visibility_batch, Entries=entries)
+            self._call(self._client.change_message_visibility_batch, _failures, Entries=entries)
 
     def depth(self) -> QueueDepth:
         """The numbers of messages."""
-        found = self._attributes(self._url, [_WAITING, _IN_HAND, "RedrivePolicy"])
-        waiting, in_hand = int(found.get(_WAITING, 0)), int(found.get(_IN_HAND, 0))
-        target = str(json.loads(found.get("RedrivePolicy", "{}")).get("deadLetterTargetArn", ""))
+        names = [_WAITING, _IN_HAND, "RedrivePolicy"]
+        waiting, in_hand, target = self._call(
+            self._client.get_queue_attributes, _depth, QueueUrl=self._url, AttributeNames=names
+        )
         if not target:
             return QueueDepth(waiting, in_hand)
         dead_letters = f"{self._url.rpartition('/')[0]}/{target.rpartition(':')[2]}"
         try:
-            return QueueDepth(waiting, in_hand, int(self._attributes(dead_letters, [_WAITING]).get(_WAITING, 0)))
+            dead, _, _ = self._call(
+                self._client.get_queue_attributes, _depth, QueueUrl=dead_letters, AttributeNames=[_WAITING]
+            )
         except UpstreamFailed:
             return QueueDepth(waiting, in_hand)
-
-    def _attributes(self, url: str, names: Sequence[str]) -> Mapping[str, str]:
-        answer = self._call(self._client.get_queue_attributes, QueueUrl=url, AttributeNames=names)
-        found: Mapping[str, str] = answer.get("Attributes", {})
-        return found
+        return QueueDepth(waiting, in_hand, dead)
 
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
 
-    def _call(self, call: Callable[..., T], **parameters: Any) -> T:
+    def _call(self, call: Callable[..., Any], parse: Callable[[Any], T], **parameters: Any) -> T:
         try:
-            return call(**{"QueueUrl": self._url, **parameters})
+            return readable(lambda: parse(call(**{"QueueUrl": self._url, **parameters})))
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if any(word in code for word in _NOT_PASSING):
@@ -140,3 +132,27 @@ class EventQueue:
             raise UpstreamBusy(f"the queue of events does not answer at the moment: {code}") from error
         except BotoCoreError as error:
             raise UpstreamBusy(f"the queue of events does not answer: {type(error).__name__}") from error
+
+
+def _messages(answer: Any) -> list[Message]:
+    return [
+        Message(
+            message.get("Body", ""),
+            message["ReceiptHandle"],
+            int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+        )
+        for message in answer.get("Messages", ())
+    ]
+
+
+def _failures(answer: Any) -> list[str]:
+    if not answer.keys() & {"Successful", "Failed"}:
+        raise LookupError("not the answer of SQS")
+    return [str(failure.get("Code")) for failure in answer.get("Failed", ())]
+
+
+def _depth(answer: Any) -> tuple[int, int, str]:
+    """The numbers of messages that wait and that are in hand, and the ARN of the dead-letter queue, if any."""
+    found = answer["Attributes"]
+    target = json.loads(found.get("RedrivePolicy", "{}")).get("deadLetterTargetArn", "")
+    return int(found.get(_WAITING, 0)), int(found.get(_IN_HAND, 0)), str(target)

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _THREADS = 8
 _OUTAGE_SECONDS = 5.0
+_EMPTY_SECONDS = 0.2  # SQS holds a request; what else answers at its address may not
 _KEEP_SECONDS = HIDDEN_SECONDS / 3
 _LONGEST_DELAY_SECONDS = 900
 _ABSENT_ATTEMPTS = 3  # AHI may show a new image set a little later than it tells of it
@@ -91,7 +92,10 @@ class QueueFollower:
             self.tally.source_failed(str(error))
             stop.wait(_OUTAGE_SECONDS)
             return []
-        self.tally.source_answered(len(messages))
+        self.tally.source_answered()
+        self.tally.count(len(messages))
+        if not messages:
+            stop.wait(_EMPTY_SECONDS)
         try:
             self.progress.note_asked()
         except ProxyError as error:  # what was received is in hand all the same

@@ -29,9 +29,12 @@ class Tally:
         """Note that no events are to be had at the moment."""
         self._source.begins(reason)
 
-    def source_answered(self, events: int) -> None:
-        """Note an answer of the queue or of AHI with this number of events."""
+    def source_answered(self) -> None:
+        """Note that the queue answers, or AHI for all data stores."""
         self._source.is_over()
+
+    def count(self, events: int) -> None:
+        """Count events that came."""
         with self._lock:
             self.events += events
             if events:

@@ -19,7 +19,7 @@ from db.connector import connect, kind_of
 from db.driver_errors import Cause
 from db.login import Login
 from db.tls import Tls
-from dicomweb.errors import ProxyError, UpstreamBusy, UpstreamFailed
+from dicomweb.errors import ProxyError, UpstreamBusy, UpstreamFailed, UpstreamRefused
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,8 @@ class WriteSession:
     def run(self, work: Callable[[Connection], T]) -> T:
         """The result of `work` in a transaction, which it may run several times.
 
-        UpstreamBusy if the index does not answer or others hold it too long, UpstreamFailed if it refuses a statement.
+        UpstreamBusy if the index does not answer or others hold it too long, UpstreamFailed if it refuses a statement,
+        UpstreamRefused if the login may not write.
         """
         for attempt in range(_ATTEMPTS):
             try:
@@ -145,4 +146,6 @@ def _in_our_words(error: Exception) -> ProxyError:
     if driver_errors.cause(error) in (Cause.AWAY, Cause.BUSY, Cause.SLOW):
         reason = driver_errors.not_trusted(error)
         return UpstreamBusy(f"the index does not answer: {reason or kind}")
+    if driver_errors.writing_refused(error):
+        return UpstreamRefused(f"the login has no right to write the index: {kind}")
     return UpstreamFailed(f"the index refused to be written: {kind}")

@@ -69,6 +69,11 @@ class IndexWriter:
         key = _key(datastore_id, image_set_id)
         return self.session.run(lambda connection: _remove(connection, key))
 
+    def forget_failures(self, datastore_id: str, image_set_id: str) -> None:
+        """Note that an image set could be read, and that the index had it as it is."""
+        key = _key(datastore_id, image_set_id)
+        self.session.run(lambda connection: ledger.change(connection, key, ledger.NO_FAILURE))
+
     def note_failure(self, datastore_id: str, image_set_id: str, reason: str) -> int:
         """Note that an image set could not be read; returns the number of attempts since the last success."""
         key = _key(datastore_id, image_set_id)
@@ -123,6 +128,8 @@ def _known(recorded: Recorded, revision: Revision) -> Outcome | None:
 def _remove(connection: Connection, key: LedgerKey) -> Outcome:
     recorded = ledger.lock(connection, key)
     if recorded and recorded.is_deleted:
+        if recorded.attempts:
+            ledger.change(connection, key, ledger.NO_FAILURE)
         return Outcome.UNCHANGED
     gone = {"deletedat": ledger.now(), "patientidentity": None, "studyinstanceuid": None, "attributes": None}
     (ledger.change if recorded else ledger.add)(connection, key, {**gone, **ledger.NO_FAILURE})
