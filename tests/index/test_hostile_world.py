@@ -195,7 +195,7 @@ def test_a_data_store_that_fails_holds_no_other_up(world: Parts, monkeypatch: py
 def test_a_clock_that_is_ahead_of_that_of_ahi_leaves_nothing_out(world: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     class Ahead(datetime):
         @classmethod
-        def now(cls, tz: Any = None) -> datetime:
+        def now(cls, tz: Any = None) -> Any:
             return datetime.now(tz) + timedelta(minutes=10)
 
     monkeypatch.setattr(poller, "datetime", Ahead)
