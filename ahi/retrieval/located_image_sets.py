@@ -142,7 +142,7 @@ class ImageSets:
         try:
             for key in list(futures):
                 try:
-                    located[key] = self._receive(key, futures[key].result())
+                    located[key] = self._receive(key, self._current(key, futures[key].result()))
                 except NotFound:  # deleted, and the index does not know
                     self._deleted.note(key)
                 except (ProxyError, RuntimeError) as error:
@@ -162,6 +162,13 @@ class ImageSets:
         if not checked or time.monotonic() - checked.checked_at > self._fresh_seconds:
             return None
         return checked if self._changes.is_current(key.image_set_id, checked.checked_at) else None
+
+    def _current(self, key: ImageSetKey, latest: PreparedLatest) -> PreparedLatest:
+        """The latest version. A job that began before a change, for another request, does not know the change."""
+        checked_at = latest.version.checked_at
+        if latest.version.unchecked or self._changes.is_current(key.image_set_id, checked_at):
+            return latest
+        return self._submit(key).result()
 
     def _submit(self, key: ImageSetKey) -> JobFuture[PreparedLatest]:
         return self._fetchers.submit(key.image_set_id, prepare_image_set, key)

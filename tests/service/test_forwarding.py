@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 
+from bench.processes import memory
 from store.outcome import FailureReason
-from tests.datastore.made import made
+from tests.datastore.made import made, with_pixels
 from tests.service.process import PROGRAM, Service
 from tests.service.storing import Storing, stored_uids, storing
 from tests.store.forward.live import file_of
@@ -173,3 +175,21 @@ def test_what_is_stored_after_its_answer_is_in_the_audit_trail(tmp_path: Path) -
         stored, refused = sorted(forwarded(), key=lambda line: "not stored" in line)
         assert "1.2.9.1.1.1" in stored and 'EventOutcomeIndicator="0"' in stored
         assert "1.2.9.1.1.1" in refused and "not stored, reason 0111H" in refused
+
+
+@pytest.mark.slow
+def test_a_large_request_takes_little_memory_in_all_processes(tmp_path: Path) -> None:
+    """150 MB in one request: no process of the service grows by half of that."""
+    pixels = np.zeros((1, 512, 512), np.uint16)
+    uids = [f"1.2.9.7.1.{number}" for number in range(300)]
+    series = {"StudyInstanceUID": "1.2.9.7", "SeriesInstanceUID": "1.2.9.7.1"}
+    with storing(tmp_path, STORE_WAIT_SECONDS="600") as running:
+        assert running.post(of(1, 1)).status_code == 200
+        pid = running.service.process.pid
+        before = {one.name: one.peak_bytes for one in memory(pid)}
+        files = [file_of(with_pixels(pixels, SOPInstanceUID=uid, **series)) for uid in uids]
+        assert running.post(*files, timeout=600).status_code == 200
+        grown = {one.name: one.peak_bytes - before[one.name] for one in memory(pid) if one.name in before}
+        assert grown.keys() >= {"web0", "web1", "forwarder"}
+        assert max(grown.values()) < 64 * 2**20
+        assert len(running.found(StudyInstanceUID="1.2.9.7")) == 300
