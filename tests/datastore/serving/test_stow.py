@@ -1,0 +1,90 @@
+"""StoreDICOM and StoreDICOMStudy on the wire: bodies, statuses and answers as AHI has them."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import requests
+
+from datastore.storage.storage import Storage
+from tests.datastore.made import made
+from tests.datastore_server import served
+
+STUDY = "1.2.3.1"
+
+
+def instance(number: int) -> bytes:
+    file = BytesIO()
+    made(SOPInstanceUID=f"1.2.3.1.1.{number}").save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage.open(tmp_path / "store")
+
+
+@pytest.fixture
+def url(storage: Storage) -> Iterator[str]:
+    with served(storage) as root:
+        yield f"{root}/datastore/{storage.datastore.datastore_id}/studies"
+
+
+def post(url: str, body: bytes, kind: str = "application/dicom") -> requests.Response:
+    return requests.post(url, body, headers={"Content-Type": kind}, timeout=30)
+
+
+def test_a_single_instance_is_stored_into_the_study_that_the_path_names(url: str, storage: Storage) -> None:
+    assert post(f"{url}/{STUDY}", instance(1)).status_code == 200
+    assert len(storage.image_sets()) == 1
+
+
+def test_an_instance_of_another_study_is_refused(url: str, storage: Storage) -> None:
+    answer = post(f"{url}/1.2.9", instance(1))
+    assert answer.status_code == 409 and answer.headers["Content-Type"] == "application/dicom+json"
+    (failed,) = answer.json()["00081198"]["Value"]
+    assert failed["00081155"]["Value"] == ["1.2.3.1.1.1"] and failed["00081197"]["Value"] == [0xA900]
+    assert storage.image_sets() == []
+
+
+@pytest.mark.parametrize("boundary", ["x", "a-boundary-of-73-characters".ljust(73, "z"), '"quoted"'])
+def test_parts_of_a_body_with_a_preamble_and_an_epilogue_are_stored(url: str, boundary: str) -> None:
+    line = b"--" + boundary.strip('"').encode()
+    part = line + b"\r\nContent-Type: application/dicom\r\n\r\n" + instance(1) + b"\r\n"
+    body = b"preamble\r\n" + part + part.replace(b"1.2.3.1.1.1", b"1.2.3.1.1.2") + line + b"--\r\nepilogue"
+    answer = post(url, body, f'multipart/related; type="application/dicom"; boundary={boundary}')
+    assert answer.status_code == 200, answer.text
+    uids = [item["00081155"]["Value"][0] for item in answer.json()["00081199"]["Value"]]
+    assert uids == ["1.2.3.1.1.1", "1.2.3.1.1.2"]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", "application/dicom"),
+        (b"--x\r\n\r\nhalf", "multipart/related; boundary=x"),
+        (b"none of it", "multipart/related; boundary=x"),
+        (b"--x--\r\n", "multipart/related"),
+        (b"{}", "application/json"),
+    ],
+)
+def test_a_body_that_is_none_is_a_validation_exception(url: str, storage: Storage, body: bytes, kind: str) -> None:
+    answer = post(url, body, kind)
+    assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (400, "ValidationException")
+    assert storage.image_sets() == []
+
+
+def test_an_image_set_that_is_being_written_is_a_conflict(url: str, storage: Storage) -> None:
+    post(url, instance(1))
+    storage.lock(storage.image_sets()[0].image_set_id, True)
+    answer = post(url, instance(2))
+    assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (409, "ConflictException")
+
+
+def test_what_a_killed_process_received_is_deleted(storage: Storage) -> None:
+    left = storage.root / "stow" / "left"
+    left.mkdir(parents=True)
+    with served(storage) as root:
+        post(f"{root}/datastore/{storage.datastore.datastore_id}/studies", instance(1))
+    assert list((storage.root / "stow").iterdir()) == []
