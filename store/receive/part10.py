@@ -3,6 +3,7 @@
 Values are skipped and not read, apart from a few. So a file of any size is examined in little time and memory.
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from store.receive.file_bytes import Bytes, MemoryBytes
 _PREFIX_START, _PREFIX = 128, b"DICM"
 _IMPLICIT, _BIG_ENDIAN, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 _CLASS, _INSTANCE, _STUDY, _SERIES, _CHARSET = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00080005
+_IDENTIFYING = frozenset({_CLASS, _INSTANCE, _STUDY, _SERIES, _CHARSET})
 _META_CLASS, _META_INSTANCE, _META_SYNTAX = 0x00020002, 0x00020003, 0x00020010
 _META_GROUP = b"\x02\0"
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
@@ -26,6 +28,10 @@ _UNDEFINED = 0xFFFFFFFF
 _LONG_VRS = frozenset(
     vr.encode() for vr in ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
 )
+
+_UNDEFINED_VRS = frozenset({b"", b"SQ", b"UN"})
+_VR = re.compile(rb"[A-Z]{2}")
+_TWICE = "an element that identifies it is there twice"
 
 _MOST_ELEMENTS = 300_000  # what comes after so many is not examined
 _DEEPEST = 200  # sequences in sequences
@@ -104,7 +110,8 @@ class FileHead:
 def read_head(file: Bytes, start: int, stop: int, wanted: Iterable[int] = ()) -> FileHead:
     """Read the head of the file in a range of bytes, and values of further tags of its data set.
 
-    CannotUnderstand if it is no DICOM file, breaks off before its end, or has no transfer syntax.
+    CannotUnderstand if it is no DICOM file, breaks off before its end, has no transfer syntax, or has one of the tags
+    twice. With `wanted`, also if it is too long to be examined to its end: rights depend on these values.
     """
     if file.read(start + _PREFIX_START, len(_PREFIX)) != _PREFIX or stop < start + _PREFIX_START + len(_PREFIX):
         raise CannotUnderstand("it is not a DICOM file (Part 10)")
@@ -112,8 +119,8 @@ def read_head(file: Bytes, start: int, stop: int, wanted: Iterable[int] = ()) ->
     syntax = meta.get(_META_SYNTAX, "")
     if not syntax:
         raise CannotUnderstand("its File Meta Information names no transfer syntax")
-    tags = {_CLASS, _INSTANCE, _STUDY, _SERIES, _CHARSET, *wanted}
-    is_explicit = syntax == _DEFLATED or _is_explicit(file, at, stop, syntax)
+    tags = {*_IDENTIFYING, *wanted}
+    is_explicit = syntax == _DEFLATED or _is_explicit(file, at, stop)
     elements: dict[int, tuple[bytes, bytes]] = {}
     head = FileHead(
         syntax,
@@ -123,10 +130,9 @@ def read_head(file: Bytes, start: int, stop: int, wanted: Iterable[int] = ()) ->
         elements,
     )
     try:
-        if syntax == _DEFLATED:
-            _examine_deflated(file, at, stop, tags, elements)
-        else:
-            _examine(_Reader(file, stop, head.encoding), at, tags, elements)
+        examine = _examine_deflated if syntax == _DEFLATED else _examine_plain
+        if not examine(file, at, stop, head.encoding, tags, elements) and not tags <= _IDENTIFYING:
+            raise CannotUnderstand("it has too many elements to be checked")
     except CannotUnderstand as error:
         error.head = head
         raise
@@ -162,6 +168,16 @@ class _Reader:
             raise CannotUnderstand("it breaks off before its end")
         return self._checked(_Element(tag, vr, at, at + 12, self._long.unpack_from(head, 8)[0]))
 
+    def has_any(self, tags: Iterable[int], at: int) -> bool:
+        """Whether the bytes from a position on have one of these tags, whatever they are otherwise."""
+        texts = [self._tag.pack(tag >> 16, tag & 0xFFFF) for tag in tags]
+        while at < self.stop:
+            block = self._file.read(at, min(_BLOCK_BYTES + 3, self.stop - at))
+            if any(text in block for text in texts):
+                return True
+            at += _BLOCK_BYTES
+        return False
+
     def begins_with(self, at: int, text: bytes) -> bool:
         """Whether these bytes come next."""
         return self._file.read(at, min(len(text), self.stop - at)) == text
@@ -183,6 +199,8 @@ class _Reader:
         """The position after an element and all that is in it."""
         if element.length != _UNDEFINED:
             return element.value_start + element.length
+        if element.vr not in _UNDEFINED_VRS and element.tag not in _PIXELS:
+            raise CannotUnderstand("an element has an undefined length and is no sequence")
         at, levels = element.value_start, [element.vr != b"UN" and self._explicit]
         while levels and not self.is_tired:
             inner = self.element(at, levels[-1])
@@ -215,26 +233,47 @@ def _meta(reader: _Reader, at: int) -> tuple[dict[int, str], int]:
     return found, at
 
 
-def _examine(reader: _Reader, at: int, tags: set[int], found: dict[int, tuple[bytes, bytes]]) -> None:
-    """Go through a data set up to its pixels, and put the elements of these tags into `found`."""
+def _examine_plain(
+    file: Bytes, start: int, stop: int, encoding: Encoding, tags: set[int], found: dict[int, tuple[bytes, bytes]]
+) -> bool:
+    """See `_examine`."""
+    return _examine(_Reader(file, stop, encoding), start, tags, found)
+
+
+def _examine(reader: _Reader, at: int, tags: set[int], found: dict[int, tuple[bytes, bytes]]) -> bool:
+    """Put the elements of these tags in a data set into `found`; whether all of it was examined.
+
+    CannotUnderstand if one is there twice: other readers may take the other one, and store it in another study.
+    """
+    seen: set[int] = set()
+    is_behind_pixels = False
     while at < reader.stop and not reader.is_tired:
-        element = reader.element(at)
-        if element.tag in tags and element.length <= _LONGEST_VALUE:
-            found.setdefault(element.tag, reader.read(element))
-        at = reader.end(element)
-        if element.tag in _PIXELS:  # padding may follow
-            return
+        try:
+            element = reader.element(at)
+            end = reader.end(element)
+        except CannotUnderstand:
+            if not is_behind_pixels:
+                raise
+            break  # padding
+        if element.tag in seen & tags:
+            raise CannotUnderstand(_TWICE)
+        seen.add(element.tag)
+        if element.tag in tags and not is_behind_pixels and element.length <= _LONGEST_VALUE:
+            found[element.tag] = reader.read(element)
+        is_behind_pixels, at = is_behind_pixels or element.tag in _PIXELS, end
+    if is_behind_pixels and reader.has_any(tags, at):
+        raise CannotUnderstand(_TWICE)
+    return at >= reader.stop or is_behind_pixels
 
 
-def _is_explicit(file: Bytes, at: int, stop: int, syntax: str) -> bool:
+def _is_explicit(file: Bytes, at: int, stop: int) -> bool:
     """Whether elements have a VR. The first one decides, as some files say the wrong transfer syntax."""
-    vr = file.read(at + 4, min(2, max(0, stop - at - 4)))
-    return syntax != _IMPLICIT and vr.isalpha() and vr.isupper()
+    return _VR.fullmatch(file.read(at + 4, min(2, max(0, stop - at - 4)))) is not None
 
 
 def _examine_deflated(
-    file: Bytes, start: int, stop: int, tags: set[int], found: dict[int, tuple[bytes, bytes]]
-) -> None:
+    file: Bytes, start: int, stop: int, _: Encoding, tags: set[int], found: dict[int, tuple[bytes, bytes]]
+) -> bool:
     """The same of a data set that is deflated (PS3.5 Section A.5), of which only the beginning is inflated."""
     inflater, content = zlib.decompressobj(-zlib.MAX_WBITS), b""
     try:
@@ -247,10 +286,12 @@ def _examine_deflated(
     if not inflater.eof and len(content) < _INFLATED_BYTES:
         raise CannotUnderstand("it breaks off before its end")
     try:
-        _examine(_Reader(MemoryBytes(content), len(content), Encoding()), 0, tags, found)
-    except CannotUnderstand:
-        if inflater.eof:
+        is_examined = _examine(_Reader(MemoryBytes(content), len(content), Encoding()), 0, tags, found)
+    except CannotUnderstand as error:
+        if inflater.eof or str(error) == _TWICE:
             raise
+        return False
+    return is_examined and inflater.eof
 
 
 def _text(value: bytes) -> str:

@@ -153,3 +153,67 @@ def test_any_bytes_are_a_head_or_refused(noise: bytes, at: int, dropped: int) ->
         except CannotUnderstand:
             continue
         assert isinstance(head.sop_instance_uid, str) and isinstance(head.series_instance_uid, str)
+
+
+def short_element(tag: int, vr: bytes, value: bytes) -> bytes:
+    return (
+        (tag >> 16).to_bytes(2, "little")
+        + (tag & 0xFFFF).to_bytes(2, "little")
+        + vr
+        + len(value).to_bytes(2, "little")
+        + value
+    )
+
+
+OTHER_STUDY = short_element(0x0020000D, b"UI", b"6.6.6\0")
+LONG_SEQUENCE = element(0x00409096, b"SQ", 0xFFFFFFFF) + b"\xfe\xff\x00\xe0\0\0\0\0" * 400_000
+END_OF_SEQUENCE = b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    "place", ["first", "before the pixels", "behind the pixels", "behind zeros", "behind padding", "behind noise"]
+)
+def test_what_identifies_a_file_is_there_once(place: str) -> None:
+    """Readers differ in which of two values they take, so a client could store into a study that it may not see."""
+    content = file("1.2.3")
+    behind = {"zeros": bytes(8), "padding": element(0xFFFCFFFC, b"OB", 8, bytes(8)), "noise": b"\xff" * 70_001}
+    word = place.rpartition(" ")[2]
+    if word in behind or place == "behind the pixels":
+        doubled = content + behind.get(word, b"") + OTHER_STUDY
+        head_of(content + behind.get(word, b""))
+    else:
+        at = content.index(b"\x08\0\x16\0" if place == "first" else b"\xe0\x7f\x10\0")
+        doubled = content[:at] + OTHER_STUDY + content[at:]
+    with pytest.raises(CannotUnderstand, match="twice"):
+        head_of(doubled)
+
+
+def test_an_attribute_of_a_filter_is_there_once() -> None:
+    content = file("1.2.3") + short_element(0x00100020, b"LO", b"W1")
+    head_of(content)
+    with pytest.raises(CannotUnderstand, match="twice"):
+        head_of(content, (0x00100020,))
+
+
+def test_only_what_is_examined_to_its_end_is_stored_under_a_filter() -> None:
+    content, _, pixels = file("1.2.3").partition(b"\xe0\x7f\x10\0")
+    long = content + LONG_SEQUENCE + END_OF_SEQUENCE + OTHER_STUDY + b"\xe0\x7f\x10\0" + pixels
+    assert head_of(long).study_instance_uid == STUDY
+    with pytest.raises(CannotUnderstand, match="too many elements"):
+        head_of(long, (0x00100020,))
+
+
+def test_the_first_element_tells_the_encoding_as_for_other_readers() -> None:
+    content = file("1.2.3").replace(b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x14\x001.2.840.10008.1.2\0\0\0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert head_of(content).study_instance_uid == dcmread(BytesIO(content)).StudyInstanceUID == STUDY
+
+
+def test_only_sequences_and_pixels_have_an_undefined_length() -> None:
+    """Other readers look for the end of such a value within its items."""
+    content, _, pixels = file("1.2.3").partition(b"\xe0\x7f\x10\0")
+    hidden = END_OF_SEQUENCE + OTHER_STUDY
+    odd = element(0x00420011, b"OB", 0xFFFFFFFF, b"\xfe\xff\x00\xe0" + len(hidden).to_bytes(4, "little") + hidden)
+    with pytest.raises(CannotUnderstand, match="undefined length"):
+        head_of(content + odd + END_OF_SEQUENCE + b"\xe0\x7f\x10\0" + pixels)
