@@ -71,8 +71,8 @@ def _encode_attribute(attribute: Attribute, encode_text: EncodeText) -> bytes:
     elif vr in _NUMBER_FORMATS:
         value = b"".join(_number(_NUMBER_FORMATS[vr], word) for word in attribute.words)
     elif vr == "AT":
-        tags = (int(str(word), 16) for word in attribute.words)
-        value = b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in tags)
+        tags = (int(str(word), 16).to_bytes(4, "big") for word in attribute.words)
+        value = b"".join(struct.pack("<HH", *struct.unpack(">HH", tag)) for tag in tags)
     else:
         encode = encode_text if vr in _TEXT_VRS else partial(_encode_code, encode_text=encode_text)
         value = b"\\".join(encode(_spelt(word)) for word in attribute.words)

@@ -12,6 +12,7 @@ from dicomweb.file_meta import encode_file_meta
 from dicomweb.media_types import DICOM_JSON, DICOM_XML
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, OLD_SPELLINGS, TRANSFER_SYNTAXES
 from dicomweb.uids import is_well_formed
+from runtime.fairness import computing
 from store.outcome import FailureReason, Outcome
 from store.receive.body import ReceivedBody
 from store.receive.instances import Range
@@ -23,6 +24,9 @@ PARSERS: Mapping[str, Callable[[bytes], list[Mapping[str, Any]]]] = {DICOM_JSON:
 
 MAX_METADATA_BYTES = 8 * 2**20
 """The most bytes of all metadata in one request: they are parsed in memory."""
+
+MAX_INSTANCES = 10_000
+"""The most instances in the metadata of one request."""
 
 _PIXEL_DATA = "7FE00010"
 _UNDEFINED, _LONGEST_VALUE = 0xFFFFFFFF, 0xFFFFFFFE
@@ -43,7 +47,7 @@ class MetadataAndBulk:
     def files(self, body: ReceivedBody) -> Iterator[Range | Outcome]:
         """The ranges of the files that are made, and the outcomes of instances that cannot be made.
 
-        BadRequest if the body is malformed, ContentTooLarge for more than MAX_METADATA_BYTES.
+        BadRequest if the body is malformed, ContentTooLarge for more than MAX_METADATA_BYTES or MAX_INSTANCES.
         """
         content = body.content
         metadata: list[BodyPart] = []
@@ -58,18 +62,21 @@ class MetadataAndBulk:
             raise BadRequest(f"the body has no part of {self.part_type}")
         if sum(part.stop - part.start for part in metadata) > MAX_METADATA_BYTES:
             raise ContentTooLarge(f"the metadata have more than {MAX_METADATA_BYTES} bytes: send fewer instances")
+        count = 0
         for part in metadata:
-            yield from self._made(body, part, content.read(part.start, part.stop - part.start), bulk)
+            documents = self._documents(part, content.read(part.start, part.stop - part.start))
+            count += len(documents)
+            if count > MAX_INSTANCES:
+                raise ContentTooLarge(f"the metadata have more than {MAX_INSTANCES} instances: send fewer")
+            stated = part.content_type.parameters.get("transfer-syntax", "")
+            yield from (self._file(body, document, bulk, stated) for document in documents)
 
-    def _made(
-        self, body: ReceivedBody, part: BodyPart, content: bytes, bulk: Mapping[str, Sequence[BodyPart]]
-    ) -> Iterator[Range | Outcome]:
+    def _documents(self, part: BodyPart, content: bytes) -> list[Mapping[str, Any]]:
         try:
-            documents = PARSERS[part.content_type.media_type or self.part_type](content)
+            with computing():
+                return PARSERS[part.content_type.media_type or self.part_type](content)
         except CannotUnderstand as error:
             raise BadRequest(str(error)) from None
-        for document in documents:
-            yield self._file(body, document, bulk, part.content_type.parameters.get("transfer-syntax", ""))
 
     def _file(
         self, body: ReceivedBody, document: Mapping[str, Any], bulk: Mapping[str, Sequence[BodyPart]], of_part: str

@@ -25,11 +25,14 @@ class Stream(Protocol):
 
 
 class ReceivedBody:
-    """A body in `incoming` of the spool. More may be added to it, before it is handed to the spool."""
+    """A body in `incoming` of the spool. As much as was received may be added to it, before the spool accepts it."""
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, spool: Spool, path: Path, file: BinaryIO, max_bytes: int) -> None:
         self.path = path
+        self._spool = spool
         self._file = file
+        self._max_bytes, self._received_bytes = max_bytes, 0
+        self._checked_bytes = 0
         self.length_bytes = 0
 
     @property
@@ -38,7 +41,12 @@ class ReceivedBody:
         return FileBytes(self._file.fileno(), self.length_bytes)
 
     def add(self, piece: bytes) -> None:
-        """Write bytes behind the last ones; SpoolFull if the disk takes no more."""
+        """Write bytes behind the last ones; SpoolFull if the disk takes no more, ContentTooLarge for too many."""
+        if self.length_bytes - self._received_bytes + len(piece) > self._max_bytes:
+            raise too_large(self._max_bytes)
+        if self.length_bytes >= self._checked_bytes:
+            self._spool.check_room(_CHECK_BYTES)
+            self._checked_bytes = self.length_bytes + _CHECK_BYTES
         view = memoryview(piece)
         try:
             while view:
@@ -46,6 +54,14 @@ class ReceivedBody:
         except OSError as error:
             raise SpoolFull("the service has no room for more at the moment", _RETRY_SECONDS) from error
         self.length_bytes += len(piece)
+
+    def receive(self, stream: Stream) -> None:
+        """Write the whole body; BadRequest if it is empty."""
+        while piece := stream.read(_PIECE_BYTES):
+            self.add(piece)
+        if not self.length_bytes:
+            raise BadRequest("the body is empty, so nothing was stored")
+        self._received_bytes = self.length_bytes
 
 
 @contextmanager
@@ -61,24 +77,11 @@ def receiving(spool: Spool, stream: Stream, max_bytes: int) -> Iterator[Received
         raise SpoolFull("the service cannot store at the moment", _RETRY_SECONDS) from error
     try:
         with file:
-            body = ReceivedBody(path, file)
-            _copy(spool, stream, body, max_bytes)
+            body = ReceivedBody(spool, path, file, max_bytes)
+            body.receive(stream)
             yield body
     finally:
         path.unlink(missing_ok=True)
-
-
-def _copy(spool: Spool, stream: Stream, body: ReceivedBody, max_bytes: int) -> None:
-    checked_bytes = 0
-    while piece := stream.read(_PIECE_BYTES):
-        if body.length_bytes + len(piece) > max_bytes:
-            raise too_large(max_bytes)
-        body.add(piece)
-        if body.length_bytes >= checked_bytes:
-            spool.check_room(_CHECK_BYTES)
-            checked_bytes = body.length_bytes + _CHECK_BYTES
-    if not body.length_bytes:
-        raise BadRequest("the body is empty, so nothing was stored")
 
 
 def too_large(max_bytes: int) -> ContentTooLarge:

@@ -7,7 +7,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, fromstring  # noqa: S405 - no entity is ever declared
@@ -23,6 +23,9 @@ _TAG = re.compile(r"[0-9A-Fa-f]{8}\Z", re.ASCII)
 _NAMESPACE = re.compile(r"\{[^}]*\}")
 _DECLARATIONS = re.compile(r"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _DEEPEST = 50
+_MOST_EMPTY = 64  # values of an attribute that XML leaves out
+_MOST_MARKS = 1_000_000  # of JSON that begin or part values; as tags of XML, half of that
+_JSON_MARKS = (b"{", b"[", b",")
 _FLOATS = frozenset({"FL", "FD"})
 _NUMBERS = INTEGER_VRS - {"IS"} | _FLOATS
 _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
@@ -48,6 +51,8 @@ class Metadata:
 
 def parse_json(content: bytes) -> list[Mapping[str, Any]]:
     """The objects of DICOM JSON, one for each instance; CannotUnderstand if it is something else."""
+    if sum(map(content.count, _JSON_MARKS)) > _MOST_MARKS:
+        raise CannotUnderstand("the metadata have too many values: send fewer instances in one request")
     try:
         document = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError):
@@ -60,6 +65,8 @@ def parse_json(content: bytes) -> list[Mapping[str, Any]]:
 
 def parse_xml(content: bytes) -> list[Mapping[str, Any]]:
     """The same of a document of the Native DICOM Model (PS3.19 Annex A.1), which is one instance."""
+    if content.count(b"<") > _MOST_MARKS // 2:
+        raise CannotUnderstand("the metadata have too many values: send fewer instances in one request")
     try:
         text = content.decode("utf-8-sig")
         if _DECLARATIONS.search(text):
@@ -69,7 +76,10 @@ def parse_xml(content: bytes) -> list[Mapping[str, Any]]:
         raise CannotUnderstand("the metadata are not XML in UTF-8") from None
     if _name(root) != "NativeDicomModel":
         raise CannotUnderstand("the metadata are not a Native DICOM Model")
-    return [_object(root, 0)]
+    try:
+        return [_object(root, 0)]
+    except ValueError:
+        raise CannotUnderstand(_MALFORMED) from None
 
 
 def to_metadata(document: Mapping[str, Any]) -> Metadata:
@@ -78,12 +88,12 @@ def to_metadata(document: Mapping[str, Any]) -> Metadata:
         bulk = {
             tag.upper(): str(element["BulkDataURI"])
             for tag, element in document.items()
-            if isinstance(element, dict) and "BulkDataURI" in element
+            if isinstance(element, dict) and "BulkDataURI" in element and _is_of_data_set(tag)
         }
         inline = {tag: element for tag, element in document.items() if tag.upper() not in bulk}
         found = _attributes(inline, 0)
         empty = (Attribute(tag, _vr(tag, document[key]), b"") for key in document if (tag := key.upper()) in bulk)
-        attributes = tuple(sorted((*found, *empty), key=lambda attribute: attribute.tag))
+        attributes = _sorted((*found, *empty))
     except (ValueError, TypeError, AttributeError, OverflowError, LookupError):
         raise CannotUnderstand(_MALFORMED) from None
     stated = (_first(document, tag) for tag in ("00020010", "00083002"))
@@ -102,12 +112,24 @@ def _attributes(document: Mapping[str, Any], depth: int) -> DataSet:
         raise CannotUnderstand("its sequences are nested too deep")
     found = []
     for key, element in document.items():
-        if not _TAG.match(key):
-            raise CannotUnderstand(_MALFORMED)
         tag = key.upper()
-        if not tag.startswith(("0000", "0002", "FFFE")) and not tag.endswith("0000"):
+        if _is_of_data_set(tag):
             found.append(Attribute(tag, vr := _vr(tag, element), _value(vr, element, depth)))
-    return tuple(sorted(found, key=lambda attribute: attribute.tag))
+    return _sorted(found)
+
+
+def _is_of_data_set(tag: str) -> bool:
+    if not _TAG.match(tag):
+        raise CannotUnderstand(_MALFORMED)
+    return not tag.startswith(("0000", "0002", "FFFE")) and not tag.endswith("0000")
+
+
+def _sorted(attributes: Iterable[Attribute]) -> DataSet:
+    """The attributes in the order of their tags; CannotUnderstand if one is there twice."""
+    found = sorted(attributes, key=lambda attribute: attribute.tag)
+    if len({attribute.tag for attribute in found}) < len(found):
+        raise CannotUnderstand(_MALFORMED)
+    return tuple(found)
 
 
 def _vr(tag: str, element: Mapping[str, Any]) -> str:
@@ -186,7 +208,7 @@ def _numbered(attribute: Element, depth: int) -> Iterator[tuple[int, Any]]:
     """The values by their numbers; those that are left out are empty."""
     for place, child in enumerate(attribute, 1):
         number = int(child.get("number") or place)
-        if not 0 < number <= len(attribute) + 2**16:
+        if not 0 < number <= len(attribute) + _MOST_EMPTY:
             raise CannotUnderstand(_MALFORMED)
         if _name(child) == "Item":
             yield number, _object(child, depth + 1)

@@ -18,11 +18,17 @@ _HEAD_BYTES = 16 * 2**10
 _PADDING_BYTES = 64  # blanks between a boundary and the end of its line
 _LONGEST_LENGTH = 15  # digits of Content-Length
 _AFTER_END = b" \t\r\n\0"
+_KEPT = frozenset({"content-type", "content-length", "content-location", "content-transfer-encoding"})
+_KEPT_BYTES = 8 * 2**20  # of the values of all these headers
+_MOST_CHANCES = 10_000
 
 
 @dataclass(frozen=True)
 class BodyPart:
-    """One part: its content from `start` to before `stop`, and its headers by their names in lower case."""
+    """One part: its content from `start` to before `stop`, and those headers that are used.
+
+    Their names are in lower case.
+    """
 
     start: int
     stop: int
@@ -32,6 +38,14 @@ class BodyPart:
     def content_type(self) -> ContentType:
         """Its Content-Type."""
         return ContentType.from_header(self.headers.get("content-type", ""))
+
+
+@dataclass
+class _Boundary:
+    """What is searched for. `chances` is the number of times at which its text may still be part of the content."""
+
+    text: bytes
+    chances: int = _MOST_CHANCES
 
 
 @dataclass(frozen=True)
@@ -54,9 +68,16 @@ def parse_boundary(content_type: ContentType) -> bytes:
 def parse_parts(body: FileBytes, boundary: bytes) -> list[BodyPart]:
     """The parts of a body, at least one.
 
-    BadRequest if it is not multipart with this boundary, or does not end. ContentTooLarge for more than MAX_PARTS.
+    BadRequest if it is not multipart with this boundary, or does not end. ContentTooLarge for more than MAX_PARTS, or
+    for headers that are too long.
     """
-    parts = list(islice(_parts(body, b"\n--" + boundary), MAX_PARTS + 1))
+    parts: list[BodyPart] = []
+    kept_bytes = 0
+    for part in islice(_parts(body, _Boundary(b"\n--" + boundary)), MAX_PARTS + 1):
+        parts.append(part)
+        kept_bytes += sum(map(len, part.headers.values()))
+        if kept_bytes > _KEPT_BYTES:
+            raise ContentTooLarge("the headers of the parts are too long: send fewer instances in one request")
     if not parts:
         raise BadRequest("the body has no parts")
     if len(parts) > MAX_PARTS:
@@ -64,26 +85,30 @@ def parse_parts(body: FileBytes, boundary: bytes) -> list[BodyPart]:
     return parts
 
 
-def _parts(body: FileBytes, text: bytes) -> Iterator[BodyPart]:
-    delimiter = _first(body, text)
+def _parts(body: FileBytes, boundary: _Boundary) -> Iterator[BodyPart]:
+    delimiter = _first(body, boundary)
     while not delimiter.closes:
         headers, start = _head(body, delimiter.head_start)
-        following = _as_announced(body, text, headers, start) or _next(body, text, start - 1)
+        following = _as_announced(body, boundary.text, headers, start) or _next(body, boundary, start - 1)
         yield BodyPart(start, max(start, following.content_stop), headers)
         delimiter = following
 
 
-def _first(body: FileBytes, text: bytes) -> _Delimiter:
+def _first(body: FileBytes, boundary: _Boundary) -> _Delimiter:
     """The first boundary. At the beginning of a body it has no line end before it."""
+    text = boundary.text
     at_start = body.read(0, len(text) - 1) == text[1:]
     found = _delimiter(body, text, -1) if at_start else None
-    return found or _next(body, text, 0)
+    return found or _next(body, boundary, 0)
 
 
-def _next(body: FileBytes, text: bytes, start: int) -> _Delimiter:
-    while (at := body.find(text, max(0, start))) >= 0:
-        if found := _delimiter(body, text, at):
+def _next(body: FileBytes, boundary: _Boundary, start: int) -> _Delimiter:
+    while (at := body.find(boundary.text, max(0, start))) >= 0:
+        if found := _delimiter(body, boundary.text, at):
             return found
+        boundary.chances -= 1
+        if boundary.chances < 0:
+            raise BadRequest("the boundary that Content-Type names is in the content of parts, too")
         start = at + 1
     raise BadRequest("the body does not end with the boundary that Content-Type names")
 
@@ -127,5 +152,6 @@ def _head(body: FileBytes, start: int) -> tuple[dict[str, str], int]:
         name, colon, value = line.decode("latin-1").partition(":")
         if not colon:
             raise BadRequest("a part of the body has a header without a colon, or no empty line after its headers")
-        headers.setdefault(name.strip().lower(), value.strip())
+        if (known := name.strip().lower()) in _KEPT:
+            headers.setdefault(known, value.strip())
     raise BadRequest(f"a part of the body has no end of its headers within {_HEAD_BYTES} bytes")

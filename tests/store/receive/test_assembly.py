@@ -7,6 +7,7 @@ from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -17,13 +18,14 @@ from pydicom.data import get_charset_files
 from dicomweb.dicom_xml import encode_xml
 from dicomweb.errors import BadRequest, ContentTooLarge
 from store.outcome import FailureReason, Outcome
-from store.receive.assembly import MAX_METADATA_BYTES, MetadataAndBulk
+from store.receive.assembly import MAX_INSTANCES, MAX_METADATA_BYTES, MetadataAndBulk
 from store.receive.body import receiving
 from store.receive.metadata import parse_json, parse_xml, to_metadata
 from store.receive.part10 import CannotUnderstand
+from store.spool.layout import SpoolFull
 from store.spool.spool import Spool
 from tests.pydicom_files import pydicom_path
-from tests.store.dicom_files import BOUNDARY, data_set
+from tests.store.dicom_files import BOUNDARY, data_set, encoded
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
 Part = tuple[dict[str, str], bytes]
@@ -197,6 +199,10 @@ def test_what_cannot_be_made_is_an_outcome(tmp_path: Path, change: Callable[[Any
 
 NESTED = '{"00400275":{"vr":"SQ","Value":[' * 100 + "{}" + "]}}" * 100
 XML_HEAD = '<?xml version="1.0"?>'
+XML_VALUE = (
+    '<NativeDicomModel><DicomAttribute tag="00100020" vr="LO"><Value number="{number}">a</Value></DicomAttribute>'
+    "</NativeDicomModel>"
+)
 
 
 @pytest.mark.parametrize(
@@ -212,6 +218,11 @@ XML_HEAD = '<?xml version="1.0"?>'
         ("<", XML),
         (XML_HEAD + '<!DOCTYPE a [<!ENTITY b "c">]><NativeDicomModel/>', XML),
         (XML_HEAD + "<NativeDicomModel>" + "<a>" * 100_000, XML),
+        ("[" + "{}," * 500_000 + "{}]", JSON),
+        (XML_HEAD + "<NativeDicomModel>" + "<a/>" * 500_001 + "</NativeDicomModel>", XML),
+        (XML_VALUE.format(number="first"), XML),
+        (XML_VALUE.format(number="65000"), XML),
+        (XML_VALUE.format(number="0"), XML),
     ],
 )
 def test_malformed_metadata(tmp_path: Path, content: str, part_type: str) -> None:
@@ -227,6 +238,67 @@ def test_deep_sequences_are_refused(tmp_path: Path) -> None:
 def test_metadata_have_a_bound(tmp_path: Path) -> None:
     with pytest.raises(ContentTooLarge):
         assembled(tmp_path, [({"Content-Type": JSON}, b" " * (MAX_METADATA_BYTES + 1))])
+
+
+def test_instances_have_a_bound(tmp_path: Path) -> None:
+    with pytest.raises(ContentTooLarge):
+        assembled(tmp_path, [({"Content-Type": JSON}, json.dumps([{}] * (MAX_INSTANCES + 1)).encode())])
+
+
+def test_what_is_made_has_the_bound_of_the_body(tmp_path: Path) -> None:
+    """Many instances that name the same bulk data must not fill the disk."""
+    model, _ = split(data_set("1.2.3"))
+    model["7FE00010"] = {"vr": "OW", "BulkDataURI": "pixels"}
+    parts = [
+        ({"Content-Type": JSON}, json.dumps([model] * 50).encode()),
+        ({"Content-Type": "application/octet-stream", "Content-Location": "pixels"}, bytes(100_000)),
+    ]
+    spool = Spool(tmp_path / "spool")
+    spool.open()
+    with receiving(spool, BytesIO(body_of(parts)), 2**20) as received:
+        files = MetadataAndBulk(BOUNDARY.encode(), JSON, "").files(received)
+        with pytest.raises(ContentTooLarge):
+            list(files)
+        assert received.path.stat().st_size <= 2 * 2**20
+    assert not [*spool.incoming.iterdir()]
+
+
+def test_what_is_made_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = split(data_set("1.2.3"))
+    spool = Spool(tmp_path / "spool")
+    spool.open()
+    body = body_of([({"Content-Type": JSON}, json.dumps([model]).encode())])
+    monkeypatch.setattr("store.receive.body._CHECK_BYTES", len(body) // 2)
+    with receiving(spool, BytesIO(body), 2**20) as received:
+        monkeypatch.setattr(spool, "check_room", Mock(side_effect=SpoolFull("no room")))
+        with pytest.raises(SpoolFull):
+            received.add(bytes(8))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"0020000d": {"vr": "UI", "Value": ["6.6.6"]}},
+        {"7fe00010": {"vr": "OW", "InlineBinary": "AAAA"}},
+        {"zz": {"vr": "OB", "BulkDataURI": "x"}},
+        {"00280009": {"vr": "AT", "Value": ["FFFFFFFFFF"]}},
+        {"00280009": {"vr": "AT", "Value": ["-1"]}},
+        {"00080005": {"vr": "CS", "Value": ["ISO_IR 100"]}, "00100020": {"vr": "LO", "Value": ["\ud800"]}},
+    ],
+)
+def test_attributes_that_cannot_be_are_an_outcome(tmp_path: Path, change: dict[str, Any]) -> None:
+    model, bulk = split(data_set("1.2.3"))
+    parts = [({"Content-Type": JSON}, json.dumps([{**model, **change}]).encode()), *bulk]
+    (outcome,) = assembled(tmp_path, [*parts, ({"Content-Location": "x"}, b"1.2.840.10008.1.2.1")])
+    assert isinstance(outcome, Outcome) and outcome.failure == FailureReason.CANNOT_UNDERSTAND
+
+
+@pytest.mark.parametrize("tag", ["00020010", "FFFEE000", "00080000"])
+def test_bulk_data_of_no_data_set_are_left_out(tmp_path: Path, tag: str) -> None:
+    model, bulk = split(data_set("1.2.3"))
+    parts = [({"Content-Type": JSON}, json.dumps([{**model, tag: {"vr": "UI", "BulkDataURI": "x"}}]).encode()), *bulk]
+    (content,) = assembled(tmp_path, [*parts, ({"Content-Location": "x"}, b"1.2.840.10008.1.2.1")])
+    assert isinstance(content, bytes) and dcmread(BytesIO(content)) == dcmread(BytesIO(encoded(data_set("1.2.3"))))
 
 
 def test_a_body_without_metadata_is_malformed(tmp_path: Path) -> None:

@@ -177,6 +177,23 @@ def test_the_number_of_parts_has_a_bound() -> None:
         parsed(part * (MAX_PARTS + 1) + b"--b--", b"b")
 
 
+def test_headers_of_parts_take_a_bounded_memory() -> None:
+    head = b"".join(b"%x:\n" % number for number in range(3000))
+    body = (b"\r\n--b\r\n" + head + b"Content-Type: a/b\n\nx") * 20 + b"\r\n--b--"
+    assert all(headers == {"content-type": "a/b"} for headers, _ in parsed(body, b"b"))
+    long = b"\r\n--b\r\nContent-Location: " + b"a" * 16_000 + b"\r\n\r\nx"
+    with pytest.raises(ContentTooLarge):
+        parsed(long * 600 + b"\r\n--b--", b"b")
+
+
+def test_a_boundary_that_is_in_the_content_again_and_again_is_refused() -> None:
+    """Each time costs more than other bytes: a body of some gigabytes would compute for minutes."""
+    piece = b"\r\n--bx"
+    assert len(parsed(b"--b\r\n\r\n" + piece * 10_000 + b"\r\n--b--", b"b")) == 1
+    with pytest.raises(BadRequest, match="boundary"):
+        parsed(b"--b\r\n\r\n" + piece * 5001 + b"\r\n--b\r\n\r\n" + piece * 5001 + b"\r\n--b--", b"b")
+
+
 @pytest.mark.parametrize(
     ("piece", "boundary"),
     [(b"\r\n--", b"b"), (b"\r\n--a", b"a" * 70 + b"b"), (b"\n", b"b"), (b"-", b"-" * 80), (b"\r\n--bx", b"b")],
