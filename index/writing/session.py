@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _ATTEMPTS = 20
+_GIVE_UP_SECONDS = 60.0  # after that a transaction is not run again: each waits for a lock, too
 _PAUSE_SECONDS = 0.02  # after the first conflict, twice as long after each further one
 _LONGEST_PAUSE_SECONDS = 1.0
 _STATEMENT_SECONDS = 120.0  # that a server may say nothing
@@ -73,12 +74,14 @@ class WriteSession:
         UpstreamBusy if the index does not answer or others hold it too long, UpstreamFailed if it refuses a statement,
         UpstreamRefused if the login may not write.
         """
+        begun = time.monotonic()
         for attempt in range(_ATTEMPTS):
             try:
                 with self._engine.begin() as connection:
                     return work(connection)
             except (StatementError, PoolTimeout, drivers.UnusableUrl) as error:
-                if not _is_conflict(error) or attempt == _ATTEMPTS - 1:
+                is_last = attempt == _ATTEMPTS - 1 or time.monotonic() - begun > _GIVE_UP_SECONDS
+                if is_last or not _is_conflict(error):
                     raise _in_our_words(error) from None
                 log.debug("index transaction again error=%s", driver_errors.kind(error))
             longest = min(_LONGEST_PAUSE_SECONDS, _PAUSE_SECONDS * 2**attempt)

@@ -74,7 +74,7 @@ _SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthChec
 
 
 @given(calls=_calls())
-@settings(max_examples=80, suppress_health_check=_SHARED)
+@settings(max_examples=50, suppress_health_check=_SHARED)
 def test_any_order_ends_in_the_rows_of_a_fresh_fill(sqlite_index: Index, calls: Calls) -> None:
     _check(sqlite_index, calls)
 
