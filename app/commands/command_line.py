@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from signal import SIGINT
 from typing import NoReturn
 
 from app.commands import cache, check, import_files, index, link, probe, serve, serve_datastore, spool, token
@@ -48,7 +49,7 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 2 for wrong settings, and 1 for errors that may pass.
+    """Run one command; the exit status is 2 for wrong settings, 1 for errors that may pass, 130 after Ctrl+C.
 
     Errors are one line on standard error. LOG_LEVEL=DEBUG raises unexpected ones instead.
     """
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1 if isinstance(error, NotNowError) else 2
+    except KeyboardInterrupt:
+        return 128 + SIGINT
     except Exception as error:
         if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
             raise

@@ -3,6 +3,7 @@
 import os
 import pty
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -338,3 +339,26 @@ def test_a_signal_at_the_prompt_ends_the_command(world: Parts, tmp_path: Path, n
     assert "Traceback" not in log.read_text()
     with world.writer.session.connection() as connection:
         assert connection.scalar(select(func.count()).select_from(indexed_image_set)) == 0
+
+
+@pytest.mark.service
+def test_an_interrupt_before_anything_has_begun_ends_the_command_without_a_traceback(tmp_path: Path) -> None:
+    """The database takes the connection and says nothing."""
+    log = tmp_path / "command.log"
+    with socket.create_server(("127.0.0.1", 0)) as silent, log.open("ab") as output:
+        silent.settimeout(PATIENCE_SECONDS)
+        environment = {
+            "INDEX_WRITE_URL": f"mysql+pymysql://index:index@127.0.0.1:{silent.getsockname()[1]}/index",
+            "AHI_DATASTORE_IDS": DATASTORE_ID,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        command = subprocess.Popen(
+            [*PROGRAM, "index"], cwd=tmp_path, env={**os.environ, **environment}, stdout=output, stderr=output
+        )
+        try:
+            with silent.accept()[0]:
+                command.send_signal(signal.SIGINT)
+                assert command.wait(PATIENCE_SECONDS) == 130, log.read_text()
+        finally:
+            command.kill()
+    assert "Traceback" not in log.read_text()
