@@ -16,6 +16,7 @@ from datastore.storage.records import ImageSetVersion, UnknownImageSet
 from datastore.storage.storage import Storage
 from index.writing.ledger import Recorded, Revision, utc
 from index.writing.writer import IndexWriter
+from runtime.durable_files import lock_file
 
 _OF_SQLITE = ("-wal", "-shm", "-journal", "")
 """The files of a database, by what follows its name. A log that outlives its database would be read into the next."""
@@ -29,13 +30,14 @@ class OwnIndex:
 
         UpstreamBusy if the file cannot be opened, UpstreamFailed if it is something else.
         """
-        if _has_tables_of_before(path):
-            for end in _OF_SQLITE:
-                path.with_name(path.name + end).unlink(missing_ok=True)
         self._storage = storage
         self._datastore_id = storage.datastore.datastore_id
         self._writer = IndexWriter(f"sqlite:///{path}")
-        self._writer.create_or_migrate()
+        with lock_file(storage.root / "index.lock"):  # or another process deletes what this one makes
+            if _has_tables_of_before(path):
+                for end in _OF_SQLITE:
+                    path.with_name(path.name + end).unlink(missing_ok=True)
+            self._writer.create_or_migrate()
 
     def put(self, datastore_id: str, metadata: Mapping[str, Any]) -> None:
         """Insert or update the latest version of an image set, which has this metadata."""

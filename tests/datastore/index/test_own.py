@@ -4,6 +4,7 @@ import gzip
 import json
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,14 @@ def test_a_log_of_before_is_not_read_into_the_new_tables(path: Path, storage: St
         open_still.execute("SELECT count(*) FROM study").fetchall()
         assert path.with_name("index.sqlite-wal").exists()
         assert opened(path, storage) == fresh
+
+
+def test_two_that_open_a_folder_of_before_at_once_do_not_harm_each_other(
+    path: Path, storage: Storage, fresh: Held
+) -> None:
+    fill_as_before(path, storage)
+    with ThreadPoolExecutor(4) as pool:
+        assert {one == fresh for one in pool.map(lambda _: opened(path, storage), range(4))} == {True}
 
 
 @pytest.mark.parametrize("done", range(5))
