@@ -207,7 +207,7 @@ def test_connections_that_died_silently_cost_one_quick_retry(
         began = time.monotonic()
         with ThreadPoolExecutor(4) as threads:  # the other connections are known to be dead, too
             list(threads.map(lambda _: database.ping(), range(16)))
-        assert time.monotonic() - began < 4  # who uses a dead one waits for 5 seconds
+        assert time.monotonic() - began < 20  # whoever uses a dead one waits for 35 seconds
 
 
 @pytest.mark.parametrize("server", ["mariadb", "postgresql"])

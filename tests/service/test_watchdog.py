@@ -21,6 +21,7 @@ from app.telemetry.metrics import replaced_processes
 from tests.servers import free_port
 from tests.service.archive import Sample
 from tests.service.process import ROOT, Service, alive
+from tests.service.watched import STUCK
 
 Start = Callable[..., tuple[Service, int]]
 PROCESSES = {"web": "web", "FF": "fetcher", "prefetch": "prefetch", "forwarder": "forwarder", "metrics": "metrics"}
@@ -87,6 +88,7 @@ def test_a_deadlock_of_the_threads_of_a_web_process_is_found(start: Start) -> No
     stuck = [threading.Thread(target=ask, args=(f"/deadlock/{first}",)) for first in (0, 1, 0)]
     for thread in stuck:
         thread.start()
+    service.wait(lambda: service.log.count(STUCK) == len(stuck))  # or a thread that is free answers the next ones
     waiting = [threading.Thread(target=ask, args=("/studies?limit=1",)) for _ in range(2)]
     for thread in waiting:
         thread.start()

@@ -16,7 +16,12 @@ _LOCKS = threading.Lock(), threading.Lock()
 _BOTH_HOLD = threading.Barrier(2)
 
 
+STUCK = "this thread answers no more"
+"""The line with which each thread that hangs begins to do so."""
+
+
 def hold_and_wait(first: int) -> str:
+    print(STUCK, flush=True)
     with _LOCKS[first]:
         _BOTH_HOLD.wait()
         with _LOCKS[1 - first]:

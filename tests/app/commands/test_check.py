@@ -10,6 +10,7 @@ from moto.server import ThreadedMotoServer
 from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 
+from app.audit import destinations
 from app.commands.check import check_all
 from app.commands.check_result import ERROR, OK, WARNING, CheckResult, describe, failed
 from app.commands.command_line import main
@@ -22,6 +23,7 @@ from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, ima
 from tests.datastore_server import served
 from tests.servers import MariaDb, Sqlite, engine_of
 from tests.service.collector import collecting
+from tests.waiting import PATIENCE_SECONDS
 
 
 def fill(url: str) -> None:
@@ -217,12 +219,15 @@ def test_little_room_for_the_audit_file_is_a_warning(tmp_path: Path, monkeypatch
     assert (found.level, "bytes are free" in found.told) == (WARNING, True)
 
 
-def test_the_receiver_of_the_audit_is_reached_and_told_nothing(tmp_path: Path) -> None:
+def test_the_receiver_of_the_audit_is_reached_and_told_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(destinations, "_SECONDS", PATIENCE_SECONDS)
     own, client = new_certificate(tmp_path, "receiver"), new_certificate(tmp_path, "client")
     with receiving(own, client) as receiver:
         known = {"audit": "syslog", "audit_syslog": f"tls://127.0.0.1:{receiver.port}"}
         untrusted = audit(tmp_path, **known)
-        unknown = audit(tmp_path, **known, audit_syslog_ca=own.certificate)
+        with monkeypatch.context() as patient:  # a busy receiver takes its time to refuse
+            patient.setattr(destinations, "_REFUSAL_SECONDS", PATIENCE_SECONDS)
+            unknown = audit(tmp_path, **known, audit_syslog_ca=own.certificate)
         shown = {"audit_syslog_cert": client.certificate, "audit_syslog_key": client.key}
         well = audit(tmp_path, **known, audit_syslog_ca=own.certificate, **shown)
         received = list(receiver.received)
