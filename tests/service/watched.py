@@ -3,6 +3,7 @@
 The first argument says how many times of its memory a process is taken to have.
 """
 
+import logging
 import sys
 import threading
 from collections.abc import Callable
@@ -21,7 +22,7 @@ STUCK = "this thread answers no more"
 
 
 def hold_and_wait(first: int) -> str:
-    print(STUCK, flush=True)
+    logging.getLogger(__name__).warning(STUCK)
     with _LOCKS[first]:
         _BOTH_HOLD.wait()
         with _LOCKS[1 - first]:
