@@ -1,7 +1,5 @@
 """The rows of a series that has grown: its image sets are found in AHI, and written to the index."""
 
-import gzip
-import json
 import logging
 import time
 from collections.abc import Collection, Mapping
@@ -10,7 +8,7 @@ from typing import Any
 
 from ahi.client.calls import AhiClient
 from ahi.client.listing_calls import ListedImageSet, SeriesFilter
-from ahi.image_sets.image_set import ImageSetKey
+from ahi.image_sets.image_set import ImageSetKey, metadata_document, unreadable_metadata
 from dicomweb.errors import NotFound, UnusableAnswer
 from index.writing.writer import IndexWriter
 from runtime.changes import Changes
@@ -73,22 +71,18 @@ class SeriesRows:
         key = ImageSetKey(series.datastore_id, listed.image_set_id)
         try:
             metadata = self._metadata(key, listed.version)
+            with unreadable_metadata():
+                instances = metadata["Study"]["Series"].get(series.series_instance_uid, {}).get("Instances") or {}
+                self._writer.put(series.datastore_id, metadata, listed.version, listed.is_primary, listed.updated_at)
         except (NotFound, UnusableAnswer):  # deleted meanwhile, or broken on its way: the caller looks again
             return
-        instances = metadata["Study"]["Series"].get(series.series_instance_uid, {}).get("Instances") or {}
-        self._writer.put(series.datastore_id, metadata, listed.version, listed.is_primary, listed.updated_at)
         for name in (listed.image_set_id, series.study_instance_uid):
             self._changes.note(name)
         read[listed.image_set_id] = listed, frozenset(instances)
 
     def _metadata(self, key: ImageSetKey, version: int) -> dict[str, Any]:
         content = self._client.image_set_metadata(key, str(version), self._metadata_bytes)
-        try:
-            metadata: dict[str, Any] = json.loads(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
-            if not isinstance(metadata["Study"]["Series"], dict):
-                raise TypeError("not the metadata of an image set")
-        except (ValueError, TypeError, LookupError, EOFError, OSError) as error:
-            raise UnusableAnswer("the metadata from AWS HealthImaging cannot be read") from error
+        metadata: dict[str, Any] = metadata_document(content, self._metadata_bytes)
         return metadata
 
     def _image_sets(self, series: SeriesKey) -> list[ListedImageSet]:

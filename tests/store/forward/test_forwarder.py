@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from datastore.serving.faults import parse_faults
-from dicomweb.errors import UpstreamBusy
+from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from index.writing.store_records import StoreRecords
 from index.writing.writer import IndexWriter
 from runtime.shared_metrics import Metric
@@ -99,6 +99,27 @@ def test_a_damaged_file_of_the_spool_is_told_and_the_others_are_stored(live: Way
 def test_faults_that_pass_are_not_seen(live: Way, operation: str, fault: str) -> None:
     live.faults.replace(parse_faults(f"{operation}:{fault}:x2"))
     assert uids(live.store(instance(1), instance(2))) == ["1.2.3.1.1.1", "1.2.3.1.1.2"] == live.indexed()
+
+
+STRANGE = ["body=wrong-types", "body=deep", "body=deep-gzip", "body=html", "body=list", "corrupt=17", "corrupt=40"]
+
+
+@pytest.mark.parametrize("fault", STRANGE)
+def test_metadata_that_cannot_be_read_are_asked_for_again(
+    live: Way, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    live.faults.replace(parse_faults(f"GetImageSetMetadata:{fault}:x1"))
+    assert uids(live.store(instance(1))) == ["1.2.3.1.1.1"] == live.indexed()
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_metadata_that_blow_up_are_not_unpacked(live: Way, caplog: pytest.LogCaptureFixture) -> None:
+    """Some megabytes of gzip may hold gigabytes."""
+    live.faults.replace(parse_faults("GetImageSetMetadata:body=bomb:x1"))
+    with pytest.raises(UpstreamFailed, match="METADATA_MAX_BYTES"):
+        live.store(instance(1))
+    assert not [record for record in caplog.records if record.exc_info]
+    wait_for(lambda: live.spool.names() == [] and live.indexed() == ["1.2.3.1.1.1"])
 
 
 def test_ahi_that_is_away_is_busy_and_a_retry_ends_well(live: Way) -> None:
