@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -19,6 +20,7 @@ def start_logging(level: str, form: str) -> None:
     logging.getLogger("waitress").setLevel(logging.WARNING)  # logs whole paths when clients disconnect
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # warns whenever one request waits for a thread
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # logs every decoder that declines a file
+    warnings.filterwarnings("ignore", module=r"pydicom\b")  # they quote values that clients send, each once for ever
 
 
 class TextLines(logging.Formatter):
