@@ -6,10 +6,10 @@ import sys
 from tests.service.process import ROOT
 
 _SCRIPT = """
-from app.telemetry.logs import start_logging
-start_logging("INFO", "text")
 from pydicom import DataElement
 from pydicom.charset import convert_encodings
+from app.telemetry.logs import start_logging
+start_logging("INFO", "text")
 convert_encodings(["Secret"])
 DataElement(0x0020000D, "UI", "Secret^Name")
 """
