@@ -80,6 +80,7 @@ class StowClient:
         endpoint: str | None = None,
         signs_body: bool = True,
         deadline_seconds: float = 30.0,
+        read_seconds: float = _READ_SECONDS,
         max_connections: int = 8,
         process_metrics: ProcessMetrics | None = None,
         outage: Outage | None = None,
@@ -88,6 +89,7 @@ class StowClient:
         """`endpoint` is the URL before `/datastore`, by default that of AHI in the region.
 
         With `signs_body` the digest of the body is signed. A call is retried until `deadline_seconds` after its begin.
+        `read_seconds` bounds the wait for an answer.
         """
         self._endpoint = (endpoint or default_endpoint(region)).rstrip("/")
         self._region = region
@@ -97,11 +99,11 @@ class StowClient:
         options: dict[str, Any] = {  # its stubs have other types
             "verify": get_cert_path(True),
             "proxies": get_environ_proxies(self._endpoint),
-            "timeout": (_CONNECT_SECONDS, _READ_SECONDS),
+            "timeout": (_CONNECT_SECONDS, read_seconds),
             "max_pool_connections": max_connections,
         }
         self._session = URLLib3Session(**options)
-        self._caller = RetryingCaller(_READ_SECONDS, process_metrics, outage, heartbeat)
+        self._caller = RetryingCaller(read_seconds, process_metrics, outage, heartbeat)
 
     def store(self, datastore_id: str, body: StowBody) -> StowAnswer:
         """Send instances to a data store. UpstreamBusy or UpstreamFailed if AHI does not say what it has stored."""

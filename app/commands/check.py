@@ -2,17 +2,16 @@
 
 from argparse import ArgumentParser, Namespace
 
-from ahi.client.identity import endpoint_url
 from app.commands.check_ahi import check_ahi, check_identity
 from app.commands.check_following import check_queue, check_writer
 from app.commands.check_index import check_index
 from app.commands.check_login import check_login
-from app.commands.check_result import ERROR, CheckResult, describe, failed
+from app.commands.check_result import CheckResult, describe, failed
 from app.commands.check_service import check_audit, check_cache, check_processes, check_settings, check_traces
 from app.commands.check_store import check_store
-from app.commands.remote import Remote, until_error
+from app.commands.remote import until_error, without_login
 from app.processes.resources import find_index, find_trust
-from app.settings import NotNowError, Settings, SettingsError
+from app.settings import Settings, SettingsError
 from db.engine import Database
 
 _INDEX_ADVICE = "check host, port, user, security group; DB_TLS_CA if its certificate is not trusted"
@@ -41,7 +40,10 @@ def check_all(settings: Settings) -> list[CheckResult]:
 
     Settings of the index command alone name no index that is read: the checks of the service are left out then.
     """
-    results = _check_service(settings) if settings.names_index else [check_identity(settings)]
+    if settings.names_index:
+        results = [*_check_service(settings), *check_store(settings)]
+    else:
+        results = [check_identity(settings)]
     results += until_error("write login", _INDEX_ADVICE, lambda: check_writer(settings))
     results += until_error("queue of events", _QUEUE_ADVICE, lambda: check_queue(settings))
     return results
@@ -52,19 +54,11 @@ def _check_service(settings: Settings) -> list[CheckResult]:
     results += [*check_traces(), *check_processes(settings), check_identity(settings)]
     try:
         database = Database(find_index(settings), find_trust(settings), pool_size=1)
-    except NotNowError as error:
-        manager = Remote.from_url(endpoint_url("secretsmanager", settings.aws_default_region))
-        finding = manager.describe("GetSecretValue", error)
-        return [
-            *results,
-            CheckResult("database", ERROR, finding, "check the ARN, the rights to the secret, the network"),
-        ]
     except SettingsError as error:
-        return [*results, CheckResult("database", ERROR, str(error), "correct the setting")]
+        return [*results, without_login("database", settings.aws_default_region, error)]
     try:
         results += until_error("database", _INDEX_ADVICE, lambda: check_index(database, settings.db_tls))
         results += until_error("AHI", _AHI_ADVICE, lambda: check_ahi(settings, database))
-        results += check_store(settings)
     finally:
         database.close()
     return results

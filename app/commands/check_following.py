@@ -5,13 +5,13 @@ from datetime import datetime, timedelta, timezone
 
 from ahi.client.identity import endpoint_url
 from app.commands.check_result import ERROR, OK, WARNING, CheckResult
-from app.commands.remote import Remote, asking
+from app.commands.remote import Remote, asking, without_login
 from app.processes.resources import find_index_writer, find_trust
 from app.settings import Settings, SettingsError
 from db import inspection
 from db.engine import Database
 from db.following import count_ledger, followed_sources, tables_version
-from db.index_kind import IndexKind
+from db.index_kind import IndexKind, find_kind
 from db.index_schema import VERSION
 from index.follow.attempts import FAILURES
 from index.follow.queue import EventQueue
@@ -57,17 +57,19 @@ def check_following(database: Database) -> Iterator[CheckResult]:
 
 
 def check_writer(settings: Settings) -> Iterator[CheckResult]:
-    """The login that writes to the index; no result without one. Nothing is written."""
-    if not settings.may_write_index:
+    """The login that writes to the index, for the index command or a service that stores. Nothing is written."""
+    if not (settings.may_write_index or settings.store):
         return
     try:
         database = Database(find_index_writer(settings), find_trust(settings), pool_size=1)
     except SettingsError as error:
-        yield CheckResult("write login", ERROR, str(error), "correct the setting, or the rights to the secret")
+        yield without_login("write login", settings.aws_default_region, error)
         return
     try:
         with asking(Remote(database.place), "SELECT"):
             yield _rights(database)
+            if settings.store:
+                yield _tables(database)
             if not settings.names_index:
                 yield from check_version(database)
                 yield from check_following(database)
@@ -84,6 +86,18 @@ def _rights(database: Database) -> CheckResult:
         told = f"the user lacks {', '.join(missing)}"
         return CheckResult("write login", ERROR, told, "doc/deploy/index.md has the statements")
     return CheckResult("write login", OK, "the user may write to the index")
+
+
+def _tables(database: Database) -> CheckResult:
+    """The tables are those that a service that stores writes to."""
+    match database.look(find_kind):
+        case IndexKind.OWN:
+            return CheckResult("tables", OK, "what is stored can be written to them")
+        case None:
+            return CheckResult("tables", WARNING, "there are none yet", "start the service, which makes them")
+        case IndexKind.LEGACY as kind:
+            finding = f"{kind.value}, to which no store request writes"
+            return CheckResult("tables", ERROR, finding, "make an index of its own for STORE: doc/deploy/index.md")
 
 
 def check_queue(settings: Settings) -> Iterator[CheckResult]:

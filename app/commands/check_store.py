@@ -1,4 +1,4 @@
-"""The checks of a service that stores: the spool, the login that writes to the index, and AHI's STOW-RS service."""
+"""The checks of a service that stores: the spool, and AHI's STOW-RS service."""
 
 import os
 from collections.abc import Iterator
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from ahi.client.stow import StowClient, default_endpoint
 from app.commands.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands.remote import Remote
-from app.processes.resources import open_index_writer, open_spool
+from app.processes.resources import open_spool
 from app.setting_parsers import SHA256
-from app.settings import Settings, SettingsError
-from db.migrations.migrate import current_version
+from app.settings import Settings
 from dicomweb.errors import ProxyError
 from store.spool.spool import OLD_SECONDS, SpoolStatus
 
@@ -22,7 +21,6 @@ def check_store(settings: Settings) -> Iterator[CheckResult]:
     if not settings.store:
         return
     yield _check_spool(settings)
-    yield _check_writer(settings)
     targets = {settings.store_datastore_id, *(title.target(None) for title in settings.ae_titles)}
     for datastore_id in sorted(filter(None, targets)):
         yield _check_stow(settings, datastore_id)
@@ -58,24 +56,6 @@ def describe_status(status: SpoolStatus) -> CheckResult:
     return CheckResult("spool", OK, finding)
 
 
-def _check_writer(settings: Settings) -> CheckResult:
-    try:
-        writer = open_index_writer(settings, pool_size=1)
-    except SettingsError as error:
-        return CheckResult("index login", ERROR, str(error), "set it; doc/deploy/database.md has the statements")
-    try:
-        with writer.session.connection() as connection:
-            version = current_version(connection)
-    except ProxyError as error:
-        return CheckResult("index login", ERROR, str(error), "check the login that may write")
-    finally:
-        writer.close()
-    if version is None:
-        finding = "the index is not one that this service writes"
-        return CheckResult("index login", ERROR, finding, "make one: doc/deploy/index.md")
-    return CheckResult("index login", OK, f"may write, the tables have version {version}")
-
-
 @dataclass(frozen=True)
 class _NoInstances:
     """A body that AHI refuses: the check stores nothing."""
@@ -96,7 +76,8 @@ def _check_stow(settings: Settings, datastore_id: str) -> CheckResult:
         region=region,
         endpoint=settings.ahi_stow_endpoint,
         signs_body=settings.ahi_stow_digest == SHA256,
-        deadline_seconds=_PATIENCE_SECONDS,
+        deadline_seconds=min(_PATIENCE_SECONDS, settings.ahi_deadline_seconds),
+        read_seconds=_PATIENCE_SECONDS,
     )
     try:
         client.store(datastore_id, _NoInstances())

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from ahi.client.identity import endpoint_url
 from app.commands.check_result import ERROR, CheckResult, reason_of
+from app.settings import NotNowError, SettingsError
 from dicomweb.errors import ProxyError
 
 _PORTS = {"http": 80, "https": 443}
@@ -58,6 +60,14 @@ def until_error(what: str, advice: str, check: Callable[[], Iterator[CheckResult
         yield from check()
     except Unanswered as error:
         yield CheckResult(what, ERROR, str(error), advice)
+
+
+def without_login(what: str, region: str | None, error: SettingsError) -> CheckResult:
+    """The result where an index has no login; it names Secrets Manager if that gives no secret."""
+    if not isinstance(error, NotNowError):
+        return CheckResult(what, ERROR, str(error), "correct the setting")
+    finding = Remote.from_url(endpoint_url("secretsmanager", region)).describe("GetSecretValue", error)
+    return CheckResult(what, ERROR, finding, "check the ARN, the rights to the secret, the network")
 
 
 def _cause(error: BaseException) -> str | None:

@@ -63,6 +63,12 @@ AWAY = {
     "syslog": Away("audit", WARNING, "a connection", {"audit": "syslog", "audit_syslog": "tls://127.0.0.1:{port}"}),
     "OpenTelemetry collector": Away("traces", WARNING, "an export",
                                     environ={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:{port}"}),
+    "write login": Away("write login", ERROR, "SELECT", {
+        "index_write_url": "mysql+pymysql://writer:secret@127.0.0.1:{port}/index"}),
+    "secret of the write login": Away("write login", ERROR, "GetSecretValue", {"index_write_secret_arn": SECRET},
+                                      _endpoint("SECRETS_MANAGER")),
+    "AHI's STOW-RS service": Away("store", ERROR, "StoreDICOM", {
+        "store": True, "store_datastore_id": "0" * 32, "ahi_stow_endpoint": "http://127.0.0.1:{port}"}),
     "metrics": Away("processes", WARNING, "GET /metrics", {"metrics_port": "{port}"}),
 }  # fmt: skip
 """Everything that `check` calls. What is added to `check` is added here, or the last test fails."""
