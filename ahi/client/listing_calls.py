@@ -103,11 +103,10 @@ class ListingCalls:
         next_page = {"nextToken": token} if token else {}
 
         def call() -> Page:
-            return _parse_page(
-                self._client.search_image_sets(
-                    datastoreId=datastore_id, searchCriteria=wanted.criteria(), maxResults=size, **next_page
-                )
+            answer = self._client.search_image_sets(
+                datastoreId=datastore_id, searchCriteria=wanted.criteria(), maxResults=size, **next_page
             )
+            return _parse_page(answer, token)
 
         return self._caller.call("SearchImageSets", call)
 
@@ -118,10 +117,13 @@ class ListingCalls:
         )
 
 
-def _parse_page(answer: Any) -> Page:
-    """Parse an answer of SearchImageSets; TypeError, ValueError or KeyError for another answer."""
+def _parse_page(answer: Any, asked_token: str | None) -> Page:
+    """Parse an answer of SearchImageSets; TypeError, ValueError or KeyError for another answer.
+
+    A page that is followed by itself is another answer, too: the listing would never end.
+    """
     token = answer.get("nextToken")
-    if not isinstance(token, str | None):
+    if not isinstance(token, str | None) or (token and token == asked_token):
         raise TypeError("not the answer of a search")
     return Page(tuple(map(_parse_summary, answer["imageSetsMetadataSummaries"])), token)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from ahi.client.calls import AhiClient
-from ahi.client.listing_calls import ListedImageSet
+from ahi.client.listing_calls import ListedImageSet, TimeRange
 from ahi.client.rates import CallRates
 from datastore.serving.faults import Faults, parse_faults
 from dicomweb.errors import NotFound, UpstreamFailed
@@ -138,6 +138,18 @@ def test_tokens_that_never_work_are_an_error(
             calls, "image_sets", lambda ds, times, token=None, size=50: usual(ds, times, token and "c3RhbGU=", size)
         )
         with pytest.raises(NotFound):
+            Listing(calls, DATASTORE_ID, Found().take, threads=2).run()
+
+
+def test_a_page_that_is_followed_by_itself_is_an_error(
+    new_client: Callable[[str], AhiClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(made(AT_ONCE)) as url:
+        calls = new_client(url).listing
+        token = calls.image_sets(DATASTORE_ID, TimeRange()).next_token
+        usual = calls._client.search_image_sets
+        monkeypatch.setattr(calls._client, "search_image_sets", lambda **asked: {**usual(**asked), "nextToken": token})
+        with pytest.raises(UpstreamFailed):
             Listing(calls, DATASTORE_ID, Found().take, threads=2).run()
 
 
