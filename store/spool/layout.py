@@ -15,6 +15,7 @@ BODY, MANIFEST, OUTCOME = "body", "manifest.json", "outcome.json"
 SERVICE_LOCK, FORWARDER_LOCK = "lock", "forwarder.lock"
 
 _ENTRY = re.compile(r"[0-9]{13}-[0-9a-f]{16}", re.ASCII)
+_OCTAL = re.compile(r"\\([0-7]{3})")
 _IN_MEMORY = ("tmpfs", "ramfs")
 LOCK_SECONDS = 15.0
 """The longest wait for a lock: the processes of a service that was killed end within 10 seconds."""
@@ -130,10 +131,15 @@ def _new_name() -> str:
     return f"{time.time_ns() // 1_000_000:013d}-{secrets.token_hex(8)}"
 
 
+def _character(escape: re.Match[str]) -> str:
+    """The character that the kernel writes as a backslash and three digits: a blank, for example."""
+    return chr(int(escape[1], 8))
+
+
 def passing_file_system(folder: Path) -> str:
     """The kind of the file system of a folder if it ends with the machine or the container; "" if it lasts."""
     mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    kinds = {mount[4]: mount[mount.index("-") + 1] for mount in mounts}
+    kinds = {_OCTAL.sub(_character, mount[4]): mount[mount.index("-") + 1] for mount in mounts}
     resolved = folder.resolve()
     kind = next((kinds[str(path)] for path in (resolved, *resolved.parents) if str(path) in kinds), "")
     is_in_task = "ECS_CONTAINER_METADATA_URI_V4" in os.environ  # whose own layer is deleted with it
