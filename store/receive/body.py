@@ -9,12 +9,10 @@ from typing import BinaryIO, Protocol
 
 from dicomweb.errors import BadRequest, ContentTooLarge
 from store.receive.file_bytes import FileBytes
-from store.spool.layout import SpoolFull
-from store.spool.spool import Spool
+from store.spool.spool import Spool, full
 
 _PIECE_BYTES = 2**18
 _CHECK_BYTES = 2**26  # between two checks whether the disk has room
-_RETRY_SECONDS = 60
 
 
 class Stream(Protocol):
@@ -52,7 +50,7 @@ class ReceivedBody:
             while view:
                 view = view[os.write(self._file.fileno(), view) :]
         except OSError as error:
-            raise SpoolFull("the service has no room for more at the moment", _RETRY_SECONDS) from error
+            raise full(error) from error
         self.length_bytes += len(piece)
 
     def receive(self, stream: Stream) -> None:
@@ -74,7 +72,7 @@ def receiving(spool: Spool, stream: Stream, max_bytes: int) -> Iterator[Received
     try:
         file = path.open("x+b", buffering=0)
     except OSError as error:
-        raise SpoolFull("the service cannot store at the moment", _RETRY_SECONDS) from error
+        raise full(error) from error
     try:
         with file:
             body = ReceivedBody(spool, path, file, max_bytes)

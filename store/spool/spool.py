@@ -90,7 +90,7 @@ class Spool:
         try:
             disk = os.statvfs(self.incoming)
         except OSError as error:
-            raise _full(error) from error
+            raise full(error) from error
         if disk.f_bavail * disk.f_frsize < size_bytes + self._min_free_bytes:
             raise SpoolFull("the service has no room for more at the moment", _RETRY_SECONDS)
 
@@ -105,7 +105,7 @@ class Spool:
         try:
             name = self._layout.add(body, manifest.to_json())
         except OSError as error:
-            raise _full(error) from error
+            raise full(error) from error
         return Entry(name, self._layout.queue / name, manifest)
 
     def entry(self, name: str) -> Entry:
@@ -199,7 +199,8 @@ def _found(name: str) -> Iterator[None]:
         raise NotFound(f"the spool has no entry {name!r} any more") from error
 
 
-def _full(error: OSError) -> SpoolFull:
+def full(error: OSError) -> SpoolFull:
+    """The error for a client where the spool cannot be written; the log has the reason."""
     log.error("the spool cannot be written: %s", error.strerror)
     if error.errno in _FULL:
         return SpoolFull("the service has no room for more at the moment", _RETRY_SECONDS)

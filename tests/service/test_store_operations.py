@@ -120,6 +120,7 @@ def test_a_full_disk_is_503_until_there_is_room(tmp_path: Path) -> None:
         bound_files(running, "web", 50_000)
         check_busy(running.post(of(2, 300), of(3)))
         assert [*spool.glob("incoming/*"), *spool.glob("queue/*")] == []
+        assert "the spool cannot be written: File too large" in running.service.log
         assert running.post(of(4)).status_code == 200  # for which there is room
         bound_files(running, "web", resource.RLIM_INFINITY)
         assert stored_uids(running.post(of(2, 300), of(3))) == [f"{SERIES}.2", f"{SERIES}.3"]
