@@ -116,7 +116,7 @@ class Services:
         image_sets = ImageSets(
             fetchers, cache, fresh_seconds=fresh_seconds, note_unchecked=note_unchecked, changes=changes
         )
-        studies = Studies(hints_of(index), partial(find_datastore_ids, index), image_sets, fetchers)
+        studies = Studies(hints_of(index), partial(find_datastore_ids, index), image_sets, fetchers, changes=changes)
         previous_versions = PreviousVersions(fetchers, cache, seconds=settings.image_set_old_seconds)
         lookahead = FrameLookahead(fetchers, cache, _lookahead_budget(settings))
         return cls(

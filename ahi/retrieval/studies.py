@@ -16,6 +16,7 @@ from ahi.workers.query_jobs import search_study
 from dicomweb.dicom_json import DataSet, element
 from dicomweb.errors import ProxyError, UpstreamBusy
 from dicomweb.uids import is_well_formed
+from runtime.changes import Changes
 
 _DATASTORES_SECONDS = 60.0
 _SEARCH_SECONDS = 10.0  # FrameFetchers remember searches for longer
@@ -82,16 +83,25 @@ class Studies:
         fetchers: FetcherPool,
         *,
         index_seconds: float = 2.0,
+        changes: Changes | None = None,
     ) -> None:
         """`hint` asks the index for a study, or for a series; its answers are remembered for `index_seconds`.
 
-        `datastore_ids` returns all data stores of the index.
+        `datastore_ids` returns all data stores of the index. Nothing is remembered of a study or series that `changes`
+        has a later change of: what was just stored is found.
         """
+        self._changes = changes or Changes()
         self._index_hint = hint
         self._image_sets = image_sets
         self._fetchers = fetchers
-        self._hint = cached_for(index_seconds, hint, _MAX_HINTS, lambda found: len(found.keys))
-        self._cached_search = cached_for(_SEARCH_SECONDS, self._search, _MAX_SEARCHES, len)
+        self._hint = cached_for(index_seconds, hint, _MAX_HINTS, lambda found: len(found.keys), self._is_current)
+        self._cached_search = cached_for(
+            _SEARCH_SECONDS,
+            self._search,
+            _MAX_SEARCHES,
+            len,
+            lambda read_at, study, _datastores: self._is_current(read_at, study),
+        )
         self._datastore_ids = cached_for(_DATASTORES_SECONDS, datastore_ids)
 
     def find(self, scope: RequestScope, study: str, series: str | None = None) -> list[LocatedImageSet]:
@@ -168,6 +178,10 @@ class Studies:
             if needed:
                 raise
             return []
+
+    def _is_current(self, read_at: float, study: str, series: str | None = None) -> bool:
+        """Whether nothing of the study or series was stored since `read_at`."""
+        return all(self._changes.is_current(uid, read_at) for uid in (study, series) if uid)
 
     def _search(self, study: str, datastore_ids: Iterable[str]) -> list[ImageSetKey]:
         futures: list[JobFuture[tuple[ImageSetKey, ...]]] = []

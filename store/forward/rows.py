@@ -76,7 +76,7 @@ class SeriesRows:
                 self._writer.put(series.datastore_id, metadata, listed.version, listed.is_primary, listed.updated_at)
         except (NotFound, UnusableAnswer):  # deleted meanwhile, or broken on its way: the caller looks again
             return
-        for name in (listed.image_set_id, series.study_instance_uid):
+        for name in (listed.image_set_id, series.study_instance_uid, series.series_instance_uid):
             self._changes.note(name)
         read[listed.image_set_id] = listed, frozenset(instances)
 

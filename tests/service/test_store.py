@@ -13,6 +13,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from itertools import count
 from pathlib import Path
@@ -26,7 +27,7 @@ from pydicom import dcmread
 from tests.app.server.web_process import answer as raw_answer
 from tests.service.process import PROGRAM, Service
 from tests.service.storing import Storing, stored_uids, storing
-from tests.store.dicom_files import data_set, encoded, file
+from tests.store.dicom_files import content_type, data_set, encoded, file, multipart
 
 _NUMBERS = count(1)
 Files = Sequence[tuple[str, bytes]]
@@ -217,6 +218,23 @@ def test_the_same_again_is_a_success(running: Storing, files: Files) -> None:
     again = running.post(*contents)
     assert again.status_code == 200 and stored_uids(again) == [uid for uid, _ in files]
     check_stored(running, files)
+
+
+def test_what_was_looked_for_before_is_found_as_soon_as_it_is_stored(running: Storing) -> None:
+    """Every web process has just learnt that the study is not there."""
+    url = f"{running.service.root}/studies/1.99.1"
+
+    def statuses(path: str) -> set[int]:
+        with ThreadPoolExecutor(8) as threads:
+            return set(threads.map(lambda _: requests.get(url + path, timeout=60).status_code, range(24)))
+
+    assert statuses("/metadata") == statuses("/series/1.99.1.1/metadata") == {404}
+    for number in (1, 2):
+        body = multipart([file(f"1.99.1.1.{number}", study="1.99.1", series="1.99.1.1")])
+        assert post(running, body, {"Content-Type": content_type()}).status_code == 200
+        assert statuses("/metadata") == statuses("/series/1.99.1.1/metadata") == {200}
+        found = requests.get(f"{url}/metadata", timeout=60).json()
+        assert len(found) == number
 
 
 def test_answers_in_xml(running: Storing, files: Files) -> None:
