@@ -10,7 +10,6 @@ from uuid import uuid4
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from sqlalchemy.engine import URL, make_url
 
 from db import login as login_module
@@ -18,6 +17,7 @@ from db.engine import Database
 from db.login import Login
 from db.secret import SecretError, index_url
 from dicomweb.errors import UpstreamBusy
+from tests.aws_server import AwsServer
 from tests.servers import MariaDb, PostgreSql
 
 REGION = "eu-west-1"
@@ -41,7 +41,7 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = AwsServer()
     server.start()
     yield "http://{}:{}".format(*server.get_host_and_port())
     server.stop()

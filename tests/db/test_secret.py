@@ -9,7 +9,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from sqlalchemy.engine import make_url
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
@@ -17,6 +16,7 @@ from werkzeug.serving import make_server
 from db.engine import Database
 from db.secret import SecretError, index_url
 from dicomweb.errors import UpstreamBusy
+from tests.aws_server import AwsServer
 from tests.servers import MariaDb, free_port
 
 REGION = "eu-west-1"
@@ -32,7 +32,7 @@ SECRET: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = AwsServer()
     server.start()
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"

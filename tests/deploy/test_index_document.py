@@ -16,7 +16,6 @@ from typing import Any, cast
 import boto3
 import pytest
 import requests
-from moto.server import ThreadedMotoServer
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
@@ -24,6 +23,7 @@ from sqlalchemy.engine import make_url
 
 from datastore.embedded import Embedded
 from datastore.storage.storage import Storage
+from tests.aws_server import AwsServer
 from tests.deploy.files import INDEX_ENVIRONMENT_FILE, INDEX_UNIT, ROOT
 from tests.index.follow.events import image_set_event
 from tests.index.follow.process import FollowerProcess
@@ -187,7 +187,7 @@ def walk(tmp_path: Path, mariadb: MariaDb, monkeypatch: pytest.MonkeyPatch) -> I
         monkeypatch.setenv(name, value)
     Embedded(tmp_path / "store").fill([written(name, tmp_path) for name in FILES])
     ahi = Ahi(tmp_path / "store")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = AwsServer()
     server.start()
     made = Walk(tmp_path, mariadb, ahi, "http://{}:{}".format(*server.get_host_and_port()))
     yield made

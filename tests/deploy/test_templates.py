@@ -10,7 +10,6 @@ import boto3
 import botocore.handlers
 import pytest
 from cfnlint.api import lint_file
-from moto.server import ThreadedMotoServer
 
 from ahi.client import stow
 from ahi.client.calls import AhiClient
@@ -19,6 +18,7 @@ from ahi.image_sets.image_set import ImageSetKey
 from app.audit.cloudwatch import CloudWatchLogs
 from db.secret import index_url
 from index.follow.queue import EventQueue
+from tests.aws_server import AwsServer
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served
 from tests.deploy.files import EC2, POLICY, TEMPLATES, aws_services, container, index_statements, resources, statements
@@ -68,7 +68,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 @pytest.fixture
 def secrets() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = AwsServer()
     server.start()
     yield "http://{}:{}".format(*server.get_host_and_port())
     server.stop()

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
-from moto.server import ThreadedMotoServer
 from sqlalchemy.engine import make_url
 
 from datastore.index.filler import IndexFiller
 from datastore.storage.storage import Storage
+from tests.aws_server import AwsServer
 from tests.servers import MariaDb
 
 
@@ -27,7 +27,7 @@ def index_in_a_secret(mariadb: MariaDb, datastore_root: Path) -> Iterator[tuple[
     index.close()
     url = make_url(readable)
     secret = {"host": url.host, "port": url.port, "username": url.username, "password": url.password}
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = AwsServer()
     server.start()
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"

@@ -15,11 +15,11 @@ from uuid import uuid4
 import boto3
 import pytest
 from cryptography.hazmat.primitives import serialization
-from moto.server import ThreadedMotoServer
 
 from app.processes.resources import find_index_writer
 from app.settings import Settings, SettingsError, variable
 from tests.authority import Authority
+from tests.aws_server import AwsServer
 from tests.servers import free_port
 from tests.service.process import PROGRAM, Service
 
@@ -274,7 +274,7 @@ def test_a_secret_that_is_something_else_is_one_line(
 @pytest.fixture(scope="module")
 def secrets_manager() -> Iterator[dict[str, str]]:
     """The environment in which Secrets Manager is one of our own."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = AwsServer()
     server.start()
     host, port = server.get_host_and_port()
     yield {

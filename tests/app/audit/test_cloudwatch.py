@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from app.audit.cloudwatch import CloudWatchLogs
 from app.audit.configure import announce, check_audit, find_destination
 from app.audit.event import EventKind
 from app.settings import Settings, SettingsError
+from tests.aws_server import AwsServer
 from tests.servers import free_port
 
 GROUP, REGION = "dicomweb-audit", "us-east-1"
@@ -19,7 +19,7 @@ SETTINGS = {"AUDIT": "cloudwatch", "AUDIT_LOG_GROUP": GROUP, "AWS_DEFAULT_REGION
 
 @pytest.fixture(autouse=True)
 def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = AwsServer()
     server.start()
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "http://{}:{}".format(*server.get_host_and_port()))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

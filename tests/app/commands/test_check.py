@@ -6,7 +6,6 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 
@@ -19,6 +18,7 @@ from datastore.serving.faults import Faults, parse_faults
 from db.indexes import WANTED
 from db.schema import frame, imageset, instance, issuer, patient, series, study
 from tests.app.audit.receiver import new_certificate, receiving
+from tests.aws_server import AwsServer
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served
 from tests.servers import MariaDb, Sqlite, engine_of
@@ -47,7 +47,7 @@ def fill(url: str) -> None:
 @pytest.fixture(scope="module")
 def aws() -> Iterator[str]:
     """An endpoint of STS and Secrets Manager."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = AwsServer()
     server.start()
     yield "http://{}:{}".format(*server.get_host_and_port())
     server.stop()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from sqlalchemy import insert, update
 
 from app.commands.check import check_all
@@ -16,13 +15,14 @@ from db.index_schema import VERSION, index_follower, schema_version
 from index.follow.attempts import FAILURES
 from index.follow.progress import FollowerProgress
 from index.writing.writer import IndexWriter
+from tests.aws_server import AwsServer
 from tests.servers import MariaDb, engine_of
 
 
 @pytest.fixture(scope="module")
 def sqs() -> Iterator[str]:
     """The endpoint of STS and SQS."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = AwsServer()
     server.start()
     yield "http://{}:{}".format(*server.get_host_and_port())
     server.stop()

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from moto.server import ThreadedMotoServer
 
+from tests.aws_server import AwsServer
 from tests.index.follow.live import Sqs
 from tests.servers import MariaDb, PostgreSql
 
@@ -18,7 +18,7 @@ def empty_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def sqs() -> Iterator[Sqs]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = AwsServer()
     server.start()
     endpoint = "http://{}:{}".format(*server.get_host_and_port())
     with pytest.MonkeyPatch.context() as patched:
