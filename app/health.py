@@ -71,6 +71,8 @@ def _spool_warnings(counters: SharedMetrics | None) -> Iterator[str]:
     """What an operator should know of the spool. It is no reason to take the service out of use."""
     if counters is None:
         return
+    if counters.total(Metric.SPOOL_UNREADABLE):
+        yield "the folder of the spool cannot be read"
     if (age_seconds := counters.total(Metric.SPOOL_AGE_SECONDS)) > OLD_SECONDS:
         waiting = counters.total(Metric.SPOOL_ENTRIES)
         yield f"{waiting} store requests wait for AWS HealthImaging, the oldest for {age_seconds} seconds"

@@ -10,9 +10,12 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectionError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
+    ProxyConnectionError,
 )
 from botocore.parsers import ResponseParserError
 
@@ -32,6 +35,8 @@ T = TypeVar("T")
 CallError = ClientError | BotoCoreError
 
 _THROTTLED = frozenset({"ThrottlingException", "TooManyRequestsException"})
+
+_BUSY = 503
 
 _RETRIED = _THROTTLED | {
     "ConflictException",
@@ -66,6 +71,9 @@ _MEANING: dict[str, Callable[[str], ProxyError]] = {
     "UnrecognizedClientException": UpstreamRefused,
     "UnknownOperationException": UpstreamRefused,
 }
+
+
+_NOT_CONNECTED = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
 
 
 class UnreadableAnswer(BotoCoreError):
@@ -107,6 +115,16 @@ def can_be_retried(error: CallError) -> bool:
         status = _status(error)
         return error_code(error) in _RETRIED or status in (409, 429) or status >= 500
     return isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError | UnreadableAnswer)
+
+
+def may_be_done(error: CallError) -> bool:
+    """Whether AHI may have done what it was asked to, although the call failed.
+
+    It has not where it refuses the call, is busy (409, 429, 503), or cannot be connected to.
+    """
+    if isinstance(error, ClientError):
+        return _status(error) >= 500 and _status(error) != _BUSY and not is_throttled(error)
+    return can_be_retried(error) and not isinstance(error, _NOT_CONNECTED)
 
 
 def is_outage(error: CallError) -> bool:

@@ -60,8 +60,18 @@ class RetryingCaller:
         self._outage = outage or Outage("AHI")
         self._heartbeat = heartbeat or Heartbeat()
 
-    def call(self, operation: str, call: Callable[[], T], patience_seconds: float | None = None) -> T:
-        """Make a call; UpstreamBusy where it does not succeed within `patience_seconds`, by default the deadline."""
+    def call(
+        self,
+        operation: str,
+        call: Callable[[], T],
+        patience_seconds: float | None = None,
+        is_retried: Callable[[CallError], bool] = can_be_retried,
+    ) -> T:
+        """Make a call; UpstreamBusy where it does not succeed within `patience_seconds`, by default the deadline.
+
+        The cause of the error is that of the last attempt. `is_retried` tells whether an error may be followed by
+        another attempt.
+        """
         began_at = time.monotonic()
         patience_seconds = self.deadline_seconds if patience_seconds is None else patience_seconds
         for delay_seconds in chain(_DELAYS_SECONDS, repeat(_DELAYS_SECONDS[-1])):
@@ -77,7 +87,7 @@ class RetryingCaller:
                     self._rates.refused(operation)
                 delay = delay_seconds * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret
                 most_seconds = min(patience_seconds, self._conflict_seconds) if is_conflict(error) else patience_seconds
-                if not can_be_retried(error) or time.monotonic() + delay > began_at + most_seconds:
+                if not is_retried(error) or time.monotonic() + delay > began_at + most_seconds:
                     raise self.failed(operation, error) from error
                 self._process_metrics.add(Metric.AHI_RETRIES)
                 log.debug("AHI call retried operation=%s error=%s", operation, error_code(error))

@@ -17,8 +17,9 @@ from botocore.httpsession import URLLib3Session, get_cert_path
 from botocore.utils import get_environ_proxies
 
 from ahi.client.boto3_client import USER_AGENT, trace_headers
+from ahi.client.failures import CallError, can_be_retried, is_conflict, may_be_done
 from ahi.client.retries import RetryingCaller
-from dicomweb.errors import NotFound, UpstreamFailed
+from dicomweb.errors import NotFound, UpstreamBroken, UpstreamBusy, UpstreamFailed
 from runtime.heartbeat import Heartbeat
 from runtime.outage import Outage
 from runtime.shared_metrics import ProcessMetrics
@@ -36,6 +37,10 @@ _INSTANCE, _FAILURE, _WARNING = "00081155", "00081197", "00081196"
 _STORED, _FAILED = "00081199", "00081198"
 _NOT_TAKEN = (400, 406, 411, 413, 415)
 _CODES = {409: "ConflictException", 429: "ThrottlingException", 503: "ServiceUnavailable"}
+
+
+class OutcomeUnknown(UpstreamBroken):
+    """AHI may have stored what was sent, or not: its answer did not come, or cannot be read."""
 
 
 class StowBody(Protocol):
@@ -105,16 +110,28 @@ class StowClient:
         self._session = URLLib3Session(**options)
         self._caller = RetryingCaller(read_seconds, process_metrics, outage, heartbeat)
 
-    def store(self, datastore_id: str, body: StowBody) -> StowAnswer:
-        """Send instances to a data store. UpstreamBusy or UpstreamFailed if AHI does not say what it has stored."""
+    def store(self, datastore_id: str, body: StowBody, *, may_be_stored: bool = False) -> StowAnswer:
+        """Send instances to a data store.
+
+        UpstreamBusy or UpstreamFailed if AHI has not stored them. OutcomeUnknown if it may have stored them: whoever
+        sends them again makes another version of their image set. With `may_be_stored`, conflicts are not retried
+        here: AHI may be storing what was sent before.
+        """
+
+        def is_retried(error: CallError) -> bool:
+            return can_be_retried(error) and not may_be_done(error) and not (may_be_stored and is_conflict(error))
 
         def call() -> StowAnswer:
             return _parse(*self._exchange(f"{self._endpoint}/datastore/{datastore_id}/studies", body))
 
         try:
-            return self._caller.call(OPERATION, call, self._deadline_seconds)
+            return self._caller.call(OPERATION, call, self._deadline_seconds, is_retried)
         except NotFound as error:
             raise UpstreamFailed("AWS HealthImaging does not have the data store that instances go to") from error
+        except UpstreamBusy as error:
+            if isinstance(error.__cause__, CallError) and may_be_done(error.__cause__):
+                raise OutcomeUnknown(str(error)) from error
+            raise
 
     def _exchange(self, url: str, body: StowBody) -> tuple[int, Mapping[str, str], bytes]:
         headers = {

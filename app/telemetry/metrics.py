@@ -58,6 +58,7 @@ _GAUGES = {
     "spool_bytes": Metric.SPOOL_BYTES,
     "spool_age_seconds": Metric.SPOOL_AGE_SECONDS,
     "spool_refused": Metric.SPOOL_REFUSED,
+    "spool_unreadable": Metric.SPOOL_UNREADABLE,
     "spool_unknown": Metric.SPOOL_UNKNOWN,
     "index_connections_in_use": Metric.INDEX_CONNECTIONS_IN_USE,
     "client_connections": Metric.CLIENT_CONNECTIONS,

@@ -7,7 +7,7 @@ lasts longer than one of these calls.
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
-from sqlalchemy import Connection, and_, delete, insert, literal_column, select, update
+from sqlalchemy import Connection, Select, and_, delete, insert, literal_column, select, update
 
 from db.connector import kind_of
 from db.index_schema import held_uid, imageset, instance, series_lease, stored_instance
@@ -63,13 +63,7 @@ class StoreRecords:
         Instances that the index no longer has are not among them.
         """
         uids = {held_uid(uid): uid for uid in sop_instance_uids}
-        is_stored = (
-            select(instance.c.instance_pkey)
-            .join(imageset, imageset.c.imageset_pkey == instance.c.imageset_pkey)
-            .where(instance.c.sopinstanceuid == stored_instance.c.sopinstanceuid)
-            .where(imageset.c.datastoreid == datastore_id)
-            .exists()
-        )
+        is_stored = _indexed(datastore_id).where(instance.c.sopinstanceuid == stored_instance.c.sopinstanceuid).exists()
 
         def work(connection: Connection) -> dict[str, str]:
             found = {}
@@ -78,6 +72,19 @@ class StoreRecords:
                     stored_instance.c.datastoreid == datastore_id, stored_instance.c.sopinstanceuid.in_(some), is_stored
                 )
                 found.update({uids[uid]: digest for uid, digest in connection.execute(statement).tuples()})
+            return found
+
+        return self._session.run(work)
+
+    def indexed(self, datastore_id: str, sop_instance_uids: Iterable[str]) -> set[str]:
+        """Those of these instances that the index has."""
+        uids = {held_uid(uid): uid for uid in sop_instance_uids}
+
+        def work(connection: Connection) -> set[str]:
+            found: set[str] = set()
+            for some in _batches(uids):
+                statement = _indexed(datastore_id).where(instance.c.sopinstanceuid.in_(some))
+                found.update(uids[uid] for uid in connection.scalars(statement))
             return found
 
         return self._session.run(work)
@@ -96,6 +103,15 @@ class StoreRecords:
                 connection.execute(insert(stored_instance), values)
 
         self._session.run(work)
+
+
+def _indexed(datastore_id: str) -> Select[tuple[str]]:
+    """The SOP Instance UIDs that the index has of a data store."""
+    return (
+        select(instance.c.sopinstanceuid)
+        .join(imageset, imageset.c.imageset_pkey == instance.c.imageset_pkey)
+        .where(imageset.c.datastoreid == datastore_id)
+    )
 
 
 def _lease(datastore_id: str, series_instance_uid: str) -> dict[str, str]:

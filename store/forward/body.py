@@ -5,18 +5,16 @@ import hashlib
 import secrets
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
-from typing import BinaryIO
 
 from dicomweb.multipart import Part, encode_multipart, multipart_length
 from store.forward.queue import PendingInstance
-from store.spool.spool import Entry
 
 _PIECE_BYTES = 2**18
 _PART_TYPE = "application/dicom"
 
 
 class BatchBody:
-    """The multipart body of some instances. It can be read several times; close it afterwards.
+    """The multipart body of some instances. It can be read several times.
 
     OSError if the bytes of an instance are not those that were accepted. `damaged` has these instances then.
     """
@@ -24,7 +22,6 @@ class BatchBody:
     def __init__(self, instances: Sequence[PendingInstance]) -> None:
         self._boundary = secrets.token_hex(24)
         self.damaged: set[PendingInstance] = set()
-        self._files: dict[str, BinaryIO] = {}
         self._parts = [self._part(one) for one in instances]
 
     @property
@@ -49,28 +46,19 @@ class BatchBody:
         """The bytes, from the beginning."""
         return map(bytes, encode_multipart(self._parts, self._boundary))
 
-    def close(self) -> None:
-        """Close the files."""
-        for file in self._files.values():
-            file.close()
-
     def _part(self, one: PendingInstance) -> Part:
         return Part(_PART_TYPE, "", one.instance.length_bytes, partial(self._read, one))
 
     def _read(self, one: PendingInstance) -> Iterator[bytes]:
         """The bytes of one instance. The last piece is given only if the digest of all is right."""
-        left, digest, file = one.instance.length_bytes, hashlib.sha256(), self._file(one.entry)
-        file.seek(one.instance.start)
-        while left:
-            piece = file.read(min(_PIECE_BYTES, left))
-            left -= len(piece)
-            digest.update(piece)
-            if not piece or (not left and digest.hexdigest() != one.instance.sha256):
-                self.damaged.add(one)
-                raise OSError(errno.EIO, "a file of the spool is damaged")
-            yield piece
-
-    def _file(self, entry: Entry) -> BinaryIO:
-        if entry.name not in self._files:
-            self._files[entry.name] = entry.open_body()
-        return self._files[entry.name]
+        left, digest = one.instance.length_bytes, hashlib.sha256()
+        with one.entry.open_body() as file:  # one at a time: a batch may have the files of thousands of requests
+            file.seek(one.instance.start)
+            while left:
+                piece = file.read(min(_PIECE_BYTES, left))
+                left -= len(piece)
+                digest.update(piece)
+                if not piece or (not left and digest.hexdigest() != one.instance.sha256):
+                    self.damaged.add(one)
+                    raise OSError(errno.EIO, "a file of the spool is damaged")
+                yield piece

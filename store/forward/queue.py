@@ -62,6 +62,8 @@ class PendingInstance:
     instance: ReceivedInstance
     places: list[tuple[PendingEntry, int]]
     since: float
+    may_be_stored: bool = False
+    """Whether the data store may have it: it was sent, and no answer to that was read."""
     taken: Outcome | None = None
     """The outcome of the data store, when it has taken the instance and the rows of the index are not written yet."""
 
@@ -116,15 +118,18 @@ class ForwardQueue:
         """Whether an entry is in the queue."""
         return name in self._entries
 
-    def add(self, entry: Entry) -> PendingEntry:
-        """Add an entry. It is `covered` if older entries have all its instances."""
+    def add(self, entry: Entry, *, was_here: bool = False) -> PendingEntry:
+        """Add an entry. It is `covered` if older entries have all its instances.
+
+        `was_here`: a forwarder before this one may have sent it.
+        """
         now = self._clock()
         pending = self._entries[entry.name] = PendingEntry(entry, [None] * len(entry.manifest.instances))
-        known = [self._add(pending, index, now) for index in range(len(pending.outcomes))]
+        known = [self._add(pending, index, now, was_here) for index in range(len(pending.outcomes))]
         pending.covered = all(known)
         return pending
 
-    def _add(self, pending: PendingEntry, index: int, now: float) -> bool:
+    def _add(self, pending: PendingEntry, index: int, now: float, was_here: bool) -> bool:
         """Add one instance; whether an older entry has it, too."""
         instance, datastore_id = pending.entry.manifest.instances[index], pending.entry.manifest.sender.datastore_id
         key = SeriesKey(datastore_id, instance.study_instance_uid, instance.series_instance_uid)
@@ -134,8 +139,9 @@ class ForwardQueue:
         content = _Content(datastore_id, instance.sop_instance_uid, instance.sha256)
         if same := series.instances.get(content):
             same.places.append((pending, index))
+            same.may_be_stored |= was_here
             return same.entry is not pending.entry
-        series.instances[content] = PendingInstance(instance, [(pending, index)], now)
+        series.instances[content] = PendingInstance(instance, [(pending, index)], now, was_here)
         series.size_bytes += instance.length_bytes
         return False
 

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
 
@@ -61,6 +62,22 @@ class SeriesRows:
             for listed, _ in list(read.values()):  # a search may know an older version
                 self._read(series, self._latest(series, listed), read)
 
+    def gained(self, series: SeriesKey, wanted: Collection[str]) -> set[str]:
+        """Those of the `wanted` instances that are in a version of an image set that the index does not have.
+
+        Nothing is written to the index. Errors are those of the calls to AHI and of IndexWriter.
+        """
+        listed = [self._latest(series, one) for one in self._image_sets(series)] if wanted else []
+        recorded = self._writer.recorded(series.datastore_id, [one.image_set_id for one in listed])
+        found: set[str] = set()
+        for one in listed:
+            known = recorded.get(one.image_set_id)
+            if known is None or known.revision is None or known.revision.version < one.version:
+                with suppress(NotFound):  # deleted meanwhile
+                    metadata = self._metadata(ImageSetKey(series.datastore_id, one.image_set_id), one.version)
+                    found.update(_instances(metadata, series).intersection(wanted))
+        return found
+
     def _read(
         self, series: SeriesKey, listed: ListedImageSet, read: dict[str, tuple[ListedImageSet, frozenset[str]]]
     ) -> None:
@@ -71,14 +88,14 @@ class SeriesRows:
         key = ImageSetKey(series.datastore_id, listed.image_set_id)
         try:
             metadata = self._metadata(key, listed.version)
+            instances = _instances(metadata, series)
             with unreadable_metadata():
-                instances = metadata["Study"]["Series"].get(series.series_instance_uid, {}).get("Instances") or {}
                 self._writer.put(series.datastore_id, metadata, listed.version, listed.is_primary, listed.updated_at)
         except (NotFound, UnusableAnswer):  # deleted meanwhile, or broken on its way: the caller looks again
             return
         for name in (listed.image_set_id, series.study_instance_uid, series.series_instance_uid):
             self._changes.note(name)
-        read[listed.image_set_id] = listed, frozenset(instances)
+        read[listed.image_set_id] = listed, instances
 
     def _metadata(self, key: ImageSetKey, version: int) -> dict[str, Any]:
         content = self._client.image_set_metadata(key, str(version), self._metadata_bytes)
@@ -106,6 +123,12 @@ class SeriesRows:
         return ListedImageSet(
             listed.image_set_id, int(properties.version), properties.is_primary, listed.created_at, updated_at
         )
+
+
+def _instances(metadata: Mapping[str, Any], series: SeriesKey) -> frozenset[str]:
+    """The SOP Instance UIDs of a series in the metadata of an image set; UnusableAnswer if it cannot be read."""
+    with unreadable_metadata():
+        return frozenset(metadata["Study"]["Series"].get(series.series_instance_uid, {}).get("Instances") or {})
 
 
 def _places(read: Mapping[str, tuple[ListedImageSet, frozenset[str]]], stored: Collection[str]) -> dict[str, bool]:

@@ -10,17 +10,19 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol, TypeAlias
 
 from dicomweb.errors import NotFound, ProxyError, UpstreamBusy
 from runtime.heartbeat import Heartbeat
 from runtime.messages import encode_message
+from runtime.outage import Outage
 from runtime.peer_connection import READ, WRITE, PeerConnection
 from runtime.shared_metrics import Metric, ProcessMetrics
 from store.forward.client import StoreRequest
 from store.forward.queue import Batch, ForwardQueue, PendingEntry
 from store.outcome import Outcome, Sender
-from store.spool.spool import Spool
+from store.spool.spool import Entry, Spool
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,8 @@ _SCAN_SECONDS = 5.0
 _PAUSE_SECONDS = 0.1  # after an error of the poll, which may repeat
 _LEAVE_SECONDS = 30.0
 _BATCH_SECONDS = 900.0  # of a batch at most: it waits for AHI, for a lease and for the index
+_WARNING_SECONDS = 60.0
+_NOT_COMPLETED = UpstreamBusy("the request could not be completed")
 _TOO_LONG = UpstreamBusy("AWS HealthImaging has not stored it yet", retry_after_seconds=30)
 
 WebConnection: TypeAlias = PeerConnection[StoreRequest, str]
@@ -76,10 +80,17 @@ class ForwardServer:
         self._poll = select.epoll()
         self._poll.register(listening, READ)
         self._connections: dict[int, WebConnection] = {}
-        self._scanned_at = float("-inf")
+        self._scanned_at = self._warned_at = float("-inf")
+        self._disk = Outage("the disk of the spool")
+        self._was_here: frozenset[str] | None = frozenset()
+        """The entries that a forwarder before this one may have sent; None if they are not known."""
 
     def start(self, threads: int = THREADS) -> None:
-        """Start the threads that store."""
+        """Start the threads that store. No other forwarder works with the spool from now on."""
+        try:
+            self._was_here = frozenset(self._spool.names())
+        except OSError:
+            self._was_here = None
         for number in range(threads):
             threading.Thread(target=self._work, name=f"store-{number}", daemon=True).start()
 
@@ -118,13 +129,18 @@ class ForwardServer:
             self._scanned_at = time.monotonic()
 
     def _scan(self) -> None:
-        for name in self._spool.names():
-            self._heartbeat.listened()
-            try:
-                self._add(name)
-            except NotFound:  # removed meanwhile, or no entry: `status` counts these
-                continue
-        status = self._spool.status()
+        try:
+            for name in self._spool.names():
+                self._heartbeat.listened()
+                with suppress(NotFound):  # removed meanwhile, or no entry: `status` counts these
+                    self._add(name)
+            status = self._spool.status()
+        except OSError as error:  # web processes tell of entries meanwhile, and what is known is forwarded
+            self._disk.begins(_reason(error))
+            self._process_metrics.set(Metric.SPOOL_UNREADABLE, 1)
+            return
+        self._disk.is_over()
+        self._process_metrics.set(Metric.SPOOL_UNREADABLE, 0)
         for metric, number in (
             (Metric.SPOOL_ENTRIES, status.entries),
             (Metric.SPOOL_BYTES, status.size_bytes),
@@ -143,19 +159,35 @@ class ForwardServer:
             if name in self._settling:
                 raise NotFound("the entry is being removed")
             if entry and not self._queue.has(name):
-                pending = self._queue.add(entry)
+                pending = self._queue.add(entry, was_here=self._was_here is None or name in self._was_here)
                 if pending.covered:
-                    self._spool.remove(entry)
+                    self._remove_covered(entry)
             if not self._queue.has(name):
                 raise NotFound("the entry was removed")
             if waiter:
                 self._queue.wait(name, waiter)
             self._changed.notify()
 
+    def _remove_covered(self, entry: Entry) -> None:
+        try:
+            self._spool.remove(entry)
+        except OSError as error:  # once all is stored it is found again, and nothing of it is sent
+            self._warn("an entry of the spool stays", error)
+
+    def _warn(self, problem: str, error: OSError) -> None:
+        """Log a problem that may repeat, once a minute."""
+        if time.monotonic() - self._warned_at > _WARNING_SECONDS:
+            self._warned_at = time.monotonic()
+            log.warning("%s: %s; this is said once a minute", problem, _reason(error))
+
     def _accept(self) -> None:
         try:
             accepted, _ = self._listening.accept()
         except BlockingIOError:  # the other side has closed it again
+            return
+        except OSError as error:  # too many open files: the web process waits, and it is tried again
+            self._warn("a connection of a web process cannot be taken", error)
+            time.sleep(_PAUSE_SECONDS)
             return
         accepted.setblocking(False)
         self._connections[accepted.fileno()] = PeerConnection(accepted, self._poll)
@@ -204,23 +236,28 @@ class ForwardServer:
     def _run(self, batch: Batch) -> None:
         try:
             self._store(batch)
-        except Exception:  # of disks, and mistakes of ours: the batch is tried again
+        except OSError as error:
+            log.error("series not stored: %s series=%s", _reason(error), batch.series.series_instance_uid)  # noqa: TRY400
+            self._fail(batch)
+        except Exception:  # mistakes of ours
             log.exception("series not stored series=%s", batch.series.series_instance_uid)
-            with self._changed:
-                waiting = self._queue.fail(batch)
-            _answer(waiting, UpstreamBusy("the request could not be completed"))
+            self._fail(batch)
         finally:
             with self._changed:
                 self._running -= 1
                 self._changed.notify_all()
 
+    def _fail(self, batch: Batch, error: ProxyError = _NOT_COMPLETED) -> None:
+        """Have a batch tried again later, and tell those who wait."""
+        with self._changed:
+            waiting = self._queue.fail(batch)
+        _answer(waiting, error)
+
     def _store(self, batch: Batch) -> None:
         try:
             outcomes = self._storer.store(batch)
         except ProxyError as error:
-            with self._changed:
-                waiting = self._queue.fail(batch)
-            _answer(waiting, error)
+            self._fail(batch, error)
             return
         with self._changed:
             complete = self._queue.finish(batch, outcomes)
@@ -247,6 +284,10 @@ class ForwardServer:
         with self._changed:
             self._settling.discard(pending.entry.name)
         _answer(pending.waiters, outcomes)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
 
 
 def _answer(connections: Sequence[WebConnection], answer: list[Outcome] | ProxyError) -> None:

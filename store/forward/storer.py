@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from ahi.client.stow import StowAnswer, StowClient
+from ahi.client.stow import OutcomeUnknown, StowAnswer, StowClient
 from dicomweb.errors import ProxyError, UpstreamLocked
 from index.writing.store_records import StoreRecords
 from runtime.shared_metrics import Metric, ProcessMetrics
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 LEASE_SECONDS = 60.0
 _RENEW_SECONDS = 15.0
 _LEASE_PAUSE_SECONDS = 0.2
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 3.0  # before AHI is asked what it has stored
 _NOT_PRIMARY = "it contradicts what the series has, so AWS HealthImaging filed it in an image set of its own"
 _OTHER_CONTENT = "another instance with this SOP Instance UID is stored"
 _DAMAGED = "the disk of the service has damaged it; send it again"
@@ -36,7 +37,7 @@ class SeriesStorer:
         process_metrics: ProcessMetrics,
         patience_seconds: float,
     ) -> None:
-        """`patience_seconds` is the longest wait for the lease of a series."""
+        """`patience_seconds` is the longest wait for the lease of a series, and for answers that can be read."""
         self._stow = stow
         self._records = records
         self._rows = rows
@@ -101,9 +102,7 @@ class SeriesStorer:
 
     def _store(self, batch: Batch) -> list[Outcome | None]:
         outcomes = self._known(batch)
-        new = [one for one in batch.instances if one not in outcomes and one.taken is None]
-        if new:
-            self._send(batch.series.datastore_id, new, outcomes)
+        self._send_new(batch, outcomes)
         taken = {one.instance.sop_instance_uid: one for one in batch.instances if one.taken and one not in outcomes}
         if taken:
             places = self._rows.write(batch.series, taken.keys())
@@ -130,6 +129,39 @@ class SeriesStorer:
                 )
         return outcomes
 
+    def _send_new(self, batch: Batch, outcomes: dict[PendingInstance, Outcome]) -> None:
+        """Send what AHI does not have.
+
+        Each instance that it may have is looked for first: it would make another version of its image set.
+        """
+        give_up_at, pause_seconds = time.monotonic() + self._patience_seconds, _FIRST_PAUSE_SECONDS
+        while True:
+            self._find_taken(batch.series, [one for one in batch.instances if one not in outcomes])
+            new = [one for one in batch.instances if one not in outcomes and one.taken is None]
+            if not new:
+                return
+            try:
+                self._send(batch.series.datastore_id, new, outcomes)
+            except (OutcomeUnknown, UpstreamLocked):
+                if time.monotonic() + pause_seconds > give_up_at:
+                    raise
+            else:
+                return
+            time.sleep(pause_seconds)
+            pause_seconds = min(_LONGEST_PAUSE_SECONDS, 2 * pause_seconds)
+
+    def _find_taken(self, series: SeriesKey, instances: Sequence[PendingInstance]) -> None:
+        """Mark what AHI has taken of the instances that it may have.
+
+        An instance that the index had before is none of them: what AHI has may be that one, with other content.
+        """
+        unsure = {one.instance.sop_instance_uid: one for one in instances if one.may_be_stored and one.taken is None}
+        if not unsure:
+            return
+        before = self._records.indexed(series.datastore_id, unsure)
+        for uid in self._rows.gained(series, unsure.keys() - before):
+            unsure[uid].taken = Outcome.of(unsure[uid].instance)
+
     def _send(
         self, datastore_id: str, new: Sequence[PendingInstance], outcomes: dict[PendingInstance, Outcome]
     ) -> None:
@@ -139,8 +171,10 @@ class SeriesStorer:
         """
         body = BatchBody(new)
         try:
-            answer = self._stow.store(datastore_id, body)
-        except (ProxyError, OSError):
+            answer = self._stow.store(datastore_id, body, may_be_stored=any(one.may_be_stored for one in new))
+        except (ProxyError, OSError) as error:
+            for one in new:
+                one.may_be_stored |= isinstance(error, OutcomeUnknown)
             for one in body.damaged:
                 outcomes[one] = _refused(one, FailureReason.PROCESSING_FAILURE, _DAMAGED)
             intact = [one for one in new if one not in body.damaged]
@@ -149,8 +183,6 @@ class SeriesStorer:
             if intact:
                 self._send(datastore_id, intact, outcomes)
             return
-        finally:
-            body.close()
         if not answer.not_taken:
             self._note(new, answer, outcomes)
         elif len(new) == 1:
@@ -171,6 +203,8 @@ class SeriesStorer:
                 outcomes[one] = _refused(one, reason, "AWS HealthImaging refuses it")
             elif len(sent) == 1 and answer.failed:  # AHI could not read its UID
                 outcomes[one] = _refused(one, next(iter(answer.failed.values())), "AWS HealthImaging cannot read it")
+            else:
+                one.may_be_stored = True
 
 
 def _refused(one: PendingInstance, reason: int, detail: str) -> Outcome:
