@@ -2,9 +2,12 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+_SYNCS_AT_ONCE = 4  # the disk writes what several wait for in one go
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -15,9 +18,28 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def replace_durably(path: Path, content: bytes) -> None:
+    """Replace a file: it has its old bytes or all of the new ones, which are on disk. One caller at a time."""
+    aside = path.with_name(f"{path.name}.part")
+    aside.unlink(missing_ok=True)  # of a caller that was killed
+    write_durably(aside, content)
+    aside.rename(path)
+
+
 def sync_file(path: Path) -> None:
     """Wait until the bytes of a file are on disk."""
     _sync(path, os.O_RDONLY)
+
+
+def sync_files(paths: Iterable[Path]) -> None:
+    """Wait until the bytes of all these files are on disk. It is much quicker than one after the other."""
+    some = list(paths)
+    if len(some) == 1:
+        sync_file(some[0])
+        return
+    with ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="sync") as pool:
+        for _ in pool.map(sync_file, some):
+            pass
 
 
 def sync_folder(folder: Path) -> None:

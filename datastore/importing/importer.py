@@ -85,17 +85,19 @@ def import_files(
     ybr_as_rgb: bool = True,
     max_inline_bytes: int | None = None,
     frame_bytes: int = FRAME_BYTES,
+    encode_later: bool = False,
 ) -> ImportReport:
     """Import files and folders; `on_progress` is called once for each file when it is finished.
 
-    `dialect` is one of `DIALECTS`; `ybr_as_rgb` and `frame_bytes` are those of `datastore.pixels.frames.Options`.
-    Binary values above `max_inline_bytes` are left out of the metadata. Without `index` its rows are the caller's to
-    write. Not safe for two threads at a time; waits for another process that imports.
+    `dialect` is one of `DIALECTS`; `ybr_as_rgb`, `frame_bytes` and `encode_later` are those of
+    `datastore.pixels.frames.Options`. Binary values above `max_inline_bytes` are left out of the metadata. Without
+    `index` its rows are the caller's to write. Not safe for two threads at a time; waits for another process that
+    imports.
     """
     report = ImportReport()
     lossless = LOSSLESS[storage.datastore.lossless_storage_format]
     chosen = DIALECTS[dialect]
-    options = Options(lossless, ybr_as_rgb, chosen.all_resolutions, frame_bytes)
+    options = Options(lossless, ybr_as_rgb, chosen.all_resolutions, frame_bytes, encode_later)
     with quiet(), storage.importing(), ExitStack() as stack:
         if index:
             index_pending(storage, index)
@@ -192,10 +194,10 @@ class _Importer:
             for writing in waiting:
                 writing.job.cancel()
             wait(writing.job for writing in waiting)  # they still write into the staging folders
-        for version, metadata in series.publish():
+        for version, metadata in series.publish(is_indexed=self._index is None):
             if self._index:
                 self._index.put(self._storage.datastore.datastore_id, metadata)
-            self._storage.mark_indexed(version.image_set_id, version.version)
+                self._storage.mark_indexed(version.image_set_id, version.version)
             self._report.image_sets.append(version)
 
     def _read(self, path: Path, findings: Findings) -> tuple[Dataset, InstanceAttributes]:

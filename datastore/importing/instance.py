@@ -9,6 +9,7 @@ from pydicom import Dataset
 from datastore.findings import FindingKind, Findings
 from datastore.importing.json_values import JsonObject
 from datastore.importing.metadata import Dialect, InstanceAttributes
+from datastore.pixels import kept
 from datastore.pixels.frames import EncodedFrame, Encoding, FrameEncoder
 from datastore.pixels.layout import NoFrames
 from datastore.pixels.pixel_data import has_pixels
@@ -47,8 +48,8 @@ class InstanceWriter:
         replaced: Mapping[str, str | int] = {}
 
         def store(number: int, frame: EncodedFrame, content_type: str) -> JsonObject:
-            frame_id = _frame_id(staging.image_set_id, uid, number, frame.stored)
-            staging.add_frame(frame_id, frame.stored, content_type)
+            frame_id = _frame_id(staging.image_set_id, uid, number, frame.source)
+            staging.add_frame(frame_id, frame.stored, kept.CONTENT_TYPE if frame.is_kept else content_type)
             return self._described(frame_id, frame)
 
         if has_pixels(data_set):
@@ -66,6 +67,8 @@ class InstanceWriter:
         return WrittenInstance(uid, node)
 
     def _described(self, frame_id: str, frame: EncodedFrame) -> JsonObject:
+        """A frame in the metadata. One that is encoded later has its decoded size, as AHI's guide defines it."""
+        is_decoded = self.dialect.decoded_sizes or frame.is_kept
         return {
             "ID": frame_id,
             "PixelDataChecksumFromBaseToFullResolution": [
@@ -74,7 +77,7 @@ class InstanceWriter:
             ],
             "MinPixelValue": frame.minimum,
             "MaxPixelValue": frame.maximum,
-            "FrameSizeInBytes": frame.decoded_bytes if self.dialect.decoded_sizes else len(frame.stored),
+            "FrameSizeInBytes": frame.decoded_bytes if is_decoded else len(frame.stored),
         }
 
     def _syntax(self, encoding: Encoding | None) -> JsonObject:
@@ -91,7 +94,7 @@ class InstanceWriter:
         }
 
 
-def _frame_id(image_set_id: str, sop_instance_uid: str, number: int, stored: bytes) -> str:
+def _frame_id(image_set_id: str, sop_instance_uid: str, number: int, source: bytes) -> str:
     """32 hex digits of a hash over place and content: a frame keeps its ID in every version, and no other has it."""
     place = f"{image_set_id}/{sop_instance_uid}/{number}/".encode()
-    return hashlib.sha256(place + stored).hexdigest()[:32]
+    return hashlib.sha256(place + source).hexdigest()[:32]

@@ -80,7 +80,7 @@ class SeriesWriter:
         (series,) = whole["Study"]["Series"].values()
         return OpenImageSet(member.image_set_id, member.is_primary, member.levels, staging, series["Instances"])
 
-    def publish(self) -> Iterator[tuple[ImageSetVersion, JsonObject]]:
+    def publish(self, *, is_indexed: bool) -> Iterator[tuple[ImageSetVersion, JsonObject]]:
         """Make the new versions exist, each with its metadata; the primary image set first."""
         for image_set in sorted(self._open, key=lambda image_set: not image_set.is_primary):
             if not image_set.written:
@@ -90,8 +90,11 @@ class SeriesWriter:
             metadata = document(datastore_id, image_set.image_set_id, levels, instances, self._dialect)
             staging.keep_only(frozenset(image_set.frame_ids()))
             tags = search_tags(levels, len(instances))
-            version = self._storage.publish(staging, encode(metadata), is_primary=image_set.is_primary, tags=tags)
-            if image_set.is_primary and version.version == 1:
+            is_primary = image_set.is_primary
+            version = self._storage.publish(
+                staging, encode(metadata), is_primary=is_primary, tags=tags, is_indexed=is_indexed
+            )
+            if is_primary and version.version == 1:
                 self._primaries.append(levels)
             yield version, metadata
 

@@ -21,6 +21,7 @@ from datastore.findings import FindingKind, Findings
 from datastore.pixels.codecs import LosslessFormat, NotEncodable, Pixels, encode_lossless, resolutions
 from datastore.pixels.decoders import DECODERS, NotDecodable, decode
 from datastore.pixels.encapsulated import encapsulated_frames, video_stream
+from datastore.pixels.kept import KeptFrame
 from datastore.pixels.layout import FLOAT_PIXELS, FRAME_BYTES, Layout, NoFrames, declared_frames
 from datastore.pixels.native import TruncatedPixelData
 from datastore.pixels.pixel_data import NATIVE, SourceFrames, becomes_rgb, decoded_floats, source_frames, source_syntax
@@ -54,13 +55,14 @@ class Options:
 
     `ybr_as_rgb`: YBR_FULL becomes RGB, with the component transform, while the metadata keeps its label, as AHI was
     observed to do; else components stay as labelled. `all_resolutions`: each resolution gets a checksum. `frame_bytes`:
-    the largest frame in bytes that is decoded.
+    the largest frame in bytes that is decoded. `encode_later`: frames are kept as pixels where `KeptFrame` allows it.
     """
 
     lossless: LosslessFormat
     ybr_as_rgb: bool = True
     all_resolutions: bool = False
     frame_bytes: int = FRAME_BYTES
+    encode_later: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,19 @@ class Checksum:
 
 @dataclass(frozen=True)
 class EncodedFrame:
-    """One frame to store. Extremes are None if they are unknown; `decoded_bytes` is the size of native pixels."""
+    """One frame to store. Extremes are None if they are unknown; `decoded_bytes` is the size of native pixels.
+
+    `source` is what the stored bytes follow from: a frame of an equal source is the same frame. With `is_kept` the
+    stored bytes are those of a `KeptFrame`.
+    """
 
     stored: bytes
     checksums: tuple[Checksum, ...]
     minimum: int | None
     maximum: int | None
     decoded_bytes: int
+    source: bytes
+    is_kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -234,7 +242,7 @@ def _stored(frames: Iterable[EncodedFrame], encoding: Encoding, store: Store[T])
 def _as_is(stored: bytes, data_set: Dataset) -> EncodedFrame:
     width, height = int(data_set.get("Columns") or 0), int(data_set.get("Rows") or 0)
     native = width * height * int(data_set.get("SamplesPerPixel") or 1) * int(data_set.get("BitsAllocated") or 8) // 8
-    return EncodedFrame(stored, (Checksum(width, height, zlib.crc32(stored)),), None, None, native)
+    return EncodedFrame(stored, (Checksum(width, height, zlib.crc32(stored)),), None, None, native, stored)
 
 
 def _packed(data_set: Dataset, pixels: Pixels) -> EncodedFrame:
@@ -243,16 +251,21 @@ def _packed(data_set: Dataset, pixels: Pixels) -> EncodedFrame:
 
 
 def _lossless(pixels: Pixels, *, options: Options, transform: bool) -> EncodedFrame:
-    stored = encode_lossless(pixels, options.lossless, transform=transform)
+    frame = KeptFrame(pixels, transform)
+    source = frame.to_bytes()
+    is_kept = options.encode_later and not options.all_resolutions and frame.can_wait
+    stored = source if is_kept else encode_lossless(pixels, options.lossless, transform=transform)
     lower = resolutions(stored, options.lossless)[:-1] if options.all_resolutions else []
     checksums = tuple(map(_checksum, [*lower, pixels]))
-    return EncodedFrame(stored, checksums, int(pixels.min()), int(pixels.max()), pixels.nbytes)
+    least, greatest = int(pixels.min()), int(pixels.max())
+    return EncodedFrame(stored, checksums, least, greatest, pixels.nbytes, source, is_kept)
 
 
 def _native(pixels: Pixels) -> EncodedFrame:
     whole = pixels.dtype.kind in "iu"  # AHI states the extremes as integers
     least, greatest = (int(pixels.min()), int(pixels.max())) if whole else (None, None)
-    return EncodedFrame(_little_endian(pixels), (_checksum(pixels),), least, greatest, pixels.nbytes)
+    stored = _little_endian(pixels)
+    return EncodedFrame(stored, (_checksum(pixels),), least, greatest, pixels.nbytes, stored)
 
 
 def _checksum(pixels: Pixels) -> Checksum:

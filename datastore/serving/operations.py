@@ -7,6 +7,8 @@ from typing import Any
 
 from flask import Response, jsonify, request, send_file
 
+from datastore.pixels import kept
+from datastore.pixels.codecs import LOSSLESS
 from datastore.serving.answers import datastore_json, properties_json, summary_json
 from datastore.serving.errors import AhiError
 from datastore.serving.search import Criteria
@@ -26,6 +28,7 @@ class Operations:
     def __init__(self, storage: Storage, instances: InstanceStore) -> None:
         self._storage = storage
         self._instances = instances
+        self._encoder = kept.LateEncoder(LOSSLESS[storage.datastore.lossless_storage_format])
 
     def routes(self) -> Iterator[tuple[str, str, str, Callable[..., Response]]]:
         """The name of each operation, its method, its path and its view."""
@@ -46,12 +49,16 @@ class Operations:
         return Response(blob, content_type="application/json", headers={"Content-Encoding": "gzip"})
 
     def get_image_frame(self, datastore_id: str, image_set_id: str) -> Response:
-        """The bytes of a frame, as they are stored."""
+        """The bytes of a frame, as they are stored; one that was kept as pixels is encoded now."""
         self._readable(datastore_id, image_set_id)
         frame_id = _checked("imageFrameId", json_body().get("imageFrameId"))
         frame = self._storage.frame(image_set_id, frame_id)
+        content_type = frame.content_type
         try:
-            return send_file(frame.path, mimetype=frame.content_type, conditional=False, etag=False)
+            if content_type == kept.CONTENT_TYPE:
+                self._encoder.encode(frame.path)
+                content_type = self._encoder.content_type
+            return send_file(frame.path, mimetype=content_type, conditional=False, etag=False)
         except FileNotFoundError:  # deleted since the query
             raise UnknownFrame(frame_id) from None
 

@@ -28,7 +28,7 @@ from datastore.serving.effects import (
 from datastore.serving.errors import AhiError
 from datastore.serving.faults import OPERATIONS, Faults, parse_faults
 from datastore.serving.operations import Operations, json_body
-from datastore.serving.stow import MAX_BODY_BYTES, InstanceStore
+from datastore.serving.stow import InstanceStore
 from datastore.storage.records import UnknownFrame, UnknownImageSet
 from datastore.storage.storage import Storage
 
@@ -57,8 +57,6 @@ def create_app(
     def disturb() -> Response | None:
         if request.endpoint not in OPERATIONS:
             return None
-        if request.endpoint.startswith("Store"):
-            request.max_content_length = MAX_BODY_BYTES
         if signature_needed and not _SIGNED.match(request.headers.get("Authorization", "")):
             raise AhiError("AccessDeniedException", "the call is not signed")
         effects = faults.meet(request.endpoint, _targets())

@@ -15,6 +15,7 @@ from datastore.storage.storage import Storage
 
 MOST_FILTERS = 2
 _LAST_TIME = "~"  # after every time of day
+_STUDY = "DICOMStudyInstanceUID"
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,14 @@ class Criteria:
         return image_set.state != "DELETED" and all(condition.takes(image_set) for condition in self.filters)
 
     def _in_order(self, storage: Storage, after: "_Place | None") -> Iterable[ImageSetVersion]:
-        """The image sets behind a place. They are sorted by the storage if it can do so."""
+        """The image sets behind a place. They are found or sorted by the storage if it can do so."""
         field = _FIELDS[self.sort_field]
-        if field.column:
+        studies = [condition.first for condition in self.filters if condition.field is _FIELDS[_STUDY]]
+        if field.column and not studies:
             bounds = [(condition.first, condition.last) for condition in self.filters if condition.field is field]
             return storage.image_sets_by(field.column, descending=self.descending, bounds=bounds, after=after)
-        image_sets = sorted(storage.image_sets(), key=self._place, reverse=self.descending)
+        candidates = storage.image_sets_of(studies[0]) if studies else storage.image_sets()
+        image_sets = sorted(candidates, key=self._place, reverse=self.descending)
         return (found for found in image_sets if after is None or self._is_behind(self._place(found), after))
 
     def _is_behind(self, place: "_Place", other: "_Place") -> bool:
@@ -181,7 +184,7 @@ _FIELDS: Mapping[str, Field] = {
     "DICOMPatientId": _tag("DICOMPatientId"),
     "DICOMAccessionNumber": _tag("DICOMAccessionNumber"),
     "DICOMStudyId": _tag("DICOMStudyId"),
-    "DICOMStudyInstanceUID": _tag("DICOMStudyInstanceUID"),
+    _STUDY: _tag(_STUDY),
     "DICOMSeriesInstanceUID": _tag("DICOMSeriesInstanceUID"),
     "createdAt": _time("created_at"),
     "updatedAt": _time("updated_at"),

@@ -5,9 +5,10 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from flask import Response, json, request
 from pydicom import Dataset, dcmread
@@ -20,7 +21,6 @@ from datastore.storage.storage import Storage
 
 MAX_BODY_BYTES = 10**9
 
-_PIECE_BYTES = 2**20
 _FOLDER = "stow"
 _DICOM, _MULTIPART = "application/dicom", "multipart/related"
 _CANNOT_UNDERSTAND, _OTHER_STUDY = 0xC000, 0xA900
@@ -62,7 +62,7 @@ class InstanceStore:
             self._check_states(wanted)
             with self._turn:
                 paths = [one.path for one in wanted]
-                report = import_files(paths, self._storage, None, frame_bytes=self._frame_bytes)
+                report = import_files(paths, self._storage, None, frame_bytes=self._frame_bytes, encode_later=True)
         return _answer(datastore_id, received, wanted, report)
 
     def _made_folder(self) -> Path:
@@ -87,36 +87,45 @@ def _files(folder: Path) -> Iterator[Path]:
     kind, parameters = request.mimetype, request.mimetype_params
     if kind not in (_DICOM, _MULTIPART) or parameters.get("type", _DICOM) != _DICOM:
         raise AhiError("ValidationException", "the body is neither application/dicom nor multipart/related of it")
-    whole = folder / "body"
-    with whole.open("wb") as file:
-        shutil.copyfileobj(request.stream, file, _PIECE_BYTES)
-    size_bytes = whole.stat().st_size
-    if size_bytes != (request.content_length or size_bytes):
-        raise AhiError("ValidationException", "the body breaks off")
-    if not size_bytes:
-        return
-    if kind == _DICOM:
-        yield whole
-        return
-    with whole.open("rb") as file:
-        yield from _parts(file, parameters.get("boundary", "").encode(), folder)
-
-
-def _parts(file: BinaryIO, boundary: bytes, folder: Path) -> Iterator[Path]:
-    delimiter = b"\r\n--" + boundary
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as body:
-        at = 0 if body[: len(delimiter) - 2] == delimiter[2:] else body.find(delimiter) + 2
-        if not boundary or at == 1:
-            raise AhiError("ValidationException", "the body does not have its boundary")
-        number = 0
-        while body[at + len(delimiter) - 2 : at + len(delimiter)] != b"--":
-            start, end = body.find(b"\r\n\r\n", at), body.find(delimiter, at)
-            if start < 0 or end < start:
-                raise AhiError("ValidationException", "the body breaks off")
+    with _received() as body:
+        size_bytes = len(body)
+        if size_bytes > MAX_BODY_BYTES:
+            raise AhiError("ValidationException", f"the body has more than {MAX_BODY_BYTES} bytes")
+        if size_bytes != (request.content_length or size_bytes):
+            raise AhiError("ValidationException", "the body breaks off")
+        parts = [(0, size_bytes)] if kind == _DICOM else _parts(body, parameters.get("boundary", "").encode())
+        for number, (start, end) in enumerate(parts if size_bytes else ()):
             path = folder / f"{number:06d}"
-            path.write_bytes(body[start + 4 : end])
+            with memoryview(body)[start:end] as part:
+                path.write_bytes(part)
             yield path
-            number, at = number + 1, end + 2
+
+
+@contextmanager
+def _received() -> Iterator[bytes | mmap.mmap]:
+    """The body of the request. The server has received all of it, a large one into a file."""
+    stream = request.environ["wsgi.input"]
+    try:
+        body = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):  # it is in memory, or empty
+        yield stream.read()
+        return
+    with body:
+        yield body
+
+
+def _parts(body: bytes | mmap.mmap, boundary: bytes) -> Iterator[tuple[int, int]]:
+    """The content of each part: from where, and to before where; ValidationException."""
+    delimiter = b"\r\n--" + boundary
+    at = 0 if body[: len(delimiter) - 2] == delimiter[2:] else body.find(delimiter) + 2
+    if not boundary or at == 1:
+        raise AhiError("ValidationException", "the body does not have its boundary")
+    while body[at + len(delimiter) - 2 : at + len(delimiter)] != b"--":
+        start, end = body.find(b"\r\n\r\n", at), body.find(delimiter, at)
+        if start < 0 or end < start:
+            raise AhiError("ValidationException", "the body breaks off")
+        yield start + 4, end
+        at = end + 2
 
 
 def _read_head(path: Path) -> _Received:

@@ -21,6 +21,7 @@ from datastore.storage.records import (
 _IS_LATEST = "version.version = image_set.latest"
 _OLDEST_FIRST = "ORDER BY image_set.rowid"
 _ROWS_AT_ONCE = 200
+_MARK_INDEXED = "UPDATE image_set SET indexed_version = ? WHERE image_set_id = ?"
 _SORTED = {
     "created_at": "SELECT * FROM image_set CROSS JOIN version USING (image_set_id)",
     "updated_at": "SELECT * FROM version CROSS JOIN image_set USING (image_set_id)",
@@ -130,7 +131,14 @@ class Catalogue:
         return frozenset(row["frame_id"] for row in rows)
 
     def add_version(
-        self, image_set_id: str, version: int, content_types: Mapping[str, str], *, is_primary: bool, tags: Tags
+        self,
+        image_set_id: str,
+        version: int,
+        content_types: Mapping[str, str],
+        *,
+        is_primary: bool,
+        tags: Tags,
+        is_indexed: bool = False,
     ) -> None:
         """Add a version, and its new frames with their Content-Types by ID.
 
@@ -146,6 +154,8 @@ class Catalogue:
             )
             frames = [(image_set_id, frame_id, version, kind) for frame_id, kind in content_types.items()]
             connection.executemany("INSERT INTO frame VALUES (?, ?, ?, ?)", frames)
+            if is_indexed:
+                connection.execute(_MARK_INDEXED, (version, image_set_id))
 
     def delete(self, image_set_id: str) -> None:
         """Delete an image set with all its versions. UnknownImageSet."""
@@ -157,7 +167,7 @@ class Catalogue:
 
     def mark_indexed(self, image_set_id: str, version: int) -> None:
         """Note that a version is indexed. UnknownImageSet."""
-        self._change("UPDATE image_set SET indexed_version = ? WHERE image_set_id = ?", version, image_set_id)
+        self._change(_MARK_INDEXED, version, image_set_id)
 
     def _create_datastore(self, lossless_storage_format: str) -> None:
         datastore_id, now = secrets.token_hex(16), time.time()

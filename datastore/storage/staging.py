@@ -3,11 +3,9 @@
 import threading
 from pathlib import Path
 
-from runtime.durable_files import write_durably
-
 
 class Staging:
-    """The frames of a version that does not exist yet; `Storage.publish` makes it exist."""
+    """The frames of a version that does not exist yet; `Storage.publish` makes it exist, and waits for the disk."""
 
     def __init__(self, folder: Path, image_set_id: str, version: int, stored_frame_ids: frozenset[str]) -> None:
         """`stored_frame_ids` are the frames that earlier versions have already."""
@@ -24,7 +22,8 @@ class Staging:
             if frame_id in self._stored_frame_ids or frame_id in self.content_types:
                 return
             self.content_types[frame_id] = content_type
-        write_durably(self.folder / frame_id, stored)
+        with (self.folder / frame_id).open("xb") as file:
+            file.write(stored)
 
     def keep_only(self, frame_ids: frozenset[str]) -> None:
         """Delete the new frames that are not needed after all."""

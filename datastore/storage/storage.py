@@ -4,6 +4,7 @@
     image_sets/<id[:2]>/<id>/<version>/metadata.json.gz  the blob of GetImageSetMetadata
     image_sets/<id[:2]>/<id>/<version>/<frame id>        the frames that came with this version
     staging/                                             what is being imported
+    import.unfinished                                    an import has begun and not ended
 
 A version is written aside as one folder. Then the folder is renamed into place, and one short transaction makes it
 exist. A process that is killed before that leaves files without a row; the next import or open deletes them. Any
@@ -28,10 +29,11 @@ from datastore.storage.records import (
     UnknownImageSet,
 )
 from datastore.storage.staging import Staging
-from runtime.durable_files import lock_file, sync_folder, write_durably
+from runtime.durable_files import lock_file, sync_files, sync_folder
 
 _METADATA = "metadata.json.gz"
 _GZIP_LEVEL = 6
+_UNFINISHED = "import.unfinished"
 
 
 class Storage:
@@ -113,9 +115,13 @@ class Storage:
     @contextmanager
     def importing(self) -> Iterator[None]:
         """Be the process that stages and publishes; waits for another one, and deletes what a killed one left."""
+        mark = self.root / _UNFINISHED
         with self._import_lock(wait=True):
-            self._delete_leftovers()
+            if mark.exists():
+                self._delete_leftovers()
+            mark.touch(mode=0o600)
             yield
+            mark.unlink()  # not after an error: it may have left files
 
     @contextmanager
     def stage(self, image_set_id: str | None = None) -> Iterator[Staging]:
@@ -136,20 +142,27 @@ class Storage:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def publish(self, staging: Staging, metadata: bytes, *, is_primary: bool, tags: Tags) -> ImageSetVersion:
+    def publish(
+        self, staging: Staging, metadata: bytes, *, is_primary: bool, tags: Tags, is_indexed: bool = False
+    ) -> ImageSetVersion:
         """Make a staged version exist, all of it or nothing; `metadata` is the JSON of the blob, not compressed yet.
 
-        `tags` name the study and the series. UnknownImageSet if the image set was deleted meanwhile.
+        `tags` name the study and the series. With `is_indexed`, its rows are none of our business. UnknownImageSet if
+        the image set was deleted meanwhile.
         """
         image_set_id, version = staging.image_set_id, staging.version
-        write_durably(staging.folder / _METADATA, gzip.compress(metadata, _GZIP_LEVEL, mtime=0))
+        (staging.folder / _METADATA).write_bytes(gzip.compress(metadata, _GZIP_LEVEL, mtime=0))
+        sync_files(staging.folder.iterdir())
         sync_folder(staging.folder)
         place = self._folder(image_set_id, version)
+        made = [folder for folder in (place.parent.parent, place.parent) if not folder.exists()]
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         staging.folder.rename(place)
-        for folder in (place.parent, place.parent.parent, self.root / "image_sets"):
+        for folder in (place.parent, *(folder.parent for folder in reversed(made))):
             sync_folder(folder)
-        self._catalogue.add_version(image_set_id, version, staging.content_types, is_primary=is_primary, tags=tags)
+        self._catalogue.add_version(
+            image_set_id, version, staging.content_types, is_primary=is_primary, tags=tags, is_indexed=is_indexed
+        )
         return self.image_set(image_set_id, version)
 
     def delete(self, image_set_id: str) -> None:
@@ -188,3 +201,4 @@ class Storage:
                     shutil.rmtree(version)
             if not any(folder.iterdir()):
                 folder.rmdir()
+        (self.root / _UNFINISHED).unlink(missing_ok=True)

@@ -61,6 +61,9 @@ class Shelf:
         latest = {version.image_set_id: version for version in self._versions}
         return list(latest.values())
 
+    def image_sets_of(self, study_instance_uid: str) -> Sequence[ImageSetVersion]:
+        return [found for found in self.image_sets() if found.tags.get("DICOMStudyInstanceUID") == study_instance_uid]
+
     def image_sets_by(
         self,
         column: str,

@@ -1,14 +1,19 @@
 """StoreDICOM and StoreDICOMStudy on the wire: bodies, statuses and answers as AHI has them."""
 
+import gzip
+import json
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import requests
 
+from datastore.importing.importer import import_files
 from datastore.storage.storage import Storage
-from tests.datastore.made import made
+from tests.datastore.made import made, with_pixels, written
 from tests.datastore_server import served
 
 STUDY = "1.2.3.1"
@@ -88,3 +93,37 @@ def test_what_a_killed_process_received_is_deleted(storage: Storage) -> None:
     with served(storage) as root:
         post(f"{root}/datastore/{storage.datastore.datastore_id}/studies", instance(1))
     assert list((storage.root / "stow").iterdir()) == []
+
+
+def test_a_frame_that_was_stored_is_the_frame_that_an_import_stores(url: str, storage: Storage, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(-2000, 3000, (2, 96, 80), np.int16)
+    file = written(with_pixels(pixels), tmp_path / "one.dcm")
+    imported = Storage.open(tmp_path / "imported")
+    import_files([file], imported, None)
+    assert post(url, file.read_bytes()).status_code == 200
+    found, like = frames_of(storage), frames_of(imported)
+    assert [frame["FrameSizeInBytes"] for frame in found] == [96 * 80 * 2] * 2, "it is not encoded yet"
+    for frame, other in zip(found, like, strict=True):
+        for name in ("PixelDataChecksumFromBaseToFullResolution", "MinPixelValue", "MaxPixelValue"):
+            assert frame[name] == other[name]
+        (image_set,), (imported_one,) = storage.image_sets(), imported.image_sets()
+        as_imported = imported.frame(imported_one.image_set_id, other["ID"])
+        for _ in range(2):  # encoded now, and encoded before
+            answer = requests.post(
+                f"{url.removesuffix('/studies')}/imageSet/{image_set.image_set_id}/getImageFrame",
+                json={"imageFrameId": frame["ID"]},
+                timeout=30,
+            )
+            assert answer.headers["Content-Type"] == as_imported.content_type
+            assert answer.content == as_imported.path.read_bytes()
+    import_files([file], storage, None)
+    assert [frame["ID"] for frame in frames_of(storage)] == [frame["ID"] for frame in found], "its ID stays"
+
+
+def frames_of(storage: Storage) -> list[dict[str, Any]]:
+    """The frames in the metadata of the only instance."""
+    (image_set,) = storage.image_sets()
+    document = json.loads(gzip.decompress(storage.metadata(image_set.image_set_id)))
+    (series,) = document["Study"]["Series"].values()
+    (node,) = series["Instances"].values()
+    return list(node["ImageFrames"])
