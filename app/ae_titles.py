@@ -14,7 +14,7 @@ DEFAULT = "aetitle"
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,15}\Z")  # of AE (PS3.5 Section 6.2), without escapes
 _DATASTORE_ID = re.compile(r"[0-9a-z]{32}\Z")
-_RESERVED = {"link", "dcm4chee-arc"}
+_RESERVED = {"link", "dcm4chee-arc", "console", "viewer"}
 _MEMBERS = {"datastores", "filter"}
 
 

@@ -7,6 +7,8 @@ from flask import Flask
 
 from app.audit.middleware import install_audit
 from app.auth.middleware import install_gate
+from app.console.forms import install_forms
+from app.console.frame import install_console_frame
 from app.errors import install_error_handlers
 from app.middleware.cors import install_cors
 from app.middleware.forwarded import install_forwarded
@@ -48,11 +50,13 @@ STEPS = (
     ),
     Step(install_ranges, "before the routes, which read Range"),
     Step(install_security_headers, "outside of all that makes answers: refusals have the headers as well"),
+    Step(install_console_frame, "inside of the security headers, outside of all that refuses: refusals become pages"),
     Step(install_cors, "before the gate: a preflight has no credentials, and a page may read why it was refused"),
     Step(install_warnings, "inside of CORS, which lets pages read the header"),
     Step(install_failed_login_limit, "before the gate: an address that guesses passwords gets no more checks"),
     Step(install_gate, "before anything of the archive: it sets the user, the root and the scope"),
     Step(install_rate_limit, "after the gate: it counts by user"),
+    Step(install_forms, "after the gate and the rate limit: a token belongs to its user, and costs a request"),
     Step(install_audit, "last: it sees the answer of the view first, and may put 503 in its place"),
     Step(install_routes, "after all middleware: OPTIONS is answered before a view, but behind CORS and the gate"),
     Step(install_error_handlers, "anywhere: an error becomes an answer before the middleware sees it"),

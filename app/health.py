@@ -13,7 +13,6 @@ from flask import Blueprint, Response, request
 
 from ahi.retrieval.object_errors import ping_ahi
 from ahi.workers.pool import FetcherPool
-from app.ae_titles import DEFAULT
 from app.service_roots import service_roots
 from app.settings import Settings
 from db.engine import Database
@@ -80,8 +79,8 @@ def _spool_warnings(counters: SharedMetrics | None) -> Iterator[str]:
         yield f"{refused} store requests need the operator: they were refused, or cannot be read"
 
 
-def front_door() -> Blueprint:
-    """`/`, outside of all AE titles: 200 `OK` for programs, such as load balancers; browsers are sent to `/aetitle`."""
+def front_door(page: str) -> Blueprint:
+    """`/`, outside of all AE titles: 200 `OK` for programs, such as load balancers; browsers are sent to a page."""
     bp = Blueprint(NAME, __name__)
 
     @bp.get("/")
@@ -90,7 +89,7 @@ def front_door() -> Blueprint:
             (_TEXT, _PAGE), single=True, multipart=False
         )
         if chosen and chosen.offer == _PAGE:
-            return Response(status=302, headers={"Location": DEFAULT, "Vary": "Accept"})
+            return Response(status=303, headers={"Location": page, "Vary": "Accept"})
         response = _ok()
         response.vary.add("Accept")
         return response

@@ -9,6 +9,9 @@ import wado.rendered.routes
 import wado.routes
 import wado.uri.routes
 from app import capabilities, health
+from app.ae_titles import DEFAULT
+from app.console.routes import register_console
+from app.console_parts import PATH as CONSOLE
 from app.prefetch import routes as prefetch
 from app.request_state import current_root_rule
 from app.service_roots import registered_name
@@ -25,7 +28,12 @@ def install_routes(app: Flask, services: Services) -> None:
         for blueprint in blueprints:
             name = registered_name(blueprint.name, index)
             app.register_blueprint(blueprint, url_prefix=root.path, name=name)
-    app.register_blueprint(health.front_door(), name=FRONT_DOOR)
+    if services.settings.console:
+        register_console(app, services)
+    page = (
+        f"{CONSOLE.lstrip('/')}/" if services.settings.console else DEFAULT
+    )  # relative: a proxy may have a path before it
+    app.register_blueprint(health.front_door(page), name=FRONT_DOOR)
 
 
 def _search_and_retrieve(services: Services) -> list[Blueprint]:

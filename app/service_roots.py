@@ -48,9 +48,17 @@ def all_roots(settings: Settings) -> tuple[ServiceRoot, ...]:
     return (*roots, ServiceRoot(links.PATH, roots[0].scope))
 
 
+ANY_ROOT = "any"
+
+
 def registered_name(blueprint: str, root_index: int) -> str:
     """The name of a blueprint below one of several roots: `qido` below the first, `qido@1` below the second."""
     return f"{blueprint}@{root_index}" if root_index else blueprint
+
+
+def name_without_root(blueprint: str) -> str:
+    """The name of a blueprint that is below no root: the gate chooses the root of each request."""
+    return f"{blueprint}@{ANY_ROOT}"
 
 
 def blueprint_name(registered: str) -> str:
@@ -58,6 +66,7 @@ def blueprint_name(registered: str) -> str:
     return registered.partition("@")[0]
 
 
-def root_index(registered: str) -> int:
-    """The index of the root below which a blueprint is registered, from 0."""
-    return int(registered.partition("@")[2] or 0)
+def root_index(registered: str) -> int | None:
+    """The index of the root below which a blueprint is registered, from 0; None if it is below no root."""
+    index = registered.partition("@")[2]
+    return None if index == ANY_ROOT else int(index or 0)

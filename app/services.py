@@ -1,5 +1,6 @@
 """The parts of one web process, made once and handed to every installer. Runs in the web processes."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -71,7 +72,8 @@ class Services:
     """Everything that the routes and the middleware of one web process use.
 
     `archive` answers searches, `locator` finds instances to retrieve. The prefetch process listens at
-    `prefetch_socket`, "" if there is none. All parts are safe to share between threads.
+    `prefetch_socket`, "" if there is none. `session_key` signs sessions and forms of the console. All parts are safe
+    to share between threads.
     """
 
     settings: Settings
@@ -91,6 +93,7 @@ class Services:
     archive: Archive
     deleted_rows: DeletedRowFilter
     store: StoreService | None
+    session_key: bytes
 
     @classmethod
     def of(
@@ -104,10 +107,12 @@ class Services:
         prefetch_socket: str = "",
         forwarder: Forwarder | None = None,
         changes: Changes | None = None,
+        session_key: bytes = b"",
     ) -> "Services":
         """Make the parts of a process from its settings, its index and its fetchers.
 
-        Without a `forwarder`, nothing can be stored.
+        Without a `forwarder`, nothing can be stored. All web processes have the same `session_key`; SESSION_SECRET
+        overrides it.
         """
         monitoring = monitoring or Monitoring()
         bounds = (settings.cache_max_bytes, settings.cache_min_free_bytes)
@@ -137,6 +142,7 @@ class Services:
             archive=_archive(settings, index, fetchers, image_sets, studies),
             deleted_rows=DeletedRowFilter(index, DeletedImageSets(cache)),
             store=_store(settings, forwarder, studies) if forwarder else None,
+            session_key=(settings.session_secret or "").encode() or session_key or secrets.token_bytes(32),
         )
 
     def public_root(self) -> str:

@@ -164,6 +164,12 @@ class Settings:
     dcm4chee_paths: bool = _setting(False, parse_flag)
     """`true`: every AE title is also found at the path that dcm4chee uses."""
 
+    console: bool = _setting(True, parse_flag)
+    """`false`: no web console at `/console`."""
+
+    session_secret: str | None = _setting(None, parse_secret)
+    """Secret that signs the sessions of the console: at least 32 characters; without it, a new one at each start."""
+
     cors_origins: tuple[str, ...] = _setting((), parse_origins)
     """Origins of web pages that may read answers, separated by commas."""
 

@@ -8,6 +8,7 @@ from urllib.parse import unquote_plus
 
 from flask import Flask, Response, g, request
 
+from app import console_parts
 from app.audit.event import UNIDENTIFIED, Event, EventKind
 from app.audit.store_events import store_events
 from app.auth.middleware import QUERY_TOKEN
@@ -18,12 +19,12 @@ from dicomweb.errors import BadRequest, UpstreamBusy
 from dicomweb.parameters import parse_parameters
 from dicomweb.uids import is_well_formed
 
-WITHOUT_PATIENT_DATA = frozenset({"health", "capabilities", "prefetch"})
+WITHOUT_PATIENT_DATA = frozenset({"health", "capabilities", "prefetch"}) | console_parts.WITHOUT_PATIENT_DATA
 """Blueprints without patient data. Refused logins and refused access are audited for them as well."""
 
 _SEARCH, _OBJECTS, _URI, _STORE = "qido", "wado", "wado-uri", "store"
 _OBJECT_PATHS = ("/<study>", "/<series>", "/<instance>")  # routes that end so return DICOM objects
-_KINDS = {_SEARCH: EventKind.QUERY, _STORE: EventKind.STORE}
+_KINDS = {_SEARCH: EventKind.QUERY, console_parts.WORKLIST: EventKind.QUERY, _STORE: EventKind.STORE}
 _REFUSALS = {401: EventKind.LOGIN, 403: EventKind.ALERT}
 _WITH_CONTENT = (200, 206)
 _FOUND = (*_WITH_CONTENT, 304)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from app.auth.access_rules import AccessRule, grant_of
 from app.auth.links import Links
 from app.auth.principal import ANYONE, Authenticator, Credentials, NotProven, Principal
-from app.auth.rights import ALL_RIGHTS, Grant
+from app.auth.rights import ALL_RIGHTS, Grant, Right
 from db.scope import EVERYTHING, Scope
-from dicomweb.errors import NotFound, Unauthorized
+from dicomweb.errors import Forbidden, NotFound, Unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,13 @@ class Gate:
         if not self.authenticators:
             return Grant(EVERYTHING, ALL_RIGHTS)
         return grant_of(self.rules, principal, ae_title)
+
+    def rights(self, principal: Principal, ae_title: str) -> frozenset[Right]:
+        """What the principal may do below an AE title; empty if no rule allows anything."""
+        try:
+            return self.grant(principal, ae_title).rights
+        except Forbidden:
+            return frozenset()
 
     def link_scope(self, token: str) -> Scope:
         """The part of the archive that a share link shows; NotFound for a link that is not valid."""

@@ -1,18 +1,19 @@
 """The check before each view: who is calling, and what may they see? No other code checks it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from flask import Flask, Response, g, request
 
 import store.routes
-from app import health
+from app import console_parts, health
 from app.auth.configure import open_gate
 from app.auth.gate import Gate
 from app.auth.principal import Credentials, Principal
 from app.auth.rights import Grant, Right
 from app.service_roots import ServiceRoot, blueprint_name, root_index
 from app.services import Services
-from dicomweb.errors import Forbidden
+from dicomweb.errors import Forbidden, NotFound
 from dicomweb.parameters import parse_parameters
 from dicomweb.respond import varies
 
@@ -21,16 +22,25 @@ LINKED = Principal("link")
 
 QUERY_TOKEN = "access_token"  # noqa: S105 - the name of a parameter (RFC 6750 Section 2.3)
 
+ROOT_PARAMETER = "root"
+"""The parameter of pages that are below no root: an AE title."""
+
+_OPEN = console_parts.OPEN | {health.NAME}
 _NO_CREDENTIALS = Credentials.of_request({}, None)
 _READING = ("GET", "HEAD", "OPTIONS")
-_RIGHTS = {store.routes.NAME: Right.STORE}
+_RIGHTS = {
+    store.routes.NAME: Right.STORE,
+    console_parts.UPLOAD: Right.STORE,
+    **dict.fromkeys(console_parts.OPERATION, Right.OPERATE),
+}
 """The right that a resource needs, by the name of its blueprint; all others need that of reading."""
 
 
 def install_gate(app: Flask, services: Services) -> None:
-    """Set `g.principal`, `g.root`, `g.root_rule` and `g.scope` before each view, or refuse the request.
+    """Set `g.principal`, `g.root`, `g.root_rule`, `g.grant` and `g.scope` before each view, or refuse the request.
 
-    Health checks need no login, and have neither principal nor scope: their answers have no patient data.
+    Health checks and the way to a login need none. They have neither principal nor scope: their answers have no patient
+    data. A share link has no grant. Pages of the console that are below no root get one that the caller may use.
     SettingsError if a file of users, tokens or rules cannot be used.
     """
     gate = open_gate(services.settings)
@@ -39,14 +49,17 @@ def install_gate(app: Flask, services: Services) -> None:
     def enter() -> None:
         if request.blueprint is None:
             return  # no such resource, or no such method
-        link_token = _enter_root(services.roots[root_index(request.blueprint)])
-        if blueprint_name(request.blueprint) == health.NAME:
+        index = root_index(request.blueprint)
+        link_token = _enter_root(services.roots[index or 0])
+        if blueprint_name(request.blueprint) in _OPEN:
             return
         if link_token is None:
             g.principal = gate.identify(_credentials(gate))
-            grant = gate.grant(g.principal, g.root.ae_title)
-            g.scope = g.root.scope & grant.scope
-            _check_right(grant)
+            if index is None:
+                _enter_root(_chosen_root(services.roots, gate, g.principal))
+            g.grant = gate.grant(g.principal, g.root.ae_title)
+            g.scope = g.root.scope & g.grant.scope
+            _check_right(g.grant)
         else:
             g.principal, g.scope = LINKED, g.root.scope & gate.link_scope(link_token)
             if request.method not in _READING:
@@ -59,9 +72,29 @@ def install_gate(app: Flask, services: Services) -> None:
         return response
 
 
+def right_for(blueprint: str) -> Right:
+    """The right that the resources of a blueprint need, by its name without its root."""
+    return _RIGHTS.get(blueprint, Right.READ)
+
+
+def _chosen_root(roots: Sequence[ServiceRoot], gate: Gate, principal: Principal) -> ServiceRoot:
+    """The root that the parameter `root` names by its AE title; without it, the first that the caller may use.
+
+    Sets `g.ae_titles`, the AE titles that the caller may choose from. NotFound if there is no such AE title. If the
+    caller may use none, the first is taken, which is refused then.
+    """
+    by_name = {root.ae_title: root for root in reversed(roots) if root.ae_title}  # dcm4chee's paths come after our own
+    needed = right_for(blueprint_name(request.blueprint or ""))
+    g.ae_titles = [name for name in reversed(by_name) if needed in gate.rights(principal, name)]
+    name = request.args.get(ROOT_PARAMETER) or next(iter(g.ae_titles), roots[0].ae_title)
+    if name not in by_name:
+        raise NotFound("no such AE title")
+    return by_name[name]
+
+
 def _check_right(grant: Grant) -> None:
     """Forbidden if the caller has not the right that the resource of the request needs."""
-    needed = _RIGHTS.get(blueprint_name(request.blueprint or ""), Right.READ)
+    needed = right_for(blueprint_name(request.blueprint or ""))
     if needed not in grant.rights:
         raise Forbidden(f"you have no right to {needed.value} here")
 

@@ -12,6 +12,7 @@ class Right(Enum):
     READ = "read"
     STORE = "store"
     DELETE = "delete"
+    OPERATE = "operate"
 
 
 READING = frozenset({Right.READ})

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 
+from app.console_parts import is_console
 from app.services import Services
 from app.setting_parsers import LOOPBACK
 from dicomweb.respond import varies
@@ -30,6 +31,8 @@ def install_cors(app: Flask, services: Services) -> None:
 
     @app.after_request
     def add_headers(response: Response) -> Response:
+        if is_console(request.path):
+            return response  # its pages are for people, and have the tokens of their forms
         headers = cors_headers(origins, request.headers.get("Origin"))
         varies(response, "Origin")
         if not headers:

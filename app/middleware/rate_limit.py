@@ -39,8 +39,9 @@ def install_rate_limit(app: Flask, services: Services) -> None:
     @app.before_request
     def count_request() -> None:
         if request.blueprint is not None and blueprint_name(request.blueprint) != health.NAME:
-            logged_in = g.principal not in (ANYONE, LINKED)
-            _check(limiter.take(f"user {g.principal.user}" if logged_in else f"address {request.remote_addr}"))
+            principal = g.get("principal", ANYONE)  # of no caller yet, on the way to a login
+            logged_in = principal not in (ANYONE, LINKED)
+            _check(limiter.take(f"user {principal.user}" if logged_in else f"address {request.remote_addr}"))
 
 
 def _refused_address() -> str:

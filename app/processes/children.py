@@ -84,6 +84,7 @@ class Shared:
     spool_lock: SpoolLock | None = None
     """Held by all processes; None in a service that does not store."""
     changes: Changes = field(default_factory=Changes)
+    session_key: bytes = field(default_factory=partial(secrets.token_bytes, 32))
     index_outage: Outage = field(default_factory=lambda: Outage("index"))
     ahi_outage: Outage = field(default_factory=lambda: Outage("AHI"))
 
@@ -177,6 +178,7 @@ def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child
             prefetch_socket=shared.prefetch_socket,
             forwarder=forwarder if settings.store else None,
             changes=shared.changes,
+            session_key=shared.session_key,
         )
         app = create_app(services)
         web.serve(

@@ -33,7 +33,8 @@ NOT_READ = {
 
 WRONG = {
     **dict.fromkeys(
-        ["DCM4CHEE_PATHS", "AUTH_QUERY_TOKEN", "DATASTORE_CLEAN_INDEX", "EMBEDDED", "DB_IAM_AUTH", "STORE"], ["yes"]
+        ["DCM4CHEE_PATHS", "AUTH_QUERY_TOKEN", "DATASTORE_CLEAN_INDEX", "EMBEDDED", "DB_IAM_AUTH", "STORE", "CONSOLE"],
+        ["yes"],
     ),
     "DATASTORE_POPULATE_INSTANCES": ["1"],
     **dict.fromkeys(
@@ -51,6 +52,7 @@ WRONG = {
     "OIDC_ALGORITHMS": ["HS256", "none", ","],
     "ALB_ARN": ["arn:aws:s3:::bucket"],
     "LINK_SECRET": ["short"],
+    "SESSION_SECRET": ["short"],
     "AUDIT": ["paper"],
     "AUDIT_LOG_GROUP": ["a group", "x:y"],
     "AUDIT_SYSLOG": ["audit.example.org", "tls://x:0", "tls://x:99999"],

@@ -1,0 +1,12 @@
+"""The web console at `/console`: pages for people, made on the server. Runs in the web processes.
+
+routes         the parts with their blueprints, and the navigation
+console        what all parts are given: the services, pages, paths
+frame          refusals as pages, headers of all pages
+forms          tokens against forged requests (CSRF)
+texts          every word that a person reads
+static_files   style, scripts and icon, under a path with their version
+templates/     one page each; `base.html` is the frame of all
+
+Every page works without scripts. Rights are those of the API, and the gate (`app/auth/middleware.py`) checks them.
+"""

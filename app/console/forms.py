@@ -1,0 +1,70 @@
+"""Tokens in forms against requests that another site has forged (CSRF). Runs in the web processes.
+
+A token belongs to a browser, by a cookie of its own, and to the caller. No other site can read it, and none can make
+one: it is an HMAC. The check is in one place, for each request that changes something in the console.
+"""
+
+import hashlib
+import hmac
+import secrets
+
+from flask import Flask, Response, g, request
+
+from app.auth.principal import ANYONE
+from app.console_parts import is_console
+from app.services import Services
+from dicomweb.errors import Forbidden
+
+FIELD, HEADER = "csrf", "X-CSRF-Token"
+COOKIE = "console"
+_READING = ("GET", "HEAD", "OPTIONS")
+_SALT = b"console form"
+
+
+class Forms:
+    """Makes and checks tokens."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = hmac.digest(key, _SALT, hashlib.sha256)
+
+    def token(self) -> str:
+        """The token of this browser and caller, for a form."""
+        return self._token(_browser())
+
+    def check(self) -> None:
+        """Forbidden if the request has no token, or one of another browser or caller."""
+        browser = request.cookies.get(COOKIE, "")
+        given = request.headers.get(HEADER) or request.form.get(FIELD, "")
+        if not browser or not hmac.compare_digest(given.encode(), self._token(browser).encode()):
+            raise Forbidden("this form is no longer valid: open the page again, and send it from there")
+
+    def _token(self, browser: str) -> str:
+        owner = f"{browser} {g.get('session_id', '')} {g.get('principal', ANYONE).user}"
+        return hmac.new(self._key, owner.encode(), hashlib.sha256).hexdigest()
+
+
+def install_forms(app: Flask, services: Services) -> None:
+    """Refuse requests of forged forms, and give each browser a cookie when it gets its first form."""
+    if not services.settings.console:
+        return
+    forms = Forms(services.session_key)
+
+    @app.before_request
+    def check() -> None:
+        if request.blueprint is not None and is_console(request.path) and request.method not in _READING:
+            forms.check()
+
+    @app.after_request
+    def add_cookie(response: Response) -> Response:
+        if "new_browser" in g:
+            secure = request.scheme == "https"
+            response.set_cookie(COOKIE, g.new_browser, path="/", secure=secure, httponly=True, samesite="Strict")
+        return response
+
+
+def _browser() -> str:
+    """The name of this browser in its cookie; a new one if it has none."""
+    name: str = request.cookies.get(COOKIE) or g.get("new_browser") or secrets.token_urlsafe(16)
+    if not request.cookies.get(COOKIE):
+        g.new_browser = name
+    return name

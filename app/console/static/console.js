@@ -1,0 +1,14 @@
+"use strict";
+// What all pages share. Every page works without it.
+
+// A form that sends itself when a value changes, marked by data-send-on-change; without scripts it has its button.
+document.addEventListener("change", (event) => {
+  const form = event.target.closest("form[data-send-on-change]");
+  if (form) form.requestSubmit();
+});
+
+// A button that asks before it does something that cannot be undone; the question is in data-confirm.
+document.addEventListener("submit", (event) => {
+  const question = event.submitter && event.submitter.dataset.confirm;
+  if (question && !window.confirm(question)) event.preventDefault();
+});
