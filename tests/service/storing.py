@@ -24,8 +24,10 @@ BOUNDARY = "0123456789"
 class DataStore:
     """The embedded data store as a process, which can be killed and started again."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, log_level: str = "INFO") -> None:
         self.root = root
+        self._log_level = log_level
+        self._log_path = root.parent / "datastore.log"
         self.port = free_port()
         self.start()
 
@@ -36,9 +38,15 @@ class DataStore:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         command = [sys.executable, str(ROOT / "main.py"), "datastore", f"--port={self.port}"]
-        environment = {**os.environ, "DATASTORE_ROOT": str(self.root)}
-        self.process = subprocess.Popen(command, env=environment, cwd=self.root.parent, stdout=subprocess.DEVNULL)
+        environment = {**os.environ, "DATASTORE_ROOT": str(self.root), "LOG_LEVEL": self._log_level}
+        with self._log_path.open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment, cwd=self.root.parent, stdout=log, stderr=log)
         wait_for(self.answers)
+
+    @property
+    def log(self) -> str:
+        """All that it logged."""
+        return self._log_path.read_text()
 
     def answers(self) -> bool:
         """Whether it answers."""
@@ -113,7 +121,7 @@ def stored_uids(answer: requests.Response) -> Sequence[str]:
 def storing(folder: Path, **settings: str) -> Iterator[Storing]:
     """A running service that stores."""
     folder.mkdir(parents=True, exist_ok=True)
-    datastore = DataStore(folder / "data")
+    datastore = DataStore(folder / "data", settings.get("LOG_LEVEL", "INFO"))
     index = f"sqlite:///{folder / 'index.sqlite'}"
     environment = {
         "DATABASE_URL": index,
