@@ -6,24 +6,30 @@ Runs in the process of an import, and in that of the data store.
 import os
 import socket
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from shutil import rmtree
 
 from tqdm import tqdm
 
 from datastore.importing.importer import ImportReport, import_files, index_pending
-from datastore.importing.report import details, summary
+from datastore.importing.report import details, read_refused, summary, write_refused
 from datastore.importing.samples import sample_files
 from datastore.index.filler import IndexFiller
 from datastore.index.own import OwnIndex
 from datastore.pixels.layout import FRAME_BYTES
+from datastore.samples.curated import write_curated
 from datastore.serving.faults import Faults
 from datastore.serving.server import serve
 from datastore.storage.storage import Storage
 
 
 class Embedded:
-    """A folder with image sets in `store`, the index in `index.sqlite` and the cache of the proxy in `cache`."""
+    """A folder with image sets in `store`, the index in `index.sqlite` and the cache of the proxy in `cache`.
+
+    `refused.jsonl` has what the last import refused. `samples` is there only while samples are made and imported.
+    """
 
     def __init__(
         self,
@@ -43,6 +49,8 @@ class Embedded:
         self._populate_instances = populate_instances
         self._frame_bytes = frame_bytes
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._samples = self._root / "samples"
+        self._refused = self._root / "refused.jsonl"
 
     @property
     def index_url(self) -> str:
@@ -74,21 +82,26 @@ class Embedded:
         folders = {"CACHE_ROOT": str(self._root / "cache"), "SPOOL_ROOT": str(self._root / "spool")}
         return {"HOST": "127.0.0.1", "CORS_ORIGINS": "loopback", **folders}
 
-    def is_empty(self) -> bool:
-        """Whether there are no image sets yet."""
-        return not self._storage().image_sets()
+    @property
+    def wants_samples(self) -> bool:
+        """Whether there are no image sets yet, or the process that made and imported samples was killed."""
+        return self._samples.exists() or not self._storage().image_sets()
 
     def fill_with_samples(self) -> None:
-        """Import the sample images that pydicom and pydicom-data ship; some are broken on purpose."""
-        report = self._fill(sample_files())
+        """Make the samples of a first start, and import them."""
+        with self._made_samples() as folder:
+            report = self._fill([folder])
         _say(f"imported {report.imported} samples")
 
-    def fill(self, paths: Iterable[Path], *, with_details: bool = False) -> bool:
+    def fill(self, paths: Iterable[Path], *, with_details: bool = False, all_samples: bool = False) -> bool:
         """Import files and folders with a progress bar, and print a summary; whether all was imported without loss.
 
-        `with_details` prints each file of which a part was lost or changed.
+        `with_details` prints each file of which a part was lost or changed. `all_samples`: the samples of a first
+        start are imported too, and all files that pydicom and pydicom-data ship, of which some are broken on purpose.
         """
-        report = self._fill(paths)
+        with self._made_samples() if all_samples else nullcontext() as made:
+            samples = [made, *sample_files()] if made else []
+            report = self._fill([*paths, *samples])
         _say(*(details(report) if with_details else ()), *summary(report))
         if not report.imported:
             _say("  no file was imported")
@@ -96,13 +109,29 @@ class Embedded:
             _say("  import --details names the files")
         return report.is_whole and report.imported > 0
 
+    def refused(self) -> list[str]:
+        """A line for each file that the last import refused, with the reason."""
+        return read_refused(self._refused)
+
+    @contextmanager
+    def _made_samples(self) -> Iterator[Path]:
+        """The files of the samples of a first start, for a while; what a killed process left is replaced."""
+        _say("making sample images")
+        rmtree(self._samples, ignore_errors=True)
+        self._samples.mkdir()
+        write_curated(self._samples)
+        yield self._samples
+        rmtree(self._samples)
+
     def _fill(self, paths: Iterable[Path]) -> ImportReport:
         chosen = list(paths)
         index = self._index()
         try:
             with tqdm(total=_count(chosen), desc="Importing", unit=" files", disable=None, file=sys.stderr) as bar:
                 storage, on_progress = self._storage(), lambda _: bar.update()
-                return import_files(chosen, storage, index, on_progress=on_progress, frame_bytes=self._frame_bytes)
+                report = import_files(chosen, storage, index, on_progress=on_progress, frame_bytes=self._frame_bytes)
+            write_refused(self._refused, report)
+            return report
         finally:
             index.close()
 

@@ -68,6 +68,7 @@ ROOMS = {  # room: the rooms of the same package that it may import
     "datastore/storage": set(),
     "datastore/pixels": set(),
     "datastore/importing": {"datastore/pixels", "datastore/storage"},
+    "datastore/samples": {"datastore/importing"},
     "datastore/index": {"datastore/storage"},
     "datastore/serving": {"datastore/importing", "datastore/pixels", "datastore/storage"},
 }

@@ -105,7 +105,7 @@ def _fill(embedded: Embedded, supervisor: Supervisor) -> str:
 
     def fill() -> None:
         try:
-            if embedded.is_empty():
+            if embedded.wants_samples:
                 embedded.fill_with_samples()
             else:
                 embedded.catch_up()

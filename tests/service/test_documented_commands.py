@@ -8,22 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydicom.data import get_testdata_file
 
-from datastore.embedded import Embedded
-from datastore.importing.samples import sample_files
+from datastore.samples.ct import SLICES
+from datastore.samples.section import SIDE
 from tests.service.process import ROOT, Service
 
 DOCUMENTED = "http://127.0.0.1:8080"
-SAMPLE = Path(str(get_testdata_file("CT_small.dcm")))
+INSTANCES_OF_THE_CT = SLICES + 2
+"""Its slices, the report and the letter."""
 
 
 @pytest.fixture(scope="module")
 def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service with the sample that the documents speak of."""
+    """The service after its first start."""
     folder = tmp_path_factory.mktemp("newcomer")
-    assert SAMPLE.name in {path.name for path in sample_files()}
-    Embedded(folder / "data").fill([SAMPLE])
     service = Service(folder, {"DATASTORE_ROOT": str(folder / "data")})
     yield service
     service.stop()
@@ -44,12 +42,12 @@ def test_the_commands_of_the_readme_find_a_study_its_picture_and_its_pixels(newc
     done = subprocess.run(["bash", "-euc", commands], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     (study,) = json.loads(done.stdout)
-    assert study["00100020"]["Value"] == ["1CT1"]
+    assert study["00100020"]["Value"] == ["SAMPLE1"]
     assert (tmp_path / "ct.jpg").read_bytes().startswith(b"\xff\xd8")
-    assert (tmp_path / "ct.raw").stat().st_size == 128 * 128 * 2
+    assert (tmp_path / "ct.raw").stat().st_size == SIDE * SIDE * 2
 
 
 def test_the_example_in_python_gets_the_instances(newcomer: Service) -> None:
     example = block("doc/viewers.md", "python", "DICOMwebClient", newcomer) + "\nprint(len(instances))\n"
     done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, timeout=120)
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"{INSTANCES_OF_THE_CT}\n"), done.stderr

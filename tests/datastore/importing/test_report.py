@@ -61,6 +61,25 @@ def test_what_is_lost_is_summed_up_and_named_on_request_and_ends_with_3(tmp_path
     ]
     assert (status, said.splitlines()) == (3, [*details, *summary])
     assert "SECRET" not in said
+    assert refused(tmp_path) == f"{details[0]}\n"
+    (tmp_path / "in/3").unlink()
+    imported(tmp_path)
+    assert refused(tmp_path) == "the last import refused nothing\n"
+
+
+def refused(folder: Path) -> str:
+    """What the command says of the last import."""
+    environment = {**os.environ, "DATASTORE_ROOT": str(folder / "store")}
+    command = [sys.executable, "main.py", "import", "--refused"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.service
+def test_an_import_without_a_path_says_what_it_needs(tmp_path: Path) -> None:
+    environment = {**os.environ, "DATASTORE_ROOT": str(tmp_path / "store")}
+    command = [sys.executable, "main.py", "import"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "import needs a file or folder, or --all-samples\n")
 
 
 @pytest.mark.service
