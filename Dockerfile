@@ -12,7 +12,12 @@ COPY requirements.lock ./
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --only-binary=:all: \
         --require-hashes --requirement requirements.lock \
-    && /opt/venv/bin/python -m compileall -q -j 0 /opt/venv/lib \
+    && /opt/venv/bin/python -m compileall -q -j 0 /opt/venv/lib
+# The viewer OHIF at /viewer: docker build --build-arg VIEWER=true. Its digest is in the script; npm comes as a wheel.
+ARG VIEWER=false
+COPY script/make_viewer.py ./
+RUN mkdir -p /opt/viewer \
+    && if [ "$VIEWER" = true ]; then /opt/venv/bin/python make_viewer.py /opt/viewer/ohif; fi \
     && /opt/venv/bin/pip uninstall --yes --disable-pip-version-check pip
 
 FROM python:${PYTHON}
@@ -23,6 +28,7 @@ RUN groupadd --system --gid 10001 dicomweb \
     && install --directory --owner dicomweb --group dicomweb --mode 0700 /var/cache/ahi-dicomweb-proxy \
         /var/lib/ahi-dicomweb-proxy
 COPY --from=build /opt/venv /opt/venv
+COPY --from=build /opt/viewer /opt/viewer
 WORKDIR /opt/ahi-dicomweb-proxy
 COPY main.py ./
 COPY app ./app
@@ -43,7 +49,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     EMBEDDED=false \
     CACHE_ROOT=/var/cache/ahi-dicomweb-proxy/cache \
     SPOOL_ROOT=/var/lib/ahi-dicomweb-proxy/spool \
-    DATASTORE_ROOT=/var/cache/ahi-dicomweb-proxy/data
+    DATASTORE_ROOT=/var/cache/ahi-dicomweb-proxy/data \
+    VIEWER_ROOT=/opt/viewer/ohif
 USER 10001:10001
 VOLUME ["/var/cache/ahi-dicomweb-proxy", "/var/lib/ahi-dicomweb-proxy", "/tmp"]
 EXPOSE 8080

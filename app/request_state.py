@@ -1,6 +1,7 @@
 """The state of the request that this thread answers, kept in `flask.g`. Runs in the web processes.
 
-The gate sets `g.principal`, `g.root`, `g.root_rule` and `g.scope`. Stores add notes for the middleware that runs later.
+The gate sets `g.principal`, `g.rights`, `g.root`, `g.root_rule` and `g.scope`; for a share link, `g.link`.
+Stores add notes for the middleware that runs later.
 """
 
 import logging

@@ -16,6 +16,8 @@ from app.prefetch import routes as prefetch
 from app.request_state import current_root_rule
 from app.service_roots import registered_name
 from app.services import Services, file_choice
+from app.viewer.install import register_viewer
+from app.viewer.page import login_path
 
 FRONT_DOOR = f"{health.NAME}@0"
 """The name of `/`, which is below no root; it counts to the first one."""
@@ -34,6 +36,7 @@ def install_routes(app: Flask, services: Services) -> None:
         f"{CONSOLE.lstrip('/')}/" if services.settings.console else DEFAULT
     )  # relative: a proxy may have a path before it
     app.register_blueprint(health.front_door(page), name=FRONT_DOOR)
+    register_viewer(app, services, login_path(services.settings))
 
 
 def _search_and_retrieve(services: Services) -> list[Blueprint]:

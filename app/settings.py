@@ -365,6 +365,9 @@ class Settings:
     log_format: str = _setting("text", parse_log_format)
     """Format of the log: `text`, or `json` for one object a line."""
 
+    viewer_root: Path | None = _setting(None, Path)
+    """Folder of the viewer that is served at `/viewer`, as `script/viewer` makes it; without it, there is no viewer."""
+
     datastore_root: Path = _setting(Path("data"), Path)
     """Folder of the embedded data store, its index and its cache."""
 

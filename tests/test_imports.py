@@ -34,6 +34,7 @@ ROOMS = {  # room: the rooms of the same package that it may import
     "app/middleware": {"app/auth", "app/telemetry"},
     "app/server": {"app/middleware", "app/telemetry"},
     "app/prefetch": set(),
+    "app/viewer": {"app/auth"},
     "app/processes": {
         "app/audit",
         "app/auth",
@@ -86,6 +87,7 @@ ONLY = {  # library: the folders and files that may know it
         "app/auth/middleware.py",
         "app/middleware",
         "app/processes/children.py",
+        "app/viewer/install.py",
         "app/telemetry",
         "datastore/serving/operations.py",
         "datastore/serving/stow.py",

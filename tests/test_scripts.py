@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "script" / "lib.sh"
-PYTHON_MODULES = {"audit_report.py", "licences.py", "lock_requirements.py", "onefile_plugin.py"}
+PYTHON_MODULES = {"audit_report.py", "licences.py", "lock_requirements.py", "make_viewer.py", "onefile_plugin.py"}
 """What other scripts run or load."""
 
 

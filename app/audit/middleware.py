@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 
 from flask import Flask, Response, g, request
 
-from app import console_parts
+from app import console_parts, viewer_parts
 from app.audit.event import UNIDENTIFIED, Event, EventKind
 from app.audit.store_events import store_events
 from app.auth.middleware import QUERY_TOKEN
@@ -19,7 +19,11 @@ from dicomweb.errors import BadRequest, UpstreamBusy
 from dicomweb.parameters import parse_parameters
 from dicomweb.uids import is_well_formed
 
-WITHOUT_PATIENT_DATA = frozenset({"health", "capabilities", "prefetch"}) | console_parts.WITHOUT_PATIENT_DATA
+WITHOUT_PATIENT_DATA = (
+    frozenset({"health", "capabilities", "prefetch"})
+    | console_parts.WITHOUT_PATIENT_DATA
+    | viewer_parts.WITHOUT_PATIENT_DATA
+)
 """Blueprints without patient data. Refused logins and refused access are audited for them as well."""
 
 _SEARCH, _OBJECTS, _URI, _STORE = "qido", "wado", "wado-uri", "store"

@@ -1,14 +1,14 @@
 """The gate: the ways to prove who one is, and the scope of each caller."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.auth.access_rules import AccessRule, grant_of
-from app.auth.links import Links
+from app.auth.links import Link, Links
 from app.auth.principal import ANYONE, Authenticator, Credentials, NotProven, Principal
 from app.auth.rights import ALL_RIGHTS, Grant, Right
-from db.scope import EVERYTHING, Scope
+from db.scope import EVERYTHING
 from dicomweb.errors import Forbidden, NotFound, Unauthorized
 
 log = logging.getLogger(__name__)
@@ -57,11 +57,12 @@ class Gate:
         except Forbidden:
             return frozenset()
 
-    def link_scope(self, token: str) -> Scope:
-        """The part of the archive that a share link shows; NotFound for a link that is not valid."""
+    def open_link(self, text: str, cookies: Mapping[str, str]) -> tuple[str, Link]:
+        """The token and the share link that a path names; NotFound for a link that is not valid."""
         if self.links is None:
             raise NotFound("share links are not enabled")
-        return self.links.read(token).scope
+        token = self.links.token_of(text, cookies)
+        return token, self.links.read(token)
 
     @property
     def _challenges(self) -> tuple[str, ...]:

@@ -4,16 +4,22 @@
     https://host/link/TOKEN/studies     finds that study and no other
 
 The token holds the study and its end, signed with LINK_SECRET (HMAC-SHA256). A new secret ends all links.
+
+The viewer of this service has no token in its URLs. A browser that opens a link there gets a cookie with the token, and
+uses the root `/link/ID`. The ID is a hash of the token. Several links are open at once, each with its cookie.
 """
 
 import hashlib
+import re
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from itsdangerous import BadData, URLSafeSerializer
 
 from db.scope import Scope
-from dicomweb.errors import NotFound
+from dicomweb.errors import NotFound, Unauthorized
 from qido.image_sets.row_filters import parse_filter
 
 PATH = "/link/<link>"
@@ -21,6 +27,8 @@ PATH = "/link/<link>"
 
 SECRET_BYTES_AT_LEAST = 32
 _SALT = "study link"
+_ID = re.compile(r"[0-9a-f]{32}\Z")
+_COOKIE = re.compile(r"(?:__Host-)?link-([0-9a-f]{32})\Z")
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,16 @@ class Link:
     def scope(self) -> Scope:
         """The scope of the link: its study."""
         return Scope(None, (parse_filter("StudyInstanceUID", [self.study_instance_uid]),))
+
+
+def link_id(token: str) -> str:
+    """The ID of a link, which is no secret."""
+    return hashlib.sha256(token.encode()).hexdigest()[:32]
+
+
+def cookie_name(token: str, *, secure: bool) -> str:
+    """The name of the cookie that holds a token; `secure` if the browser came by HTTPS."""
+    return f"{'__Host-' if secure else ''}link-{link_id(token)}"
 
 
 class Links:
@@ -55,3 +73,22 @@ class Links:
         if time.time() >= link.expires_at:
             raise NotFound("the link has ended")
         return link
+
+    def token_of(self, text: str, cookies: Mapping[str, str]) -> str:
+        """The token that a path names: it is there, or in the cookie of the ID that is there.
+
+        Unauthorized if there is no such cookie, or its link has ended: a page can tell that from a missing study.
+        """
+        if not _ID.match(text):
+            return text
+        for identifier, token, _ in self.opened(cookies):
+            if identifier == text:
+                return token
+        raise Unauthorized("the link has ended, or this browser has not opened it")
+
+    def opened(self, cookies: Mapping[str, str]) -> Iterator[tuple[str, str, Link]]:
+        """The links that a browser has opened and that have not ended: ID, token and link."""
+        for name, token in cookies.items():
+            if (found := _COOKIE.match(name)) and found[1] == link_id(token):
+                with suppress(NotFound):
+                    yield found[1], token, self.read(token)

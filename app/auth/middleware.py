@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from flask import Flask, Response, g, request
 
 import store.routes
-from app import console_parts, health
+from app import console_parts, health, viewer_parts
 from app.auth.configure import open_gate
 from app.auth.gate import Gate
 from app.auth.principal import Credentials, Principal
@@ -25,7 +26,10 @@ QUERY_TOKEN = "access_token"  # noqa: S105 - the name of a parameter (RFC 6750 S
 ROOT_PARAMETER = "root"
 """The parameter of pages that are below no root: an AE title."""
 
-_OPEN = console_parts.OPEN | {health.NAME}
+_OPEN = console_parts.OPEN | {health.NAME, viewer_parts.FILES}
+_OF_CALLER = {viewer_parts.CONFIG}
+"""Resources that depend on the caller, and have nothing of the archive. They look at the caller's rights themselves."""
+
 _NO_CREDENTIALS = Credentials.of_request({}, None)
 _READING = ("GET", "HEAD", "OPTIONS")
 _RIGHTS = {
@@ -55,13 +59,17 @@ def install_gate(app: Flask, services: Services) -> None:
             return
         if link_token is None:
             g.principal = gate.identify(_credentials(gate))
+            g.rights = partial(gate.rights, g.principal)
+            if blueprint_name(request.blueprint) in _OF_CALLER:
+                return
             if index is None:
                 _enter_root(_chosen_root(services.roots, gate, g.principal))
             g.grant = gate.grant(g.principal, g.root.ae_title)
             g.scope = g.root.scope & g.grant.scope
             _check_right(g.grant)
         else:
-            g.principal, g.scope = LINKED, g.root.scope & gate.link_scope(link_token)
+            g.link_token, g.link = gate.open_link(link_token, request.cookies)
+            g.principal, g.scope = LINKED, g.root.scope & g.link.scope
             if request.method not in _READING:
                 raise Forbidden("a share link allows only reading")
 

@@ -38,4 +38,6 @@ def make_link(settings: Settings, study_instance_uid: str, hours: float) -> Iter
     yield f"until     {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(expires_at))}"
     yield f"DICOMweb  {root}"
     yield f"study     {root}{resource_path(study)}"
+    if settings.viewer_root:
+        yield f"viewer    {root}/viewer"
     yield f'Weasis    weasis://$dicom:rs --url "{root}" -r "studyUID={study}"'

@@ -31,7 +31,7 @@ def test_the_dockerfile_is_linted() -> None:
 
 
 def test_the_base_image_is_named_by_its_digest() -> None:
-    (base,) = [words for name, words in instructions() if name == "ARG"]
+    (base,) = [words for name, words in instructions() if name == "ARG" and words.startswith("PYTHON=")]
     assert re.fullmatch(rf"PYTHON={PYTHON}-slim-bookworm@sha256:[0-9a-f]{{64}}", base)
     assert {words.split()[0] for name, words in instructions() if name == "FROM"} == {"python:${PYTHON}"}
     assert base.partition("@sha256:")[2] in (ROOT / "doc" / "security.md").read_text(), (
@@ -88,7 +88,7 @@ def test_what_is_copied_is_what_the_service_needs(tmp_path: Path) -> None:
     for source in copied:
         assert f"!{source}" in ignored or f"!{source}/" in ignored
         path = ROOT / source
-        copytree(path, tmp_path / source) if path.is_dir() else copy(path, tmp_path / source)
+        copytree(path, tmp_path / source) if path.is_dir() else copy(path, tmp_path / path.name)
     command = [sys.executable, "-c", "import main; from app.commands.embedded import Embedded"]
     subprocess.run(command, cwd=tmp_path, check=True, env={"PATH": ""})
     needed = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"main.py"}

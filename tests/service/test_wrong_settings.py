@@ -28,6 +28,7 @@ NOT_READ = {
     "AUTH_NAME_CLAIM": "any text may be the name of a claim",
     "AUDIT_SOURCE": "any text may be the name of a system",
     "AWS_DEFAULT_REGION": "regions are added without us; calls to one that is none find no host, which `check` tells",
+    "VIEWER_ROOT": "a viewer may come later; `/viewer` says that there is none yet",
 }
 """Settings of which every text is a value."""
 

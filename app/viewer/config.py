@@ -1,0 +1,88 @@
+"""The configuration of OHIF (`app-config.js`): one data source for each root that the caller may use."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_SESSION_SCRIPT = Path(__file__).with_name("session.js")
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A service root for the viewer: the name in URLs of the viewer, the title for people, and the path of the root."""
+
+    name: str
+    title: str
+    path: str
+    stores: bool = False
+    """Whether this caller may store there."""
+
+
+def configuration(sources: Sequence[DataSource], *, prefix: str, ended: str, login: str = "") -> str:
+    """The text of `app-config.js`. The first source is the default one.
+
+    The browser is sent to `ended`, a path of this service, when the login or the link has ended. It is sent to `login`
+    if the page names a data source that the caller has not.
+    """
+    document = {
+        "routerBasename": f"{prefix}/viewer",
+        "showStudyList": True,
+        "extensions": [],
+        "modes": [],
+        "customizationService": {},
+        "showWarningMessageForCrossOrigin": False,
+        "showCPUFallbackMessage": True,
+        "showLoadingIndicator": True,
+        "strictZSpacingForVolumeViewport": True,
+        "groupEnabledModesFirst": True,
+        "maxNumberOfWebWorkers": 3,
+        "maxNumRequests": {"interaction": 100, "thumbnail": 5, "prefetch": 25},
+        "investigationalUseDialog": {"option": "never"},
+        "showErrorDetails": "production",
+        **({"defaultDataSourceName": sources[0].name} if sources else {}),
+        "dataSources": [_data_source(source, prefix) for source in sources],
+    }
+    call = f"followSession({json.dumps(prefix + ended)}, {json.dumps(prefix + login if login else None)});"
+    return f"window.config = {json.dumps(document, indent=1)};\n{_session_script()}{call}\n"
+
+
+def leaving(place: str) -> str:
+    """The text of `app-config.js` for a caller without a login: the page goes to `place`, a URL of this service."""
+    return (
+        "window.config = {};\n"
+        f"window.location.replace({json.dumps(place)} + "
+        '"?next=" + encodeURIComponent(window.location.pathname + window.location.search));\n'
+    )
+
+
+def _data_source(source: DataSource, prefix: str) -> dict[str, Any]:
+    root = prefix + source.path
+    return {
+        "namespace": "@ohif/extension-default.dataSourcesModule.dicomweb",
+        "sourceName": source.name,
+        "configuration": {
+            "friendlyName": source.title,
+            "name": source.name,
+            "qidoRoot": root,
+            "wadoRoot": root,
+            "wadoUriRoot": f"{root}/wado",
+            "qidoSupportsIncludeField": True,
+            "supportsFuzzyMatching": True,
+            "supportsWildcard": True,
+            "imageRendering": "wadors",
+            "thumbnailRendering": "wadors",
+            "enableStudyLazyLoad": True,
+            "omitQuotationForMultipartRequest": True,
+            "singlepart": "bulkdata,video,pdf",
+            "bulkDataURI": {"enabled": True},
+            "dicomUploadEnabled": source.stores,
+        },
+    }
+
+
+@cache
+def _session_script() -> str:
+    return _SESSION_SCRIPT.read_text(encoding="utf-8")

@@ -1,0 +1,87 @@
+"""The viewer as part of an application: its routes, and what they ask of the request."""
+
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from flask import Flask, Response, g, request
+
+from app.auth.links import Links, cookie_name, link_id
+from app.auth.rights import Right
+from app.service_roots import ServiceRoot, registered_name
+from app.services import Services
+from app.viewer.config import DataSource
+from app.viewer.folder import ViewerFolder
+from app.viewer.routes import config, files, opener
+from app.viewer_parts import FILES
+from dicomweb.public_root import PublicRoot
+
+BUILT_IN = Path(__file__).with_name("ohif")
+"""The viewer in the one-file build, if it was built with one."""
+
+
+def register_viewer(app: Flask, services: Services, login: str) -> None:
+    """Register the routes of the viewer; callers without a login are sent to the path `login`."""
+    settings = services.settings
+    folder = settings.viewer_root or (BUILT_IN if BUILT_IN.is_dir() else None)
+    if folder is None:
+        return
+    prefix = partial(_prefix, settings.public_url)
+    links = Links(settings.link_secret) if settings.link_secret else None
+    app.register_blueprint(files(ViewerFolder(folder.absolute()), prefix), name=FILES)
+    of_caller = partial(_sources, services)
+    app.register_blueprint(config(of_caller, partial(_link_sources, links), login, prefix))
+    opening = opener(_source_name, _study, _mark, prefix)
+    for index, root in enumerate(services.roots):
+        app.register_blueprint(opening, url_prefix=root.path, name=registered_name(opening.name, index))
+
+
+def _prefix(public_url: str | None) -> str:
+    return urlsplit(PublicRoot(public_url, "").of(request.environ)).path
+
+
+def _sources(services: Services) -> list[DataSource]:
+    """The roots of the AE titles that the caller may read, each at its first path."""
+    by_name: dict[str, ServiceRoot] = {}
+    for root in services.roots:
+        if root.ae_title:
+            by_name.setdefault(root.ae_title, root)
+    return [
+        DataSource(name, name, root.path, _stores(services, root))
+        for name, root in by_name.items()
+        if Right.READ in g.rights(name)
+    ]
+
+
+def _stores(services: Services, root: ServiceRoot) -> bool:
+    return bool(services.store and root.store_datastore_id and Right.STORE in g.rights(root.ae_title))
+
+
+def _link_sources(links: Links | None) -> list[DataSource]:
+    """The links that the browser has opened."""
+    if links is None:
+        return []
+    return [DataSource(one, "shared study", f"/link/{one}") for one, _, _ in links.opened(request.cookies)]
+
+
+def _source_name() -> str:
+    return link_id(g.link_token) if "link" in g else str(g.root.ae_title)
+
+
+def _study() -> str | None:
+    return g.link.study_instance_uid if "link" in g else None
+
+
+def _mark(response: Response) -> None:
+    """Give the browser the token of the link, which no path of the viewer has."""
+    if "link" not in g:
+        return
+    secure = request.is_secure
+    response.set_cookie(
+        cookie_name(g.link_token, secure=secure),
+        quote(g.link_token),
+        expires=g.link.expires_at,
+        secure=secure,
+        httponly=True,
+        samesite="Lax",
+    )
