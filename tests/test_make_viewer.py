@@ -133,13 +133,8 @@ def test_a_place_that_is_missing_is_told(
 
 def test_a_failure_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file.tgz").write_text("no package")
-    command = [
-        sys.executable,
-        ROOT / "script" / "make_viewer.py",
-        tmp_path / "viewer",
-        "--archive",
-        tmp_path / "file.tgz",
-    ]
+    made, archive = str(tmp_path / "viewer"), str(tmp_path / "file.tgz")
+    command = [sys.executable, str(ROOT / "script" / "make_viewer.py"), made, "--archive", archive]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "viewer: file.tgz is not @ohif/app@3.13.2: its SHA-512 is another one\n"

@@ -167,6 +167,20 @@ def test_files_need_no_login_and_the_configuration_does(closed: FlaskClient) -> 
     assert (wrong.status_code, "aetitle" in wrong.text) == (401, False)
 
 
+def test_without_a_login_the_page_goes_to_the_one_of_the_console(closed: FlaskClient) -> None:
+    answer = closed.get("/viewer/app-config.js")
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+    assert 'window.location.replace("/console/login" + "?next="' in answer.text
+    assert "aetitle" not in answer.text
+
+
+def test_without_a_console_the_browser_asks_for_the_password(folder: Path, tmp_path: Path) -> None:
+    client = client_of(folder, auth=("basic",), auth_users_file=write_users(tmp_path), console=False)
+    answer = client.get("/viewer/app-config.js")
+    assert (answer.status_code, answer.headers["WWW-Authenticate"].split()[0]) == (401, "Basic")
+    assert sources_of(client.get("/viewer/app-config.js", headers=ANNA).text).keys() == {"aetitle"}
+
+
 def test_the_configuration_has_the_roots_that_the_caller_may_read(closed: FlaskClient) -> None:
     answer = closed.get("/viewer/app-config.js", headers=ANNA)
     assert sources_of(answer.text).keys() == {"research"}
