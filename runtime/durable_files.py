@@ -32,12 +32,12 @@ def sync_file(path: Path) -> None:
 
 
 def sync_files(paths: Iterable[Path]) -> None:
-    """Wait until the bytes of all these files are on disk. It is much quicker than one after the other."""
+    """Wait until the bytes of all these files, and the names in these folders, are on disk.
+
+    It is much quicker than one after the other.
+    """
     some = list(paths)
-    if len(some) == 1:
-        sync_file(some[0])
-        return
-    with ThreadPoolExecutor(_SYNCS_AT_ONCE, thread_name_prefix="sync") as pool:
+    with ThreadPoolExecutor(min(len(some), _SYNCS_AT_ONCE) or 1, thread_name_prefix="sync") as pool:
         for _ in pool.map(sync_file, some):
             pass
 

@@ -9,7 +9,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
+from datastore.calling_thread import CallingThread
 from datastore.findings import Finding, FindingKind, Findings
 from datastore.importing.instance import InstanceWriter, WrittenInstance
 from datastore.importing.metadata import DIALECTS, InstanceAttributes, Levels
@@ -30,6 +31,8 @@ from datastore.pixels.native import TruncatedPixelData
 from datastore.pixels.pixel_data import check_complete
 from datastore.storage.records import ImageSetVersion
 from datastore.storage.storage import Storage
+
+CORES = os.cpu_count() or 1
 
 
 class Index(Protocol):
@@ -104,7 +107,8 @@ def import_files(
         encoder = FrameEncoder(options)
         stack.callback(encoder.close)
         writer = InstanceWriter(encoder, chosen, max_inline_bytes)
-        importer = _Importer(storage, index, writer, report, on_progress)
+        pool = CallingThread() if encode_later else ThreadPoolExecutor(CORES, thread_name_prefix="import")
+        importer = _Importer(storage, index, writer, report, on_progress, pool)
         stack.callback(importer.close)
         for study in _by_study(paths, report, on_progress):
             importer.import_study(study)
@@ -150,14 +154,14 @@ class _Importer:
         writer: InstanceWriter,
         report: ImportReport,
         on_progress: Callable[[Path], object],
+        pool: Executor,
     ) -> None:
         self._storage = storage
         self._index = index
         self._writer = writer
         self._report = report
         self._on_progress = on_progress
-        self._files_at_once = os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self._files_at_once, thread_name_prefix="import")
+        self._pool = pool
 
     def close(self) -> None:
         """End the threads."""
@@ -186,7 +190,7 @@ class _Importer:
                 image_set = series.open_for(attributes.levels)
                 job = self._pool.submit(self._writer.write, data_set, attributes, image_set.staging, findings)
                 waiting.append(_Writing(path, image_set, findings, job))
-                if len(waiting) > self._files_at_once:
+                if len(waiting) > CORES:
                     self._finish(waiting.popleft())
             while waiting:
                 self._finish(waiting.popleft())

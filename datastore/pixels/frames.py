@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from pydicom import Dataset
 
+from datastore.calling_thread import CallingThread
 from datastore.findings import FindingKind, Findings
 from datastore.pixels.codecs import LosslessFormat, NotEncodable, Pixels, encode_lossless, resolutions
 from datastore.pixels.decoders import DECODERS, NotDecodable, decode
@@ -191,8 +192,11 @@ class FrameEncoder:
     ) -> Iterator[EncodedFrame]:
         """The frames, decoded and encoded on all cores, in order; only a few are in memory at a time.
 
+        A single frame is encoded by the caller's thread, which would only wait for another one.
+
         A frame that cannot be decoded is kept as it is if another one can be decoded, else NoFrames.
         """
+        pool = self._pool if frames.count > 1 else CallingThread()
         waiting: deque[tuple[int, Future[EncodedFrame]]] = deque()
         reasons: dict[int, str] = {}
 
@@ -208,7 +212,7 @@ class FrameEncoder:
 
         try:
             for index in range(frames.count):
-                waiting.append((index, self._pool.submit(_encoded, encode, frames, index)))
+                waiting.append((index, pool.submit(_encoded, encode, frames, index)))
                 if len(waiting) > self._workers:
                     yield finished()
             while waiting:

@@ -10,6 +10,7 @@ __all__ = ["ClientDisconnected", "TcpWSGIServer", "make_wsgi_server"]
 
 _MAX_CONNECTIONS = 1000
 _RECEIVED_BYTES = 2**18
+_IN_MEMORY_BYTES = 2**22  # of a body; a longer one is received into a file
 
 
 def make_wsgi_server(application: Any, listener: socket.socket, threads: int) -> TcpWSGIServer:
@@ -19,5 +20,6 @@ def make_wsgi_server(application: Any, listener: socket.socket, threads: int) ->
     )
     assert isinstance(server, TcpWSGIServer)  # noqa: S101 - of one socket it makes this
     server.adj.recv_bytes = _RECEIVED_BYTES
+    server.adj.inbuf_overflow = _IN_MEMORY_BYTES
     server.adj.send_bytes = 1  # what is written goes out at once; a trickle would be gathered otherwise
     return server

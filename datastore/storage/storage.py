@@ -152,8 +152,7 @@ class Storage:
         """
         image_set_id, version = staging.image_set_id, staging.version
         (staging.folder / _METADATA).write_bytes(gzip.compress(metadata, _GZIP_LEVEL, mtime=0))
-        sync_files(staging.folder.iterdir())
-        sync_folder(staging.folder)
+        sync_files([*staging.folder.iterdir(), staging.folder])
         place = self._folder(image_set_id, version)
         made = [folder for folder in (place.parent.parent, place.parent) if not folder.exists()]
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
