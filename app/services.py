@@ -191,10 +191,11 @@ def _store(settings: Settings, forwarder: Forwarder, studies: Studies) -> StoreS
     def scope(sender: Sender) -> RequestStoreScope:
         return RequestStoreScope(current_scope(), sender.datastore_id, studies)
 
+    waits = settings.store_answer == ANSWER_STORED
     return StoreService(
-        Spool(settings.spool_root, settings.spool_min_free_bytes),
+        Spool(settings.spool_root, settings.spool_min_free_bytes, lasts=not waits),
         forwarder,
-        waits=settings.store_answer == ANSWER_STORED,
+        waits=waits,
         max_bytes=settings.store_max_bytes,
         sender=current_sender,
         scope=scope,

@@ -41,9 +41,10 @@ class FileBytes:
         """The digest of a range, in hexadecimal digits."""
         digest = hashlib.sha256()
         while start < stop:
-            piece = self._pread(start, min(_WINDOW_BYTES, stop - start))
-            digest.update(piece)
-            start += len(piece)
+            window = self._covering(start, 1)
+            with memoryview(window)[start - self._window_start :][: stop - start] as piece:
+                digest.update(piece)
+                start += len(piece)
         return digest.hexdigest()
 
     def _covering(self, start: int, count: int) -> bytes:

@@ -14,7 +14,8 @@ from runtime.durable_files import sync_file, sync_folder, write_durably
 BODY, MANIFEST, OUTCOME = "body", "manifest.json", "outcome.json"
 SERVICE_LOCK, FORWARDER_LOCK = "lock", "forwarder.lock"
 
-_ENTRY = re.compile(r"[0-9]{13}-[0-9a-f]{16}", re.ASCII)
+_WAITED_FOR = "-waits"
+_ENTRY = re.compile(rf"[0-9]{{13}}-[0-9a-f]{{16}}({_WAITED_FOR})?", re.ASCII)
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _IN_MEMORY = ("tmpfs", "ramfs")
 LOCK_SECONDS = 15.0
@@ -54,26 +55,29 @@ class Layout:
             else:
                 path.unlink()
 
-    def add(self, body: Path, manifest: bytes) -> str:
-        """Move a body and its manifest into the queue as one entry, on disk when this returns; its name.
+    def add(self, body: Path, manifest: bytes, *, lasts: bool = True) -> str:
+        """Move a body and its manifest into the queue as one entry; its name.
 
-        The body must be in `incoming`. OSError if the entry cannot be made; the body is deleted then. If only the last
-        step fails, the entry may be there after all: what was not accepted may be stored, but never the other way.
+        The body must be in `incoming`. If it `lasts`, the entry is on disk when this returns. Else it may be damaged by
+        a loss of power, and has a name that says so (`is_waited_for`). OSError if the entry cannot be made; the body is
+        deleted then. If only the last step fails, the entry may be there after all: what was not accepted may be
+        stored, but never the other way.
         """
-        name = _new_name()
+        name = _new_name() if lasts else f"{_new_name()}{_WAITED_FOR}"
         folder = self.incoming / name
+        write, sync = (write_durably, sync_file) if lasts else (_write, _no_sync)
         try:
-            sync_file(body)
+            sync(body)
             folder.mkdir(mode=0o700)
             body.rename(folder / BODY)
-            write_durably(folder / MANIFEST, manifest)
-            sync_folder(folder)
+            write(folder / MANIFEST, manifest)
+            sync(folder)
             folder.rename(self.queue / name)
         except OSError:
             body.unlink(missing_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        sync_folder(self.queue)
+        sync(self.queue)
         return name
 
     def write_beside(self, entry: Path, name: str, content: bytes) -> None:
@@ -124,6 +128,20 @@ class SpoolLock:
 def is_entry_name(name: str) -> bool:
     """Whether a text can be the name of an entry."""
     return _ENTRY.fullmatch(name) is not None
+
+
+def is_waited_for(name: str) -> bool:
+    """Whether nobody was told that this entry is kept: its client waits until it is stored."""
+    return is_entry_name(name) and name.endswith(_WAITED_FOR)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+
+
+def _no_sync(_path: Path) -> None:
+    """In place of `sync_file`."""
 
 
 def _new_name() -> str:

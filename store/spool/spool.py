@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from dicomweb.errors import NotFound
 from store.outcome import Outcome, ReceivedInstance, Sender
-from store.spool.layout import BODY, MANIFEST, OUTCOME, Layout, SpoolFull, is_entry_name
+from store.spool.layout import BODY, MANIFEST, OUTCOME, Layout, SpoolFull, is_entry_name, is_waited_for
 from store.spool.manifest import Manifest
 
 log = logging.getLogger(__name__)
@@ -65,9 +65,14 @@ class Spool:
     Only the process that forwards may remove or refuse an entry while the service runs.
     """
 
-    def __init__(self, root: Path, min_free_bytes: int = 0) -> None:
-        """`min_free_bytes` is the room that the disk must keep when an entry is added."""
+    def __init__(self, root: Path, min_free_bytes: int = 0, *, lasts: bool = True) -> None:
+        """`min_free_bytes` is the room that the disk must keep when an entry is added.
+
+        If it `lasts`, entries are on disk when `accept` returns. Else a loss of power may take them, and their clients
+        must wait until they are stored.
+        """
         self._layout = Layout(root)
+        self._lasts = lasts
         self._min_free_bytes = min_free_bytes
 
     @property
@@ -81,9 +86,15 @@ class Spool:
         return self._layout.incoming
 
     def open(self) -> None:
-        """Make the folders, and delete what a killed service did not finish; OSError. The caller holds the lock."""
+        """Make the folders, and delete what a killed service did not finish; OSError. The caller holds the lock.
+
+        So are entries that a loss of power has damaged, if nobody was told that they are kept.
+        """
         self._layout.make()
         self._layout.empty_incoming()
+        for path in self._layout.queue.iterdir():
+            if is_waited_for(path.name) and self._try(path) is None:
+                self._layout.delete(path)
 
     def check_room(self, size_bytes: int) -> None:
         """SpoolFull if the disk has no room for a body of this size."""
@@ -95,7 +106,7 @@ class Spool:
             raise SpoolFull("the service has no room for more at the moment", _RETRY_SECONDS)
 
     def accept(self, body: Path, instances: Sequence[ReceivedInstance], sender: Sender) -> Entry:
-        """Make an entry of a body in `incoming`; it is on disk when this returns.
+        """Make an entry of a body in `incoming`.
 
         SpoolFull if it cannot be written. The body is no longer in `incoming` then either. There must be an instance.
         """
@@ -103,7 +114,7 @@ class Spool:
             raise ValueError("an entry has at least one instance")
         manifest = Manifest(sender, time.time(), tuple(instances))
         try:
-            name = self._layout.add(body, manifest.to_json())
+            name = self._layout.add(body, manifest.to_json(), lasts=self._lasts)
         except OSError as error:
             raise full(error) from error
         return Entry(name, self._layout.queue / name, manifest)

@@ -82,6 +82,32 @@ def test_the_files_and_the_folders_are_on_disk_before_an_entry_is_accepted(
     assert synced == [("body0", 0), (MANIFEST, 0), (name, 0), ("queue", 1)]
 
 
+def test_an_entry_that_its_client_waits_for_does_not_wait_for_the_disk(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    waited_for = Spool(spool.layout.root, lasts=False)
+    name = add(waited_for)
+    assert synced == []
+    with spool.entry(name).open_body() as body:  # a process that is killed does not take it along
+        assert body.read() == CONTENT
+
+
+@pytest.mark.parametrize(("what", "size_bytes"), [(MANIFEST, 0), (MANIFEST, 50), (BODY, 0), (BODY, 999)])
+def test_after_a_loss_of_power_a_start_deletes_only_what_nobody_was_told_of(
+    spool: Spool, what: str, size_bytes: int
+) -> None:
+    lost, told = add(Spool(spool.layout.root, lasts=False)), add(spool, 1)
+    for name in (lost, told):
+        os.truncate(spool.layout.queue / name / what, size_bytes)
+    whole = add(Spool(spool.layout.root, lasts=False), 2)
+    Spool(spool.layout.root).open()
+    assert [path.name for path in spool.unknown()] == [told]
+    assert [entry.name for entry in spool.entries()] == [whole]
+    assert spool.names() == sorted([told, whole])
+
+
 def test_a_start_deletes_what_was_not_accepted_and_nothing_else(spool: Spool) -> None:
     name = add(spool)
     (spool.incoming / "half").write_bytes(b"half")
