@@ -347,6 +347,9 @@ class Settings:
     ahi_stow_digest: str = _setting(SHA256, parse_one_of(SHA256, STREAMING))
     """Digest of the body that requests to that service sign: `sha256`, or the literal value of `streaming`."""
 
+    spool_shared: bool = _setting(False, parse_flag)
+    """`true`: several services share `SPOOL_ROOT`, and each has a folder of its own in it."""
+
     spool_root: Path = _setting(Path("spool"), Path)
     """Folder of the instances that were received and are not stored yet."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 TASK = {"ECS_CONTAINER_METADATA_URI_V4": "http://127.0.0.1/v4"}
+FARGATE = {**TASK, "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE"}
 TMPFS = 'mount -t tmpfs tmpfs "$0"'
 OVERLAY = 'mkdir "$0.up" "$0.work" && mount -t overlay -o "lowerdir=$0,upperdir=$0.up,workdir=$0.work" overlay "$0"'
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ahi.client.stow import StowClient, default_endpoint
 from app.commands.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands.remote import Remote
-from app.processes.resources import open_spool
+from app.processes.resources import open_spools
 from app.setting_parsers import SHA256
 from app.settings import Settings
 from dicomweb.errors import ProxyError
@@ -27,14 +27,17 @@ def check_store(settings: Settings) -> Iterator[CheckResult]:
 
 
 def _check_spool(settings: Settings) -> CheckResult:
-    spool, where = open_spool(settings), f"SPOOL_ROOT {settings.spool_root}"
-    if not spool.layout.queue.is_dir():
-        return CheckResult("spool", WARNING, f"{where} is not there yet", "start the service, which makes it")
+    where = f"SPOOL_ROOT {settings.spool_root}"
     try:
-        if not os.access(spool.layout.incoming, os.W_OK | os.X_OK):
+        spools = open_spools(settings)
+        if not all(spool.layout.queue.is_dir() for spool in spools):
+            return CheckResult("spool", WARNING, f"{where} is not there yet", "start the service, which makes it")
+        if not all(os.access(spool.incoming, os.W_OK | os.X_OK) for spool in spools):
             return CheckResult("spool", ERROR, f"{where} cannot be written", "let the user of the service write there")
-        spool.check_room(0)
-        return describe_status(spool.status())
+        spools[0].check_room(0)
+        return describe_status(SpoolStatus.sum(spool.status() for spool in spools))
+    except FileNotFoundError:
+        return CheckResult("spool", WARNING, f"{where} is not there yet", "start the service, which makes it")
     except OSError as error:
         return CheckResult("spool", ERROR, f"{where}: {error.strerror}", "let the user of the service write there")
     except ProxyError:

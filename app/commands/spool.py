@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from app.commands.embedded import open_embedded, with_defaults
-from app.processes.resources import open_spool
+from app.processes.resources import open_spools
 from app.settings import NotNowError, Settings, SettingsError
 from dicomweb.errors import NotFound
 from store.spool.layout import SpoolInUse, SpoolLock
@@ -33,20 +33,29 @@ def run(settings: Settings, options: Namespace) -> int:
     """List, retry or remove; the exit status of `list` is 3 if something was refused or cannot be read."""
     if not settings.names_index:
         settings = with_defaults(open_embedded(settings))
-    spool = open_spool(settings)
-    if not spool.layout.queue.is_dir():
-        raise SettingsError(f"SPOOL_ROOT {settings.spool_root} is not a spool: the service makes it if STORE is true")
+    spools = _open(settings)
     if options.action == "list":
-        entries = describe_entries(spool)
+        entries = [entry for spool in spools for entry in describe_entries(spool)]
         print("\n".join([json.dumps(entries, indent=2)] if options.json else _table(entries)))
         return 3 if any(entry["state"] != "waiting" for entry in entries) else 0
-    names = [entry.name for entry in spool.refused()] if options.all else options.entry
+    names = [entry.name for spool in spools for entry in spool.refused()] if options.all else options.entry
     if not names:
         raise SettingsError(f"{options.action} needs the names of entries, or --all for all refused ones")
     for name in names:
+        spool = next((one for one in spools if one.has(name)), spools[0])
         (_retry if options.action == "retry" else _remove)(spool, name)
         print(f"{name}  {'tried again' if options.action == 'retry' else 'removed'}")
     return 0
+
+
+def _open(settings: Settings) -> list[Spool]:
+    try:
+        spools = open_spools(settings)
+    except OSError:
+        spools = []
+    if not spools or not all(spool.layout.queue.is_dir() for spool in spools):
+        raise SettingsError(f"SPOOL_ROOT {settings.spool_root} is not a spool: the service makes it if STORE is true")
+    return spools
 
 
 def describe_entries(spool: Spool) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import secrets
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -38,7 +38,7 @@ from app.middleware.rate_limiter import RateLimiter
 from app.prefetch.worker import PrefetchWorker
 from app.prefetch.worker import serve as serve_prefetch
 from app.processes import web
-from app.processes.resources import find_trust, open_index_writer, open_spool
+from app.processes.resources import find_trust, open_index_writer
 from app.processes.supervisor import Child, Place
 from app.processes.watchdog import SILENT_SECONDS
 from app.server.refusals import ErrorResponder
@@ -63,6 +63,8 @@ from store.forward.process import serve as serve_forwarder
 from store.forward.server import THREADS
 from store.receive.request import is_store_request
 from store.spool.layout import SpoolLock
+from store.spool.shared import take_over
+from store.spool.spool import Spool
 
 _PREFETCH_CACHE_BYTES = 16 * 2**20
 _STORE_PATIENCE_SECONDS = 30.0  # of calls to AHI that store: nothing is lost if one does not succeed
@@ -104,6 +106,10 @@ class Shared:
     def metrics_of_web(self, number: int, place: Place) -> ProcessMetrics:
         """The counters of one web process."""
         return self.counters.process_metrics(2 * (len(self.sockets.paths) + number) + place.side)
+
+    def with_spool(self, settings: Settings) -> Settings:
+        """The settings of a process: SPOOL_ROOT is the spool of this service, also where several share a folder."""
+        return replace(settings, spool_root=self.spool_lock.layout.root) if self.spool_lock else settings
 
     @property
     def prefetch_socket(self) -> str:
@@ -170,7 +176,7 @@ def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child
         spans = shared.tracing.open(database) if shared.tracing else None
         monitoring = Monitoring(process_metrics, request_metrics, audit_queue, spans)
         services = Services.of(
-            settings,
+            shared.with_spool(settings),
             database,
             fetchers,
             monitoring,
@@ -267,11 +273,13 @@ def forwarder_child(settings: Settings, index: Login, shared: Shared) -> Child:
         )
         writer = open_index_writer(settings, pool_size=THREADS + 1)
         limits = ForwardLimits(settings.store_wait_seconds, seconds, settings.metadata_max_bytes)
-        listening, spool = shared.sockets.listening[-1], open_spool(settings)
+        listening = shared.sockets.listening[-1]
+        spool = Spool(shared.with_spool(settings).spool_root, settings.spool_min_free_bytes)
         records = StoreRecords(writer.session, secrets.token_hex(16))
         database = _database(settings, index, shared, process_metrics, place.heartbeat, most=1)
         note = note_forwarded(open_trail(settings, database))
-        parts = ForwarderParts(spool, client, stow, writer, records, shared.changes, note)
+        adopt = partial(take_over, spool.layout) if settings.spool_shared else list
+        parts = ForwarderParts(spool, client, stow, writer, records, shared.changes, note, adopt)
         serve_forwarder(listening, parts, limits, place.heartbeat, process_metrics)
 
     return Child("forwarder", run, ProcessKind.FORWARDER, leaves=True, silent_seconds=SILENT_SECONDS)

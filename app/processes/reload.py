@@ -31,7 +31,8 @@ NEED_RESTART = frozenset(
         "cache_min_free_bytes",
     )
     + ("metrics_port", "metrics_host", "log_format", "settings_file", "datastore_root", "datastore_faults")
-    + ("store", "store_wait_seconds", "ahi_stow_endpoint", "ahi_stow_digest", "spool_root", "spool_min_free_bytes")
+    + ("store", "store_wait_seconds", "ahi_stow_endpoint", "ahi_stow_digest", "spool_root", "spool_shared")
+    + ("spool_min_free_bytes",)
     + ("datastore_clean_index", "datastore_populate_instances", "embedded", "rate_limit", "rate_limit_burst")
 )
 """Settings that need a restart: other processes than web processes use them, or they are those of a socket."""

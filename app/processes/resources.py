@@ -20,7 +20,8 @@ from db.tls import Tls
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
 from index.writing.writer import IndexWriter
 from runtime.outage import Outage
-from store.spool.layout import LOCK_SECONDS, SpoolInUse, SpoolLock, passing_file_system
+from store.spool.layout import LOCK_SECONDS, Layout, SpoolInUse, SpoolLock, passing_file_system
+from store.spool.shared import layouts_in, take_spool
 from store.spool.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -70,9 +71,10 @@ def open_cache(settings: Settings) -> Cache:
     return cache
 
 
-def open_spool(settings: Settings) -> Spool:
-    """The spool of the settings. Nothing is read or made."""
-    return Spool(settings.spool_root, settings.spool_min_free_bytes)
+def open_spools(settings: Settings) -> list[Spool]:
+    """The spools of the settings: one, or those of all services that share the folder. Nothing is made; OSError."""
+    roots = [layout.root for layout in layouts_in(settings.spool_root)] if settings.spool_shared else []
+    return [Spool(root, settings.spool_min_free_bytes) for root in roots or [settings.spool_root]]
 
 
 def lock_spool(settings: Settings, wait_seconds: float = LOCK_SECONDS) -> SpoolLock | None:
@@ -82,16 +84,20 @@ def lock_spool(settings: Settings, wait_seconds: float = LOCK_SECONDS) -> SpoolL
     """
     if not settings.store:
         return None
-    spool, where = open_spool(settings), f"SPOOL_ROOT {settings.spool_root}"
+    where = f"SPOOL_ROOT {settings.spool_root}"
     try:
-        spool.layout.make()
-        lock = SpoolLock(spool.layout, wait_seconds)
-        spool.open()
+        if settings.spool_shared:
+            lock = take_spool(settings.spool_root)
+        else:
+            layout = Layout(settings.spool_root)
+            layout.make()
+            lock = SpoolLock(layout, wait_seconds)
+        Spool(lock.layout.root).open()
     except OSError as error:
         raise SettingsError(f"{where}: {error.strerror}") from error
     except SpoolInUse as error:
         raise NotNowError(f"{where}: {error}") from error
-    if settings.store_answer == ANSWER_SPOOLED and (kind := passing_file_system(settings.spool_root)):
+    if settings.store_answer == ANSWER_SPOOLED and (kind := passing_file_system(lock.layout.root)):
         raise SettingsError(f"{where} is on {kind}, which does not last: STORE_ANSWER=spooled needs a disk that does")
     return lock
 

@@ -49,6 +49,8 @@ class ForwarderParts:
     changes: Changes
     note: Callable[[Sender, Sequence[Outcome]], None]
     """Called with the outcomes of each entry for which no client waits."""
+    adopt: Callable[[], Sequence[str]] = tuple
+    """Moves entries that ended services left into the spool, from time to time; their names. OSError."""
 
 
 def serve(
@@ -66,7 +68,7 @@ def serve(
     rows = SeriesRows(parts.client, parts.writer, limits.patience_seconds, limits.metadata_bytes, parts.changes)
     storer = SeriesStorer(parts.stow, parts.records, rows, process_metrics, limits.patience_seconds)
     queue = ForwardQueue(MAX_BODY_BYTES - _FRAMING_BYTES, limits.wait_seconds)
-    server = ForwardServer(listening, parts.spool, queue, storer, heartbeat, process_metrics, parts.note)
+    server = ForwardServer(listening, parts.spool, queue, storer, heartbeat, process_metrics, parts.note, parts.adopt)
     threading.Thread(target=storer.renew_leases, name="leases", daemon=True).start()
     server.start()
     while not is_to_leave():

@@ -31,6 +31,7 @@ THREADS = 8
 
 _POLL_SECONDS = 1.0
 _SCAN_SECONDS = 5.0
+_ADOPT_SECONDS = 15.0  # between two looks whether a service has ended that shared the folder of the spool
 _PAUSE_SECONDS = 0.1  # after an error of the poll, which may repeat
 _LEAVE_SECONDS = 30.0
 _BATCH_SECONDS = 900.0  # of a batch at most: it waits for AHI, for a lease and for the index
@@ -63,9 +64,11 @@ class ForwardServer:
         heartbeat: Heartbeat,
         process_metrics: ProcessMetrics,
         note: Callable[[Sender, Sequence[Outcome]], None] = lambda sender, outcomes: None,
+        adopt: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        """`note` is called with the outcomes of each entry for which no client waits."""
+        """`note` and `adopt` are those of `ForwarderParts`."""
         self._note = note
+        self._adopt = adopt
         listening.setblocking(False)
         self._listening = listening
         self._spool = spool
@@ -82,15 +85,14 @@ class ForwardServer:
         self._connections: dict[int, WebConnection] = {}
         self._scanned_at = self._warned_at = float("-inf")
         self._disk = Outage("the disk of the spool")
-        self._was_here: frozenset[str] | None = frozenset()
-        """The entries that a forwarder before this one may have sent; None if they are not known."""
+        self._adopted_at = float("-inf")
+        self._was_here: frozenset[str] = frozenset()
+        """The entries that another forwarder may have sent."""
 
     def start(self, threads: int = THREADS) -> None:
         """Start the threads that store. No other forwarder works with the spool from now on."""
-        try:
+        with suppress(OSError):  # the loop tells it
             self._was_here = frozenset(self._spool.names())
-        except OSError:
-            self._was_here = None
         for number in range(threads):
             threading.Thread(target=self._work, name=f"store-{number}", daemon=True).start()
 
@@ -130,6 +132,7 @@ class ForwardServer:
 
     def _scan(self) -> None:
         try:
+            self._take_over()
             for name in self._spool.names():
                 self._heartbeat.listened()
                 with suppress(NotFound):  # removed meanwhile, or no entry: `status` counts these
@@ -150,6 +153,14 @@ class ForwardServer:
         ):
             self._process_metrics.set(metric, number)
 
+    def _take_over(self) -> None:
+        if time.monotonic() - self._adopted_at > _ADOPT_SECONDS:
+            self._adopted_at = time.monotonic()
+            adopted = self._adopt()
+            if adopted:
+                self._was_here |= frozenset(adopted)
+                log.warning("spool of an ended service taken over entries=%d", len(adopted))
+
     def _add(self, name: str, waiter: WebConnection | None = None) -> None:
         """Add an entry to the queue, unless it is there; NotFound."""
         with self._changed:
@@ -159,7 +170,7 @@ class ForwardServer:
             if name in self._settling:
                 raise NotFound("the entry is being removed")
             if entry and not self._queue.has(name):
-                pending = self._queue.add(entry, was_here=self._was_here is None or name in self._was_here)
+                pending = self._queue.add(entry, was_here=name in self._was_here)
                 if pending.covered:
                     self._remove_covered(entry)
             if not self._queue.has(name):
@@ -277,6 +288,8 @@ class ForwardServer:
                     self._spool.remove(pending.entry)
                 else:
                     self._spool.refuse(pending.entry, outcomes)
+            except NotFound:  # another service has taken it over, and finds that it is stored
+                pass
             except OSError as error:  # the next start stores it again, which changes nothing
                 log.error("entry of the spool stays: %s entry=%s", error.strerror, pending.entry.name)  # noqa: TRY400
                 _answer(pending.waiters, outcomes)

@@ -9,5 +9,7 @@
 An entry appears in `queue` by one rename, after its files and its folder are on disk. It leaves by one rename, too, so
 that it is whole or not there, whenever a process is killed. What is in `queue` and is no entry is never deleted.
 
+Several services may share a folder, in which each has a spool of its own (`shared`).
+
 `layout` has the folders, `manifest` the text form, `spool` what web processes, the forwarder and commands call.
 """

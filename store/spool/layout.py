@@ -18,6 +18,7 @@ _WAITED_FOR = "-waits"
 _ENTRY = re.compile(rf"[0-9]{{13}}-[0-9a-f]{{16}}({_WAITED_FOR})?", re.ASCII)
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _IN_MEMORY = ("tmpfs", "ramfs")
+_ON_NETWORK = ("nfs", "nfs4", "lustre", "cifs", "smb3")
 LOCK_SECONDS = 15.0
 """The longest wait for a lock: the processes of a service that was killed end within 10 seconds."""
 
@@ -105,6 +106,7 @@ class SpoolLock:
 
     def __init__(self, layout: Layout, wait_seconds: float = LOCK_SECONDS, name: str = SERVICE_LOCK) -> None:
         """Take the lock. It waits for the processes of a service that ends; then SpoolInUse."""
+        self.layout = layout
         self._descriptor = os.open(layout.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         give_up_at = time.monotonic() + wait_seconds
         while not self._take():
@@ -161,4 +163,6 @@ def passing_file_system(folder: Path) -> str:
     resolved = folder.resolve()
     kind = next((kinds[str(path)] for path in (resolved, *resolved.parents) if str(path) in kinds), "")
     is_in_task = "ECS_CONTAINER_METADATA_URI_V4" in os.environ  # whose own layer is deleted with it
-    return kind if kind in _IN_MEMORY or (is_in_task and kind == "overlay") else ""
+    is_on_fargate = os.environ.get("AWS_EXECUTION_ENV") == "AWS_ECS_FARGATE"  # whose disks are deleted with the task
+    passes = kind in _IN_MEMORY or (is_in_task and kind == "overlay") or (is_on_fargate and kind not in _ON_NETWORK)
+    return kind if passes else ""

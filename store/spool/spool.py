@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -57,6 +57,14 @@ class SpoolStatus:
     refused: int = 0
     unknown: int = 0
     """Things in the queue that are no entries. They are left alone."""
+
+    @classmethod
+    def sum(cls, statuses: Iterable["SpoolStatus"]) -> "SpoolStatus":
+        """The status of several spools together."""
+        found = list(statuses)
+        oldest_seconds = max((one.oldest_seconds for one in found), default=0.0)
+        counts = {name: sum(vars(one)[name] for one in found) for name in vars(cls()) if name != "oldest_seconds"}
+        return cls(oldest_seconds=oldest_seconds, **counts)
 
 
 class Spool:
@@ -138,6 +146,11 @@ class Spool:
     def names(self) -> list[str]:
         """The names of what may be an entry of the queue, oldest first. Quick: no manifest is read."""
         return sorted(path.name for path in self._layout.queue.iterdir() if is_entry_name(path.name))
+
+    def has(self, name: str) -> bool:
+        """Whether an entry of this name waits or was refused."""
+        folders = (self._layout.queue, self._layout.refused)
+        return is_entry_name(name) and any((folder / name).is_dir() for folder in folders)
 
     def remove(self, entry: Entry) -> None:
         """Delete an entry that is stored, or that an operator does not want; NotFound."""

@@ -49,6 +49,10 @@ MORE = {
     "IndexWriteSecretArn": WRITE_SECRET,
     "IndexDBIamUserArn": "arn:aws:rds-db:us-east-1:111122223333:dbuser:cluster-ABC/index",
     "IndexCompare": "02:30",
+    "StoreDatastoreId": "a" * 32,
+    "SpoolFileSystemId": "fs-0123456789abcdef0",
+    "SpoolAccessPointId": "fsap-0123456789abcdef0",
+    "SpoolSecurityGroupId": "sg-2",
     "ClientCidr": "198.51.100.0/24",
     "LoadBalancerScheme": "internet-facing",
 }
@@ -240,6 +244,48 @@ def test_the_service_takes_what_a_task_is_given(plain: Stack, full: Stack) -> No
     assert full.resources["DBIamPolicy"]["PolicyDocument"]["Statement"][0]["Resource"] == MORE["DBIamUserArn"]
 
 
+def test_a_service_that_stores_keeps_its_spool_on_a_file_system_that_lasts(plain: Stack, full: Stack) -> None:
+    given = {name: MORE[name] for name in ("IndexWriteSecretArn", "OidcIssuer", "OidcAudience", "StoreDatastoreId")}
+    without = Stack(TEMPLATES[1], {**NEEDED, **given})
+    for stack, expected in ((plain, (False, "stored", False)), (without, (True, "stored", False))):
+        assert (settings(stack).store, settings(stack).store_answer, settings(stack).spool_shared) == expected
+        assert {"Name": "spool"} in stack.resources["TaskDefinition"]["Volumes"]
+        assert not {"SpoolPolicy", "TasksToSpool"} & stack.resources.keys()
+        assert 2049 not in [one["FromPort"] for one in stack.resources["TaskSecurityGroup"]["SecurityGroupEgress"]]
+    found = settings(full)
+    assert (found.store, found.store_answer, found.spool_shared) == (True, "spooled", True)
+    (volume,) = [one for one in full.resources["TaskDefinition"]["Volumes"] if one["Name"] == "spool"]
+    assert volume["EFSVolumeConfiguration"] == {
+        "FilesystemId": MORE["SpoolFileSystemId"],
+        "TransitEncryption": "ENABLED",
+        "AuthorizationConfig": {"AccessPointId": MORE["SpoolAccessPointId"], "IAM": "ENABLED"},
+    }
+    (statement,) = full.resources["SpoolPolicy"]["PolicyDocument"]["Statement"]
+    system = "arn:aws:elasticfilesystem:us-east-1:111122223333"
+    assert statement["Resource"] == f"{system}:file-system/{MORE['SpoolFileSystemId']}"
+    assert statement["Condition"] == {
+        "StringEquals": {"elasticfilesystem:AccessPointArn": f"{system}:access-point/{MORE['SpoolAccessPointId']}"},
+        "Bool": {"aws:SecureTransport": "true"},
+    }
+    opened = full.resources["TasksToSpool"]
+    assert (opened["GroupId"], opened["SourceSecurityGroupId"]) == ("sg-2", "<TaskSecurityGroup>")
+    rules = full.resources["TaskSecurityGroup"]["SecurityGroupEgress"]
+    assert [one["DestinationSecurityGroupId"] for one in rules if one["FromPort"] == 2049] == ["sg-2"]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "advice"),
+    [
+        ("StoreDatastoreId", "SpoolFileSystemId needs StoreDatastoreId."),
+        ("SpoolAccessPointId", "SpoolFileSystemId needs SpoolAccessPointId and SpoolSecurityGroupId."),
+        ("SpoolSecurityGroupId", "SpoolFileSystemId needs SpoolAccessPointId and SpoolSecurityGroupId."),
+    ],
+)
+def test_a_file_system_needs_all_that_belongs_to_it(left_out: str, advice: str) -> None:
+    given = {**NEEDED, **MORE, left_out: ""}
+    assert Stack(TEMPLATES[1], given).broken_rules == [advice]
+
+
 @pytest.mark.parametrize("size", ["small", "medium", "large"])
 def test_the_cache_and_a_tenth_more_fit_into_the_storage_beside_the_image(size: str) -> None:
     stack = Stack(TEMPLATES[1], {**NEEDED, "TaskSize": size})
@@ -264,9 +310,12 @@ def test_ecs_may_read_the_secret_of_links_where_there_is_one(plain: Stack, full:
 
 
 def test_tasks_reach_no_more_than_aws_and_the_index(plain: Stack, full: Stack) -> None:
-    for stack, index in ((plain, {"CidrIp": "0.0.0.0/0"}), (full, {"DestinationSecurityGroupId": "sg-1"})):
+    for stack, index, spool in (
+        (plain, {"CidrIp": "0.0.0.0/0"}, []),
+        (full, {"DestinationSecurityGroupId": "sg-1"}, [2049]),
+    ):
         rules = stack.resources["TaskSecurityGroup"]["SecurityGroupEgress"]
-        assert [rule["FromPort"] for rule in rules] == [443, "3306"]
+        assert [rule["FromPort"] for rule in rules] == [443, "3306", *spool]
         assert index.items() <= rules[1].items()
     assert "TasksToDatabase" not in plain.resources
     assert full.resources["TasksToDatabase"]["SourceSecurityGroupId"] == "<TaskSecurityGroup>"

@@ -201,6 +201,7 @@ RIGHTS_OF_OTHERS = {
         "ssmmessages:OpenDataChannel",
     },
     "MetricsPolicy": {"logs:CreateLogStream", "logs:PutLogEvents"},  # exporter awsemf of the collector
+    "SpoolPolicy": {"elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"},  # ECS, when it mounts the volume
     "TracesPolicy": {"xray:PutTraceSegments"},  # its exporter awsxray
 }
 """What the programs beside the service call, by the policy that a parameter adds."""

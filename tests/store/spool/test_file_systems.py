@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from store.spool.layout import passing_file_system
-from tests.mounts import OVERLAY, TASK, TMPFS, mounted
+from tests.mounts import FARGATE, OVERLAY, TASK, TMPFS, mounted
 
 ROOT = Path(__file__).parents[3]
 TELL = "import sys; from pathlib import Path; from store.spool.layout import passing_file_system as kind; "
@@ -17,7 +17,8 @@ TELL += "print(kind(Path(sys.argv[1])))"
 
 @pytest.mark.parametrize("name", ["disk", "a disk", "disk\twith\\all", "größe"])
 @pytest.mark.parametrize(
-    ("mount", "environment", "kind"), [(TMPFS, {}, "tmpfs"), (OVERLAY, {}, ""), (OVERLAY, TASK, "overlay")]
+    ("mount", "environment", "kind"),
+    [(TMPFS, {}, "tmpfs"), (OVERLAY, {}, ""), (OVERLAY, TASK, "overlay"), (OVERLAY, FARGATE, "overlay")],
 )
 def test_a_mount_that_does_not_last(
     mount: str, environment: dict[str, str], kind: str, name: str, tmp_path: Path
@@ -30,6 +31,15 @@ def test_a_mount_that_does_not_last(
         command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=60
     )
     assert (told.stdout, told.stderr) == (f"{kind}\n", "")
+
+
+def test_no_disk_of_a_fargate_task_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are deleted with the task, whatever their kind. A file system on the network is not."""
+    for name, value in FARGATE.items():
+        monkeypatch.setenv(name, value)
+    assert passing_file_system(tmp_path)
+    monkeypatch.setenv("AWS_EXECUTION_ENV", "AWS_ECS_EC2")
+    assert passing_file_system(tmp_path) in ("", "overlay")
 
 
 def test_a_link_leads_to_its_file_system(tmp_path: Path) -> None:
