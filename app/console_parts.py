@@ -7,8 +7,9 @@ PATH = "/console"
 """The path of the console, below which nothing else is."""
 
 STATIC, LOGIN = "console-static", "console-login"
-WORKLIST, STUDY, LOOK = "console-worklist", "console-study", "console-look"
-UPLOAD, JOBS, STATUS, ACCESS = "console-upload", "console-jobs", "console-status", "console-access"
+WORKLIST, STUDY, SHARE, LOOK = "console-worklist", "console-study", "console-share", "console-look"
+UPLOAD, UPLOAD_FORM = "console-upload", "console-upload-form"
+JOBS, STATUS, ACCESS = "console-jobs", "console-status", "console-access"
 
 OPEN = frozenset({STATIC, LOGIN})
 """Parts that need no login: they are the way to one, and have nothing of the archive."""
@@ -18,6 +19,10 @@ OPERATION = frozenset({JOBS, STATUS, ACCESS})
 
 WITHOUT_PATIENT_DATA = frozenset({STATIC, LOGIN, UPLOAD, STATUS})
 """Parts whose pages name no patient, study or user."""
+
+
+READ_BY_VIEW = frozenset({UPLOAD_FORM})
+"""Parts whose view reads the form itself, because it may be long, and checks its token before anything is done."""
 
 
 def is_console(path: str) -> bool:

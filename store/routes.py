@@ -50,6 +50,17 @@ class StoreService:
     public_root: Callable[[], str]
     note_outcomes: Callable[[Sequence[Outcome]], None]
 
+    def receive(self, kind: BodyKind, study: str, length_bytes: int, stream: Stream) -> list[Outcome]:
+        """Store what is in a body of the current request, and note it for the audit; the outcomes in its order.
+
+        Forbidden if there is no data store for the client, SpoolFull if there is no room for `length_bytes`.
+        """
+        sender = self.sender()
+        self.spool.check_room(length_bytes)
+        outcomes = self.store(kind, study, sender, stream)
+        self.note_outcomes(outcomes)
+        return outcomes
+
     def store(self, kind: BodyKind, study: str, sender: Sender, stream: Stream) -> list[Outcome]:
         """Receive a body and store what is in it; the outcome of each instance in the order of the body."""
         with pausing(), receiving(self.spool, stream, self.max_bytes) as body:
@@ -75,10 +86,7 @@ def blueprint(service: StoreService) -> Blueprint:
         named = parse_uid(study, "the study") if study else ""
         headers = dict(request.headers)
         kind = check_head(headers, service.max_bytes)
-        sender = service.sender()
-        service.spool.check_room(announced_length(headers))
-        outcomes = service.store(kind, named, sender, request.environ["wsgi.input"])
-        service.note_outcomes(outcomes)
+        outcomes = service.receive(kind, named, announced_length(headers), request.environ["wsgi.input"])
         if all(outcome.again for outcome in outcomes):
             raise UpstreamBusy(f"nothing was stored: {outcomes[0].detail or 'try again later'}", _RETRY_SECONDS)
         answer = make_answer(outcomes, media_type, service.public_root(), spooled=not service.waits)

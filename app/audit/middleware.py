@@ -28,7 +28,12 @@ WITHOUT_PATIENT_DATA = (
 
 _SEARCH, _OBJECTS, _URI, _STORE = "qido", "wado", "wado-uri", "store"
 _OBJECT_PATHS = ("/<study>", "/<series>", "/<instance>")  # routes that end so return DICOM objects
-_KINDS = {_SEARCH: EventKind.QUERY, console_parts.WORKLIST: EventKind.QUERY, _STORE: EventKind.STORE}
+_KINDS = {
+    _SEARCH: EventKind.QUERY,
+    console_parts.WORKLIST: EventKind.QUERY,
+    _STORE: EventKind.STORE,
+    console_parts.UPLOAD_FORM: EventKind.STORE,
+}
 _REFUSALS = {401: EventKind.LOGIN, 403: EventKind.ALERT}
 _WITH_CONTENT = (200, 206)
 _FOUND = (*_WITH_CONTENT, 304)

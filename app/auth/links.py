@@ -15,17 +15,22 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from itsdangerous import BadData, URLSafeSerializer
 
 from db.scope import Scope
-from dicomweb.errors import NotFound, Unauthorized
+from dicomweb.errors import BadRequest, NotFound, Unauthorized
+from dicomweb.uids import parse_uid
 from qido.image_sets.row_filters import parse_filter
 
 PATH = "/link/<link>"
 """The root of a link, as a URL rule."""
 
 SECRET_BYTES_AT_LEAST = 32
+LONGEST_HOURS = 24 * 366
+"""The longest time that a link may last."""
+
 _SALT = "study link"
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _COOKIE = re.compile(r"(?:__Host-)?link-([0-9a-f]{32})\Z")
@@ -37,6 +42,11 @@ class Link:
 
     study_instance_uid: str
     expires_at: int
+
+    @property
+    def end(self) -> str:
+        """The end in words."""
+        return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.expires_at))
 
     @property
     def scope(self) -> Scope:
@@ -59,6 +69,16 @@ class Links:
 
     def __init__(self, secret: str) -> None:
         self._serializer = URLSafeSerializer(secret, _SALT, signer_kwargs={"digest_method": hashlib.sha256})
+
+    def issue(self, study_instance_uid: str, hours: float) -> tuple[str, Link]:
+        """Make a link that lasts so long from now: its root, and the link.
+
+        BadRequest if the study is no UID, or if `hours` are not above 0 and up to LONGEST_HOURS.
+        """
+        if not 0 < hours <= LONGEST_HOURS:
+            raise BadRequest(f"a link lasts 0 to {LONGEST_HOURS} hours")
+        link = Link(parse_uid(study_instance_uid, "STUDY"), int(time.time() + hours * 3600))
+        return PATH.replace("<link>", self.token(link)), link
 
     def token(self, link: Link) -> str:
         """Make the token of a link."""
@@ -92,3 +112,12 @@ class Links:
             if (found := _COOKIE.match(name)) and found[1] == link_id(token):
                 with suppress(NotFound):
                     yield found[1], token, self.read(token)
+
+def weasis_command(root: str, study_instance_uid: str) -> str:
+    """The command of Weasis that opens a study, as a person types it; the UID is well-formed."""
+    return f'$dicom:rs --url "{root}" -r "studyUID={study_instance_uid}"'
+
+
+def weasis_url(root: str, study_instance_uid: str) -> str:
+    """The same as a URL that a browser hands to Weasis."""
+    return f"weasis://{quote(weasis_command(root, study_instance_uid), safe='')}"

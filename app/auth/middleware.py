@@ -35,6 +35,8 @@ _READING = ("GET", "HEAD", "OPTIONS")
 _RIGHTS = {
     store.routes.NAME: Right.STORE,
     console_parts.UPLOAD: Right.STORE,
+    console_parts.UPLOAD_FORM: Right.STORE,
+    console_parts.SHARE: Right.SHARE,
     **dict.fromkeys(console_parts.OPERATION, Right.OPERATE),
 }
 """The right that a resource needs, by the name of its blueprint; all others need that of reading."""

@@ -13,6 +13,7 @@ class Right(Enum):
     STORE = "store"
     DELETE = "delete"
     OPERATE = "operate"
+    SHARE = "share"
 
 
 READING = frozenset({Right.READ})

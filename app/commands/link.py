@@ -1,13 +1,12 @@
 """`python main.py link STUDY`: make a share link for one study."""
 
-import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from app.auth.links import PATH, Link, Links
+from app.auth.links import Links, weasis_command
 from app.settings import Settings, SettingsError
 from dicomweb.errors import BadRequest
-from dicomweb.uids import parse_uid, resource_path
+from dicomweb.uids import resource_path
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -26,18 +25,14 @@ def make_link(settings: Settings, study_instance_uid: str, hours: float) -> Iter
     """The URLs of a share link that lasts 0 to 8784 hours; SettingsError if links cannot be made."""
     if not settings.link_secret:
         raise SettingsError("LINK_SECRET, which signs links, is not set")
-    if not 0 < hours <= 24 * 366:
-        raise SettingsError("--hours is not between 0 and 8784")
     try:
-        study = parse_uid(study_instance_uid, "STUDY")
+        path, link = Links(settings.link_secret).issue(study_instance_uid, hours)
     except BadRequest as error:
         raise SettingsError(str(error)) from error
-    expires_at = int(time.time() + hours * 3600)
-    token = Links(settings.link_secret).token(Link(study, expires_at))
-    root = (settings.public_url or f"http://127.0.0.1:{settings.port}") + PATH.replace("<link>", token)
-    yield f"until     {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(expires_at))}"
+    root = (settings.public_url or f"http://127.0.0.1:{settings.port}") + path
+    yield f"until     {link.end}"
     yield f"DICOMweb  {root}"
-    yield f"study     {root}{resource_path(study)}"
+    yield f"study     {root}{resource_path(link.study_instance_uid)}"
     if settings.viewer_root:
         yield f"viewer    {root}/viewer"
-    yield f'Weasis    weasis://$dicom:rs --url "{root}" -r "studyUID={study}"'
+    yield f"Weasis    weasis://{weasis_command(root, link.study_instance_uid)}"

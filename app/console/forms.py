@@ -11,7 +11,8 @@ import secrets
 from flask import Flask, Response, g, request
 
 from app.auth.principal import ANYONE
-from app.console_parts import is_console
+from app.console_parts import READ_BY_VIEW, is_console
+from app.service_roots import blueprint_name
 from app.services import Services
 from dicomweb.errors import Forbidden
 
@@ -33,8 +34,11 @@ class Forms:
 
     def check(self) -> None:
         """Forbidden if the request has no token, or one of another browser or caller."""
+        self.check_token(request.headers.get(HEADER) or request.form.get(FIELD, ""))
+
+    def check_token(self, given: str) -> None:
+        """Forbidden if a token is not that of this browser and caller."""
         browser = request.cookies.get(COOKIE, "")
-        given = request.headers.get(HEADER) or request.form.get(FIELD, "")
         if not browser or not hmac.compare_digest(given.encode(), self._token(browser).encode()):
             raise Forbidden("this form is no longer valid: open the page again, and send it from there")
 
@@ -51,7 +55,9 @@ def install_forms(app: Flask, services: Services) -> None:
 
     @app.before_request
     def check() -> None:
-        if request.blueprint is not None and is_console(request.path) and request.method not in _READING:
+        if request.blueprint is None or not is_console(request.path) or request.method in _READING:
+            return
+        if blueprint_name(request.blueprint) not in READ_BY_VIEW:
             forms.check()
 
     @app.after_request

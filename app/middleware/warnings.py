@@ -13,7 +13,14 @@ def install_warnings(app: Flask, _: Services) -> None:
 
     @app.after_request
     def add_header(response: Response) -> Response:
-        warnings = [UNCHECKED] if g.get("unchecked") else []
-        if response.status_code < 400 and "unreadable" in g:
-            warnings.append(g.unreadable)
+        warnings = request_warnings() if response.status_code < 400 else _unchecked()
         return warned(response, warnings)
+
+
+def request_warnings() -> list[str]:
+    """What has been found so far that the client of the current request should know."""
+    return [*_unchecked(), *([g.unreadable] if "unreadable" in g else [])]
+
+
+def _unchecked() -> list[str]:
+    return [UNCHECKED] if g.get("unchecked") else []

@@ -18,7 +18,9 @@ _HEAD_BYTES = 16 * 2**10
 _PADDING_BYTES = 64  # blanks between a boundary and the end of its line
 _LONGEST_LENGTH = 15  # digits of Content-Length
 _AFTER_END = b" \t\r\n\0"
-_KEPT = frozenset({"content-type", "content-length", "content-location", "content-transfer-encoding"})
+_KEPT = frozenset(
+    {"content-type", "content-length", "content-location", "content-transfer-encoding", "content-disposition"}
+)
 _KEPT_BYTES = 8 * 2**20  # of the values of all these headers
 _MOST_CHANCES = 10_000
 

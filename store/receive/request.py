@@ -65,6 +65,12 @@ def check_head(headers: Mapping[str, str], max_bytes: int) -> BodyKind:
     for an empty body.
     """
     kind = _kind(headers)
+    check_length(headers, max_bytes)
+    return kind
+
+
+def check_length(headers: Mapping[str, str], max_bytes: int) -> None:
+    """LengthRequired, BadRequest for an empty body, ContentTooLarge for one of more than `max_bytes`."""
     if "chunked" not in headers.get("Transfer-Encoding", "").lower():
         if "Content-Length" not in headers:
             raise LengthRequired("the request has neither Content-Length nor a chunked body")
@@ -73,7 +79,6 @@ def check_head(headers: Mapping[str, str], max_bytes: int) -> BodyKind:
             raise BadRequest("the body is empty, so nothing was stored")
         if length_bytes > max_bytes:
             raise too_large(max_bytes)
-    return kind
 
 
 def announced_length(headers: Mapping[str, str]) -> int:
