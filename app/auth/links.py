@@ -113,6 +113,7 @@ class Links:
                 with suppress(NotFound):
                     yield found[1], token, self.read(token)
 
+
 def weasis_command(root: str, study_instance_uid: str) -> str:
     """The command of Weasis that opens a study, as a person types it; the UID is well-formed."""
     return f'$dicom:rs --url "{root}" -r "studyUID={study_instance_uid}"'

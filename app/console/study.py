@@ -160,7 +160,9 @@ def _link_values(console: Console, study: str, path: str, expires: str) -> Mappi
 
 def _viewer_url(console: Console, study: str) -> str:
     """The URL of OHIF for a study; "" if the viewer is not installed."""
-    return ""
+    if console.services.settings.viewer_root is None:
+        return ""
+    return console.public_path(f"{g.root.path}/viewer?StudyInstanceUIDs={quote(study, safe='')}")
 
 
 def _hours(text: str) -> int:
