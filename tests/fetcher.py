@@ -18,20 +18,26 @@ CACHE_MAX_BYTES = 10**9
 
 
 @contextmanager
-def fetching(cache_root: Path, *, fresh_seconds: float) -> Iterator[tuple[FetcherPool, Cache]]:
+def fetching(
+    cache_root: Path, *, fresh_seconds: float, deadline_seconds: float = 3
+) -> Iterator[tuple[FetcherPool, Cache]]:
     """The way to a fetcher that asks AHI where the environment says, and the cache that they share."""
     sockets = FetcherSockets(1)
-    arguments = (sockets.listening[0], cache_root, fresh_seconds)
+    arguments = (sockets.listening[0], cache_root, fresh_seconds, deadline_seconds)
     process = get_context("spawn").Process(target=_serve, args=arguments, daemon=True)  # this one has threads
     process.start()
-    yield FetcherPool(sockets.paths), Cache(cache_root, CACHE_MAX_BYTES)
-    process.terminate()
-    process.join()
-    process.close()
-    sockets.remove()
+    fetchers = FetcherPool(sockets.paths)
+    try:
+        yield fetchers, Cache(cache_root, CACHE_MAX_BYTES)
+    finally:
+        fetchers.close()
+        process.terminate()
+        process.join()
+        process.close()
+        sockets.remove()
 
 
-def _serve(listening: socket, cache_root: Path, fresh_seconds: float) -> None:
-    client = AhiClient(region="us-east-1", deadline_seconds=3)
+def _serve(listening: socket, cache_root: Path, fresh_seconds: float, deadline_seconds: float) -> None:
+    client = AhiClient(region="us-east-1", deadline_seconds=deadline_seconds)
     context = WorkerContext(client, Cache(cache_root, CACHE_MAX_BYTES), VersionCache(fresh_seconds))
     serve(listening, context, SchedulerLimits())

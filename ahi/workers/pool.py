@@ -156,7 +156,7 @@ class _Fetcher:
         self.close_idle()
 
     def close_idle(self) -> None:
-        """Close the idle connections: their FrameFetcher has died, and none of them leads to its successor."""
+        """Close the idle connections. None of them leads to the successor of a FrameFetcher that has died."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -212,6 +212,11 @@ class FetcherPool:
         for fetcher, best_first in calls.items():
             with suppress(UpstreamBusy, ConnectionError):
                 fetcher.release(fetcher.send(Prefetch(scope, tuple(best_first))))
+
+    def close(self) -> None:
+        """Close the connections that no request uses."""
+        for fetcher in self._fetchers:
+            fetcher.close_idle()
 
     def _fetcher_of(self, route: str) -> _Fetcher:
         return self._fetchers[zlib.crc32(route.encode()) % len(self._fetchers)]

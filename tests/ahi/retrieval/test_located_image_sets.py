@@ -25,7 +25,7 @@ def test_a_change_while_ahi_is_asked_has_it_asked_again(tmp_path: Path, monkeypa
     key = ImageSetKey(storage.datastore.datastore_id, storage.image_sets()[0].image_set_id)
     with served(storage, faults) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_MEDICAL_IMAGING", url)
-        with fetching(tmp_path / "cache", fresh_seconds=0) as (fetchers, cache):
+        with fetching(tmp_path / "cache", fresh_seconds=0, deadline_seconds=60) as (fetchers, cache):
             image_sets = ImageSets(fetchers, cache, fresh_seconds=60, changes=changes)
             faults.replace(parse_faults("GetImageSet:latency=3s:x1"))
             found: list[str] = []

@@ -65,6 +65,7 @@ class Pool:
         self._limits = limits
         self.counters = SharedMetrics(count)
         self.sockets = FetcherSockets(count)
+        self._clients: list[FetcherPool] = []
         self.pids = [self.fork(number) for number in range(count)]
 
     def fork(self, number: int) -> int:
@@ -74,6 +75,11 @@ class Pool:
             context = WorkerContext(AhiClient(region="us-east-1"), cache, VersionCache(60))
             serve(self.sockets.listening[number], context, self._limits)
         return pid
+
+    def clients(self) -> FetcherPool:
+        """A process that asks these fetchers, as they see it."""
+        self._clients.append(FetcherPool(self.sockets.paths))
+        return self._clients[-1]
 
     @property
     def _gate(self) -> Path:
@@ -97,6 +103,8 @@ class Pool:
         for pid in self.pids:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+        for client in self._clients:
+            client.close()
         self.sockets.remove()
 
 
@@ -108,7 +116,7 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
 
 
 def test_equal_jobs_at_the_same_time_run_once(pool: Pool) -> None:
-    fetchers = FetcherPool(pool.sockets.paths)
+    fetchers = pool.clients()
     waiting = [fetchers.submit("a", _count, "x") for _ in range(20)]
     for _ in range(3):  # the fetcher has then read what was sent before
         fetchers.run("a", _inline_process)
@@ -118,14 +126,14 @@ def test_equal_jobs_at_the_same_time_run_once(pool: Pool) -> None:
 
 
 def test_a_route_always_leads_to_the_same_process(pool: Pool) -> None:
-    fetchers = FetcherPool(pool.sockets.paths)
+    fetchers = pool.clients()
     processes = {route: {fetchers.run(route, _process) for _ in range(3)} for route in map(str, range(20))}
     assert all(len(pids) == 1 for pids in processes.values())
     assert set().union(*processes.values()) == set(pool.pids)
 
 
 def test_an_error_of_ours_comes_back_as_it_is(pool: Pool) -> None:
-    fetchers = FetcherPool(pool.sockets.paths)
+    fetchers = pool.clients()
     with pytest.raises(NotFound, match="gone"):
         fetchers.run("a", _fail, "ours")
     with pytest.raises(UpstreamBusy) as busy:
@@ -135,7 +143,7 @@ def test_an_error_of_ours_comes_back_as_it_is(pool: Pool) -> None:
 
 def test_a_mistake_comes_back_without_its_text(pool: Pool) -> None:
     with pytest.raises(RuntimeError) as error:
-        FetcherPool(pool.sockets.paths).run("a", _fail, "bug")
+        pool.clients().run("a", _fail, "bug")
     assert "secret" not in str(error.value)
 
 
@@ -158,7 +166,7 @@ def _process_of_unknown_length(context: WorkerContext, *_arguments: object) -> i
 
 
 def test_results_that_cannot_be_sent_are_mistakes_and_the_fetcher_goes_on(narrow: Pool) -> None:
-    fetchers = FetcherPool(narrow.sockets.paths)
+    fetchers = narrow.clients()
     for job in (_unsendable, _briefly_unsendable) * 3:
         with pytest.raises(RuntimeError, match="log says why"):
             fetchers.run("a", job)
@@ -167,7 +175,7 @@ def test_results_that_cannot_be_sent_are_mistakes_and_the_fetcher_goes_on(narrow
 
 
 def test_a_job_whose_fetcher_dies_is_done_by_the_next(pool: Pool) -> None:
-    fetchers = FetcherPool(pool.sockets.paths)
+    fetchers = pool.clients()
     victim = fetchers.run("a", _process)
     pending = fetchers.submit("a", _die_once)
     os.waitpid(victim, 0)
@@ -178,7 +186,7 @@ def test_a_job_whose_fetcher_dies_is_done_by_the_next(pool: Pool) -> None:
 
 
 def test_connections_to_a_dead_fetcher_are_not_used_again(pool: Pool) -> None:
-    fetchers = FetcherPool(pool.sockets.paths)
+    fetchers = pool.clients()
     waiting = [fetchers.submit("a", _process) for _ in range(5)]  # each on a connection of its own
     victim = {pending.result() for pending in waiting}.pop()
     os.kill(victim, signal.SIGKILL)
@@ -189,7 +197,7 @@ def test_connections_to_a_dead_fetcher_are_not_used_again(pool: Pool) -> None:
 
 
 def test_an_answer_that_came_can_be_abandoned_and_one_that_did_not(pool: Pool) -> None:
-    fetchers = FetcherPool(pool.sockets.paths)
+    fetchers = pool.clients()
     answered = fetchers.submit("a", _fail, "ours")
     with pytest.raises(NotFound):
         answered.result()
@@ -224,7 +232,7 @@ def narrow(tmp_path: Path) -> Iterator[Pool]:
 
 
 def test_what_a_client_waits_for_overtakes_prefetches(narrow: Pool) -> None:
-    fetchers = FetcherPool(narrow.sockets.paths)
+    fetchers = narrow.clients()
     fetchers.prefetch("series", _mark, [("a", (f"p{number}",)) for number in range(20)])
     asked, last = fetchers.submit("a", _mark, "asked"), fetchers.submit("a", _mark, "p19")
     narrow.wait_for_jobs(running=2, queued=1)
@@ -235,12 +243,12 @@ def test_what_a_client_waits_for_overtakes_prefetches(narrow: Pool) -> None:
 
 def test_prefetched_jobs_are_done_without_anybody_waiting(narrow: Pool, tmp_path: Path) -> None:
     narrow.open_gate()
-    FetcherPool(narrow.sockets.paths).prefetch("series", _mark, [("a", ("p",))])
+    narrow.clients().prefetch("series", _mark, [("a", ("p",))])
     wait_for(lambda: _marks(Cache(tmp_path, 10**6)) == ["p"])
 
 
 def test_who_goes_away_takes_the_question_along(narrow: Pool) -> None:
-    fetchers = FetcherPool(narrow.sockets.paths)
+    fetchers = narrow.clients()
     leaving = [fetchers.submit("a", _mark, f"left{number}") for number in range(5)]
     narrow.wait_for_jobs(running=2, queued=3)
     for pending in leaving:
@@ -254,7 +262,7 @@ def test_who_goes_away_takes_the_question_along(narrow: Pool) -> None:
 
 
 def test_a_fetcher_with_too_much_to_do_says_so_at_once(narrow: Pool) -> None:
-    fetchers = FetcherPool(narrow.sockets.paths)
+    fetchers = narrow.clients()
     waiting = [fetchers.submit("a", _mark, str(number)) for number in range(8)]
     narrow.wait_for_jobs(running=2, queued=6)
     with pytest.raises(UpstreamBusy) as busy:
@@ -273,7 +281,7 @@ def _is_refused(pending: JobFuture[list[str]]) -> bool:
 
 
 def test_jobs_are_counted(narrow: Pool) -> None:
-    fetchers = FetcherPool(narrow.sockets.paths)
+    fetchers = narrow.clients()
     narrow.open_gate()
     fetchers.prefetch("series", _mark, [("a", ("p",))])
     for number in range(3):
@@ -302,13 +310,13 @@ def _thread_at_gate(context: WorkerContext, number: int) -> str:
 
 def test_brief_jobs_are_done_one_after_another_by_who_listens(narrow: Pool) -> None:
     """One thread does them all, so none is done while another one is."""
-    fetchers = FetcherPool(narrow.sockets.paths)
+    fetchers = narrow.clients()
     waiting = [fetchers.submit("a", _inline_thread, number) for number in range(4)]
     assert len({pending.result() for pending in waiting}) == 1
 
 
 def test_other_jobs_are_done_at_the_same_time_while_another_thread_listens(narrow: Pool, tmp_path: Path) -> None:
-    fetchers, begun = FetcherPool(narrow.sockets.paths), Cache(tmp_path, 10**6).root / "begun"
+    fetchers, begun = narrow.clients(), Cache(tmp_path, 10**6).root / "begun"
     slow = [fetchers.submit("a", _thread_at_gate, number) for number in range(2)]
     wait_for(lambda: len(list(begun.glob("*"))) == 2)  # both are being done
     narrow.open_gate()
@@ -326,7 +334,7 @@ def _large(_context: WorkerContext, size_bytes: int) -> bytes:
 
 
 def test_who_takes_a_large_answer_slowly_holds_up_nobody(narrow: Pool) -> None:
-    fetchers = FetcherPool(narrow.sockets.paths)
+    fetchers = narrow.clients()
     slow = [fetchers.submit("a", _large, 2**24 + 256 * number) for number in range(5)]  # more than there are threads
     assert fetchers.run("a", _process) == narrow.pids[0]
     assert [len(pending.result()) for pending in slow] == [2**24 + 256 * number for number in range(5)]
@@ -334,7 +342,7 @@ def test_who_takes_a_large_answer_slowly_holds_up_nobody(narrow: Pool) -> None:
 
 
 def test_who_goes_away_in_the_middle_of_an_answer_is_forgotten(narrow: Pool) -> None:
-    fetchers, descriptors = FetcherPool(narrow.sockets.paths), Path(f"/proc/{narrow.pids[0]}/fd")
+    fetchers, descriptors = narrow.clients(), Path(f"/proc/{narrow.pids[0]}/fd")
     fetchers.run("a", _process)
     before = len(list(descriptors.iterdir()))
     leaving = [fetchers.submit("a", _large, 2**24 + 256 * number) for number in range(5)]
@@ -351,7 +359,7 @@ def _resident_bytes(pid: int) -> int:
 
 
 def test_an_answer_that_was_taken_is_kept_by_nobody(narrow: Pool) -> None:
-    fetchers, (pid,) = FetcherPool(narrow.sockets.paths), narrow.pids
+    fetchers, (pid,) = narrow.clients(), narrow.pids
     fetchers.run("a", _process)
     before = _resident_bytes(pid)
     # A connection each; what is so large has pages of its own, which are given back when it is let go of.
