@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from moto.server import ThreadedMotoServer
 from sqlalchemy import select
 
 from bench.opening import Figure
 from bench.table import markdown
 from datastore.serving.faults import Faults
 from db.index_schema import study
+from tests.aws_server import AwsServer
 from tests.datastore.shelf import DATASTORE_ID
 from tests.datastore_server import served
 from tests.index.follow.events import text
@@ -36,7 +36,7 @@ _GIVE_UP_SECONDS = 120.0
 @contextmanager
 def running_queue() -> Iterator[Sqs]:
     """A server of SQS."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server = AwsServer()
     server.start()
     endpoint = "http://{}:{}".format(*server.get_host_and_port())
     os.environ["AWS_ENDPOINT_URL_SQS"] = endpoint

@@ -1,7 +1,7 @@
 """What many tests share: the databases that can hold an index, and the marker `unit` or `service` of each test."""
 
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,14 +25,24 @@ _runs_unit_test = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test that is not marked `service` in its module the marker that its folder or its fixtures ask for."""
+    """Give each test that is not marked `service` in its module the marker that its folder or its fixtures ask for.
+
+    Files that take long come first, so that no worker is alone with one at the end.
+    """
     for item in items:
         if item.get_closest_marker("service") is None:
             item.add_marker(pytest.mark.service if _needs_more_than_python(item) else pytest.mark.unit)
+    of_the_service = {item.path for item in items if _is_in(item, _OF_THE_SERVICE)}
+    others = {item.path for item in items if any(map(item.get_closest_marker, ("service", "slow")))}
+    items.sort(key=lambda item: (item.path not in of_the_service, item.path not in others))
+
+
+def _is_in(item: pytest.Item, folders: Sequence[str]) -> bool:
+    return item.path.relative_to(_FOLDER).parts[0] in folders
 
 
 def _needs_more_than_python(item: pytest.Item) -> bool:
-    if item.path.relative_to(_FOLDER).parts[0] in _OF_THE_SERVICE:
+    if _is_in(item, _OF_THE_SERVICE):
         return True
     parameters = (
         item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
