@@ -22,7 +22,7 @@ from runtime.shared_metrics import Metric, ProcessMetrics
 from store.forward.client import StoreRequest
 from store.forward.queue import Batch, ForwardQueue, PendingEntry
 from store.outcome import Outcome, Sender
-from store.spool.spool import Entry, Spool
+from store.spool.spool import OLD_SECONDS, Entry, Spool, SpoolStatus
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class ForwardServer:
         self._poll = select.epoll()
         self._poll.register(listening, READ)
         self._connections: dict[int, WebConnection] = {}
-        self._scanned_at = self._warned_at = float("-inf")
+        self._scanned_at = self._warned_at = self._told_at = float("-inf")
         self._disk = Outage("the disk of the spool")
         self._adopted_at = float("-inf")
         self._was_here: frozenset[str] = frozenset()
@@ -152,6 +152,14 @@ class ForwardServer:
             (Metric.SPOOL_UNKNOWN, status.unknown),
         ):
             self._process_metrics.set(metric, number)
+        self._tell_if_old(status)
+
+    def _tell_if_old(self, status: SpoolStatus) -> None:
+        """Log that entries wait for long, once in OLD_SECONDS."""
+        now = time.monotonic()
+        if status.oldest_seconds > OLD_SECONDS < now - self._told_at:
+            self._told_at = now
+            log.warning("store requests wait entries=%d oldest_seconds=%d", status.entries, status.oldest_seconds)
 
     def _take_over(self) -> None:
         if time.monotonic() - self._adopted_at > _ADOPT_SECONDS:
@@ -288,6 +296,7 @@ class ForwardServer:
                     self._spool.remove(pending.entry)
                 else:
                     self._spool.refuse(pending.entry, outcomes)
+                    log.warning("store request set aside, instances of it were refused entry=%s", pending.entry.name)
             except NotFound:  # another service has taken it over, and finds that it is stored
                 pass
             except OSError as error:  # the next start stores it again, which changes nothing

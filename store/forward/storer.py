@@ -69,6 +69,13 @@ class SeriesStorer:
             outcomes.count(None),
             (time.monotonic() - began_at) * 1000,
         )
+        if refused:
+            log.warning(
+                "instances refused series=%s number=%d reason=%s",
+                batch.series.series_instance_uid,
+                len(refused),
+                refused[0].detail,
+            )
         return outcomes
 
     def renew_leases(self) -> None:

@@ -1,7 +1,9 @@
 """What is accepted into the spool ends in the data store and in the index, once, whatever fails in between."""
 
+import json
 import resource
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from index.writing.writer import IndexWriter
 from runtime.shared_metrics import Metric
 from store.outcome import FailureReason, Sender, WarningReason
 from store.spool.manifest import Manifest
-from store.spool.spool import Entry
+from store.spool.spool import OLD_SECONDS, Entry
 from tests.store.forward.live import Way, instance, truncated, uids, way
 from tests.waiting import wait_for
 
@@ -90,10 +92,14 @@ def test_what_ahi_refuses_does_not_keep_the_rest_from_being_stored(live: Way) ->
     assert live.spool.names() == [] and live.spool.refused() == []  # the client knows
 
 
-def test_a_refusal_that_nobody_waited_for_stays_aside_with_its_reason(live: Way) -> None:
+def test_a_refusal_that_nobody_waited_for_stays_aside_with_its_reason(
+    live: Way, caplog: pytest.LogCaptureFixture
+) -> None:
     entry = live.accept(truncated(1))
     live.forwarder.notify(entry)
     wait_for(lambda: live.spool.refused())
+    wait_for(lambda: f"store request set aside, instances of it were refused entry={entry.name}" in caplog.messages)
+    assert any(line.startswith("instances refused series=1.2.3.1.1 number=1 reason=AWS") for line in caplog.messages)
     (aside,) = live.spool.refused()
     (outcome,) = live.spool.outcomes(aside)
     assert (outcome.failure, outcome.sop_instance_uid) == (FailureReason.CANNOT_UNDERSTAND, "1.2.3.1.1.1")
@@ -206,6 +212,18 @@ def test_ahi_that_is_away_is_busy_and_a_retry_ends_well(live: Way) -> None:
     assert uids(live.store(instance(1))) == ["1.2.3.1.1.1"]
     wait_for(lambda: live.spool.names() == [])
     assert live.versions() == [1] and live.indexed() == ["1.2.3.1.1.1"]
+
+
+def test_the_log_says_once_that_requests_wait_for_long(live: Way, caplog: pytest.LogCaptureFixture) -> None:
+    live.faults.replace(parse_faults("StoreDICOM:503"))
+    entry = live.accept(instance(1))
+    manifest = entry.folder / "manifest.json"
+    members = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**members, "received_at": time.time() - OLD_SECONDS - 100}))
+    wait_for(lambda: any(line.startswith("store requests wait entries=1 ") for line in caplog.messages))
+    live.faults.replace(())
+    wait_for(lambda: live.spool.names() == [])
+    assert sum(line.startswith("store requests wait ") for line in caplog.messages) == 1
 
 
 def test_what_nobody_tells_of_is_found(live: Way) -> None:
