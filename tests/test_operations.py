@@ -18,17 +18,18 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "doc" / "operations.md").read_text()
 
 
-WITH_INDEX = {
+WITH_ALL = {
     **SAMPLE,
     "IndexWriteSecretArn": SECRET,
-    "DatastoreArns": "arn:aws:medical-imaging:us-east-1:111122223333:datastore/a",
+    "StoreDatastoreId": "a" * 32,
+    "DatastoreArns": "arn:aws:medical-imaging:us-east-1:111122223333:datastore/" + "a" * 32,
 }
 
 
 @pytest.fixture(scope="module")
 def alarms() -> dict[str, Any]:
     """All alarms that the template can make."""
-    return {name: one for name, one in Stack(TEMPLATES[1], WITH_INDEX).resources.items() if name.endswith("Alarm")}
+    return {name: one for name, one in Stack(TEMPLATES[1], WITH_ALL).resources.items() if name.endswith("Alarm")}
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,9 @@ def test_costs_follow_from_the_template_and_the_assumed_prices(stack: Stack) -> 
         "storage": tasks * (int(task["EphemeralStorage"]["SizeInGiB"]) - 20) * hours,
     }
     assert table["alarms"][0] == sum(name.endswith("Alarm") for name in stack.resources)
+    own = Stack(TEMPLATES[1], WITH_ALL).resources["IndexTaskDefinition"]
+    of_index = [found[0] for what, found in table.items() if what.startswith("index of your own: ")]
+    assert of_index[:2] == [int(own["Cpu"]) / 1024 * hours, int(own["Memory"]) / 1024 * hours]
 
 
 def test_every_service_that_the_code_calls_has_an_endpoint() -> None:

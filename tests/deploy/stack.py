@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,36 +28,48 @@ _PSEUDO = {
 _NO_VALUE = object()
 
 
+@lru_cache
+def document(template: Path) -> Any:
+    """A template as it is written. It is shared: nobody changes it."""
+    return load(str(template))
+
+
 class Stack:
-    """What CloudFormation would make; a reference to a resource is `<its name>`, to its attribute `<its name.it>`."""
+    """What CloudFormation would make; a reference to a resource is `<its name>`, to its attribute `<its name.it>`.
+
+    AssertionError for parameters that CloudFormation refuses, and for a reference to what is not made. Where a rule is
+    broken, which `broken_rules` tells, nothing would be made.
+    """
 
     def __init__(self, template: Path, parameters: Mapping[str, str]) -> None:
-        document: Any = load(str(template))
-        known = document["Parameters"]
+        written = document(template)
+        known = written["Parameters"]
         assert parameters.keys() <= known.keys()
         self.parameters = {name: parameters.get(name, one.get("Default")) for name, one in known.items()}
         values = {name: str(value) for name, value in self.parameters.items()}
+        refused = {name: text for name, text in values.items() if not is_allowed(known[name], text)}
+        assert refused == {}
         self._values = {name: _typed(known[name]["Type"], text) for name, text in values.items()} | _PSEUDO
-        self._mappings = document.get("Mappings", {})
-        self._conditions = document.get("Conditions", {})
-        self._resources = document["Resources"].keys()
+        self._mappings = written.get("Mappings", {})
+        self._conditions = written.get("Conditions", {})
+        self._resources = written["Resources"].keys()
         self.broken_rules = [
             assertion["AssertDescription"]
-            for rule in document.get("Rules", {}).values()
+            for rule in written.get("Rules", {}).values()
             if "RuleCondition" not in rule or self._resolved(rule["RuleCondition"])
             for assertion in rule["Assertions"]
             if not self._resolved(assertion["Assert"])
         ]
-        self.resources: dict[str, Any] = {
-            name: self._resolved(one["Properties"])
-            for name, one in document["Resources"].items()
-            if "Condition" not in one or self._holds(one["Condition"])
-        }
-        self.outputs: dict[str, str] = {
-            name: self._resolved(one["Value"])
-            for name, one in document.get("Outputs", {}).items()
-            if "Condition" not in one or self._holds(one["Condition"])
-        }
+        made = self._made(written["Resources"])
+        self._names = made.keys()
+        assert [name for one in made.values() for name in one.get("DependsOn", ()) if name not in made] == []
+        self.resources: dict[str, Any] = {name: self._resolved(one["Properties"]) for name, one in made.items()}
+        outputs = self._made(written.get("Outputs", {}))
+        self.outputs: dict[str, str] = {name: self._resolved(one["Value"]) for name, one in outputs.items()}
+
+    def _made(self, section: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The members of a section whose condition holds."""
+        return {name: one for name, one in section.items() if "Condition" not in one or self._holds(one["Condition"])}
 
     def _holds(self, condition: str) -> bool:
         return bool(self._resolved(self._conditions[condition]))
@@ -77,7 +90,12 @@ class Stack:
     def _reference(self, name: str) -> Any:
         if name == "AWS::NoValue":
             return _NO_VALUE
-        return f"<{name}>" if name in self._resources else self._values[name]
+        return self._resource(name) if name in self._resources else self._values[name]
+
+    def _resource(self, name: str) -> str:
+        """A resource, or an attribute of one after a dot."""
+        assert name.partition(".")[0] in self._names, f"{name} is not made"
+        return f"<{name}>"
 
     def _substituted(self, argument: Any) -> str:
         text, own = argument if isinstance(argument, list) else (argument, {})
@@ -86,7 +104,7 @@ class Stack:
         def value(found: "re.Match[str]") -> str:
             name = found[1]
             if name.partition(".")[0] in self._resources:
-                return f"<{name}>"
+                return self._resource(name)
             return str(known[name] if name in known else self._reference(name))
 
         return re.sub(r"\$\{([^}]+)\}", value, text)
@@ -117,7 +135,7 @@ class Stack:
 
     _functions: Mapping[str, Callable[["Stack", Any], Any]] = {
         "Ref": _reference,
-        "Fn::GetAtt": lambda _, argument: f"<{'.'.join(argument)}>",
+        "Fn::GetAtt": lambda self, argument: self._resource(".".join(argument)),
         "Fn::Sub": _substituted,
         "Fn::If": _chosen,
         "Fn::FindInMap": _found,
@@ -130,6 +148,17 @@ class Stack:
         "Fn::ValueOf": _value_of,
         "Fn::EachMemberEquals": _all_equal,
     }
+
+
+def is_allowed(parameter: Mapping[str, Any], text: str) -> bool:
+    """Whether a parameter may have a value; of a list, each member is looked at."""
+    if "AllowedValues" in parameter and text not in map(str, parameter["AllowedValues"]):
+        return False
+    if parameter["Type"] == "Number" and not (text.isdigit() and int(text) >= parameter.get("MinValue", 0)):
+        return False
+    words = _typed(parameter["Type"], text)
+    pattern = parameter.get("AllowedPattern", "(?s).*")
+    return all(re.fullmatch(pattern, word) for word in (words if isinstance(words, list) else [words]))
 
 
 def _typed(kind: str, text: str) -> Any:

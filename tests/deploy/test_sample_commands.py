@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 from app.settings import Settings, variable
 from tests.aws_server import AwsServer
 from tests.deploy.files import ROOT, TEMPLATES, instructions
-from tests.deploy.stack import Stack
+from tests.deploy.stack import SECRET, Stack
 
 SAMPLE = json.loads(Path(__file__).with_name("sample_commands.json").read_text())
 DOCUMENT = (ROOT / "doc" / "deploy" / "aws-sample.md").read_text()
@@ -183,7 +183,8 @@ def test_the_stack_of_the_repository_can_be_made() -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
 def test_the_document_names_all_parameters_and_outputs(template: Path) -> None:
-    stack = Stack(template, {"IndexWriteSecretArn": "arn"} if template == TEMPLATES[1] else {})
+    secrets = {"DBSecretArn": SECRET, "IndexWriteSecretArn": SECRET}
+    stack = Stack(template, secrets if template == TEMPLATES[1] else {})
     named = set(re.findall(r"`([A-Za-z]+)[=`]", DOCUMENT))
     assert sorted({*stack.parameters, *stack.outputs} - named) == []
 

@@ -1,6 +1,7 @@
 """What the parameters of the templates become."""
 
 import json
+import re
 import shlex
 
 import pytest
@@ -10,7 +11,8 @@ from app.settings import Settings
 from index.follow.attempts import FAILURES
 from index.follow.events import NotForUs, parse_event
 from index.follow.queue import HIDDEN_SECONDS
-from tests.deploy.files import TEMPLATES
+from store.spool.spool import OLD_SECONDS
+from tests.deploy.files import ROOT, TEMPLATES
 from tests.deploy.stack import IMAGE, SAMPLE, SECRET, Stack
 from tests.index.follow.events import image_set_event, job_event
 
@@ -442,6 +444,20 @@ def test_the_index_command_runs_in_the_task_of_the_index(full: Stack) -> None:
     (override,) = json.loads(given["--overrides"])["containerOverrides"]
     assert override == {"name": "index", "command": ["python", "main.py", "index"]}
     assert override["name"] == full.resources["IndexTaskDefinition"]["ContainerDefinitions"][0]["Name"]
+
+
+def test_an_alarm_tells_of_what_does_not_leave_the_spool(full: Stack) -> None:
+    """The pattern has the beginnings of lines that the forwarder logs."""
+    assert "SpoolAlarm" not in full.resources
+    stack = Stack(TEMPLATES[1], {**NEEDED, **MORE, "StoreDatastoreId": "a" * 32})
+    lines, alarm = stack.resources["SpoolLines"], stack.resources["SpoolAlarm"]
+    texts = re.findall(r'\$\.message = "([^"*]+)\*"', lines["FilterPattern"])
+    source = (ROOT / "store" / "forward" / "server.py").read_text()
+    assert len(texts) == 2 and [text for text in texts if f'log.warning("{text}' not in source] == []
+    (made,) = lines["MetricTransformations"]
+    assert (made["MetricNamespace"], made["MetricName"]) == (alarm["Namespace"], alarm["MetricName"])
+    assert lines["LogGroupName"] == "<LogGroup>"
+    assert int(alarm["Period"]) == OLD_SECONDS  # the line comes once in as long
 
 
 def test_the_repository_scans_images_and_keeps_the_latest() -> None:

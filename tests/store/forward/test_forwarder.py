@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -265,6 +266,24 @@ def test_what_a_forwarder_leaves_the_next_one_stores(tmp_path: Path, monkeypatch
     with way(tmp_path, monkeypatch) as second:
         wait_for(lambda: second.spool.names() == [])
         assert second.indexed() == ["1.2.3.1.1.1", "1.2.3.1.1.2"] and second.versions() == [1]
+
+
+def test_a_spool_that_was_restored_stores_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was copied while requests waited, one of which AHI has since stored."""
+    with way(tmp_path, monkeypatch, patience_seconds=0.2) as first:
+        first.faults.replace(parse_faults("StoreDICOM:503"))
+        for number in (1, 2):
+            with pytest.raises(UpstreamBusy):
+                first.store(instance(number, series=number))
+    shutil.copytree(tmp_path / "spool", tmp_path / "copy")
+    max((tmp_path / "spool" / "queue").iterdir()).rename(tmp_path / "never sent")
+    with way(tmp_path, monkeypatch) as second:
+        wait_for(lambda: second.spool.names() == [])
+        assert second.indexed() == ["1.2.3.1.1.1"]
+    with way(tmp_path, monkeypatch, spool_name="copy") as restored:
+        wait_for(lambda: restored.spool.names() == [])
+        assert restored.indexed() == ["1.2.3.1.1.1", "1.2.3.1.2.2"] and restored.versions() == [1, 1]
+        assert restored.faults.calls()["StoreDICOM"] == 1
 
 
 def test_two_hundred_files_one_by_one_make_one_or_two_versions_if_nobody_waits(live: Way) -> None:
