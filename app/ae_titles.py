@@ -58,7 +58,7 @@ def parse_ae_titles(text: str) -> tuple[AeTitle, ...]:
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     if repeated := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"has {repeated!r} twice")
+        raise ValueError(f"has {repeated[:32]!r} twice")
     return dict(pairs)
 
 
@@ -66,7 +66,7 @@ def _ae_title(name: str, members: Any) -> AeTitle:
     if name in _RESERVED:
         raise ValueError(f"has a name that is reserved: {name}")
     if not _NAME.match(name):
-        raise ValueError(f"has a name that is not 1 to 16 letters, digits, `-`, `_`, and `.` but first: {name!r}")
+        raise ValueError(f"has a name that is not 1 to 16 letters, digits, `-`, `_`, and `.` but first: {name[:32]!r}")
     if not isinstance(members, dict) or not members.keys() <= _MEMBERS | {"store"}:
         raise ValueError(f"has other members than datastores, filter and store for {name}")
     scope = parse_scope(name, {member: value for member, value in members.items() if member != "store"})

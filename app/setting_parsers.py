@@ -3,13 +3,41 @@
 The error continues a sentence that begins with the name of the variable: "is not a whole number".
 """
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from db import tls
+from runtime.hosts import is_host
+
+MOST_CHARACTERS = 4096
+"""Of a text or a path. Longer ones are something else, such as the content of the file that is meant."""
+
+
+def parse_text(text: str) -> str:
+    """Check a text of one line. ValueError for control characters and bytes that are not UTF-8, and if it is long."""
+    if not text.isprintable():
+        raise ValueError("has a character that cannot be printed")
+    if len(text) > MOST_CHARACTERS:
+        raise ValueError(f"has more than {MOST_CHARACTERS} characters")
+    return text
+
+
+def parse_path(text: str) -> Path:
+    """Parse the path of a file or folder."""
+    return Path(parse_text(text))
+
+
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+def _decimal(text: str) -> float:
+    """A number in digits of ASCII, without the underscores that Python takes; NaN for anything else."""
+    return float(text) if _DECIMAL.fullmatch(text) else float("nan")
 
 
 @dataclass(frozen=True)
@@ -21,10 +49,9 @@ class WholeNumber:
 
     def __call__(self, text: str) -> int:
         """Parse a number; ValueError says what is wrong."""
-        try:
-            number = int(text)
-        except ValueError:
-            raise ValueError("is not a whole number") from None
+        if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):  # Python takes other digits and underscores as well
+            raise ValueError("is not a whole number")
+        number = int(text)
         if not self.lowest <= number <= self.highest:
             raise ValueError(f"is not between {self.lowest} and {self.highest}")
         return number
@@ -40,10 +67,9 @@ def parse_memory(text: str) -> int:
 
 def parse_seconds(text: str) -> float:
     """Parse a time: more than 0, up to 86400 seconds."""
-    try:
-        number = float(text)
-    except ValueError:
-        raise ValueError("is not a number of seconds") from None
+    number = _decimal(text)
+    if math.isnan(number):
+        raise ValueError("is not a number of seconds")
     if not 0 < number <= 86_400:
         raise ValueError("is not between 0 and 86400 seconds")
     return number
@@ -51,10 +77,9 @@ def parse_seconds(text: str) -> float:
 
 def parse_rate(text: str) -> float:
     """Parse requests a second: 0.001 to 1000000."""
-    try:
-        rate = float(text)
-    except ValueError:
-        raise ValueError("is not a number of requests a second") from None
+    rate = _decimal(text)
+    if math.isnan(rate):
+        raise ValueError("is not a number of requests a second")
     if not 0.001 <= rate <= 1_000_000:
         raise ValueError("is not between 0.001 and 1000000 requests a second")
     return rate
@@ -88,8 +113,8 @@ def parse_time_of_day(text: str) -> time:
 def parse_url(text: str) -> str:
     """Check a URL with scheme `http` or `https`, a host, and perhaps a port."""
     try:
-        parts = urlsplit(text)
-        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        parts = urlsplit(parse_text(text))
+        is_valid = " " not in text and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_valid = False
     if not is_valid:
@@ -102,7 +127,7 @@ LOOPBACK = "loopback"
 
 def parse_origins(text: str) -> tuple[str, ...]:
     """Parse origins separated by commas; `*` stands for all pages, `loopback` for the pages of this machine."""
-    origins = tuple(word.strip() for word in text.split(",") if word.strip())
+    origins = parse_words(text)
     for origin in origins:
         if origin not in ("*", LOOPBACK):
             parse_url(origin)
@@ -117,7 +142,7 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 
 def parse_words(text: str) -> tuple[str, ...]:
     """Parse words separated by commas."""
-    return tuple(word.strip() for word in text.split(",") if word.strip())
+    return tuple(word.strip() for word in parse_text(text).split(",") if word.strip())
 
 
 def parse_some_of(allowed: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
@@ -150,7 +175,7 @@ def parse_secret(text: str) -> str:
     """Check a secret: at least 32 characters."""
     if len(text) < 32:
         raise ValueError("is shorter than 32 characters")
-    return text
+    return parse_text(text)
 
 
 AUDIT_REFUSE, AUDIT_CONTINUE = "refuse", "continue"
@@ -176,12 +201,13 @@ def parse_log_group(text: str) -> str:
 
 def parse_syslog(text: str) -> str:
     """Check a URL with scheme `tls` or `udp`, a host, and perhaps a port."""
-    parts = urlsplit(text)
     try:
-        port_is_valid = parts.port is None or parts.port > 0
+        parts = urlsplit(parse_text(text))
+        is_valid = parts.scheme in ("tls", "udp") and bool(parts.hostname) and parts.port != 0
+        is_valid = is_valid and " " not in text and not (parts.path or parts.query or parts.fragment)
     except ValueError:
-        port_is_valid = False
-    if parts.scheme not in ("tls", "udp") or not parts.hostname or not port_is_valid or parts.path:
+        is_valid = False
+    if not is_valid:
         raise ValueError("is not like tls://audit.example.org:6514 or udp://audit.example.org:514")
     return text
 
@@ -196,7 +222,7 @@ def parse_tls(text: str) -> str:
 
 def parse_host(text: str) -> str:
     """Check a host name or an IP address."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]+|\[?[0-9a-fA-F:.]+\]?", text):
+    if not is_host(text):
         raise ValueError("is not the name of a host")
     return text
 

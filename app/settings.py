@@ -40,11 +40,13 @@ from app.setting_parsers import (
     parse_memory,
     parse_one_of,
     parse_origins,
+    parse_path,
     parse_rate,
     parse_seconds,
     parse_secret,
     parse_some_of,
     parse_syslog,
+    parse_text,
     parse_time_of_day,
     parse_tls,
     parse_url,
@@ -89,16 +91,16 @@ class Settings:
     The docstring of a field is its text in doc/settings.md, which adds details.
     """
 
-    settings_file: Path | None = _setting(None, Path)
+    settings_file: Path | None = _setting(None, parse_path)
     """File of lines `NAME=value`, which override the environment; SIGHUP reads it again."""
 
     embedded: bool | None = _setting(None, parse_flag)
     """`true`: serve the embedded data store on any address; `false`: never."""
 
-    db_secret_arn: str | None = _setting(None, str)
+    db_secret_arn: str | None = _setting(None, parse_text)
     """ARN of the secret in AWS Secrets Manager that says where the metadata index is."""
 
-    database_url: str | None = _setting(None, str)
+    database_url: str | None = _setting(None, parse_text)
     """SQLAlchemy URL of the metadata index, instead of `DB_SECRET_ARN`."""
 
     db_host: str | None = _setting(None, parse_host)
@@ -110,7 +112,7 @@ class Settings:
     db_tls: str | None = _setting(None, parse_tls)
     """TLS to the index: `verify`, `require` (any certificate is accepted) or `off`."""
 
-    db_tls_ca: Path | None = _setting(None, Path)
+    db_tls_ca: Path | None = _setting(None, parse_path)
     """PEM file of the CA certificates that verify the index; without it, those of the system."""
 
     db_pool_size: int = _setting(8, WholeNumber(1, 256))
@@ -119,10 +121,10 @@ class Settings:
     db_statement_timeout_seconds: float = _setting(30.0, parse_seconds)
     """Longest time of one statement on the index: up to 86400 s."""
 
-    index_write_secret_arn: str | None = _setting(None, str)
+    index_write_secret_arn: str | None = _setting(None, parse_text)
     """ARN of a secret like that of `DB_SECRET_ARN`, with a login that may write to the index."""
 
-    index_write_url: str | None = _setting(None, str)
+    index_write_url: str | None = _setting(None, parse_text)
     """SQLAlchemy URL of the index with a login that may write, instead of `INDEX_WRITE_SECRET_ARN`."""
 
     index_events_queue_url: str | None = _setting(None, parse_url)
@@ -140,13 +142,13 @@ class Settings:
     ahi_datastore_ids: tuple[str, ...] = _setting((), parse_datastore_ids)
     """IDs or ARNs of the data stores that `python main.py index` fills the index from, separated by commas."""
 
-    aws_default_region: str | None = _setting(None, str)
+    aws_default_region: str | None = _setting(None, parse_text)
     """AWS region of the data stores and of the secret."""
 
     ahi_deadline_seconds: float = _setting(10.0, parse_seconds)
     """Longest time of one call to AHI, its retries included: up to 86400 s."""
 
-    host: str = _setting("0.0.0.0", str)  # noqa: S104 - a server; the embedded default says 127.0.0.1
+    host: str = _setting("0.0.0.0", parse_text)  # noqa: S104 - a server; the embedded default says 127.0.0.1
     """Address to listen on."""
 
     port: int = _setting(8080, WholeNumber(1, 65_535))
@@ -179,19 +181,19 @@ class Settings:
     auth: tuple[str, ...] = _setting((), parse_auth)
     """Ways to log in, separated by commas: `basic`, `bearer`, `oidc`, `alb`; `none` for no login."""
 
-    auth_users_file: Path | None = _setting(None, Path)
+    auth_users_file: Path | None = _setting(None, parse_path)
     """For `basic`: file of names and password hashes, as `htpasswd -B` writes it."""
 
-    auth_tokens_file: Path | None = _setting(None, Path)
+    auth_tokens_file: Path | None = _setting(None, parse_path)
     """For `bearer`: file of the lines that `python main.py token NAME` prints."""
 
     auth_query_token: bool = _setting(False, parse_flag)
     """`true`: a token may also be the query parameter `access_token`."""
 
-    auth_name_claim: str = _setting("sub", str)
+    auth_name_claim: str = _setting("sub", parse_text)
     """For `oidc` and `alb`: claim with the name of the user, as a dotted path."""
 
-    auth_groups_claim: str = _setting("groups", str)
+    auth_groups_claim: str = _setting("groups", parse_text)
     """For `oidc` and `alb`: claim with the groups of the user, as a dotted path."""
 
     oidc_issuer: str | None = _setting(None, parse_url)
@@ -209,7 +211,7 @@ class Settings:
     alb_public_keys_url: str | None = _setting(None, parse_url)
     """For `alb`: URL of the keys that it signs with; without it, that of AWS in its region."""
 
-    access_rules: Path | None = _setting(None, Path)
+    access_rules: Path | None = _setting(None, parse_path)
     """JSON file of the rules that say what each caller may see."""
 
     link_secret: str | None = _setting(None, parse_secret)
@@ -218,7 +220,7 @@ class Settings:
     audit: str = _setting("none", parse_one_of("none", "file", "syslog", "stdout", "cloudwatch"))
     """Destination of the audit messages: `none`, `file`, `syslog`, `stdout` or `cloudwatch`."""
 
-    audit_file: Path | None = _setting(None, Path)
+    audit_file: Path | None = _setting(None, parse_path)
     """For `AUDIT=file`: file to which each message adds one line of XML."""
 
     audit_log_group: str | None = _setting(None, parse_log_group)
@@ -227,16 +229,16 @@ class Settings:
     audit_syslog: str | None = _setting(None, parse_syslog)
     """For `AUDIT=syslog`: URL of the receiver, `tls://host:6514` or `udp://host:514`."""
 
-    audit_syslog_ca: Path | None = _setting(None, Path)
+    audit_syslog_ca: Path | None = _setting(None, parse_path)
     """PEM file of the CAs that verify the receiver; without it, those of the system."""
 
-    audit_syslog_cert: Path | None = _setting(None, Path)
+    audit_syslog_cert: Path | None = _setting(None, parse_path)
     """PEM file of our certificate, for a receiver that asks for one."""
 
-    audit_syslog_key: Path | None = _setting(None, Path)
+    audit_syslog_key: Path | None = _setting(None, parse_path)
     """PEM file of the key of our certificate, if that is not in the same file."""
 
-    audit_source: str | None = _setting(None, str)
+    audit_source: str | None = _setting(None, parse_text)
     """AuditSourceID of all messages; without it, the host name."""
 
     audit_failure: str = _setting(AUDIT_CONTINUE, parse_one_of(AUDIT_CONTINUE, AUDIT_REFUSE))
@@ -287,7 +289,7 @@ class Settings:
     memory_max: int = _setting(2 * 2**30, parse_memory)
     """Most memory of one process in bytes: 0 for no bound, or 128 MiB to 1 PiB."""
 
-    cache_root: Path = _setting(Path("cache"), Path)
+    cache_root: Path = _setting(Path("cache"), parse_path)
     """Folder of the cache."""
 
     cache_max_bytes: int = _setting(10 * 2**30, WholeNumber(2**20, 2**60))
@@ -350,7 +352,7 @@ class Settings:
     spool_shared: bool = _setting(False, parse_flag)
     """`true`: several services share `SPOOL_ROOT`, and each has a folder of its own in it."""
 
-    spool_root: Path = _setting(Path("spool"), Path)
+    spool_root: Path = _setting(Path("spool"), parse_path)
     """Folder of the instances that were received and are not stored yet."""
 
     spool_min_free_bytes: int = _setting(2**30, WholeNumber(0, 2**60))
@@ -359,7 +361,7 @@ class Settings:
     metrics_port: int | None = _setting(None, WholeNumber(1, 65_535))
     """Port of `/metrics` for Prometheus: 1 to 65535; without it there are no metrics."""
 
-    metrics_host: str = _setting("127.0.0.1", str)
+    metrics_host: str = _setting("127.0.0.1", parse_text)
     """Address that `/metrics` listens on."""
 
     log_level: str = _setting("INFO", parse_level)
@@ -368,13 +370,13 @@ class Settings:
     log_format: str = _setting("text", parse_log_format)
     """Format of the log: `text`, or `json` for one object a line."""
 
-    viewer_root: Path | None = _setting(None, Path)
+    viewer_root: Path | None = _setting(None, parse_path)
     """Folder of the viewer that is served at `/viewer`, as `script/viewer` makes it; without it, there is no viewer."""
 
-    datastore_root: Path = _setting(Path("data"), Path)
+    datastore_root: Path = _setting(Path("data"), parse_path)
     """Folder of the embedded data store, its index and its cache."""
 
-    datastore_faults: str | None = _setting(None, str)
+    datastore_faults: str | None = _setting(None, parse_text)
     """Faults that the embedded data store injects, for tests."""
 
     datastore_clean_index: bool = _setting(True, parse_flag)
@@ -468,10 +470,13 @@ def read_settings_file(path: str) -> dict[str, str]:
     if not path:
         return {}
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise SettingsError(f"SETTINGS_FILE {path}: {reason}") from error
+        lines = parse_path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise SettingsError(f"SETTINGS_FILE {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"SETTINGS_FILE {path}: is not UTF-8") from error
+    except ValueError as error:
+        raise SettingsError(f"SETTINGS_FILE {error}") from error
     values = {}
     for number, line in enumerate(lines, 1):
         name, equals, value = line.partition("=")

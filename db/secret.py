@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTT
 from sqlalchemy.engine import URL
 
 from dicomweb.errors import UpstreamBusy
+from runtime.hosts import is_host
 
 _DRIVERS = {  # `engine` of a database secret: driver and usual port
     "mysql": ("mysql+pymysql", 3306),
@@ -37,26 +38,51 @@ def index_url(
     `usual_host` is for secrets without a host, as RDS manages them. SecretError, or UpstreamBusy when Secrets Manager
     does not answer for now.
     """
-    members = _members(_secret_string(secret_arn, region))
-    said = {name: value for name, value in members.items() if value not in (None, "")}
+    return url_of(_secret_string(secret_arn, region), usual_host=usual_host, needs_password=needs_password)
+
+
+def url_of(text: str, *, usual_host: str | None = None, needs_password: bool = True) -> URL:
+    """As `index_url`, of the text of a secret. Blanks around all members but the password are left out."""
+    members = _members(text)
+    said = {name: value for name, value in members.items() if value is not None and str(value).strip()}
     secret = {"host": usual_host, "dbname": _USUAL_DATABASE, **said}
     needed = ("host", "username", *(["password"] if needs_password else []), "dbname")
-    missing = [name for name in needed if not isinstance(secret.get(name), str)]
-    if missing:
+    if missing := [name for name in needed if secret.get(name) is None]:
         advice = "; DB_HOST names the host of a secret that RDS manages" if "host" in missing else ""
         raise SecretError(f"the database secret has no {', '.join(missing)}{advice}")
-    engine = str(secret.get("engine") or "mysql").lower()
+    host, username, database = (_text(name, secret[name]) for name in ("host", "username", "dbname"))
+    if not is_host(host):
+        raise SecretError("host of the database secret is not the name of a host")
+    engine = _text("engine", secret.get("engine", "mysql")).lower()
     if engine not in _DRIVERS:
         raise SecretError(f"engine of the database secret is not one of {', '.join(_DRIVERS)}")
     driver, usual_port = _DRIVERS[engine]
     return URL.create(
         driver,
-        username=secret["username"],
-        password=secret["password"] if needs_password else None,
-        host=secret["host"],
+        username=username,
+        password=_password(secret["password"]) if needs_password else None,
+        host=host,
         port=_port(secret.get("port"), usual_port),
-        database=secret["dbname"],
+        database=database,
     )
+
+
+def _text(name: str, value: Any) -> str:
+    """A member that is one line of text, without the blanks around it; SecretError for anything else."""
+    if not isinstance(value, str):
+        raise SecretError(f"{name} of the database secret is not text: write it in quotes")
+    if not value.strip().isprintable():
+        raise SecretError(f"{name} of the database secret has a character that cannot be printed")
+    return value.strip()
+
+
+def _password(value: Any) -> str:
+    """A password, which may have any character of Unicode; SecretError for anything else."""
+    if not isinstance(value, str):
+        raise SecretError("password of the database secret is not text: write it in quotes")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise SecretError("password of the database secret is not Unicode")
+    return value
 
 
 def _secret_string(secret_arn: str, region: str | None) -> str:

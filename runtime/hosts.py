@@ -1,6 +1,14 @@
-"""Names of hosts that mean this machine."""
+"""Names of hosts, and those that mean this machine."""
 
+import re
 from ipaddress import ip_address
+
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,255}|\[?[0-9a-fA-F:.]{2,45}\]?")
+
+
+def is_host(text: str) -> bool:
+    """Whether a text may be the name of a host, or an IP address."""
+    return _HOST.fullmatch(text) is not None
 
 
 def is_loopback(host: str | None) -> bool:

@@ -17,6 +17,7 @@ from app.telemetry.logs import start_logging
 from app.version import VERSION
 
 DEFAULT = "serve"
+_SETTINGS = "Settings are environment variables: doc/settings.md explains them. COMMAND --help explains a command."
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + SIGINT
     except Exception as error:
-        if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
+        if os.environ.get("LOG_LEVEL", "").strip().upper() == "DEBUG":
             raise
         print(f"{describe_error(error)} (LOG_LEVEL=DEBUG shows where)", file=sys.stderr)
         return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="DICOMweb in front of AWS HealthImaging")
+    parser = argparse.ArgumentParser(description="DICOMweb in front of AWS HealthImaging", epilog=_SETTINGS)
     parser.add_argument("--version", action="version", version=f"ahi-dicomweb-proxy {VERSION}")
-    subparsers = parser.add_subparsers(dest="command")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in COMMANDS:
-        command.add_arguments(subparsers.add_parser(command.name, help=command.help))
+        described = command.help[0].upper() + command.help[1:]
+        command.add_arguments(subparsers.add_parser(command.name, help=command.help, description=f"{described}."))
     return parser
 
 

@@ -13,7 +13,7 @@ NOT_WHOLE = 3
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the paths, and the options."""
-    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH")
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="DICOM file, or folder of DICOM files")
     parser.add_argument("--details", action="store_true", help="name each file that lost or changed something")
     parser.add_argument("--all-samples", action="store_true", help="import all sample files, also the broken ones")
     parser.add_argument("--refused", action="store_true", help="only list what the last import refused, and why")

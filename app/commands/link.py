@@ -12,7 +12,7 @@ from dicomweb.uids import resource_path
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the study, and `--hours`."""
     parser.add_argument("study", help="Study Instance UID")
-    parser.add_argument("--hours", type=float, default=24)
+    parser.add_argument("--hours", type=float, default=24, help="how long the link lasts (default: 24)")
 
 
 def run(settings: Settings, options: Namespace) -> int:

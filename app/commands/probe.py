@@ -7,6 +7,7 @@ service that may need all processors, so it imports nothing that it does not nee
 import http.client
 import os
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,16 +30,22 @@ def run(settings: "Settings", _: "Namespace") -> int:
 def probe(host: str, port: int, path: str = "/aetitle/live") -> str | None:
     """None if the service that listens there answers 200, else the reason."""
     address = _ANY_ADDRESS.get(host, host)
-    connection = http.client.HTTPConnection(address, port, timeout=_PATIENCE_SECONDS)
     try:
-        connection.request("GET", path)
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
+        with closing(http.client.HTTPConnection(address, port, timeout=_PATIENCE_SECONDS)) as connection:
+            connection.request("GET", path)
+            status = connection.getresponse().status
+    except (OSError, UnicodeError, http.client.HTTPException) as error:  # the last two for names that no host has
         return f"{address} port {port}: {error}"
-    finally:
-        connection.close()
     return None if status == http.client.OK else f"{path} answers {status}"
 
 
+def _main() -> str | None:
+    """As `probe`, with HOST and PORT read as Settings reads them."""
+    host, port = (os.environ.get(name, "").strip() for name in ("HOST", "PORT"))
+    if not (port or "8080").isdecimal():
+        return "PORT is not a whole number"
+    return probe(host or "0.0.0.0", int(port or 8080))  # noqa: S104 - the default of Settings
+
+
 if __name__ == "__main__":
-    sys.exit(probe(os.environ.get("HOST") or "0.0.0.0", int(os.environ.get("PORT") or 8080)))  # noqa: S104 - as Settings
+    sys.exit(_main())

@@ -9,7 +9,7 @@ from app.settings import Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--port`."""
-    parser.add_argument("--port", type=parse_port, default=9000)
+    parser.add_argument("--port", type=parse_port, default=9000, help="port to listen on (default: 9000)")
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:

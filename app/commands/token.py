@@ -9,8 +9,8 @@ from app.settings import Settings, SettingsError
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the name, and `--groups`."""
-    parser.add_argument("name")
-    parser.add_argument("--groups", default="", help="separated by commas")
+    parser.add_argument("name", help="name of the user or program that will have it")
+    parser.add_argument("--groups", default="", help="groups of access rules, separated by commas")
 
 
 def run(_: Settings, options: Namespace) -> int:

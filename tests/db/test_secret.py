@@ -9,12 +9,14 @@ from typing import Any
 
 import boto3
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
 from db.engine import Database
-from db.secret import SecretError, index_url
+from db.secret import SecretError, index_url, url_of
 from dicomweb.errors import UpstreamBusy
 from tests.aws_server import AwsServer
 from tests.servers import MariaDb, free_port
@@ -77,6 +79,67 @@ def keep(endpoint: str) -> Callable[..., str]:
 def test_a_secret_becomes_a_url(keep: Callable[..., str], changes: dict[str, Any], url: str) -> None:
     found = index_url(keep(SECRET | changes), region=REGION)
     assert found == make_url(url).set(password=SECRET["password"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "url"),
+    [
+        ({"engine": "aurora-postgresql", "port": "5433"}, "postgresql+psycopg://reader:x@db.example:5433/ahiindex"),
+        ({"engine": " Postgres ", "port": None}, "postgresql+psycopg://reader:x@db.example:5432/ahiindex"),
+        ({"host": " db.example\n", "port": " 3307 "}, "mysql+pymysql://reader:x@db.example:3307/ahiindex"),
+        ({"dbname": " ", "engine": ""}, "mysql+pymysql://reader:x@db.example:3307/ahiindex"),
+        ({"username": "reader "}, "mysql+pymysql://reader:x@db.example:3307/ahiindex"),
+        ({"host": "2001:db8::1"}, "mysql+pymysql://reader:x@[2001:db8::1]:3307/ahiindex"),
+    ],
+)
+def test_blanks_and_other_spellings_do_no_harm(changes: dict[str, Any], url: str) -> None:
+    assert url_of(json.dumps(SECRET | changes)) == make_url(url).set(password=SECRET["password"])
+
+
+@pytest.mark.parametrize("password", ["p ss ", "\t", "\u00e9\U0001f5a5", "\x7f"])
+def test_a_password_is_taken_as_it_is(password: str) -> None:
+    assert url_of(json.dumps(SECRET | {"password": password + "x"})).password == password + "x"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"host": "a host"}, "host of the database secret is not the name of a host"),
+        ({"host": "https://db.example"}, "host of the database secret is not the name of a host"),
+        ({"host": "db.example:3306"}, "host of the database secret is not the name of a host"),
+        ({"host": ["db.example"]}, "host of the database secret is not text"),
+        ({"password": 12345678}, "password of the database secret is not text"),
+        ({"password": "p@ss\ud800"}, "password of the database secret is not Unicode"),
+        ({"username": 7}, "username of the database secret is not text"),
+        ({"username": "p@ss\x00"}, "username of the database secret has a character"),
+        ({"dbname": {"name": "p@ss"}}, "dbname of the database secret is not text"),
+        ({"engine": 8}, "engine of the database secret is not text"),
+        ({"engine": "sqlserver-ex"}, "engine of the database secret is not one of mysql"),
+        ({"port": 3306.5}, "port of the database secret"),
+        ({"port": True}, "port of the database secret"),
+        ({"host": " "}, "has no host"),
+    ],
+)
+def test_an_odd_member_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SecretError, match=message) as told:
+        url_of(json.dumps(SECRET | changes))
+    assert "p@ss" not in str(told.value)
+
+
+members = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text(), max_size=2)
+names = ("host", "port", "username", "password", "dbname", "engine")
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(names, members | st.sampled_from(["3306", "mysql", "db.example", " x "]))))
+def test_any_secret_is_a_url_or_one_line(secret: dict[str, Any]) -> None:
+    try:
+        url = url_of(json.dumps(secret))
+    except SecretError as error:
+        assert str(error).isprintable()  # thus one line
+        assert len(str(error)) < 200
+    else:
+        assert url.host and url.host.isprintable() and 0 < (url.port or 0) < 65536
+        url.render_as_string(hide_password=False).encode()
 
 
 def test_a_secret_of_the_console_names_no_database(keep: Callable[..., str]) -> None:

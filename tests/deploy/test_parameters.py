@@ -61,7 +61,7 @@ _NAMES = re.compile(r"[A-Z][A-Za-z]+")
 
 def asked_for(advice: str) -> str:
     """The parameter that a broken rule asks for."""
-    (name,) = [word for word in _NAMES.findall(re.split(r" needs? ", advice)[1]) if word in KNOWN]
+    (name,) = [str(word) for word in _NAMES.findall(re.split(r" needs? ", advice)[1]) if word in KNOWN]
     return name
 
 
