@@ -1,6 +1,7 @@
 """The conformance statement says what the service does: no resource and no attribute more, none less."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from app.console_parts import is_console
 from app.factory import create_app
 from app.services import Services
 from app.settings import Settings
+from dicomweb.negotiation import Offer
 from qido.parse.attributes import ATTRIBUTES, Matching, Presence
 from qido.parse.bounds import BOUNDS
 from tests.servers import OpenDatabase
+from wado.representation import METADATA_OFFERS, RENDERED_OFFERS, THUMBNAIL_OFFERS
 
 PREFIX = f"/{DEFAULT}"
 STATEMENT = Path(__file__).parents[2] / "doc" / "conformance.md"
@@ -57,6 +60,15 @@ def test_the_attributes_are_those_of_the_search() -> None:
         ]
         for attribute in ATTRIBUTES
     ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "offers"),
+    [("rendered", RENDERED_OFFERS), ("metadata", METADATA_OFFERS), ("thumbnail", THUMBNAIL_OFFERS)],
+)
+def test_media_types_are_those_that_are_offered(answer: str, offers: Sequence[Offer]) -> None:
+    (types,) = [row[1] for row in _rows() if len(row) == 3 and row[0] == answer]
+    assert [offer.content_type for offer in offers if offer.content_type not in types] == []
 
 
 def test_the_bounds_are_those_of_the_search() -> None:
