@@ -35,6 +35,9 @@ VALUES: dict[str, list[str]] = {
     "IndexDBIamUserArn": [f"{_USER}/index"],
     "IndexCompare": ["", "23:59"],
     "StoreDatastoreId": ["a" * 32],
+    "SpoolFileSystemId": ["fs-0123456789abcdef0"],
+    "SpoolAccessPointId": ["fsap-0123456789abcdef0"],
+    "SpoolSecurityGroupId": ["sg-2"],
     "OidcIssuer": ["https://idp.example.org/realms/hospital"],
     "OidcAudience": ["dicomweb"],
     "LinkSecretArn": [f"{SECRET}-links"],
@@ -59,19 +62,18 @@ choices = st.fixed_dictionaries(
 _NAMES = re.compile(r"[A-Z][A-Za-z]+")
 
 
-def asked_for(advice: str) -> str:
-    """The parameter that a broken rule asks for."""
-    (name,) = [str(word) for word in _NAMES.findall(re.split(r" needs? ", advice)[1]) if word in KNOWN]
-    return name
+def asked_for(advice: str) -> list[str]:
+    """The parameters that a broken rule asks for."""
+    return [word for word in _NAMES.findall(re.split(r" needs? ", advice)[1]) if word in KNOWN]
 
 
 def whole(parameters: Mapping[str, str]) -> Stack:
     """The stack of these parameters, and of those that the broken rules ask for."""
     parameters = dict(parameters)
     while (stack := Stack(TEMPLATES[1], parameters)).broken_rules:
-        name = asked_for(stack.broken_rules[0])
-        assert not parameters.get(name), stack.broken_rules
-        parameters[name] = VALUES[name][0]
+        missing = {name: VALUES[name][0] for name in asked_for(stack.broken_rules[0]) if not parameters.get(name)}
+        assert missing, stack.broken_rules
+        parameters |= missing
     return stack
 
 
@@ -104,6 +106,7 @@ def test_any_choice_makes_a_whole_stack(chosen: dict[str, str], image: dict[str,
     service = Settings.from_env(environment(stack, "TaskDefinition"))
     assert service.store is bool(stack.parameters["StoreDatastoreId"])
     assert service.may_write_index is service.store
+    assert service.spool_shared is bool(stack.parameters["SpoolFileSystemId"])
     assert ("cloudwatch" if stack.parameters["AuditTrail"] != "none" else "none") == service.audit
     if "IndexTaskDefinition" in stack.resources:
         follower = Settings.from_env(environment(stack, "IndexTaskDefinition"))
