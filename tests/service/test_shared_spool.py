@@ -29,7 +29,7 @@ def test_what_a_killed_service_has_accepted_another_one_stores(tmp_path: Path) -
         other.folder.mkdir()
         other.start()
         try:
-            one.datastore.faults("StoreDICOM:503")
+            one.datastore.faults("StoreDICOM:403")
             assert [other.post(of(number)).status_code for number in (1, 2)] == [202, 202]
             assert len(list(one.spool.layout.root.glob("1/queue/*"))) == 2
             listed = other.service.command("spool")
