@@ -89,6 +89,9 @@ class BaseRequest(HTTPRequestParser):
             raise MalformedUrl from None
         if self.chunked:
             self.body_rcv = _BoundedChunks(OverflowableBuffer(self.adj.inbuf_overflow))
+        if not self.error and self.version == "1.1":  # waitress knows the one word, but not a list of them
+            expected = self.headers.get("EXPECT", "").lower().split(",")
+            self.expect_continue = "100-continue" in (word.strip() for word in expected)
         if self.completed:
             self.expect_continue = False  # no body is to come, or none is wanted: this is answered at once
 
