@@ -1,10 +1,12 @@
 """The sections of a made CT of chest and upper abdomen: organs are painted one over the other, noise comes last."""
 
+from functools import lru_cache
+
 import numpy as np
 
 from datastore.samples import anatomy
 from datastore.samples.noise import grain, smooth
-from datastore.samples.section import MOST_MOVED, Field, Grid, Section, even_grid, soft
+from datastore.samples.section import AIR, COLUMNS, MOST_MOVED, ROWS, Field, Grid, Section, all_places, even_grid, soft
 
 _RIB_SPACING, _RIB_FALL, _FIRST_RIB = 24.0, 96.0, 34.0  # mm: between ribs, from back to front, of the lowest one
 _RIBS = 11
@@ -21,8 +23,11 @@ def section(z: float) -> Field:
     _ribs(made, body)
     _spine(made)
     _front_and_shoulders(made, body)
-    _table(made)
-    return made.hu + grain(z) * (0.4 + 0.6 * body)
+    noise = grain(z)
+    whole: Field = _table() + noise * 0.4
+    inner = (ROWS, COLUMNS)
+    whole[inner] = np.where(body > 0, made.hu + noise[inner] * (0.4 + 0.6 * body), whole[inner])
+    return whole
 
 
 def _grown(z: float) -> Grid:
@@ -218,15 +223,17 @@ def _front_and_shoulders(made: Section, body: Field) -> None:
     made.tubes(anatomy.SHOULDER_BLADES, within=body)
 
 
-def _table(made: Section) -> None:
-    """The curved table under the patient."""
-    x, y = even_grid().x, even_grid().y
-    top = y - (128 - np.square(x / 200) * 26)
-    wide = np.abs(x) < 190
-    outside = made.hu < -900
-    made.hu[(np.abs(top) < 1.2) & wide & outside] = -330
-    made.hu[(top > 1.2) & (top < 11) & wide & outside] = -925
-    made.hu[(np.abs(top - 12) < 1.2) & wide & outside] = -380
+@lru_cache(1)
+def _table() -> Field:
+    """A section without a body: air, and the curved table under the patient."""
+    places = all_places()
+    made = np.full(places.x.shape, AIR, np.float32)
+    depth = places.y - (128 - np.square(places.x / 200) * 26)
+    wide = np.abs(places.x) < 190
+    made[(np.abs(depth) < 1.2) & wide] = -330
+    made[(depth > 1.2) & (depth < 11) & wide] = -925
+    made[(np.abs(depth - 12) < 1.2) & wide] = -380
+    return made
 
 
 def _texture(made: Section, seed: int, cell: int = 9) -> Field:

@@ -5,9 +5,10 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from datastore.samples.section import SIDE, Field
+from datastore.samples.section import COLUMNS, ROWS, SIDE, Field
 
 _HEIGHT_CELLS = 40
+_SIZE = (COLUMNS.stop - COLUMNS.start, ROWS.stop - ROWS.start)
 _NOISE = 9.0  # HU, the standard deviation
 _NOISE_SIDE = 1024
 
@@ -19,7 +20,7 @@ def smooth(z: float, seed: int, cell: int, height: float) -> Field:
     low, part = int(place), place % 1
     part = np.float32(part * part * (3 - 2 * part))  # without a bend at each layer
     layer = lattice[low] + part * (lattice[low + 1] - lattice[low])
-    return np.asarray(Image.fromarray(layer).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(layer).resize(_SIZE, Image.Resampling.BICUBIC))
 
 
 def grain(z: float) -> Field:
@@ -42,6 +43,6 @@ def _grain() -> Field:
 
 @lru_cache(32)
 def _lattice(seed: int, cell: int) -> Field:
-    side = SIDE // cell + 1
-    made: Field = np.random.default_rng(seed).uniform(-1.4, 1.4, (_HEIGHT_CELLS, side, side)).astype(np.float32)
+    columns, rows = (side // cell + 1 for side in _SIZE)
+    made: Field = np.random.default_rng(seed).uniform(-1.4, 1.4, (_HEIGHT_CELLS, rows, columns)).astype(np.float32)
     return made

@@ -20,6 +20,9 @@ Box = tuple[slice, slice]
 SIDE = 512
 """Rows and columns of a section."""
 
+ROWS, COLUMNS = slice(108, 416), slice(28, 484)
+"""The part of a section that the body lies in. Only there shapes are painted, which takes half the time."""
+
 SPACING = 0.78
 """The distance of neighbouring pixels, in millimetres."""
 
@@ -72,11 +75,16 @@ class Grid:
 
 
 @lru_cache(1)
-def even_grid() -> Grid:
-    """The places of all pixels as they are; the origin is in the middle."""
+def all_places() -> Grid:
+    """The places of all pixels of a section; the origin is in the middle."""
     places = ((np.arange(SIDE) - (SIDE - 1) / 2) * SPACING).astype(np.float32)
-    x, y = np.meshgrid(places, places)
-    return Grid(x, y)
+    return Grid(*np.meshgrid(places, places))
+
+
+def even_grid() -> Grid:
+    """The places of the part that the body lies in."""
+    places = all_places()
+    return Grid(places.x[ROWS, COLUMNS], places.y[ROWS, COLUMNS])
 
 
 def soft(depth: Field, edge: float = SPACING) -> Field:
@@ -86,12 +94,12 @@ def soft(depth: Field, edge: float = SPACING) -> Field:
 
 
 class Section:
-    """A section at the height `z`, full of air at first, with the places of its pixels."""
+    """The part of a section, at the height `z`, that the body lies in: air at first, with the places of its pixels."""
 
     def __init__(self, z: float, grid: Grid) -> None:
         self.z = z
         self.grid = grid
-        self.hu: Field = np.full((SIDE, SIDE), AIR, np.float32)
+        self.hu: Field = np.full(grid.x.shape, AIR, np.float32)
 
     def fill(self, part: Field, hu: float | Field) -> None:
         """Paint all pixels by the part of each that the shape covers."""
@@ -160,9 +168,9 @@ def _box(centre: tuple[float, float], radii: tuple[float, float]) -> Box:
     middle = (SIDE - 1) / 2
     across, along = (
         slice(
-            max(0, int((at - reach - MOST_MOVED) / SPACING + middle)),
-            max(0, min(SIDE, int((at + reach + MOST_MOVED) / SPACING + middle) + 2)),
+            max(0, int((at - reach - MOST_MOVED) / SPACING + middle) - part.start),
+            max(0, int((at + reach + MOST_MOVED) / SPACING + middle) + 2 - part.start),
         )
-        for at, reach in zip(centre, radii, strict=True)
+        for at, reach, part in zip(centre, radii, (COLUMNS, ROWS), strict=True)
     )
     return along, across
