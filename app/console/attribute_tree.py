@@ -26,6 +26,7 @@ LONGEST_VALUE = 400  # characters of an attribute with all its values
 MOST_VALUES = 64
 _DEEPEST = 24  # sequences within sequences
 _SHOWN_BYTES = 16
+_FIRST_BLOCK = 0x10  # elements from here on reserve blocks for their creators (PS3.5 Section 7.8.1)
 
 _READERS: Mapping[str, Callable[[str], str]] = {
     "DA": read_day,
@@ -161,6 +162,8 @@ def _is_private(tag: str) -> bool:
 def _named(tag: str, vr: str, creators: Mapping[str, str]) -> Node:
     """The node of an attribute, without its value."""
     if _is_private(tag):
+        if tag[4:6] == "00" and int(tag[6:], 16) >= _FIRST_BLOCK:
+            return Node(tag, "Private Creator", vr=vr, private=True)
         creator = creators.get(tag[:6], "")
         return Node(tag, _private_name(tag, creator), vr=vr, private=True, creator=creator)
     number = int(tag, 16)

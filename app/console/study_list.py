@@ -20,8 +20,9 @@ from qido.parse.query import Query, parse_query
 from qido.results import Result
 
 PAGE_SIZES = (25, 50, 100)
-LAST_ROW = 10_000
-"""The list goes on up to this row. To see later ones, the filter must be narrower."""
+LAST_ROW, LAST_ROW_OF_TEXT = 10_000, 500
+"""The list goes on up to this row. To see later ones, the filter must be narrower. A text is searched for in names and
+in IDs, so that each page takes longer than the one before."""
 
 SORTED_AT_MOST = 2_000
 """So many studies are sorted by another column than the date. Sorting more would take seconds."""
@@ -115,7 +116,12 @@ class StudyFilter:
     @property
     def offset(self) -> int:
         """The number of rows before the page."""
-        return min((self.page - 1) * self.size, LAST_ROW - self.size)
+        return min((self.page - 1) * self.size, self.last_row - self.size)
+
+    @property
+    def last_row(self) -> int:
+        """The number of the last row that a page of this filter can show."""
+        return LAST_ROW_OF_TEXT if self.text else LAST_ROW
 
     @property
     def sorts_by_newest(self) -> bool:
@@ -213,7 +219,7 @@ class StudyPage:
     """A page of the list: the rows, how many there are in all, and what people should know about them.
 
     `number` is exact, or else a lower bound. `sorted` is false if there are too many studies for the order of the
-    filter, so that they come with the newest first.
+    filter, so that they come with the newest first. `ends_early` if there are more than the list goes on to.
     """
 
     rows: tuple[StudyRow, ...]
@@ -222,6 +228,7 @@ class StudyPage:
     exact: bool
     sorted: bool
     has_next: bool
+    ends_early: bool
     warnings: tuple[str, ...] = ()
 
     @property
@@ -246,14 +253,15 @@ def find_studies(archive: Archive, scope: Scope, wanted: StudyFilter, today: dat
 
 def _page(wanted: StudyFilter, queries: Sequence[Query], found: CountedPage, *, is_sorted: bool) -> StudyPage:
     told = (text for query in queries for text in warnings(query, replace(found.page, additional=0)))
-    end = wanted.offset + wanted.size
+    goes_on, more = wanted.offset + wanted.size < wanted.last_row, found.page.additional > 0
     return StudyPage(
         tuple(map(StudyRow.of, found.page.results)),
         wanted.offset + 1,
         found.number,
         found.exact,
         is_sorted,
-        found.page.additional > 0 and end < LAST_ROW,
+        more and goes_on,
+        more and not goes_on,
         tuple(dict.fromkeys(told)),
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, BinaryIO
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 FLAGS = [
     "--disable-background-networking",
@@ -23,6 +23,9 @@ FLAGS = [
     "--enable-unsafe-swiftshader",
 ]
 """Nothing but what the page asks for goes out, and pictures are drawn without a graphics card."""
+
+
+_AXE = Path(__file__).parent / "javascript" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 class _Files(SimpleHTTPRequestHandler):
@@ -53,14 +56,32 @@ def files_served(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def chromium_page() -> Iterator[Page]:
-    """An empty page of the system's Chromium."""
+def chromium() -> Iterator[Browser]:
+    """The system's Chromium."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     assert program, "a browser is missing: apt-get install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS, chromium_sandbox=False)
-        yield browser.new_page()
+        yield browser
         browser.close()
+
+
+@contextmanager
+def chromium_page() -> Iterator[Page]:
+    """An empty page of the system's Chromium."""
+    with chromium() as browser:
+        yield browser.new_page()
+
+
+def barriers(page: Page) -> list[str]:
+    """What keeps people from using a page, as axe-core finds it: serious and critical findings, with their elements."""
+    page.evaluate(_AXE.read_text())
+    found = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{one['id']}: {one['help']}: {[node['html'][:200] for node in one['nodes']]}"
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
 
 
 def call(page: Page, function: str, *arguments: object) -> Any:

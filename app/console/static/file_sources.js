@@ -11,8 +11,12 @@ export async function* chosenFiles(files) {
 
 // Files and folders of a drop. Must be called within the event, which ends the access to them.
 export function droppedFiles(transfer) {
-  const entries = [...transfer.items].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry());
-  return inEntries(entries.filter(Boolean), 0);
+  const dropped = [...transfer.items].filter((item) => item.kind === "file");
+  return inDrop(dropped.map((item) => item.webkitGetAsEntry() || item.getAsFile()).filter(Boolean));
+}
+
+async function* inDrop(dropped) {
+  for (const one of dropped) yield* one instanceof File ? fileOrZip(one, one.name) : inEntries([one], 0);
 }
 
 async function* inEntries(entries, depth) {

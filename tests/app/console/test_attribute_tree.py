@@ -51,6 +51,7 @@ def test_private_attributes_are_marked_and_have_their_creator() -> None:
     known, binary, stray = nodes["00091001"], nodes["000910FE"], nodes["00111003"]
     assert (known.private, known.creator, known.name) == (True, "GEMS_IDEN_01", "Full fidelity")
     assert (binary.value, binary.reading) == ("32 bytes", "00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f …")
+    assert nodes["00090010"].name == "Private Creator"
     assert (stray.private, stray.creator, stray.name) == (True, "", "")
 
 

@@ -117,6 +117,15 @@ def test_pages_follow_each_other(archive: Archive, monkeypatch: pytest.MonkeyPat
     assert {page.number for page in pages[:3]} == {5}
 
 
+def test_the_list_of_a_text_ends_early(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_list, "LAST_ROW_OF_TEXT", 4)
+    pages = [
+        find_studies(archive, EVERYTHING, StudyFilter(text="*", page=number, size=2), TODAY) for number in (1, 2, 3)
+    ]
+    assert [(page.has_next, page.ends_early) for page in pages] == [(True, False), (False, True), (False, True)]
+    assert uids(pages[1]) == uids(pages[2])
+
+
 def test_the_list_ends_at_a_row(archive: Archive) -> None:
     assert StudyFilter.from_parameters({"page": "999999999"}).offset == study_list.LAST_ROW - PAGE_SIZES[0]
     assert uids(page_of(archive, page="999999999")) == []

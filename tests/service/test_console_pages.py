@@ -1,0 +1,366 @@
+"""Work list, study and upload in Chromium: with and without scripts, on a phone, with hostile data."""
+
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Route, expect
+from pydicom import Dataset, Sequence
+
+from tests.service.browser import barriers, chromium
+from tests.service.storing import Storing, storing
+from tests.store.dicom_files import data_set, encoded
+
+WAIT_MILLISECONDS = 45_000
+PHONE = {"width": 400, "height": 800}
+EVIL = '"><script>window.owned=1</script><img src=x onerror="window.owned=1">'
+EVIL_NAME = "<script>owned()</script>"
+Open = Callable[..., Page]
+
+
+def image(study: int, series: int, number: int, **attributes: Any) -> Dataset:
+    uid = f"1.2.77.{study}"
+    return data_set(
+        f"{uid}.{series}.{number}",
+        study=uid,
+        series=f"{uid}.{series}",
+        size=32,
+        InstanceNumber=number,
+        **{"SpecificCharacterSet": "ISO_IR 192", "SeriesNumber": series, "Modality": "CT", **attributes},
+    )
+
+
+def hostile() -> Dataset:
+    """An image with markup in all texts that pages show."""
+    made = image(9, 1, 1, PatientName=f"{EVIL_NAME}^{EVIL_NAME}={EVIL_NAME}", PatientID=EVIL[:64])
+    made.StudyDescription = made.SeriesDescription = made.ProtocolName = EVIL[:64]
+    made.AccessionNumber, made.StudyID, made.StationName = "<b>1</b>", "<i>x</i>", "<u>"
+    made.PatientComments = EVIL * 3
+    block = made.private_block(0x0009, EVIL[:60], create=True)
+    block.add_new(1, "LO", EVIL[:60])
+    item = Dataset()
+    item.CodeMeaning = EVIL[:64]
+    made.ProcedureCodeSequence = Sequence([item])
+    return made
+
+
+def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED, *, zip64: bool = False) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", compression) as archive:
+        for name, content in files.items():
+            with archive.open(zipfile.ZipInfo(name), "w", force_zip64=zip64) as entry:
+                entry.write(content)
+    return made.getvalue()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storing]:
+    names = ["Doe^Anna", "Yamada^Tarou=山田^太郎", "Müller^Jörg"]
+    studies = [
+        image(study, series, number, PatientName=name, PatientID=f"PID{study}", StudyDate=f"2026010{study}")
+        for study, name in enumerate(names, 1)
+        for series in (1, 2)
+        for number in (1, 2, 3)
+    ]
+    with storing(tmp_path_factory.mktemp("console"), LINK_SECRET="s" * 40) as running:
+        assert running.post(*map(encoded, studies), encoded(hostile())).status_code == 200
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def open_page(browser: Browser, running: Storing) -> Iterator[Open]:
+    """Opens pages of the console, each in a context of its own. No script of a stranger has run in any at the end."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_one(path: str, *, scripts: bool = True, **options: Any) -> Page:
+        context = browser.new_context(java_script_enabled=scripts, locale="en-GB", **options)
+        context.set_default_timeout(WAIT_MILLISECONDS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.goto(origin(running) + path)
+        return page
+
+    yield open_one
+    for context in contexts:
+        for page in context.pages:
+            if page.url.startswith("http") and not page.is_closed():
+                assert page.evaluate("() => typeof window.owned") == "undefined"
+        context.close()
+    assert [text for text in complaints if "Failed to load resource" not in text] == []
+
+
+def origin(running: Storing) -> str:
+    return running.service.root.removesuffix("/aetitle")
+
+
+def opened(page: Page) -> list[str]:
+    return page.locator("a.open").all_inner_texts()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_the_front_door_leads_to_the_work_list(open_page: Open, scripts: bool) -> None:
+    page = open_page("/", scripts=scripts)
+    assert re.search(r"/console/?$", page.url)
+    assert "Müller, Jörg" in opened(page) and "山田 太郎" in page.locator("main").inner_text()
+
+
+def test_without_scripts_the_form_filters_sorts_and_turns_pages(open_page: Open) -> None:
+    page = open_page("/console/", scripts=False)
+    page.get_by_label("Name or ID").fill("pid")
+    page.get_by_role("button", name="Search").click()
+    assert opened(page) == []
+    page.get_by_label("Name or ID").fill("PID")
+    page.get_by_role("button", name="Search").click()
+    assert len(opened(page)) == 3
+    page.get_by_role("link", name="Name", exact=True).click()
+    assert opened(page) == ["Doe, Anna", "Müller, Jörg", "Yamada, Tarou"]
+    page.get_by_label("Modality").fill("XA")
+    page.get_by_role("button", name="Search").click()
+    assert "No study fits" in page.locator("main").inner_text()
+
+
+def test_with_scripts_only_the_table_changes(open_page: Open) -> None:
+    page = open_page("/console/")
+    page.evaluate("() => { window.same = true; }")
+    page.get_by_label("Name or ID").press_sequentially("yama")
+    expect(page.locator("a.open")).to_have_text(["Yamada, Tarou"])
+    assert page.evaluate("() => window.same") and page.url.endswith("/console/?q=yama")
+    page.get_by_label("Name or ID").fill("PID")
+    expect(page.locator("a.open")).to_have_count(3)
+    page.locator("#sort-name").click()
+    expect(page.locator("a.open")).to_have_text(["Doe, Anna", "Müller, Jörg", "Yamada, Tarou"])
+    assert "sort=name" in page.url and "q=PID" in page.url
+    page.get_by_label("Rows").select_option("50")
+    expect(page.locator("a.open")).to_have_text(["Doe, Anna", "Müller, Jörg", "Yamada, Tarou"])
+    assert page.evaluate("() => window.same")
+    page.reload()
+    assert opened(page) == ["Doe, Anna", "Müller, Jörg", "Yamada, Tarou"]
+    assert page.get_by_label("Name or ID").input_value() == "PID"
+
+
+def test_keys_go_from_study_to_study(open_page: Open) -> None:
+    page = open_page("/console/?q=PID&sort=name")
+    page.keyboard.press("/")
+    expect(page.get_by_label("Name or ID")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("link", name="Doe, Anna", exact=True)).to_be_focused()
+    for key in ("j", "ArrowDown", "j"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("link", name="Yamada, Tarou", exact=True)).to_be_focused()
+    page.keyboard.press("k")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Müller, Jörg")).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_study_leads_to_its_attributes(open_page: Open, scripts: bool) -> None:
+    page = open_page("/console/", scripts=scripts)
+    page.get_by_role("link", name="Doe, Anna", exact=True).click()
+    assert page.locator(".tile img").count() == 2
+    page.locator(".tile a").first.click()
+    assert page.locator(".tile").count() == 3
+    page.locator(".tile a").nth(1).click()
+    assert "1.2.77.1.1.2" in page.locator("main").inner_text()
+    page.get_by_label("Find in tags").fill("patient")
+    if not scripts:
+        page.get_by_role("button", name="Search").click()
+    expect(page.locator("#tree .attribute")).to_have_text(["Patient's Name", "Patient ID"])
+    expect(page.locator("#tree")).to_contain_text("Doe, Anna")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_hostile_values_are_text_on_every_page(open_page: Open, scripts: bool) -> None:
+    page = open_page("/console/?accession=*b*", scripts=scripts)
+    assert EVIL_NAME in opened(page)[0]
+    page.locator("a.open").click()
+    assert EVIL[:64].strip() in page.locator("main").inner_text()
+    page.locator(".tile a").first.click()
+    page.locator(".tile a").first.click()
+    tree = page.locator("#tree")
+    assert EVIL[:60] in tree.inner_text() and "private" in tree.inner_text()
+    assert page.locator("#tree img, #tree script, main b, main i, main u").count() == 0
+
+
+def test_a_study_comes_as_a_zip_file(open_page: Open, running: Storing) -> None:
+    page = open_page("/console/aetitle/studies/1.2.77.1")
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download as ZIP").click()
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        assert len([name for name in archive.namelist() if name.endswith(".dcm")]) == 6
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_share_link_opens_for_a_stranger(open_page: Open, running: Storing, scripts: bool) -> None:
+    page = open_page("/console/aetitle/studies/1.2.77.2", scripts=scripts)
+    page.get_by_role("button", name="Make a link").click()
+    url = page.get_by_label("For people").input_value()
+    stranger = open_page(url.removeprefix(origin(running)), scripts=scripts)
+    assert "Yamada, Tarou" in stranger.locator("h1").inner_text()
+    stranger.locator(".tile a").first.click()
+    assert stranger.locator(".tile").count() == 3
+    pictures = stranger.locator("img.thumbnail").evaluate_all("(all) => all.map((one) => one.src)") if scripts else []
+    assert all("/link/" in url and requests.get(url, timeout=60).status_code == 200 for url in pictures)
+
+
+def test_an_address_is_copied(open_page: Open, running: Storing) -> None:
+    page = open_page("/console/aetitle/studies/1.2.77.1", permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").first.click()
+    assert page.evaluate("() => navigator.clipboard.readText()") == running.service.root
+
+
+def payload(name: str, content: bytes) -> FilePayload:
+    return {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+
+
+def sent(page: Page) -> list[int]:
+    """The number of files in each store request of the page, from now on."""
+    found: list[int] = []
+    page.on("request", lambda one: found.append(1) if one.method == "POST" and one.url.endswith("/studies") else None)
+    return found
+
+
+def files_of(study: int, count: int) -> dict[str, bytes]:
+    return {f"{number:04}.dcm": encoded(image(study, 1, number)) for number in range(1, count + 1)}
+
+
+def test_files_are_stored_in_few_requests(open_page: Open, running: Storing, tmp_path: Path) -> None:
+    page = open_page("/console/upload")
+    requests_of_page = sent(page)
+    for name, content in files_of(20, 45).items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "read.me").write_text("not DICOM")
+    page.locator("[data-part=files]").set_input_files(sorted(tmp_path.iterdir()))
+    expect(page.locator("[data-part=sums]")).to_have_text(re.compile("Done: 45 files stored, 1 not stored"))
+    assert "This is no DICOM file" in page.get_by_role("row", name="read.me").inner_text()
+    assert len(requests_of_page) == 3
+    assert len(running.found(StudyInstanceUID="1.2.77.20")) == 45
+    assert page.locator("[data-part=retry]").is_hidden(), "nothing that may succeed is left"
+
+
+def test_folders_and_zip_files_are_unpacked(open_page: Open, running: Storing, tmp_path: Path) -> None:
+    folder = tmp_path / "disc"
+    (folder / "a" / "b").mkdir(parents=True)
+    files = list(files_of(21, 8).values())
+    (folder / "a" / "one.dcm").write_bytes(files[0])
+    (folder / "a" / "b" / "two").write_bytes(files[1])
+    (folder / "packed.zip").write_bytes(zipped({"x/3.dcm": files[2], "x/note.txt": b"hello", "4": files[3]}))
+    (folder / "stored.zip").write_bytes(zipped({"5": files[4]}, zipfile.ZIP_STORED, zip64=True))
+    (folder / "large.zip").write_bytes(zipped({"6": files[5]}, zip64=True))
+    damaged = bytearray(zipped({"7": files[6], "8": files[7]}))
+    damaged[60] ^= 0xFF
+    (folder / "damaged.zip").write_bytes(damaged)
+    (folder / "cut.zip").write_bytes(zipped({"9": b"x" * 99})[:70])
+    page = open_page("/console/upload")
+    page.locator("[data-part=folder]").set_input_files(folder)
+    expect(page.locator("[data-part=sums]")).to_have_text(re.compile("Done: 7 files stored, 3 not stored"))
+    table = page.locator("[data-part=rows]").inner_text()
+    assert table.count("The ZIP file is damaged") == 2 and "disc/packed.zip/x/note.txt" in table
+    assert len(running.found(StudyInstanceUID="1.2.77.21")) == 7
+
+
+def test_a_drop_is_an_upload(open_page: Open, running: Storing) -> None:
+    page = open_page("/console/upload")
+    content = list(encoded(image(22, 1, 1)))
+    page.evaluate(
+        """(content) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(content)], '<img src=x onerror="window.owned=1">.dcm'));
+            const zone = document.querySelector('[data-part=zone]');
+            zone.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}));
+        }""",
+        content,
+    )
+    expect(page.locator("[data-part=sums]")).to_have_text(re.compile("Done: 1 files stored"))
+    assert "<img src=x" in page.locator("[data-part=rows]").inner_text()
+    assert running.found(StudyInstanceUID="1.2.77.22") == ["1.2.77.22.1.1"]
+
+
+def test_a_busy_service_is_asked_again_and_a_failed_file_can_be_retried(open_page: Open, running: Storing) -> None:
+    page = open_page("/console/upload")
+    answers = iter([503, 500])
+
+    def refuse(route: Route) -> None:
+        status = next(answers, None) if route.request.method == "POST" else None
+        if status:
+            route.fulfill(status=status, headers={"Retry-After": "1"}, body='{"detail": "not now"}')
+        else:
+            route.continue_()
+
+    page.route("**/aetitle/studies", refuse)
+    page.locator("[data-part=files]").set_input_files([payload("one.dcm", encoded(image(23, 1, 1)))])
+    expect(page.locator("[data-part=sums]")).to_have_text(re.compile("Done: 0 files stored, 1 not stored"))
+    assert "Not stored (500): not now" in page.locator("[data-part=rows]").inner_text()
+    page.get_by_role("button", name="Try again: 1 files").click()
+    expect(page.locator("[data-part=sums]")).to_have_text(re.compile("Done: 1 files stored, 0 not stored"))
+    assert running.found(StudyInstanceUID="1.2.77.23") == ["1.2.77.23.1.1"]
+
+
+def test_a_file_that_the_service_refuses_has_its_reason(open_page: Open) -> None:
+    page = open_page("/console/upload")
+    without_study = encoded(image(24, 1, 1, StudyInstanceUID=None))
+    buffers = [("good.dcm", encoded(image(24, 1, 2))), ("bad.dcm", without_study)]
+    page.locator("[data-part=files]").set_input_files([payload(name, content) for name, content in buffers])
+    expect(page.locator("[data-part=sums]")).to_have_text(re.compile("Done: 1 files stored, 1 not stored"))
+    row = page.get_by_role("row", name="bad.dcm").inner_text()
+    assert "It cannot be understood" in row and "it has no StudyInstanceUID" in row
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save the results").click()
+    assert "failed\tbad.dcm\tIt cannot be understood" in Path(waiting.value.path()).read_text()
+
+
+def test_without_scripts_a_form_stores_files(open_page: Open, running: Storing) -> None:
+    page = open_page("/console/upload", scripts=False)
+    files = [("<b>ä</b>.dcm", encoded(image(25, 1, 1))), ("x.txt", b"no"), ("x.zip", zipped({"a": b"b"}))]
+    page.locator("input[name=files]").set_input_files([payload(name, content) for name, content in files])
+    page.get_by_role("button", name="Send").click()
+    rows = [row.inner_text() for row in page.locator("tbody tr").all()]
+    assert "<b>ä</b>.dcm" in rows[0] and "Stored" in rows[0]
+    assert "It cannot be understood" in rows[1] and "ZIP file can be sent only if" in rows[2]
+    page.get_by_role("link", name="Study", exact=True).click()
+    assert page.url.endswith("/console/aetitle/studies/1.2.77.25")
+
+
+def test_a_forged_form_stores_nothing(running: Storing) -> None:
+    url = f"{origin(running)}/console/aetitle/studies"
+    files = {"files": ("a.dcm", encoded(image(26, 1, 1)))}
+    for fields in ({}, {"csrf": "0" * 64}):
+        answer = requests.post(url, data=fields, files=files, cookies={"console": "x"}, timeout=60)
+        assert answer.status_code == 403
+    assert running.found(StudyInstanceUID="1.2.77.26") == []
+
+
+PAGES = {
+    "work list": "/console/",
+    "nothing": "/console/?q=zebra",
+    "problem": "/console/?birth=soon",
+    "study": "/console/aetitle/studies/1.2.77.1",
+    "series": "/console/aetitle/studies/1.2.77.1/series/1.2.77.1.1",
+    "instance": "/console/aetitle/studies/1.2.77.9/series/1.2.77.9.1/instances/1.2.77.9.1.1",
+    "upload": "/console/upload",
+}
+
+
+@pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
+def test_pages_have_no_barriers_and_fit_a_phone(open_page: Open, path: str) -> None:
+    page = open_page(path, color_scheme="dark")
+    assert barriers(page) == []
+    phone = open_page(path, viewport=PHONE)
+    assert barriers(phone) == []
+    assert phone.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
+    wide = "(all) => all.map((one) => one.getBoundingClientRect().right).filter((right) => right > 400)"
+    assert phone.locator("main td, main a, main input, main button").evaluate_all(wide) == []
