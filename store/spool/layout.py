@@ -6,6 +6,7 @@ import re
 import secrets
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from dicomweb.errors import UpstreamBusy
@@ -76,7 +77,7 @@ class Layout:
             folder.rename(self.queue / name)
         except OSError:
             body.unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
+            _discard(folder)
             raise
         sync(self.queue)
         return name
@@ -98,7 +99,7 @@ class Layout:
         """Delete an entry: at once by name, then its files; OSError."""
         aside = self.incoming / f"{entry.name}.{secrets.token_hex(4)}"
         entry.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)  # what remains is deleted at the next start
+        _discard(aside)
 
 
 class SpoolLock:
@@ -125,6 +126,14 @@ class SpoolLock:
     def close(self) -> None:
         """Close this process's part of the lock."""
         os.close(self._descriptor)
+
+
+def _discard(folder: Path) -> None:
+    """Delete the folder of an entry. It opens no files: there may be too many. What remains goes at the next start."""
+    with suppress(OSError):
+        for name in (BODY, MANIFEST, OUTCOME):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def is_entry_name(name: str) -> bool:
