@@ -3,6 +3,8 @@
 The gate, the audit and the rate limit know the parts by these names. `app/console/` has the parts themselves.
 """
 
+from app.viewer_parts import PATH as VIEWER_PATH
+
 PATH = "/console"
 """The path of the console, below which nothing else is."""
 
@@ -23,6 +25,11 @@ WITHOUT_PATIENT_DATA = frozenset({STATIC, LOGIN, UPLOAD, STATUS})
 
 READ_BY_VIEW = frozenset({UPLOAD_FORM})
 """Parts whose view reads the form itself, because it may be long, and checks its token before anything is done."""
+
+
+def is_page(path: str) -> bool:
+    """Whether a path of a URL is one of pages for people: the console, or the viewer."""
+    return is_console(path) or path == VIEWER_PATH or path.startswith(f"{VIEWER_PATH}/")
 
 
 def is_console(path: str) -> bool:

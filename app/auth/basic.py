@@ -15,7 +15,7 @@ import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from app.auth.principal import Credentials, NotProven, Principal
+from app.auth.principal import Credentials, Kept, NotProven, Principal, mark_of
 from dicomweb.errors import UpstreamBusy
 
 _REMEMBERED_SECONDS = 300.0
@@ -67,6 +67,16 @@ class Basic:
             self._check(name, password)
             self._remember(digest)
         return Principal(name, scheme="basic")
+
+    def keep(self, principal: Principal, _proof: str = "") -> Kept:
+        """Another hash of the password ends the session."""
+        return Kept(principal.name, mark_of(self._users[principal.name]))
+
+    def recall(self, kept: Kept) -> Principal | None:
+        """The user, if the file still has the same hash."""
+        password_hash = self._users.get(kept.name)
+        same = password_hash is not None and hmac.compare_digest(mark_of(password_hash), kept.mark)
+        return Principal(kept.name, scheme="basic") if same else None
 
     def _check(self, name: str, password: str) -> None:
         if not self._checking.acquire(timeout=_PATIENCE_SECONDS):

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.auth.principal import Credentials, NotProven, Principal
+from app.auth.principal import Credentials, Kept, NotProven, Principal, mark_of
 
 _LINE = re.compile(r"(?P<name>[^:]+):(?P<hash>[0-9a-f]{64})(?::(?P<groups>[^:]*))?\Z")
 PREFIX = "adp_"
@@ -44,6 +44,7 @@ class Bearer:
 
     def __init__(self, tokens: Mapping[str, Principal]) -> None:
         self._tokens = tokens
+        self._by_mark = {mark_of(token_hash): principal for token_hash, principal in tokens.items()}
 
     def principal(self, credentials: Credentials) -> Principal | None:
         """The program that has this token; None for other credentials, NotProven for an unknown token."""
@@ -53,6 +54,15 @@ class Bearer:
             return self._tokens[_hash(credentials.value)]  # by hash: the time does not tell how much was right
         except KeyError:
             raise NotProven("unknown token") from None
+
+    def keep(self, principal: Principal, proof: str) -> Kept:
+        """`proof` is the token; the session ends when the line of the token is removed."""
+        return Kept(principal.name, mark_of(_hash(proof)))
+
+    def recall(self, kept: Kept) -> Principal | None:
+        """The program, if the file still has a token of it, with its groups of now."""
+        known = self._by_mark.get(kept.mark)
+        return known if known and known.name == kept.name else None
 
 
 def _hash(token: str) -> str:

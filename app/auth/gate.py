@@ -31,15 +31,16 @@ class Gate:
         """The caller, as the first authenticator that knows these credentials says; Unauthorized if none does."""
         if not self.authenticators:
             return ANYONE
+        challenges = () if credentials.of_page else self._challenges
         for authenticator in self.authenticators:
             try:
                 principal = authenticator.principal(credentials)
             except NotProven as error:
                 log.warning("credentials refused reason=%s", error.reason)
-                raise Unauthorized(str(error), self._challenges) from error
+                raise Unauthorized(str(error), challenges) from error
             if principal:
                 return principal
-        raise Unauthorized("a login is required", self._challenges)
+        raise Unauthorized("a login is required", challenges)
 
     def grant(self, principal: Principal, ae_title: str) -> Grant:
         """What the principal may see below an AE title, and do there; Forbidden if no rule allows anything.

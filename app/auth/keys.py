@@ -37,7 +37,7 @@ def fetch(url: str) -> bytes:
     """Fetch the body of a URL; LookupError if there is none, UpstreamBusy if the server does not answer."""
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - from the settings
-            body = _read(answer)
+            body = read_body(answer)
     except (OSError, ValueError) as error:
         if isinstance(error, urllib.error.HTTPError) and error.code in (403, 404):
             raise LookupError(url) from error
@@ -48,7 +48,7 @@ def fetch(url: str) -> bytes:
     return body
 
 
-def _read(answer: HTTPResponse) -> bytes:
+def read_body(answer: HTTPResponse) -> bytes:
     """Read the body, up to one byte more than allowed; TimeoutError if it takes longer than five seconds."""
     body, give_up = b"", time.monotonic() + _TIMEOUT_SECONDS
     while len(body) <= _LARGEST_BYTES and (piece := answer.read1(_LARGEST_BYTES)):
@@ -58,14 +58,20 @@ def _read(answer: HTTPResponse) -> bytes:
     return body
 
 
-def find_key_set(issuer: str) -> str:
-    """The URL of the keys of an issuer (OpenID Connect Discovery 1.0 Section 4).
+def find_document(issuer: str) -> dict[str, Any]:
+    """The discovery document of an issuer (OpenID Connect Discovery 1.0 Section 4).
 
     UpstreamBusy if the issuer does not answer, LookupError or ValueError if its document is missing or wrong.
     """
     document = _json(fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration"))
     if document.get("issuer") != issuer:
         raise ValueError("the discovery document is of another issuer")
+    return document
+
+
+def find_key_set(issuer: str) -> str:
+    """The URL of the keys of an issuer; the errors of `find_document`."""
+    document = find_document(issuer)
     try:
         return parse_url(str(document.get("jwks_uri")))
     except ValueError:

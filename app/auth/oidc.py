@@ -35,10 +35,13 @@ class Oidc:
         """The user of the token; None for other credentials, NotProven if the token is not valid."""
         if credentials.scheme != "bearer" or credentials.value.startswith(PREFIX):
             return None
-        token = credentials.value
+        return self._names.principal("oidc", self.claims(credentials.value))
+
+    def claims(self, token: str) -> Mapping[str, Any]:
+        """The claims of a token; NotProven if it is not valid, UpstreamBusy if that cannot be checked now."""
         key = self._keys.key(header_of(token, self._algorithms).get("kid"))
         try:
-            claims = jwt.decode(
+            claims: Mapping[str, Any] = jwt.decode(
                 token,
                 key,
                 algorithms=self._algorithms,
@@ -49,7 +52,7 @@ class Oidc:
             )
         except (jwt.PyJWTError, ValueError, TypeError) as error:  # the latter two from claims of odd types
             raise NotProven(type(error).__name__) from error
-        return self._names.principal("oidc", claims)
+        return claims
 
 
 def header_of(token: str, algorithms: Sequence[str]) -> Mapping[str, Any]:

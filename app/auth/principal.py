@@ -1,5 +1,6 @@
 """The caller of a request, and the credentials that prove it."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,18 +13,53 @@ class Principal:
     """A caller: name, groups, and the claims of the token.
 
     `scheme` is the way of AUTH that vouches for the name, "" without a login. The same name in another scheme is
-    another caller.
+    another caller. `session` is the one whose cookie came in the place of credentials.
     """
 
     name: str
     groups: frozenset[str] = frozenset()
     claims: Mapping[str, Any] = field(default_factory=dict, compare=False)
     scheme: str = ""
+    session: "Session | None" = field(default=None, compare=False, repr=False)
 
     @property
     def user(self) -> str:
         """The name for logs, the audit trail and the rate limit: `basic:anna`; no two principals share one."""
         return f"{self.scheme}:{self.name}" if self.scheme else self.name
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a session keeps of a principal.
+
+    `mark` is a digest of what the login rests on, such as a password: another one ends the session. `groups` and
+    `claims` are those of an issuer.
+    """
+
+    name: str
+    mark: str
+    groups: tuple[str, ...] = ()
+    claims: Mapping[str, Any] = field(default_factory=dict)
+
+
+def mark_of(text: str) -> str:
+    """A digest of what a login rests on."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session of a person: its ID and user, and when it began, got its last cookie, and was last vouched for.
+
+    Times are seconds since 1970.
+    """
+
+    session_id: str
+    principal: Principal
+    kept: Kept
+    started: float
+    renewed: float
+    vouched: float
 
 
 ANYONE = Principal("anonymous")
@@ -32,11 +68,17 @@ ANYONE = Principal("anonymous")
 
 @dataclass(frozen=True)
 class Credentials:
-    """The credentials of a request: `scheme` (lower case) and `value` of Authorization, and the header of the ALB."""
+    """The credentials of a request: `scheme` (lower case) and `value` of Authorization, and the header of the ALB.
+
+    `session` is the token of a session that counts for the request. `of_page` tells that a session cookie came with it,
+    which may not count: then the client is a page, and shall not ask its user for a password by itself.
+    """
 
     scheme: str = ""
     value: str = ""
     alb_data: str = ""
+    session: str = ""
+    of_page: bool = False
 
     @classmethod
     def of_request(cls, headers: Mapping[str, str], query_token: str | None) -> "Credentials":

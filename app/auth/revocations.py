@@ -1,0 +1,63 @@
+"""The sessions that were revoked, in memory that all web processes of a host share. Made before the fork.
+
+Each is kept until every cookie of its session has expired. Nothing is lost when the memory is full: all sessions end then
+that were last renewed before that moment, and their users sign in again.
+"""
+
+import fcntl
+import hashlib
+import mmap
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_PLACES = 2**15
+_TRIED = 64  # places in a row that one session may have
+_ENTRY_BYTES = 16  # a digest of the ID, and the time until which it is kept
+_HEAD_BYTES = 16  # the time before which all sessions have ended
+
+
+class Revocations:
+    """The IDs of revoked sessions. Times are seconds since 1970. Safe to share between threads and processes."""
+
+    def __init__(self) -> None:
+        self._file = os.memfd_create("revocations")
+        os.ftruncate(self._file, _HEAD_BYTES + _PLACES * _ENTRY_BYTES)
+        memory = memoryview(mmap.mmap(self._file, 0))
+        self._ends_before = memory[:8].cast("d")
+        entries = memory[_HEAD_BYTES:]
+        self._digests, self._kept_until = entries.cast("Q")[0::2], entries.cast("d")[1::2]
+        self._lock = threading.Lock()
+
+    def add(self, session_id: str, until: float, now: float) -> None:
+        """Note that a session is revoked; its cookies expire before `until`."""
+        digest, places = _digest(session_id)
+        with self._locked():
+            for place in places:
+                if self._kept_until[place] <= now or self._digests[place] == digest:
+                    self._digests[place], self._kept_until[place] = digest, until
+                    return
+            self._ends_before[0] = now
+
+    def has(self, session_id: str, renewed: float) -> bool:
+        """Whether a session is revoked, which was last renewed at a time."""
+        digest, places = _digest(session_id)
+        return renewed <= self._ends_before[0] or any(self._digests[place] == digest for place in places)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Alone among threads and processes. The lock of a process that dies goes with it."""
+        with self._lock:
+            fcntl.lockf(self._file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self._file, fcntl.LOCK_UN)
+
+
+def _digest(session_id: str) -> tuple[int, range]:
+    """A digest of an ID, which is not 0, and the places where it may be."""
+    digest = int.from_bytes(hashlib.sha256(session_id.encode()).digest()[:8], "big") | 1
+    first = (digest >> 1) % (_PLACES - _TRIED)
+    return digest, range(first, first + _TRIED)

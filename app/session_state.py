@@ -1,0 +1,30 @@
+"""What all web processes of a host share about logins: the key of sessions, those revoked, and failed attempts.
+
+Made before the fork.
+"""
+
+import secrets
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from app.auth.revocations import Revocations
+from app.middleware.rate_limiter import RateLimiter
+from app.settings import Settings
+
+_NAME_FAILURES, _NAME_SECONDS = 10, 60.0
+_ADDRESS_FAILURES, _ADDRESS_SECONDS = 50, 6.0
+"""Failures that are free, and the seconds after which one more is: of a name, and of an address with many people."""
+
+
+@dataclass(frozen=True)
+class SessionState:
+    """The memory is bounded: the limits have a fixed number of buckets, and the revocations a fixed number of places."""
+
+    key: bytes = field(default_factory=partial(secrets.token_bytes, 32))
+    revocations: Revocations = field(default_factory=Revocations)
+    of_name: RateLimiter = field(default_factory=partial(RateLimiter, 1 / _NAME_SECONDS, _NAME_FAILURES))
+    of_address: RateLimiter = field(default_factory=partial(RateLimiter, 1 / _ADDRESS_SECONDS, _ADDRESS_FAILURES))
+
+    def with_secret(self, settings: Settings) -> "SessionState":
+        """The same with SESSION_SECRET as the key, if it is set."""
+        return replace(self, key=settings.session_secret.encode()) if settings.session_secret else self
