@@ -8,7 +8,7 @@ from flask import Flask
 from app.audit.middleware import install_audit
 from app.auth.middleware import install_gate
 from app.console.forms import install_forms
-from app.console.frame import install_console_frame
+from app.console.frame import install_console_frame, install_renewal
 from app.errors import install_error_handlers
 from app.middleware.cors import install_cors
 from app.middleware.forwarded import install_forwarded
@@ -57,6 +57,7 @@ STEPS = (
     Step(install_gate, "before anything of the archive: it sets the user, the root and the scope"),
     Step(install_rate_limit, "after the gate: it counts by user"),
     Step(install_forms, "after the gate and the rate limit: a token belongs to its user, and costs a request"),
+    Step(install_renewal, "after the gate: it is about the session of the caller; what it answers is no page yet"),
     Step(install_audit, "last: it sees the answer of the view first, and may put 503 in its place"),
     Step(install_routes, "after all middleware: OPTIONS is answered before a view, but behind CORS and the gate"),
     Step(install_error_handlers, "anywhere: an error becomes an answer before the middleware sees it"),

@@ -1,6 +1,5 @@
 """The parts of one web process, made once and handed to every installer. Runs in the web processes."""
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,8 @@ from ahi.retrieval.previous_versions import PreviousVersions
 from ahi.retrieval.studies import IndexHint, Studies
 from ahi.workers.pool import FetcherPool
 from app.audit.queue import AuditQueue
+from app.auth.configure import open_gate
+from app.auth.gate import Gate
 from app.deleted_image_sets import DeletedRowFilter
 from app.middleware.rate_limiter import RateLimiter
 from app.request_state import (
@@ -31,6 +32,7 @@ from app.request_state import (
     note_unreadable,
 )
 from app.service_roots import ServiceRoot, all_roots
+from app.session_state import SessionState
 from app.setting_parsers import ANSWER_STORED, EXPLICIT_LE, STORED
 from app.settings import Settings
 from app.store_scope import RequestStoreScope
@@ -72,8 +74,8 @@ class Services:
     """Everything that the routes and the middleware of one web process use.
 
     `archive` answers searches, `locator` finds instances to retrieve. The prefetch process listens at
-    `prefetch_socket`, "" if there is none. `session_key` signs sessions and forms of the console. All parts are safe
-    to share between threads.
+    `prefetch_socket`, "" if there is none. `session_state` is what all processes share of the sessions of people.
+    `gate` has the logins and the access rules. All parts are safe to share between threads.
     """
 
     settings: Settings
@@ -93,7 +95,8 @@ class Services:
     archive: Archive
     deleted_rows: DeletedRowFilter
     store: StoreService | None
-    session_key: bytes
+    session_state: SessionState
+    gate: Gate
 
     @classmethod
     def of(
@@ -107,13 +110,13 @@ class Services:
         prefetch_socket: str = "",
         forwarder: Forwarder | None = None,
         changes: Changes | None = None,
-        session_key: bytes = b"",
+        session_state: SessionState | None = None,
     ) -> "Services":
         """Make the parts of a process from its settings, its index and its fetchers.
 
-        Without a `forwarder`, nothing can be stored. All web processes have the same `session_key`; SESSION_SECRET
-        overrides it.
+        Without a `forwarder`, nothing can be stored. SettingsError if a file of users, tokens or rules cannot be used.
         """
+        session_state = (session_state or SessionState()).with_secret(settings)
         monitoring = monitoring or Monitoring()
         bounds = (settings.cache_max_bytes, settings.cache_min_free_bytes)
         cache = Cache(settings.cache_root, *bounds, monitoring.process_metrics)
@@ -142,7 +145,8 @@ class Services:
             archive=_archive(settings, index, fetchers, image_sets, studies),
             deleted_rows=DeletedRowFilter(index, DeletedImageSets(cache)),
             store=_store(settings, forwarder, studies) if forwarder else None,
-            session_key=(settings.session_secret or "").encode() or session_key or secrets.token_bytes(32),
+            session_state=session_state,
+            gate=open_gate(settings, session_state),
         )
 
     def public_root(self) -> str:

@@ -18,11 +18,12 @@ _ADDRESS_FAILURES, _ADDRESS_SECONDS = 50, 6.0
 
 @dataclass(frozen=True)
 class SessionState:
-    """The memory is bounded: the limits have a fixed number of buckets, and the revocations a fixed number of places."""
+    """Key, revocations and limits. Their memory is bounded: it has a fixed number of places."""
 
     key: bytes = field(default_factory=partial(secrets.token_bytes, 32))
     revocations: Revocations = field(default_factory=Revocations)
     of_name: RateLimiter = field(default_factory=partial(RateLimiter, 1 / _NAME_SECONDS, _NAME_FAILURES))
+    renewals: RateLimiter = field(default_factory=partial(RateLimiter, 0.1, 1))
     of_address: RateLimiter = field(default_factory=partial(RateLimiter, 1 / _ADDRESS_SECONDS, _ADDRESS_FAILURES))
 
     def with_secret(self, settings: Settings) -> "SessionState":

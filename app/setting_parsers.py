@@ -145,6 +145,14 @@ def parse_words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in parse_text(text).split(",") if word.strip())
 
 
+def parse_scopes(text: str) -> tuple[str, ...]:
+    """Parse scopes separated by commas or blanks."""
+    scopes = tuple(text.replace(",", " ").split())
+    if "openid" not in scopes:
+        raise ValueError("does not have the scope openid")
+    return scopes
+
+
 def parse_some_of(allowed: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
     """A parser of one or more of the allowed words, separated by commas."""
 

@@ -42,6 +42,7 @@ from app.setting_parsers import (
     parse_origins,
     parse_path,
     parse_rate,
+    parse_scopes,
     parse_seconds,
     parse_secret,
     parse_some_of,
@@ -80,7 +81,13 @@ def _cores() -> int:
 
 STRANGERS_STORE = "STORE is true, but AUTH is none: others than this machine could store without a login"
 
-_FOR_SCHEME = {"auth_users_file": "basic", "auth_tokens_file": "bearer", "oidc_issuer": "oidc", "alb_arn": "alb"}
+_FOR_SCHEME = {
+    "auth_users_file": "basic",
+    "auth_tokens_file": "bearer",
+    "oidc_issuer": "oidc",
+    "oidc_client_id": "oidc",
+    "alb_arn": "alb",
+}
 """Settings that have no effect unless AUTH names their scheme; without it, a login would be expected in vain."""
 
 
@@ -204,6 +211,15 @@ class Settings:
 
     oidc_algorithms: tuple[str, ...] = _setting(("RS256",), parse_some_of(ALGORITHMS))
     """For `oidc`: algorithms that tokens may be signed with, separated by commas."""
+
+    oidc_client_id: str | None = _setting(None, str)
+    """For `oidc`: ID of this service at the issuer, with which people sign in at the console."""
+
+    oidc_client_secret: str | None = _setting(None, str)
+    """For `oidc`: secret of that client; without it, a public client."""
+
+    oidc_scopes: tuple[str, ...] = _setting(("openid",), parse_scopes)
+    """For `oidc`: scopes that the console asks for, separated by commas; `openid` is one of them."""
 
     alb_arn: str | None = _setting(None, parse_load_balancer_arn)
     """For `alb`: ARN of the load balancer whose logins count."""
@@ -430,6 +446,8 @@ class Settings:
         for name, scheme in _FOR_SCHEME.items():
             if getattr(self, name) and scheme not in self.auth:
                 problems.append(f"{name.upper()} is set, but AUTH has no {scheme}: it has no effect")
+        if self.oidc_client_secret and not self.oidc_client_id:
+            problems.append("OIDC_CLIENT_SECRET is set, but OIDC_CLIENT_ID is not: it has no effect")
         if self.access_rules and not self.auth:
             problems.append("ACCESS_RULES is set, but AUTH is none: rules need a login")
         if self.names_index and self.lets_strangers_store:

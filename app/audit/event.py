@@ -47,6 +47,7 @@ class EventKind(Enum):
     TRANSFER = _Kind(dcm("110104", "DICOM Instances Transferred"), None, "R", DESTINATION, SOURCE)
     STORE = _Kind(dcm("110104", "DICOM Instances Transferred"), None, "C", SOURCE, DESTINATION)
     LOGIN = _Kind(dcm("110114", "User Authentication"), dcm("110122", "Login"), "E")
+    LOGOUT = _Kind(dcm("110114", "User Authentication"), dcm("110123", "Logout"), "E")
     ALERT = _Kind(dcm("110113", "Security Alert"), dcm("110132", "Use of Restricted Function"), "E")
 
 

@@ -70,6 +70,8 @@ def _kind(response: Response) -> EventKind | None:
     name, status = blueprint_name(request.blueprint), response.status_code
     if status in _REFUSALS:
         return _REFUSALS[status]
+    if "signed_in" in g or "signed_out" in g:
+        return EventKind.LOGIN if "signed_in" in g else EventKind.LOGOUT
     if name in WITHOUT_PATIENT_DATA:
         return None
     if name in _KINDS:
@@ -85,7 +87,7 @@ def _event(kind: EventKind, status: int) -> Event:
     return Event(
         kind,
         status,
-        user=g.principal.user if "principal" in g else UNIDENTIFIED,
+        user=_user(kind),
         client=request.remote_addr or "",
         ae_title=g.root.ae_title if "root" in g else "",
         resource=str(request.url_rule).removeprefix(root),
@@ -97,6 +99,13 @@ def _event(kind: EventKind, status: int) -> Event:
         frames=_frames(identifiers.get("frame_list")),
         request_id=g.request_id,
     )
+
+
+def _user(kind: EventKind) -> str:
+    """The caller; for a logout, the one who has left."""
+    if kind is EventKind.LOGOUT:
+        return str(g.signed_out.user)
+    return str(g.principal.user) if "principal" in g else UNIDENTIFIED
 
 
 def _identifiers() -> dict[str, Any]:

@@ -11,23 +11,46 @@ from app.auth.basic import Basic, parse_users
 from app.auth.bearer import Bearer, parse_tokens
 from app.auth.claims import ClaimNames
 from app.auth.gate import Gate
+from app.auth.issued import Issued
+from app.auth.issuer_login import Client, IssuerLogin
 from app.auth.keys import KeysByUrl
 from app.auth.links import Links
 from app.auth.oidc import Oidc
 from app.auth.principal import Authenticator
+from app.auth.session import Sessions
+from app.session_state import SessionState
 from app.settings import Settings, SettingsError
 
 T = TypeVar("T")
 
 
-def open_gate(settings: Settings) -> Gate:
-    """Make the gate, and read its files; SettingsError if a file or a setting is missing or wrong."""
+def open_gate(settings: Settings, state: SessionState | None = None) -> Gate:
+    """Make the gate, and read its files; SettingsError if a file or a setting is missing or wrong.
+
+    With the `state` that processes share, people may sign in at the console.
+    """
     parse = partial(parse_access_rules, ways=settings.auth)
     rules = _read("ACCESS_RULES", settings.access_rules, parse) if settings.access_rules else None
     if rules is not None and not settings.auth:
         raise SettingsError("ACCESS_RULES says what callers may see, but AUTH has no login")
     links = Links(settings.link_secret) if settings.link_secret else None
-    return Gate([_WAYS[way](settings) for way in settings.auth], rules, links, settings.auth_query_token)
+    ways = {way: _WAYS[way](settings) for way in settings.auth}
+    sessions = None
+    if state and ways and settings.console:
+        known = {way: one for way, one in ways.items() if isinstance(one, Basic | Bearer)}
+        issued = {"oidc": Issued(settings.oidc_issuer or "", rules)} if "oidc" in ways else {}
+        sessions = Sessions(state.key, {**known, **issued}, state.revocations)
+    authenticators = [*ways.values(), *([sessions] if sessions else [])]
+    issuer_login = _issuer_login(settings) if sessions else None
+    return Gate(authenticators, rules, links, settings.auth_query_token, ways, sessions, issuer_login)
+
+
+def _issuer_login(settings: Settings) -> IssuerLogin | None:
+    """The login of people at the issuer; None if the service is no client of it."""
+    if not settings.oidc_issuer or not settings.oidc_client_id:
+        return None
+    client = Client(settings.oidc_client_id, settings.oidc_client_secret, settings.oidc_scopes)
+    return IssuerLogin(settings.oidc_issuer, client, settings.oidc_algorithms, _names(settings))
 
 
 def _read(variable: str, path: Path | None, parse: Callable[[Path], T]) -> T:

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.auth.access_rules import AccessRule, grant_of
+from app.auth.issuer_login import IssuerLogin
 from app.auth.links import Link, Links
 from app.auth.principal import ANYONE, Authenticator, Credentials, NotProven, Principal
 from app.auth.rights import ALL_RIGHTS, Grant, Right
+from app.auth.session import Sessions
 from db.scope import EVERYTHING
 from dicomweb.errors import Forbidden, NotFound, Unauthorized
 
@@ -19,13 +21,17 @@ class Gate:
     """The authentication and the access rules of the service.
 
     Without `authenticators` everybody is anonymous. `rules` is None if all callers may see everything. `links` is None
-    if there are no share links. `query_tokens` tells whether a token may be a query parameter.
+    if there are no share links. `query_tokens` tells whether a token may be a query parameter. `ways` are the
+    authenticators of AUTH by their names. `sessions`, the last authenticator, and `issuer_login` are for people.
     """
 
     authenticators: Sequence[Authenticator] = ()
     rules: Sequence[AccessRule] | None = None
     links: Links | None = None
     query_tokens: bool = False
+    ways: Mapping[str, Authenticator] = field(default_factory=dict)
+    sessions: Sessions | None = None
+    issuer_login: IssuerLogin | None = None
 
     def identify(self, credentials: Credentials) -> Principal:
         """The caller, as the first authenticator that knows these credentials says; Unauthorized if none does."""

@@ -8,14 +8,16 @@ from flask import Flask, Response, g, request
 
 import store.routes
 from app import console_parts, health, viewer_parts
-from app.auth.configure import open_gate
+from app.auth.cookies import CookieJar
 from app.auth.gate import Gate
-from app.auth.principal import Credentials, Principal
+from app.auth.principal import ANYONE, Credentials, NotProven, Principal
 from app.auth.rights import Grant, Right
+from app.auth.session import SessionEnded
 from app.service_roots import ServiceRoot, blueprint_name, root_index
 from app.services import Services
-from dicomweb.errors import Forbidden, NotFound
+from dicomweb.errors import Forbidden, NotFound, Unauthorized
 from dicomweb.parameters import parse_parameters
+from dicomweb.public_root import PublicRoot
 from dicomweb.respond import varies
 
 LINKED = Principal("link")
@@ -47,9 +49,9 @@ def install_gate(app: Flask, services: Services) -> None:
 
     Health checks and the way to a login need none. They have neither principal nor scope: their answers have no patient
     data. A share link has no grant. Pages of the console that are below no root get one that the caller may use.
-    SettingsError if a file of users, tokens or rules cannot be used.
     """
-    gate = open_gate(services.settings)
+    gate = services.gate
+    site = PublicRoot(services.settings.public_url, "")
 
     @app.before_request
     def enter() -> None:
@@ -57,12 +59,15 @@ def install_gate(app: Flask, services: Services) -> None:
             return  # no such resource, or no such method
         index = root_index(request.blueprint)
         link_token = _enter_root(services.roots[index or 0])
-        if blueprint_name(request.blueprint) in _OPEN:
+        name = blueprint_name(request.blueprint)
+        if name in _OPEN:
+            if name == console_parts.LOGIN:
+                _note_session(gate, _credentials(gate, site))
             return
         if link_token is None:
-            g.principal = gate.identify(_credentials(gate))
+            g.principal = _identify(gate, _credentials(gate, site))
             g.rights = partial(gate.rights, g.principal)
-            if blueprint_name(request.blueprint) in _OF_CALLER:
+            if name in _OF_CALLER:
                 return
             if index is None:
                 _enter_root(_chosen_root(services.roots, gate, g.principal))
@@ -74,6 +79,16 @@ def install_gate(app: Flask, services: Services) -> None:
             g.principal, g.scope = LINKED, g.root.scope & g.link.scope
             if request.method not in _READING:
                 raise Forbidden("a share link allows only reading")
+
+    @app.after_request
+    def renew_session(response: Response) -> Response:
+        session = g.get("principal", ANYONE).session
+        if session and gate.sessions and blueprint_name(request.blueprint or "") != console_parts.LOGIN:
+            newer = gate.sessions.renewed(session)
+            if newer:
+                CookieJar(site.of(request.environ)).set_session(response, gate.sessions.token(newer))
+                response.headers["Cache-Control"] = "no-store"  # no cache gives a cookie to others
+        return response
 
     @app.after_request
     def add_vary(response: Response) -> Response:
@@ -117,8 +132,33 @@ def _enter_root(root: ServiceRoot) -> str | None:
     return token
 
 
-def _credentials(gate: Gate) -> Credentials:
+def _credentials(gate: Gate, site: PublicRoot) -> Credentials:
     if not gate.authenticators:
         return _NO_CREDENTIALS  # headers need not be read
     query = dict(parse_parameters(request.query_string)) if gate.query_tokens else {}
-    return Credentials.of_request(dict(request.headers), query.get(QUERY_TOKEN))
+    credentials = Credentials.of_request(dict(request.headers), query.get(QUERY_TOKEN))
+    if gate.sessions is None or "Cookie" not in request.headers:
+        return credentials
+    jar = CookieJar(site.of(request.environ))
+    token = jar.session_token(request.cookies, dict(request.headers), request.method, request.path)
+    return replace(credentials, session=token, of_page=jar.name in request.cookies)
+
+
+def _identify(gate: Gate, credentials: Credentials) -> Principal:
+    """The caller; Unauthorized if nobody can be told. An ended session is noted: it is no guess."""
+    try:
+        return gate.identify(credentials)
+    except Unauthorized as error:
+        g.session_ended = isinstance(error.__cause__, SessionEnded)
+        raise
+
+
+def _note_session(gate: Gate, credentials: Credentials) -> None:
+    """Set `g.principal` if the request has a session: on the way to a login, it is not needed."""
+    try:
+        principal = gate.sessions.principal(credentials) if gate.sessions else None
+    except NotProven as error:
+        g.session_ended = isinstance(error, SessionEnded)
+    else:
+        if principal:
+            g.principal = principal

@@ -1,7 +1,7 @@
 """The sessions that were revoked, in memory that all web processes of a host share. Made before the fork.
 
-Each is kept until every cookie of its session has expired. Nothing is lost when the memory is full: all sessions end then
-that were last renewed before that moment, and their users sign in again.
+Each is kept until every cookie of its session has expired. Nothing is lost when the memory is full: then all sessions
+end that were last renewed before that moment, and their users sign in again.
 """
 
 import fcntl

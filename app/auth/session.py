@@ -1,8 +1,8 @@
 """Sessions of people: a signed cookie in the place of credentials. Runs in the web processes.
 
-A session is self-contained: who signed in, by which way of AUTH, and when. Its rights are not in it. They follow from the
-principal at each request, as for every other caller. What is in the cookie can be read, but not changed. It has neither
-a password nor a token.
+A session is self-contained: who signed in, by which way of AUTH, and when. Its rights are not in it. They follow from
+the principal at each request, as for every other caller. What is in the cookie can be read, but not changed. It has
+neither a password nor a token.
 
 A session ends 15 minutes after its last use, 12 hours after the login, when it is revoked, and when its user, password
 or token is no longer valid. One of an issuer ends an hour after the issuer vouched for its user last.

@@ -40,7 +40,7 @@ class Console:
         self.services = services
         self.texts = Texts()
         self.static = StaticFiles.of_folder()
-        self.forms = Forms(services.session_key)
+        self.forms = Forms(services.session_state.key)
         self._navigation: list[Entry] = []
         self._prefix = urlsplit(services.settings.public_url or "").path.rstrip("/")
         self._templates = Environment(
@@ -66,7 +66,11 @@ class Console:
     def fragment(self, template: str, /, **values: Any) -> str:
         """The text of a template: a page, or a part of one for htmx."""
         return self._templates.get_template(template).render(
-            user=self._user(), entries=self._entries(), here=request.path, **values
+            user=self._user(),
+            session=g.get("principal", ANYONE).session,
+            entries=self._entries(),
+            here=request.path,
+            **values,
         )
 
     def path(self, below: str = "") -> str:

@@ -10,11 +10,13 @@ import secrets
 
 from flask import Flask, Response, g, request
 
+from app.auth.cookies import CookieJar
 from app.auth.principal import ANYONE
 from app.console_parts import READ_BY_VIEW, is_console
 from app.service_roots import blueprint_name
 from app.services import Services
-from dicomweb.errors import Forbidden
+from dicomweb.errors import Forbidden, Unauthorized
+from dicomweb.public_root import PublicRoot
 
 FIELD, HEADER = "csrf", "X-CSRF-Token"
 COOKIE = "console"
@@ -40,10 +42,13 @@ class Forms:
         """Forbidden if a token is not that of this browser and caller."""
         browser = request.cookies.get(COOKIE, "")
         if not browser or not hmac.compare_digest(given.encode(), self._token(browser).encode()):
+            if g.get("session_ended"):
+                raise Unauthorized("the session has ended")
             raise Forbidden("this form is no longer valid: open the page again, and send it from there")
 
     def _token(self, browser: str) -> str:
-        owner = f"{browser} {g.get('session_id', '')} {g.get('principal', ANYONE).user}"
+        principal = g.get("principal", ANYONE)
+        owner = f"{browser} {principal.session.session_id if principal.session else ''} {principal.user}"
         return hmac.new(self._key, owner.encode(), hashlib.sha256).hexdigest()
 
 
@@ -51,7 +56,7 @@ def install_forms(app: Flask, services: Services) -> None:
     """Refuse requests of forged forms, and give each browser a cookie when it gets its first form."""
     if not services.settings.console:
         return
-    forms = Forms(services.session_key)
+    forms, site = Forms(services.session_state.key), PublicRoot(services.settings.public_url, "")
 
     @app.before_request
     def check() -> None:
@@ -63,8 +68,8 @@ def install_forms(app: Flask, services: Services) -> None:
     @app.after_request
     def add_cookie(response: Response) -> Response:
         if "new_browser" in g:
-            secure = request.scheme == "https"
-            response.set_cookie(COOKIE, g.new_browser, path="/", secure=secure, httponly=True, samesite="Strict")
+            secure = CookieJar(site.of(request.environ)).secure
+            response.set_cookie(COOKIE, g.new_browser, path="/", secure=secure, httponly=True, samesite="Lax")
         return response
 
 

@@ -13,6 +13,7 @@ from ipaddress import IPv6Address
 
 from app.auth.principal import NotProven
 from app.auth.sealed import Sealed
+from app.middleware.rate_limiter import RateLimiter
 from app.networks import parse_address
 from app.session_state import SessionState
 from dicomweb.errors import TooManyRequests
@@ -63,11 +64,14 @@ class LoginLimits:
         for limiter, key in self._counters(name, address, browser):
             limiter.take(key)
 
-    def _counters(self, name: str, address: str, browser: KnownBrowser):  # type: ignore[no-untyped-def]
-        digest = self._digest(name)
+    def _counters(self, name: str, address: str, browser: KnownBrowser) -> list[tuple[RateLimiter, str]]:
+        """What counts an attempt; a token, which has no `name` yet, counts by the address alone."""
+        by_address, digest = (self._state.of_address, network_of(address)), self._digest(name)
+        if not name:
+            return [by_address]
         if digest in browser.names:
             return [(self._state.of_name, f"{browser.browser_id} {digest}")]
-        return [(self._state.of_name, digest), (self._state.of_address, network_of(address))]
+        return [(self._state.of_name, digest), by_address]
 
     def _digest(self, name: str) -> str:
         return hmac.new(self._key, name.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:16]

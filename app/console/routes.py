@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from flask import Blueprint, Flask
 
-from app.console import look, static_files, study, upload, worklist
+from app.console import login, look, static_files, study, upload, worklist
 from app.console.console import Console, Entry
 from app.console_parts import PATH
 from app.service_roots import name_without_root, registered_name
@@ -28,6 +28,7 @@ class Part(NamedTuple):
 
 PARTS: tuple[Part, ...] = (
     Part(static_files.blueprint),
+    Part(login.blueprint),
     Part(worklist.blueprint, "navigation_worklist", worklist.PATH),
     Part(study.blueprint, below_roots=True),
     Part(study.share, below_roots=True),

@@ -16,6 +16,7 @@ FRAME: Mapping[str, str] = {
     "navigation_status": "Status",
     "navigation_access": "Access",
     "signed_in_as": "Signed in as",
+    "sign_out": "Sign out",
 }
 
 ERRORS: Mapping[str, str] = {
@@ -46,7 +47,26 @@ ERRORS: Mapping[str, str] = {
     "error_503_advice": "Something that it depends on is away. It tries again by itself.",
 }
 
-LOGIN: Mapping[str, str] = {}
+LOGIN: Mapping[str, str] = {
+    "login_title": "Sign in",
+    "login_name": "Name",
+    "login_password": "Password",
+    "login_token": "Token",
+    "login_token_hint": "A token begins with adp_. Whoever runs this service makes it.",
+    "login_token_title": "With a token",
+    "login_issuer": "Sign in at {host}",
+    "login_send": "Sign in",
+    "login_wrong": "This is not right. Check what you have typed, and try again.",
+    "login_issuer_refused": "The login did not succeed. Try again.",
+    "login_plain": "People sign in by https only: on the way, others can read what is sent by plain http.",
+    "login_none": "This service has no login for people. Its programs sign in by themselves.",
+    "login_again": "Signed in as {name}. Go on, or sign in as somebody else.",
+    "login_go_on": "Go on",
+    "login_out_title": "You are signed out",
+    "login_out_issuer": "Your browser goes on to sign you out where you signed in.",
+    "login_out_issuer_link": "Sign out there",
+    "login_out_again": "Sign in again",
+}
 
 WORKLIST: Mapping[str, str] = {
     "worklist_title": "Work list",

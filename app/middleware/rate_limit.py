@@ -25,7 +25,7 @@ def install_failed_login_limit(app: Flask, services: Services) -> None:
 
     @app.after_request
     def count_refusal(response: Response) -> Response:
-        if response.status_code == 401:
+        if response.status_code == 401 and not g.get("session_ended"):
             limiter.take(_refused_address())
         return response
 

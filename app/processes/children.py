@@ -43,6 +43,7 @@ from app.processes.supervisor import Child, Place
 from app.processes.watchdog import SILENT_SECONDS
 from app.server.refusals import ErrorResponder
 from app.services import Monitoring, Services
+from app.session_state import SessionState
 from app.setting_parsers import DECODE, SHA256
 from app.settings import Settings
 from app.telemetry import metrics
@@ -86,7 +87,7 @@ class Shared:
     spool_lock: SpoolLock | None = None
     """Held by all processes; None in a service that does not store."""
     changes: Changes = field(default_factory=Changes)
-    session_key: bytes = field(default_factory=partial(secrets.token_bytes, 32))
+    session_state: SessionState = field(default_factory=SessionState)
     index_outage: Outage = field(default_factory=lambda: Outage("index"))
     ahi_outage: Outage = field(default_factory=lambda: Outage("AHI"))
 
@@ -184,7 +185,7 @@ def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child
             prefetch_socket=shared.prefetch_socket,
             forwarder=forwarder if settings.store else None,
             changes=shared.changes,
-            session_key=shared.session_key,
+            session_state=shared.session_state,
         )
         app = create_app(services)
         web.serve(

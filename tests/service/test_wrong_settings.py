@@ -26,6 +26,7 @@ from tests.service.process import PROGRAM, Service
 NOT_READ = {
     "AUTH_GROUPS_CLAIM": "any text may be the name of a claim",
     "AUTH_NAME_CLAIM": "any text may be the name of a claim",
+    **dict.fromkeys(["OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"], "any text may be what an issuer gives out"),
     "AUDIT_SOURCE": "any text may be the name of a system",
     "AWS_DEFAULT_REGION": "regions are added without us; calls to one that is none find no host, which `check` tells",
     "VIEWER_ROOT": "a viewer may come later; `/viewer` says that there is none yet",
@@ -50,6 +51,7 @@ WRONG = {
     "AE_TITLES": ["{", "[]", '{"a b": {}}', "[" * 99_999],
     "CORS_ORIGINS": ["example.org"],
     "AUTH": ["basic,magic", "none,basic", ","],
+    "OIDC_SCOPES": ["profile", ","],
     "OIDC_ALGORITHMS": ["HS256", "none", ","],
     "ALB_ARN": ["arn:aws:s3:::bucket"],
     "LINK_SECRET": ["short"],
@@ -141,6 +143,11 @@ CONTRADICTIONS: list[tuple[dict[str, str], str]] = [
         "AUTH_TOKENS_FILE is set, but AUTH has no bearer",
     ),
     ({"OIDC_ISSUER": "https://issuer.example.org"}, "OIDC_ISSUER is set, but AUTH has no oidc"),
+    ({"OIDC_CLIENT_ID": "console"}, "OIDC_CLIENT_ID is set, but AUTH has no oidc"),
+    (
+        {"AUTH": "bearer", "AUTH_TOKENS_FILE": "/dev/null", "OIDC_CLIENT_SECRET": "x"},
+        "OIDC_CLIENT_SECRET is set, but OIDC_CLIENT_ID is not",
+    ),
     ({"ACCESS_RULES": "/dev/null"}, "ACCESS_RULES is set, but AUTH is none"),
     ({"AUDIT": "file"}, "AUDIT_FILE is not set"),
     ({"AUDIT": "syslog"}, "AUDIT_SYSLOG is not set"),

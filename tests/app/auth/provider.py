@@ -1,6 +1,12 @@
-"""An OpenID Connect provider: real keys, real tokens, served on loopback; and a load balancer's keys."""
+"""An OpenID Connect provider: real keys, real tokens, served on loopback; and a load balancer's keys.
 
+It also logs people in: the authorization code flow with PKCE, tokens that refresh once each, and the end of a login.
+"""
+
+import base64
+import hashlib
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,6 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -37,6 +44,17 @@ class Provider:
     keys: dict[str, tuple[str, Any]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     hangs: bool = False
+    client: tuple[str, str | None] = ("console", "s3cret/+")
+    """The ID and the secret of the service."""
+    user: dict[str, Any] = field(default_factory=lambda: {"sub": "u1"})
+    """The claims of whom it has logged in."""
+    refuses: bool = False
+    """Whether it vouches for nobody any more."""
+    codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    refresh_tokens: dict[str, bool] = field(default_factory=dict)
+    """Those that it has given, and whether each can be used."""
+    forged: dict[str, Any] = field(default_factory=dict)
+    """Claims of ID tokens that are not as they should be."""
 
     def add_key(self, key_id: str, algorithm: str = "RS256") -> None:
         """A new key, published as JWKS and as a PEM file."""
@@ -46,12 +64,56 @@ class Provider:
     def publish(self) -> None:
         """The documents of the keys that are there now."""
         self.documents = {
-            "/.well-known/openid-configuration": {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/jwks"},
+            "/.well-known/openid-configuration": {
+                "issuer": self.issuer,
+                "jwks_uri": f"{self.issuer}/jwks",
+                "authorization_endpoint": f"{self.issuer}/authorize?tenant=1",
+                "token_endpoint": f"{self.issuer}/token",
+                "end_session_endpoint": f"{self.issuer}/end",
+            },
             "/jwks": {"keys": [self._jwk(key_id) for key_id in self.keys]},
         }
         for key_id, (_, key) in self.keys.items():
             pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
             self.documents[f"/{key_id}"] = pem
+
+    def authorize(self, query: str) -> str:
+        """Where the browser of a user who is logged in is sent, for the query of the request."""
+        asked = {name: values[0] for name, values in parse_qs(query).items()}
+        assert (asked["response_type"], asked["code_challenge_method"], asked["tenant"]) == ("code", "S256", "1")
+        assert asked["client_id"] == self.client[0] and "openid" in asked["scope"].split()
+        code = secrets.token_urlsafe(8)
+        self.codes[code] = asked
+        answer = {"code": code, "state": asked["state"], "iss": self.issuer}
+        return f"{asked['redirect_uri']}?{urlencode(answer)}"
+
+    def give(self, form: dict[str, str], authorization: str) -> dict[str, Any] | None:
+        """The tokens for a code or a token that refreshes; None for a request that does not fit."""
+        client_id, secret = self.client
+        if secret is None:
+            known = form.get("client_id") == client_id and not authorization
+        else:
+            pair = base64.b64decode(authorization.removeprefix("Basic ")).decode().split(":")
+            known = [unquote(one) for one in pair] == [client_id, secret]
+        if not known or self.refuses:
+            return None
+        if form["grant_type"] == "authorization_code":
+            asked = self.codes.pop(form["code"], None)
+            digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+            challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+            if not asked or (asked["code_challenge"], asked["redirect_uri"]) != (challenge, form["redirect_uri"]):
+                return None
+            return self._issue(nonce=asked["nonce"])
+        if not self.refresh_tokens.get(form["refresh_token"]):
+            return None
+        self.refresh_tokens[form["refresh_token"]] = False
+        return self._issue()
+
+    def _issue(self, **claims: Any) -> dict[str, Any]:
+        refresh_token = secrets.token_urlsafe(40)
+        self.refresh_tokens[refresh_token] = True
+        id_token = self.token(**{"aud": self.client[0], **self.user, **claims, **self.forged})
+        return {"access_token": "opaque", "token_type": "Bearer", "id_token": id_token, "refresh_token": refresh_token}
 
     def _jwk(self, key_id: str) -> dict[str, Any]:
         name, key = self.keys[key_id]
@@ -77,10 +139,27 @@ def provided() -> Iterator[Provider]:
             provider.asked.append(self.path)
             while provider.hangs:
                 time.sleep(0.02)
-            document = provider.documents.get(self.path)
+            if self.path.startswith("/authorize?"):
+                self.send_response(303)
+                self.send_header("Location", provider.authorize(urlsplit(self.path).query))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self._answer(provider.documents.get(self.path))
+
+        def do_POST(self) -> None:
+            provider.asked.append(self.path)
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            form = {name: values[0] for name, values in parse_qs(body).items()}
+            while provider.hangs:
+                time.sleep(0.02)
+            given = provider.give(form, self.headers.get("Authorization", ""))
+            self._answer(given or {"error": "invalid_grant"}, 200 if given else 400)
+
+        def _answer(self, document: Any, status: int = 200) -> None:
             body = document if isinstance(document, bytes) else json.dumps(document).encode()
             with suppress(OSError):  # who has given up meanwhile
-                self.send_response(404 if document is None else 200)
+                self.send_response(404 if document is None else status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

@@ -1,0 +1,24 @@
+"""Where a login leads: to one of our own pages, and nowhere else. Runs in the web processes."""
+
+import re
+from urllib.parse import urlsplit
+
+from app.console_parts import is_page
+
+NEXT = "next"
+"""The parameter with the path of a page."""
+
+_LONGEST = 2000
+_PLAIN = re.compile(r"/[!-~]*")  # printable ASCII alone, as browsers send paths
+
+
+def safe_next(text: str, prefix: str) -> str | None:
+    """The path with its query if it is one of our pages; None for anything else.
+
+    `prefix` is what a proxy has before our paths. Browsers take `//host`, `/\\host` and `/<tab>/host` for another host.
+    """
+    if len(text) > _LONGEST or not _PLAIN.fullmatch(text) or text.startswith("//") or "\\" in text:
+        return None
+    path = urlsplit(text).path
+    inside = path.startswith(prefix) and is_page(path.removeprefix(prefix))
+    return text if inside and "/.." not in path and "/%2e" not in path.lower() else None
