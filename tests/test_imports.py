@@ -84,6 +84,7 @@ ONLY = {  # library: the folders and files that may know it
         "app/request_state.py",
         "app/audit/middleware.py",
         "app/console",
+        "app/auth/cookies.py",
         "app/auth/middleware.py",
         "app/middleware",
         "app/processes/children.py",

@@ -23,7 +23,7 @@ from tests.qido.archive import Series, Study, image, write
 from tests.servers import OpenDatabase, Sqlite
 
 OPEN = {"health", "live"}
-WITHOUT_LOGIN = ("/console/static/", "/console/login")
+WITHOUT_LOGIN = ("/console/static/", "/console/login", "/console/logout")
 """The way to a login. Think twice before a path is added here."""
 
 A, B = "a" * 32, "b" * 32

@@ -96,7 +96,7 @@ def test_the_list_shows_what_the_api_shows(client_of: Clients, tmp_path: Path) -
     titles = parse_ae_titles('{"research": {}, "other": {}}')
     settings = {"auth": ("basic",), "auth_users_file": write_users(tmp_path), "access_rules": rules}
     client = client_of(ae_titles=titles, **settings)
-    assert client.get("/console/", headers=BROWSER).status_code == 401
+    assert client.get("/console/", headers=BROWSER).location == "/console/login?next=%2Fconsole"
     answer = client.get("/console/", headers={**BROWSER, **ANNA})
     assert opened(answer.text) == ["/console/research/studies/1.2.4", "/console/research/studies/1.2.1"]
     for path in ("/console/?root=aetitle", "/console/other/studies/1.2.1", "/console/aetitle/studies/1.2.1"):

@@ -1,5 +1,6 @@
 """A service without logins on loopback answers to the names of its machine only: the others come from web pages."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ ELSEWHERE = [
     "localhost.evil.example",
 ]
 ELSEWHERE_TOO = ["127.0.0.1.evil.example", "evillocalhost", "dicom.example.org.evil.example", "host/path:1"]
+LOGIN = {"auth": ("basic",), "auth_users_file": Path("/dev/null")}
 PUBLIC_URL = "https://DICOM.example.org:8443/pacs"
 
 
@@ -67,7 +69,7 @@ def test_the_public_name_is_answered(host: str) -> None:
     assert status("evil.example", public_url=PUBLIC_URL) == 421
 
 
-@pytest.mark.parametrize("settings", [{"host": "0.0.0.0"}, {"host": "192.0.2.1"}, {"auth": ("basic",)}])  # noqa: S104
+@pytest.mark.parametrize("settings", [{"host": "0.0.0.0"}, {"host": "192.0.2.1"}, LOGIN])  # noqa: S104
 def test_any_name_is_answered_where_others_reach_it_or_have_to_log_in(settings: dict[str, Any]) -> None:
     assert status("evil.example", **settings) == 200
 
