@@ -58,7 +58,7 @@ def test_every_form_is_refused_without_its_token(app_with: Maker, tmp_path: Path
     found = changing(app)
     assert ("POST", "/console/login") in found
     for method, path in found:
-        sent = {"data": {"csrf": token, "file": (BytesIO(b"x"), "x.dcm")}, "headers": OURS}
+        sent: dict[str, Any] = {"data": {"csrf": token, "file": (BytesIO(b"x"), "x.dcm")}, "headers": OURS}
         answer = client.open(path, method=method, content_type="multipart/form-data", **sent)
         assert answer.status_code in (403, 404), (method, path, answer.status)
         assert answer.status_code == 403 or "/upload" in path, path  # nothing is stored in this test
