@@ -56,6 +56,7 @@ COLUMNS = {
 """The columns by which the list can be sorted, and the attributes that this means."""
 
 _NEWEST_FIRST = "-date"
+_NO_PICTURES = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,7 @@ class StudyFilter:
     sort: str = _NEWEST_FIRST
     page: int = 1
     size: int = PAGE_SIZES[0]
+    pictures: bool = True
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> "StudyFilter":
@@ -92,6 +94,7 @@ class StudyFilter:
             sort=sort if sort.removeprefix("-") in COLUMNS else _NEWEST_FIRST,
             page=max(1, _number(parameters.get("page"), 1)),
             size=size if size in PAGE_SIZES else PAGE_SIZES[0],
+            pictures=parameters.get("pictures") != _NO_PICTURES,
         )
 
     @property
@@ -105,6 +108,7 @@ class StudyFilter:
         usual = StudyFilter()
         texts = {name: str(getattr(self, field)) for name, field in _TEXT_FIELDS.items()}
         others = {"date": self.period.value, "sort": self.sort, "page": str(self.page), "size": str(self.size)}
+        others["pictures"] = "" if self.pictures else _NO_PICTURES
         left_out = {"sort": usual.sort, "page": str(usual.page), "size": str(usual.size)}
         return {name: text for name, text in {**texts, **others}.items() if text and text != left_out.get(name)}
 

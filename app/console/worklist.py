@@ -92,7 +92,7 @@ def _values(console: Console, wanted: StudyFilter, found: StudyPage | None, now:
         "may_operate": Right.OPERATE in g.grant.rights,
         "url_sorted_by": lambda column: _url(console, wanted.sorted_by(column)),
         "url_of_page": lambda page: _url(console, replace(wanted, page=page)),
-        "url_without_filter": _url(console, StudyFilter(sort=wanted.sort, size=wanted.size)),
+        "url_without_filter": _url(console, StudyFilter(sort=wanted.sort, size=wanted.size, pictures=wanted.pictures)),
         "request_warnings": request_warnings,
         "sorted_at_most": SORTED_AT_MOST,
         "quoted": partial(quote, safe=""),

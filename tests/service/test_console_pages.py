@@ -101,7 +101,8 @@ def open_page(browser: Browser, running: Storing) -> Iterator[Open]:
             if page.url.startswith("http") and not page.is_closed():
                 assert page.evaluate("() => typeof window.owned") == "undefined"
         context.close()
-    assert [text for text in complaints if "Failed to load resource" not in text] == []
+    refused = ("Failed to load resource", "Response Status Error")  # so say the browser and htmx of refused requests
+    assert [text for text in complaints if not text.startswith(refused)] == []
 
 
 def origin(running: Storing) -> str:
@@ -271,6 +272,36 @@ def test_folders_and_zip_files_are_unpacked(open_page: Open, running: Storing, t
     table = page.locator("[data-part=rows]").inner_text()
     assert table.count("The ZIP file is damaged") == 2 and "disc/packed.zip/x/note.txt" in table
     assert len(running.found(StudyInstanceUID="1.2.77.21")) == 7
+
+
+def test_the_table_shows_a_bounded_number_of_files(open_page: Open, running: Storing) -> None:
+    page = open_page("/console/upload")
+    files = files_of(27, 210) | {f"{number:04}.txt": b"no" for number in range(210)}
+    page.locator("[data-part=files]").set_input_files([payload("all.zip", zipped(files))])
+    expect(page.locator("[data-part=sums]")).to_have_text(
+        re.compile("Done: 210 files stored, 210 not stored"), timeout=WAIT_MILLISECONDS
+    )
+    assert page.locator("[data-part=rows] tr").count() == 400
+    assert page.locator("[data-part=more]").is_visible()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save the results").click()
+    assert len(Path(waiting.value.path()).read_text().splitlines()) == 420
+    assert len(running.found(StudyInstanceUID="1.2.77.27")) == 210
+
+
+def test_a_list_that_is_refused_is_opened_as_a_page(open_page: Open) -> None:
+    page = open_page("/console/")
+
+    def refuse(route: Route) -> None:
+        if "hx-request" in route.request.headers:
+            route.fulfill(status=503, body="away")
+        else:
+            route.continue_()
+
+    page.route("**/console/?*", refuse)
+    page.get_by_label("Name or ID").fill("doe")
+    expect(page.locator("a.open")).to_have_text(["Doe, Anna"])
+    assert "q=doe" in page.url
 
 
 def test_a_drop_is_an_upload(open_page: Open, running: Storing) -> None:

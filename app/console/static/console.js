@@ -12,3 +12,11 @@ document.addEventListener("submit", (event) => {
   const question = event.submitter && event.submitter.dataset.confirm;
   if (question && !window.confirm(question)) event.preventDefault();
 });
+
+// A part of a page that is refused: the browser goes there itself, and so shows the page that says why, or the login.
+for (const name of ["htmx:responseError", "htmx:sendError"]) {
+  document.addEventListener(name, (event) => {
+    const { verb, path } = event.detail.requestConfig || {};
+    if (verb === "get") window.location.assign((event.detail.pathInfo || {}).finalRequestPath || path);
+  });
+}

@@ -11,9 +11,12 @@ from flask.testing import FlaskClient
 from ahi.workers.pool import FetcherPool
 from app.ae_titles import parse_ae_titles
 from app.factory import create_app
+from app.middleware.warnings import UNCHECKED
+from app.request_state import note_unchecked, note_unreadable
 from app.services import Services
 from app.settings import Settings
 from db.engine import Database
+from dicomweb.errors import NotFound
 from tests.app.auth.users import ANNA, write_users
 from tests.app.console.conftest import Clients
 from tests.qido.archive import Series, Study, write
@@ -76,6 +79,26 @@ def test_what_cannot_be_searched_for_is_said_in_words(client_of: Clients) -> Non
     answer = client.get("/console/?birth=soon", headers=BROWSER)
     assert (answer.status_code, "the birth date is not a date" in answer.text) == (400, True)
     assert client.get("/console/?birth=soon", headers={**BROWSER, "HX-Request": "true"}).status_code == 200
+
+
+def test_the_list_can_do_without_pictures(client_of: Clients) -> None:
+    text = client_of().get("/console/?pictures=none", headers=BROWSER).text
+    assert "/thumbnail" not in text and len(opened(text)) == 5
+    assert "/console/?sort=name&amp;pictures=none" in text
+
+
+@pytest.mark.parametrize("path", ["/console/", STUDY, f"{STUDY}/series/1.2.1.1"])
+def test_warnings_of_the_api_are_said_in_words(client_of: Clients, path: str) -> None:
+    client = client_of()
+
+    @client.application.before_request
+    def note() -> None:
+        note_unchecked()
+        note_unreadable([NotFound("<b>gone</b>")])
+
+    answer = client.get(path, headers=BROWSER)
+    assert UNCHECKED in answer.text and "1 image sets: &lt;b&gt;gone&lt;/b&gt;" in answer.text
+    assert len(answer.headers.getlist("Warning")) == 2
 
 
 def test_nothing_found_is_not_an_empty_archive(client_of: Clients) -> None:

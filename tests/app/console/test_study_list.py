@@ -182,6 +182,7 @@ _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).map(str.s
         sort=st.sampled_from([sign + name for name in COLUMNS for sign in ("", "-")]),
         page=st.integers(1, 999),
         size=st.sampled_from(PAGE_SIZES),
+        pictures=st.booleans(),
     )
 )
 def test_the_url_of_a_filter_means_that_filter(wanted: StudyFilter) -> None:
