@@ -1,18 +1,27 @@
-"""The steps of doc/deploy/ec2.md, on a machine of its own that runs systemd. Run by script/try-systemd.
+"""The steps of doc/deploy/ec2.md and index.md, and of the removal, on a machine of its own that runs systemd.
+
+script/try-systemd runs it.
 
 Its database, Secrets Manager and AWS HealthImaging are those of tests/service/test_production.py.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import boto3
 import pytest
 import requests
 from dicomweb_client import DICOMwebClient
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
 
-from tests.deploy.files import EC2
+from datastore.storage.storage import Storage
+from tests.deploy.files import EC2, ROOT
 from tests.deploy.machine import Machine
-from tests.servers import free_port
+from tests.index.follow.events import image_set_event
+from tests.servers import MariaDb, free_port
 from tests.service.ahi import CREDENTIALS, Ahi
 from tests.service.archive import Sample
 from tests.service.process import Service
@@ -27,9 +36,14 @@ QUESTIONS = ("journalctl ", "curl ")
 """Commands that tell whether it works."""
 
 
-def commands(heading: str) -> list[str]:
-    """The shell commands below a heading of doc/deploy/ec2.md, but for those of NOT_HERE."""
-    block = EC2.read_text().partition(f"## {heading}\n")[2].partition("```bash\n")[2].partition("```")[0]
+INDEX = ROOT / "doc" / "deploy" / "index.md"
+INDEX_SETTINGS = "/etc/ahi-dicomweb-index.env"
+OPERATIONS = ROOT / "doc" / "operations.md"
+
+
+def commands(heading: str, document: Path = EC2) -> list[str]:
+    """The shell commands below a heading of a document, but for those of NOT_HERE."""
+    block = document.read_text().partition(f"## {heading}\n")[2].partition("```bash\n")[2].partition("```")[0]
     lines = [line.partition("  #")[0].strip() for line in block.splitlines()]
     assert lines
     return [line.replace("git pull && ", "") for line in lines if not line.startswith(NOT_HERE)]
@@ -46,9 +60,13 @@ class Host:
         machine.receive(".", folder=CODE)
         for command in (one for one in commands("Installation") if not one.startswith(QUESTIONS)):
             if command.startswith("install -m 0644"):  # before the service starts, after the file is there
-                lines = "".join(f"{name}={value}\n" for name, value in settings.items())
-                machine.check("tee", "--append", SETTINGS, text_in=lines.encode())
+                self.write(SETTINGS, settings)
             self.sh(command)
+
+    def write(self, path: str, settings: dict[str, str]) -> None:
+        """Add settings to a file, as an operator does with an editor."""
+        lines = "".join(f"{name}={value}\n" for name, value in settings.items())
+        self.machine.check("tee", "--append", path, text_in=lines.encode())
 
     def _is_booted(self) -> bool:
         """Whether systemd has set up the machine; as long as it does, it deletes what others write to /tmp."""
@@ -58,11 +76,10 @@ class Host:
         """A command of an operator, as root, that must succeed."""
         return self.machine.check("bash", "-c", f"cd {CODE} && {command}")
 
-    def state(self, *names: str) -> list[str]:
-        """What systemd knows of the unit."""
+    def state(self, *names: str, unit: str = "ahi-dicomweb-proxy") -> list[str]:
+        """What systemd knows of a unit."""
         wanted = ",".join(names)
-        shown = self.machine.check("systemctl", "show", "--value", f"--property={wanted}", "ahi-dicomweb-proxy")
-        return shown.split()
+        return self.machine.check("systemctl", "show", "--value", f"--property={wanted}", unit).split()
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Return once the condition holds; a failure shows the journal."""
@@ -71,9 +88,9 @@ class Host:
         except AssertionError as error:
             raise AssertionError(self.journal()[-2000:]) from error
 
-    def journal(self) -> str:
-        """All that the service logged."""
-        return self.machine.check("journalctl", "--unit=ahi-dicomweb-proxy", "--output=cat", "--no-pager")
+    def journal(self, unit: str = "ahi-dicomweb-proxy") -> str:
+        """All that a unit logged."""
+        return self.machine.check("journalctl", f"--unit={unit}", "--output=cat", "--no-pager")
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +244,93 @@ def test_it_is_tried_again_until_aws_is_back(host: Host) -> None:
     host.wait_for(lambda: host.state("ActiveState") == ["active"])
 
 
+class OwnIndex:
+    """An empty database, a secret with a login that writes to it, and a queue of events."""
+
+    def __init__(self, mariadb: MariaDb, endpoint: str) -> None:
+        self.url = mariadb.new_database()
+        found = make_url(self.url)
+        members = {"host": found.host, "port": found.port, "username": found.username, "password": found.password}
+        session = boto3.Session("AKIA", "secret", region_name="us-east-1")
+        manager = session.client("secretsmanager", endpoint_url=endpoint)
+        secret = json.dumps({**members, "dbname": found.database})
+        self.secret_arn: str = manager.create_secret(Name="write", SecretString=secret)["ARN"]
+        self._queues = session.client("sqs", endpoint_url=endpoint)
+        self.queue: str = self._queues.create_queue(QueueName="events")["QueueUrl"]
+        self.endpoint = endpoint
+
+    def send(self, datastore_id: str, image_set_id: str) -> None:
+        """Send what AHI tells of a new image set."""
+        body = json.dumps(image_set_event("Created", image_set_id, datastore_id))
+        self._queues.send_message(QueueUrl=self.queue, MessageBody=body)
+
+    def image_sets(self) -> list[str]:
+        """The image sets that the index has; none before its tables are there."""
+        engine = create_engine(self.url)
+        with engine.connect() as connection:
+            there = connection.scalar(text("SHOW TABLES LIKE 'imageset'"))
+            ids = list(connection.scalars(text("SELECT imagesetid FROM imageset"))) if there else []
+        engine.dispose()
+        return ids
+
+
+def test_a_follower_is_a_unit_of_its_own(
+    host: Host, mariadb: MariaDb, secret_arn: tuple[str, str], ahi: Ahi, datastore_root: Path
+) -> None:
+    """With a user, settings and a login of its own."""
+    unit, own = "ahi-dicomweb-index", OwnIndex(mariadb, secret_arn[1])
+    settings = {
+        **CREDENTIALS,
+        "INDEX_WRITE_SECRET_ARN": own.secret_arn,
+        "INDEX_EVENTS_QUEUE_URL": own.queue,
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": own.endpoint,
+        "AWS_ENDPOINT_URL_SQS": own.endpoint,
+        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": ahi.url,
+    }
+    *steps, journal = commands("4. Follow", INDEX)
+    for command in steps:
+        if command.startswith("install -m 0644"):
+            host.write(INDEX_SETTINGS, settings)
+        host.sh(command)
+    (expected,) = re.findall(r"^journalctl -u ahi-dicomweb-index +# (.*)$", INDEX.read_text(), re.MULTILINE)
+    host.wait_for(lambda: expected in host.sh(f"{journal} --output=cat --no-pager"))
+    assert host.state("ActiveState", "NRestarts", "SubState", unit=unit) == ["0", "active", "running"]
+    storage = Storage.open(datastore_root / "store")
+    first = next(iter(storage.image_sets()))
+    own.send(storage.datastore.datastore_id, first.image_set_id)
+    host.wait_for(lambda: own.image_sets() == [first.image_set_id])
+    user = host.sh(f"ps --no-headers -o user:32 --pid $(systemctl show --value --property=MainPID {unit})").strip()
+    assert user not in ("root", "ahi-dicomweb-proxy")
+    assert host.sh(f"stat --format=%a {INDEX_SETTINGS}").strip() == "600"
+    assert not re.search(r"Traceback|Operation not permitted|Permission denied|Read-only", host.journal(unit))
+
+
+def test_a_follower_ends_what_it_has_begun_and_a_wrong_setting_is_one_line(host: Host) -> None:
+    unit = "ahi-dicomweb-index"
+    host.sh(f"systemctl stop {unit}")
+    assert host.state("ActiveState", "ExecMainStatus", "Result", unit=unit) == ["success", "0", "inactive"]
+    assert "following ended" in host.journal(unit)
+    host.sh(f"cp {INDEX_SETTINGS} /root/index && echo INDEX_COMPARE=noon >>{INDEX_SETTINGS}")
+    assert host.machine.run("systemctl", "restart", unit).returncode == 1
+    assert host.state("ActiveState", "ExecMainStatus", unit=unit) == ["2", "failed"]
+    assert "\nINDEX_COMPARE is not a time like 03:00\n" in host.journal(unit)
+    host.sh(f"cp /root/index {INDEX_SETTINGS} && systemctl start {unit}")
+    host.sh(f"systemctl kill --signal=KILL {unit}")
+    host.wait_for(lambda: host.state("ActiveState", "NRestarts", unit=unit) == ["1", "active"])
+
+
 def test_it_stops_and_leaves_nothing(host: Host) -> None:
     host.sh("systemctl stop ahi-dicomweb-proxy")
     assert host.state("ActiveState", "ExecMainStatus") == ["0", "inactive"]
+    assert host.machine.run("pgrep", "--full", f"{CODE}/.venv").returncode == 1
+
+
+def test_the_removal_leaves_the_audit_trail_and_nothing_else(host: Host) -> None:
+    host.sh("systemctl start ahi-dicomweb-proxy")
+    section = OPERATIONS.read_text().partition("On EC2, as root:\n")[2]
+    lines = section.partition("```bash\n")[2].partition("```")[0].splitlines()
+    for command in (line.partition("  #")[0].strip() for line in lines):
+        host.machine.check("bash", "-c", f"cd /root && {command}")
+    found = host.machine.check("find", "/", "-xdev", "-name", "ahi-dicomweb-*").split()
+    assert {path.replace("/private", "") for path in found} == {"/var/log/ahi-dicomweb-proxy"}
     assert host.machine.run("pgrep", "--full", f"{CODE}/.venv").returncode == 1
