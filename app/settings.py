@@ -212,10 +212,10 @@ class Settings:
     oidc_algorithms: tuple[str, ...] = _setting(("RS256",), parse_some_of(ALGORITHMS))
     """For `oidc`: algorithms that tokens may be signed with, separated by commas."""
 
-    oidc_client_id: str | None = _setting(None, str)
+    oidc_client_id: str | None = _setting(None, parse_text)
     """For `oidc`: ID of this service at the issuer, with which people sign in at the console."""
 
-    oidc_client_secret: str | None = _setting(None, str)
+    oidc_client_secret: str | None = _setting(None, parse_text)
     """For `oidc`: secret of that client; without it, a public client."""
 
     oidc_scopes: tuple[str, ...] = _setting(("openid",), parse_scopes)

@@ -66,7 +66,7 @@ def environment() -> list[dict[str, Any]]:
 def secrets() -> list[dict[str, Any]]:
     """What ECS takes from secrets for the container, where the parameters name them."""
     _, given, _ = container()["Secrets"]["Fn::If"]
-    return list(given)
+    return [one["Fn::If"][1] for one in given]
 
 
 def index_statements() -> dict[str, list[dict[str, Any]]]:

@@ -40,6 +40,9 @@ VALUES: dict[str, list[str]] = {
     "SpoolSecurityGroupId": ["sg-2"],
     "OidcIssuer": ["https://idp.example.org/realms/hospital"],
     "OidcAudience": ["dicomweb"],
+    "OidcClientId": ["dicomweb-console"],
+    "OidcClientSecretArn": [f"{SECRET}-client"],
+    "SessionSecretArn": [f"{SECRET}-session"],
     "LinkSecretArn": [f"{SECRET}-links"],
     "CorsOrigins": ["https://viewer.example.org,http://localhost:3000", "*"],
     "AETitles": ['{"research": {"filter": {"Modality": ["MR"]}}}'],
@@ -106,6 +109,7 @@ def test_any_choice_makes_a_whole_stack(chosen: dict[str, str], image: dict[str,
     service = Settings.from_env(environment(stack, "TaskDefinition"))
     assert service.store is bool(stack.parameters["StoreDatastoreId"])
     assert service.may_write_index is service.store
+    assert not service.oidc_client_id or (service.auth == ("oidc",) and service.session_secret)
     assert service.spool_shared is bool(stack.parameters["SpoolFileSystemId"])
     assert ("cloudwatch" if stack.parameters["AuditTrail"] != "none" else "none") == service.audit
     if "IndexTaskDefinition" in stack.resources:

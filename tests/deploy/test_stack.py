@@ -35,6 +35,9 @@ MORE = {
     "DBIamUserArn": "arn:aws:rds-db:us-east-1:111122223333:dbuser:cluster-ABC/dicomweb",
     "OidcIssuer": "https://idp.example.org/realms/hospital",
     "OidcAudience": "dicomweb",
+    "OidcClientId": "dicomweb-console",
+    "OidcClientSecretArn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:client-AbCdEf",
+    "SessionSecretArn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:session-AbCdEf",
     "LinkSecretArn": LINKS,
     "CorsOrigins": "https://viewer.example.org",
     "AETitles": '{"research": {"filter": {"Modality": ["MR"]}}}',
@@ -240,7 +243,9 @@ def test_the_service_takes_what_a_task_is_given(plain: Stack, full: Stack) -> No
     assert (settings(full).auth, settings(full).oidc_audience) == (("oidc",), ("dicomweb",))
     assert settings(full).cors_origins == ("https://viewer.example.org",)
     assert [title.name for title in settings(full).ae_titles] == ["research"]
-    assert settings(full).link_secret
+    assert settings(full).link_secret and settings(full).session_secret
+    assert (settings(plain).oidc_client_id, settings(full).oidc_client_id) == (None, "dicomweb-console")
+    assert settings(full).oidc_client_secret
     assert (settings(plain).db_host, settings(plain).db_iam_auth) == (None, False)
     assert (settings(full).db_host, settings(full).db_iam_auth) == (MORE["DBHost"], True)
     assert full.resources["DBIamPolicy"]["PolicyDocument"]["Statement"][0]["Resource"] == MORE["DBIamUserArn"]
@@ -308,7 +313,11 @@ def test_ecs_may_read_the_secret_of_links_where_there_is_one(plain: Stack, full:
     assert "Policies" not in plain.resources["ExecutionRole"]
     (policy,) = full.resources["ExecutionRole"]["Policies"]
     (statement,) = policy["PolicyDocument"]["Statement"]
-    assert statement == {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": LINKS}
+    assert statement == {
+        "Effect": "Allow",
+        "Action": "secretsmanager:GetSecretValue",
+        "Resource": [LINKS, MORE["SessionSecretArn"], MORE["OidcClientSecretArn"]],
+    }
 
 
 def test_tasks_reach_no_more_than_aws_and_the_index(plain: Stack, full: Stack) -> None:

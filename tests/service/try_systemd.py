@@ -320,7 +320,7 @@ def test_a_follower_ends_what_it_has_begun_and_a_wrong_setting_is_one_line(host:
 
 
 def test_it_stops_and_leaves_nothing(host: Host) -> None:
-    host.sh("systemctl stop ahi-dicomweb-proxy")
+    host.sh("systemctl stop ahi-dicomweb-proxy ahi-dicomweb-index")
     assert host.state("ActiveState", "ExecMainStatus") == ["0", "inactive"]
     assert host.machine.run("pgrep", "--full", f"{CODE}/.venv").returncode == 1
 
@@ -331,6 +331,6 @@ def test_the_removal_leaves_the_audit_trail_and_nothing_else(host: Host) -> None
     lines = section.partition("```bash\n")[2].partition("```")[0].splitlines()
     for command in (line.partition("  #")[0].strip() for line in lines):
         host.machine.check("bash", "-c", f"cd /root && {command}")
-    found = host.machine.check("find", "/", "-xdev", "-name", "ahi-dicomweb-*").split()
+    found = host.machine.check("find", "/etc", "/opt", "/usr/local", "/var", "-name", "ahi-dicomweb-*").split()
     assert {path.replace("/private", "") for path in found} == {"/var/log/ahi-dicomweb-proxy"}
     assert host.machine.run("pgrep", "--full", f"{CODE}/.venv").returncode == 1
