@@ -1,0 +1,125 @@
+"""The login in a real browser: what Chromium sends, keeps, blocks and shows; with and without scripts."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import bcrypt
+import pytest
+from playwright.sync_api import ConsoleMessage, Page
+
+from tests.app.auth.provider import AUDIENCE, Provider, provided
+from tests.service.browser import chromium_page
+from tests.service.process import Service
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    with provided() as provider:
+        provider.user = {"sub": "u1", "groups": ["radiology"]}
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def service(clinic_root: Path, tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("console")
+    (folder / "users").write_text(f"anna:{bcrypt.hashpw(b'anna', bcrypt.gensalt(4)).decode()}\n")
+    (folder / "rules").write_text(json.dumps([{"name": "basic:anna"}, {"group": "radiology"}]))
+    environment = {
+        "DATASTORE_ROOT": str(clinic_root),
+        "AUTH": "basic,oidc",
+        "AUTH_USERS_FILE": str(folder / "users"),
+        "OIDC_ISSUER": provider.issuer,
+        "OIDC_AUDIENCE": AUDIENCE,
+        "OIDC_CLIENT_ID": provider.client[0],
+        "OIDC_CLIENT_SECRET": str(provider.client[1]),
+        "ACCESS_RULES": str(folder / "rules"),
+    }
+    service = Service(folder / "service", environment)
+    yield service
+    assert service.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Page]:
+    with chromium_page() as page:
+        yield page
+
+
+@pytest.fixture(params=["scripts", "no scripts"])
+def page(chromium: Page, service: Service, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A page of a new profile; what the browser complains of in our pages is the test's error."""
+    browser = chromium.context.browser
+    assert browser
+    context = browser.new_context(java_script_enabled=request.param == "scripts")
+    page, complaints = context.new_page(), list[str]()
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and message.location["url"].startswith(root(service)):
+            complaints.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+    assert [text for text in complaints if "status of 40" not in text] == []  # refusals are what some tests want
+
+
+def root(service: Service) -> str:
+    return f"http://127.0.0.1:{service.port}"
+
+
+def test_by_password_in_and_out(service: Service, page: Page) -> None:
+    page.goto(f"{root(service)}/console/?Modality=CT")
+    assert page.url.startswith(f"{root(service)}/console/login?next=")
+    page.get_by_label("Name").fill("anna")
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    assert page.get_by_role("alert").inner_text().startswith("This is not right")
+    page.get_by_label("Password").fill("anna")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/console?Modality=CT")
+    assert "anna" in page.get_by_role("banner").inner_text()
+    answer = page.goto(f"{root(service)}/aetitle/studies?limit=1")
+    assert answer and answer.status == 200
+    page.go_back()
+    page.get_by_role("button", name="Sign out").click()
+    assert "You are signed out" in page.get_by_role("main").inner_text()
+    page.goto(f"{root(service)}/console/")
+    assert "/console/login" in page.url
+
+
+def test_by_the_issuer_in_and_out(service: Service, page: Page, provider: Provider) -> None:
+    page.goto(f"{root(service)}/console/")
+    page.get_by_role("link", name="Sign in at 127.0.0.1").click()
+    page.wait_for_url("**/console")
+    assert "u1" in page.get_by_role("banner").inner_text()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(f"{provider.issuer}/end?**")
+    page.goto(f"{root(service)}/console/")
+    assert "/console/login" in page.url
+
+
+def test_another_site_cannot_use_the_session(service: Service, page: Page, provider: Provider) -> None:
+    page.goto(f"{root(service)}/console/login")
+    page.get_by_label("Name").fill("anna")
+    page.get_by_label("Password").fill("anna")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/console/")
+    session = next(one for one in page.context.cookies() if one["name"] == "session")
+    assert (session["httpOnly"], session["sameSite"]) == (True, "Lax")
+    evil = provider.issuer.replace("127.0.0.1", "localhost")  # another site
+    provider.documents["/evil"] = (
+        f'<!DOCTYPE html><img src="{root(service)}/aetitle/studies"><iframe src="{root(service)}/console/"></iframe>'
+        f'<form method="post" action="{root(service)}/console/logout"><button>x</button></form>'
+        f'<a href="{root(service)}/console/">a link</a>'
+    ).encode()
+    before = len(service.log)
+    page.goto(f"{evil}/evil")
+    service.wait(lambda: "path=/aetitle/studies status=401" in service.log[before:])
+    page.get_by_role("button").click()
+    service.wait(lambda: "path=/console/logout status=403" in service.log[before:])
+    page.goto(f"{evil}/evil")
+    page.get_by_role("link").click()
+    page.wait_for_url(f"{root(service)}/console/")  # a link opens our page, with the session of the user
+    assert "anna" in page.get_by_role("banner").inner_text()
