@@ -59,7 +59,7 @@ from runtime.heartbeat import Heartbeat
 from runtime.outage import Outage
 from runtime.shared_metrics import Metric, ProcessMetrics, SharedMetrics
 from store.forward.client import Forwarder
-from store.forward.process import ForwarderParts, ForwardLimits
+from store.forward.process import ForwarderParts, ForwardLimits, holder_name
 from store.forward.process import serve as serve_forwarder
 from store.forward.server import THREADS
 from store.receive.request import is_store_request
@@ -276,7 +276,7 @@ def forwarder_child(settings: Settings, index: Login, shared: Shared) -> Child:
         limits = ForwardLimits(settings.store_wait_seconds, seconds, settings.metadata_max_bytes)
         listening = shared.sockets.listening[-1]
         spool = Spool(shared.with_spool(settings).spool_root, settings.spool_min_free_bytes)
-        records = StoreRecords(writer.session, secrets.token_hex(16))
+        records = StoreRecords(writer.session, holder_name(spool))
         database = _database(settings, index, shared, process_metrics, place.heartbeat, most=1)
         note = note_forwarded(open_trail(settings, database))
         adopt = partial(take_over, spool.layout) if settings.spool_shared else list

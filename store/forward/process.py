@@ -1,5 +1,6 @@
 """The forwarder process: its parts are put together, and it runs until another one takes its place."""
 
+import hashlib
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -75,6 +76,15 @@ def serve(
         server.listen()
     server.leave()
     lock.close()
+
+
+def holder_name(spool: Spool) -> str:
+    """The holder of the leases of a forwarder: that of the next one of this spool on this machine has the same name.
+
+    Only one forwarder of a spool runs at a time. So it need not wait until the leases of one that was killed end. The
+    name of the machine tells a copy of the spool from it. OSError.
+    """
+    return hashlib.sha256(f"{socket.gethostname()}/{spool.layout.identity()}".encode()).hexdigest()[:32]
 
 
 def _wait_for_turn(spool: Spool, heartbeat: Heartbeat) -> SpoolLock | None:

@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from dicomweb.errors import UpstreamBusy
-from runtime.durable_files import sync_file, sync_folder, write_durably
+from runtime.durable_files import replace_durably, sync_file, sync_folder, write_durably
 
 BODY, MANIFEST, OUTCOME = "body", "manifest.json", "outcome.json"
 SERVICE_LOCK, FORWARDER_LOCK = "lock", "forwarder.lock"
+_IDENTITY = "identity"
 
 _WAITED_FOR = "-waits"
 _ENTRY = re.compile(rf"[0-9]{{13}}-[0-9a-f]{{16}}({_WAITED_FOR})?", re.ASCII)
@@ -47,7 +48,15 @@ class Layout:
         """Make the folders that are missing; OSError."""
         for folder in (self.root, self.incoming, self.queue, self.refused):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.identity():
+            replace_durably(self.root / _IDENTITY, secrets.token_hex(16).encode())
         sync_folder(self.root)
+
+    def identity(self) -> str:
+        """A random name that the spool keeps; "" before it was made. OSError."""
+        with suppress(FileNotFoundError):
+            return (self.root / _IDENTITY).read_text("ascii")
+        return ""
 
     def empty_incoming(self) -> None:
         """Delete what a killed service left unfinished. Only the holder of the lock may call this."""
