@@ -4,7 +4,6 @@ The functions `run` run in these processes, all else in the supervisor.
 """
 
 import os
-import secrets
 import socket
 import threading
 import time
