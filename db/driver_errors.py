@@ -56,15 +56,20 @@ _ASKED_BY_TEXT = (  # SQLite, which has no numbers for it before Python 3.11; an
 _SLOW = {1969, 3024, "57014", "interrupted"}
 """The errors of MariaDB, MySQL, PostgreSQL and SQLite for a statement that took too long."""
 
-_BUSY = {1037, 1038, 1041, 1114, 1135, 1205, 1213, 1317, "40", "53", "55", "database is locked", "out of memory"}
+_BUSY = (
+    {1021, 1037, 1038, 1041, 1114, 1135, 1205, 1206, 1213, 1317, "40", "53", "55"}
+    | {"database is locked", "database or disk is full", "out of memory"}
+)  # fmt: skip
 """Memory, disk, locks; conflicts with the replication."""
 
 _AWAY = (
     {1040, 1042, 1043, 1044, 1045, 1049, 1053, 1129, 1130, 1152, 1184, 1203, 1226, 1698, 1927, 3118, 4151}
+    | {1290, 1792, 1836, "25006"}
     | {"08", "28", "3D", "53300", "57P", "58", "XX"}
     | {"unable to open database file", "disk I/O error", "database disk image is malformed", "file is not a database"}
 )
-"""Too many connections, refused logins, unknown databases, servers that shut down; files that cannot be read."""
+"""Too many connections, refused logins, unknown databases; servers that shut down, or only read since a failover; files
+that cannot be read."""
 
 _OF_THE_CLIENT = range(2000, 3000)
 """Numbers that PyMySQL gives itself, all of lost connections or of those that were not made."""

@@ -1,4 +1,4 @@
-"""The tables of an index of our own, version 2, which `python main.py index` creates and fills.
+"""The tables of an index of our own, version 3, which `python main.py index` creates and fills.
 
 Tables and keys have the names of AWS's (`db.schema`), so that the same statements read both. Differences: an absent or
 empty value is NULL and no text stands for it, every text is compared exactly, times have fractions, each text that is
@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 
-VERSION = 2
+VERSION = 3
 """The version of the tables that this module describes."""
 
 FOLDED = "_folded"
@@ -241,6 +241,8 @@ indexed_image_set = Table(
     Column("lossy", Boolean, nullable=False, default=False),
     Column("attempts", Integer, nullable=False, default=0),
     _column("error", 1024),
+    Column("triedversion", Integer),
+    Column("triedupdatedat", _Moment),
     _column("patientidentity", _HASH_CHARACTERS),
     _uid("studyinstanceuid", nullable=True),
     Column("attributes", _Long),
@@ -250,8 +252,9 @@ indexed_image_set = Table(
     Index("indexed_lossy", "lossy", "studyinstanceuid", "datastoreid"),
     **_MYSQL,
 )
-"""What was read of each image set, in UTC. `version` is NULL until it was indexed, `deletedat` says that it is gone for
-ever. `lossy` says that a value was cut or changed to fit its column. `error` and `attempts` are of failures since then.
+"""What was read of each image set, in UTC. `version` is NULL until it was indexed. `deletedat` is when it was deleted,
+NULL if AHI has shown it since. `lossy` says that a value was cut or changed to fit its column. `error` and `attempts`
+are of failures since then, `triedversion` and `triedupdatedat` of the revision that AHI had when it failed.
 `attributes` are the column values of patient, study and series that it contributes, in JSON."""
 
 index_follower = Table(

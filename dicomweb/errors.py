@@ -17,9 +17,11 @@
      ├── TooManyRequests   the client asks too often
      ├── UpstreamFailed    AHI or the index answered with something that cannot be used
      │    ├── UpstreamRefused  it refuses all our requests, because of wrong credentials, say
+     │    ├── UpstreamDenied   it denies us an operation, or a data store, for which we have no right
      │    └── UnusableAnswer   AHI gave something else than asked for; a later answer may be right
      └── UpstreamBusy      AHI or the index is down, throttled or slow; a retry later helps
           ├── UpstreamBroken  AHI answers with errors again and again, perhaps for this object only
+          ├── UpstreamThrottled  it takes no more calls, or has no room, at the moment
           └── UpstreamLocked  AHI is writing this image set
 
 `dicomweb.respond` maps each one to an HTTP status. Messages are for the client: they tell what was wrong and what would
@@ -107,6 +109,10 @@ class UpstreamRefused(UpstreamFailed):
     """A service behind this one refuses all our requests."""
 
 
+class UpstreamDenied(UpstreamFailed):
+    """A service behind this one denies us an operation or an object. It answers others."""
+
+
 class UnusableAnswer(UpstreamFailed):
     """A service behind this one gave a wrong answer: HTML, half a frame, or truncated metadata."""
 
@@ -125,6 +131,10 @@ class UpstreamBusy(ProxyError):
 
 class UpstreamBroken(UpstreamBusy):
     """A service behind this one answers with errors, for all requests or for one object."""
+
+
+class UpstreamThrottled(UpstreamBusy):
+    """A service behind this one takes no more calls, or has no room, at the moment. It answers."""
 
 
 class UpstreamLocked(UpstreamBusy):

@@ -17,8 +17,8 @@ from ahi.client.calls import AhiClient
 from ahi.client.listing_calls import ListedImageSet
 from ahi.image_sets.image_set import ImageSetKey
 from dicomweb.errors import NotFound
-from index.follow.attempts import FAILURES
 from index.follow.changed import has_version
+from index.follow.holds import FAILURES
 from index.patience import patiently
 from index.writing.ledger import Recorded, Revision, utc
 from index.writing.writer import IndexWriter
@@ -34,6 +34,7 @@ class Kind(Enum):
     MISSING = "missing"  # AHI has it, the index does not
     BEHIND = "behind"  # the index has an older version
     GONE = "gone"  # the index has it, AHI does not
+    RETURNED = "returned"  # the index has removed it, AHI has it all the same
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,10 @@ class Difference:
 
     @property
     def is_aside(self) -> bool:
-        """Whether it was put aside after too many failures."""
-        return self.recorded is not None and self.recorded.attempts >= FAILURES
+        """Whether it was put aside after too many failures, and AHI has no newer version than the one that failed."""
+        if self.recorded is None or self.recorded.attempts < FAILURES:
+            return False
+        return self.listed is None or self.recorded.failed_before(revision_of(self.listed))
 
 
 def recorded_in_order(writer: IndexWriter, datastore_id: str, stop: Event) -> Iterator[Recorded]:
@@ -65,7 +68,7 @@ def differences(
 ) -> Iterator[Difference]:
     """The differences of one data store. Both streams are in the order of their IDs.
 
-    An image set that was deleted in the index never comes back, so AHI may go on listing it for a while.
+    Those that returned are not certain: AHI may have listed them before they were deleted.
     """
     ledger = iter(recorded)
     row = next(ledger, None)
@@ -83,7 +86,9 @@ def differences(
 
 
 def _kind(listed: ListedImageSet, recorded: Recorded | None) -> Kind | None:
-    if recorded is None or (recorded.revision is None and not recorded.is_deleted):
+    if recorded and recorded.is_deleted:
+        return Kind.RETURNED
+    if recorded is None or recorded.revision is None:
         return Kind.MISSING
     return None if has_version(recorded, revision_of(listed)) else Kind.BEHIND
 
@@ -99,13 +104,16 @@ def _unlisted(datastore_id: str, recorded: Recorded) -> Iterator[Difference]:
 
 
 def confirmed(client: AhiClient, found: Iterable[Difference]) -> Iterator[Difference]:
-    """The differences, without image sets that AHI has although the listing lacks them: they are newer than it.
+    """The differences, without those of image sets that were created or deleted since they were listed.
 
-    AHI is asked for each one (GetImageSet). Errors are those of AhiClient.
+    AHI is asked for each one that it did not list, and for each one that is back (GetImageSet). Errors are those of
+    AhiClient.
     """
 
     def is_true(difference: Difference) -> bool:
-        return difference.kind is not Kind.GONE or is_gone(client, difference)
+        if difference.kind in (Kind.GONE, Kind.RETURNED):
+            return is_gone(client, difference) is (difference.kind is Kind.GONE)
+        return True
 
     rest = iter(found)
     with ThreadPoolExecutor(_CONFIRMED_AT_ONCE, thread_name_prefix="confirm") as pool:

@@ -19,11 +19,13 @@ from ahi.client.listing_calls import ListedImageSet
 from ahi.image_sets.image_set import ImageSetKey
 from dicomweb.errors import NotFound, ProxyError, UpstreamLocked, UpstreamRefused
 from index.compare import Difference, Kind, revision_of
-from index.follow.attempts import Attempts
-from index.follow.changed import ChangedImageSets, Outcome, Parse
+from index.follow.attempts import Attempts, DatastoreUnreadable
+from index.follow.changed import ChangedImageSets, Outcome, Parse, Trial
 from index.follow.events import ImageSetHint
+from index.follow.holds import DatastoreHolds
 from index.follow.tally import Tally
 from index.patience import OUTAGE_SECONDS, PAUSE_SECONDS, join
+from index.writing.ledger import Recorded
 from index.writing.writer import IndexWriter
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,9 @@ _LOCKED_PAUSES_SECONDS = (2.0, 5.0, 10.0, 30.0)
 """Pauses before the further attempts at image sets that AHI is writing."""
 
 _MOST_LOCKED = 10_000
+
+_REFUSALS = 2 * THREADS
+"""Image sets in a row of which AHI refuses or lacks the data store, and after which no others of it are tried."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ class Filler:
         self._locked_pauses_seconds = tuple(locked_pauses_seconds)
         self._outage_seconds = outage_seconds
         self._changed = ChangedImageSets(client, writer, parse)
-        self._attempts = Attempts(self._update, client.ping, writer, self.tally)
+        self._attempts = Attempts(self._update, client.ping, writer, self.tally, DatastoreHolds(_REFUSALS))
+        self._refused: dict[str, DatastoreUnreadable] = {}
         self._locked: list[ListedHint] = []
         self._lock = threading.Lock()
         self._error: Exception | None = None
@@ -83,8 +89,16 @@ class Filler:
         return len(self._locked)
 
     def run(self, found: Iterable[Difference]) -> None:
-        """Bring these image sets up to date. ProxyError for a refusal, or for an outage that is too long."""
+        """Bring these image sets up to date. ProxyError for a refusal, or for an outage that is too long.
+
+        A data store that is refused ends the run after all others are done.
+        """
         self._run(map(_hint, _shuffled(found)))
+        self._run_locked()
+        for refused in self._refused.values():
+            raise refused
+
+    def _run_locked(self) -> None:
         for pause_seconds in self._locked_pauses_seconds:
             if not self._locked or self._stop.wait(pause_seconds):
                 break
@@ -130,8 +144,16 @@ class Filler:
 
     def _try(self, hint: ListedHint) -> bool:
         """Try once; False after an outage."""
+        if hint.datastore_id in self._refused:
+            return True
         try:
             outcome = self._attempts.make(hint)
+        except DatastoreUnreadable as error:
+            if not error.is_refused:
+                self._wait_for_end(error)
+                return False
+            self._refused[hint.datastore_id] = error
+            return True
         except ProxyError as error:
             self._wait_for_end(error)
             return False
@@ -151,27 +173,34 @@ class Filler:
     def _is_over(self) -> bool:
         return self._stop.is_set() or self._error is not None
 
-    def _update(self, hint: ImageSetHint) -> Outcome:
-        """Bring an image set up to date by the version that was listed. That spares the call of GetImageSet."""
+    def _update(self, hint: ImageSetHint, trial: Trial) -> Outcome:
+        """Bring an image set up to date by the version that was listed. That spares the call of GetImageSet.
+
+        One that was deleted in the index may have been listed before that: AHI is asked again.
+        """
         listed = getattr(hint, "listed", None)
         if not isinstance(hint, ListedHint) or listed is None:
-            return self._changed.update(hint)
+            return self._changed.update(hint, trial)
+        trial.revision = revision_of(listed)
+        recorded = self._changed.recorded(hint)
         try:
-            return self._put(hint, listed)
+            if recorded and recorded.is_deleted:
+                return self._changed.update(hint, trial, is_listed=True)
+            return self._put(hint, listed, recorded)
         except NotFound:  # deleted, or changed, since the listing
-            return self._changed.update(hint)
+            return self._changed.update(hint, trial)
         except UpstreamLocked:
             with self._lock:
                 if len(self._locked) < _MOST_LOCKED:
                     self._locked.append(hint)
             return Outcome.LOCKED
 
-    def _put(self, hint: ListedHint, listed: ListedImageSet) -> Outcome:
+    def _put(self, hint: ListedHint, listed: ListedImageSet, recorded: Recorded | None) -> Outcome:
         revision = revision_of(listed)
-        if self._changed.has(hint, revision):
+        if self._changed.has(hint, recorded, revision):
             return Outcome.UNCHANGED
         key = ImageSetKey(hint.datastore_id, hint.image_set_id)
-        self._changed.put(hint, self._client.image_set_metadata(key, str(listed.version)), revision)
+        self._changed.put(hint, self._client.image_set_metadata(key, str(listed.version)), revision, recorded)
         return Outcome.WRITTEN
 
 

@@ -26,9 +26,11 @@ from dicomweb.errors import (
     ProxyError,
     UpstreamBroken,
     UpstreamBusy,
+    UpstreamDenied,
     UpstreamFailed,
     UpstreamLocked,
     UpstreamRefused,
+    UpstreamThrottled,
 )
 
 T = TypeVar("T")
@@ -64,8 +66,8 @@ _MEANING: dict[str, Callable[[str], ProxyError]] = {
     "ValidationException": NotFound,  # an identifier from the index that is malformed
     "BadRequestException": BadRequest,
     "NotAcceptableException": NotAcceptable,
-    "ServiceQuotaExceededException": UpstreamBusy,
-    "AccessDeniedException": UpstreamFailed,
+    "ServiceQuotaExceededException": UpstreamThrottled,
+    "AccessDeniedException": UpstreamDenied,
     "ExpiredTokenException": UpstreamRefused,
     "ExpiredToken": UpstreamRefused,
     "UnrecognizedClientException": UpstreamRefused,
@@ -141,8 +143,7 @@ def proxy_error(operation: str, error: CallError) -> ProxyError:
     if is_conflict(error):
         return UpstreamLocked("AWS HealthImaging is writing this image set at the moment")
     if can_be_retried(error):
-        is_broken = isinstance(error, ClientError) and is_outage(error)
-        return (UpstreamBroken if is_broken else UpstreamBusy)("AWS HealthImaging does not answer at the moment")
+        return _not_now(error)("AWS HealthImaging does not answer at the moment")
     code = error_code(error)
     meaning = _MEANING.get(code, UpstreamFailed)
     if meaning is NotFound:
@@ -150,6 +151,12 @@ def proxy_error(operation: str, error: CallError) -> ProxyError:
     if isinstance(error, NoCredentialsError):
         return UpstreamRefused("the service has no AWS credentials")
     return meaning(f"AWS HealthImaging refused {operation}: {code}")
+
+
+def _not_now(error: CallError) -> type[UpstreamBusy]:
+    if not isinstance(error, ClientError):
+        return UpstreamBusy
+    return UpstreamBroken if is_outage(error) else UpstreamThrottled
 
 
 def _status(error: ClientError) -> int:

@@ -13,7 +13,7 @@ from db.engine import Database
 from db.following import count_ledger, followed_sources, tables_version
 from db.index_kind import IndexKind, find_kind
 from db.index_schema import VERSION
-from index.follow.attempts import FAILURES
+from index.follow.holds import FAILURES
 from index.follow.queue import EventQueue
 
 _LATE = timedelta(minutes=10)

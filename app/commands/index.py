@@ -130,7 +130,7 @@ def _fill(reconciliation: Reconciliation, settings: Settings, options: Namespace
             estimate.add(difference.listed)
     if estimate.image_sets and reconciliation.is_first() and not _may_begin(estimate, stop, yes=options.yes):
         return 1
-    applied = reconciliation.apply([Kind.MISSING, Kind.BEHIND], estimate.image_sets)
+    applied = reconciliation.apply([Kind.MISSING, Kind.BEHIND, Kind.RETURNED], estimate.image_sets)
     _say(summary(applied))
     if aside:
         _say(f"{aside:,} image sets were put aside before: --compare --repair tries them again")
@@ -189,16 +189,23 @@ def _nightly(settings: Settings, client: AhiClient, writer: IndexWriter) -> "par
         return None
 
     def compare() -> None:
-        datastore_ids = settings.ahi_datastore_ids or tuple(client.listing.datastores())
-        with Reconciliation(client, writer, _parse(settings), datastore_ids) as reconciliation:
-            reconciliation.list_all()
-            found = reconciliation.compare()
-            for told in map(log_line, found):
-                log.info("compared %s", told)
-            if total := sum(comparison.total for comparison in found):
-                log.warning("repaired: %s", summary(reconciliation.apply(Kind, total, with_aside=True)))
+        for datastore_id in settings.ahi_datastore_ids or tuple(client.listing.datastores()):
+            try:
+                _compare_and_repair(Reconciliation(client, writer, _parse(settings), [datastore_id]))
+            except ProxyError as error:  # noqa: PERF203 - one data store holds up no other
+                log.error("data store not compared datastore=%s reason=%s", datastore_id, error)  # noqa: TRY400
 
     return partial(NightlyComparison(settings.index_compare, compare).run_compare_when_due)
+
+
+def _compare_and_repair(run: Reconciliation) -> None:
+    with run as reconciliation:
+        reconciliation.list_all()
+        found = reconciliation.compare()
+        for told in map(log_line, found):
+            log.info("compared %s", told)
+        if total := sum(comparison.total for comparison in found):
+            log.warning("repaired: %s", summary(reconciliation.apply(Kind, total, with_aside=True)))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection
 
 from db import index_schema
+from db.migrations.steps import add_missing_column
 
 Migration = Callable[[Connection], None]
 
@@ -20,5 +21,12 @@ def _add_store_tables(connection: Connection) -> None:
         table.create(connection, checkfirst=True)
 
 
-MIGRATIONS: Mapping[int, Migration] = {2: _add_store_tables}
+def _add_tried_revision(connection: Connection) -> None:
+    """Version 3: the revision at which attempts have failed, so that a newer one is tried."""
+    ledger = index_schema.indexed_image_set
+    for name in ("triedversion", "triedupdatedat"):
+        add_missing_column(connection, ledger, ledger.c[name])
+
+
+MIGRATIONS: Mapping[int, Migration] = {2: _add_store_tables, 3: _add_tried_revision}
 """By the version that they lead to. Version 1 is the first."""

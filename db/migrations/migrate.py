@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any
 
-from sqlalchemy import Column, Connection, Table, func, insert, inspect, select, text
-from sqlalchemy.schema import CreateColumn
+from sqlalchemy import Connection, func, insert, inspect, select, text
 
 from db import index_schema
 from db.connector import kind_of
@@ -61,14 +59,6 @@ def create_or_migrate(
         if kind in _UNLOCK:
             connection.execute(text(_UNLOCK[kind]))
             connection.commit()
-
-
-def add_missing_column(connection: Connection, table: Table, column: Column[Any]) -> None:
-    """Add a column that the table lacks; a step of migrations."""
-    if column.name in {found["name"] for found in inspect(connection).get_columns(table.name)}:
-        return
-    described = CreateColumn(column).compile(dialect=connection.dialect)
-    connection.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {described}"))
 
 
 def _create_or_migrate(connection: Connection, version: int, migrations: Mapping[int, Migration]) -> None:

@@ -7,6 +7,7 @@ costs no further call. Deletions are not listed: the nightly comparison finds th
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from threading import Event
@@ -15,9 +16,10 @@ from cachetools import LRUCache
 
 from ahi.client.listing_calls import UPDATED_AT, ListedImageSet, ListingCalls, TimeRange
 from dicomweb.errors import ProxyError
-from index.follow.attempts import FAILURES, Attempts
+from index.follow.attempts import Attempts, DatastoreUnreadable
 from index.follow.changed import has_version
 from index.follow.events import ImageSetHint
+from index.follow.holds import FAILURES
 from index.follow.progress import FollowerProgress
 from index.follow.tally import Tally
 from index.writing.ledger import Revision, utc
@@ -53,14 +55,17 @@ class Poller:
             stop.wait(ROUND_SECONDS)
 
     def _round(self, datastore_ids: Callable[[], Iterable[str]], stop: Event, on_round: Callable[[], None]) -> None:
-        """Catch up with each data store; one that fails holds no other one up."""
+        """Catch up with each data store; one that fails holds no other one up, and is tried less and less often."""
         failures = []
         try:
             for datastore_id in datastore_ids():
+                if not self.attempts.holds.may_try(datastore_id):
+                    failures.append(f"data store {datastore_id} cannot be read")
+                    continue
                 try:
                     self.catch_up(datastore_id, stop, on_round)
-                except ProxyError as error:  # noqa: PERF203 - calls over the network
-                    failures.append(f"data store {datastore_id}: {error}")
+                except ProxyError as error:
+                    failures.append(str(error))
         except ProxyError as error:
             failures.append(str(error))
         if failures:
@@ -69,10 +74,20 @@ class Poller:
             self.tally.source_answered()
 
     def catch_up(self, datastore_id: str, stop: Event, on_round: Callable[[], None] = lambda: None) -> None:
-        """Bring all image sets up to date that were updated since the last time; ProxyError for an outage.
+        """Bring all image sets up to date that were updated since the last time.
 
-        It may end after any page: the next call goes on from there.
+        It may end after any page: the next call goes on from there. DatastoreUnreadable if this data store is away
+        alone, another ProxyError for an outage of all.
         """
+        try:
+            self._catch_up(datastore_id, stop, on_round)
+        except DatastoreUnreadable:
+            raise
+        except ProxyError as error:
+            self.attempts.raise_for_datastore(error, datastore_id)
+        self.attempts.holds.succeeded(datastore_id)
+
+    def _catch_up(self, datastore_id: str, stop: Event, on_round: Callable[[], None]) -> None:
         now = datetime.now(timezone.utc)
         seen_at = self.progress.seen_at(datastore_id) or self._present(datastore_id)
         times = TimeRange(UPDATED_AT, seen_at - OVERLAP, now + _CLOCK)
@@ -95,11 +110,14 @@ class Poller:
         return datetime.now(timezone.utc) if told is None else datetime.fromtimestamp(told, timezone.utc)
 
     def try_again(self, stop: Event) -> None:
-        """Try image sets again that failed before; ProxyError for an outage."""
-        for hint in self.progress.failed_before():
+        """Try image sets again that failed before; ProxyError for an outage. Data stores that are held are left out."""
+        held = self.attempts.holds.held
+        for hint in self.progress.failed_before(but_of=held()):
             if stop.is_set():
                 return
-            self.attempts.make(hint)
+            if hint.datastore_id not in held():
+                with suppress(DatastoreUnreadable):
+                    self.attempts.make(hint)
 
     def _pages(self, datastore_id: str, times: TimeRange) -> Iterator[Sequence[ListedImageSet]]:
         token: str | None = None

@@ -4,15 +4,15 @@ All times are in UTC, and only ever grow. Several followers share the rows.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timezone
 from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select, update
 
 from db.index_schema import index_follower, indexed_image_set
-from index.follow.attempts import FAILURES
 from index.follow.events import ImageSetHint
+from index.follow.holds import FAILURES
 from index.writing.ledger import now, utc
 from index.writing.session import WriteSession
 
@@ -61,11 +61,15 @@ class FollowerProgress:
             self._run(_later(source, **{name: now()}))
             self._due[name, source] = time.monotonic() + _NOTE_SECONDS
 
-    def failed_before(self) -> list[ImageSetHint]:
-        """Image sets that failed, and were not put aside: as many as are worth a round."""
+    def failed_before(self, but_of: Collection[str] = ()) -> list[ImageSetHint]:
+        """Image sets that failed, and were not put aside: as many as are worth a round, those that failed least first.
+
+        Those of the data stores `but_of` are left out.
+        """
         columns = indexed_image_set.c
-        failing = columns.attempts.between(1, FAILURES - 1)
-        found = select(columns.datastoreid, columns.imagesetid).where(failing).limit(_MOST_AGAIN)
+        failing = columns.attempts.between(1, FAILURES - 1) & columns.datastoreid.not_in(but_of)
+        first = select(columns.datastoreid, columns.imagesetid).where(failing).order_by(columns.attempts)
+        found = first.limit(_MOST_AGAIN)
         rows = self._run(lambda connection: connection.execute(found).all())
         return [ImageSetHint(row.datastoreid, row.imagesetid) for row in rows]
 

@@ -2,6 +2,7 @@
 
 While AHI or the index is away, the messages in hand are kept hidden and no others are received. A message whose image
 set fails comes again, each time later. When the image set is put aside, which the ledger then says, it is deleted.
+So it is with the messages of a data store that cannot be read: they wait in the queue, and those of others go on.
 """
 
 import logging
@@ -13,9 +14,10 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from dicomweb.errors import ProxyError
-from index.follow.attempts import Attempts
+from index.follow.attempts import Attempts, DatastoreUnreadable
 from index.follow.changed import Outcome
 from index.follow.events import DatastoreHint, Hint, ImageSetHint, NotForUs, parse_event
+from index.follow.holds import FAILURES
 from index.follow.progress import FollowerProgress
 from index.follow.queue import HIDDEN_SECONDS, EventQueue, Message
 from index.follow.tally import Tally
@@ -27,7 +29,7 @@ _OUTAGE_SECONDS = 5.0
 _EMPTY_SECONDS = 0.2  # SQS holds a request; what else answers at its address may not
 _KEEP_SECONDS = HIDDEN_SECONDS / 3
 _LONGEST_DELAY_SECONDS = 900
-_ABSENT_ATTEMPTS = 3  # AHI may show a new image set a little later than it tells of it
+_UNSETTLED_ATTEMPTS = 3  # AHI may show a new image set, or a deletion, a little later than it tells of it
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,14 @@ class QueueFollower:
                 return self._again(work, 0)
 
     def _take(self, work: Work, stop: Event) -> None:
-        """ProxyError only for an outage."""
+        """ProxyError only for an outage of all."""
+        try:
+            self._act(work, stop)
+        except DatastoreUnreadable as error:
+            self._put_off(work, error.datastore_id, str(error))
+
+    def _act(self, work: Work, stop: Event) -> None:
+        may_try = self.attempts.holds.may_try
         match work.hint:
             case NotForUs(reason):
                 self.tally.ignore(reason, len(work.messages))
@@ -140,6 +149,8 @@ class QueueFollower:
             case ImageSetHint(datastore_id) | DatastoreHint(datastore_id) if not self._is_followed(datastore_id):
                 self.tally.ignore("an event of another data store", len(work.messages))
                 self.queue.delete(work.messages)
+            case ImageSetHint(datastore_id) | DatastoreHint(datastore_id) if not may_try(datastore_id):
+                self._put_off(work, datastore_id, "its data store cannot be read")
             case DatastoreHint(datastore_id):
                 self.catch_up(datastore_id, stop)
                 self.queue.delete(work.messages)
@@ -151,11 +162,27 @@ class QueueFollower:
 
     def _update(self, hint: ImageSetHint, work: Work) -> None:
         outcome = self.attempts.make(hint)
-        if outcome is Outcome.FAILED or (outcome is Outcome.ABSENT and work.received < _ABSENT_ATTEMPTS):
-            return self._again(work, self.first_delay_seconds * 2 ** (work.received - 1))
+        is_unsettled = outcome is Outcome.ABSENT or (hint.deleted and outcome is Outcome.UNCHANGED)
+        if outcome is Outcome.FAILED or (is_unsettled and work.received < _UNSETTLED_ATTEMPTS):
+            return self._again(work, self._delay_seconds(work))
         self.progress.note_event()
         self.queue.delete(work.messages)
         return None
+
+    def _put_off(self, work: Work, datastore_id: str, reason: str) -> None:
+        """Have the messages come again when their data store may be tried; put them aside if they came too often."""
+        if work.received < FAILURES:
+            left_seconds = round(self.attempts.holds.seconds_left(datastore_id))
+            return self._again(work, max(self._delay_seconds(work), left_seconds))
+        if isinstance(work.hint, ImageSetHint):
+            self.attempts.put_aside(work.hint, reason)
+        else:
+            log.error("event of an import job put aside datastore=%s reason=%s", datastore_id, reason)
+        self.queue.delete(work.messages)
+        return None
+
+    def _delay_seconds(self, work: Work) -> int:
+        return int(self.first_delay_seconds * 2 ** (work.received - 1))
 
     def _again(self, work: Work, seconds: int) -> None:
         """Have the messages come again in `seconds`; if that fails, they do so when they are no longer hidden."""

@@ -18,7 +18,7 @@ _LONGEST_ERROR = 1024
 
 _TABLE = indexed_image_set.c
 
-NO_FAILURE: Mapping[str, Any] = {"error": None, "attempts": 0}
+NO_FAILURE: Mapping[str, Any] = {"error": None, "attempts": 0, "triedversion": None, "triedupdatedat": None}
 """The values of a row whose last attempt was a success."""
 
 
@@ -56,14 +56,27 @@ class Revision:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The row of an image set: what was indexed of it (None if nothing), and whether it was deleted."""
+    """The row of an image set: what was indexed of it (None if nothing), and when it was deleted.
+
+    `tried` is the revision at which the attempts have failed, None if AHI did not tell it.
+    """
 
     image_set_id: str
     revision: Revision | None
-    is_deleted: bool
+    deleted_at: datetime | None = None
     attempts: int = 0
+    tried: tuple[int, datetime] | None = None
     patient_identity: str | None = None
     study_instance_uid: str | None = None
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether it was deleted, and AHI has not shown it since."""
+        return self.deleted_at is not None
+
+    def failed_before(self, revision: Revision) -> bool:
+        """Whether the attempts that failed were at this revision, or at a later one."""
+        return self.tried is not None and self.tried >= (revision.version, revision.updated_at)
 
 
 def utc(moment: datetime) -> datetime:
@@ -110,12 +123,20 @@ def change(connection: Connection, key: LedgerKey, values: Mapping[str, Any]) ->
     connection.execute(update(indexed_image_set).where(key.truth).values(**values))
 
 
-def note_failure(connection: Connection, key: LedgerKey, reason: str) -> int:
-    """Note that an image set could not be indexed; returns the number of attempts since the last success."""
+def note_failure(connection: Connection, key: LedgerKey, reason: str, tried: Revision | None, at_least: int) -> int:
+    """Note that an image set could not be indexed; returns the number of attempts since the last success.
+
+    The first attempt at a newer revision than those that failed before is number 1 again.
+    """
     recorded = lock(connection, key)
-    attempts = (recorded.attempts if recorded else 0) + 1
-    write = change if recorded else add
-    write(connection, key, {"error": reason[:_LONGEST_ERROR], "attempts": attempts})
+    failures: dict[str, Any] = {"error": reason[:_LONGEST_ERROR]}
+    before = recorded.attempts if recorded else 0
+    if tried:
+        failures |= {"triedversion": tried.version, "triedupdatedat": tried.updated_at}
+        if recorded and recorded.tried and not recorded.failed_before(tried):
+            before = 0
+    attempts = failures["attempts"] = max(before + 1, at_least)
+    (change if recorded else add)(connection, key, failures)
     return attempts
 
 
@@ -156,6 +177,8 @@ _SELECT = select(
     _TABLE.isprimary,
     _TABLE.deletedat,
     _TABLE.attempts,
+    _TABLE.triedversion,
+    _TABLE.triedupdatedat,
     _TABLE.patientidentity,
     _TABLE.studyinstanceuid,
 )
@@ -166,8 +189,9 @@ def _recorded(row: Any) -> Recorded:
     return Recorded(
         row.imagesetid,
         revision,
-        row.deletedat is not None,
+        row.deletedat,
         row.attempts,
+        None if row.triedversion is None else (row.triedversion, row.triedupdatedat),
         row.patientidentity,
         row.studyinstanceuid,
     )

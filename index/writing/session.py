@@ -19,7 +19,7 @@ from db.connector import connect, kind_of
 from db.driver_errors import Cause
 from db.login import Login
 from db.tls import Tls
-from dicomweb.errors import ProxyError, UpstreamBusy, UpstreamFailed, UpstreamRefused
+from dicomweb.errors import ProxyError, UpstreamBusy, UpstreamFailed, UpstreamRefused, UpstreamThrottled
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +71,8 @@ class WriteSession:
     def run(self, work: Callable[[Connection], T]) -> T:
         """The result of `work` in a transaction, which it may run several times.
 
-        UpstreamBusy if the index does not answer or others hold it too long, UpstreamFailed if it refuses a statement,
-        UpstreamRefused if the login may not write.
+        UpstreamBusy if the index does not answer, UpstreamThrottled if it has no room or others hold it too long,
+        UpstreamFailed if it refuses a statement, UpstreamRefused if the login may not write.
         """
         begun = time.monotonic()
         for attempt in range(_ATTEMPTS):
@@ -82,11 +82,17 @@ class WriteSession:
             except (StatementError, PoolTimeout, drivers.UnusableUrl) as error:
                 is_last = attempt == _ATTEMPTS - 1 or time.monotonic() - begun > _GIVE_UP_SECONDS
                 if is_last or not _is_conflict(error):
+                    self._forget_servers_that_are_away(error)
                     raise _in_our_words(error) from None
                 log.debug("index transaction again error=%s", driver_errors.kind(error))
             longest = min(_LONGEST_PAUSE_SECONDS, _PAUSE_SECONDS * 2**attempt)
             time.sleep(random.uniform(0, longest))  # noqa: S311 - so that two do not meet again
         raise AssertionError("the last attempt returns or raises")
+
+    def _forget_servers_that_are_away(self, error: Exception) -> None:
+        """Have the next transactions make connections of their own: a failover leaves some to a server that reads."""
+        if isinstance(error, DBAPIError) and driver_errors.cause(error) is Cause.AWAY:
+            self._engine.dispose()
 
     @contextmanager
     def long_work(self) -> Iterator[Connection]:
@@ -142,11 +148,14 @@ def _is_conflict(error: Exception) -> bool:
 
 def _in_our_words(error: Exception) -> ProxyError:
     if isinstance(error, PoolTimeout):
-        return UpstreamBusy("all connections to the index are in use")
+        return UpstreamThrottled("all connections to the index are in use")
     if isinstance(error, drivers.UnusableUrl):
         return UpstreamFailed(f"the URL of the index {error}")
     kind = driver_errors.kind(error)
-    if driver_errors.cause(error) in (Cause.AWAY, Cause.BUSY, Cause.SLOW):
+    cause = driver_errors.cause(error)
+    if cause is Cause.BUSY:
+        return UpstreamThrottled(f"the index has no room, or others hold it: {kind}")
+    if cause in (Cause.AWAY, Cause.SLOW):
         reason = driver_errors.not_trusted(error)
         return UpstreamBusy(f"the index does not answer: {reason or kind}")
     if driver_errors.writing_refused(error):

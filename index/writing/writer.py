@@ -5,7 +5,7 @@ would have of the image sets that are there.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 
 from sqlalchemy import Connection
@@ -21,6 +21,7 @@ from index.writing.session import WriteSession
 from index.writing.values import ImageSetRows, Json
 
 _LONGEST_ID = 32
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Outcome(Enum):
@@ -29,7 +30,7 @@ class Outcome(Enum):
     WRITTEN = auto()  # the rows are those of this revision
     UNCHANGED = auto()  # the index had this revision
     OUTDATED = auto()  # the index has a newer revision
-    DELETED = auto()  # the image set was deleted, and its ID never comes back
+    DELETED = auto()  # the image set was deleted
 
 
 class IndexWriter:
@@ -52,20 +53,21 @@ class IndexWriter:
 
     def put(
         self, datastore_id: str, metadata: Json, version: int, is_primary: bool, updated_at: datetime, *,
-        again: bool = False,
+        again: bool = False, returned_after: datetime | None = None,
     ) -> Outcome:  # fmt: skip
         """Insert or update all rows of a version of an image set. `metadata` is its decoded metadata.
 
         `updated_at` is the time that AHI gives. With `again` the rows are also written if the index has this revision.
-        ValueError if it is not the metadata of an image set.
+        One that was deleted stays so, unless AHI has shown it since: then `returned_after` is the time of the deletion
+        that was recorded before AHI was asked. ValueError if it is not the metadata of an image set.
         """
         rows = ImageSetRows.from_metadata(metadata)
         key = _key(datastore_id, metadata.get("ImageSetID"))
         revision = Revision(version, utc(updated_at), is_primary)
-        return self.session.run(lambda connection: _put(connection, key, rows, revision, again))
+        return self.session.run(lambda connection: _put(connection, key, rows, revision, again, returned_after))
 
     def remove(self, datastore_id: str, image_set_id: str) -> Outcome:
-        """Remove an image set that was deleted, and what only it held. It never comes back."""
+        """Remove an image set that was deleted, and what only it held."""
         key = _key(datastore_id, image_set_id)
         return self.session.run(lambda connection: _remove(connection, key))
 
@@ -74,10 +76,15 @@ class IndexWriter:
         key = _key(datastore_id, image_set_id)
         self.session.run(lambda connection: ledger.change(connection, key, ledger.NO_FAILURE))
 
-    def note_failure(self, datastore_id: str, image_set_id: str, reason: str) -> int:
-        """Note that an image set could not be read; returns the number of attempts since the last success."""
+    def note_failure(
+        self, datastore_id: str, image_set_id: str, reason: str, *, tried: Revision | None = None, at_least: int = 1
+    ) -> int:
+        """Note that an image set could not be read; returns the number of attempts since the last success.
+
+        `tried` is the revision that AHI has. The number of attempts is `at_least` this one from now on.
+        """
         key = _key(datastore_id, image_set_id)
-        return self.session.run(lambda connection: ledger.note_failure(connection, key, reason))
+        return self.session.run(lambda connection: ledger.note_failure(connection, key, reason, tried, at_least))
 
     def recorded(self, datastore_id: str, image_set_ids: Iterable[str]) -> Mapping[str, Recorded]:
         """What the index has of these image sets, by ID."""
@@ -100,9 +107,14 @@ def _key(datastore_id: str, image_set_id: object) -> LedgerKey:
     return LedgerKey(datastore_id, str(image_set_id))
 
 
-def _put(connection: Connection, key: LedgerKey, rows: ImageSetRows, revision: Revision, again: bool) -> Outcome:
+def _put(
+    connection: Connection, key: LedgerKey, rows: ImageSetRows, revision: Revision, again: bool,
+    returned_after: datetime | None,
+) -> Outcome:  # fmt: skip
     recorded = ledger.lock(connection, key)
-    if recorded and (outcome := _known(recorded, revision)) and not (again and outcome is Outcome.UNCHANGED):
+    is_back = recorded is not None and recorded.is_deleted and recorded.deleted_at == returned_after
+    outcome = _known(recorded, revision) if recorded and not is_back else None
+    if recorded and outcome and not (again and outcome is Outcome.UNCHANGED):
         if outcome is Outcome.UNCHANGED and recorded.attempts:
             ledger.change(connection, key, ledger.NO_FAILURE)
         return outcome
@@ -127,11 +139,11 @@ def _known(recorded: Recorded, revision: Revision) -> Outcome | None:
 
 def _remove(connection: Connection, key: LedgerKey) -> Outcome:
     recorded = ledger.lock(connection, key)
-    if recorded and recorded.is_deleted:
-        if recorded.attempts:
-            ledger.change(connection, key, ledger.NO_FAILURE)
+    gone: dict[str, object] = {"deletedat": _later_than(recorded.deleted_at if recorded else None)}
+    if recorded and recorded.is_deleted:  # whoever takes it for back must see that it was deleted again
+        ledger.change(connection, key, {**gone, **ledger.NO_FAILURE})
         return Outcome.UNCHANGED
-    gone = {"deletedat": ledger.now(), "patientidentity": None, "studyinstanceuid": None, "attributes": None}
+    gone |= {"patientidentity": None, "studyinstanceuid": None, "attributes": None}
     (ledger.change if recorded else ledger.add)(connection, key, {**gone, **ledger.NO_FAILURE})
     if recorded and recorded.study_instance_uid:
         store = StoreRows(connection, key.datastore_id)
@@ -141,12 +153,19 @@ def _remove(connection: Connection, key: LedgerKey) -> Outcome:
     return Outcome.WRITTEN
 
 
+def _later_than(before: datetime | None) -> datetime:
+    """The present, or a moment after `before` if the clock of another writer is ahead."""
+    now = ledger.now()
+    return max(now, before + _MICROSECOND) if before else now
+
+
 def _ledger_values(rows: ImageSetRows, revision: Revision) -> dict[str, object]:
     return {
         "version": revision.version,
         "isprimary": revision.is_primary,
         "updatedat": revision.updated_at,
         "indexedat": ledger.now(),
+        "deletedat": None,
         "lossy": rows.lossy,
         "patientidentity": rows.patient_identity,
         "studyinstanceuid": rows.study_instance_uid,

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from app.settings import Settings
-from index.follow.attempts import FAILURES
 from index.follow.events import NotForUs, parse_event
+from index.follow.holds import FAILURES
 from index.follow.queue import HIDDEN_SECONDS
 from store.spool.spool import OLD_SECONDS
 from tests.deploy.files import ROOT, TEMPLATES

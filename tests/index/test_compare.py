@@ -22,7 +22,8 @@ def listed(image_set_id: str, revision: Revision) -> ListedImageSet:
 
 def recorded(image_set_id: str, state: Revision | str) -> Recorded:
     revision = state if isinstance(state, Revision) else None
-    return Recorded(image_set_id, revision, is_deleted=state == "deleted", attempts=3 if state == "failed" else 0)
+    deleted_at = BEGINNING if state == "deleted" else None
+    return Recorded(image_set_id, revision, deleted_at, attempts=3 if state == "failed" else 0)
 
 
 @given(st.dictionaries(IDS, REVISIONS), st.dictionaries(IDS, REVISIONS | st.sampled_from(["deleted", "failed"])))
@@ -31,8 +32,9 @@ def test_every_difference_is_found_and_nothing_else(ahi: dict[str, Revision], in
     for image_set_id in ahi.keys() | index.keys():
         there, here = ahi.get(image_set_id), index.get(image_set_id)
         if here == "deleted":
-            continue
-        if there is None:
+            if there:
+                expected.add((image_set_id, Kind.RETURNED))
+        elif there is None:
             expected.add((image_set_id, Kind.GONE))
         elif not isinstance(here, Revision):
             expected.add((image_set_id, Kind.MISSING))

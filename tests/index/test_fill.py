@@ -14,13 +14,15 @@ from sqlalchemy import select
 
 from ahi.client.calls import AhiClient
 from ahi.client.rates import CallRates
+from ahi.image_sets.image_set import metadata_document
 from datastore.serving.faults import parse_faults
 from db.index_schema import study
 from dicomweb.errors import ProxyError, UpstreamRefused
 from index.compare import Kind
 from index.fill import Filler
-from index.follow.attempts import FAILURES
+from index.follow.attempts import DatastoreUnreadable
 from index.follow.changed import Outcome
+from index.follow.holds import FAILURES
 from index.reconcile import Applied, Reconciliation
 from index.writing.writer import IndexWriter
 from tests.datastore.shelf import DATASTORE_ID, Shelf, identifier
@@ -177,6 +179,60 @@ def test_one_that_always_fails_is_put_aside_after_ten_attempts_and_repaired_when
     parts.faults.replace(())
     assert compared(parts, repair=True) == {Kind.MISSING: 1}
     assert indexed(parts.writer) == parts.store.expected()
+
+
+def test_one_that_was_put_aside_is_tried_again_as_soon_as_ahi_has_a_newer_version(parts: Parts) -> None:
+    """A newer version is new work, with ten attempts of its own; the same version is for a repair."""
+    parts.faults.replace(parse_faults(f"GetImageSetMetadata/{identifier(9)}:body=list"))
+    for _ in range(FAILURES):
+        fill(parts)
+    with run_of(parts) as run:
+        run.list_all()
+        assert [one.is_aside for one in run.differences()] == [True]
+    parts.store.put(9)
+    with run_of(parts) as run:
+        run.list_all()
+        assert [one.is_aside for one in run.differences()] == [False]
+    assert fill(parts).outcomes == Counter({Outcome.FAILED: 1})
+    assert parts.writer.recorded(DATASTORE_ID, [identifier(9)])[identifier(9)].attempts == 1
+    parts.faults.replace(())
+    assert fill(parts).outcomes == Counter({Outcome.WRITTEN: 1})
+    assert indexed(parts.writer) == parts.store.expected()
+
+
+@pytest.mark.parametrize("fault", ["503", "cut", "cut-body", "body=empty", "half", "corrupt"])
+def test_an_outage_that_ends_while_ahi_is_asked_is_no_failure_of_an_image_set(
+    parts: Parts, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last call of an image set fails, and the question whether AHI is away comes when it is back.
+
+    The same holds for metadata that are broken on their way.
+    """
+    monkeypatch.setattr("ahi.client.retries._DELAYS_SECONDS", (1000.0,))  # no call is made again
+    parts.faults.replace(parse_faults(f"GetImageSetMetadata/{identifier(5)}:{fault}:x1"))
+    with Reconciliation(parts.client, parts.writer, metadata_document, [DATASTORE_ID]) as run:
+        run.list_all()
+        assert run.apply([Kind.MISSING], MANY).outcomes == Counter({Outcome.WRITTEN: MANY})
+    assert indexed(parts.writer) == parts.store.expected()
+
+
+def test_a_data_store_that_denies_everything_ends_the_run_and_not_that_of_another(parts: Parts) -> None:
+    parts.faults.replace(parse_faults("GetImageSetMetadata:403"))
+    with run_of(parts) as run:
+        run.list_all()
+        with pytest.raises(DatastoreUnreadable, match="AccessDenied"):
+            run.apply([Kind.MISSING], MANY)
+    noted = sum(parts.writer.recorded(DATASTORE_ID, [identifier(n)]) != {} for n in range(1, MANY + 1))
+    assert noted < MANY
+    parts.faults.replace(())
+    assert fill(parts).outcomes == Counter({Outcome.WRITTEN: MANY})
+
+
+def test_some_that_are_denied_hold_up_no_others(parts: Parts) -> None:
+    parts.faults.replace(
+        parse_faults(f"GetImageSetMetadata/{identifier(5)}:403,GetImageSetMetadata/{identifier(6)}:403")
+    )
+    assert fill(parts).outcomes == Counter({Outcome.WRITTEN: MANY - 2, Outcome.FAILED: 2})
 
 
 def test_image_sets_that_change_during_the_fill_end_as_they_are(parts: Parts) -> None:

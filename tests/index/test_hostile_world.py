@@ -26,9 +26,9 @@ from index.ahi.listing import ListingStopped
 from index.compare import Kind
 from index.fill import Filler
 from index.follow import poller
-from index.follow.attempts import FAILURES
 from index.follow.changed import ChangedImageSets, Outcome
 from index.follow.events import ImageSetHint
+from index.follow.holds import FAILURES
 from index.follow.queue import EventQueue, Message
 from index.reconcile import Reconciliation
 from index.writing.writer import IndexWriter

@@ -19,7 +19,9 @@ import pytest
 
 from datastore.serving.faults import Faults, parse_faults
 from index.fill import THREADS
-from tests.datastore.shelf import DATASTORE_ID
+from index.follow.holds import FAILURES
+from index.writing.writer import IndexWriter
+from tests.datastore.shelf import DATASTORE_ID, identifier
 from tests.datastore_server import served
 from tests.index.follow.live import LiveStore
 from tests.servers import Sqlite
@@ -93,7 +95,7 @@ def test_a_fill_a_comparison_and_a_repair(command: Command) -> None:
     command.store.put(MANY + 1)
     status, table, _ = command.run("--compare")
     assert status == 3
-    assert [line.split() for line in table.splitlines()][1] == [DATASTORE_ID, str(MANY), "1", "1", "1", "0"]
+    assert [line.split() for line in table.splitlines()][1] == [DATASTORE_ID, str(MANY), "1", "1", "1", "0", "0"]
     status, text, _ = command.run("--compare", "--json", "--repair")
     result: Mapping[str, Any] = json.loads(text)
     (found,) = result["datastores"]
@@ -103,6 +105,34 @@ def test_a_fill_a_comparison_and_a_repair(command: Command) -> None:
     assert command.indexed() == command.store.expected()
     status, _, told = command.run()
     assert (status, "cost" in told) == (0, False)  # it is no first fill
+
+
+def test_one_that_is_back_is_told_and_filled(command: Command) -> None:
+    """The index removed it, because AHI said once that it had gone."""
+    assert command.run()[0] == 0
+    writer = IndexWriter(command.environment["INDEX_WRITE_URL"])
+    writer.remove(DATASTORE_ID, identifier(3))
+    writer.close()
+    status, text, _ = command.run("--compare", "--json")
+    (found,) = json.loads(text)["datastores"]
+    assert (status, found["returned"], found["missing"], found["gone"]) == (3, 1, 0, 0)
+    assert [one["difference"] for one in found["image_sets"]] == ["returned"]
+    status, _, told = command.run()
+    assert (status, "1 written" in told) == (0, True), told
+    assert command.indexed() == command.store.expected()
+
+
+def test_what_was_put_aside_is_tried_again_when_ahi_has_a_newer_version(command: Command) -> None:
+    command.faults.replace(parse_faults(f"GetImageSetMetadata/{identifier(3)}:body=list"))
+    for _ in range(FAILURES):
+        assert command.run()[0] == 3
+    status, _, told = command.run()
+    assert (status, "1 image sets were put aside" in told, "1 failed" in told) == (3, True, False)
+    command.faults.replace(())
+    assert command.run()[0] == 3  # AHI has no newer version, and nobody asked for a repair
+    command.store.put(3)
+    assert command.run()[0] == 0
+    assert command.indexed() == command.store.expected()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

@@ -12,7 +12,7 @@ from app.commands.check import check_all
 from app.commands.check_result import ERROR, OK, WARNING, CheckResult
 from app.settings import Settings
 from db.index_schema import VERSION, index_follower, schema_version
-from index.follow.attempts import FAILURES
+from index.follow.holds import FAILURES
 from index.follow.progress import FollowerProgress
 from index.writing.writer import IndexWriter
 from tests.aws_server import AwsServer

@@ -130,7 +130,8 @@ class Parts:
         """A follower that tries again at once."""
         assert self.queue
         known = {"datastore_ids": frozenset({DATASTORE_ID}), "first_delay_seconds": 0}
-        parts = (self.queue, self.attempts, self.poller.catch_up, self.progress, self.tally)
+        poller = replace(self.poller, attempts=self.attempts)
+        parts = (self.queue, self.attempts, poller.catch_up, self.progress, self.tally)
         return QueueFollower(*parts, **{**known, **options})
 
     def follower(self, datastore_ids: Iterable[str] = (DATASTORE_ID,)) -> Follower:

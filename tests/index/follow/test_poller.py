@@ -11,8 +11,8 @@ from sqlalchemy import select
 from datastore.serving.faults import parse_faults
 from db.index_schema import indexed_image_set, study
 from dicomweb.errors import UpstreamBusy
-from index.follow.attempts import FAILURES
 from index.follow.changed import Outcome
+from index.follow.holds import FAILURES
 from tests.datastore.shelf import DATASTORE_ID, identifier
 from tests.index.follow.live import Parts, parts, running
 from tests.servers import engine_of

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -13,8 +14,8 @@ from sqlalchemy import select
 
 from datastore.serving.faults import parse_faults
 from db.index_schema import index_follower, indexed_image_set, study
-from index.follow.attempts import FAILURES
 from index.follow.changed import Outcome
+from index.follow.holds import FAILURES, TOLERATED, DatastoreHolds
 from index.follow.queue import EventQueue, QueueDepth
 from tests.datastore.shelf import identifier
 from tests.index.follow.events import image_set_event, job_event, text
@@ -191,6 +192,57 @@ def test_an_error_of_one_image_set_alone_holds_up_no_other(followed: Followed) -
     with running(followed.parts.queue_follower()):
         wait_for(lambda: len(followed.studies()) == 28)
         followed.parts.faults.replace(())
+        wait_for(followed.is_done)
+
+
+GONE = "e" * 32
+"""A data store that AHI does not have, with more events than there are threads."""
+
+
+def test_a_data_store_that_is_gone_holds_up_no_other_and_its_events_are_put_aside(
+    followed: Followed, caplog: pytest.LogCaptureFixture
+) -> None:
+    followed.parts.attempts = replace(followed.parts.attempts, holds=DatastoreHolds(first_seconds=0.0001))
+    followed.send(*[json.dumps(job_event("Completed", GONE) | {"id": str(number)}) for number in range(30)])
+    with running(followed.parts.queue_follower(datastore_ids=None, threads=2)):
+        wait_for(lambda: "data store cannot be read" in caplog.text)
+        followed.send(followed.store.put(1))
+        wait_for(lambda: followed.studies() == {"1.1"})
+        wait_for(lambda: followed.depth() == EMPTY)
+    assert f"put aside datastore={GONE}" in caplog.text
+
+
+def test_a_data_store_without_rights_holds_up_no_other_and_its_image_sets_are_put_aside(
+    followed: Followed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """AHI denies all calls; what was put aside is in the ledger, so that a repair finds it."""
+    followed.parts.faults.replace(parse_faults("GetImageSet:403,SearchImageSets:403"))
+    followed.parts.attempts = replace(followed.parts.attempts, holds=DatastoreHolds(first_seconds=0.0001))
+    followed.send(*(followed.store.put(number) for number in range(1, 6)))
+    with running(followed.parts.queue_follower()):
+        wait_for(lambda: followed.depth() == EMPTY)
+    assert [followed.ledger(number).attempts for number in range(1, 6)] == [FAILURES] * 5
+    assert "AccessDenied" in caplog.text
+    assert followed.parts.tally.outcomes[Outcome.ASIDE] == 5
+
+
+def test_events_of_a_data_store_that_is_held_cost_no_call(followed: Followed) -> None:
+    followed.parts.faults.replace(parse_faults("GetImageSet:403"))
+    followed.parts.attempts = replace(followed.parts.attempts, holds=DatastoreHolds(first_seconds=3600))
+    followed.send(*(followed.store.put(number) for number in range(1, 31)))
+    with running(followed.parts.queue_follower(threads=1)):
+        wait_for(lambda: followed.depth() == QueueDepth(0, 30, 0))
+    assert followed.parts.faults.calls()["GetImageSet"] == TOLERATED
+
+
+def test_a_deletion_of_which_ahi_tells_before_it_shows_it_is_looked_at_again(followed: Followed) -> None:
+    followed.send(followed.store.put(1), followed.store.put(2))
+    with running(followed.parts.queue_follower()):
+        wait_for(followed.is_done)
+    with running(followed.parts.queue_follower(first_delay_seconds=1)):
+        followed.send(image_set_event("Deleted", identifier(1)))
+        wait_for(lambda: followed.parts.tally.outcomes[Outcome.UNCHANGED])
+        followed.store.delete(1)
         wait_for(followed.is_done)
 
 

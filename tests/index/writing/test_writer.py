@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, select
 
 from db import index_schema as tables
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
+from index.writing import ledger
 from index.writing.ledger import Revision
 from index.writing.writer import IndexWriter, Outcome
 from tests.index.writing.made import Held, Index, held, metadata, moment
@@ -35,7 +37,7 @@ def writer(shared: Index, url: str) -> IndexWriter:
     return shared.writer
 
 
-def put(writer: IndexWriter, version: int, primary: bool = True, updated: int = 1, **more: bool) -> Outcome:
+def put(writer: IndexWriter, version: int, primary: bool = True, updated: int = 1, **more: Any) -> Outcome:
     return writer.put(STORE, metadata(ONE), version, primary, moment(updated), **more)
 
 
@@ -67,6 +69,47 @@ def test_a_deleted_image_set_never_comes_back(writer: IndexWriter, url: str) -> 
     assert writer.remove(STORE, ONE) is Outcome.UNCHANGED
     assert held(url) == Held()
     assert writer.recorded(STORE, [ONE])[ONE].is_deleted
+
+
+def test_one_that_is_back_is_written_if_no_other_deletion_was_recorded(writer: IndexWriter, url: str) -> None:
+    """The time of the deletion is compared, so that whoever looked before another one changes nothing."""
+    put(writer, 2)
+    writer.remove(STORE, ONE)
+    first = writer.recorded(STORE, [ONE])[ONE].deleted_at
+    assert first
+    writer.remove(STORE, ONE)
+    second = writer.recorded(STORE, [ONE])[ONE].deleted_at
+    assert second and second > first
+    assert put(writer, 3, returned_after=first) is Outcome.DELETED
+    assert held(url) == Held()
+    assert put(writer, 1, returned_after=second) is Outcome.WRITTEN  # its versions may begin again
+    assert recorded(writer) == Revision(1, moment(1).replace(tzinfo=None), True)
+    assert not writer.recorded(STORE, [ONE])[ONE].is_deleted
+    assert put(writer, 2, returned_after=second) is Outcome.WRITTEN  # it is an image set as any other
+    assert len(held(url).image_sets) == 1
+
+
+def test_a_deletion_is_later_than_one_by_a_clock_that_is_ahead(writer: IndexWriter) -> None:
+    writer.remove(STORE, ONE)
+    ahead = ledger.now() + timedelta(hours=1)
+    key = ledger.LedgerKey(STORE, ONE)
+    writer.session.run(lambda connection: ledger.change(connection, key, {"deletedat": ahead}))
+    writer.remove(STORE, ONE)
+    assert put(writer, 1, returned_after=ahead) is Outcome.DELETED
+
+
+def test_attempts_are_counted_by_the_revision_that_ahi_has(writer: IndexWriter) -> None:
+    def fail(version: int | None, **more: Any) -> int:
+        revision = Revision(version, moment(version).replace(tzinfo=None), True) if version else None
+        return writer.note_failure(STORE, ONE, "AHI has a bad day", tried=revision, **more)
+
+    assert [fail(None), fail(None), fail(1), fail(1), fail(None)] == [1, 2, 3, 4, 5]
+    assert [fail(2), fail(1), fail(2)] == [1, 2, 3]
+    assert fail(2, at_least=10) == 10
+    assert writer.recorded(STORE, [ONE])[ONE].tried == (2, moment(2).replace(tzinfo=None))
+    put(writer, 1)
+    assert writer.recorded(STORE, [ONE])[ONE].tried is None
+    assert fail(1) == 1
 
 
 def test_rows_that_somebody_spoilt_are_written_again_if_asked_for(writer: IndexWriter, url: str) -> None:
