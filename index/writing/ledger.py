@@ -131,10 +131,9 @@ def note_failure(connection: Connection, key: LedgerKey, reason: str, tried: Rev
     recorded = lock(connection, key)
     failures: dict[str, Any] = {"error": reason[:_LONGEST_ERROR]}
     before = recorded.attempts if recorded else 0
-    if tried:
+    if tried and not (recorded and recorded.failed_before(tried)):
         failures |= {"triedversion": tried.version, "triedupdatedat": tried.updated_at}
-        if recorded and recorded.tried and not recorded.failed_before(tried):
-            before = 0
+        before = 0 if recorded and recorded.tried else before
     attempts = failures["attempts"] = max(before + 1, at_least)
     (change if recorded else add)(connection, key, failures)
     return attempts

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import inspect, text
 
 from db import schema
+from db.index_schema import VERSION
 from db.migrations import migrate
 from index.writing.store_records import StoreRecords
 from index.writing.writer import IndexWriter
@@ -99,7 +100,7 @@ def test_an_index_of_the_version_before_gets_the_tables(url: str) -> None:
         connection.execute(text("INSERT INTO schema_version VALUES (1, '2026-11-30 12:00:00')"))
     writer.create_or_migrate()
     with engine_of(url) as engine, engine.connect() as connection:
-        assert migrate.current_version(connection) == 2
+        assert migrate.current_version(connection) == VERSION
         assert {"series_lease", "stored_instance"} <= set(inspect(engine).get_table_names())
     assert StoreRecords(writer.session, "one").take(STORE, SERIES, LONG)
     writer.close()
