@@ -2,7 +2,8 @@
 
 Instances of one series go together, and one batch of a series at a time. A batch begins when it is worth it:
 
-    clients wait     as many requests as were under way at the same time before, or none came for 50 milliseconds
+    clients wait     as many requests as were under way at the same time before, or none came for as long as the last
+                     batch took: 50 milliseconds at least, half a second at most
     nobody waits     no instance came for 2 seconds, or the oldest has waited for 30
     either           the batch is full
 
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 from store.outcome import Outcome, ReceivedInstance
 from store.spool.spool import Entry
 
-_GATHER_SECONDS = 0.05
+_SHORTEST_GATHER_SECONDS, _LONGEST_GATHER_SECONDS = 0.05, 0.5
 _QUIET_SECONDS = 2.0
 _LONGEST_SECONDS = 30.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
@@ -82,7 +83,11 @@ class _Series:
     is_running: bool = False
     changed_at: float = 0.0
     expected: int = 1
-    """The number of requests that are probably under way."""
+    """The number of requests that are probably under way: as many as at the end of one of the last two batches."""
+    counted: int = 1
+    """The number at the end of the last batch."""
+    began_at: float = 0.0
+    gather_seconds: float = _SHORTEST_GATHER_SECONDS
     failures: int = 0
     not_before: float = 0.0
 
@@ -189,7 +194,7 @@ class ForwardQueue:
                 if now - series.changed_at > _REMEMBERED_SECONDS:
                     del self._series[key]
             elif self._due_at(series) <= now:
-                series.is_running = True
+                series.is_running, series.began_at = True, now
                 self._series.move_to_end(key)
                 return Batch(key, tuple(self._chosen(series)))
         return None
@@ -213,7 +218,7 @@ class ForwardQueue:
         if series.size_bytes >= self._max_batch_bytes or (waiting and waiting >= series.expected):
             due = 0.0
         elif waiting:
-            due = series.changed_at + _GATHER_SECONDS
+            due = series.changed_at + series.gather_seconds
         else:
             due = min(series.changed_at + _QUIET_SECONDS, oldest + _LONGEST_SECONDS)
         return max(due, series.not_before)
@@ -236,7 +241,9 @@ class ForwardQueue:
         Complete entries are no longer in the queue, and nobody in it waits for them.
         """
         series, now = self._series[batch.series], self._clock()
-        series.expected = max(1, len(series.waiting))
+        count = max(1, len(series.waiting))
+        series.expected, series.counted = max(count, series.counted), count
+        series.gather_seconds = min(max(now - series.began_at, _SHORTEST_GATHER_SECONDS), _LONGEST_GATHER_SECONDS)
         complete = []
         for one, outcome in zip(batch.instances, outcomes, strict=True):
             if outcome is None:

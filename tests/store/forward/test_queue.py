@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -82,6 +83,31 @@ def test_what_arrives_while_a_batch_runs_goes_together_and_so_does_what_follows(
     assert queue.take() is None
     clock.now += 0.06
     assert numbers(queue.take()) == ["1.1.7"], "the others send no more"
+
+
+@pytest.mark.parametrize("batch_seconds", [0.06, 0.2, 0.45])
+@pytest.mark.parametrize("seed", range(5))
+def test_six_connections_make_hardly_more_versions_than_they_must(batch_seconds: float, seed: int) -> None:
+    """100 files on 6 connections need 17 versions. Each client sends its next file some time after its answer."""
+    queue, clock, random = *new(max_bytes=10**9), np.random.default_rng(seed)
+    left, versions, running = list(range(100)), 0, None
+    sends_at = {client: clock.now + random.uniform(0, 0.02) for client in range(6)}
+    while left or len(queue):
+        clock.now += 0.001
+        for client in [client for client, at in sends_at.items() if at <= clock.now][: len(left)]:
+            del sends_at[client]
+            number = left.pop()
+            queue.add(entry(f"{number}", (1, number, "x")))
+            queue.wait(f"{number}", client)
+        if running is None:
+            if running := queue.take():
+                versions, ends_at = versions + 1, clock.now + batch_seconds
+        elif clock.now >= ends_at:
+            for complete in queue.finish(running, stored(running)):
+                for client in complete.waiters:
+                    sends_at[client] = clock.now + random.uniform(0.005, batch_seconds)
+            running = None
+    assert 17 <= versions <= 19
 
 
 def test_what_nobody_waits_for_gathers_until_it_is_quiet() -> None:
