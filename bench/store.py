@@ -29,8 +29,8 @@ from tests.service.storing import Storing, storing
 from tests.waiting import wait_for
 
 CONNECTIONS = 6
-_BOUNDARY = "bench-store-boundary"
-_TYPE = f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}'
+BOUNDARY = "bench-store-boundary"
+CONTENT_TYPE = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
 
 
 @dataclass(frozen=True)
@@ -72,28 +72,29 @@ def _file(series_number: int, at: int, pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _post(root: str, files: Sequence[bytes]) -> None:
-    """Store files in one request; RuntimeError unless all are taken."""
-    head = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
-    body = b"".join(head + file + b"\r\n" for file in files) + f"--{_BOUNDARY}--\r\n".encode()
+def post(root: str, files: Sequence[bytes], address: str = "127.0.0.1") -> int:
+    """Store files in one request from an address of this machine; their number. RuntimeError unless all are taken."""
+    head = f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    body = b"".join(head + file + b"\r\n" for file in files) + f"--{BOUNDARY}--\r\n".encode()
     url = urlsplit(root)
-    connection = http.client.HTTPConnection(url.netloc, timeout=600)
-    headers = {"Content-Type": _TYPE, "Accept": "application/dicom+json"}
+    connection = http.client.HTTPConnection(url.netloc, timeout=600, source_address=(address, 0))
+    headers = {"Content-Type": CONTENT_TYPE, "Accept": "application/dicom+json"}
     connection.request("POST", f"{url.path}/studies", body, headers)
     answer = connection.getresponse()
     answer.read()
     connection.close()
     if answer.status not in (200, 202):
         raise RuntimeError(f"the answer was {answer.status}")
+    return len(files)
 
 
 def _in_one_request(root: str, files: Sequence[bytes]) -> None:
-    _post(root, files)
+    post(root, files)
 
 
 def _one_by_one(root: str, files: Sequence[bytes]) -> None:
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        list(pool.map(lambda file: _post(root, [file]), files))
+        list(pool.map(lambda file: post(root, [file]), files))
 
 
 WAYS: dict[str, Callable[[str, Sequence[bytes]], None]] = {
@@ -113,7 +114,7 @@ def _measure(how: str, root: str, files: Sequence[bytes], *pids: int) -> tuple[f
 def receiving(folder: Path, slices: int, side: int) -> Iterator[Stored]:
     """Receive only: the forwarder works afterwards."""
     with storing(folder, STORE_ANSWER="spooled", WEB_PROCESSES="1", SPOOL_MIN_FREE_BYTES="0") as running:
-        _post(running.service.root, series(1, 2, side))
+        post(running.service.root, series(1, 2, side))
         wait_for(lambda: running.spool.names() == [])
         for number, how in enumerate(WAYS, start=2):
             files = series(number, slices, side)
@@ -124,8 +125,10 @@ def receiving(folder: Path, slices: int, side: int) -> Iterator[Stored]:
 
 def whole_way(folder: Path, slices: int, side: int) -> Iterator[Stored]:
     """Store into the embedded data store, until everything can be retrieved."""
-    with storing(folder, WEB_PROCESSES="1", SPOOL_MIN_FREE_BYTES="0", STORE_WAIT_SECONDS="600") as running:
-        _post(running.service.root, series(1, 2, side))
+    with storing(
+        folder, WEB_PROCESSES="1", SPOOL_MIN_FREE_BYTES="0", STORE_WAIT_SECONDS="600", AHI_STOW_DIGEST="streaming"
+    ) as running:
+        post(running.service.root, series(1, 2, side))
         for number, how in enumerate(WAYS, start=2):
             files = series(number, slices, side)
             pids = (running.service.process.pid, running.datastore.process.pid)
@@ -142,7 +145,7 @@ def _versions(running: Storing, number: int) -> int:
 def orthanc(slices: int, side: int) -> Iterator[Stored]:
     """Store into Orthanc."""
     with running_orthanc() as peer:
-        _post(peer.root, series(1, 2, side))
+        post(peer.root, series(1, 2, side))
         for number, how in enumerate(WAYS, start=2):
             seconds, (cpu,) = _measure(how, peer.root, series(number, slices, side), peer.pid)
             yield Stored("Orthanc", how, slices, seconds, cpu)
