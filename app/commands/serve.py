@@ -22,11 +22,13 @@ from runtime.memory import share_free_memory
 log = logging.getLogger(__name__)
 
 WELCOME = """
-  DICOMweb   http://{host}:{port}/aetitle
+{browser}  DICOMweb   http://{host}:{port}/aetitle
   try        curl http://{host}:{port}/aetitle/studies
   Weasis     Preferences > DICOM nodes > DICOMweb: the URL above
   OHIF       qidoRoot and wadoRoot: the URL above (doc/viewers.md has the whole configuration)
 """
+
+BROWSER = "  browser    http://{host}:{port}/\n"
 
 
 def run(settings: Settings, _: Namespace) -> int:
@@ -80,7 +82,8 @@ def _start_embedded(settings: Settings, supervisor: Supervisor) -> Settings:
     if embedded.can_store and not os.environ.get("STORE", "").strip():
         os.environ["STORE"] = "true" if _may_store() else "false"
     log.warning("this service serves %s", SAMPLE_DATA)
-    print(WELCOME.format(host=os.environ["HOST"], port=settings.port), flush=True)
+    place = {"host": os.environ["HOST"], "port": settings.port}
+    print(WELCOME.format(browser=BROWSER.format(**place) if settings.console else "", **place), flush=True)
     return Settings.from_env(os.environ)
 
 

@@ -142,6 +142,7 @@ STUDY: Mapping[str, str] = {
     "study_zip": "Download as ZIP",
     "study_zip_series": "Download the series as ZIP",
     "study_series": "Series",
+    "study_instance_of": "1 image",
     "study_instances_of": "{number} images",
     "study_addresses": "Addresses for programs (DICOMweb)",
     "study_url_root": "Service root",

@@ -56,6 +56,7 @@ class Download(threading.Thread):
 def test_the_log_tells_of_the_start(service: Service) -> None:
     log = service.log
     assert log.index("[Startup] - Forking FrameFetcher FF0") < log.index("QIDO/WADO-RS service started.")
+    assert f"browser    http://127.0.0.1:{service.port}/\n" in log
     assert f"DICOMweb   http://127.0.0.1:{service.port}/aetitle" in log
 
 
