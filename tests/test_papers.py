@@ -188,20 +188,36 @@ HOSTS = [".".join(words) for words in (
     ("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("npmjs", "com"), ("yarnpkg", "com"),
     ("deb", "debian", "org"), ("ftp", "debian", "org"), ("security", "debian", "org"), ("archive", "ubuntu", "com"),
     ("proxy", "golang", "org"), ("crates", "io"), ("rubygems", "org"), ("docker", "io"), ("quay", "io"), ("ghcr", "io"),
+    ("pypi", "python", "org"), ("unpkg", "com"), ("jsdelivr", "net"), ("esm", "sh"), ("public", "ecr", "aws"),
+    ("gcr", "io"), ("mcr", "microsoft", "com"), ("sum", "golang", "org"), ("snapshot", "debian", "org"),
+    ("pkg", "github", "com"), ("maven", "apache", "org"),
     ("anaconda", "org"), ("conda", "io"), ("repo1", "maven", "org"), ("nuget", "org"),
 )]  # fmt: skip
 """Of registries of packages and images, in pieces, so that this file names none."""
 
 
-@pytest.mark.service
-def test_no_registry_is_named_anywhere() -> None:
-    """Each tool takes its registry from the configuration of the machine."""
+def found_in_tree(pattern: "re.Pattern[bytes]") -> dict[str, list[bytes]]:
+    """What a pattern finds in the files that git knows, lock files and pictures included, by their path."""
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     paths = [ROOT / name for name in tracked.split("\0") if name and (ROOT / name).is_file()]
     assert len(paths) > 500
-    pattern = re.compile("|".join(rf"(?<![\w-]){re.escape(host)}(?![\w-])" for host in HOSTS).encode(), re.IGNORECASE)
     found = {str(path.relative_to(ROOT)): pattern.findall(path.read_bytes()) for path in paths}
-    assert {name: hosts for name, hosts in found.items() if hosts} == {}
+    return {name: texts for name, texts in found.items() if texts}
+
+
+@pytest.mark.service
+def test_no_registry_is_named_anywhere() -> None:
+    """Each tool takes its registry from the configuration of the machine."""
+    hosts = "|".join(rf"(?<![\w-]){re.escape(host)}(?![\w-])" for host in HOSTS)
+    assert found_in_tree(re.compile(hosts.encode(), re.IGNORECASE)) == {}
+
+
+@pytest.mark.service
+def test_no_folder_of_a_machine_is_named_anywhere() -> None:
+    """Neither a home nor the place of a checkout; `/root` is where the home of root is on all machines."""
+    homes = rb"/(?:home|Users)/(?!runner\b)[a-z][a-z0-9_-]*|[A-Z]:\\Users|/root/\.\w+"
+    ours = re.escape(str(ROOT.parent)).encode() if len(ROOT.parent.parts) > 2 else homes
+    assert found_in_tree(re.compile(homes + b"|" + ours)) == {}
 
 
 def test_the_configuration_of_ohif_is_whole() -> None:
