@@ -22,6 +22,7 @@ from tests.aws_server import AwsServer
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served
 from tests.deploy.files import EC2, POLICY, TEMPLATES, aws_services, container, index_statements, resources, statements
+from tests.store.forward.live import instance, truncated, way
 
 PORT = 8080
 
@@ -226,6 +227,26 @@ def test_a_service_that_stores_may_store_into_one_data_store_and_read_its_write_
     assert name.endswith(":datastore/${Id}") and values == {"Id": {"Ref": "StoreDatastoreId"}}
     assert (secret["Action"], secret["Resource"]) == ("secretsmanager:GetSecretValue", {"Ref": "IndexWriteSecretArn"})
     assert login["Fn::If"][0] == "HasStoreDBIam"
+
+
+def test_storing_calls_what_its_policies_allow(
+    calls: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new series, one that AHI has, and a refusal. The request that stores is signed without boto3."""
+    with way(tmp_path, monkeypatch) as live:
+        for files in ((instance(1),), (instance(2), instance(1)), (truncated(3),)):
+            live.store(*files)
+        counted = {name for name in live.faults.calls() if name != stow.OPERATION}
+    assert stow.OPERATION in store_actions()
+    assert calls and {f"medical-imaging:{name}" for name in counted} <= calls
+    allowed = {action for one in statements()[TEMPLATES[1].name] for action in _listed(one["Action"])}
+    assert calls - NEEDS_NO_RIGHT <= allowed
+
+
+def store_actions() -> set[str]:
+    """What the policy of storing allows, without the name of the service."""
+    first, *_ = resources()["StorePolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    return {action.partition(":")[2] for action in _listed(first["Action"])}
 
 
 def _listed(value: Any) -> list[Any]:
