@@ -81,6 +81,10 @@ def test_third_party_lists_every_library_with_its_licence() -> None:
     assert licences.written_table(text) == licences.table(licences.libraries())
 
 
+def test_third_party_has_the_viewer_that_is_built_in() -> None:
+    assert f"OHIF Viewer {script('make_viewer').VERSION}," in (ROOT / "THIRD_PARTY.md").read_text()
+
+
 def test_no_library_is_under_the_gpl_or_the_agpl() -> None:
     found = {one.name: one.licence for one in licences.libraries()}
     assert len(found) > 40
