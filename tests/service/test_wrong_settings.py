@@ -35,7 +35,16 @@ NOT_READ = {
 
 WRONG = {
     **dict.fromkeys(
-        ["DCM4CHEE_PATHS", "AUTH_QUERY_TOKEN", "DATASTORE_CLEAN_INDEX", "EMBEDDED", "DB_IAM_AUTH", "STORE", "CONSOLE"],
+        [
+            "DCM4CHEE_PATHS",
+            "AUTH_QUERY_TOKEN",
+            "DATASTORE_CLEAN_INDEX",
+            "EMBEDDED",
+            "DB_IAM_AUTH",
+            "STORE",
+            "SPOOL_SHARED",
+            "CONSOLE",
+        ],
         ["yes"],
     ),
     "DATASTORE_POPULATE_INSTANCES": ["1"],
