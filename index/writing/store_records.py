@@ -26,7 +26,7 @@ class StoreRecords:
     """The leases and the digests. Errors are those of `WriteSession.run`. Safe to share between threads."""
 
     def __init__(self, session: WriteSession, holder: str) -> None:
-        """`holder` names this forwarder; no other has the same name."""
+        """`holder` names this forwarder; no other that works has the same name."""
         self._session = session
         self._holder = holder
 

@@ -2,6 +2,7 @@
 
     lock                     held by the one service that uses the spool
     forwarder.lock           held by the one forwarder that works: one that leaves still does, when the next one starts
+    identity                 the name of this spool among others
     incoming/<name>          bodies that are being received, entries in the making or deleted; emptied at the start
     queue/<entry>/           accepted: `body`, and `manifest.json`, which says where in the body each instance is
     refused/<entry>/         what the data store refused, with `outcome.json`; it stays until an operator removes it

@@ -1,6 +1,7 @@
 """A service that stores: its own index, and the embedded data store as AHI in a process of its own."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -98,6 +99,11 @@ class Storing:
         kind = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
         headers = {"Content-Type": kind, "Accept": "application/dicom+json"}
         return requests.post(f"{self.service.root}/studies", body, headers=headers, timeout=timeout)
+
+    def bound_files(self, process: str, size_bytes: int) -> None:
+        """Bound the size of what these processes write, as a disk does that is full."""
+        for pid in self.service.all_named(process, {"web": 2, "forwarder": 1}[process]):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
 
     def found(self, **query: str) -> list[str]:
         """The SOP Instance UIDs that a search finds, sorted."""

@@ -101,12 +101,6 @@ def test_spooled_is_refused_in_an_ecs_task_without_a_volume(tmp_path: Path) -> N
     assert line.startswith(f"SPOOL_ROOT {spool} is on overlay, which does not last: STORE_ANSWER=spooled needs")
 
 
-def bound_files(running: Storing, process: str, size_bytes: int) -> None:
-    """Bound the size of what these processes write, as a disk does that is full."""
-    for pid in running.service.all_named(process, {"web": 2, "forwarder": 1}[process]):
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
-
-
 def check_busy(answer: requests.Response) -> None:
     assert answer.status_code == 503, answer.text
     assert int(answer.headers["Retry-After"]) > 0
@@ -117,12 +111,12 @@ def test_a_full_disk_is_503_until_there_is_room(tmp_path: Path) -> None:
     """With the default answer the spool may be anywhere: what it has was never acknowledged."""
     with in_memory() as spool, storing(tmp_path, SPOOL_ROOT=str(spool), SPOOL_MIN_FREE_BYTES="0") as running:
         assert running.post(of(1)).status_code == 200
-        bound_files(running, "web", 50_000)
+        running.bound_files("web", 50_000)
         check_busy(running.post(of(2, 300), of(3)))
         assert [*spool.glob("incoming/*"), *spool.glob("queue/*")] == []
         assert "the spool cannot be written: File too large" in running.service.log
         assert running.post(of(4)).status_code == 200  # for which there is room
-        bound_files(running, "web", resource.RLIM_INFINITY)
+        running.bound_files("web", resource.RLIM_INFINITY)
         assert stored_uids(running.post(of(2, 300), of(3))) == [f"{SERIES}.2", f"{SERIES}.3"]
         assert running.found() == [f"{SERIES}.{number}" for number in (1, 2, 3, 4)]
         assert "Traceback" not in running.service.log
@@ -132,10 +126,10 @@ def test_what_was_accepted_outlives_a_full_disk(tmp_path: Path) -> None:
     with storing(tmp_path, STORE_ANSWER="spooled") as running:
         running.datastore.faults("StoreDICOM:503")
         assert running.post(of(1)).status_code == 202
-        bound_files(running, "web", 50_000)
+        running.bound_files("web", 50_000)
         check_busy(running.post(of(2, 300)))
         assert len(running.spool.names()) == 1
-        bound_files(running, "web", resource.RLIM_INFINITY)
+        running.bound_files("web", resource.RLIM_INFINITY)
         assert running.post(of(2, 300)).status_code == 202
         running.datastore.faults()
         wait_for(lambda: running.spool.names() == [], 240)
@@ -147,10 +141,10 @@ def test_an_index_whose_disk_is_full_is_503_and_a_retry_ends_well(tmp_path: Path
     """The data store has the instance by then; the entry stays until the rows are written."""
     with storing(tmp_path, STORE_WAIT_SECONDS="10") as running:
         assert running.post(of(1)).status_code == 200
-        bound_files(running, "forwarder", 1)
+        running.bound_files("forwarder", 1)
         check_busy(running.post(of(2)))
         assert len(running.spool.names()) == 1 and running.found() == [f"{SERIES}.1"]
-        bound_files(running, "forwarder", resource.RLIM_INFINITY)
+        running.bound_files("forwarder", resource.RLIM_INFINITY)
         assert running.post(of(2)).status_code == 200
         assert running.found() == [f"{SERIES}.1", f"{SERIES}.2"]
         wait_for(lambda: running.spool.names() == [], 240)
