@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from app.auth.revocations import Revocations
+from app.auth.session import Revoked
 from app.middleware.rate_limiter import RateLimiter
 from app.settings import Settings
 
@@ -21,10 +22,16 @@ class SessionState:
     """Key, revocations and limits. Their memory is bounded: it has a fixed number of places."""
 
     key: bytes = field(default_factory=partial(secrets.token_bytes, 32))
-    revocations: Revocations = field(default_factory=Revocations)
+    memory: Revocations = field(default_factory=Revocations)
+    everywhere: Revoked | None = None
     of_name: RateLimiter = field(default_factory=partial(RateLimiter, 1 / _NAME_SECONDS, _NAME_FAILURES))
     renewals: RateLimiter = field(default_factory=partial(RateLimiter, 0.1, 1))
     of_address: RateLimiter = field(default_factory=partial(RateLimiter, 1 / _ADDRESS_SECONDS, _ADDRESS_FAILURES))
+
+    @property
+    def revocations(self) -> Revoked:
+        """The revoked sessions: those that all hosts know, or those of this one."""
+        return self.everywhere or self.memory
 
     def with_secret(self, settings: Settings) -> "SessionState":
         """The same with SESSION_SECRET as the key, if it is set."""

@@ -1,4 +1,4 @@
-"""The tables of an index of our own, version 3, which `python main.py index` creates and fills.
+"""The tables of an index of our own, version 4, which `python main.py index` creates and fills.
 
 Tables and keys have the names of AWS's (`db.schema`), so that the same statements read both. Differences: an absent or
 empty value is NULL and no text stands for it, every text is compared exactly, times have fractions, each text that is
@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 
-VERSION = 3
+VERSION = 4
 """The version of the tables that this module describes."""
 
 FOLDED = "_folded"
@@ -288,6 +288,16 @@ series_lease = Table(
     **_MYSQL,
 )
 """The forwarder that stores into a series, and until when: milliseconds since 1970 by the clock of the database."""
+
+revoked_session = Table(
+    "revoked_session",
+    metadata,
+    Column("digest", _text(_HASH_CHARACTERS), primary_key=True),
+    Column("keptuntil", BigInteger, nullable=False),
+    **_MYSQL,
+)
+"""Sessions of people that have ended before their time: the SHA-256 of the ID, and the second since 1970 until which it
+is kept."""
 
 stored_instance = Table(
     "stored_instance",

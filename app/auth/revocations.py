@@ -32,7 +32,11 @@ class Revocations:
 
     def add(self, session_id: str, until: float, now: float) -> None:
         """Note that a session is revoked; its cookies expire before `until`."""
-        digest, places = _digest(session_id)
+        self.add_digest(digest_of(session_id), until, now)
+
+    def add_digest(self, session_digest: str, until: float, now: float) -> None:
+        """The same by `digest_of` its ID."""
+        digest, places = _places(session_digest)
         with self._locked():
             for place in places:
                 if self._kept_until[place] <= now or self._digests[place] == digest:
@@ -42,7 +46,7 @@ class Revocations:
 
     def has(self, session_id: str, renewed: float) -> bool:
         """Whether a session is revoked, which was last renewed at a time."""
-        digest, places = _digest(session_id)
+        digest, places = _places(digest_of(session_id))
         return renewed <= self._ends_before[0] or any(self._digests[place] == digest for place in places)
 
     @contextmanager
@@ -56,8 +60,13 @@ class Revocations:
                 fcntl.lockf(self._file, fcntl.LOCK_UN)
 
 
-def _digest(session_id: str) -> tuple[int, range]:
-    """A digest of an ID, which is not 0, and the places where it may be."""
-    digest = int.from_bytes(hashlib.sha256(session_id.encode()).digest()[:8], "big") | 1
+def digest_of(session_id: str) -> str:
+    """The digest of the ID of a session: nobody can make the ID of it."""
+    return hashlib.sha256(session_id.encode()).hexdigest()
+
+
+def _places(session_digest: str) -> tuple[int, range]:
+    """The beginning of a digest, which is not 0, and the places where it may be."""
+    digest = int(session_digest[:16], 16) | 1
     first = (digest >> 1) % (_PLACES - _TRIED)
     return digest, range(first, first + _TRIED)

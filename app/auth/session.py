@@ -21,7 +21,6 @@ from itsdangerous import BadData, Signer
 from itsdangerous.encoding import base64_decode, base64_encode
 
 from app.auth.principal import Credentials, Kept, NotProven, Principal, Session
-from app.auth.revocations import Revocations
 
 IDLE_SECONDS = 15 * 60
 LONGEST_SECONDS = 12 * 3600
@@ -54,6 +53,16 @@ class Way(Protocol):
         """The principal of a session, as known now; None if there is no such user any more."""
 
 
+class Revoked(Protocol):
+    """The sessions that were revoked."""
+
+    def add(self, session_id: str, until: float, now: float) -> None:
+        """Note that a session is revoked; its cookies expire before `until`."""
+
+    def has(self, session_id: str, renewed: float) -> bool:
+        """Whether a session is revoked, which was last renewed at a time."""
+
+
 class Sessions:
     """Makes, reads, renews and revokes sessions; the authenticator for them."""
 
@@ -63,7 +72,7 @@ class Sessions:
         self,
         key: bytes,
         ways: Mapping[str, Way],
-        revocations: Revocations,
+        revocations: Revoked,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._signer = Signer(key, _SALT, key_derivation="hmac", digest_method=hashlib.sha256)

@@ -33,6 +33,7 @@ from app.audit.configure import FLUSH_SECONDS, open_trail
 from app.audit.store_events import note_forwarded
 from app.factory import create_app
 from app.health import live_paths
+from app.index_revocations import IndexRevocations
 from app.middleware.rate_limiter import RateLimiter
 from app.prefetch.worker import PrefetchWorker
 from app.prefetch.worker import serve as serve_prefetch
@@ -184,7 +185,7 @@ def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child
             prefetch_socket=shared.prefetch_socket,
             forwarder=forwarder if settings.store else None,
             changes=shared.changes,
-            session_state=shared.session_state,
+            session_state=_session_state(settings, database, shared),
         )
         app = create_app(services)
         web.serve(
@@ -294,6 +295,15 @@ def metrics_child(listening: socket.socket, settings: Settings, shared: Shared, 
         web.serve(application, listening, threads=1, heartbeat=place.heartbeat)
 
     return Child("metrics", run, ProcessKind.METRICS, leaves=True, silent_seconds=SILENT_SECONDS)
+
+
+def _session_state(settings: Settings, database: Database, shared: Shared) -> SessionState:
+    """What the processes of this host share; with a login that writes, logouts are known to all hosts."""
+    state = shared.session_state
+    if not settings.may_write_index:
+        return state
+    open_writer = partial(open_index_writer, settings, pool_size=1)
+    return replace(state, everywhere=IndexRevocations(state.memory, database, open_writer))
 
 
 def _database(

@@ -28,5 +28,10 @@ def _add_tried_revision(connection: Connection) -> None:
         add_missing_column(connection, ledger, ledger.c[name])
 
 
-MIGRATIONS: Mapping[int, Migration] = {2: _add_store_tables, 3: _add_tried_revision}
+def _add_revoked_sessions(connection: Connection) -> None:
+    """Version 4: what the hosts of a service tell each other of sessions."""
+    index_schema.revoked_session.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Mapping[int, Migration] = {2: _add_store_tables, 3: _add_tried_revision, 4: _add_revoked_sessions}
 """By the version that they lead to. Version 1 is the first."""

@@ -3,8 +3,12 @@
 import os
 import threading
 
+import pytest
+
 from app.auth import revocations
 from app.auth.revocations import Revocations
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # other tests have left threads
 
 
 def in_a_child(work: object) -> int:

@@ -157,7 +157,7 @@ def test_the_migrations_lead_from_the_first_version_to_what_a_new_index_has(url:
 
     new = described()
     with engine_of(url) as engine, engine.begin() as connection:
-        for table in (index_schema.series_lease, index_schema.stored_instance):  # of version 2
+        for table in (index_schema.series_lease, index_schema.stored_instance, index_schema.revoked_session):
             table.drop(connection)
         for column in ("triedversion", "triedupdatedat"):  # of version 3
             connection.execute(text(f"ALTER TABLE indexed_image_set DROP COLUMN {column}"))

@@ -1,0 +1,45 @@
+"""Two hosts of one service: a session counts at both, and a logout at one of them, too."""
+
+from collections.abc import Iterator
+
+import bcrypt
+import pytest
+
+from index.writing.writer import IndexWriter
+from tests.app.auth.browser import Browser
+from tests.service.process import Service
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Service]]:
+    """Services with one index of our own, whose login may write, and one secret."""
+    folder = tmp_path_factory.mktemp("hosts")
+    (folder / "users").write_text(f"anna:{bcrypt.hashpw(b'anna', bcrypt.gensalt(4)).decode()}\n")
+    url = f"sqlite:///{folder / 'index'}"
+    writer = IndexWriter(url)
+    writer.create_or_migrate()
+    writer.close()
+    environment = {
+        "DATABASE_URL": url,
+        "INDEX_WRITE_URL": url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AUTH": "basic",
+        "AUTH_USERS_FILE": str(folder / "users"),
+        "SESSION_SECRET": "s" * 32,
+        "WEB_PROCESSES": "1",
+        "FRAME_FETCHERS": "1",
+    }
+    services = [Service(folder / name, environment, healthy=False) for name in ("one", "two")]
+    yield services
+    assert [service.stop() for service in services] == [0, 0]
+
+
+def test_a_session_is_of_all_hosts_and_so_is_its_end(hosts: list[Service]) -> None:
+    here, there = (Browser(f"http://127.0.0.1:{service.port}") for service in hosts)
+    here.sign_in("anna", "anna")
+    there.session.cookies.set("session", here.cookie)
+    assert [browser.fetch("/aetitle/studies").status_code for browser in (here, there)] == [200, 200]
+    assert here.sign_out().status_code == 200
+    hosts[1].wait(lambda: there.fetch("/aetitle/studies").status_code == 401)
+    assert not [service.log for service in hosts if "a logout is known to this host alone" in service.log]
