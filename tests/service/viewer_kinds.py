@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, FileMetaDataset, dcmread
-from pydicom.pixels import apply_color_lut, convert_color_space
+from pydicom.pixels import apply_color_lut
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     UID,
@@ -140,7 +140,8 @@ def _ct_slices(name: str, study: str = "") -> tuple[Dataset, ...]:
 def windowed(pixels: NDArray[Any], center: float = 40, width: float = 400) -> Picture:
     """The grey levels of modality values (PS3.3 Section C.11.2.1.2.1)."""
     scaled = ((pixels.astype(float) - (center - 0.5)) / (width - 1) + 0.5) * 255
-    return np.clip(scaled, 0, 255).round().astype(np.uint8)
+    grey: Picture = np.clip(scaled, 0, 255).round().astype(np.uint8)
+    return grey
 
 
 def _ct() -> Kind:
@@ -180,7 +181,7 @@ def _rgb() -> Kind:
 
 def _ybr() -> Kind:
     made = _sample("ybr", "examples_ybr_color.dcm")
-    return Kind("ybr", (made,), convert_color_space(made.pixel_array[0], "YBR_FULL_422", "RGB"))
+    return Kind("ybr", (made,), made.pixel_array[0])
 
 
 def _palette() -> Kind:
@@ -192,7 +193,7 @@ def _mammogram() -> Kind:
     y, x = np.mgrid[0:1024, 0:800]
     breast = np.hypot(x / 700, (y - 512) / 480)
     pixels = np.where(breast < 1, 3000 * (1 - breast) + 200 + 200 * np.sin(x / 40) * np.cos(y / 60), 0)
-    values = {
+    values: dict[str, Any] = {
         **{"ImageLaterality": "L", "ViewPosition": "CC", "PresentationIntentType": "FOR PRESENTATION"},
         **{"ImagerPixelSpacing": [0.1, 0.1], "WindowCenter": 1600, "WindowWidth": 3200},
         "PatientOrientation": ["A", "R"],
@@ -364,6 +365,7 @@ def _contour(image: Dataset) -> Dataset:
 
 
 LENGTH_MM = 50.0
+_TOOL = "Cornerstone3DTools@^0.1.0:Length"
 
 
 def _measured() -> Kind:
@@ -414,7 +416,7 @@ def _measured() -> Kind:
         ContentSequence=[line],
     )
     group = _container("CONTAINS", code("125007", "DCM", "Measurement Group"), [
-        _word("HAS OBS CONTEXT", "TEXT", code("112039", "DCM", "Tracking Identifier"), "Cornerstone3DTools@^0.1.0:Length"),
+        _word("HAS OBS CONTEXT", "TEXT", code("112039", "DCM", "Tracking Identifier"), _TOOL),
         _word("HAS OBS CONTEXT", "UIDREF", code("112040", "DCM", "Tracking Unique Identifier"), generate_uid()),
         number,
     ])  # fmt: skip
