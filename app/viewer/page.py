@@ -41,8 +41,8 @@ def page_of(html: str, prefix: str) -> str:
 def page_policy(html: str) -> str:
     """The Content-Security-Policy of the page: scripts of this origin, and the inline scripts that it has now.
 
-    OHIF makes its styles while it runs, so styles cannot be narrowed. Its library for arrays (ndarray) makes functions of
-    texts, and no segmentation is shown without that. No text comes from a data set.
+    OHIF makes its styles while it runs, so styles cannot be narrowed. Its library for arrays (ndarray) makes functions
+    of texts, and no segmentation is shown without that. No text comes from a data set.
     """
     hashes = [
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in _INLINE_SCRIPT.findall(html)
