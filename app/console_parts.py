@@ -13,6 +13,9 @@ WORKLIST, STUDY, SHARE, LOOK = "console-worklist", "console-study", "console-sha
 UPLOAD, UPLOAD_FORM = "console-upload", "console-upload-form"
 JOBS, STATUS, ACCESS = "console-jobs", "console-status", "console-access"
 
+COOKIE = "console"
+"""The cookie that names a browser which has a page of the console."""
+
 OPEN = frozenset({STATIC, LOGIN})
 """Parts that need no login: they are the way to one, and have nothing of the archive."""
 

@@ -141,7 +141,12 @@ def _credentials(gate: Gate, site: PublicRoot) -> Credentials:
         return credentials
     jar = CookieJar(site.of(request.environ))
     token = jar.session_token(request.cookies, dict(request.headers), request.method, request.path)
-    return replace(credentials, session=token, of_page=jar.name in request.cookies)
+    return replace(credentials, session=token, of_page=jar.name in request.cookies or _is_sent_by_console())
+
+
+def _is_sent_by_console() -> bool:
+    """Whether a page of the console has sent the request, perhaps after its user signed out in another window."""
+    return console_parts.COOKIE in request.cookies and request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate"
 
 
 def _identify(gate: Gate, credentials: Credentials) -> Principal:

@@ -71,7 +71,7 @@ class Credentials:
     """The credentials of a request: `scheme` (lower case) and `value` of Authorization, and the header of the ALB.
 
     `session` is the token of a session that counts for the request. `of_page` tells that a session cookie came with it,
-    which may not count: then the client is a page, and shall not ask its user for a password by itself.
+    which may not count, or that a page of the console sent it: then the browser shall not ask for a password by itself.
     """
 
     scheme: str = ""

@@ -12,14 +12,13 @@ from flask import Flask, Response, g, request
 
 from app.auth.cookies import CookieJar
 from app.auth.principal import ANYONE
-from app.console_parts import READ_BY_VIEW, is_console
+from app.console_parts import COOKIE, READ_BY_VIEW, is_console
 from app.service_roots import blueprint_name
 from app.services import Services
 from dicomweb.errors import Forbidden, Unauthorized
 from dicomweb.public_root import PublicRoot
 
 FIELD, HEADER = "csrf", "X-CSRF-Token"
-COOKIE = "console"
 _READING = ("GET", "HEAD", "OPTIONS")
 _SALT = b"console form"
 

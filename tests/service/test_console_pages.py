@@ -341,6 +341,22 @@ def test_a_busy_service_is_asked_again_and_a_failed_file_can_be_retried(open_pag
     assert running.found(StudyInstanceUID="1.2.77.23") == ["1.2.77.23.1.1"]
 
 
+def test_an_upload_that_was_stopped_goes_on(open_page: Open, running: Storing) -> None:
+    page = open_page("/console/upload")
+    held: list[Route] = []
+    page.route("**/aetitle/studies", lambda route: held.append(route))  # Playwright marks what it calls
+    files = files_of(28, 70)
+    page.locator("[data-part=files]").set_input_files([payload("all.zip", zipped(files))])
+    expect(page.locator("[data-part=rows] tr")).to_have_count(60)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("[data-part=why]")).to_have_text("Stopped")
+    page.unroute("**/aetitle/studies")
+    page.get_by_role("button", name="Try again: 60 files").click()
+    expect(page.locator("[data-part=sums]")).to_have_text(re.compile("Done: 70 files stored, 0 not stored"))
+    assert page.locator("[data-part=why]").is_hidden()
+    assert len(running.found(StudyInstanceUID="1.2.77.28")) == 70
+
+
 def test_a_file_that_the_service_refuses_has_its_reason(open_page: Open) -> None:
     page = open_page("/console/upload")
     without_study = encoded(image(24, 1, 1, StudyInstanceUID=None))

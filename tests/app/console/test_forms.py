@@ -11,8 +11,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app.console.forms import COOKIE
 from app.console.issuer import OIDC
+from app.console_parts import COOKIE
 from app.factory import create_app
 from tests.app.auth.browser import PAGE, token_of
 from tests.app.auth.users import write_users

@@ -1,0 +1,158 @@
+"""What each role sees and does in the console, signed in with Chromium; the API refuses the same callers the same."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import bcrypt
+import pytest
+import requests
+from playwright.sync_api import Browser, Page, expect
+
+from tests.service.browser import chromium
+from tests.service.storing import Storing, storing
+from tests.service.test_console_pages import image, origin, payload
+from tests.store.dicom_files import encoded
+
+RULES: list[dict[str, Any]] = [
+    {"name": "reader", "rights": ["read"]},
+    {"name": "sender", "rights": ["read", "store", "share"]},
+    {"name": "ct", "rights": ["read", "store", "share"], "filter": {"Modality": "CT"}},
+]
+NAMES = [rule["name"] for rule in RULES]
+STUDY = "/console/aetitle/studies/1.2.77.1"
+SignIn = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storing]:
+    folder = tmp_path_factory.mktemp("roles")
+    hashes = {name: bcrypt.hashpw(name.encode(), bcrypt.gensalt(4)).decode() for name in NAMES}
+    (folder / "users").write_text("".join(f"{name}:{value}\n" for name, value in hashes.items()))
+    (folder / "rules").write_text(json.dumps(RULES))
+    settings = {
+        "AUTH": "basic",
+        "AUTH_USERS_FILE": str(folder / "users"),
+        "ACCESS_RULES": str(folder / "rules"),
+        "LINK_SECRET": "s" * 40,
+    }
+    mixed = [encoded(image(1, 1, 1)), encoded(image(1, 2, 1, Modality="MR")), encoded(image(2, 1, 1, Modality="MR"))]
+    with storing(folder / "running", **settings) as running:
+        assert stored(running, "sender", *mixed) == 200
+        yield running
+
+
+def stored(running: Storing, name: str, *files: bytes) -> int:
+    """The status of a store request of this user."""
+    head = b"--x\r\nContent-Type: application/dicom\r\n\r\n"
+    body = b"".join(head + content + b"\r\n" for content in files) + b"--x--\r\n"
+    headers = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=x'}
+    url = f"{running.service.root}/studies"
+    return requests.post(url, body, headers=headers, auth=(name, name), timeout=60).status_code
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def sign_in(browser: Browser, running: Storing) -> Iterator[SignIn]:
+    """Opens a page of the console, in a new profile, as one of the users."""
+    contexts = []
+
+    def open_one(name: str, path: str, *, scripts: bool = True) -> Page:
+        contexts.append(browser.new_context(java_script_enabled=scripts))
+        page = contexts[-1].new_page()
+        page.goto(f"{origin(running)}/console/login")
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Password").fill(name)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_label("Password")).to_have_count(0)
+        page.goto(origin(running) + path)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize(("name", "studies"), [("reader", 2), ("sender", 2), ("ct", 1)])
+def test_each_sees_what_the_api_shows(sign_in: SignIn, running: Storing, name: str, studies: int) -> None:
+    page = sign_in(name, "/console/?accession=")
+    shown = page.locator("a.open").evaluate_all("(all) => all.map((one) => one.href.split('/').pop())")
+    answer = requests.get(f"{running.service.root}/studies", auth=(name, name), timeout=60).json()
+    assert sorted(shown) == sorted(one["0020000D"]["Value"][0] for one in answer)
+    assert len(shown) == studies
+    page.goto(origin(running) + STUDY)
+    assert page.locator(".tile").count() == (1 if name == "ct" else 2)
+    loaded = "(all) => Promise.all(all.map((one) => fetch(one.src).then((answer) => answer.status)))"
+    assert set(page.locator("img.thumbnail").evaluate_all(loaded)) == {200}
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_who_may_not_store_is_told_so(sign_in: SignIn, running: Storing, scripts: bool) -> None:
+    page = sign_in("reader", "/console/", scripts=scripts)
+    assert page.get_by_role("link", name="Upload").count() == 0
+    answer = page.goto(f"{origin(running)}/console/upload")
+    assert answer is not None and answer.status == 403
+    assert "You have no right to this" in page.locator("main").inner_text()
+    assert stored(running, "reader", encoded(image(3, 1, 1))) == 403
+
+
+@pytest.mark.parametrize(("name", "shares"), [("reader", False), ("sender", True), ("ct", False)])
+def test_who_may_share_has_the_form(sign_in: SignIn, running: Storing, name: str, shares: bool) -> None:
+    page = sign_in(name, STUDY)
+    assert page.get_by_role("button", name="Make a link").count() == (1 if shares else 0)
+    token = json.loads(page.locator("body").get_attribute("hx-headers") or "{}")["X-CSRF-Token"]
+    send = (
+        "([path, fields]) => fetch(path, {method: 'POST', body: new URLSearchParams(fields)}).then((one) => one.status)"
+    )
+    status = page.evaluate(send, [f"{STUDY}/link", {"hours": "1", "csrf": token}])
+    assert status == (200 if shares else 403)
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_session_stores(sign_in: SignIn, running: Storing, scripts: bool) -> None:
+    page = sign_in("sender", "/console/upload", scripts=scripts)
+    number = 10 + scripts
+    sent = [payload("one.dcm", encoded(image(number, 1, 1)))]
+    if scripts:
+        page.locator("[data-part=files]").set_input_files(sent)
+        expect(page.locator("[data-part=sums]")).to_have_text(re.compile("Done: 1 files stored"))
+    else:
+        page.locator("input[name=files]").set_input_files(sent)
+        page.get_by_role("button", name="Send").click()
+        assert "1 stored, 0 not stored" in page.locator("main").inner_text()
+    page.goto(f"{origin(running)}/console/aetitle/studies/1.2.77.{number}")
+    assert page.locator(".tile").count() == 1
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_filter_holds_for_what_is_stored(sign_in: SignIn, scripts: bool) -> None:
+    page = sign_in("ct", "/console/upload", scripts=scripts)
+    sent = [payload("mr.dcm", encoded(image(12, 1, 1, Modality="MR")))]
+    if scripts:
+        page.locator("[data-part=files]").set_input_files(sent)
+        expect(page.locator("[data-part=rows]")).to_contain_text("You may not store this")
+    else:
+        page.locator("input[name=files]").set_input_files(sent)
+        page.get_by_role("button", name="Send").click()
+        assert "You may not store this" in page.locator("main").inner_text()
+
+
+def test_an_upload_whose_session_has_ended_says_so(sign_in: SignIn) -> None:
+    page = sign_in("sender", "/console/upload")
+    page.context.clear_cookies(name="session")  # as signing out in another window does
+    page.locator("[data-part=files]").set_input_files([payload("one.dcm", encoded(image(13, 1, 1)))])
+    expect(page.locator("[data-part=why]")).to_contain_text("You are signed out")
+    expect(page.get_by_role("button", name="Try again: 1 files")).to_be_visible()
+
+
+def test_a_list_whose_session_has_ended_leads_to_the_login(sign_in: SignIn) -> None:
+    page = sign_in("reader", "/console/")
+    page.context.clear_cookies(name="session")
+    page.get_by_label("Name or ID").fill("test")
+    expect(page.get_by_label("Password")).to_be_visible()
