@@ -9,30 +9,19 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, FilePayload, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from pydicom import Dataset, Sequence
 
 from tests.service.browser import barriers, chromium
+from tests.service.console import image, origin, payload
 from tests.service.storing import Storing, storing
-from tests.store.dicom_files import data_set, encoded
+from tests.store.dicom_files import encoded
 
 WAIT_MILLISECONDS = 45_000
 PHONE = {"width": 400, "height": 800}
 EVIL = '"><script>window.owned=1</script><img src=x onerror="window.owned=1">'
 EVIL_NAME = "<script>owned()</script>"
 Open = Callable[..., Page]
-
-
-def image(study: int, series: int, number: int, **attributes: Any) -> Dataset:
-    uid = f"1.2.77.{study}"
-    return data_set(
-        f"{uid}.{series}.{number}",
-        study=uid,
-        series=f"{uid}.{series}",
-        size=32,
-        InstanceNumber=number,
-        **{"SpecificCharacterSet": "ISO_IR 192", "SeriesNumber": series, "Modality": "CT", **attributes},
-    )
 
 
 def hostile() -> Dataset:
@@ -103,10 +92,6 @@ def open_page(browser: Browser, running: Storing) -> Iterator[Open]:
         context.close()
     refused = ("Failed to load resource", "Response Status Error")  # so say the browser and htmx of refused requests
     assert [text for text in complaints if not text.startswith(refused)] == []
-
-
-def origin(running: Storing) -> str:
-    return running.service.root.removesuffix("/aetitle")
 
 
 def opened(page: Page) -> list[str]:
@@ -222,10 +207,6 @@ def test_an_address_is_copied(open_page: Open, running: Storing) -> None:
     page = open_page("/console/aetitle/studies/1.2.77.1", permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy").first.click()
     assert page.evaluate("() => navigator.clipboard.readText()") == running.service.root
-
-
-def payload(name: str, content: bytes) -> FilePayload:
-    return {"name": name, "mimeType": "application/octet-stream", "buffer": content}
 
 
 def sent(page: Page) -> list[int]:

@@ -11,8 +11,8 @@ import requests
 from playwright.sync_api import Browser, Page, expect
 
 from tests.service.browser import chromium
+from tests.service.console import image, origin, payload
 from tests.service.storing import Storing, storing
-from tests.service.test_console_pages import image, origin, payload
 from tests.store.dicom_files import encoded
 
 RULES: list[dict[str, Any]] = [

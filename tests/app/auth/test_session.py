@@ -169,7 +169,7 @@ def test_a_session_by_a_token_ends_with_its_line(tmp_path: Any) -> None:
     (first, line), (_, second) = new_token("pacs", "a"), new_token("pacs", "a")
     (tmp_path / "both").write_text(f"{line}\n{second}\n")
     (tmp_path / "one").write_text(f"{second}\n")
-    (tmp_path / "other").write_text(line.replace(":a", ":b"))
+    (tmp_path / "other").write_text(line.removesuffix(":a") + ":b")
     both = Bearer(parse_tokens(tmp_path / "both"))
     principal = both.principal(Credentials("bearer", first))
     assert principal is not None
