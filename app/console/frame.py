@@ -88,7 +88,7 @@ def _may_sign_in(sign_in: SignIn) -> bool:
 
 def _to_login(sign_in: SignIn, response: Response) -> Response:
     """The way to the login. A script of a page gets it in a header: it cannot see where a redirect leads."""
-    way = sign_in.here()
+    way = sign_in.by("/login")
     if _HTMX not in request.headers:
         return way
     response.headers["HX-Redirect"] = way.headers["Location"]

@@ -126,7 +126,7 @@ class IssuerPages:
             return None
         if sign_in.sessions.vouched_ago(session) < RENEWED_SECONDS:
             return None
-        return sign_in.leave(sign_in.link("/login/renew"))
+        return sign_in.by("/login/renew")
 
     def _keep(self, response: Response, session: Session, issue: Issue) -> None:
         """Have the browser keep the tokens, as far as they fit into a cookie."""

@@ -25,11 +25,11 @@ class SignIn:
         self.console = console
         self.gate: Gate = console.services.gate
 
-    def here(self) -> Response:
-        """Send the browser to the login, and then back to the page of this request, if it asked for one."""
+    def by(self, below: str) -> Response:
+        """Send the browser to a path of the login, and then back to the page of this request, if it asked for one."""
         path = request.full_path.removesuffix("?") if request.method == "GET" else PATH
         g.next_page = self.console.public_path(path)
-        return self.leave(self.link("/login"))
+        return self.leave(self.link(below))
 
     @property
     def is_needed(self) -> bool:

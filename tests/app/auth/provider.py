@@ -50,6 +50,8 @@ class Provider:
     """The claims of whom it has logged in."""
     refuses: bool = False
     """Whether it vouches for nobody any more."""
+    broken: bool = False
+    """Whether it answers with errors of its own when it is asked for tokens."""
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     refresh_tokens: dict[str, bool] = field(default_factory=dict)
     """Those that it has given, and whether each can be used."""
@@ -153,8 +155,10 @@ def provided() -> Iterator[Provider]:
             form = {name: values[0] for name, values in parse_qs(body).items()}
             while provider.hangs:
                 time.sleep(0.02)
+            if provider.broken:
+                return self._answer({"error": "server_error"}, 500)
             given = provider.give(form, self.headers.get("Authorization", ""))
-            self._answer(given or {"error": "invalid_grant"}, 200 if given else 400)
+            return self._answer(given or {"error": "invalid_grant"}, 200 if given else 400)
 
         def _answer(self, document: Any, status: int = 200) -> None:
             body = document if isinstance(document, bytes) else json.dumps(document).encode()
