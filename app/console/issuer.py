@@ -91,9 +91,11 @@ class IssuerPages:
         """Pages call it by a script; or browsers are sent here, and from here back to their page."""
         sign_in, session = self._sign_in, self._sign_in.session
         by_script = NEXT not in request.args
+        response = Response(status=HTTPStatus.NO_CONTENT) if by_script else sign_in.leave(sign_in.next)
+        if session is None and sign_in.jar.name not in request.cookies:
+            return response  # the caller has no session, but another way: a load balancer for example
         if session is None:
             return Response(status=HTTPStatus.UNAUTHORIZED) if by_script else sign_in.leave(sign_in.link("/login"))
-        response = Response(status=HTTPStatus.NO_CONTENT) if by_script else sign_in.leave(sign_in.next)
         try:
             newer = self._vouched(response, session) or sign_in.sessions.renewed(session)
         except NotProven:

@@ -1,5 +1,5 @@
-/* Part of app-config.js. Sends the page on when the service says that the login or the link has ended, and makes the
-   roots of window.config absolute, because OHIF takes URLs alone. */
+/* Part of app-config.js. Sends the page on when the service says that the login or the link has ended, keeps the
+   session of a page that is used (app/console/static/console.js does so for the console), and makes the roots of window.config absolute, because OHIF takes URLs alone. */
 function followSession(ended, login) {
   "use strict";
   let left = false;
@@ -25,6 +25,16 @@ function followSession(ended, login) {
     this.addEventListener("load", () => look(this.status, this.responseURL));
     return opened.apply(this, request);
   };
+  if (ended.endsWith("/console/login")) {
+    let used = false;
+    for (const name of ["pointerdown", "keydown", "wheel"]) {
+      document.addEventListener(name, () => { used = true; }, { capture: true, passive: true });
+    }
+    setInterval(() => {
+      if (used) window.fetch(ended + "/renew").catch(() => {});
+      used = false;
+    }, 5 * 60 * 1000);
+  }
   for (const source of window.config.dataSources) {
     for (const name of ["qidoRoot", "wadoRoot", "wadoUriRoot"]) {
       source.configuration[name] = window.location.origin + source.configuration[name];

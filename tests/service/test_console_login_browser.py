@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Page
 
 from tests.app.auth.provider import AUDIENCE, Provider, provided
+from tests.app.viewer.viewer import make_viewer
 from tests.service.browser import chromium_page
 from tests.service.process import Service
 
@@ -34,6 +35,7 @@ def service(clinic_root: Path, tmp_path_factory: pytest.TempPathFactory, provide
         "OIDC_CLIENT_ID": provider.client[0],
         "OIDC_CLIENT_SECRET": str(provider.client[1]),
         "ACCESS_RULES": str(folder / "rules"),
+        "VIEWER_ROOT": str(make_viewer(folder / "viewer")),
     }
     service = Service(folder / "service", environment)
     yield service
@@ -87,6 +89,26 @@ def test_by_password_in_and_out(service: Service, page: Page) -> None:
     assert "You are signed out" in page.get_by_role("main").inner_text()
     page.goto(f"{root(service)}/console/")
     assert "/console/login" in page.url
+
+
+@pytest.mark.parametrize("path", ["/console/", "/viewer/"])
+@pytest.mark.parametrize("page", ["scripts"], indirect=True)
+def test_a_page_that_is_used_keeps_its_session(service: Service, page: Page, path: str) -> None:
+    page.clock.install()
+    page.goto(f"{root(service)}/console/login")
+    page.get_by_label("Name").fill("anna")
+    page.get_by_label("Password").fill("anna")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/console/")
+    page.goto(root(service) + path)
+    asked = list[str]()
+    page.on("request", lambda one: asked.append(one.url))
+    page.clock.fast_forward("06:00")
+    assert asked == []  # nobody is there
+    page.keyboard.press("Tab")
+    with page.expect_response("**/console/login/renew") as answer:
+        page.clock.fast_forward("06:00")
+    assert answer.value.status == 204
 
 
 def test_by_the_issuer_in_and_out(service: Service, page: Page, provider: Provider) -> None:

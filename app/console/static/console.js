@@ -20,3 +20,16 @@ for (const name of ["htmx:responseError", "htmx:sendError"]) {
     if (verb === "get") window.location.assign((event.detail.pathInfo || {}).finalRequestPath || path);
   });
 }
+
+// A page that is used for long keeps its session, also one that opens no other page: OpenID Connect issuers are asked again.
+const renewal = document.body.dataset.renewal;
+if (renewal) {
+  let used = false;
+  for (const name of ["pointerdown", "keydown", "wheel"]) {
+    document.addEventListener(name, () => { used = true; }, { passive: true });
+  }
+  setInterval(() => {
+    if (used) fetch(renewal).catch(() => {}); // without an answer, the next page asks
+    used = false;
+  }, 5 * 60 * 1000);
+}

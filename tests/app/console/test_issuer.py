@@ -137,6 +137,13 @@ def test_two_pages_at_once_ask_once(visitor: Visitor) -> None:
 COOKIES = (("session", "/"), ("issued", "/console"))
 
 
+def test_who_has_no_session_has_nothing_to_renew(visitor: Visitor) -> None:
+    """A page behind a load balancer that logs in asks as well, and must not be sent to a login."""
+    assert visitor.open("/console/login/renew", FETCHED).status_code == 204
+    visitor.client.set_cookie("session", "x")
+    assert visitor.open("/console/login/renew", FETCHED).status_code == 401
+
+
 def test_tokens_of_another_session_renew_nothing(visitor: Visitor) -> None:
     visitor.sign_in()
     first = visitor.client.get_cookie("issued", path="/console")
