@@ -20,6 +20,7 @@ TEMPLATES = (ROOT / "ecr-cfn-template.yaml", ROOT / "ecs-cfn-template.yaml")
 POLICY = ROOT / "doc" / "iam-policy.json"
 INDEX_POLICY = ROOT / "doc" / "deploy" / "index-iam-policy.json"
 EC2 = ROOT / "doc" / "deploy" / "ec2.md"
+STORE = ROOT / "doc/deploy/store.md"
 
 
 _CLIENT = re.compile(r"""\.client\(\s*"([a-z0-9-]+)\"""")

@@ -21,7 +21,17 @@ from index.follow.queue import EventQueue
 from tests.aws_server import AwsServer
 from tests.datastore.shelf import DATASTORE_ID, Shelf, frame_id, identifier, image_set
 from tests.datastore_server import served
-from tests.deploy.files import EC2, POLICY, TEMPLATES, aws_services, container, index_statements, resources, statements
+from tests.deploy.files import (
+    EC2,
+    POLICY,
+    STORE,
+    TEMPLATES,
+    aws_services,
+    container,
+    index_statements,
+    resources,
+    statements,
+)
 from tests.store.forward.live import instance, truncated, way
 
 PORT = 8080
@@ -227,6 +237,8 @@ def test_a_service_that_stores_may_store_into_one_data_store_and_read_its_write_
     assert name.endswith(":datastore/${Id}") and values == {"Id": {"Ref": "StoreDatastoreId"}}
     assert (secret["Action"], secret["Resource"]) == ("secretsmanager:GetSecretValue", {"Ref": "IndexWriteSecretArn"})
     assert login["Fn::If"][0] == "HasStoreDBIam"
+    shown = json.loads(STORE.read_text().partition("```json\n")[2].partition("```")[0])
+    assert (shown["Sid"], shown["Action"]) == (store["Sid"], store["Action"])
 
 
 def test_storing_calls_what_its_policies_allow(

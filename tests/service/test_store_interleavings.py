@@ -20,13 +20,13 @@ import requests
 from pydicom import dcmread
 
 from store.outcome import FailureReason
+from store.spool.spool import Entry
 from tests.service.storing import Storing, stored_uids, storing
 from tests.store.dicom_files import file
 
 SEEDS = [int(seed) for seed in os.environ.get("STORE_SEEDS", "1").split(",")]
 SECONDS = float(os.environ.get("STORE_SECONDS", "10"))
 _LEAST_ROUNDS = 3
-STUDY = "1.2.44"
 UNLIMITED = 2**62
 
 FAULTS = [
@@ -44,6 +44,7 @@ class Script:
         self._running = running
         self._draw = Random(seed)  # noqa: S311 - to be repeated
         self._seed = seed
+        self._study = f"1.2.44.{seed}"
         self.sent: dict[str, list[bytes]] = {}
         self.acknowledged: dict[str, bytes] = {}
         self.statuses: Counter[int] = Counter()
@@ -70,10 +71,10 @@ class Script:
         body = {}
         for _ in range(self._draw.randrange(1, 4)):
             series = self._draw.randrange(1, 4)
-            uid = f"{STUDY}.{series}.{self._draw.choice((number, number, self._draw.randrange(1, number + 1)))}"
+            uid = f"{self._study}.{series}.{self._draw.choice((number, number, self._draw.randrange(1, number + 1)))}"
             size = self._draw.choice((16, 16, 16, 16, 300))
             values = {"SeriesDescription": "other"} if self._draw.random() < 0.05 else {}
-            body[uid] = file(f"{uid}.{size}", study=STUDY, series=f"{STUDY}.{series}", size=size, **values)
+            body[uid] = file(f"{uid}.{size}", study=self._study, series=f"{self._study}.{series}", size=size, **values)
         return {
             str(dcmread(BytesIO(content), stop_before_pixels=True).SOPInstanceUID): content for content in body.values()
         }
@@ -95,6 +96,7 @@ class Script:
             self._nothing,
             self._nothing,
             self._full_disk,
+            self._reload,
             self._kill_web,
             self._kill_forwarder,
             self._kill_data_store,
@@ -111,6 +113,10 @@ class Script:
         self._running.bound_files(process, size_bytes)
         self._pause()
         self._running.bound_files(process, UNLIMITED)
+
+    def _reload(self) -> None:
+        self._pause()
+        self._running.service.process.send_signal(signal.SIGHUP)
 
     def _kill_web(self) -> None:
         self._kill("web", 2)
@@ -153,25 +159,28 @@ class Script:
     def _told(self) -> str:
         return f"STORE_SEEDS={self._seed} {dict(self.statuses)}"
 
+    def _has(self, entry: Entry) -> bool:
+        return all(one.study_instance_uid == self._study for one in entry.manifest.instances)
+
     def check(self) -> None:
         """All that was acknowledged is there, once, and nothing else is."""
         running, told = self._running, self._told
         running.service.wait(lambda: not running.spool.names(), 240)
-        found = running.found(StudyInstanceUID=STUDY)
+        found = running.found(StudyInstanceUID=self._study)
         assert len(found) == len(set(found)), told
         assert self.acknowledged.keys() <= set(found) == self.sent.keys(), told
-        refused = [
-            one for entry in running.spool.refused() for one in running.spool.outcomes(entry) if not one.is_stored
-        ]
+        entries = [entry for entry in running.spool.refused() if self._has(entry)]
+        refused = [one for entry in entries for one in running.spool.outcomes(entry) if not one.is_stored]
         assert {one.failure for one in refused} <= {FailureReason.DUPLICATE_INSTANCE}, told
         kept = {one.sop_instance_uid for one in refused}  # accepted with other content than what was stored first
         for uid, content in self.acknowledged.items():
-            part = running.retrieved(STUDY, uid.rpartition(".")[0].rpartition(".")[0], uid).content
+            part = running.retrieved(self._study, uid.rpartition(".")[0].rpartition(".")[0], uid).content
             part = part.partition(b"\r\n\r\n")[2].rpartition(b"\r\n--")[0]
             sent, received = dcmread(BytesIO(content)), dcmread(BytesIO(part))
             assert received.PixelData == sent.PixelData, (told, uid)
             assert received.get("SeriesDescription") == sent.get("SeriesDescription") or uid in kept, (told, uid)
-        primary = [one for one in running.datastore.storage.image_sets() if one.is_primary]
+        image_sets = running.datastore.storage.image_sets()
+        primary = [one for one in image_sets if one.is_primary]
         series = [one.tags["DICOMSeriesInstanceUID"] for one in primary]
         assert len(series) == len(set(series)), told
         assert running.spool.unknown() == [] and [*running.spool.incoming.iterdir()] == [], told

@@ -1,6 +1,7 @@
 """What an operator meets of a service that stores: full disks, spools that do not last, and what `/health` says."""
 
 import os
+import re
 import resource
 import subprocess
 import tempfile
@@ -35,10 +36,18 @@ def warnings(running: Storing) -> str:
     return answer.headers.get("Warning", "") if answer.status_code == 200 else "does not answer"
 
 
+def spool_metrics(running: Storing) -> dict[str, float]:
+    """What Prometheus is told of the spool."""
+    answer = requests.get(f"http://127.0.0.1:{running.environment['METRICS_PORT']}/metrics", timeout=60)
+    lines = re.findall(r"^dicomweb_proxy_spool_(\w+) ([0-9.e+]+)$", answer.text, re.MULTILINE)
+    assert {name for name, _ in lines} == {"entries", "bytes", "age_seconds", "refused", "unknown", "unreadable"}
+    return {name: float(value) for name, value in lines}
+
+
 def test_health_tells_of_an_old_entry_and_of_what_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with storing(tmp_path) as running:
+    with storing(tmp_path, METRICS_PORT=str(free_port())) as running:
         assert warnings(running) == ""
         running.datastore.faults("StoreDICOM:403")
         body, content = running.spool.incoming / "old", of(1)
@@ -50,14 +59,25 @@ def test_health_tells_of_an_old_entry_and_of_what_cannot_be_read(
             running.spool.accept(body, [received(content, 0)], sender)
         told = "1 store requests wait for AWS HealthImaging, the oldest for "
         running.service.wait(lambda: told in warnings(running))
+        measured = spool_metrics(running)
+        assert measured["entries"] == 1 and measured["bytes"] == len(content)
+        assert measured["age_seconds"] >= OLD_SECONDS + 100
         assert warnings(running).startswith("299 ")
         running.datastore.faults()
         running.service.wait(lambda: warnings(running) == "", 120)  # the next attempt comes within a minute
         assert running.found() == [f"{SERIES}.1"]
         (running.spool.layout.queue / "notes.txt").write_text("x")
         running.service.wait(lambda: "1 store requests need the operator" in warnings(running))
+        assert spool_metrics(running) == {**dict.fromkeys(measured, 0), "unknown": 1}
         (running.spool.layout.queue / "notes.txt").unlink()
         running.service.wait(lambda: warnings(running) == "")
+        running.spool.layout.queue.rename(tmp_path / "aside")
+        running.service.wait(lambda: "the folder of the spool cannot be read" in warnings(running))
+        assert spool_metrics(running)["unreadable"] == 1
+        check_busy(running.post(of(2)))
+        (tmp_path / "aside").rename(running.spool.layout.queue)
+        running.service.wait(lambda: warnings(running) == "")
+        assert running.post(of(2)).status_code == 200
 
 
 @contextmanager
