@@ -10,8 +10,8 @@ from datastore.samples import ct
 from datastore.samples.anatomy import IN_LIVER, NODULE
 from datastore.samples.objects import Series, code, item, write
 
-_REPORT = Series(ct.STUDY, 2, "SR", "Report")
-_LETTER = Series(ct.STUDY, 3, "DOC", "Letter")
+REPORT = Series(ct.STUDY, 2, "SR", "Report")
+LETTER = Series(ct.STUDY, 3, "DOC", "Letter")
 _CYST = IN_LIVER[2]
 _NODULE_TEXT = "Solid nodule in the right upper lobe, smooth in outline, without calcification."
 _CYST_TEXT = "Simple cyst in the right lobe of the liver."
@@ -24,7 +24,7 @@ _CONCLUSION = "Nodule of 12 mm in the right lung: another CT in three months. No
 
 def write_report(folder: Path, slices: int) -> None:
     """Write the structured report, which refers to two slices (PS3.3 Section A.35.2)."""
-    made = _REPORT.instance(
+    made = REPORT.instance(
         EnhancedSRStorage,
         1,
         CompletionFlag="COMPLETE",
@@ -109,7 +109,7 @@ def write_letter(folder: Path) -> None:
         "This patient does not exist. The pictures were made by a program.",
     ]
     content = _pdf(lines)
-    made = _LETTER.instance(
+    made = LETTER.instance(
         EncapsulatedPDFStorage,
         1,
         DocumentTitle="Letter",

@@ -145,11 +145,17 @@ function sizeOf(one) {
 /** The numbers of the pictures to hold around one, nearest first, more of them in the direction of the last step. */
 export function ring(picture, total, direction, count) {
   const numbers = [picture];
-  for (let step = 1; numbers.length < Math.min(count, total) && step < total; step += 1) {
-    const ahead = picture + step * direction;
-    if (ahead >= 0 && ahead < total) numbers.push(ahead);
-    const behind = picture - Math.floor(step / 3) * direction;
-    if (step % 3 === 0 && behind >= 0 && behind < total) numbers.push(behind);
+  const isThere = (number) => number >= 0 && number < total;
+  let ahead = picture + direction;
+  let behind = picture - direction;
+  while (numbers.length < Math.min(count, total)) {
+    if (isThere(ahead) && (numbers.length % 4 || !isThere(behind))) {
+      numbers.push(ahead);
+      ahead += direction;
+    } else {
+      numbers.push(behind);
+      behind -= direction;
+    }
   }
   return numbers;
 }
