@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, ViewportSize, expect
 from pydicom import Dataset, Sequence, dcmread
 
 from datastore.embedded import Embedded
@@ -23,7 +23,7 @@ from tests.store.dicom_files import data_set, encoded
 
 WAIT_MILLISECONDS = 45_000
 SLICES = 24
-PHONE = {"width": 400, "height": 800}
+PHONE = ViewportSize(width=400, height=800)
 EVIL = '"><script>window.owned=1</script><img src=x onerror="window.owned=1">'
 _SHIPPED = {sample.name: sample.series for sample in shipped.SHIPPED}
 ECHO = _SHIPPED["color3d_jpeg_baseline.dcm"].study.uid
@@ -242,7 +242,7 @@ def test_wheel_keys_buttons_and_slider_scroll(look: Open) -> None:
 
 
 def test_a_finger_scrolls(browser: Browser, service: Service) -> None:
-    context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)  # type: ignore[arg-type]
+    context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)
     page = context.new_page()
     page.goto(address(service, ct.STUDY.uid, "?picture=5"))
     shows(page, 4)
@@ -475,7 +475,7 @@ def test_without_scripts_slides_videos_and_objects_have_their_elements(plain: Op
 
 
 def test_a_phone_shows_all_of_the_page(look: Open) -> None:
-    page = look(ct.STUDY.uid, picture=SLICES // 2, prepare=lambda page: page.set_viewport_size(PHONE))  # type: ignore[arg-type]
+    page = look(ct.STUDY.uid, picture=SLICES // 2, prepare=lambda page: page.set_viewport_size(PHONE))
     assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
     box = page.locator("#canvas").bounding_box()
     assert box and box["width"] > 380 and box["height"] > 300
