@@ -108,10 +108,9 @@ def _fill(embedded: Embedded, supervisor: Supervisor) -> str:
 
     def fill() -> None:
         try:
+            embedded.catch_up()  # a folder that is something else is told before samples are made
             if embedded.wants_samples:
                 embedded.fill_with_samples()
-            else:
-                embedded.catch_up()
         except Exception as error:  # noqa: BLE001 - the folder may hold anything
             os.write(writing, describe_error(getattr(error, "orig", None) or error).encode())
             raise SystemExit(1) from error

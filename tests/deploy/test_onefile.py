@@ -36,3 +36,11 @@ def test_what_is_built_lies_where_users_expect_it_and_is_not_committed() -> None
     made = ["main.bin", "dist/main.bin"]
     ignored = subprocess.run(["git", "check-ignore", *made], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ignored.stdout.split() == made
+
+
+def test_files_beside_the_code_are_in_it() -> None:
+    """Templates, styles and certificates lie in packages whose data are included."""
+    (named,) = re.findall(r"--include-package-data=(\S+)", SCRIPT)
+    listed = subprocess.run(["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    beside = {path.partition("/")[0] for path in listed.split() if not path.endswith(".py")}
+    assert beside and beside <= set(named.split(","))

@@ -266,6 +266,7 @@ def test_a_data_store_that_is_something_else_is_one_line(name: str, tmp_path: Pa
     done = started(tmp_path, embedded=True)
     (line,) = done.stderr.splitlines()
     assert line.startswith("DATASTORE_ROOT data: the data store cannot be used, ")
+    assert "Upstream" not in line  # the reason, and no name of a class
     assert done.returncode == 2
 
 
