@@ -296,8 +296,8 @@ def _references(images: tuple[Dataset, ...]) -> Dataset:
     )
 
 
-CONTOUR = (40.0, 30.0)
-"""The radius and the centre row offset of the contour, in millimetres."""
+RADIUS = 40.0
+"""The radius of the contour around the middle of each slice, in millimetres, which are pixels."""
 
 
 def _structures() -> Kind:
@@ -353,7 +353,7 @@ def _structures() -> Kind:
 def _contour(image: Dataset) -> Dataset:
     angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     depth = float(image.ImagePositionPatient[2])
-    points = [(CONTOUR[0] * np.cos(one), CONTOUR[0] * np.sin(one), depth) for one in angles]
+    points = [(RADIUS * np.cos(one), RADIUS * np.sin(one), depth) for one in angles]
     return item(
         ContourImageSequence=[
             item(ReferencedSOPClassUID=image.SOPClassUID, ReferencedSOPInstanceUID=image.SOPInstanceUID)
@@ -462,6 +462,9 @@ def _mixed() -> Kind:
         study=images[0].StudyInstanceUID,
         SeriesInstanceUID=images[0].SeriesInstanceUID,
         InstanceNumber=SLICES + 1,
+        FrameOfReferenceUID=FRAME_OF_REFERENCE,
+        ImageOrientationPatient=[0, 1, 0, 0, 0, -1],
+        ImagePositionPatient=[0, -64, 0],
         PixelSpacing=[2, 2],
         WindowCenter=40,
         WindowWidth=400,
