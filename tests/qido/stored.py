@@ -4,6 +4,7 @@ import gzip
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ from datastore.index.filler import IndexFiller
 from datastore.serving.faults import Faults
 from datastore.storage.storage import Storage
 from db.engine import Database
+from db.index_kind import IndexKind, find_kind
 from db.scope import EVERYTHING, Scope
 from dicomweb import respond
 from dicomweb.errors import ProxyError
+from index.writing.writer import IndexWriter
 from qido import routes
 from qido.image_sets.archive import Archive
 from tests.datastore.made import made, with_pixels, written
 from tests.datastore_server import served
 from tests.fetcher import fetching
+from tests.servers import engine_of
 
 ROOT = "http://proxy.example:8080/aetitle"
 
@@ -142,12 +146,26 @@ def store(files: Sequence[Dataset], folder: Path) -> Storage:
 
 
 def index(storage: Storage, url: str, *, instances: bool) -> None:
-    """Fill an empty index, as its writer does."""
+    """Fill an empty index, as its writer does. Own tables always have instances."""
+    with engine_of(url) as engine, engine.connect() as connection:
+        is_own = find_kind(connection) is IndexKind.OWN
+    if is_own:
+        _index_own(storage, url)
+        return
     filler = IndexFiller(url, populate_instances=instances)
     for version in storage.image_sets():
         blob = gzip.decompress(storage.metadata(version.image_set_id))
         filler.put(storage.datastore.datastore_id, json.loads(blob))
     filler.close()
+
+
+def _index_own(storage: Storage, url: str) -> None:
+    writer = IndexWriter(url)
+    for version in storage.image_sets():
+        document = json.loads(gzip.decompress(storage.metadata(version.image_set_id)))
+        updated_at = datetime.fromtimestamp(version.updated_at, timezone.utc)
+        writer.put(storage.datastore.datastore_id, document, version.version, version.is_primary, updated_at)
+    writer.close()
 
 
 @contextmanager

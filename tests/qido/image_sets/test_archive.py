@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from ahi.retrieval.metadata_reader import MetadataReader
 from datastore.storage.storage import Storage
 from db.engine import Database
+from db.index_kind import IndexKind
 from db.scope import Scope
 from qido.image_sets.row_filters import parse_filter
 from tests.qido.stored import ROOT, data_sets, fetched, index, searching, store
@@ -26,13 +27,18 @@ def described(stored: Storage, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="session")
-def with_rows(stored: Storage, new_index: Callable[[], str]) -> Iterator[Database]:
+def with_rows(stored: Storage, new_index: Callable[..., str]) -> Iterator[Database]:
     yield from _indexed(stored, new_index(), instances=True)
 
 
 @pytest.fixture(scope="session")
-def without_rows(stored: Storage, new_index: Callable[[], str]) -> Iterator[Database]:
+def without_rows(stored: Storage, new_index: Callable[..., str]) -> Iterator[Database]:
     yield from _indexed(stored, new_index(), instances=False)
+
+
+@pytest.fixture(scope="session")
+def in_own_tables(stored: Storage, new_index: Callable[..., str]) -> Iterator[Database]:
+    yield from _indexed(stored, new_index(IndexKind.OWN), instances=True)
 
 
 def _indexed(stored: Storage, url: str, *, instances: bool) -> Iterator[Database]:
@@ -42,12 +48,14 @@ def _indexed(stored: Storage, url: str, *, instances: bool) -> Iterator[Database
     database.close()
 
 
-@pytest.fixture(params=["with instance rows", "without instance rows"])
+@pytest.fixture(params=["with_rows", "without_rows", "in_own_tables"])
 def client(
-    request: pytest.FixtureRequest, with_rows: Database, without_rows: Database, described: MetadataReader
-) -> FlaskClient:
-    """Both kinds of index; what the claims below say holds for each."""
-    return searching(with_rows if request.param == "with instance rows" else without_rows, described)
+    request: pytest.FixtureRequest, with_rows: Database, without_rows: Database, in_own_tables: Database,
+    described: MetadataReader,
+) -> FlaskClient:  # fmt: skip
+    """AWS's tables with instances and without, and own tables; what the claims below say holds for each."""
+    indexes = {"with_rows": with_rows, "without_rows": without_rows, "in_own_tables": in_own_tables}
+    return searching(indexes[request.param], described)
 
 
 def results(client: FlaskClient, resource: str) -> list[dict[str, Any]]:
@@ -288,13 +296,22 @@ def test_the_order_is_that_of_upper_levels_too(client: FlaskClient) -> None:
         "studies/1.2.1/series/1.2.1.1/instances?includefield=StudyDescription,BitsStored,NumberOfStudyRelatedInstances",
     ],
 )
-def test_an_index_without_instances_answers_the_same(
-    with_rows: Database, without_rows: Database, described: MetadataReader, resource: str
+def test_every_kind_of_index_answers_the_same(
+    with_rows: Database, without_rows: Database, in_own_tables: Database, described: MetadataReader, resource: str
 ) -> None:
-    """All but the transfer syntaxes, which are told unasked where image sets are read anyway."""
-    known, read = (results(searching(index, described), resource) for index in (with_rows, without_rows))
+    """All but the transfer syntaxes, which are told unasked where image sets are read anyway.
+
+    AWS's tables have no times with fractions: they are told only where image sets are read.
+    """
+    indexes = (with_rows, without_rows, in_own_tables)
+    known, read, own = (results(searching(index, described), resource) for index in indexes)
     syntaxes = [result.pop("00083002") for result in read]
     assert known == read
+    times = [result["00080030"].pop("Value") for result in own if "00080030" in result]
+    assert times in ([], [["101112.250000"]] * len(own))
+    for result in known:
+        result.get("00080030", {}).pop("Value", None)
+    assert own == known
     assert all(syntax["Value"][-1] == "1.2.840.10008.1.2.1" for syntax in syntaxes)
 
 
@@ -355,9 +372,10 @@ def test_every_representation_has_what_was_filled(client: FlaskClient, accept: s
     ],
 )
 def test_what_is_out_of_scope_is_not_read_either(
-    with_rows: Database, without_rows: Database, described: MetadataReader, resource: str, uids: list[str]
-) -> None:
-    for database in (with_rows, without_rows):
+    with_rows: Database, without_rows: Database, in_own_tables: Database, described: MetadataReader, resource: str,
+    uids: list[str],
+) -> None:  # fmt: skip
+    for database in (with_rows, without_rows, in_own_tables):
         limited = searching(database, described, scope=Scope(filters=(parse_filter("PatientID", ["P2"]),)))
         assert [result["00080018"]["Value"][0] for result in results(limited, resource)] == uids
         elsewhere = searching(database, described, scope=Scope(frozenset({"another data store"})))
