@@ -7,11 +7,13 @@ from typing import Any
 
 from ahi.client.retries import RetryingCaller
 from ahi.client.searches import PAGE_SIZE
+from dicomweb.errors import UnusableAnswer
 
 CREATED_AT, UPDATED_AT = "createdAt", "updatedAt"
 
 _ID = re.compile(r"[0-9a-z]{32}", re.ASCII)
 _MOST_PAGES = 1000  # of data stores
+_MOST_EMPTY_PAGES = 1000  # one after the other
 _ARCHIVE = "ARCHIVE_INSTANT_ACCESS"
 _BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -38,6 +40,24 @@ class Page:
 
     image_sets: tuple[ListedImageSet, ...]
     next_token: str | None
+
+
+class PageTrail:
+    """The pages of one listing. A listing that turns in a circle, or has nothing any more, would never end."""
+
+    def __init__(self) -> None:
+        self._tokens: set[int] = set()  # their hashes: a token may be long
+        self._empty = 0
+
+    def check(self, page: Page) -> None:
+        """Note a page; UnusableAnswer if its token came before, or if too many pages were empty."""
+        self._empty = 0 if page.image_sets else self._empty + 1
+        if page.next_token is None:
+            return
+        token = hash(page.next_token)
+        if token in self._tokens or self._empty > _MOST_EMPTY_PAGES:
+            raise UnusableAnswer("AWS HealthImaging lists image sets in a circle")
+        self._tokens.add(token)
 
 
 @dataclass(frozen=True)

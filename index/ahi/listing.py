@@ -8,11 +8,11 @@ and does not say how it rounds. An image set may be listed twice therefore, and 
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import partial
 
-from ahi.client.listing_calls import CREATED_AT, ListedImageSet, ListingCalls, Page, TimeRange
+from ahi.client.listing_calls import CREATED_AT, ListedImageSet, ListingCalls, Page, PageTrail, TimeRange
 from ahi.client.searches import PAGE_SIZE
 from dicomweb.errors import NotFound
 from index.patience import join, patiently
@@ -53,6 +53,7 @@ class _Range:
     token: str | None = None
     image_sets_left: float = 0.0
     stale_tokens: int = 0
+    trail: PageTrail = field(default_factory=PageTrail)
 
     @property
     def can_be_divided(self) -> bool:
@@ -67,20 +68,24 @@ class _Range:
         return later
 
     def listed(self, page: Page) -> Sequence[ListedImageSet]:
-        """Note a page; its image sets within the range."""
+        """Note a page; its image sets within the range. Errors are those of PageTrail.
+
+        Image sets of nearly the same time may come in any order, so a page may have some beyond the end before others.
+        """
+        self.trail.check(page)
         found = [image_set for image_set in page.image_sets if image_set.created_at <= self.end]
         if page.image_sets:
-            first, last = page.image_sets[0].created_at, page.image_sets[-1].created_at
-            self.reached = max(self.reached, last)
-            a_second = len(page.image_sets) / max(1.0, (last - first).total_seconds())
+            times = [image_set.created_at for image_set in page.image_sets]
+            self.reached = max(self.reached, *times)
+            a_second = len(times) / max(1.0, (max(times) - min(times)).total_seconds())
             self.image_sets_left = a_second * (self.end - self.reached).total_seconds()
-        self.token = page.next_token if len(found) == len(page.image_sets) else None
+        self.token = page.next_token if found or not page.image_sets else None
         return found
 
     def begin_again(self) -> None:
         """List from where it was with a new token: AHI refuses the one it gave. NotFound if that does not help."""
         self.stale_tokens += 1
-        self.times, self.token = _between(self.reached, self.end), None
+        self.times, self.token, self.trail = _between(self.reached, self.end), None, PageTrail()
 
 
 class Listing:
@@ -106,7 +111,10 @@ class Listing:
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        """Return when all is listed. Errors are those of ListingCalls; ListingStopped if `stop` was set."""
+        """Return when all is listed. Errors are those of ListingCalls and PageTrail.
+
+        ListingStopped if `stop` was set.
+        """
         everything = TimeRange()
         page = self._calls.image_sets(self._datastore_id, everything)
         self._on_image_sets(page.image_sets)

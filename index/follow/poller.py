@@ -14,7 +14,7 @@ from threading import Event
 
 from cachetools import LRUCache
 
-from ahi.client.listing_calls import UPDATED_AT, ListedImageSet, ListingCalls, TimeRange
+from ahi.client.listing_calls import UPDATED_AT, ListedImageSet, ListingCalls, PageTrail, TimeRange
 from dicomweb.errors import ProxyError
 from index.follow.attempts import Attempts, DatastoreUnreadable
 from index.follow.changed import has_version
@@ -120,9 +120,10 @@ class Poller:
                     self.attempts.make(hint)
 
     def _pages(self, datastore_id: str, times: TimeRange) -> Iterator[Sequence[ListedImageSet]]:
-        token: str | None = None
+        token, trail = None, PageTrail()
         while True:
             page = self.listing.image_sets(datastore_id, times, token)
+            trail.check(page)
             yield page.image_sets
             token = page.next_token
             if not token:

@@ -3,12 +3,15 @@
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from typing import Any
 
 import pytest
 
 from ahi.client.calls import AhiClient
 from ahi.client.listing_calls import ListedImageSet, TimeRange
 from ahi.client.rates import CallRates
+from ahi.client.retries import RetryingCaller
 from datastore.serving.faults import Faults, parse_faults
 from dicomweb.errors import NotFound, UpstreamFailed
 from index.ahi.listing import Listing, ListingStopped
@@ -151,6 +154,48 @@ def test_a_page_that_is_followed_by_itself_is_an_error(
         monkeypatch.setattr(calls._client, "search_image_sets", lambda **asked: {**usual(**asked), "nextToken": token})
         with pytest.raises(UpstreamFailed):
             Listing(calls, DATASTORE_ID, Found().take, threads=2).run()
+
+
+@pytest.mark.parametrize("way", ["in a circle", "of nothing"])
+def test_pages_that_never_end_are_an_error(
+    way: str, new_client: Callable[[str], AhiClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each token is another one than the one before, but they come again; or all are new, and the pages empty."""
+    with served(made(AT_ONCE)) as url:
+        calls = new_client(url).listing
+        first = calls._client.search_image_sets
+        full = first(datastoreId=DATASTORE_ID, searchCriteria=TimeRange().criteria())
+        asked = count(1)
+
+        def search(**_: Any) -> Any:
+            if way == "in a circle":
+                return {**full, "nextToken": f"token {next(asked) % 3}"}
+            number = next(asked)
+            return {**full, "imageSetsMetadataSummaries": [], "nextToken": f"token {number}"} if number > 1 else full
+
+        monkeypatch.setattr(calls._client, "search_image_sets", search)
+        calls._caller = RetryingCaller(1)
+        with pytest.raises(UpstreamFailed, match="circle"):
+            Listing(calls, DATASTORE_ID, Found().take, threads=1).run()
+
+
+def test_image_sets_of_nearly_the_same_time_may_come_in_any_order(
+    new_client: Callable[[str], AhiClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a range ends, the page may have image sets of the next range before those of this one."""
+    found = Found()
+    with served(made(EVENLY)) as url:
+        calls = new_client(url).listing
+        usual = calls._client.search_image_sets
+
+        def shuffled(**asked: Any) -> Any:
+            answer = usual(**asked)
+            random.Random(3).shuffle(answer["imageSetsMetadataSummaries"])  # noqa: S311 - a test's
+            return answer
+
+        monkeypatch.setattr(calls._client, "search_image_sets", shuffled)
+        Listing(calls, DATASTORE_ID, found.take, threads=8).run()
+    assert set(found.ids) == {identifier(number) for number in range(1, MANY + 1)}
 
 
 def test_image_sets_that_come_and_go_hide_no_other(new_client: Callable[[str], AhiClient]) -> None:
