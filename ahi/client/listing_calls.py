@@ -126,7 +126,7 @@ class ListingCalls:
             answer = self._client.search_image_sets(
                 datastoreId=datastore_id, searchCriteria=wanted.criteria(), maxResults=size, **next_page
             )
-            return _parse_page(answer, token)
+            return _parse_page(answer)
 
         return self._caller.call("SearchImageSets", call)
 
@@ -137,13 +137,10 @@ class ListingCalls:
         )
 
 
-def _parse_page(answer: Any, asked_token: str | None) -> Page:
-    """Parse an answer of SearchImageSets; TypeError, ValueError or KeyError for another answer.
-
-    A page that is followed by itself is another answer, too: the listing would never end.
-    """
+def _parse_page(answer: Any) -> Page:
+    """Parse an answer of SearchImageSets; TypeError, ValueError or KeyError for another answer."""
     token = answer.get("nextToken")
-    if not isinstance(token, str | None) or (token and token == asked_token):
+    if not isinstance(token, str | None):
         raise TypeError("not the answer of a search")
     return Page(tuple(map(_parse_summary, answer["imageSetsMetadataSummaries"])), token)
 
