@@ -278,7 +278,7 @@ UPLOAD: Mapping[str, str] = {
     "upload_changed": "Stored with changes",
     "upload_sums": "{done} of {found} files, {bytes} of {all}: {stored} stored, {failed} not stored",
     "upload_sums_at_end": "Done: {stored} files stored, {failed} not stored, {all}",
-    "upload_retry": "Try again: {number} files",
+    "upload_retry": "Try again ({number})",
     "upload_not_dicom": "This is no DICOM file",
     "upload_unreadable": "The browser cannot read this file",
     "upload_folder_too_deep": "This folder is too deep",

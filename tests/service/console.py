@@ -8,6 +8,8 @@ from pydicom import Dataset
 from tests.service.storing import Storing
 from tests.store.dicom_files import data_set
 
+WAIT_MILLISECONDS = 45_000
+
 
 def image(study: int, series: int, number: int, **attributes: Any) -> Dataset:
     """An image of a study and series by their numbers."""

@@ -13,11 +13,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from pydicom import Dataset, Sequence
 
 from tests.service.browser import barriers, chromium
-from tests.service.console import image, origin, payload
+from tests.service.console import WAIT_MILLISECONDS, image, origin, payload
 from tests.service.storing import Storing, storing
 from tests.store.dicom_files import encoded
 
-WAIT_MILLISECONDS = 45_000
 PHONE = {"width": 400, "height": 800}
 EVIL = '"><script>window.owned=1</script><img src=x onerror="window.owned=1">'
 EVIL_NAME = "<script>owned()</script>"
@@ -63,6 +62,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storing]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=WAIT_MILLISECONDS)
     with chromium() as browser:
         yield browser
 
@@ -317,7 +317,7 @@ def test_a_busy_service_is_asked_again_and_a_failed_file_can_be_retried(open_pag
     page.locator("[data-part=files]").set_input_files([payload("one.dcm", encoded(image(23, 1, 1)))])
     expect(page.locator("[data-part=sums]")).to_have_text(re.compile("Done: 0 files stored, 1 not stored"))
     assert "Not stored (500): not now" in page.locator("[data-part=rows]").inner_text()
-    page.get_by_role("button", name="Try again: 1 files").click()
+    page.get_by_role("button", name="Try again (1)").click()
     expect(page.locator("[data-part=sums]")).to_have_text(re.compile("Done: 1 files stored, 0 not stored"))
     assert running.found(StudyInstanceUID="1.2.77.23") == ["1.2.77.23.1.1"]
 
@@ -332,7 +332,7 @@ def test_an_upload_that_was_stopped_goes_on(open_page: Open, running: Storing) -
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("[data-part=why]")).to_have_text("Stopped")
     page.unroute("**/aetitle/studies")
-    page.get_by_role("button", name="Try again: 60 files").click()
+    page.get_by_role("button", name="Try again (60)").click()
     expect(page.locator("[data-part=sums]")).to_have_text(re.compile("Done: 70 files stored, 0 not stored"))
     assert page.locator("[data-part=why]").is_hidden()
     assert len(running.found(StudyInstanceUID="1.2.77.28")) == 70

@@ -11,7 +11,7 @@ import requests
 from playwright.sync_api import Browser, Page, expect
 
 from tests.service.browser import chromium
-from tests.service.console import image, origin, payload
+from tests.service.console import WAIT_MILLISECONDS, image, origin, payload
 from tests.service.storing import Storing, storing
 from tests.store.dicom_files import encoded
 
@@ -54,6 +54,7 @@ def stored(running: Storing, name: str, *files: bytes) -> int:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=WAIT_MILLISECONDS)
     with chromium() as browser:
         yield browser
 
@@ -148,7 +149,7 @@ def test_an_upload_whose_session_has_ended_says_so(sign_in: SignIn) -> None:
     page.context.clear_cookies(name="session")  # as signing out in another window does
     page.locator("[data-part=files]").set_input_files([payload("one.dcm", encoded(image(13, 1, 1)))])
     expect(page.locator("[data-part=why]")).to_contain_text("You are signed out")
-    expect(page.get_by_role("button", name="Try again: 1 files")).to_be_visible()
+    expect(page.get_by_role("button", name="Try again (1)")).to_be_visible()
 
 
 def test_a_list_whose_session_has_ended_leads_to_the_login(sign_in: SignIn) -> None:
