@@ -19,6 +19,7 @@ from dicomweb.errors import Forbidden, Unauthorized
 from dicomweb.public_root import PublicRoot
 
 FIELD, HEADER = "csrf", "X-CSRF-Token"
+_OUR_PAGE = "same-origin"
 _READING = ("GET", "HEAD", "OPTIONS")
 _SALT = b"console form"
 
@@ -61,6 +62,8 @@ def install_forms(app: Flask, services: Services) -> None:
     def check() -> None:
         if request.blueprint is None or not is_console(request.path) or request.method in _READING:
             return
+        if request.headers.get("Sec-Fetch-Site", _OUR_PAGE) != _OUR_PAGE:
+            raise Forbidden("this form was sent by a page of another site")
         if blueprint_name(request.blueprint) not in READ_BY_VIEW:
             forms.check()
 

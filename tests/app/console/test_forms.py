@@ -64,6 +64,21 @@ def test_every_form_is_refused_without_its_token(app_with: Maker, tmp_path: Path
         assert answer.status_code == 403 or "/upload" in path, path  # nothing is stored in this test
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
+def test_another_site_sends_no_form_whatever_token_it_has(app_with: Maker, tmp_path: Path, site: str) -> None:
+    """A neighbour in the same domain can set cookies for us, and so knows a token of the login page."""
+    app = app_with(auth=("basic",), auth_users_file=write_users(tmp_path), store=True, store_datastore_id="a" * 32)
+    client = app.test_client()
+    token = token_of(client.get("/console/login", headers=OURS).text)
+    for method, path in changing(app):
+        answer = client.open(path, method=method, data={"csrf": token}, headers={**OURS, "Sec-Fetch-Site": site})
+        assert answer.status_code in (303, 403), path  # to the login, or refused
+        assert answer.status_code == 403 or "/console/login?" in (answer.location or ""), path
+    fields = {"csrf": token, "way": "basic", "name": "anna", "password": "geheim"}
+    assert client.post("/console/login", data=fields, headers={**OURS, "Sec-Fetch-Site": site}).status_code == 403
+    assert client.post("/console/login", data=fields, headers=OURS).status_code == 303
+
+
 def test_a_token_is_for_one_browser_one_user_and_one_session(app_with: Maker, tmp_path: Path) -> None:
     app = app_with(auth=("basic",), auth_users_file=write_users(tmp_path))
     client, other = app.test_client(), app.test_client()
