@@ -4,11 +4,15 @@ python -m bench.store [--slices 100] [--side 512]
 
 Each line stores a CT series of its own. `receiving` is answered when the spool has the instances; its CPU time is that
 of the web process. The other lines are answered when they can be retrieved. `proxy` is the service, and `data store` is
-the CPU time of the embedded data store behind it, which encodes all frames as HTJ2K.
+the CPU time of the embedded data store behind it. It encodes a frame as HTJ2K when somebody first asks for it:
+`frames, first` has what that costs, beside `frames, again`. A line below the table has the time of a wait for the disk.
 """
 
 import argparse
+import gzip
 import http.client
+import json
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +29,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from bench.orthanc import running_orthanc
 from bench.processes import cpu_seconds
 from bench.table import markdown
+from runtime.durable_files import write_durably
 from tests.service.storing import Storing, storing
 from tests.waiting import wait_for
 
@@ -135,6 +140,36 @@ def whole_way(folder: Path, slices: int, side: int) -> Iterator[Stored]:
             seconds, (own, behind) = _measure(how, running.service.root, files, *pids)
             yield Stored("proxy", how, slices, seconds, own, _versions(running, number))
             yield Stored("data store", how, slices, seconds, behind)
+        yield from _frames_read(running, 2, side)
+
+
+def _frames_read(running: Storing, number: int, side: int) -> Iterator[Stored]:
+    """Ask the data store for each frame of a series, twice."""
+    storage, pid = running.datastore.storage, running.datastore.process.pid
+    (image_set,) = storage.image_sets_of(f"1.2.826.{number}")
+    (nodes,) = json.loads(gzip.decompress(storage.metadata(image_set.image_set_id)))["Study"]["Series"].values()
+    ids = [frame["ID"] for node in nodes["Instances"].values() for frame in node["ImageFrames"]]
+    path = f"/datastore/{storage.datastore.datastore_id}/imageSet/{image_set.image_set_id}/getImageFrame"
+    connection = http.client.HTTPConnection(urlsplit(running.datastore.url).netloc, timeout=60)
+    for how in ("frames, first", "frames, again"):
+        before, started = cpu_seconds(pid), time.monotonic()
+        for frame_id in ids:
+            connection.request("POST", path, json.dumps({"imageFrameId": frame_id}))
+            answer = connection.getresponse()
+            if not 0 < len(answer.read()) < 2 * side * side or answer.status != 200:
+                raise RuntimeError("the data store gave no HTJ2K frame")
+        yield Stored("data store", how, len(ids), time.monotonic() - started, cpu_seconds(pid) - before)
+    connection.close()
+
+
+def disk_wait_seconds(folder: Path, times: int = 20) -> float:
+    """The usual time until a small file is on disk."""
+    seconds = []
+    for number in range(times):
+        began = time.monotonic()
+        write_durably(folder / f"wait {number}", b"x" * 4096)
+        seconds.append(time.monotonic() - began)
+    return statistics.median(seconds)
 
 
 def _versions(running: Storing, number: int) -> int:
@@ -161,6 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-store-") as name:
         found += receiving(Path(name, "receiving"), options.slices, options.side)
         found += whole_way(Path(name, "whole"), options.slices, options.side)
+        wait_seconds = disk_wait_seconds(Path(name))
     try:
         found += orthanc(options.slices, options.side)
     except FileNotFoundError as error:
@@ -169,6 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = [[one.server, one.how, one.images, f"{one.seconds:.2f}", f"{one.images / one.seconds:.1f}",
              f"{1000 * one.cpu_seconds / one.images:.2f}", one.versions or "-"] for one in found]  # fmt: skip
     print(markdown(head, rows))
+    print(f"\na wait for the disk: {1000 * wait_seconds:.1f} ms")
 
 
 if __name__ == "__main__":

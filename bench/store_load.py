@@ -114,9 +114,9 @@ def send(root: str, senders: int, files: int, side: int, first: int) -> int:
         return sum(pool.map(one, range(senders)))
 
 
-def beside(folder: Path, senders: int, files: int, side: int, web_processes: int = 1) -> Beside:
+def beside(folder: Path, senders: int, files: int, side: int, alone_seconds: float = _ALONE_SECONDS) -> Beside:
     """Readers alone, then beside senders."""
-    settings = {"WEB_PROCESSES": str(web_processes), "SPOOL_MIN_FREE_BYTES": "0", "STORE_WAIT_SECONDS": "600",
+    settings = {"WEB_PROCESSES": "1", "SPOOL_MIN_FREE_BYTES": "0", "STORE_WAIT_SECONDS": "600",
                 "AHI_STOW_DIGEST": "streaming", "LOG_LEVEL": "ERROR"}  # fmt: skip
     spawn = multiprocessing.get_context("spawn")
     with storing(folder, **settings) as running, ProcessPoolExecutor(1, mp_context=spawn) as apart:
@@ -124,7 +124,7 @@ def beside(folder: Path, senders: int, files: int, side: int, web_processes: int
         post(root, series(_READ_SERIES, _SLICES_TO_READ, side))
         paths = [*_paths(_READ_SERIES)]
         with reading(root, paths) as futures:
-            time.sleep(_ALONE_SECONDS)
+            time.sleep(alone_seconds)
         alone = _joined(futures)
         warm = apart.submit(send, root, senders, files // 4, side, 0).result()
         before, began = _memory(running), time.monotonic()
@@ -166,9 +166,11 @@ def one_large_request(folder: Path, megabytes: int, side: int) -> tuple[int, flo
         for name, pid in pids.items():
             Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins again here
             before[name] = memory(pid)[0].now_bytes
-        size_bytes, began = _post_large(root, megabytes * MB, side), time.monotonic()
+        began = time.monotonic()
+        size_bytes = _post_large(root, megabytes * MB, side)
+        seconds = time.monotonic() - began
         peaks = {name: memory(pid)[0].peak_bytes - before[name] for name, pid in pids.items()}
-        return size_bytes, time.monotonic() - began, peaks
+        return size_bytes, seconds, peaks
 
 
 def _post_large(root: str, size_bytes: int, side: int) -> int:

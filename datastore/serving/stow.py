@@ -98,6 +98,8 @@ def _files(folder: Path) -> Iterator[Path]:
             path = folder / f"{number:06d}"
             with memoryview(body)[start:end] as part:
                 path.write_bytes(part)
+            if isinstance(body, mmap.mmap):
+                body.madvise(mmap.MADV_DONTNEED)  # or all of it counts as memory of this process
             yield path
 
 

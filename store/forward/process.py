@@ -1,6 +1,7 @@
 """The forwarder process: its parts are put together, and it runs until another one takes its place."""
 
 import hashlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from store.spool.spool import Spool
 
 _FRAMING_BYTES = 10**6  # of a batch: the heads of its parts
 _LOCK_ROUND_SECONDS = 1.0
+_NICENESS = 5  # where the cores are busy, clients who read come first
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def serve(
 ) -> None:
     """Forward what is in the spool, and what web processes tell of at the socket, until SIGHUP."""
     block_signal()
+    os.nice(_NICENESS)
     lock = _wait_for_turn(parts.spool, heartbeat)
     if lock is None:
         return

@@ -56,6 +56,12 @@ def post(running: Storing, body: Any, headers: dict[str, str]) -> requests.Respo
     return requests.post(f"{running.service.root}/studies", body, headers=headers, timeout=120)
 
 
+def test_readers_come_before_the_forwarder_where_the_cores_are_busy(running: Storing) -> None:
+    (forwarder,), webs = running.service.named("forwarder"), running.service.named("web")
+    nice = {os.getpriority(os.PRIO_PROCESS, pid) for pid in webs}
+    assert os.getpriority(os.PRIO_PROCESS, forwarder) > max(nice)
+
+
 def check_stored(running: Storing, files: Files) -> None:
     """All can be searched and retrieved at once, as they were sent."""
     study = files[0][0].rpartition(".1.")[0]
