@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_log_lines import test_every_line_is_explained_once  # noqa: F401 - it is run at each commit, as these are
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "doc").rglob("*.md"), *(ROOT / "bench").glob("*.md")]
 _PATH = re.compile(
