@@ -13,7 +13,8 @@ from flask import Blueprint, Response, g, request
 from app.auth.middleware import ROOT_PARAMETER
 from app.auth.rights import Right
 from app.console.console import Console
-from app.console.study_list import PAGE_SIZES, SORTED_AT_MOST, Period, StudyFilter, StudyPage, find_studies
+from app.console.study_filter import PAGE_SIZES, Period, StudyFilter
+from app.console.study_list import SORTED_AT_MOST, StudyPage, find_studies
 from app.console_parts import WORKLIST
 from app.middleware.warnings import request_warnings
 from dicomweb.errors import BadRequest
