@@ -1,6 +1,8 @@
 """Two hosts of one service: a session counts at both, and a logout at one of them, too."""
 
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import bcrypt
 import pytest
@@ -11,10 +13,16 @@ from tests.service.process import Service
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Service]]:
+def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("users") / "users"
+    path.write_text(f"anna:{bcrypt.hashpw(b'anna', bcrypt.gensalt(4)).decode()}\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory, users: Path) -> Iterator[list[Service]]:
     """Services with one index of our own, whose login may write, and one secret."""
     folder = tmp_path_factory.mktemp("hosts")
-    (folder / "users").write_text(f"anna:{bcrypt.hashpw(b'anna', bcrypt.gensalt(4)).decode()}\n")
     url = f"sqlite:///{folder / 'index'}"
     writer = IndexWriter(url)
     writer.create_or_migrate()
@@ -25,7 +33,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Service]]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
         "AUTH": "basic",
-        "AUTH_USERS_FILE": str(folder / "users"),
+        "AUTH_USERS_FILE": str(users),
         "SESSION_SECRET": "s" * 32,
         "WEB_PROCESSES": "1",
         "FRAME_FETCHERS": "1",
@@ -43,3 +51,21 @@ def test_a_session_is_of_all_hosts_and_so_is_its_end(hosts: list[Service]) -> No
     assert here.sign_out().status_code == 200
     hosts[1].wait(lambda: there.fetch("/aetitle/studies").status_code == 401)
     assert not [service.log for service in hosts if "a logout is known to this host alone" in service.log]
+
+
+def test_a_reload_keeps_sessions_but_not_those_of_users_who_are_gone(hosts: list[Service], users: Path) -> None:
+    service, browser = hosts[0], Browser(f"http://127.0.0.1:{hosts[0].port}")
+    browser.sign_in("anna", "anna")
+
+    def reload() -> None:
+        before = service.log.count("take over")
+        service.process.send_signal(signal.SIGHUP)
+        service.wait(lambda: service.log.count("take over") > before)
+
+    reload()
+    for _ in range(5):
+        assert browser.fetch("/aetitle/studies").status_code == 200
+    users.write_text(users.read_text().replace("anna:", "bert:"))
+    reload()
+    service.wait(lambda: browser.fetch("/aetitle/studies").status_code == 401)
+    assert browser.open("/console").headers["Location"].startswith("/console/login?")
