@@ -7,6 +7,7 @@ const DRAFT_SIDE = 1024; // of a picture while its window is being dragged
 const STILL_STEP_SECONDS = 1 / 15;
 const WAIT_SHOWN_AFTER_MS = 200;
 const SAID_AFTER_MS = 500;
+const SETTLED_AFTER_MS = 250;
 const SKETCHED_EVERY_MS = 120;
 const PIXELS_OF_A_STEP = 60; // of a wheel that reports pixels
 const ZOOM = { least: 0.2, most: 24, step: 1.25 };
@@ -15,7 +16,7 @@ const byId = (id) => document.getElementById(id);
 const look = byId("look");
 const view = byId("view");
 const canvas = byId("canvas");
-const pen = canvas.getContext("2d");
+const pen = canvas.getContext("2d", { alpha: false });
 const draft = document.createElement("canvas");
 const draftPen = draft.getContext("2d", { willReadFrequently: true });
 const words = (name, values = {}) =>
@@ -103,7 +104,15 @@ function sketch(instance) {
 // ---- drawing
 
 let drawing = 0;
+let hasSettled = false;
+let settleTimer = 0;
 function redraw() {
+  hasSettled = false;
+  clearTimeout(settleTimer);
+  settleTimer = setTimeout(() => {
+    hasSettled = true;
+    if (!drawing) drawing = requestAnimationFrame(draw);
+  }, SETTLED_AFTER_MS);
   if (!drawing) drawing = requestAnimationFrame(draw);
 }
 
@@ -141,7 +150,7 @@ function paint({ held, instance }, ratio) {
   const x = canvas.width / 2 + state.pan.x * ratio - (width * scale) / 2;
   const y = canvas.height / 2 + state.pan.y * ratio - (height * scale) / 2;
   pen.imageSmoothingEnabled = scale < 4;
-  pen.imageSmoothingQuality = "high";
+  pen.imageSmoothingQuality = scale < 1 && hasSettled ? "high" : "low"; // "high" takes ten times as long
   pen.drawImage(image, x, y, width * scale, height * scale);
   if (state.inverted) {
     pen.globalCompositeOperation = "difference";

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from pydicom import Dataset, Sequence
 
 from datastore.findings import MOST_FINDINGS, FindingKind, Findings
+from datastore.samples.ct import SLICES
 from tests.datastore.made import encapsulated, made, with_pixels, written
 from tests.datastore.through import served
 from tests.service.process import ROOT
@@ -72,6 +74,17 @@ def refused(folder: Path) -> str:
     environment = {**os.environ, "DATASTORE_ROOT": str(folder / "store")}
     command = [sys.executable, "main.py", "import", "--refused"]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.service
+def test_all_samples_are_those_of_a_first_start_and_all_files_of_pydicom(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    status, said = imported(tmp_path, "--all-samples")
+    found = re.match(r"making sample images\nimported (\d+), not DICOM \d+, refused (\d+)\n", said)
+    assert found and status == 3
+    assert int(found[1]) > SLICES + 200
+    assert len(refused(tmp_path).splitlines()) == int(found[2]) > 20
+    assert not (tmp_path / "store" / "samples").exists()
 
 
 @pytest.mark.service
