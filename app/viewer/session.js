@@ -1,5 +1,6 @@
-/* Part of app-config.js. Sends the page on when the service says that the login or the link has ended, keeps the
-   session of a page that is used (app/console/static/console.js does so for the console), and makes the roots of window.config absolute, because OHIF takes URLs alone. */
+/* Part of app-config.js. Sends the page on when the service says that the login or the link has ended. Keeps the session
+   of a page that is used, as app/console/static/console.js does for the console. Makes the roots of window.config
+   absolute, because OHIF takes URLs alone. */
 function followSession(ended, login) {
   "use strict";
   let left = false;

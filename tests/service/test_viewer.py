@@ -1,0 +1,163 @@
+"""The viewer of a running service: its files on the wire, and the ways in and out of it, in a browser.
+
+The viewer is a small made-up one; `script/try-viewer` tries the real one.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import BrowserContext, Page
+
+from app.auth.links import Link, Links, link_id
+from tests.app.auth.users import ANNA, write_users
+from tests.app.viewer.viewer import SCRIPT, make_viewer
+from tests.service.browser import chromium_page
+from tests.service.clinic import Clinic
+from tests.service.process import Service
+from tests.waiting import PATIENCE_SECONDS
+
+SECRET = "s" * 32
+BUNDLE = "/viewer/app.bundle.0123456789abcdef.js"
+PASSWORD = "geheim"  # noqa: S105 - of tests.app.auth.users
+SEARCH = """async () => {
+    const source = window.config.dataSources.at(-1).configuration;
+    const answer = await fetch(source.qidoRoot + "/studies");
+    return answer.ok ? (await answer.json()).map((study) => study["0020000D"].Value[0]) : answer.status;
+}"""
+
+
+@pytest.fixture(scope="module")
+def service(clinic_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("viewer")
+    environment = {
+        "DATASTORE_ROOT": str(clinic_root),
+        "AUTH": "basic",
+        "AUTH_USERS_FILE": str(write_users(folder)),
+        "LINK_SECRET": SECRET,
+        "VIEWER_ROOT": str(make_viewer(folder / "viewer")),
+    }
+    service = Service(folder / "service", environment)
+    yield service
+    assert service.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Page]:
+    with chromium_page() as page:
+        yield page
+
+
+@pytest.fixture
+def context(chromium: Page) -> Iterator[BrowserContext]:
+    """A new profile."""
+    assert chromium.context.browser
+    context = chromium.context.browser.new_context()
+    yield context
+    context.close()
+
+
+def origin(service: Service) -> str:
+    return f"http://127.0.0.1:{service.port}"
+
+
+def token_of(study: str) -> str:
+    return Links(SECRET).token(Link(study, int(time.time()) + 3600))
+
+
+@pytest.mark.parametrize("coding", ["zstd", "gzip", "identity"])
+def test_the_kernel_sends_files_whole_in_ranges_and_not_at_all(service: Service, coding: str) -> None:
+    with requests.Session() as session:
+        session.headers["Accept-Encoding"] = coding
+        whole = session.get(origin(service) + BUNDLE, stream=True, timeout=PATIENCE_SECONDS)
+        sent = whole.raw.read(decode_content=False)
+        assert int(whole.headers["Content-Length"]) == len(sent)
+        assert (sent == SCRIPT) == (coding == "identity")
+        span = {"Range": "bytes=5-14"}
+        part = session.get(origin(service) + BUNDLE, headers=span, stream=True, timeout=PATIENCE_SECONDS)
+        assert (part.status_code, part.raw.read(decode_content=False)) == (206, sent[5:15])
+        head = session.head(origin(service) + BUNDLE, timeout=PATIENCE_SECONDS)
+        assert (head.headers["Content-Length"], head.headers["ETag"]) == (str(len(sent)), whole.headers["ETag"])
+        known = {"If-None-Match": whole.headers["ETag"]}
+        assert session.get(origin(service) + BUNDLE, headers=known, timeout=PATIENCE_SECONDS).status_code == 304
+
+
+@pytest.mark.parametrize(
+    "path", ["/viewer/../main.py", "/viewer/%2e%2e/%2e%2e/etc/passwd", "/viewer/..%2fusers", "/viewer/%00"]
+)
+def test_no_raw_path_leaves_the_folder(service: Service, path: str) -> None:
+    prepared = requests.Request("GET", origin(service)).prepare()
+    prepared.url = origin(service) + path
+    with requests.Session() as session:
+        answer = session.send(prepared, timeout=PATIENCE_SECONDS)
+    assert answer.status_code in (400, 404)
+    assert "anna" not in answer.text and "root:" not in answer.text
+
+
+def sign_in(page: Page) -> None:
+    page.get_by_label("Name").fill("anna")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_from_the_login_back_to_the_study_and_to_the_login_at_the_end(
+    service: Service, context: BrowserContext, clinic: Clinic
+) -> None:
+    page, study = context.new_page(), clinic.slices[0].StudyInstanceUID
+    place = f"{origin(service)}/viewer/viewer/aetitle?StudyInstanceUIDs={study}"
+    page.goto(place)
+    page.wait_for_url("**/console/login?next=*")
+    sign_in(page)
+    page.wait_for_url(place)
+    assert study in page.evaluate(SEARCH)
+    context.clear_cookies(name="session")  # as when it ends
+    page.evaluate(f"void ({SEARCH})()")
+    page.wait_for_url("**/console/login?next=*")
+    sign_in(page)
+    page.wait_for_url(place)
+
+
+def test_the_console_opens_a_study(service: Service, context: BrowserContext, clinic: Clinic) -> None:
+    page, study = context.new_page(), clinic.slices[0].StudyInstanceUID
+    page.goto(f"{origin(service)}/console/aetitle/studies/{study}")
+    sign_in(page)
+    page.get_by_role("link", name="Open in OHIF").click()
+    page.wait_for_url(f"{origin(service)}/viewer/viewer/aetitle?StudyInstanceUIDs={study}")
+    assert study in page.evaluate(SEARCH)
+
+
+def test_a_link_opens_its_study_alone_and_its_token_is_in_no_other_url(
+    service: Service, context: BrowserContext, clinic: Clinic
+) -> None:
+    page, study = context.new_page(), clinic.slices[0].StudyInstanceUID
+    token, asked = token_of(study), list[str]()
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{origin(service)}/link/{token}/viewer")
+    page.wait_for_url(f"{origin(service)}/viewer/viewer/{link_id(token)}?StudyInstanceUIDs={study}")
+    assert page.evaluate(SEARCH) == [study]
+    assert [url for url in asked if token in url] == asked[:1]
+    service.logs("/link/***/studies")
+    assert token not in service.log
+    assert page.evaluate("document.cookie") == ""
+    context.clear_cookies()
+    page.evaluate(f"void ({SEARCH})()")
+    page.wait_for_url("**/viewer/ended?next=*")
+    assert "access has ended" in page.inner_text("body")
+
+
+def test_a_link_and_a_login_are_used_side_by_side(service: Service, context: BrowserContext, clinic: Clinic) -> None:
+    page, study = context.new_page(), clinic.slices[0].StudyInstanceUID
+    page.goto(f"{origin(service)}/link/{token_of(study)}/viewer")
+    page.goto(f"{origin(service)}/viewer/viewer/aetitle?StudyInstanceUIDs={study}")
+    page.wait_for_url("**/console/login?next=*")  # the link does not show this root
+    sign_in(page)
+    page.wait_for_url("**/viewer/viewer/aetitle?*")
+    names = page.evaluate("window.config.dataSources.map((source) => source.sourceName)")
+    assert (names[0], len(names)) == ("aetitle", 2)
+
+
+def test_api_clients_open_it_with_their_password(service: Service) -> None:
+    answer = requests.get(f"{origin(service)}/viewer/app-config.js", headers=ANNA, timeout=PATIENCE_SECONDS)
+    assert '"sourceName": "aetitle"' in answer.text
