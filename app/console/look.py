@@ -144,7 +144,7 @@ class _Place:
         shown, frame = self.pictures.find(self.picture)
         path = resource_path(self.study, self.series, shown.sop_instance_uid)
         if shown.kind is Kind.VIDEO:
-            return f"{path}/frames/1?{urlencode({'accept': shown.media_type})}"
+            return f"{path}/frames/1?{urlencode({'accept': shown.media_type}, safe='/')}"
         if shown.kind is Kind.NOTHING:
             return f"{path}/metadata"
         frames = f"/frames/{frame}" if shown.has_frames and not shown.tiles else ""

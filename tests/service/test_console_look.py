@@ -11,8 +11,11 @@ import pytest
 import requests
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, Route, ViewportSize, expect
-from pydicom import Dataset, Sequence, dcmread
+from pydicom import Dataset, FileMetaDataset, Sequence, dcmread
+from pydicom.encaps import encapsulate
+from pydicom.uid import MPEG4HP41
 
+from app.auth.links import Links
 from datastore.embedded import Embedded
 from datastore.samples import ct, documents, shipped, slide
 from datastore.samples.curated import write_curated
@@ -28,7 +31,10 @@ EVIL = '"><script>window.owned=1</script><img src=x onerror="window.owned=1">'
 _SHIPPED = {sample.name: sample.series for sample in shipped.SHIPPED}
 ECHO = _SHIPPED["color3d_jpeg_baseline.dcm"].study.uid
 RADIOGRAPH, ECG = (_SHIPPED[name].study.uid for name in ("RG1_UNCR.dcm", "waveform_ecg.dcm"))
-LIVER, PALETTE, EMPTY, MIXED, HOSTILE, REVERSED = (f"1.2.78.{number}" for number in range(1, 7))
+LIVER, PALETTE, EMPTY, MIXED, HOSTILE, REVERSED, MANY, VIDEO = (f"1.2.78.{number}" for number in range(1, 9))
+SECRET = "s" * 40
+INSTANCES = 1_100
+"""Of a long series: more than two pages of the list."""
 RENDERED = re.compile("/rendered")
 Open = Callable[..., Page]
 
@@ -92,13 +98,26 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         image(MIXED, 4, SOPClassUID="1.2.840.10008.5.1.4.1.1.481.5", PixelData=None, Rows=None, Columns=None),
         *hostile(),
         *map(placed, range(1, 7)),
+        *(image(MANY, number) for number in range(1, INSTANCES + 1)),
+        broken_video(),
     ]
     for number, made in enumerate(others):
         (folder / "files" / f"other{number}").write_bytes(saved(made) if hasattr(made, "file_meta") else encoded(made))
     Embedded(folder / "data").fill([folder / "files"])
-    service = Service(folder, {"DATASTORE_ROOT": str(folder / "data")})
+    service = Service(folder, {"DATASTORE_ROOT": str(folder / "data"), "LINK_SECRET": SECRET})
     yield service
     service.stop()
+
+
+def broken_video() -> Dataset:
+    """A video that no browser can play."""
+    made = image(VIDEO, 1, NumberOfFrames=10, SamplesPerPixel=3, PhotometricInterpretation="YBR_PARTIAL_420")
+    made.PlanarConfiguration = 0
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = MPEG4HP41
+    made.PixelData = encapsulate([b"\0\0\0\x18ftypmp42" + bytes(200)])
+    made["PixelData"].VR = "OB"
+    return made
 
 
 def saved(made: Dataset) -> bytes:
@@ -511,6 +530,38 @@ def test_what_is_not_there_is_told_on_a_page(service: Service, path: str, status
     url = f"{service.root.removesuffix('/aetitle')}/console/aetitle{path}"
     answer = requests.get(url, headers={"Accept": "text/html"}, timeout=60)
     assert answer.status_code == status and words in answer.text
+
+
+def test_a_long_series_is_learned_of_page_by_page(look: Open) -> None:
+    asked: list[str] = []
+    page = look(
+        MANY,
+        "?picture=1",
+        prepare=lambda page: page.on("request", lambda request: asked.append(request.url)),
+    )
+    page.keyboard.press("End")
+    shows(page, INSTANCES - 1)
+    expect(page.locator("#number-text")).to_have_text(f"{INSTANCES} / {INSTANCES}")
+    page.keyboard.press("ArrowUp")
+    shows(page, INSTANCES - 2)
+    lists = [url.rpartition("?")[2] for url in asked if "/look/" in url and "from=" in url]
+    assert sorted(lists) == ["from=0", "from=1000"]
+
+
+def test_a_video_that_cannot_be_played_is_told_in_words(look: Open) -> None:
+    page = look(VIDEO, picture=None)
+    expect(page.locator("video")).to_have_attribute("src", re.compile(r"/frames/1\?accept=video/mp4"))
+    expect(page.get_by_role("alert")).to_contain_text("cannot play the video", timeout=WAIT_MILLISECONDS)
+
+
+def test_a_share_link_shows_its_study_and_no_other(service: Service, look: Open, context: BrowserContext) -> None:
+    path, _ = Links(SECRET).issue(ct.STUDY.uid, 1)
+    origin = service.root.removesuffix("/aetitle")
+    page = context.new_page()
+    page.goto(f"{origin}/console{path}/look/{ct.STUDY.uid}")
+    shows(page, SLICES // 2)
+    assert f"{path}/studies/" in (page.locator("nav img").first.get_attribute("src") or "")
+    assert requests.get(f"{origin}/console{path}/look/{ECHO}", timeout=60).status_code in (403, 404)
 
 
 def test_the_list_comes_page_by_page(service: Service) -> None:

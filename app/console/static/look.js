@@ -263,7 +263,7 @@ function showObject(instance) {
   place.dataset.uid = instance.uid;
   view.classList.toggle("look-page", instance.kind === "page");
   if (first && first.dataset.uid === instance.uid) {
-    first.hidden = false;
+    if (first instanceof HTMLVideoElement) watchVideo(first);
     return;
   }
   if (first) first.remove();
@@ -289,12 +289,18 @@ function objectFor(instance) {
 function videoFor(url) {
   const video = document.createElement("video");
   video.controls = true;
-  video.addEventListener("error", () => {
-    byId("error-text").textContent = words("error-video");
-    byId("error").hidden = false;
-  });
+  watchVideo(video);
   video.src = url;
   return video;
+}
+
+function watchVideo(video) {
+  const tell = () => {
+    byId("error-text").textContent = words("error-video");
+    byId("error").hidden = false;
+  };
+  video.addEventListener("error", tell);
+  if (video.error) tell();
 }
 
 // ---- moving
