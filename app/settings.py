@@ -431,6 +431,12 @@ class Settings:
         """Whether INDEX_WRITE_SECRET_ARN or INDEX_WRITE_URL gives a login that writes to the index."""
         return self.index_write_secret_arn is not None or self.index_write_url is not None
 
+    def _paths(self) -> list[tuple[str, Path]]:
+        """The files and folders that settings name, but for the cache: defaults count if they are used."""
+        paths = [(setting, getattr(self, setting.name)) for setting in fields(self) if setting.name != "cache_root"]
+        unused = {"spool_root": not self.store, "datastore_root": self.names_index}
+        return [(variable(one), path) for one, path in paths if isinstance(path, Path) and not unused.get(one.name)]
+
     @property
     def contradictions(self) -> list[str]:
         """One line for each pair of settings that contradict each other."""
@@ -448,6 +454,11 @@ class Settings:
                 problems.append(f"{name.upper()} is set, but AUTH has no {scheme}: it has no effect")
         if self.oidc_client_secret and not self.oidc_client_id:
             problems.append("OIDC_CLIENT_SECRET is set, but OIDC_CLIENT_ID is not: it has no effect")
+        problems += [
+            f"{name} is inside CACHE_ROOT: keep it elsewhere, a cache may be emptied at any time"
+            for name, path in self._paths()
+            if path.resolve().is_relative_to(self.cache_root.resolve())
+        ]
         if self.access_rules and not self.auth:
             problems.append("ACCESS_RULES is set, but AUTH is none: rules need a login")
         if self.names_index and self.lets_strangers_store:

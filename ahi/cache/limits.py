@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,11 +14,13 @@ from ahi.cache.entry import FORMAT, TEMPORARY, TRAILER_BYTES
 from runtime.shared_metrics import Metric, ProcessMetrics
 
 OLD, OTHER = "old", "other"
-"""The kinds of files of another format: those of the format before FORMAT, and any other file."""
+"""The kinds of files of another format: those of the format before FORMAT, and those of any other one."""
 
 _ABANDONED_SECONDS = 3600  # a temporary file of this age belongs to a process that was killed
 _OLD_SECONDS = 86400  # a file of an earlier format, unused for this long, is deleted
 _OLD_FOLDERS = ("frames", "prepared", "encoded", "rendered", "gone")
+_OURS = re.compile(rf"v[0-9]+|{'|'.join(_OLD_FOLDERS)}")
+"""The folders of caches, of any format. What else an operator keeps beside them is neither counted nor deleted."""
 _FULL_DISK_SECONDS = 1.0  # the least time between two evictions for a full disk
 
 
@@ -159,8 +162,11 @@ class CacheLimits:
 
     def _files(self) -> Iterator[_File]:
         """Yield all files, links and other entries that are no folders. Abandoned temporary files are deleted."""
-        now = time.time()
-        for folder, _, names in os.walk(self._root):
+        now, root = time.time(), str(self._root)
+        for folder, folders, names in os.walk(root):
+            if folder == root:
+                folders[:] = filter(_OURS.fullmatch, folders)
+                names = [name for name in names if name.startswith(TEMPORARY)]
             for name in names:
                 path = Path(folder, name)
                 try:

@@ -108,3 +108,26 @@ def test_all_problems_are_told_at_once() -> None:
     names = [name for name in NAMES if name != "SETTINGS_FILE"]
     found = problems(dict.fromkeys(names, "\x1b"))
     assert sorted(line.partition(" ")[0] for line in found) == sorted(names)
+
+
+INDEX = {"DATABASE_URL": "sqlite://", "STORE_DATASTORE_ID": "a" * 32}
+
+
+@pytest.mark.parametrize(
+    ("environ", "names"),
+    [
+        (
+            {"CACHE_ROOT": "/srv/dicom", "SPOOL_ROOT": "/srv/dicom/spool", "STORE": "true", "HOST": "127.0.0.1"},
+            "SPOOL_ROOT",
+        ),
+        ({"CACHE_ROOT": "/srv/dicom", "SPOOL_ROOT": "/srv/x/../dicom", "STORE": "true", "HOST": "::1"}, "SPOOL_ROOT"),
+        ({"CACHE_ROOT": "/srv", "AUDIT": "file", "AUDIT_FILE": "/srv/audit/trail.xml"}, "AUDIT_FILE"),
+        ({"CACHE_ROOT": "/etc", "DB_TLS_CA": "/etc/ssl/ca.pem", "VIEWER_ROOT": "/etc/ohif"}, "DB_TLS_CA VIEWER_ROOT"),
+        ({"CACHE_ROOT": "/srv/dicom/cache", "SPOOL_ROOT": "/srv/dicom/spool", "STORE": "true", "HOST": "::1"}, ""),
+        ({"CACHE_ROOT": "/srv/dicom", "SPOOL_ROOT": "/srv/dicom/spool"}, ""),
+        ({"CACHE_ROOT": "/srv/dicom", "DB_TLS_CA": "/srv/dicom-ca.pem"}, ""),
+    ],
+)
+def test_nothing_that_lasts_is_kept_in_the_cache(environ: dict[str, str], names: str) -> None:
+    found = problems({**INDEX, **environ})
+    assert [line.partition(" is inside CACHE_ROOT")[0] for line in found] == names.split()

@@ -337,6 +337,28 @@ def test_the_log_says_it_again_after_a_minute(
     assert [record.getMessage() for record in caplog.records] == [told, told]
 
 
+def test_what_is_no_cache_is_left_alone(tmp_path: Path) -> None:
+    """Also if the folder is full, and if the cache is emptied."""
+    others = [
+        tmp_path / "notes.txt",
+        tmp_path / "spool" / "queue" / "body",
+        tmp_path / "v" / "x",
+        tmp_path / "v2x" / "y",
+    ]
+    for path in others:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(10_000))
+        os.utime(path, (1, 1))
+    cache = Cache(tmp_path, 15_000)
+    cache.put(NAME, CONTENT)
+    cache.evict()
+    cache.put(NAME, CONTENT)
+    assert {kind: kept.entries for kind, kept in cache.kinds().items()} == {"k": 1}
+    cache.empty()
+    assert cache.read(NAME) is None
+    assert [path for path in others if not path.exists()] == []
+
+
 def test_entries_of_another_form_are_not_read_and_go(tmp_path: Path) -> None:
     """Those of the form before, when nobody has used them for a day; those of a later one only for room."""
     old, newer = tmp_path / "frames" / "aa" / "1.stored", tmp_path / "v3" / "frames" / "aa" / "1.stored"
