@@ -24,6 +24,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
+from ahi.client.listing_calls import ListedImageSet
 from datastore.storage.storage import Storage
 from db.index_schema import indexed_image_set
 from index.writing.ledger import utc
@@ -105,23 +106,30 @@ def record_all(root: Path, index_url: str) -> None:
     writer.create_or_migrate()
     found = storage.image_sets_by("created_at")
     while some := list(islice(found, 1000)):
-        rows = [
-            {
-                "datastoreid": storage.datastore.datastore_id,
-                "imagesetid": one.image_set_id,
-                "version": one.version,
-                "isprimary": one.is_primary,
-                "updatedat": utc(datetime.fromtimestamp(one.updated_at, timezone.utc)),
-                "lossy": False,
-                "attempts": 0,
-            }
-            for one in some
-        ]
-        writer.session.run(partial(_insert, rows))
+        rows = []
+        for one in some:
+            at = datetime.fromtimestamp(one.updated_at, timezone.utc)
+            listed = ListedImageSet(one.image_set_id, one.version, one.is_primary, at, at)
+            rows.append(ledger_row(storage.datastore.datastore_id, listed))
+        writer.session.run(partial(insert_rows, rows))
     writer.close()
 
 
-def _insert(rows: Sequence[Mapping[str, Any]], connection: Connection) -> None:
+def ledger_row(datastore_id: str, listed: ListedImageSet) -> Mapping[str, Any]:
+    """The row of the ledger that says that the index has an image set as AHI lists it."""
+    return {
+        "datastoreid": datastore_id,
+        "imagesetid": listed.image_set_id,
+        "version": listed.version,
+        "isprimary": listed.is_primary,
+        "updatedat": utc(listed.updated_at),
+        "lossy": False,
+        "attempts": 0,
+    }
+
+
+def insert_rows(rows: Sequence[Mapping[str, Any]], connection: Connection) -> None:
+    """Put rows into the ledger."""
     connection.execute(insert(indexed_image_set), rows)
 
 
