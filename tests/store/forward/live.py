@@ -150,6 +150,7 @@ def way(
             yield Way(spool, storage, faults, Forwarder(path, wait_seconds), server, index_url, process_metrics)
         finally:
             stopping.set()
+            listening.shutdown(socket.SHUT_RDWR)  # which is an event for the thread that waits for one
             thread.join()
             server.leave()
             client.close()
