@@ -112,3 +112,19 @@ def test_a_page_of_a_large_data_store_reads_an_index_and_sorts_nothing(storage: 
         plan = " ".join(row["detail"] for row in database.rows(f"EXPLAIN QUERY PLAN {statement}"))
         assert "TEMP B-TREE" not in plan
         assert "image_set_created" in plan or "version_updated" in plan
+
+
+@pytest.mark.parametrize("order", ["ASC", "DESC"])
+def test_the_image_sets_of_a_series_are_found_without_a_look_at_all_others(
+    storage: Storage, search: Callable[..., Any], order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each store request searches so: its time must not grow with the data store."""
+    made = [publish(storage) for _ in range(3)]
+    for name in ("image_sets", "image_sets_by"):
+        monkeypatch.setattr(Storage, name, lambda *_args, **_options: pytest.fail("all were looked at"))
+    filters = [{"operator": "EQUAL", "values": [{name: uid}]} for name, uid in TAGS.items()]
+    found, answer = search("updatedAt", order, *filters, maxResults=2)
+    rest, _ = search("updatedAt", order, *filters, nextToken=answer["nextToken"])
+    assert found + rest == (made if order == "ASC" else made[::-1])
+    other = {"operator": "EQUAL", "values": [{"DICOMStudyInstanceUID": "1.9"}]}
+    assert search("updatedAt", order, other)[0] == []

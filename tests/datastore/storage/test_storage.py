@@ -162,6 +162,51 @@ def test_opening_takes_away_what_no_row_speaks_of(storage: Storage) -> None:
     assert files(storage) == sorted([*FRAMES, "metadata.json.gz"])
 
 
+def test_files_and_folders_are_on_disk_before_a_version_exists(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each fsync is noted with the image sets on disk and in the catalogue at that time."""
+    synced: list[tuple[str, int, int]] = []
+    real = os.fsync
+
+    def note(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        on_disk = len(list((storage.root / "image_sets").glob("*/*/*")))
+        synced.append((path.name, on_disk, len(storage.image_sets())))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    first = publish(storage)
+    image_set_id = first.image_set_id
+    before = {*FRAMES, "metadata.json.gz", f"{image_set_id}.1"}
+    assert {name for name, on_disk, _ in synced if not on_disk} == before
+    assert [one for one in synced if one[1]] == [
+        (name, 1, 0) for name in (image_set_id, image_set_id[:2], "image_sets")
+    ]
+    synced.clear()
+    publish(storage, image_set_id, {"c" * 32: b"third"})
+    assert {name for name, on_disk, _ in synced if on_disk == 1} == {
+        "c" * 32, "metadata.json.gz", f"{image_set_id}.2"
+    }  # fmt: skip
+    assert [name for name, on_disk, _ in synced if on_disk == 2] == [image_set_id]
+    assert storage.image_set(image_set_id).version == 2
+
+
+def test_an_import_takes_away_what_a_failed_one_left_and_looks_for_it_only_then(storage: Storage) -> None:
+    image_set_id = publish(storage).image_set_id
+    left = storage.root / "image_sets" / image_set_id[:2] / image_set_id / "2"
+    with pytest.raises(RuntimeError), storage.importing():
+        left.mkdir()
+        raise RuntimeError
+    assert publish(storage, image_set_id, {}).version == 2, "what was left is not in its way"
+    stray = left.with_name("9")
+    stray.mkdir()
+    publish(storage)
+    assert stray.exists(), "a store request does not go through all image sets"
+    Storage.open(storage.root)
+    assert not stray.exists()
+
+
 def test_opening_leaves_alone_what_another_is_importing(storage: Storage) -> None:
     with storage.importing(), storage.stage() as staging:
         staging.add_frame("a" * 32, b"first", "image/jph")
