@@ -16,9 +16,12 @@ from datastore.samples.slide import write_slide
 from tests.pydicom_files import pydicom_file, pydicom_path
 from tests.service.browser import call, chromium_page, files_served, unpacked
 from tests.service.process import Service
+from tests.service.viewer_kinds import video
 from tests.waiting import PATIENCE_SECONDS
 
 BUNDLE = Path(__file__).parent / "javascript" / "bundle"
+
+STREAM = bytes(range(256)) * 40
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +29,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     root = tmp_path_factory.mktemp("viewers")
     (root / "files").mkdir()
     write_slide(root / "files")
+    video(STREAM).save_as(root / "files" / "video.dcm", enforce_file_format=True)
     Embedded(root / "data").fill([root / "files", pydicom_path("CT_small.dcm"), pydicom_path("examples_rgb_color.dcm")])
     service = Service(root, {"DATASTORE_ROOT": str(root / "data"), "CORS_ORIGINS": "loopback"})
     yield service
@@ -68,3 +72,24 @@ def _stained(page: Page) -> float:
     picture = page.locator("#slide").screenshot()
     red, green, blue = np.moveaxis(np.asarray(Image.open(BytesIO(picture)).convert("RGB")).astype(int), 2, 0)
     return float(np.mean((red > green + 25) & (blue > green + 10)))
+
+
+@pytest.mark.parametrize("accept", ["*/*", "video/mp4", "video/webm,video/*;q=0.9,*/*;q=0.5", "text/html,*/*;q=0.8"])
+def test_a_video_is_led_to_its_stream_which_is_sent_in_ranges(service: Service, accept: str) -> None:
+    headers = {"Accept": accept, "Range": "bytes=100-"}
+    answer = requests.get(f"{video_of(service)}/rendered", headers=headers, timeout=PATIENCE_SECONDS)
+    assert [one.status_code for one in answer.history] == [307]
+    assert (answer.status_code, answer.content) == (206, STREAM[100:])
+    assert answer.headers["Content-Type"].startswith("video/mp4")
+
+
+@pytest.mark.parametrize("accept", ["image/jpeg", "image/*", "text/html"])
+def test_no_picture_is_drawn_of_a_video(service: Service, accept: str) -> None:
+    answer = requests.get(f"{video_of(service)}/rendered", headers={"Accept": accept}, timeout=PATIENCE_SECONDS)
+    assert (answer.status_code, answer.history) == (406, [])
+
+
+def video_of(service: Service) -> str:
+    (found,) = requests.get(f"{service.root}/instances?PatientID=KIND-video", timeout=PATIENCE_SECONDS).json()
+    study, series, instance = (found[tag]["Value"][0] for tag in ("0020000D", "0020000E", "00080018"))
+    return f"{service.root}/studies/{study}/series/{series}/instances/{instance}"

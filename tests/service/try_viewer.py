@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from dicomweb_client import DICOMwebClient
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, Response, expect
@@ -23,7 +24,7 @@ from datastore.samples.objects import uid
 from tests.app.auth.users import write_users
 from tests.service.browser import chromium_page
 from tests.service.process import Service
-from tests.service.viewer_kinds import LENGTH_MM, RADIUS, SEGMENTS, SIZE, Kind, Picture, overlap, write_kinds
+from tests.service.viewer_kinds import LENGTH_MM, RADIUS, SEGMENTS, SIZE, Kind, Picture, overlap, video, write_kinds
 
 WAIT_MILLISECONDS = 90_000
 ALIKE = 0.97
@@ -235,6 +236,47 @@ def yellow(screenshot: bytes) -> int:
     """The pixels that have the colour of the names of leads."""
     pixels = np.asarray(Image.open(BytesIO(screenshot)).convert("RGB"))
     return int(np.sum((pixels[..., 0] > 180) & (pixels[..., 1] > 180) & (pixels[..., 2] < 90)))
+
+
+def test_a_video_plays(viewer: Viewer, context: BrowserContext, service: Service) -> None:
+    """The browser makes the video, too: no library here writes H.264."""
+    maker = context.new_page()
+    stream = base64.b64decode(maker.evaluate(RECORD))
+    maker.close()
+    made = video(stream)
+    stored = DICOMwebClient(service.root).store_instances([made])
+    assert not stored.get("FailedSOPSequence")
+    viewer.open(made.StudyInstanceUID)
+    until = time.monotonic() + WAIT_MILLISECONDS / 1000
+    while (share := red_share(viewer.canvas())) < 0.5 and time.monotonic() < until:
+        viewer.page.wait_for_timeout(500)
+    assert share >= 0.5
+
+
+RECORD = """async () => {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [320, 240];
+    const pen = canvas.getContext("2d");
+    const recorder = new MediaRecorder(canvas.captureStream(25), { mimeType: "video/mp4;codecs=avc1.42E01E" });
+    const parts = [];
+    recorder.ondataavailable = (event) => parts.push(event.data);
+    const stopped = new Promise((resolve) => (recorder.onstop = resolve));
+    recorder.start();
+    for (let number = 0; number < 40; number++) {
+        pen.fillStyle = `rgb(200, ${number}, 40)`;
+        pen.fillRect(0, 0, 320, 240);
+        await new Promise((resolve) => setTimeout(resolve, 40));
+    }
+    recorder.stop();
+    await stopped;
+    const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+    return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+}"""
+
+
+def red_share(canvas: Picture) -> float:
+    """The share of pixels that have the colour of the video."""
+    return float(np.mean((canvas[..., 0] > 150) & (canvas[..., 1] < 90) & (canvas[..., 2] < 90)))
 
 
 def test_a_slide_is_shown_in_the_microscopy_mode(viewer: Viewer) -> None:

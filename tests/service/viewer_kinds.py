@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, FileMetaDataset, dcmread
+from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_color_lut
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    MPEG4HP41,
     UID,
     CTImageStorage,
     DigitalMammographyXRayImageStorageForPresentation,
@@ -18,6 +20,7 @@ from pydicom.uid import (
     RTStructureSetStorage,
     SegmentationStorage,
     UltrasoundMultiFrameImageStorage,
+    VideoPhotographicImageStorage,
     generate_uid,
 )
 
@@ -473,6 +476,32 @@ def _mixed() -> Kind:
         ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
     )
     return Kind("mixed", (*images, _pixels(small, _body(0)[::2, ::2].copy())), windowed(_body(0)))
+
+
+def video(stream: bytes) -> Dataset:
+    """A video of 320 x 240 pixels with that stream, in MPEG-4 AVC/H.264."""
+    made = _data_set(
+        "video",
+        VideoPhotographicImageStorage,
+        "XC",
+        NumberOfFrames=40,
+        FrameTime=40,
+        Rows=240,
+        Columns=320,
+        SamplesPerPixel=3,
+        PhotometricInterpretation="YBR_PARTIAL_420",
+        PlanarConfiguration=0,
+        BitsAllocated=8,
+        BitsStored=8,
+        HighBit=7,
+        PixelRepresentation=0,
+        LossyImageCompression="01",
+    )
+    made.FrameIncrementPointer = 0x00181063
+    made.file_meta.TransferSyntaxUID = MPEG4HP41
+    made.PixelData = encapsulate([stream + b"\0" * (len(stream) % 2)])
+    made["PixelData"].is_undefined_length = True
+    return made
 
 
 MAKERS: tuple[Callable[[], Kind], ...] = (

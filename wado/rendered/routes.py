@@ -18,6 +18,7 @@ from dicomweb.multipart import Part
 from dicomweb.negotiation import Accept, ChosenOffer, Offer
 from dicomweb.parameters import parse_parameters
 from dicomweb.respond import Partial
+from dicomweb.transfer_syntax import transfer_syntax
 from wado.locate import LocatedInstance, Locator
 from wado.outcome import LEFT_OUT, ItemReport, encode_report, log_reports, warning_texts
 from wado.rendered.charset import Charsets
@@ -67,6 +68,8 @@ class RenderedService:
         target, numbers = Target.from_path(**path), parse_frame_numbers(frame_list) if frame_list else None
         rendering, unknown = _parse_rendering(request.query_string)
         located = self._located(target, numbers)
+        if not numbers and target.level == "instance" and (video := self._video(located[0])):
+            return video
         selections = select_frames(located[0], numbers) if numbers else select_all_frames(located)
         if selections:
             chosen = _choose(RENDERED_OFFERS)
@@ -87,6 +90,21 @@ class RenderedService:
             return self._thumbnail_without_frames(located[0], rendering, chosen)
         index = 0 if numbers else index_of_representative(selections)
         return self._answer(PicturePlan(selections, index, chosen, rendering, may_substitute=not numbers))
+
+    def _video(self, instance: LocatedInstance) -> Response | None:
+        """The way to the stream of a video, for a client that takes it; None for anything else.
+
+        The stream is the one frame of the instance. Browsers follow the way with their ranges.
+        """
+        syntax = transfer_syntax(instance.prepared.transfer_syntax_uid)
+        if not syntax.video or not instance.prepared.frames:
+            return None
+        accept = Accept.from_request(request.query_string, request.headers.get("Accept"))
+        chosen = accept.find([Offer(syntax.media_type), *RENDERED_OFFERS], single=True, multipart=False)
+        if chosen is None or chosen.offer.media_type != syntax.media_type:
+            return None
+        place = f"{self.public_root()}{instance.path}/frames/1?accept={quote(syntax.media_type)}"
+        return Response(status=307, headers={"Location": place, "Vary": "Accept", "Cache-Control": respond.NO_CACHE})
 
     def _located(self, target: Target, numbers: Sequence[int] | None) -> list[LocatedInstance]:
         """The instances of the target, or the one instance that has the numbered frames."""
