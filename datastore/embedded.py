@@ -49,7 +49,7 @@ class Embedded:
         self._populate_instances = populate_instances
         self._frame_bytes = frame_bytes
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._samples = self._root / "samples"
+        self._samples = self._root / ".samples-being-imported"  # a name that nobody else has: it is deleted
         self._refused = self._root / "refused.jsonl"
 
     @property

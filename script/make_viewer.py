@@ -9,6 +9,7 @@ are left out. The folder is made aside and renamed, so that whoever reads it fin
 
 import base64
 import fcntl
+import glob
 import gzip
 import hashlib
 import json
@@ -84,7 +85,10 @@ def make(folder: Path, archive: Path | None = None) -> bool:
     with _alone(folder):
         if is_made(folder):
             return False
-        with TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.") as aside:
+        is_ours = (folder / MARK).exists() or (folder / LICENCES).exists()
+        if folder.exists() and not is_ours and any(folder.iterdir()):
+            raise NotMade(f"{folder} has something else in it, which would be deleted: name another folder")
+        with TemporaryDirectory(dir=folder.parent, prefix=_aside(folder)) as aside:
             made = Path(aside) / "made"
             _fill(made, archive or _fetched(Path(aside)))
             if folder.exists():
@@ -112,10 +116,14 @@ def _alone(folder: Path) -> Iterator[None]:
     """Let one process at a time make a folder, and remove what one left behind that was killed."""
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for left in folder.parent.glob(f"{folder.name}.*"):
-            if left.is_dir():
-                shutil.rmtree(left)
+        for left in folder.parent.glob(f"{glob.escape(_aside(folder))}*"):
+            shutil.rmtree(left)
         yield
+
+
+def _aside(folder: Path) -> str:
+    """How the names of folders begin in which it is made: nobody else has such names."""
+    return f".{folder.name}.being-made."
 
 
 def _fetched(aside: Path) -> Path:

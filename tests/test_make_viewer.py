@@ -106,7 +106,7 @@ def test_it_is_made_once_and_again_when_it_is_not_whole(tmp_path: Path, script: 
     assert script.make(folder, archive)
     assert not script.make(folder, archive)
     (folder / "viewer.json").unlink()
-    (tmp_path / "viewer.killed" / "made").mkdir(parents=True)
+    (tmp_path / ".viewer.being-made.killed" / "made").mkdir(parents=True)
     assert script.make(folder, archive)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["package.tgz", "viewer", "viewer.lock"]
 
@@ -119,6 +119,19 @@ def test_another_package_is_refused_and_the_folder_stays(tmp_path: Path, script:
     with pytest.raises(script.NotMade, match="its SHA-512 is another one"):
         script.make(folder, other)
     assert (folder / "index.html").exists()
+
+
+def test_what_is_no_viewer_is_not_deleted(tmp_path: Path, script: ModuleType, archive: Path) -> None:
+    """Neither the folder that is named, nor one beside it whose name begins like it."""
+    own = [tmp_path / "dicom" / "ct.dcm", tmp_path / "dicom.original" / "ct.dcm", tmp_path / "dicom.old" / "ct.dcm"]
+    for path in own:
+        path.parent.mkdir()
+        path.write_bytes(b"mine")
+    with pytest.raises(script.NotMade, match="has something else in it"):
+        script.make(tmp_path / "dicom", archive)
+    (tmp_path / "empty").mkdir()
+    assert script.make(tmp_path / "empty", archive)
+    assert [path.read_bytes() for path in own] == [b"mine"] * 3
 
 
 def test_a_place_that_is_missing_is_told(

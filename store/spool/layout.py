@@ -1,5 +1,6 @@
 """The folders of a spool: entries are made, moved and deleted so that each is whole or not there."""
 
+import errno
 import fcntl
 import os
 import re
@@ -45,7 +46,9 @@ class Layout:
         self.refused = self.root / "refused"
 
     def make(self) -> None:
-        """Make the folders that are missing; OSError."""
+        """Make the folders that are missing; OSError, also if `incoming` has files of somebody else: it is emptied."""
+        if not self.identity() and self.incoming.is_dir() and any(self.incoming.iterdir()):
+            raise FileExistsError(errno.EEXIST, "this is no spool, and has a folder incoming with other files in it")
         for folder in (self.root, self.incoming, self.queue, self.refused):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self.identity():

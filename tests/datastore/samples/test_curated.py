@@ -144,5 +144,5 @@ def test_samples_that_were_not_imported_to_the_end_are_imported_again(tmp_path: 
     assert embedded.wants_samples
     embedded.fill([pydicom_path("CT_small.dcm")])
     assert not embedded.wants_samples
-    (tmp_path / "samples").mkdir()  # what a killed process leaves
+    (tmp_path / ".samples-being-imported").mkdir()  # what a killed process leaves
     assert embedded.wants_samples

@@ -47,6 +47,16 @@ def spool(tmp_path: Path) -> Spool:
     return opened
 
 
+def test_a_folder_of_somebody_else_is_no_spool(tmp_path: Path) -> None:
+    """What is in `incoming` of a spool is deleted when a service begins."""
+    letter = tmp_path / "incoming" / "letter.txt"
+    letter.parent.mkdir()
+    letter.write_text("mine")
+    with pytest.raises(OSError, match="this is no spool"):
+        Spool(tmp_path).open()
+    assert letter.read_text() == "mine"
+
+
 def test_an_accepted_entry_can_be_read_with_all_that_is_known_of_it(spool: Spool) -> None:
     before = time.time()
     entry = spool.entry(add(spool))
