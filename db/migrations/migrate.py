@@ -12,12 +12,12 @@ from db.indexes import missing_in
 from db.migrations import MIGRATIONS, Migration
 from dicomweb.errors import UpstreamBusy
 
-_LOCK = {
-    "mysql": "SELECT GET_LOCK(CONCAT('index schema ', MD5(DATABASE())), 100)",
+_LOCK = {  # MySQL 9.6 and later have no MD5
+    "mysql": "SELECT GET_LOCK(CONCAT('index schema ', LEFT(SHA2(DATABASE(), 256), 32)), 100)",
     "postgresql": "SELECT pg_advisory_lock(20261130)",
 }
 _UNLOCK = {
-    "mysql": "SELECT RELEASE_LOCK(CONCAT('index schema ', MD5(DATABASE())))",
+    "mysql": "SELECT RELEASE_LOCK(CONCAT('index schema ', LEFT(SHA2(DATABASE(), 256), 32)))",
     "postgresql": "SELECT pg_advisory_unlock(20261130)",
 }
 
