@@ -188,14 +188,17 @@ def _nightly(settings: Settings, client: AhiClient, writer: IndexWriter) -> "par
     if settings.index_compare is None:
         return None
 
-    def compare() -> None:
-        for datastore_id in settings.ahi_datastore_ids or tuple(client.listing.datastores()):
-            try:
-                _compare_and_repair(Reconciliation(client, writer, _parse(settings), [datastore_id]))
-            except ProxyError as error:  # noqa: PERF203 - one data store holds up no other
-                log.error("data store not compared datastore=%s reason=%s", datastore_id, error)  # noqa: TRY400
-
+    compare = partial(compare_and_repair_all, settings, client, writer)
     return partial(NightlyComparison(settings.index_compare, compare).run_compare_when_due)
+
+
+def compare_and_repair_all(settings: Settings, client: AhiClient, writer: IndexWriter) -> None:
+    """Compare and repair each data store. One that cannot be read is logged, and holds up no other."""
+    for datastore_id in settings.ahi_datastore_ids or tuple(client.listing.datastores()):
+        try:
+            _compare_and_repair(Reconciliation(client, writer, _parse(settings), [datastore_id]))
+        except ProxyError as error:  # noqa: PERF203 - calls over the network
+            log.error("data store not compared datastore=%s reason=%s", datastore_id, error)  # noqa: TRY400
 
 
 def _compare_and_repair(run: Reconciliation) -> None:

@@ -18,6 +18,8 @@ import pytest
 from sqlalchemy import func, select
 
 from ahi.client.calls import AhiClient
+from app.commands.index import compare_and_repair_all
+from app.settings import Settings
 from datastore.serving.faults import parse_faults
 from db.index_schema import VERSION, indexed_image_set, schema_version, study
 from db.migrations import migrate
@@ -297,6 +299,14 @@ def test_a_login_that_may_only_read_ends_a_fill_at_once(mariadb: MariaDb, monkey
             with pytest.raises(UpstreamRefused, match="no right to write"):
                 run.apply([Kind.MISSING], 1)
         reader.close()
+
+
+def test_a_data_store_that_is_gone_holds_up_no_other_at_night(world: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    world.store.put(1)
+    settings = Settings(ahi_datastore_ids=("e" * 32, DATASTORE_ID))
+    compare_and_repair_all(settings, world.client, world.writer)
+    assert studies(world) == {"1.1"}
+    assert f"data store not compared datastore={'e' * 32}" in caplog.text
 
 
 def test_two_that_create_the_tables_of_a_file_at_once_are_right(
