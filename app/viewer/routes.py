@@ -21,6 +21,8 @@ Prefix = Callable[[], str]
 _IMMUTABLE, _ASKED_AGAIN = "public, max-age=31536000, immutable", "no-cache"
 _OWN_ORIGIN = {"Cross-Origin-Resource-Policy": "same-origin"}
 _OF_PAGE = {"Cross-Origin-Opener-Policy": "same-origin", **_OWN_ORIGIN}
+"""No Cross-Origin-Embedder-Policy: only the AI models share memory between threads, and they are left out."""
+
 _SCRIPT = "text/javascript; charset=utf-8"
 _STUDIES = "StudyInstanceUIDs"
 

@@ -153,7 +153,7 @@ def uploading(tmp_path: Path, complaints: list[str]) -> Iterator[Uploading]:
     serve_service, serve_page = _block("bash", "script/server").splitlines()
     serve_service = serve_service.replace(PAGE_IN_DOCUMENT, url).replace("script/", f"{ROOT}/script/")
     Embedded(tmp_path / "data").fill([pydicom_path("CT_small.dcm")])  # quicker than all samples
-    environment = {"DATASTORE_ROOT": str(tmp_path / "data")}
+    environment = {"DATASTORE_ROOT": str(tmp_path / "data"), "VIEWER_ROOT": ""}  # this one is served elsewhere
     with ExitStack() as undo:
         service = Service(tmp_path / "service", environment, program=("bash", "-c", serve_service))
         undo.callback(service.stop)
