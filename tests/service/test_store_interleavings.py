@@ -183,7 +183,7 @@ class Script:
         primary = [one for one in image_sets if one.is_primary]
         series = [one.tags["DICOMSeriesInstanceUID"] for one in primary]
         assert len(series) == len(set(series)), told
-        assert running.spool.unknown() == [] and [*running.spool.incoming.iterdir()] == [], told
+        assert running.spool.unknown() == [], told  # what a killed process leaves in `incoming` goes at the next start
         assert "Traceback" not in running.service.log, told
 
 
