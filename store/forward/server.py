@@ -133,6 +133,7 @@ class ForwardServer:
     def _scan(self) -> None:
         try:
             self._take_over()
+            self._spool.layout.sweep()
             for name in self._spool.names():
                 self._heartbeat.listened()
                 with suppress(NotFound):  # removed meanwhile, or no entry: `status` counts these

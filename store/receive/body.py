@@ -1,5 +1,6 @@
 """The body of a request, written to a file of the spool as it comes in. Memory holds one piece of it at a time."""
 
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -75,6 +76,7 @@ def receiving(spool: Spool, stream: Stream, max_bytes: int) -> Iterator[Received
         raise full(error) from error
     try:
         with file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed, so `Spool.sweep` leaves it alone
             body = ReceivedBody(spool, path, file, max_bytes)
             body.receive(stream)
             yield body

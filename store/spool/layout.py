@@ -26,6 +26,7 @@ LOCK_SECONDS = 15.0
 """The longest wait for a lock: the processes of a service that was killed end within 10 seconds."""
 
 _LOCK_ROUND_SECONDS = 0.2
+_ABANDONED_SECONDS = 300.0
 
 
 class SpoolFull(UpstreamBusy):
@@ -68,6 +69,15 @@ class Layout:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+    def sweep(self) -> None:
+        """Delete what killed processes were receiving: old files of `incoming` that nobody has locked; OSError."""
+        for path in self.incoming.iterdir():
+            with suppress(FileNotFoundError, BlockingIOError):
+                if path.is_file() and time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                    with path.open("rb") as file:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        path.unlink()
 
     def add(self, body: Path, manifest: bytes, *, lasts: bool = True) -> str:
         """Move a body and its manifest into the queue as one entry; its name.

@@ -1,6 +1,7 @@
 """An entry of the spool is whole or not there, on disk before it is accepted, and never deleted by mistake."""
 
 import errno
+import fcntl
 import hashlib
 import os
 import signal
@@ -326,3 +327,15 @@ def test_a_lock_is_held_until_the_last_process_of_the_service_has_ended(spool: S
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     SpoolLock(spool.layout, wait_seconds=5).close()
+
+
+def test_the_body_of_a_killed_process_is_deleted_and_that_of_another_is_not(spool: Spool) -> None:
+    paths = [spool.incoming / name for name in ("killed", "received", "new")]
+    for path in paths:
+        path.write_bytes(b"x")
+    for path in paths[:2]:
+        os.utime(path, (0, 0))
+    with paths[1].open("rb") as received:
+        fcntl.flock(received, fcntl.LOCK_EX)
+        spool.layout.sweep()
+        assert [path.exists() for path in paths] == [False, True, True]
