@@ -22,6 +22,7 @@ LOAD = 0.6
 """The share of a core that is planned for; ecs-cfn-template.yaml adds tasks above it."""
 
 _FORMS = {"as stored": STORED, "decoded": NATIVE}
+_TICK_SECONDS = 0.01  # the kernel counts CPU time in steps of this
 _QUIET_SECONDS = 1.0  # until prefetches and the writing of the cache have ended
 
 
@@ -37,7 +38,7 @@ class Opening:
 
     def viewers(self, minutes: float) -> float:
         """The viewers of one core, of whom each opens such a series every so many minutes."""
-        return LOAD * 60 * minutes / self.cpu_seconds
+        return LOAD * 60 * minutes / max(self.cpu_seconds, _TICK_SECONDS)
 
 
 def measure(archive: Archive) -> Iterator[Opening]:

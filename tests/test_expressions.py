@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import pytest
 from waitress.rfc7230 import HEADER_FIELD_RE
+from werkzeug.http import parse_cookie, parse_options_header
 
 from db.fuzzy import word_pattern
 from qido.image_sets.matching import _glob as glob_pattern
@@ -61,11 +62,11 @@ NOT_REACHED = {
     ("waitress.rfc7230", "HEADER_FIELD_RE"): "gets only what app/server/request_head.py found in order, see below",
     ("waitress.parser", "HEADER_FIELD_RE"): "gets only what app/server/request_head.py found in order, see below",
     ("waitress.parser", "first_line_re"): "gets only what app/server/request_head.py found in order, see below",
-    ("werkzeug.http", "_parameter_key_re"): "nobody asks for Content-Type, Accept or Range in pieces, see below",
+    ("werkzeug.http", "_parameter_key_re"): "part of a function that is tested as a whole, see below",
     ("werkzeug.http", "_charset_value_re"): "the same",
+    ("werkzeug.sansio.http", "_cookie_re"): "the same",
     ("werkzeug.http", "_etag_re"): "nobody asks for entity tags in pieces, see below",
     ("werkzeug.sansio.http", "_etag_re"): "the same",
-    ("werkzeug.sansio.http", "_cookie_re"): "nobody asks for cookies, see below",
     ("werkzeug.utils", "_entity_re"): "used for no text of a client",
     ("werkzeug.routing.map", "_simple_rule_re"): "reads our own rules",
     ("werkzeug.routing.rules", "_simple_rule_re"): "the same",
@@ -146,11 +147,12 @@ def test_every_expression_is_compiled_once_or_made_where_that_is_tested() -> Non
 ASKED_OF_A_REQUEST = {
     *("method", "path", "query_string", "args", "headers", "environ", "remote_addr", "scheme", "url", "user_agent"),
     *("get_data", "content_length", "blueprint", "view_args", "url_rule"),
+    *("cookies", "form", "values", "script_root", "full_path"),
 }
 
 
 def test_nothing_else_is_asked_of_a_request() -> None:
-    """What werkzeug would read by expressions that are not tested here: cookies, entity tags, forms, media types."""
+    """What werkzeug would read by expressions that are not tested here: entity tags, media types."""
     for path in modules():
         tree = ast.parse(path.read_text())
         imported = {
@@ -296,6 +298,19 @@ def test_the_time_of_a_wildcard_grows_with_the_text(pattern: str) -> None:
     for unit in ("a", "b", "ab", "aab", "?"):
         with at_most(60):
             grows_linearly(lambda length: lambda: expression.match(unit * (length // len(unit))), LARGEST)  # noqa: B023
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("read", [parse_cookie, parse_options_header])
+@pytest.mark.parametrize("start", ["", 'a="', "a=b; a*0*='"])
+def test_the_time_to_read_a_header_grows_with_its_length(read: Callable[[str], object], start: str) -> None:
+    """The heads of forms, and cookies: werkzeug takes them apart by several expressions."""
+    letters = "a =\";,\\*'%"
+    for unit in (*letters, *map("".join, product(letters, repeat=2)), '";a="', ';a="', '\\";'):
+        text = start + unit * (LONG // len(unit))
+        with at_most(60):
+            if seconds_of(lambda: read(text)) > SUSPICIOUS_SECONDS:  # noqa: B023
+                grows_linearly(lambda length: lambda: read(start + unit * (length // len(unit))), LARGEST)  # noqa: B023
 
 
 @pytest.mark.slow

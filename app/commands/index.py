@@ -79,7 +79,8 @@ def run(settings: Settings, options: Namespace) -> int:
     writer = open_index_writer(settings, pool_size=THREADS)
     client = _client(settings)
     try:
-        writer.create_or_migrate()
+        with _interrupts_kept():
+            writer.create_or_migrate()
         if options.follow:
             nightly = _nightly(settings, client, writer)
             follow(settings, client, writer, _parse(settings), nightly or (lambda: None))
@@ -209,6 +210,28 @@ def _compare_and_repair(run: Reconciliation) -> None:
             log.info("compared %s", told)
         if total := sum(comparison.total for comparison in found):
             log.warning("repaired: %s", summary(reconciliation.apply(Kind, total, with_aside=True)))
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """A context that ends with KeyboardInterrupt if SIGINT came, also where a library has lost that exception."""
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        signal.default_int_handler(number, frame)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except ProxyError as error:
+        if came:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from flask import Flask, Response, g, request
 
@@ -31,13 +31,18 @@ def register_viewer(app: Flask, services: Services, login: str) -> None:
     app.register_blueprint(files(ViewerFolder(folder.absolute()), prefix), name=FILES)
     of_caller = partial(_sources, services)
     app.register_blueprint(config(of_caller, partial(_link_sources, links), login, prefix))
-    opening = opener(_source_name, _study, _mark, prefix)
+    opening = opener(_source_name, _study, partial(_mark, settings.public_url), prefix)
     for index, root in enumerate(services.roots):
         app.register_blueprint(opening, url_prefix=root.path, name=registered_name(opening.name, index))
 
 
 def _prefix(public_url: str | None) -> str:
-    return urlsplit(PublicRoot(public_url, "").of(request.environ)).path
+    return _address(public_url).path
+
+
+def _address(public_url: str | None) -> SplitResult:
+    """The address of the service, as the client reaches it."""
+    return urlsplit(PublicRoot(public_url, "").of(request.environ))
 
 
 def _sources(services: Services) -> list[DataSource]:
@@ -72,11 +77,11 @@ def _study() -> str | None:
     return g.link.study_instance_uid if "link" in g else None
 
 
-def _mark(response: Response) -> None:
+def _mark(public_url: str | None, response: Response) -> None:
     """Give the browser the token of the link, which no path of the viewer has."""
     if "link" not in g:
         return
-    secure = request.is_secure
+    secure = _address(public_url).scheme == "https"
     response.set_cookie(
         cookie_name(g.link_token, secure=secure),
         quote(g.link_token),

@@ -101,16 +101,16 @@ class State(Exception):
 @pytest.mark.parametrize(
     ("original", "cause"),
     [
-        *((Driver(code), Cause.AWAY) for code in (2003, 2006, 2013, 1040, 1045, 1049, 1053)),
+        *((Driver(code), Cause.AWAY) for code in (2003, 2006, 2013, 1040, 1045, 1049, 1053, 1290, 1792, 1836)),
         *((Driver(code), Cause.BUSY) for code in (1205, 1213)),
         *((Driver(code), Cause.SLOW) for code in (1969, 3024)),
         *((Driver(code), Cause.ASKED) for code in (1267, 1366, 3988, 3688, 1153, 1690)),
-        *((Driver(code), Cause.REFUSED) for code in (1054, 1064, 1146, 1792)),
-        *((State(code), Cause.AWAY) for code in ("08006", "57P01", "53300", "28P01", "3D000", "XX000")),
+        *((Driver(code), Cause.REFUSED) for code in (1054, 1064, 1146)),
+        *((State(code), Cause.AWAY) for code in ("08006", "57P01", "53300", "28P01", "3D000", "XX000", "25006")),
         *((State(code), Cause.BUSY) for code in ("40001", "53200", "55P03")),
         (State("57014"), Cause.SLOW),
         *((State(code), Cause.ASKED) for code in ("22021", "22003", "2201B", "54001", "54023")),
-        *((State(code), Cause.REFUSED) for code in ("42601", "42P01", "25006")),
+        *((State(code), Cause.REFUSED) for code in ("42601", "42P01")),
     ],
 )
 def test_the_cause_of_a_code(original: Exception, cause: Cause) -> None:

@@ -104,7 +104,7 @@ def test_a_page_that_is_used_keeps_its_session(service: Service, page: Page, pat
     asked = list[str]()
     page.on("request", lambda one: asked.append(one.url))
     page.clock.fast_forward("06:00")
-    assert asked == []  # nobody is there
+    assert [url for url in asked if not url.endswith(".svg")] == []  # nobody is there; the icon may come late
     page.keyboard.press("Tab")
     with page.expect_response("**/console/login/renew") as answer:
         page.clock.fast_forward("06:00")

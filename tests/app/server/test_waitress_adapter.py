@@ -116,6 +116,7 @@ ATTRIBUTES: dict[
         "headers": dict,
         "headers_finished": bool,
         "path": str,
+        "version": str,
     },
     "chunks": {"control_line": bytes, "trailer": bytes, "completed": bool, "error": type(None)},
     "memory buffer": {"buf": type(None)},
