@@ -123,12 +123,11 @@ class SendfileConnection(BaseConnection):
         If the client is gone or a file is not what it was, it takes none, and the loop closes the connection. Whoever
         flushes next then does not try it again.
         """
-        if self.will_close:
+        to = self.socket  # another thread may close the connection meanwhile
+        if self.will_close or to is None:
             return 0
         try:
-            if not isinstance(data, _Span) or self.socket is None:
-                return super().send(data, do_close)
-            return self._send_span(self.socket, data)
+            return self._send_span(to, data) if isinstance(data, _Span) else to.send(data)
         except BlockingIOError:
             return 0
         except OSError:  # of the network: the client is gone

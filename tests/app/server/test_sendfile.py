@@ -177,3 +177,14 @@ def test_what_is_wrong_with_a_connection_is_not_wrong_with_its_file(
         server.close()
     assert forgotten == []
     assert caplog.text == ""
+
+
+def test_a_connection_that_another_thread_has_closed_takes_nothing() -> None:
+    """The thread that leads closes it, while that of the answer has bytes in hand: no error, and no traceback."""
+    connection: Any = SendfileConnection.__new__(SendfileConnection)
+    connection.will_close = False
+    for closed in (None, socket.socket()):
+        if closed:
+            closed.close()
+        connection.socket = closed
+        assert connection.send(b"rest") == 0
