@@ -1,5 +1,6 @@
 """A logout at one host counts at all of them, by own tables; without them, and while they are away, at the one."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -29,8 +30,8 @@ class Host:
     def __init__(self, database: Database, url: str) -> None:
         self.writer = IndexWriter(url, pool_size=1)
         self.state = SessionState(key=KEY)
-        revoked = IndexRevocations(self.state.memory, database, lambda: self.writer)
-        self.state = replace(self.state, everywhere=revoked)
+        self.revoked = IndexRevocations(self.state.memory, database, lambda: self.writer)
+        self.state = replace(self.state, everywhere=self.revoked)
         self.sessions = Sessions(KEY, {"basic": Basic(USERS)}, self.state.revocations)
 
     def counts(self, token: str) -> bool:
@@ -54,6 +55,7 @@ def hosts(open_database: OpenDatabase) -> Iterator[Hosts]:
 
     yield make
     for host in made:
+        host.revoked._reading.latest(math.inf).result(60)  # else it may connect while the database is being closed
         host.writer.close()
 
 
