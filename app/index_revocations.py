@@ -25,7 +25,7 @@ READ_SECONDS = 5.0
 
 
 class Writer(Protocol):
-    """What has a session that writes to the index."""
+    """An owner of a session that writes to the index."""
 
     @property
     def session(self) -> WriteSession:

@@ -1,4 +1,4 @@
-"""What the client of a request may store: only what it may also see afterwards. Runs in the web processes."""
+"""The instances that a client may store: only those that it may also see afterwards. Runs in the web processes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Column,
     Date,
     DateTime,
-    ForeignKey,
     Index,
     Integer,
     MetaData,
@@ -29,6 +28,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.dialects import mysql
+
+from db.key_columns import KEY, key_column, parent_column
 
 VERSION = 4
 """The version of the tables that this module describes."""
@@ -49,7 +50,6 @@ _MYSQL: dict[str, Any] = {
     for kind in ("mysql", "mariadb")
     for option, value in (("engine", "InnoDB"), ("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
 }
-_Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER keys
 _Time = Time().with_variant(mysql.TIME(fsp=6), "mysql", "mariadb")
 _Moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 _Long = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb").with_variant(Text(collation="C"), "postgresql")
@@ -89,19 +89,10 @@ def _datastore() -> Column[str]:
     return _column("datastoreid", 32, nullable=False)
 
 
-def _key(table: str) -> Column[int]:
-    return Column(f"{table}_pkey", _Key, primary_key=True, autoincrement=True)
-
-
-def _parent(table: str) -> Column[int]:
-    name = f"{table}_pkey"
-    return Column(name, _Key, ForeignKey(f"{table}.{name}", ondelete="CASCADE"), nullable=False)
-
-
 issuer = Table(
     "issuer",
     metadata,
-    _key("issuer"),
+    key_column("issuer"),
     _column("issuerofpatientid", nullable=False),  # "" where it is absent
     UniqueConstraint("issuerofpatientid"),
     **_MYSQL,
@@ -110,8 +101,8 @@ issuer = Table(
 patient = Table(
     "patient",
     metadata,
-    _key("patient"),
-    _parent("issuer"),
+    key_column("patient"),
+    parent_column("issuer"),
     _datastore(),
     _column("identity", _HASH_CHARACTERS, nullable=False),
     _column("patientid"),
@@ -132,8 +123,8 @@ patient = Table(
 study = Table(
     "study",
     metadata,
-    _key("study"),
-    _parent("patient"),
+    key_column("study"),
+    parent_column("patient"),
     _datastore(),
     _uid("studyinstanceuid"),
     _column("accessionnumber"),
@@ -156,8 +147,8 @@ study = Table(
 series = Table(
     "series",
     metadata,
-    _key("series"),
-    _parent("study"),
+    key_column("series"),
+    parent_column("study"),
     _uid("seriesinstanceuid"),
     _column("modality"),
     _column("seriesnumber"),
@@ -177,8 +168,8 @@ series = Table(
 imageset = Table(
     "imageset",
     metadata,
-    _key("imageset"),
-    _parent("series"),
+    key_column("imageset"),
+    parent_column("series"),
     _column("imagesetid", 32, nullable=False),
     _datastore(),
     UniqueConstraint("imagesetid", "datastoreid", "series_pkey"),
@@ -191,8 +182,8 @@ def _instances(name: str) -> Table:
     return Table(
         name,
         metadata,
-        _key(name),
-        _parent("series"),
+        key_column(name),
+        parent_column("series"),
         _uid("sopinstanceuid"),
         _uid("sopclassuid", nullable=True),
         _column("imagetype"),
@@ -214,7 +205,7 @@ def _instances(name: str) -> Table:
         _column("windowcenter"),
         _column("windowwidth"),
         *_folded("contentdescription"),
-        Column("imageset_pkey", _Key, nullable=False),
+        Column("imageset_pkey", KEY, nullable=False),
         Index(f"{name}_image_set", "imageset_pkey"),
         **_MYSQL,
     )

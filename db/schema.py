@@ -4,11 +4,9 @@ The proxy only reads them. The embedded data store creates and fills them. Names
 """
 
 from sqlalchemy import (
-    BigInteger,
     Column,
     Date,
     DateTime,
-    ForeignKey,
     Index,
     Integer,
     MetaData,
@@ -18,6 +16,8 @@ from sqlalchemy import (
     Time,
     UniqueConstraint,
 )
+
+from db.key_columns import KEY, key_column, parent_column
 
 metadata = MetaData()
 
@@ -35,22 +35,10 @@ def held_uids(uid: str) -> tuple[str, ...]:
     return uid[: UID_CHARACTERS - 1] + CUT, uid[:UID_CHARACTERS]
 
 
-_Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER keys
-
-
-def _key(table: str) -> Column[int]:
-    return Column(f"{table}_pkey", _Key, primary_key=True, autoincrement=True)
-
-
-def _parent(table: str) -> Column[int]:
-    name = f"{table}_pkey"
-    return Column(name, _Key, ForeignKey(f"{table}.{name}", ondelete="CASCADE"), nullable=False)
-
-
 issuer = Table(
     "issuer",
     metadata,
-    _key("issuer"),
+    key_column("issuer"),
     Column("issuerofpatientid", String(64), nullable=False, unique=True),
     Column("description", String(1024)),
 )
@@ -58,8 +46,8 @@ issuer = Table(
 patient = Table(
     "patient",
     metadata,
-    _key("patient"),
-    _parent("issuer"),
+    key_column("patient"),
+    parent_column("issuer"),
     Column("patientid", String(64), index=True),
     Column("patientname", String(64), index=True),
     Column("patientbirthdate", Date),
@@ -71,8 +59,8 @@ patient = Table(
 study = Table(
     "study",
     metadata,
-    _key("study"),
-    _parent("patient"),
+    key_column("study"),
+    parent_column("patient"),
     Column("studyinstanceuid", String(UID_CHARACTERS), nullable=False, unique=True),
     Column("accessionnumber", String(16), index=True),
     Column("studyid", String(16)),
@@ -87,8 +75,8 @@ study = Table(
 series = Table(
     "series",
     metadata,
-    _key("series"),
-    _parent("study"),
+    key_column("series"),
+    parent_column("study"),
     Column("seriesinstanceuid", String(UID_CHARACTERS), nullable=False, unique=True),
     Column("modality", String(16)),
     Column("seriesnumber", String(12)),
@@ -105,8 +93,8 @@ series = Table(
 instance = Table(
     "instance",
     metadata,
-    _key("instance"),
-    _parent("series"),
+    key_column("instance"),
+    parent_column("series"),
     Column("sopinstanceuid", String(UID_CHARACTERS), nullable=False, unique=True),
     Column("sopclassuid", String(64), nullable=False),
     Column("imagetype", String(64)),
@@ -129,14 +117,14 @@ instance = Table(
     Column("windowwidth", String(16)),
     Column("observationtime", DateTime),
     Column("contentdescription", String(64)),
-    Column("imageset_pkey", _Key, nullable=False),
+    Column("imageset_pkey", KEY, nullable=False),
 )
 
 imageset = Table(
     "imageset",
     metadata,
-    _key("imageset"),
-    Column("series_pkey", _Key, nullable=False),
+    key_column("imageset"),
+    Column("series_pkey", KEY, nullable=False),
     Column("imagesetid", String(32), nullable=False, index=True),
     Column("datastoreid", String(32), nullable=False, index=True),
     UniqueConstraint("imagesetid", "datastoreid"),
@@ -145,9 +133,9 @@ imageset = Table(
 frame = Table(
     "frame",
     metadata,
-    _key("frame"),
-    _parent("instance"),
-    Column("imageset_pkey", _Key, nullable=False, index=True),
+    key_column("frame"),
+    parent_column("instance"),
+    Column("imageset_pkey", KEY, nullable=False, index=True),
     Column("framenumber", Integer, nullable=False),
     Column("frameid", String(32), nullable=False, unique=True),
 )
@@ -155,9 +143,9 @@ frame = Table(
 conflict = Table(
     "conflict",
     metadata,
-    _key("conflict"),
-    Column("series_pkey", _Key, nullable=False),
-    Column("imageset_pkey", _Key, nullable=False),
+    key_column("conflict"),
+    Column("series_pkey", KEY, nullable=False),
+    Column("imageset_pkey", KEY, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("conflict_type", String(32)),
 )

@@ -64,7 +64,7 @@ class StowBody(Protocol):
 
 @dataclass(frozen=True)
 class StowAnswer:
-    """What AHI says of the instances of a request, by SOP Instance UID. It may say nothing of some.
+    """The answer of AHI about the instances of a request, by SOP Instance UID. It may say nothing of some.
 
     `stored` has the warning reason of each stored instance, 0 without one. `failed` has the failure reason of each
     refused one, 0 without one. `not_taken` is the reason if AHI refuses the request as a whole for its content.

@@ -56,7 +56,7 @@ def _has_value(claim: Any, value: Any) -> bool:
 
 
 def grant_of(rules: Sequence[AccessRule] | None, principal: Principal, ae_title: str) -> Grant:
-    """What a principal may do below an AE title. Without rules, it is to read everything.
+    """The grant of a principal below an AE title. Without rules, it is to read everything.
 
     Forbidden if no rule gives access.
     """

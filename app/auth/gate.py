@@ -49,7 +49,7 @@ class Gate:
         raise Unauthorized("a login is required", challenges)
 
     def grant(self, principal: Principal, ae_title: str) -> Grant:
-        """What the principal may see below an AE title, and do there; Forbidden if no rule allows anything.
+        """The grant of the principal below an AE title: scope and rights; Forbidden if no rule allows anything.
 
         Without a login, everybody may do everything: such a service stores only for its own machine.
         """
@@ -58,7 +58,7 @@ class Gate:
         return grant_of(self.rules, principal, ae_title)
 
     def rights(self, principal: Principal, ae_title: str) -> frozenset[Right]:
-        """What the principal may do below an AE title; empty if no rule allows anything."""
+        """The rights of the principal below an AE title; empty if no rule allows anything."""
         try:
             return self.grant(principal, ae_title).rights
         except Forbidden:

@@ -63,7 +63,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Issue:
-    """What the issuer has given: the principal, None if it only vouches again; the ID token, and one to refresh."""
+    """An answer of the issuer: the principal, None if it only vouches again; the ID token, and one to refresh."""
 
     principal: Principal | None
     id_token: str
@@ -99,7 +99,7 @@ class IssuerLogin:
         return _with_query(self._endpoint("authorization_endpoint"), parameters)
 
     def finish(self, attempt: Attempt, answer: Mapping[str, str], redirect_uri: str) -> Issue:
-        """What the issuer gives for the code that the browser brings back; NotProven if anything does not fit."""
+        """The answer of the issuer to the code that the browser brings back; NotProven if anything does not fit."""
         if not compare_digest(answer.get("state", "").encode(), attempt.state.encode()):
             raise NotProven("another state came back than was sent")
         if answer.get("iss", self._issuer) != self._issuer:  # RFC 9207
@@ -119,7 +119,7 @@ class IssuerLogin:
         return Issue(self._names.principal("oidc", claims), tokens["id_token"], _text(tokens.get("refresh_token")))
 
     def refresh(self, refresh_token: str, user: Principal) -> Issue:
-        """What the issuer gives now; NotProven if it no longer vouches for this user."""
+        """The present answer of the issuer; NotProven if it no longer vouches for this user."""
         tokens = self._tokens({"grant_type": "refresh_token", "refresh_token": refresh_token})
         kept = _text(tokens.get("refresh_token")) or refresh_token
         if "id_token" not in tokens:  # OpenID Connect Core Section 12.2 leaves it to the issuer

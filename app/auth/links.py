@@ -120,5 +120,5 @@ def weasis_command(root: str, study_instance_uid: str) -> str:
 
 
 def weasis_url(root: str, study_instance_uid: str) -> str:
-    """The same as a URL that a browser hands to Weasis."""
+    """The command of Weasis as a URL that a browser hands to it."""
     return f"weasis://{quote(weasis_command(root, study_instance_uid), safe='')}"

@@ -1,4 +1,4 @@
-"""What a caller may do with the part of the archive that is in scope."""
+"""The rights of a caller in the part of the archive that is in scope."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -24,7 +24,7 @@ ALL_RIGHTS = frozenset(Right)
 
 @dataclass(frozen=True)
 class Grant:
-    """What a caller may see below an AE title, and what may be done with it."""
+    """The scope and the rights of a caller below an AE title."""
 
     scope: Scope
     rights: frozenset[Right]

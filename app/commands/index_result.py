@@ -54,7 +54,7 @@ def table(found: Sequence[Comparison]) -> Iterator[str]:
 
 
 def summary(applied: Applied) -> str:
-    """What became of all image sets, in one line."""
+    """The outcome of all image sets, in one line."""
     counted = [f"{number:,} {outcome.value}" for outcome, number in applied.outcomes.items() if number]
     if applied.locked:
         counted.append(f"{applied.locked:,} left for the next run, because AHI is writing them")

@@ -98,7 +98,7 @@ def share(console: Console) -> Blueprint:
 
 
 def study_values(console: Console, study: str) -> dict[str, Any]:
-    """What the page of a study shows; NotFound if there is none in scope."""
+    """The content of the page of a study; NotFound if there is none in scope."""
     services, scope = console.services, console.services.search_scope()
     return {
         **_common(console, study),

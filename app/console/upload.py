@@ -66,7 +66,7 @@ _SCRIPT_TEXTS = (
 
 @dataclass(frozen=True)
 class FileResult:
-    """What has become of one file: its name, whether it is stored, and words about it."""
+    """The outcome of one file: its name, whether it is stored, and words about it."""
 
     name: str
     stored: bool

@@ -19,7 +19,7 @@ from dicomweb.content_coding import Coding
 
 INDEX = "index.html"
 MARK = "viewer.json"
-"""What `script/viewer` writes: its member `changed` lists files that keep their name when their content changes."""
+"""The file of `script/viewer`: its member `changed` lists files whose name stays when their content changes."""
 
 _MOST_FILES = 20_000  # a folder with more is none of a viewer
 _PIECE_BYTES = 2**20
@@ -132,7 +132,7 @@ class ViewerFolder:
         return self._files
 
     def _facts(self) -> tuple[int, int, int] | None:
-        """What tells one folder from another; None if there is no viewer."""
+        """The facts that tell one folder from another; None if there is no viewer."""
         try:
             facts = (self._root / INDEX).stat()
         except OSError:

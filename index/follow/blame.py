@@ -20,7 +20,7 @@ from dicomweb.errors import (
 
 
 class Blame(Enum):
-    """What an error is about."""
+    """The thing that an error is about."""
 
     ALL = auto()  # AHI or the index is away, refuses all of us, or has no room: wait
     DATASTORE = auto()  # AHI answers, but cannot be asked about this data store
@@ -38,7 +38,7 @@ class BlameRule:
     ask_index: Callable[[], object]
 
     def blame(self, error: ProxyError, datastore_id: str) -> Blame:
-        """What an error is about that came while something of a data store was read or written."""
+        """The thing that an error is about, which came while something of a data store was read or written."""
         match error:
             case UpstreamLocked():
                 return Blame.IMAGE_SET

@@ -27,7 +27,7 @@ Parse = Callable[[bytes], Any]
 
 
 class Outcome(Enum):
-    """What became of an image set in the index."""
+    """The outcome of an image set in the index."""
 
     WRITTEN = "written"
     UNCHANGED = "had this version already"
