@@ -36,7 +36,7 @@ def install_routes(app: Flask, services: Services) -> None:
         f"{CONSOLE.lstrip('/')}/" if services.settings.console else DEFAULT
     )  # relative: a proxy may have a path before it
     app.register_blueprint(health.front_door(page), name=FRONT_DOOR)
-    register_viewer(app, services, login_path(services.settings))
+    register_viewer(app, services, login_path(services.gate))
 
 
 def _search_and_retrieve(services: Services) -> list[Blueprint]:

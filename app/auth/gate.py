@@ -72,5 +72,10 @@ class Gate:
         return token, self.links.read(token)
 
     @property
+    def has_login_page(self) -> bool:
+        """Whether people can sign in by a page of the console."""
+        return bool(self.sessions) and bool(self.issuer_login or {"basic", "bearer"} & self.ways.keys())
+
+    @property
     def _challenges(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(one.challenge for one in self.authenticators if one.challenge))

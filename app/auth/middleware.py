@@ -137,16 +137,23 @@ def _credentials(gate: Gate, site: PublicRoot) -> Credentials:
         return _NO_CREDENTIALS  # headers need not be read
     query = dict(parse_parameters(request.query_string)) if gate.query_tokens else {}
     credentials = Credentials.of_request(dict(request.headers), query.get(QUERY_TOKEN))
-    if gate.sessions is None or "Cookie" not in request.headers:
+    if gate.sessions is None:
         return credentials
-    jar = CookieJar(site.of(request.environ))
-    token = jar.session_token(request.cookies, dict(request.headers), request.method, request.path)
-    return replace(credentials, session=token, of_page=jar.name in request.cookies or _is_sent_by_console())
+    token, of_page = "", _is_sent_by_page()
+    if "Cookie" in request.headers:
+        jar = CookieJar(site.of(request.environ))
+        token = jar.session_token(request.cookies, dict(request.headers), request.method, request.path)
+        of_page = of_page or jar.name in request.cookies
+    return replace(credentials, session=token, of_page=of_page and gate.has_login_page and not credentials.scheme)
 
 
-def _is_sent_by_console() -> bool:
-    """Whether a page of the console has sent the request, perhaps after its user signed out in another window."""
-    return console_parts.COOKIE in request.cookies and request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate"
+def _is_sent_by_page() -> bool:
+    """Whether a page of this origin has sent the request, or shows its answer inside itself.
+
+    Its user may have signed out in another window, or have deleted all cookies.
+    """
+    headers = request.headers
+    return headers.get("Sec-Fetch-Site") == "same-origin" and headers.get("Sec-Fetch-Dest") != "document"
 
 
 def _identify(gate: Gate, credentials: Credentials) -> Principal:

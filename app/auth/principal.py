@@ -70,8 +70,8 @@ ANYONE = Principal("anonymous")
 class Credentials:
     """The credentials of a request: `scheme` (lower case) and `value` of Authorization, and the header of the ALB.
 
-    `session` is the token of a session that counts for the request. `of_page` tells that a session cookie came with it,
-    which may not count, or that a page of the console sent it: then the browser shall not ask for a password by itself.
+    `session` is the token of a session that counts for the request. `of_page` tells that one of our pages sent the
+    request, and leads to the login by itself: then the browser shall not ask for a password.
     """
 
     scheme: str = ""

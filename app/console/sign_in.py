@@ -39,7 +39,7 @@ class SignIn:
     @property
     def has_pages(self) -> bool:
         """Whether people can sign in by a page."""
-        return bool(self.gate.sessions) and bool(self.gate.issuer_login or {"basic", "bearer"} & self.gate.ways.keys())
+        return self.gate.has_login_page
 
     @property
     def sessions(self) -> Sessions:

@@ -24,8 +24,8 @@ class DataSource:
 def configuration(sources: Sequence[DataSource], *, prefix: str, ended: str, login: str = "") -> str:
     """The text of `app-config.js`. The first source is the default one.
 
-    The browser is sent to `ended`, a path of this service, when the login or the link has ended. It is sent to `login`
-    if the page names a data source that the caller has not.
+    The browser is sent to `ended`, a path of this service, when the login or the link has ended; "" for those whom a
+    proxy logs in when they open a page. It is sent to `login` if the page names a data source that the caller has not.
     """
     document = {
         "routerBasename": f"{prefix}/viewer",
@@ -45,8 +45,8 @@ def configuration(sources: Sequence[DataSource], *, prefix: str, ended: str, log
         **({"defaultDataSourceName": sources[0].name} if sources else {}),
         "dataSources": [_data_source(source, prefix) for source in sources],
     }
-    call = f"followSession({json.dumps(prefix + ended)}, {json.dumps(prefix + login if login else None)});"
-    return f"window.config = {json.dumps(document, indent=1)};\n{_session_script()}{call}\n"
+    places = ", ".join(json.dumps(prefix + path if path else None) for path in (ended, login))
+    return f"window.config = {json.dumps(document, indent=1)};\n{_session_script()}followSession({places});\n"
 
 
 def leaving(place: str) -> str:

@@ -30,7 +30,7 @@ def register_viewer(app: Flask, services: Services, login: str) -> None:
     links = Links(settings.link_secret) if settings.link_secret else None
     app.register_blueprint(files(ViewerFolder(folder.absolute()), prefix), name=FILES)
     of_caller = partial(_sources, services)
-    app.register_blueprint(config(of_caller, partial(_link_sources, links), login, prefix))
+    app.register_blueprint(config(of_caller, partial(_link_sources, links), _is_logged_in_by_proxy, login, prefix))
     opening = opener(_source_name, _study, partial(_mark, settings.public_url), prefix)
     for index, root in enumerate(services.roots):
         app.register_blueprint(opening, url_prefix=root.path, name=registered_name(opening.name, index))
@@ -67,6 +67,11 @@ def _link_sources(links: Links | None) -> list[DataSource]:
     if links is None:
         return []
     return [DataSource(one, "shared study", f"/link/{one}") for one, _, _ in links.opened(request.cookies)]
+
+
+def _is_logged_in_by_proxy() -> bool:
+    """Whether a load balancer vouches for the caller, which has a login of its own."""
+    return bool(g.principal.scheme == "alb")
 
 
 def _source_name() -> str:

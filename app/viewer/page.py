@@ -4,17 +4,17 @@ import base64
 import hashlib
 import re
 
+from app.auth.gate import Gate
 from app.console_parts import PATH as CONSOLE
-from app.settings import Settings
 from app.viewer_parts import PATH
 
 ENDED = f"{PATH}/ended"
 """The page for those whose login or link has ended, and who cannot log in here."""
 
 
-def login_path(settings: Settings) -> str:
+def login_path(gate: Gate) -> str:
     """The path of the page where people log in; that of the page that says so if there is none."""
-    return f"{CONSOLE}/login" if settings.console and settings.auth else ENDED
+    return f"{CONSOLE}/login" if gate.has_login_page else ENDED
 
 
 _ENDED = """<!doctype html>

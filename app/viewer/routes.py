@@ -54,6 +54,7 @@ def files(folder: ViewerFolder, prefix: Prefix) -> Blueprint:
 def config(
     sources: Callable[[], Sequence[DataSource]],
     link_sources: Callable[[], Sequence[DataSource]],
+    is_logged_in_by_proxy: Callable[[], bool],
     login: str,
     prefix: Prefix,
 ) -> Blueprint:
@@ -66,13 +67,13 @@ def config(
     @bp.get(f"{PATH}/app-config.js")
     def app_config() -> Response:
         found = [*sources(), *link_sources()]
-        return _script(configuration(found, prefix=prefix(), ended=login))
+        return _script(configuration(found, prefix=prefix(), ended="" if is_logged_in_by_proxy() else login))
 
     @bp.errorhandler(Unauthorized)
     def without_login(error: Unauthorized) -> Response:
         if found := link_sources():
             return _script(configuration(found, prefix=prefix(), ended=ENDED, login=login))
-        if login == ENDED or _has_credentials():
+        if _has_credentials() or (login == ENDED and _asks_for_password(error)):
             return respond.problem(error)  # a refused password counts, and a browser asks for another
         return _script(leaving(prefix() + login))
 
@@ -166,3 +167,8 @@ def _is_navigation() -> bool:
 
 def _has_credentials() -> bool:
     return "Authorization" in request.headers or bool(request.query_string)
+
+
+def _asks_for_password(error: Unauthorized) -> bool:
+    """Whether a browser that gets the error asks for a password by itself."""
+    return any(challenge.startswith("Basic") for challenge in error.challenges)

@@ -6,22 +6,25 @@ The viewer is a small made-up one; `script/try-viewer` tries the real one.
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 from playwright.sync_api import BrowserContext, Page
 
 from app.auth.links import Link, Links, link_id
-from tests.app.auth.users import ANNA, write_users
+from tests.app.auth.provider import provided
+from tests.app.auth.users import ANNA
 from tests.app.viewer.viewer import SCRIPT, make_viewer
 from tests.service.browser import chromium_page
 from tests.service.clinic import Clinic
+from tests.service.load_balancer import LoadBalancer, load_balanced
+from tests.service.people import ENDS, Logins
 from tests.service.process import Service
 from tests.waiting import PATIENCE_SECONDS
 
 SECRET = "s" * 32
 BUNDLE = "/viewer/app.bundle.0123456789abcdef.js"
-PASSWORD = "geheim"  # noqa: S105 - of tests.app.auth.users
 SEARCH = """async () => {
     const source = window.config.dataSources.at(-1).configuration;
     const answer = await fetch(source.qidoRoot + "/studies");
@@ -30,16 +33,26 @@ SEARCH = """async () => {
 
 
 @pytest.fixture(scope="module")
-def service(clinic_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("viewer")
-    environment = {
-        "DATASTORE_ROOT": str(clinic_root),
-        "AUTH": "basic",
-        "AUTH_USERS_FILE": str(write_users(folder)),
-        "LINK_SECRET": SECRET,
-        "VIEWER_ROOT": str(make_viewer(folder / "viewer")),
-    }
-    service = Service(folder / "service", environment)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("viewer")
+
+
+@pytest.fixture(scope="module")
+def logins(folder: Path) -> Iterator[Logins]:
+    with provided() as provider:
+        yield Logins.at(folder, provider)
+
+
+@pytest.fixture(scope="module")
+def settings(clinic_root: Path, folder: Path) -> dict[str, str]:
+    """The settings of the service without its logins."""
+    viewer = make_viewer(folder / "viewer")
+    return {"DATASTORE_ROOT": str(clinic_root), "LINK_SECRET": SECRET, "VIEWER_ROOT": str(viewer)}
+
+
+@pytest.fixture(scope="module")
+def service(settings: dict[str, str], logins: Logins, folder: Path) -> Iterator[Service]:
+    service = Service(folder / "service", {**settings, **logins.of("basic", "bearer", "oidc")})
     yield service
     assert service.stop() == 0
 
@@ -96,33 +109,61 @@ def test_no_raw_path_leaves_the_folder(service: Service, path: str) -> None:
     assert "anna" not in answer.text and "root:" not in answer.text
 
 
-def sign_in(page: Page) -> None:
-    page.get_by_label("Name").fill("anna")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+WAYS = {"basic": "cookies deleted", "bearer": "signed out", "oidc": "revoked"}
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_from_the_login_back_to_the_study_and_to_the_login_at_the_end(
-    service: Service, context: BrowserContext, clinic: Clinic
+    service: Service, context: BrowserContext, clinic: Clinic, logins: Logins, way: str
 ) -> None:
-    page, study = context.new_page(), clinic.slices[0].StudyInstanceUID
+    page, study, asked = context.new_page(), clinic.slices[0].StudyInstanceUID, list[str]()
+    page.on("request", lambda request: asked.append(request.url))
     place = f"{origin(service)}/viewer/viewer/aetitle?StudyInstanceUIDs={study}"
     page.goto(place)
     page.wait_for_url("**/console/login?next=*")
-    sign_in(page)
+    logins.sign_in(page, way)
     page.wait_for_url(place)
     assert study in page.evaluate(SEARCH)
-    context.clear_cookies(name="session")  # as when it ends
+    ENDS[WAYS[way]](context, origin(service))
     page.evaluate(f"void ({SEARCH})()")
     page.wait_for_url("**/console/login?next=*")
-    sign_in(page)
+    logins.sign_in(page, way)
     page.wait_for_url(place)
+    assert study in page.evaluate(SEARCH)
+    assert not [url for url in asked if logins.token in url or "eyJ" in url]
 
 
-def test_the_console_opens_a_study(service: Service, context: BrowserContext, clinic: Clinic) -> None:
+@pytest.fixture
+def balancer(settings: dict[str, str], logins: Logins, folder: Path) -> Iterator[LoadBalancer]:
+    """A load balancer before a service that knows people by it alone."""
+    with load_balanced(logins.provider) as balancer:
+        service = Service(folder / "balanced", {**settings, **balancer.settings})
+        balancer.target = origin(service)
+        yield balancer
+        assert service.stop() == 0
+
+
+def test_the_login_of_a_load_balancer_leads_back_to_the_study(
+    balancer: LoadBalancer, context: BrowserContext, clinic: Clinic
+) -> None:
+    page, study = context.new_page(), clinic.slices[0].StudyInstanceUID
+    place = f"{balancer.origin}/viewer/viewer/aetitle?StudyInstanceUIDs={study}"
+    page.goto(place)
+    for _ in range(2):
+        page.get_by_role("link", name="Log in at the hospital").click()
+        page.wait_for_url(place)
+        assert study in page.evaluate(SEARCH)
+        balancer.end_sessions()
+        page.evaluate(f"void ({SEARCH})().catch(() => {{}})")  # its answer leads to another origin, so it fails
+        page.wait_for_url(f"{balancer.login}?back=*")
+    page.goto(balancer.target + urlsplit(place).path)  # past the load balancer
+    page.wait_for_url("**/viewer/ended?next=*")
+
+
+def test_the_console_opens_a_study(service: Service, context: BrowserContext, clinic: Clinic, logins: Logins) -> None:
     page, study = context.new_page(), clinic.slices[0].StudyInstanceUID
     page.goto(f"{origin(service)}/console/aetitle/studies/{study}")
-    sign_in(page)
+    logins.sign_in(page, "basic")
     page.get_by_role("link", name="Open in OHIF").click()
     page.wait_for_url(f"{origin(service)}/viewer/viewer/aetitle?StudyInstanceUIDs={study}")
     assert study in page.evaluate(SEARCH)
@@ -147,12 +188,14 @@ def test_a_link_opens_its_study_alone_and_its_token_is_in_no_other_url(
     assert "access has ended" in page.inner_text("body")
 
 
-def test_a_link_and_a_login_are_used_side_by_side(service: Service, context: BrowserContext, clinic: Clinic) -> None:
+def test_a_link_and_a_login_are_used_side_by_side(
+    service: Service, context: BrowserContext, clinic: Clinic, logins: Logins
+) -> None:
     page, study = context.new_page(), clinic.slices[0].StudyInstanceUID
     page.goto(f"{origin(service)}/link/{token_of(study)}/viewer")
     page.goto(f"{origin(service)}/viewer/viewer/aetitle?StudyInstanceUIDs={study}")
     page.wait_for_url("**/console/login?next=*")  # the link does not show this root
-    sign_in(page)
+    logins.sign_in(page, "basic")
     page.wait_for_url("**/viewer/viewer/aetitle?*")
     names = page.evaluate("window.config.dataSources.map((source) => source.sourceName)")
     assert (names[0], len(names)) == ("aetitle", 2)
@@ -161,3 +204,23 @@ def test_a_link_and_a_login_are_used_side_by_side(service: Service, context: Bro
 def test_api_clients_open_it_with_their_password(service: Service) -> None:
     answer = requests.get(f"{origin(service)}/viewer/app-config.js", headers=ANNA, timeout=PATIENCE_SECONDS)
     assert '"sourceName": "aetitle"' in answer.text
+
+
+def test_pages_of_the_service_lead_to_the_login_themselves_and_others_have_the_browser_ask(service: Service) -> None:
+    """By what Chromium sends, without any cookie."""
+
+    def asks(**headers: str) -> bool:
+        answer = requests.get(f"{service.root}/studies", headers=headers, timeout=PATIENCE_SECONDS)
+        assert answer.status_code == 401
+        return "Basic" in answer.headers.get("WWW-Authenticate", "")
+
+    def sent(site: str, destination: str) -> dict[str, str]:
+        return {"Sec-Fetch-Site": site, "Sec-Fetch-Dest": destination}
+
+    for inside in ("empty", "image", "iframe", "object"):
+        assert not asks(**sent("same-origin", inside)), inside
+    assert asks(**sent("same-origin", "document"))
+    assert asks(**sent("same-site", "empty"))
+    assert asks(**sent("none", "document"))
+    assert asks()
+    assert asks(**sent("same-origin", "empty"), Authorization="Basic YTpi")  # one that it has kept, and that is wrong

@@ -174,6 +174,15 @@ def test_without_a_login_the_page_goes_to_the_one_of_the_console(closed: FlaskCl
     assert "aetitle" not in answer.text
 
 
+@pytest.mark.parametrize("way", ["bearer", "alb"])
+def test_where_nobody_can_sign_in_the_page_says_so(folder: Path, tmp_path: Path, way: str) -> None:
+    (tmp_path / "tokens").write_text("")
+    files: dict[str, Any] = {"auth_tokens_file": tmp_path / "tokens", "alb_arn": "arn:aws:x:eu-west-1:1:y"}
+    answer = client_of(folder, auth=(way,), console=way == "alb", **files).get("/viewer/app-config.js")
+    assert answer.status_code == 200
+    assert 'window.location.replace("/viewer/ended" + "?next="' in answer.text
+
+
 def test_without_a_console_the_browser_asks_for_the_password(folder: Path, tmp_path: Path) -> None:
     client = client_of(folder, auth=("basic",), auth_users_file=write_users(tmp_path), console=False)
     answer = client.get("/viewer/app-config.js")
