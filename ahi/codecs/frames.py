@@ -13,7 +13,7 @@ from ahi.codecs.colour import jpeg_has_ycbcr
 from ahi.codecs.openjph import decode_htj2k
 from ahi.codecs.pixel_format import PixelFormat
 from ahi.codecs.pixel_memory import PixelMemory
-from dicomweb.codestream import size_of
+from dicomweb.codestream import check_jpeg, size_of
 from dicomweb.errors import NotAcceptable, UpstreamFailed
 from dicomweb.markers import Size
 from dicomweb.transfer_syntax import EXPLICIT_VR_LITTLE_ENDIAN, transfer_syntax
@@ -163,6 +163,7 @@ def _decode_jpeg_xl(stored: bytes, _pixels: PixelFormat) -> Pixels:
 
 
 def _decode_jpeg_ls(stored: bytes, _pixels: PixelFormat) -> Pixels:
+    check_jpeg(stored, jpeg_ls=True)  # CharLS may count 2**31 bits beyond a cut end before it refuses the frame
     return np.asarray(imagecodecs.jpegls_decode(stored))
 
 

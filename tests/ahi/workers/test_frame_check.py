@@ -24,7 +24,7 @@ from datastore.pixels.layout import NoFrames
 from datastore.pixels.pixel_data import NATIVE_SOURCES, source_syntax
 from dicomweb.codestream import size_of
 from dicomweb.errors import NotAcceptable, ProxyError, UpstreamFailed
-from dicomweb.markers import Size
+from dicomweb.markers import Incomplete, Size
 from dicomweb.transfer_syntax import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     HTJ2K_LOSSLESS_RPCL,
@@ -154,6 +154,15 @@ def test_damage_is_a_fault_or_decodes_or_is_refused(uid: str, data: st.DataObjec
     assert fault is None or (fault and fault.isascii())
     with suppress(ProxyError):
         assert len(decode(damaged, uid, GREY, 2**20)) == GREY.frame_bytes
+
+
+def test_half_a_jpeg_ls_is_refused_at_once() -> None:
+    """CharLS counts 2**31 bits beyond the end of this one, which takes 3 s of CPU."""
+    rows, columns = np.indices((256, 256))
+    whole = bytes(imagecodecs.jpegls_encode(((rows * 5 + columns * 3) % 251).astype(np.uint8)))
+    with pytest.raises(UpstreamFailed) as refused:
+        decode(whole[: len(whole) // 2], JPEG_LS_LOSSLESS, PixelFormat(256, 256, 1, 8, 0, "MONOCHROME2"), 2**20)
+    assert isinstance(refused.value.__cause__, Incomplete)  # not an error of the decoder
 
 
 @settings(max_examples=300, deadline=None)
