@@ -398,30 +398,50 @@ def _files_of(certificate: Certificate, folder: Path) -> list[str]:
     return settings
 
 
-_ports_taken: list[socket.socket] = []
+_PORTS_OF_A_BLOCK = 50
+_blocks_taken: list[socket.socket] = []
+"""One file descriptor holds a block of ports: a long run takes many, and `select` has room for 1,024 descriptors."""
 
 
 def free_port() -> int:
     """A loopback port that is this test run's own until it ends, whether or not anything listens on it meanwhile.
 
     No connection gets it as its own port: it lies outside of the range that the kernel takes those from. No other test
-    run gets it: each port has a name among the abstract sockets of the machine, and the kernel frees that with its
-    process.
+    run gets it: each block of ports has a name among the abstract sockets of the machine, and the kernel frees that
+    with its process.
     """
+    return next(_free_ports)
+
+
+def _ports() -> Iterator[int]:
     first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
-    below, above = range(10_000, first), range(last + 1, 65_536)
-    for port in Random().sample([*below, *above], len(below) + len(above)):  # noqa: S311 - chance, not a secret
+    blocks = [
+        range(start, start + _PORTS_OF_A_BLOCK)
+        for outside in (range(10_000, first), range(last + 1, 65_536))
+        for start in outside[::_PORTS_OF_A_BLOCK][:-1]
+    ]
+    for block in Random().sample(blocks, len(blocks)):  # noqa: S311 - chance, not a secret
         claim = socket.socket(socket.AF_UNIX)
         try:
-            claim.bind(f"\0test-port-{port}")
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", port))
-        except OSError:  # somebody has it
+            claim.bind(f"\0test-ports-{block.start}")
+        except OSError:  # another test run has it
             claim.close()
-        else:
-            _ports_taken.append(claim)
-            return int(port)
+            continue
+        _blocks_taken.append(claim)
+        yield from filter(_is_free, block)
     raise AssertionError("there is no free port")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+_free_ports = _ports()
 
 
 @contextmanager

@@ -40,6 +40,7 @@ class CuttingProxy:
 
     def close(self) -> None:
         """Take no other connections."""
+        self._listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts them, which ends
         self._listening.close()
 
     def _accept(self) -> None:
