@@ -12,6 +12,7 @@ STATIC, LOGIN = "console-static", "console-login"
 WORKLIST, STUDY, SHARE, LOOK = "console-worklist", "console-study", "console-share", "console-look"
 UPLOAD, UPLOAD_FORM = "console-upload", "console-upload-form"
 JOBS, STATUS, ACCESS = "console-jobs", "console-status", "console-access"
+ACCESS_CHANGE, AUDIT = "console-access-change", "console-audit"
 
 COOKIE = "console"
 """The cookie that names a browser which has a page of the console."""
@@ -19,7 +20,7 @@ COOKIE = "console"
 OPEN = frozenset({STATIC, LOGIN})
 """Parts that need no login: they are the way to one, and have nothing of the archive."""
 
-OPERATION = frozenset({JOBS, STATUS, ACCESS})
+OPERATION = frozenset({JOBS, STATUS, ACCESS, ACCESS_CHANGE, AUDIT})
 """Parts for those who run the service."""
 
 WITHOUT_PATIENT_DATA = frozenset({STATIC, LOGIN, UPLOAD, STATUS})

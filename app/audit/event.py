@@ -49,6 +49,8 @@ class EventKind(Enum):
     LOGIN = _Kind(dcm("110114", "User Authentication"), dcm("110122", "Login"), "E")
     LOGOUT = _Kind(dcm("110114", "User Authentication"), dcm("110123", "Logout"), "E")
     ALERT = _Kind(dcm("110113", "Security Alert"), dcm("110132", "Use of Restricted Function"), "E")
+    CHANGE = _Kind(dcm("110113", "Security Alert"), dcm("110137", "User security Attributes Changed"), "E")
+    TRAIL = _Kind(dcm("110101", "Audit Log Used"), None, "R")
 
 
 def _now() -> datetime:
@@ -62,7 +64,8 @@ class Event:
     `resource` is the route below the service root, `query` is the path and the query of a search. UIDs are those of the
     request; a malformed UID that found nothing is left out. `sop_classes` are those of the instances that were found,
     with their numbers. `cut` tells that the answer was cut off. `stored` are the SOP classes and UIDs of instances that
-    a client sent; `reason` tells why they were not stored, 0 if they were.
+    a client sent; `reason` tells why they were not stored, 0 if they were. `subject` says which user, token or link was
+    changed, or what was searched for in the audit trail.
     """
 
     kind: EventKind
@@ -81,6 +84,7 @@ class Event:
     cut: bool = False
     stored: tuple[tuple[str, str], ...] = ()
     reason: int = 0
+    subject: str = ""
     at: datetime = field(default_factory=_now)
 
     @property

@@ -16,7 +16,12 @@ _PATIENT, _REPORT = "1", "3"  # ParticipantObjectTypeCodeRole
 _STUDY_UID, _SOP_CLASS_UID = dcm("110180", "Study Instance UID"), dcm("110181", "SOP Class UID")
 _PATIENT_NUMBER = Code("2", "RFC-3881", "Patient Number")
 _PATIENT_ROOT, _STUDY_ROOT = "1.2.840.10008.5.1.4.1.2.1.1", "1.2.840.10008.5.1.4.1.2.2.1"
+_URI = Code("12", "RFC-3881", "URI")
+_SECURITY_RESOURCE = "13"  # ParticipantObjectTypeCodeRole
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+_ABOUT_SECURITY = (EventKind.CHANGE, EventKind.TRAIL)
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Source:
         SubElement(source, "AuditSourceTypeCode", {"csd-code": _APPLICATION_SERVER})
         if event.kind is EventKind.QUERY:
             _query(root, event)
+        elif event.kind in _ABOUT_SECURITY:
+            _security(root, event)
         elif event.study_instance_uid or event.stored:
             _study(root, event)
         if patient_id:
@@ -60,6 +67,7 @@ class Source:
             "instance": event.sop_instance_uid,
             "sopClasses": dict(event.sop_classes),
             "instances": [uid for _, uid in event.stored],
+            "subject": event.subject,
             "reason": f"{event.reason:04X}H" if event.reason else "",
             "frames": event.frames,
             "patient": patient_id,
@@ -106,6 +114,17 @@ def _query(root: Element, event: Event) -> None:
     model = _PATIENT_ROOT if event.resource.startswith("/patients") else _STUDY_ROOT
     query = _object(root, model, _SOP_CLASS_UID, _SYSTEM_OBJECT, _REPORT, query=event.query)
     _detail(query, "RequestID", event.request_id)
+
+
+def _security(root: Element, event: Event) -> None:
+    """Add the audit trail that was read (Section A.5.3.4), or what was changed (Section A.5.3.11)."""
+    if event.kind is EventKind.TRAIL:
+        name, detail = "Security Audit Log", "Search"
+    else:
+        name, detail = event.resource, "Alert Description"
+    changed = _object(root, event.resource, _URI, _SYSTEM_OBJECT, _SECURITY_RESOURCE, name=name)
+    _detail(changed, detail, event.subject)
+    _detail(changed, "RequestID", event.request_id)
 
 
 def _study(root: Element, event: Event) -> None:

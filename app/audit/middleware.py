@@ -33,6 +33,8 @@ _KINDS = {
     console_parts.WORKLIST: EventKind.QUERY,
     _STORE: EventKind.STORE,
     console_parts.UPLOAD_FORM: EventKind.STORE,
+    console_parts.ACCESS_CHANGE: EventKind.CHANGE,
+    console_parts.AUDIT: EventKind.TRAIL,
 }
 _REFUSALS = {401: EventKind.LOGIN, 403: EventKind.ALERT}
 _WITH_CONTENT = (200, 206)
@@ -98,6 +100,7 @@ def _event(kind: EventKind, status: int) -> Event:
         sop_classes=tuple(sorted(g.get("sop_classes", {}).items())),
         frames=_frames(identifiers.get("frame_list")),
         request_id=g.request_id,
+        subject=g.get("audit_subject", ""),
     )
 
 
