@@ -191,7 +191,7 @@ def test_a_day_in_a_large_file_is_found_without_reading_the_rest(
         read_bytes += length
         return pread(descriptor, length, offset)
 
-    monkeypatch.setattr(trail_files.os, "pread", counted)
+    monkeypatch.setattr(os, "pread", counted)
     assert [one.at for one in found(path, Wanted(first=at(500), last=at(502)))] == [at(502), at(501), at(500)]
     assert path.stat().st_size > 10 * 2**20 > 2 * read_bytes
 
