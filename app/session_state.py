@@ -1,4 +1,5 @@
-"""What all web processes of a host share about logins: the key of sessions, those revoked, and failed attempts.
+"""What all web processes of a host share about logins: the key of sessions, those revoked, failed attempts, and when
+files of users and tokens changed.
 
 Made before the fork.
 """
@@ -11,6 +12,7 @@ from app.auth.revocations import Revocations
 from app.auth.session import Revoked
 from app.middleware.rate_limiter import RateLimiter
 from app.settings import Settings
+from runtime.changes import Changes
 
 _NAME_FAILURES, _NAME_SECONDS = 10, 60.0
 _ADDRESS_FAILURES, _ADDRESS_SECONDS = 50, 6.0
@@ -24,6 +26,7 @@ class SessionState:
     key: bytes = field(default_factory=partial(secrets.token_bytes, 32))
     memory: Revocations = field(default_factory=Revocations)
     everywhere: Revoked | None = None
+    login_files: Changes = field(default_factory=Changes)
     of_name: RateLimiter = field(default_factory=partial(RateLimiter, 1 / _NAME_SECONDS, _NAME_FAILURES))
     renewals: RateLimiter = field(default_factory=partial(RateLimiter, 0.1, 1))
     of_address: RateLimiter = field(default_factory=partial(RateLimiter, 1 / _ADDRESS_SECONDS, _ADDRESS_FAILURES))

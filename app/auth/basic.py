@@ -8,13 +8,14 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
+from app.auth.login_file import LoginFile
 from app.auth.principal import Credentials, Kept, NotProven, Principal, mark_of
 from dicomweb.errors import UpstreamBusy
 
@@ -22,6 +23,9 @@ _REMEMBERED_SECONDS = 300.0
 _REMEMBERED = 1024
 _AT_ONCE = 2  # a check takes a core a tenth of a second: more at once would slow down users who are logged in
 _PATIENCE_SECONDS = 5.0
+_ROUNDS = 12  # of a new hash, as logarithm: a fifth of a second
+LONGEST_PASSWORD_BYTES = 72
+"""Bcrypt uses no more of a password."""
 
 
 def parse_users(path: Path) -> dict[str, str]:
@@ -46,9 +50,10 @@ class Basic:
 
     challenge = 'Basic realm="DICOMweb", charset="UTF-8"'
 
-    def __init__(self, users: Mapping[str, str]) -> None:
-        self._users = users
-        self._unknown = next(iter(users.values()), "")  # checked for unknown names: the time tells nothing
+    def __init__(self, users: Mapping[str, str] | Callable[[], Mapping[str, str]]) -> None:
+        """`users` has the hash of each name; a function gives the ones of now."""
+        self._find_users = users if callable(users) else lambda: users
+        self.file = users if isinstance(users, LoginFile) else None
         self._key = secrets.token_bytes(32)
         self._lock = threading.Lock()
         self._verified: OrderedDict[bytes, float] = OrderedDict()
@@ -62,30 +67,38 @@ class Basic:
         if credentials.scheme != "basic":
             return None
         name, password = _parse(credentials.value)
-        digest = hmac.new(self._key, f"{name}:{password}".encode(), hashlib.sha256).digest()
+        known = f"{name}:{password}\0{self.users.get(name, '')}"  # another hash is another password
+        digest = hmac.new(self._key, known.encode(), hashlib.sha256).digest()
         if not self._remembered(digest):
             self._check(name, password)
             self._remember(digest)
         return Principal(name, scheme="basic")
 
+    @property
+    def users(self) -> Mapping[str, str]:
+        """The hash of each name."""
+        return self._find_users()
+
     def keep(self, principal: Principal, _proof: str = "") -> Kept:
         """Another hash of the password ends the session."""
-        return Kept(principal.name, mark_of(self._users[principal.name]))
+        return Kept(principal.name, mark_of(self.users[principal.name]))
 
     def recall(self, kept: Kept) -> Principal | None:
         """The user, if the file still has the same hash."""
-        password_hash = self._users.get(kept.name)
+        password_hash = self.users.get(kept.name)
         same = password_hash is not None and hmac.compare_digest(mark_of(password_hash), kept.mark)
         return Principal(kept.name, scheme="basic") if same else None
 
     def _check(self, name: str, password: str) -> None:
+        users = self.users
+        unknown = next(iter(users.values()), "")  # checked for unknown names: the time tells nothing
         if not self._checking.acquire(timeout=_PATIENCE_SECONDS):
             raise UpstreamBusy("too many passwords are being checked")
         try:
-            matches = _matches(password, self._users.get(name, self._unknown))
+            matches = _matches(password, users.get(name, unknown))
         finally:
             self._checking.release()
-        if not matches or name not in self._users:
+        if not matches or name not in users:
             raise NotProven("wrong name or password")
 
     def _remembered(self, digest: bytes) -> bool:
@@ -98,6 +111,11 @@ class Basic:
             self._verified.move_to_end(digest)
             if len(self._verified) > _REMEMBERED:
                 self._verified.popitem(last=False)
+
+
+def new_line(name: str, password: str) -> str:
+    """The line of a user, without its end."""
+    return f"{name}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(_ROUNDS)).decode()}"
 
 
 def _parse(value: str) -> tuple[str, str]:
@@ -118,6 +136,6 @@ def _matches(password: str, password_hash: str) -> bool:
             return False
     encoded = password.encode()
     try:
-        return len(encoded) <= 72 and bcrypt.checkpw(encoded, password_hash.encode())  # bcrypt uses only 72
+        return len(encoded) <= LONGEST_PASSWORD_BYTES and bcrypt.checkpw(encoded, password_hash.encode())
     except ValueError:  # a hash or a password that bcrypt does not accept
         return False

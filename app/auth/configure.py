@@ -15,11 +15,13 @@ from app.auth.issued import Issued
 from app.auth.issuer_login import Client, IssuerLogin
 from app.auth.keys import KeysByUrl
 from app.auth.links import Links
+from app.auth.login_file import LoginFile
 from app.auth.oidc import Oidc
-from app.auth.principal import Authenticator
+from app.auth.principal import Authenticator, Principal
 from app.auth.session import Sessions
 from app.session_state import SessionState
 from app.settings import Settings, SettingsError
+from runtime.changes import Changes
 
 T = TypeVar("T")
 
@@ -34,7 +36,8 @@ def open_gate(settings: Settings, state: SessionState | None = None) -> Gate:
     if rules is not None and not settings.auth:
         raise SettingsError("ACCESS_RULES says what callers may see, but AUTH has no login")
     links = Links(settings.link_secret) if settings.link_secret else None
-    ways = {way: _WAYS[way](settings) for way in settings.auth}
+    changes = state.login_files if state else None
+    ways = {way: _WAYS[way](settings, changes) for way in settings.auth}
     sessions = None
     if state and ways and settings.console:
         known = {way: one for way, one in ways.items() if isinstance(one, Basic | Bearer)}
@@ -66,21 +69,23 @@ def _read(variable: str, path: Path | None, parse: Callable[[Path], T]) -> T:
         raise SettingsError(f"{variable}: {error}") from error
 
 
-def _basic(settings: Settings) -> Authenticator:
-    return Basic(_read("AUTH_USERS_FILE", settings.auth_users_file, parse_users))
+def _basic(settings: Settings, changes: Changes | None) -> Authenticator:
+    parse = partial(LoginFile[str], parse=parse_users, changes=changes)
+    return Basic(_read("AUTH_USERS_FILE", settings.auth_users_file, parse))
 
 
-def _bearer(settings: Settings) -> Authenticator:
-    return Bearer(_read("AUTH_TOKENS_FILE", settings.auth_tokens_file, parse_tokens))
+def _bearer(settings: Settings, changes: Changes | None) -> Authenticator:
+    parse = partial(LoginFile[Principal], parse=parse_tokens, changes=changes)
+    return Bearer(_read("AUTH_TOKENS_FILE", settings.auth_tokens_file, parse))
 
 
-def _oidc(settings: Settings) -> Authenticator:
+def _oidc(settings: Settings, _: Changes | None) -> Authenticator:
     if not settings.oidc_issuer or not settings.oidc_audience:
         raise SettingsError("OIDC_ISSUER and OIDC_AUDIENCE are not both set, which AUTH needs")
     return Oidc(settings.oidc_issuer, settings.oidc_audience, settings.oidc_algorithms, _names(settings))
 
 
-def _alb(settings: Settings) -> Authenticator:
+def _alb(settings: Settings, _: Changes | None) -> Authenticator:
     if not settings.alb_arn:
         raise SettingsError("ALB_ARN is not set, which AUTH needs")
     keys = KeysByUrl(settings.alb_public_keys_url or public_keys_url(settings.alb_arn))
@@ -91,7 +96,7 @@ def _names(settings: Settings) -> ClaimNames:
     return ClaimNames(settings.auth_name_claim, settings.auth_groups_claim)
 
 
-_WAYS: Mapping[str, Callable[[Settings], Authenticator]] = {
+_WAYS: Mapping[str, Callable[[Settings, Changes | None], Authenticator]] = {
     "basic": _basic,
     "bearer": _bearer,
     "oidc": _oidc,

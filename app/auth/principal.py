@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Protocol
 
 from dicomweb.errors import Unauthorized
@@ -14,6 +15,7 @@ class Principal:
 
     `scheme` is the way of AUTH that vouches for the name, "" without a login. The same name in another scheme is
     another caller. `session` is the one whose cookie came in the place of credentials.
+    `until` is the last day of a token, in UTC; None for all others.
     """
 
     name: str
@@ -21,6 +23,7 @@ class Principal:
     claims: Mapping[str, Any] = field(default_factory=dict, compare=False)
     scheme: str = ""
     session: "Session | None" = field(default=None, compare=False, repr=False)
+    until: date | None = field(default=None, compare=False)
 
     @property
     def user(self) -> str:

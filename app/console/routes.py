@@ -36,6 +36,7 @@ PARTS: tuple[Part, ...] = (
     Part(upload.blueprint, "navigation_upload", upload.PATH),
     Part(upload.form, below_roots=True),
     Part(access.blueprint, "navigation_access", access.PATH),
+    Part(access.changes),
     Part(audit.blueprint),
 )
 """All parts, in the order of the navigation."""

@@ -204,3 +204,20 @@ def test_a_preflight_is_no_access(app_with: Maker, told: Told) -> None:
     app_with().test_client().options("/aetitle/studies")
     app_with().test_client().get("/aetitle/nothing")
     assert told.events == []
+
+
+def test_a_change_of_access_says_what_was_changed(app_with: Maker, users: Path, told: Told, tmp_path: Path) -> None:
+    (tmp_path / "rules").write_text('[{"name": "anna", "rights": ["read", "operate"]}]')
+    app = app_with(auth=("basic",), auth_users_file=users, access_rules=tmp_path / "rules")
+    client, headers = app.test_client(), {**ANNA, "Accept": "text/html"}
+    token = re.findall(r'"X-CSRF-Token": "(\w+)"', client.get("/console/access", headers=headers).text)[0]
+    told.events.clear()
+    client.post("/console/access/users", data={"csrf": token, "name": "carl", "password": ""}, headers=headers)
+    client.post("/console/access/remove", data={"csrf": token, "kind": "user", "key": "anna"}, headers=headers)
+    client.get("/console/access/audit?user=anna&patient=P1&before=1-2", headers=headers)
+    assert [(one.kind, one.status, one.subject) for one in told.events] == [
+        (EventKind.CHANGE, 200, "add user basic:carl"),
+        (EventKind.CHANGE, 409, "remove user basic:anna"),
+        (EventKind.TRAIL, 200, "user=anna&patient=P1"),
+    ]
+    assert {one.user for one in told.events} == {"basic:anna"} and "carl" in users.read_text()

@@ -6,6 +6,8 @@ import pytest
 
 from app.auth.bearer import Bearer, new_token, parse_tokens
 from app.auth.principal import Credentials, NotProven, Principal
+from app.commands.token import make_token
+from app.settings import SettingsError
 
 
 def test_a_new_token_is_known_by_its_line(tmp_path: Path) -> None:
@@ -29,3 +31,13 @@ def test_a_line_that_is_none_is_named(tmp_path: Path, line: str) -> None:
     path.write_text(f"{line}\n")
     with pytest.raises(ValueError, match="line 1"):
         parse_tokens(path)
+
+
+def test_the_command_makes_tokens_with_an_end(tmp_path: Path) -> None:
+    token, line = (one.partition(": ")[2].strip() for one in make_token("pacs", "", 30))
+    (tmp_path / "tokens").write_text(f"{line}\n")
+    found = Bearer(parse_tokens(tmp_path / "tokens")).principal(Credentials("bearer", token))
+    assert found and found.until and not found.groups
+    for days in (-1, 10**9):
+        with pytest.raises(SettingsError):
+            list(make_token("pacs", "", days))
