@@ -73,7 +73,7 @@ WORKLIST: Mapping[str, str] = {
     "worklist_ae_title": "AE title",
     "worklist_text": "Name or ID",
     "worklist_hint": (
-        "Names begin with the family name. * stands for any letters, ? for one. "
+        "The words of a name may come in any order, each from its beginning. * stands for any letters, ? for one. "
         "Keys: / to search, j and k or the arrows to move, Enter to open."
     ),
     "worklist_date": "Study date",
@@ -126,7 +126,10 @@ WORKLIST: Mapping[str, str] = {
     "worklist_empty_index": "Put what AWS HealthImaging has into the index:",
     "worklist_empty_check": "Let the service check itself:",
     "worklist_nothing_title": "No study fits",
-    "worklist_nothing": "Names begin with the family name. Put a * before a word that is not the first.",
+    "worklist_nothing": "Check the spelling, or clear a field. Put a * around a part of a word: *berg*.",
+    "worklist_words": "Given names were looked for in the newest {number} studies, family names in all.",
+    "worklist_alike": "No name is written like this. These names sound alike.",
+    "worklist_words_all": "Look in all studies (takes seconds)",
 }
 
 STUDY: Mapping[str, str] = {

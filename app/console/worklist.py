@@ -14,7 +14,7 @@ from app.auth.middleware import ROOT_PARAMETER
 from app.auth.rights import Right
 from app.console.console import Console
 from app.console.study_filter import PAGE_SIZES, Period, StudyFilter
-from app.console.study_list import SORTED_AT_MOST, StudyPage, find_studies
+from app.console.study_list import SORTED_AT_MOST, WORDS_IN_NEWEST, StudyPage, find_studies
 from app.console_parts import WORKLIST
 from app.middleware.warnings import request_warnings
 from dicomweb.errors import BadRequest
@@ -96,6 +96,8 @@ def _values(console: Console, wanted: StudyFilter, found: StudyPage | None, now:
         "url_without_filter": _url(console, StudyFilter(sort=wanted.sort, size=wanted.size, pictures=wanted.pictures)),
         "request_warnings": request_warnings,
         "sorted_at_most": SORTED_AT_MOST,
+        "words_in_newest": WORDS_IN_NEWEST,
+        "url_everywhere": _url(console, replace(wanted, page=1, everywhere=True)),
         "quoted": partial(quote, safe=""),
     }
 

@@ -53,6 +53,22 @@ def uids(page: StudyPage) -> list[str]:
         ({"q": "P"}, ["1.2.4", "1.2.1", "1.2.5"]),
         ({"q": "p1"}, ["1.2.2"]),
         ({"q": "*jane*"}, ["1.2.2"]),
+        ({"q": "jane"}, ["1.2.2"]),
+        ({"name": "jane"}, ["1.2.2"]),
+        ({"name": "JOERG"}, ["1.2.5"]),
+        ({"q": "joerg doering"}, ["1.2.5"]),
+        ({"q": "ta yam"}, ["1.2.4"]),
+        ({"q": "太郎"}, ["1.2.4"]),
+        ({"name": "jane", "q": "doe"}, ["1.2.2"]),
+        ({"name": "yamada", "q": "doe"}, []),
+        ({"from_": "2024-01-10", "to": "2024-01-10", "q": "john"}, ["1.2.1"]),
+        ({"name": "jane", "q": "P1"}, []),
+        ({"name": "jane", "id": "p1"}, ["1.2.2"]),
+        ({"name": "jane*"}, []),
+        ({"q": "joe"}, []),
+        ({"q": "ane"}, []),
+        ({"q": "jane", "date": "today"}, ["1.2.2"]),
+        ({"q": "jane", "to": "2023-12-31"}, []),
         ({"q": "山田"}, ["1.2.4"]),
         ({"q": "doring"}, ["1.2.5"]),
         ({"q": "nobody"}, []),
@@ -103,6 +119,30 @@ def test_too_many_studies_are_not_sorted(archive: Archive, monkeypatch: pytest.M
     page = page_of(archive, sort="name")
     assert (uids(page), page.sorted) == (NEWEST_FIRST, False)
     assert page_of(archive, sort="name", date="month").sorted
+
+
+def test_words_are_looked_for_in_the_newest_studies(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_list, "WORDS_IN_NEWEST", 2)
+    page = page_of(archive, q="joerg")
+    assert (uids(page), page.newest_alone) == ([], True)
+    page = page_of(archive, q="joerg", words="all")
+    assert (uids(page), page.newest_alone) == (["1.2.5"], False)
+    assert uids(page_of(archive, q="john")) == ["1.2.1"]
+    assert uids(page_of(archive, q="doring")) == ["1.2.5"], "the beginning of a name is found in all studies"
+    assert uids(page_of(archive, q="joerg", to="2023-12-31")) == ["1.2.5"], "there are fewer in the period"
+    monkeypatch.setattr(study_list, "WORDS_IN_NEWEST", 4)
+    assert uids(page_of(archive, q="joerg")) == ["1.2.5"], "the next one has no date"
+
+
+def test_names_that_sound_alike_are_found_if_no_other_is(archive: Archive) -> None:
+    page = page_of(archive, q="Jayne Dow")
+    assert (set(uids(page)), page.alike) == ({"1.2.2", "1.2.1"}, True)
+    page = page_of(archive, q="jane doe")
+    assert (uids(page), page.alike) == (["1.2.2"], False)
+
+
+def test_no_number_of_words_is_too_many(archive: Archive) -> None:
+    assert uids(page_of(archive, q=" ".join("abcdefgh" * 16)[:256])) == []
 
 
 def test_pages_follow_each_other(archive: Archive) -> None:
@@ -183,6 +223,7 @@ _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).map(str.s
         page=st.integers(1, 999),
         size=st.sampled_from(PAGE_SIZES),
         pictures=st.booleans(),
+        everywhere=st.booleans(),
     )
 )
 def test_the_url_of_a_filter_means_that_filter(wanted: StudyFilter) -> None:
