@@ -4,6 +4,7 @@ python script/licences.py table    write the table of THIRD_PARTY.md anew
 python script/licences.py sbom     print a software bill of materials (CycloneDX 1.5, JSON)
 """
 
+import hashlib
 import json
 import re
 import sys
@@ -17,6 +18,9 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.13")
 """Of the one-file build on Debian 12, and of the image."""
+
+_HTMX = ROOT / "app" / "console" / "static" / "htmx.min.js"
+_HTMX_VERSION = re.compile(rb'version:"([\d.]+)"')
 
 _SPDX = {
     "3-Clause BSD License": "BSD-3-Clause",
@@ -131,7 +135,10 @@ def locked(text: str) -> Mapping[tuple[str, str], list[str]]:
 
 
 def sbom(lock: str, version: str) -> dict[str, object]:
-    """A CycloneDX document of all wheels in the lock file. Licences are those of the libraries installed here."""
+    """A CycloneDX document of all wheels in the lock file, and of the script that the console has of others.
+
+    Licences of wheels are those of the libraries installed here.
+    """
     licences = {plain(one.name): one.licence for one in libraries()}
     components = [
         {
@@ -157,7 +164,25 @@ def sbom(lock: str, version: str) -> dict[str, object]:
         "specVersion": "1.5",
         "version": 1,
         "metadata": {"component": us},
-        "components": components,
+        "components": [*components, _htmx()],
+    }
+
+
+def _htmx() -> dict[str, object]:
+    """htmx, as the file that the console serves tells its version."""
+    content = _HTMX.read_bytes()
+    found = _HTMX_VERSION.search(content)
+    if found is None:
+        raise ValueError(f"{_HTMX.name} tells no version")
+    purl = f"pkg:npm/htmx.org@{found[1].decode()}"
+    return {
+        "type": "library",
+        "bom-ref": purl,
+        "name": "htmx.org",
+        "version": found[1].decode(),
+        "purl": purl,
+        "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(content).hexdigest()}],
+        "licenses": [{"expression": "0BSD"}],
     }
 
 

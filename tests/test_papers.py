@@ -165,6 +165,10 @@ def test_the_bill_of_materials_is_one() -> None:
     components = {one["name"]: one for one in document["components"]}
     assert components["flask"]["licenses"] == [{"expression": "BSD-3-Clause"}]
     assert all(one["hashes"] for one in components.values())
+    script = components["htmx.org"]
+    assert script["licenses"] == [{"expression": "0BSD"}]
+    assert f"| htmx {script['version']} | 0BSD | `app/console/static/`" in (ROOT / "THIRD_PARTY.md").read_text()
+    assert f'version:"{script["version"]}"' in (ROOT / "app/console/static/htmx.min.js").read_text()
 
 
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()

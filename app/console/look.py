@@ -32,6 +32,28 @@ CT_WINDOWS = (
 )
 """The usual windows of a CT; their names are keys of texts."""
 
+SPEEDS = (0.25, 0.5, 1, 2, 4)
+"""The choices for the speed of a cine, as multiples of its own."""
+
+KEYS = (
+    ("look_key_scroll", "look_does_scroll"),
+    ("look_key_tens", "look_does_tens"),
+    ("look_key_ends", "look_does_ends"),
+    ("look_key_play", "look_does_play"),
+    ("look_key_speed", "look_does_speed"),
+    ("look_key_drag", "look_does_drag"),
+    ("look_key_windows", "look_does_windows"),
+    ("look_key_invert", "look_does_invert"),
+    ("look_key_reset", "look_does_reset"),
+    ("look_key_zoom", "look_does_zoom"),
+    ("look_key_move", "look_does_move"),
+    ("look_key_series", "look_does_series"),
+    ("look_key_finger", "look_does_finger"),
+    ("look_key_fingers", "look_does_fingers"),
+    ("look_key_help", "look_does_help"),
+)
+"""The list of keys and gestures: the texts of each, and of what it does."""
+
 _MODALITIES_LAST = ("SR", "DOC", "PR", "KO", "SEG", "RTSTRUCT", "RTPLAN", "REG", "FID", "AU", "PLAN")
 _CACHE_BYTES = 2**24
 _SHOWN_BYTES = 600
@@ -74,6 +96,8 @@ class _Looks:
             page_size=PAGE,
             kinds=Kind,
             ct_windows=CT_WINDOWS,
+            speeds=SPEEDS,
+            keys=KEYS,
             texts=self._texts(),
         )
 

@@ -20,8 +20,9 @@ from datastore.embedded import Embedded
 from datastore.samples import ct, documents, shipped, slide
 from datastore.samples.curated import write_curated
 from tests.pydicom_files import pydicom_path
-from tests.service.browser import barriers, chromium
+from tests.service.browser import barriers, chromium, recorded_video
 from tests.service.process import Service
+from tests.service.viewer_kinds import video
 from tests.store.dicom_files import data_set, encoded
 
 WAIT_MILLISECONDS = 45_000
@@ -31,7 +32,7 @@ EVIL = '"><script>window.owned=1</script><img src=x onerror="window.owned=1">'
 _SHIPPED = {sample.name: sample.series for sample in shipped.SHIPPED}
 ECHO = _SHIPPED["color3d_jpeg_baseline.dcm"].study.uid
 RADIOGRAPH, ECG = (_SHIPPED[name].study.uid for name in ("RG1_UNCR.dcm", "waveform_ecg.dcm"))
-LIVER, PALETTE, EMPTY, MIXED, HOSTILE, REVERSED, MANY, VIDEO = (f"1.2.78.{number}" for number in range(1, 9))
+LIVER, PALETTE, EMPTY, MIXED, HOSTILE, REVERSED, MANY, VIDEO, PLAYED = (f"1.2.78.{number}" for number in range(1, 10))
 SECRET = "s" * 40
 INSTANCES = 1_100
 """Of a long series: more than two pages of the list."""
@@ -83,7 +84,13 @@ def hostile() -> Iterator[Dataset]:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("look")
     (folder / "files").mkdir()
     write_curated(folder / "files", SLICES)
@@ -100,6 +107,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         *map(placed, range(1, 7)),
         *(image(MANY, number) for number in range(1, INSTANCES + 1)),
         broken_video(),
+        of_study(PLAYED, video(recorded_video(browser))),
     ]
     for number, made in enumerate(others):
         (folder / "files" / f"other{number}").write_bytes(saved(made) if hasattr(made, "file_meta") else encoded(made))
@@ -125,12 +133,6 @@ def saved(made: Dataset) -> bytes:
     file = BytesIO()
     made.save_as(file, enforce_file_format=True)
     return file.getvalue()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -549,6 +551,114 @@ def test_a_video_that_cannot_be_played_is_told_in_words(look: Open) -> None:
     page = look(VIDEO, picture=None)
     expect(page.locator("video")).to_have_attribute("src", re.compile(r"/frames/1\?accept=video/mp4"))
     expect(page.get_by_role("alert")).to_contain_text("cannot play the video", timeout=WAIT_MILLISECONDS)
+
+
+@pytest.mark.parametrize("by", ["page", "another series"])
+def test_a_video_plays(look: Open, by: str) -> None:
+    page = look(PLAYED, picture=None)
+    if by == "page":
+        page.reload()
+    shown = page.locator("video")
+    shown.evaluate("(video) => { video.muted = true; return video.play(); }")
+    page.wait_for_function("() => document.querySelector('video').currentTime > 0.3", timeout=WAIT_MILLISECONDS)
+    assert shown.evaluate("(video) => [video.videoWidth, video.videoHeight]") == [320, 240]
+    red = np.asarray(Image.open(BytesIO(shown.screenshot())).convert("RGB"))[60, 400]
+    assert red[0] > 150 and red[1] < 90
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def series_of(page: Page) -> str | None:
+    return page.locator("#look").get_attribute("data-series")
+
+
+def test_another_series_is_shown_without_another_page(look: Open, service: Service, complaints: list[str]) -> None:
+    page = look(ct.STUDY.uid, "?picture=5", picture=4)
+    page.evaluate("() => { window.same = true; }")
+    page.get_by_role("link", name="Bone").click()
+    in_window(page, "400,1800,linear")
+    page.get_by_role("link", name="2 SR").click()
+    report = page.frame_locator(".look-document iframe")
+    expect(report.get_by_text("Solid nodule in the right upper lobe").first).to_be_visible(timeout=WAIT_MILLISECONDS)
+    expect(page.locator("nav [aria-current]")).to_have_attribute("data-modality", "SR")
+    assert f"series={documents.REPORT.uid}" in page.url
+    expect(page.locator("#play")).to_be_hidden()
+    page.keyboard.press("]")
+    expect(page.locator(".look-document iframe")).to_have_attribute("src", re.compile("accept=application/pdf"))
+    page.go_back()
+    expect(page.locator("nav [aria-current]")).to_have_attribute("data-modality", "SR")
+    page.go_back()
+    shows(page, 4)
+    in_window(page, "400,1800,linear")
+    assert difference(page, rendered(service, slice_path(4), window="400,1800,linear")) < 2
+    expect(page.get_by_role("slider")).to_have_attribute("max", str(SLICES))
+    page.keyboard.press("ArrowDown")
+    shows(page, 5)
+    page.wait_for_url("**picture=6*")
+    assert page.evaluate("() => window.same") and series_of(page) == ct.IMAGES.uid
+    page.go_forward()
+    expect(page.locator("nav [aria-current]")).to_have_attribute("data-modality", "SR")
+    assert page.evaluate("() => window.same")
+    assert complaints == []
+
+
+def test_the_last_of_several_choices_is_shown(look: Open) -> None:
+    page = look(ct.STUDY.uid, picture=SLICES // 2)
+    held: list[Route] = []
+    page.route(re.compile(f"look/{ct.STUDY.uid}\\?.*series={documents.REPORT.uid}"), lambda route: held.append(route))
+    page.get_by_role("link", name="2 SR").click()
+    page.get_by_role("link", name=re.compile("DOC")).click()
+    expect(page.locator("nav [aria-current]")).to_have_attribute("data-modality", "DOC")
+    with page.expect_response(lambda answer: documents.REPORT.uid in answer.url):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    assert series_of(page) == documents.LETTER.uid
+
+
+def test_a_series_that_cannot_be_had_is_told_on_a_page(look: Open) -> None:
+    page = look(ct.STUDY.uid, picture=SLICES // 2)
+    page.evaluate("(link) => { document.querySelector('nav [data-modality=SR]').href = link; }", "?series=1.2.3")
+    page.get_by_role("link", name="2 SR").click()
+    expect(page.get_by_text("There is no such page")).to_be_visible()
+
+
+def test_a_cine_has_a_speed(look: Open) -> None:
+    page = look(ECHO)
+    page.get_by_label("Speed").select_option("0.25")
+    assert [page.keyboard.press(key) or page.get_by_label("Speed").input_value() for key in "><<"] == [
+        "0.5",
+        "0.25",
+        "0.25",
+    ]
+    page.keyboard.press(" ")
+    page.wait_for_function("() => Number(document.getElementById('canvas').dataset.shown) > 1")
+
+
+def test_the_keys_are_told_in_a_list(look: Open) -> None:
+    page = look(ct.STUDY.uid, picture=SLICES // 2)
+    expect(page.locator("#canvas")).to_have_accessible_description("The question mark opens a list of the keys.")
+    page.locator("#canvas").focus()
+    page.keyboard.press("?")
+    for key in ("Invert", "Reset window, zoom and place", "Series before and after", "Zoom and move"):
+        expect(page.locator("#keys dd").get_by_text(key, exact=True)).to_be_visible()
+    page.keyboard.press("?")
+    expect(page.locator("#keys dl")).to_be_hidden()
+
+
+def test_two_fingers_zoom(browser: Browser, service: Service) -> None:
+    context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(address(service, ct.STUDY.uid, "?picture=5"))
+    shows(page, 4)
+    session = context.new_cdp_session(page)
+    box = page.locator("#canvas").bounding_box()
+    assert box
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    for kind, apart in (("touchStart", 30), ("touchMove", 45), ("touchMove", 60), ("touchEnd", 0)):
+        points = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}] if apart else []
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    expect(page.locator("#zoom-text")).to_have_text("Zoom 200 %", timeout=WAIT_MILLISECONDS)
+    assert page.locator("#canvas").get_attribute("data-shown") == "4"
+    context.close()
 
 
 def test_a_share_link_shows_its_study_and_no_other(service: Service, look: Open, context: BrowserContext) -> None:

@@ -22,7 +22,7 @@ from datastore.embedded import Embedded
 from datastore.samples.curated import write_curated
 from datastore.samples.objects import uid
 from tests.app.auth.users import write_users
-from tests.service.browser import chromium_page
+from tests.service.browser import chromium_page, recorded_video
 from tests.service.process import Service
 from tests.service.viewer_kinds import LENGTH_MM, RADIUS, SEGMENTS, SIZE, Kind, Picture, overlap, video, write_kinds
 from tests.waiting import PATIENCE_SECONDS
@@ -240,11 +240,8 @@ def yellow(screenshot: bytes) -> int:
 
 
 def test_a_video_plays(viewer: Viewer, context: BrowserContext, service: Service) -> None:
-    """The browser makes the video, too: no library here writes H.264."""
-    maker = context.new_page()
-    stream = base64.b64decode(maker.evaluate(RECORD))
-    maker.close()
-    made, file = video(stream), BytesIO()
+    assert context.browser
+    made, file = video(recorded_video(context.browser)), BytesIO()
     made.save_as(file, enforce_file_format=True)
     body = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + file.getvalue() + b"\r\n--x--\r\n"
     media_type = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=x'}
@@ -255,27 +252,6 @@ def test_a_video_plays(viewer: Viewer, context: BrowserContext, service: Service
     while (share := red_share(viewer.canvas())) < 0.5 and time.monotonic() < until:
         viewer.page.wait_for_timeout(500)
     assert share >= 0.5
-
-
-RECORD = """async () => {
-    const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [320, 240];
-    const pen = canvas.getContext("2d");
-    const recorder = new MediaRecorder(canvas.captureStream(25), { mimeType: "video/mp4;codecs=avc1.42E01E" });
-    const parts = [];
-    recorder.ondataavailable = (event) => parts.push(event.data);
-    const stopped = new Promise((resolve) => (recorder.onstop = resolve));
-    recorder.start();
-    for (let number = 0; number < 40; number++) {
-        pen.fillStyle = `rgb(200, ${number}, 40)`;
-        pen.fillRect(0, 0, 320, 240);
-        await new Promise((resolve) => setTimeout(resolve, 40));
-    }
-    recorder.stop();
-    await stopped;
-    const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
-    return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
-}"""
 
 
 def red_share(canvas: Picture) -> float:

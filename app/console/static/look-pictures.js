@@ -129,6 +129,10 @@ export class PictureCache {
     }
   }
 
+  clear() {
+    for (const picture of [...this.held.keys()]) this.drop(picture);
+  }
+
   drop(picture) {
     const one = this.held.get(picture);
     if (!one) return;

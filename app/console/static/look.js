@@ -22,27 +22,36 @@ const draftPen = draft.getContext("2d", { willReadFrequently: true });
 const words = (name, values = {}) =>
   look.getAttribute(`data-text-${name}`).replace(/\{(\w+)\}/g, (whole, key) => (key in values ? String(values[key]) : whole));
 
-const base = `${look.dataset.root}/studies/${encodeURIComponent(look.dataset.study)}/series/${encodeURIComponent(look.dataset.series)}`;
-const list = new PictureList(
-  look.dataset.list + encodeURIComponent(look.dataset.series),
-  Number(look.dataset.page),
-  Number(look.dataset.total),
-);
-const cache = new PictureCache(CACHE_BYTES);
-const loader = new Loader(cache, arrived, arrived);
+// The series that is shown: `base` is its path, `list` its pictures, and the others what is loaded of them.
+let base = "";
+let list = null;
+let cache = null;
+let loader = null;
+let asked = new Set(); // pages of the list that are being fetched
 
-const state = {
-  picture: Number(look.dataset.picture),
-  window: look.dataset.window, // "" for that of the data set
-  dragged: null, // a window that is not loaded yet
-  zoom: 1,
-  pan: { x: 0, y: 0 },
-  drag: "",
-  inverted: false,
-  direction: 1,
-  playing: 0,
-  last: null, // the picture that was drawn last
-};
+const state = { drag: "", speed: 1, playing: 0 };
+
+/** Begin with the series and the picture that the page names. */
+function takeUp() {
+  loader?.want([]);
+  cache?.clear();
+  const { root, study, series, picture, total, page, window } = look.dataset;
+  base = `${root}/studies/${encodeURIComponent(study)}/series/${encodeURIComponent(series)}`;
+  list = new PictureList(look.dataset.list + encodeURIComponent(series), Number(page), Number(total));
+  cache = new PictureCache(CACHE_BYTES);
+  loader = new Loader(cache, arrived, arrived);
+  asked = new Set();
+  Object.assign(state, {
+    picture: Number(picture),
+    window, // "" for that of the data set
+    dragged: null, // a window that is not loaded yet
+    zoom: 1,
+    pan: { x: 0, y: 0 },
+    inverted: false,
+    direction: 1,
+    last: null, // the picture that was drawn last
+  });
+}
 
 // ---- windows
 
@@ -187,19 +196,20 @@ function load() {
   return undefined;
 }
 
-const asked = new Set();
 async function fetchList(picture) {
+  const [mine, pages] = [list, asked];
   const page = Math.floor(picture / list.pageSize);
-  if (asked.has(page)) return;
-  asked.add(page);
+  if (pages.has(page)) return;
+  pages.add(page);
   try {
-    await list.load(picture);
-    show();
+    await mine.load(picture);
+    if (mine === list) show();
   } catch (error) {
+    if (mine !== list) return;
     showFailure(error);
     waiting(false);
   } finally {
-    asked.delete(page);
+    pages.delete(page);
   }
 }
 
@@ -238,13 +248,19 @@ function say() {
   clearTimeout(sayTimer);
   sayTimer = setTimeout(() => {
     if (!state.playing) byId("live").textContent = number;
-    const query = new URLSearchParams(location.search);
-    query.set("series", look.dataset.series);
-    query.set("picture", state.picture + 1);
-    if (state.window) query.set("window", state.window);
-    else query.delete("window");
-    history.replaceState(null, "", `?${query}`.replaceAll("%2C", ","));
+    noteAddress();
   }, SAID_AFTER_MS);
+}
+
+/** The address of the page leads to what it shows. */
+function noteAddress() {
+  clearTimeout(sayTimer);
+  const query = new URLSearchParams(location.search);
+  query.set("series", look.dataset.series);
+  query.set("picture", state.picture + 1);
+  if (state.window) query.set("window", state.window);
+  else query.delete("window");
+  history.replaceState(null, "", `?${query}`.replaceAll("%2C", ","));
 }
 
 function markWindows() {
@@ -269,6 +285,14 @@ function showObject(instance) {
   if (first) first.remove();
   place.replaceChildren(objectFor(instance));
   place.hidden = false;
+}
+
+function leaveObject() {
+  const place = byId("document");
+  place.hidden = true;
+  place.replaceChildren();
+  delete place.dataset.uid;
+  view.classList.remove("look-page");
 }
 
 function objectFor(instance) {
@@ -313,11 +337,7 @@ function show() {
   canvas.hidden = !isImage;
   byId("windows").hidden = !instance.window;
   if (isImage) {
-    const place = byId("document");
-    place.hidden = true;
-    place.replaceChildren();
-    delete place.dataset.uid;
-    view.classList.remove("look-page");
+    leaveObject();
     byId("first")?.remove();
     redraw();
   } else {
@@ -368,14 +388,18 @@ function panBy(x, y) {
 
 function reset() {
   Object.assign(state, { zoom: 1, pan: { x: 0, y: 0 }, inverted: false });
-  byId("invert").setAttribute("aria-pressed", "false");
+  showInverted();
   setWindow("");
 }
 
 function invert() {
   state.inverted = !state.inverted;
-  byId("invert").setAttribute("aria-pressed", String(state.inverted));
+  showInverted();
   redraw();
+}
+
+function showInverted() {
+  byId("invert").setAttribute("aria-pressed", String(state.inverted));
 }
 
 // ---- cine
@@ -394,7 +418,7 @@ function play() {
   const tick = (now) => {
     state.playing = requestAnimationFrame(tick);
     const instance = list.find(state.picture);
-    const step = 1000 * ((instance && instance.step) || STILL_STEP_SECONDS);
+    const step = (1000 * ((instance && instance.step) || STILL_STEP_SECONDS)) / state.speed;
     if (now < due) return;
     const next = following(instance);
     const target = list.find(next);
@@ -496,12 +520,71 @@ view.addEventListener("wheel", (event) => {
   go(state.picture + Math.sign(steps) * Math.min(3, Math.abs(steps)));
 }, { passive: false });
 
+// ---- another series, without another page
+
+let wantedAddress = "";
+/** Show the series that an address of this page names. What cannot be shown so, is opened as a page. */
+async function goTo(address) {
+  wantedAddress = address;
+  if (state.playing) play();
+  waiting(true);
+  let page = null;
+  try {
+    const answer = await fetch(address, { headers: { Accept: "text/html" }, credentials: "same-origin" });
+    if (answer.ok && !answer.redirected) page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  } catch {
+    // the browser tells what is wrong with the page
+  }
+  if (wantedAddress !== address) return;
+  const stage = page?.getElementById("look");
+  if (!stage) location.assign(address);
+  else take(stage, page);
+}
+
+/** Put what another page says of its series in the place of what this one says. */
+function take(stage, page) {
+  for (const name of ["series", "picture", "total", "window"]) look.dataset[name] = stage.dataset[name];
+  byId("windows").replaceChildren(...page.getElementById("windows").childNodes);
+  byId("series-text").textContent = page.getElementById("series-text").textContent;
+  for (const link of seriesLinks()) {
+    if (link.dataset.series === look.dataset.series) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+  }
+  byId("first")?.remove();
+  leaveObject();
+  showFailure(null);
+  takeUp();
+  showInverted();
+  begin();
+}
+
+function seriesLinks() {
+  return [...document.querySelectorAll("[data-series][href]")];
+}
+
+/** Follow a link to a series; the button for going back leads to the present one. */
+function follow(link) {
+  noteAddress();
+  history.pushState(null, "", link.href);
+  goTo(link.href);
+}
+
+window.addEventListener("popstate", () => goTo(location.href));
+document.querySelector(".look-series").addEventListener("click", (event) => {
+  const link = event.target.closest("[data-series][href]");
+  if (!link || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  follow(link);
+});
+
 // ---- keys and buttons
 
 function openSeries(step) {
-  const links = [...document.querySelectorAll("[data-series][href]")];
+  const links = seriesLinks();
   const next = links[links.findIndex((link) => link.hasAttribute("aria-current")) + step];
-  if (next) location.assign(next.href);
+  if (!next) return;
+  next.scrollIntoView({ block: "nearest", inline: "nearest" });
+  follow(next);
 }
 
 function pressWindow(number) {
@@ -522,6 +605,9 @@ const KEYS = {
   "=": () => zoomBy(ZOOM.step),
   "-": () => zoomBy(1 / ZOOM.step),
   0: reset,
+  "<": () => changeSpeed(-1),
+  ">": () => changeSpeed(1),
+  "?": () => { byId("keys").open = !byId("keys").open; },
   i: invert,
   "[": () => openSeries(-1),
   "]": () => openSeries(1),
@@ -537,6 +623,12 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   action();
 });
+
+function changeSpeed(step) {
+  const chosen = byId("speed");
+  chosen.selectedIndex = Math.max(0, Math.min(chosen.length - 1, chosen.selectedIndex + step));
+  state.speed = Number(chosen.value);
+}
 
 function onClick(id, action) {
   byId(id).addEventListener("click", (event) => {
@@ -570,6 +662,7 @@ byId("script-tools").addEventListener("click", (event) => {
     one.setAttribute("aria-pressed", String(one.dataset.drag === state.drag));
   }
 });
+byId("speed").addEventListener("change", () => changeSpeed(0));
 byId("slider").addEventListener("input", () => go(Number(byId("slider").value) - 1));
 new ResizeObserver(() => {
   redraw();
@@ -579,24 +672,26 @@ new ResizeObserver(() => {
 // ---- the beginning: the picture of the page is the first of the canvas
 
 async function begin() {
+  const mine = list;
   const first = byId("first");
   try {
     await list.load(state.picture);
   } catch (error) {
-    showFailure(error);
+    if (mine === list) showFailure(error);
     return;
   }
+  if (mine !== list) return;
   const instance = list.find(state.picture);
   if (first && instance) first.dataset.uid = instance.uid;
   const isWhole = instance && instance.kind === "image" && !instance.tiles;
   if (isWhole && first instanceof HTMLImageElement && (await hasLoaded(first))) {
     const { url } = wantedSource(instance, state.picture);
     const bitmap = await createImageBitmap(first);
+    if (mine !== list) return;
     cache.put(state.picture, { bitmap, url, window: instance.window ? state.window : "" });
   }
   byId("slider").max = list.total;
-  byId("slider-label").hidden = list.total < 2;
-  byId("play").hidden = list.total < 2;
+  for (const id of ["slider-label", "play", "speed-label"]) byId(id).hidden = list.total < 2;
   byId("script-tools").hidden = instance?.kind !== "image";
   byId("keys").hidden = false;
   markWindows();
@@ -607,4 +702,5 @@ function hasLoaded(image) {
   return image.decode().then(() => image.naturalWidth > 0, () => false);
 }
 
+takeUp();
 begin();
