@@ -5,17 +5,14 @@ every few seconds what the processes of other hosts have written. While the inde
 """
 
 import logging
-import threading
 import time
-from collections.abc import Callable
-from typing import Protocol
 
 from app.auth.revocations import Revocations, digest_of
+from app.lazy_writer import LazyWriter
 from db.engine import Database
 from db.revoked_sessions import find_revoked_sessions, has_revoked_sessions
 from dicomweb.errors import ProxyError
 from index.writing.revoked_sessions import note_revoked_session
-from index.writing.session import WriteSession
 from runtime.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
@@ -24,23 +21,13 @@ READ_SECONDS = 5.0
 """The time after which another host knows of a logout."""
 
 
-class Writer(Protocol):
-    """An owner of a session that writes to the index."""
-
-    @property
-    def session(self) -> WriteSession:
-        """The session."""
-
-
 class IndexRevocations:
-    """Like `Revocations`, which is `memory`. `open_writer` gives the login that writes; it is called at a logout."""
+    """Like `Revocations`, which is `memory`. `writer` has the login that writes."""
 
-    def __init__(self, memory: Revocations, database: Database, open_writer: Callable[[], Writer]) -> None:
+    def __init__(self, memory: Revocations, database: Database, writer: LazyWriter) -> None:
         self._memory = memory
         self._database = database
-        self._open_writer = open_writer
-        self._writer: Writer | None = None
-        self._lock = threading.Lock()
+        self._writer = writer
         self._reading = SingleFlight(self._read)
 
     def add(self, session_id: str, until: float, now: float) -> None:
@@ -48,7 +35,7 @@ class IndexRevocations:
         self._memory.add(session_id, until, now)
         try:
             if has_revoked_sessions(self._database):
-                note_revoked_session(self._write_session(), digest_of(session_id), until, now)
+                note_revoked_session(self._writer.session, digest_of(session_id), until, now)
         except (ProxyError, ValueError) as error:  # the latter: the secret cannot be read
             log.error("a logout is known to this host alone reason=%s", error)
 
@@ -65,12 +52,3 @@ class IndexRevocations:
                     self._memory.add_digest(digest, until, now)
         except ProxyError as error:
             log.warning("logouts at other hosts are not known at the moment reason=%s", error)
-
-    def _write_session(self) -> WriteSession:
-        with self._lock:
-            writer = self._writer
-        if writer is None:
-            writer = self._open_writer()  # two threads may open one each; both write
-            with self._lock:
-                self._writer = writer
-        return writer.session

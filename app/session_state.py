@@ -1,5 +1,5 @@
-"""What all web processes of a host share about logins: the key of sessions, those revoked, failed attempts, and when
-files of users and tokens changed.
+"""What all web processes of a host share about logins: the key of sessions, those revoked, failed attempts, links, and
+when files of users and tokens changed.
 
 Made before the fork.
 """
@@ -10,6 +10,7 @@ from functools import partial
 
 from app.auth.revocations import Revocations
 from app.auth.session import Revoked
+from app.auth.shared_links import HostShareLinks, ShareLinks
 from app.middleware.rate_limiter import RateLimiter
 from app.settings import Settings
 from runtime.changes import Changes
@@ -27,6 +28,8 @@ class SessionState:
     memory: Revocations = field(default_factory=Revocations)
     everywhere: Revoked | None = None
     login_files: Changes = field(default_factory=Changes)
+    host_links: HostShareLinks = field(default_factory=HostShareLinks)
+    links_everywhere: ShareLinks | None = None
     of_name: RateLimiter = field(default_factory=partial(RateLimiter, 1 / _NAME_SECONDS, _NAME_FAILURES))
     renewals: RateLimiter = field(default_factory=partial(RateLimiter, 0.1, 1))
     of_address: RateLimiter = field(default_factory=partial(RateLimiter, 1 / _ADDRESS_SECONDS, _ADDRESS_FAILURES))
@@ -35,6 +38,11 @@ class SessionState:
     def revocations(self) -> Revoked:
         """The revoked sessions: those that all hosts know, or those of this one."""
         return self.everywhere or self.memory
+
+    @property
+    def share_links(self) -> ShareLinks:
+        """The share links: those that all hosts know, or those of this one."""
+        return self.links_everywhere or self.host_links
 
     def with_secret(self, settings: Settings) -> "SessionState":
         """The same with SESSION_SECRET as the key, if it is set."""

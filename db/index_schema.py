@@ -1,4 +1,4 @@
-"""The tables of an index of our own, version 4, which `python main.py index` creates and fills.
+"""The tables of an index of our own, version 5, which `python main.py index` creates and fills.
 
 Tables and keys have the names of AWS's (`db.schema`), so that the same statements read both. Differences: an absent or
 empty value is NULL and no text stands for it, every text is compared exactly, times have fractions, each text that is
@@ -31,7 +31,7 @@ from sqlalchemy.dialects import mysql
 
 from db.key_columns import KEY, key_column, parent_column
 
-VERSION = 4
+VERSION = 5
 """The version of the tables that this module describes."""
 
 FOLDED = "_folded"
@@ -289,6 +289,21 @@ revoked_session = Table(
 )
 """Sessions of people that have ended before their time: the SHA-256 of the ID, and the second since 1970 until which it
 is kept."""
+
+share_link = Table(
+    "share_link",
+    metadata,
+    Column("linkid", _text(32), primary_key=True),
+    _column("madeby", nullable=False),
+    _uid("studyinstanceuid"),
+    Column("madeat", BigInteger, nullable=False),
+    Column("expiresat", BigInteger, nullable=False),
+    Column("revokedat", BigInteger),
+    Index("share_link_end", "expiresat"),
+    **_MYSQL,
+)
+"""Share links that have not ended: the hash of the token, the user who made the link, and the study. Times are seconds
+since 1970; `revokedat` is NULL for a link in force."""
 
 stored_instance = Table(
     "stored_instance",

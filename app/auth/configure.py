@@ -35,7 +35,7 @@ def open_gate(settings: Settings, state: SessionState | None = None) -> Gate:
     rules = _read("ACCESS_RULES", settings.access_rules, parse) if settings.access_rules else None
     if rules is not None and not settings.auth:
         raise SettingsError("ACCESS_RULES says what callers may see, but AUTH has no login")
-    links = Links(settings.link_secret) if settings.link_secret else None
+    links = _links(settings.link_secret, state) if settings.link_secret else None
     changes = state.login_files if state else None
     ways = {way: _WAYS[way](settings, changes) for way in settings.auth}
     sessions = None
@@ -46,6 +46,10 @@ def open_gate(settings: Settings, state: SessionState | None = None) -> Gate:
     authenticators = [*ways.values(), *([sessions] if sessions else [])]
     issuer_login = _issuer_login(settings) if sessions else None
     return Gate(authenticators, rules, links, settings.auth_query_token, ways, sessions, issuer_login)
+
+
+def _links(secret: str, state: SessionState | None) -> Links:
+    return Links(secret, state.share_links.is_revoked) if state else Links(secret)
 
 
 def _issuer_login(settings: Settings) -> IssuerLogin | None:

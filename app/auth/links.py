@@ -12,7 +12,7 @@ uses the root `/link/ID`. The ID is a hash of the token. Several links are open 
 import hashlib
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -65,9 +65,11 @@ def cookie_name(token: str, *, secure: bool) -> str:
 
 
 class Links:
-    """Makes and reads tokens."""
+    """Makes and reads tokens. A link that was revoked has ended."""
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, is_revoked: Callable[[str], bool] = lambda _: False) -> None:
+        """`is_revoked` tells it of a link by its ID."""
+        self._is_revoked = is_revoked
         self._serializer = URLSafeSerializer(secret, _SALT, signer_kwargs={"digest_method": hashlib.sha256})
 
     def issue(self, study_instance_uid: str, hours: float) -> tuple[str, Link]:
@@ -80,6 +82,11 @@ class Links:
         link = Link(parse_uid(study_instance_uid, "STUDY"), int(time.time() + hours * 3600))
         return PATH.replace("<link>", self.token(link)), link
 
+    @staticmethod
+    def id_of(root: str) -> str:
+        """The ID of the link that has this root."""
+        return link_id(root.removeprefix(PATH.partition("<")[0]))
+
     def token(self, link: Link) -> str:
         """Make the token of a link."""
         return str(self._serializer.dumps([link.study_instance_uid, link.expires_at]))
@@ -90,7 +97,7 @@ class Links:
             link = Link(*self._serializer.loads(token))
         except (BadData, TypeError) as error:
             raise NotFound("no such link") from error
-        if time.time() >= link.expires_at:
+        if time.time() >= link.expires_at or self._is_revoked(link_id(token)):
             raise NotFound("the link has ended")
         return link
 

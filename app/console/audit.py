@@ -15,14 +15,14 @@ from app.audit.record import Record
 from app.audit.search import Position, Step, Wanted, search_trail
 from app.auth.middleware import ROOT_PARAMETER
 from app.console.console import Console
+from app.console.study_list import seen_studies
 from app.console_parts import AUDIT
 from app.settings import Settings
 from db.scope import EVERYTHING, Scope
 from dicomweb.errors import BadRequest, UpstreamFailed
-from dicomweb.uids import is_well_formed
 from qido.execute.search import search
 from qido.image_sets.archive import Archive
-from qido.parse.attributes import STUDY_UID, Level
+from qido.parse.attributes import Level
 from qido.parse.query import parse_query
 
 PATH = "/access/audit"
@@ -178,16 +178,6 @@ def _shown(record: Record, seen: frozenset[str]) -> Record:
     if not record.names_patient or record.study_instance_uid in seen:
         return record
     return record.without_patient()
-
-
-def seen_studies(archive: Archive, scope: Scope, uids: Iterable[str]) -> frozenset[str]:
-    """Those of the studies that are in scope."""
-    asked = sorted(uid for uid in uids if is_well_formed(uid))
-    if not asked:
-        return frozenset()
-    keys = [("StudyInstanceUID", ",".join(asked)), ("limit", str(len(asked)))]
-    found = search(archive, parse_query(keys, Level.STUDY, max_results=len(asked), scope=scope))
-    return frozenset(str(result.values[STUDY_UID][0]) for result in found.results)
 
 
 def _moment(text: str, at: time) -> datetime | None:

@@ -1,6 +1,7 @@
 """The page of a study, those of its series and instances, and the form for a share link. Runs in the web processes."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from app.console.study_parts import (
 )
 from app.console_parts import PATH, SHARE, STUDY
 from app.middleware.warnings import request_warnings
+from db.share_links import SharedLink
 from dicomweb.errors import BadRequest, Forbidden, NotFound
 from dicomweb.uids import is_well_formed, resource_path
 from wado.locate import LocatedInstance
@@ -86,12 +88,15 @@ def share(console: Console) -> Blueprint:
 
     @bp.post(f"{_STUDY}/link")
     def make_link(study: str) -> Response:
-        if services.settings.link_secret is None:
+        if services.gate.links is None:
             raise NotFound("share links are not enabled")
         values = study_values(console, study)
         if not _is_seen_whole():
             raise Forbidden("you may not see all of this study, so you may not share it")
-        path, link = Links(services.settings.link_secret).issue(study, _hours(request.form.get("hours", "")))
+        path, link = services.gate.links.issue(study, _hours(request.form.get("hours", "")))
+        now = time.time()
+        shared = SharedLink(Links.id_of(path), g.principal.user, study, int(now), link.expires_at)
+        services.session_state.share_links.note(shared, now)
         return console.page("study.html", **{**values, "link": _link_values(console, study, path, link.end)})
 
     return bp

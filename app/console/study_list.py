@@ -1,6 +1,6 @@
 """The studies of the work list: pages of rows, by searches as clients make them. Runs in the web processes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -8,6 +8,7 @@ from functools import partial
 from app.console.readings import PersonName, read_clock, read_day
 from app.console.study_filter import COLUMNS, PAGE_SIZES, Keys, StudyFilter
 from db.scope import EVERYTHING, Scope
+from dicomweb.uids import is_well_formed
 from qido.encode.data_sets import warnings
 from qido.execute.any_search import CountedPage, search_any
 from qido.execute.search import search
@@ -143,6 +144,16 @@ def _first_day(archive: Archive, wanted: StudyFilter, today: date) -> str:
     if not found:
         return ""
     return _text(found[0], "00080020").replace("-", "") or _FIRST_DAY_OF_ALL
+
+
+def seen_studies(archive: Archive, scope: Scope, uids: Iterable[str]) -> frozenset[str]:
+    """Those of the studies that are in scope."""
+    asked = sorted(uid for uid in uids if is_well_formed(uid))
+    if not asked:
+        return frozenset()
+    keys = [("StudyInstanceUID", ",".join(asked)), ("limit", str(len(asked)))]
+    found = search(archive, parse_query(keys, Level.STUDY, max_results=len(asked), scope=scope))
+    return frozenset(str(result.values[STUDY_UID][0]) for result in found.results)
 
 
 def _page(wanted: StudyFilter, queries: Sequence[Query], found: CountedPage, *, is_sorted: bool) -> StudyPage:

@@ -156,7 +156,7 @@ STUDY: Mapping[str, str] = {
     "study_share": "Share link",
     "study_share_advice": (
         "Everybody who has the link sees this study without a login, and nothing else. "
-        "It cannot be taken back before its end."
+        "Those who run the service can revoke it."
     ),
     "study_share_hours": "Lasts for",
     "study_share_hour": "{number} h",
@@ -405,6 +405,31 @@ ACCESS: Mapping[str, str] = {
     "access_removed_user": "The user {name} is removed.",
     "access_removed_token": "The token of {name} is removed.",
     "access_shown_once": "Copy it now: this page shows it once.",
+    "access_links": "Share links in force",
+    "access_links_off": "There are no share links: LINK_SECRET is not set.",
+    "access_links_last": (
+        "Links that were made here or by the command link. One that is revoked ends at once, "
+        "and at other hosts within seconds. Times are in UTC."
+    ),
+    "access_links_of_host": (
+        "Links that were made at this host since its start. Without a login that writes to an up-to-date index of its "
+        "own, the service forgets them at a restart. A link that was revoked would count again then. Times are in UTC."
+    ),
+    "access_links_of": "Only those of {user}.",
+    "access_links_all": "Show all",
+    "access_links_none": "No link is in force.",
+    "access_links_number": "{number} links",
+    "access_made_by": "Made by",
+    "access_made": "Made at",
+    "access_ends": "Ends at",
+    "access_revoke": "Revoke",
+    "access_revoke_one": "Revoke link {number}, of {user}",
+    "access_revoke_all": "Revoke all of these",
+    "access_revoke_link_title": "Revoke this share link?",
+    "access_revoke_links_title": "Revoke all share links of {name}?",
+    "access_revoke_advice": "Whoever has the link sees nothing more from now on. This cannot be undone.",
+    "access_revoked_link": "The link of {name} is revoked.",
+    "access_revoked_links": "All links of {name} are revoked.",
     "access_audit_title": "Audit trail",
     "access_audit_none": "There is no audit trail: AUDIT is none. AUDIT=file gives one that this page searches.",
     "access_audit_syslog": "The audit trail goes to the syslog receiver {where}. Search it there.",

@@ -34,6 +34,8 @@ from app.audit.store_events import note_forwarded
 from app.factory import create_app
 from app.health import live_paths
 from app.index_revocations import IndexRevocations
+from app.index_share_links import IndexShareLinks
+from app.lazy_writer import LazyWriter
 from app.middleware.rate_limiter import RateLimiter
 from app.prefetch.worker import PrefetchWorker
 from app.prefetch.worker import serve as serve_prefetch
@@ -298,12 +300,13 @@ def metrics_child(listening: socket.socket, settings: Settings, shared: Shared, 
 
 
 def _session_state(settings: Settings, database: Database, shared: Shared) -> SessionState:
-    """What the processes of this host share; with a login that writes, logouts are known to all hosts."""
+    """What the processes of this host share; with a login that writes, all hosts know of logouts and links."""
     state = shared.session_state
     if not settings.may_write_index:
         return state
-    open_writer = partial(open_index_writer, settings, pool_size=1)
-    return replace(state, everywhere=IndexRevocations(state.memory, database, open_writer))
+    writer = LazyWriter(partial(open_index_writer, settings, pool_size=1))
+    links = IndexShareLinks(state.host_links, database, writer)
+    return replace(state, everywhere=IndexRevocations(state.memory, database, writer), links_everywhere=links)
 
 
 def _database(

@@ -27,7 +27,7 @@ def register_viewer(app: Flask, services: Services, login: str) -> None:
     if folder is None:
         return
     prefix = partial(_prefix, settings.public_url)
-    links = Links(settings.link_secret) if settings.link_secret else None
+    links = services.gate.links
     app.register_blueprint(files(ViewerFolder(folder.absolute()), prefix), name=FILES)
     of_caller = partial(_sources, services)
     app.register_blueprint(config(of_caller, partial(_link_sources, links), _is_logged_in_by_proxy, login, prefix))

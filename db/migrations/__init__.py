@@ -33,5 +33,15 @@ def _add_revoked_sessions(connection: Connection) -> None:
     index_schema.revoked_session.create(connection, checkfirst=True)
 
 
-MIGRATIONS: Mapping[int, Migration] = {2: _add_store_tables, 3: _add_tried_revision, 4: _add_revoked_sessions}
+def _add_share_links(connection: Connection) -> None:
+    """Version 5: the share links, and those that were revoked."""
+    index_schema.share_link.create(connection, checkfirst=True)
+
+
+MIGRATIONS: Mapping[int, Migration] = {
+    2: _add_store_tables,
+    3: _add_tried_revision,
+    4: _add_revoked_sessions,
+    5: _add_share_links,
+}
 """By the version that they lead to. Version 1 is the first."""

@@ -12,6 +12,7 @@ from app.auth.basic import Basic
 from app.auth.principal import Principal
 from app.auth.session import SessionEnded, Sessions
 from app.index_revocations import IndexRevocations
+from app.lazy_writer import LazyWriter
 from app.session_state import SessionState
 from db.engine import Database
 from db.index_kind import IndexKind
@@ -30,7 +31,7 @@ class Host:
     def __init__(self, database: Database, url: str) -> None:
         self.writer = IndexWriter(url, pool_size=1)
         self.state = SessionState(key=KEY)
-        self.revoked = IndexRevocations(self.state.memory, database, lambda: self.writer)
+        self.revoked = IndexRevocations(self.state.memory, database, LazyWriter(lambda: self.writer))
         self.state = replace(self.state, everywhere=self.revoked)
         self.sessions = Sessions(KEY, {"basic": Basic(USERS)}, self.state.revocations)
 

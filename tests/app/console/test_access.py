@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from app.ae_titles import parse_ae_titles
 from app.audit.event import Event, EventKind
 from app.audit.message import Source
+from db.share_links import SharedLink
 from tests.app.auth.users import ANNA, write_users
 from tests.app.console.conftest import Clients
 
@@ -194,3 +195,81 @@ def test_markup_in_the_trail_and_in_rules_is_text(operator: Operator, tmp_path: 
         main = answer.text.partition("<main")[2]
         assert answer.status_code == 200 and "<script" not in main and "<img" not in main, path
         assert "document.title" in main and "49" not in re.sub(r"[0-9a-f]{32,}", "", main), path
+
+
+def shared(client: FlaskClient, study: str = "1.2.1") -> str:
+    """Make a share link by the form of the study; its root."""
+    page = client.get(f"/console/aetitle/studies/{study}", headers=BROWSER).text
+    token = re.findall(r'"X-CSRF-Token": "(\w+)"', page)[0]
+    made = client.post(
+        f"/console/aetitle/studies/{study}/link", data={"csrf": token, "hours": "24"}, headers=BROWSER
+    ).text
+    return str(re.findall(r'value="(http://localhost/link/[^"]+)"', made)[0])
+
+
+def revoked(client: FlaskClient, kind: str, key: str) -> int:
+    question = client.get(f"/console/access/remove?kind={kind}&key={key}", headers=BROWSER)
+    assert "Revoke" in question.text
+    token = re.findall(r'"X-CSRF-Token": "(\w+)"', question.text)[0]
+    fields = {"csrf": token, "kind": kind, "key": key}
+    return client.post("/console/access/remove", data=fields, headers=BROWSER).status_code
+
+
+SHARES: dict[str, Any] = {"name": "anna", "rights": ["read", "share", "operate"]}
+
+
+def test_a_share_link_is_listed_without_its_token_and_revoked(operator: Operator) -> None:
+    client = operator(SHARES, link_secret="s" * 40)
+    assert "No link is in force" in client.get("/console/access", headers=BROWSER).text
+    roots = [shared(client, study) for study in ("1.2.1", "1.2.2", "1.2.4")]
+    stranger = client.application.test_client()
+    paths = ("/studies", "/studies/{0}/series", "/viewer")
+    assert stranger.get(f"{roots[0]}/studies").status_code == 200
+    text = client.get("/console/access", headers=BROWSER).text
+    keys = re.findall(r"kind=link&amp;key=([0-9a-f]{32})", text)
+    assert len(keys) == 3 and "/console/aetitle/studies/1.2.1" in text
+    assert not [root for root in roots if root.rpartition("/")[2] in text]
+    by_study = {study: key for study, key in re.findall(r'studies/([\d.]+)">.*?key=([0-9a-f]{32})', text, re.DOTALL)}
+    assert revoked(client, "link", by_study["1.2.1"]) == 200
+    for path in paths:
+        assert stranger.get(roots[0] + path.format("1.2.1")).status_code == 404
+    assert stranger.get(roots[0].replace("/link/", "/console/link/") + "/studies/1.2.1").status_code == 404
+    assert stranger.get(f"{roots[1]}/studies").status_code == 200
+    assert revoked(client, "link", by_study["1.2.1"]) == revoked(client, "link", "x") == 404
+    assert revoked(client, "links", "basic:anna") == 200
+    assert {stranger.get(f"{root}/studies").status_code for root in roots} == {404}
+    assert "No link is in force" in client.get("/console/access", headers=BROWSER).text
+
+
+def test_links_come_in_pages_and_by_user(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.console.shared.ROWS_PER_PAGE", 2)
+    client = operator(SHARES, link_secret="s" * 40)
+    for study in ("1.2.1", "1.2.2", "1.2.4"):
+        shared(client, study)
+    first = client.get("/console/access?user=basic:anna", headers=BROWSER).text
+    assert first.count("kind=link&amp;") == 2 and "3 links" in first and "user=basic%3Aanna&amp;page=2" in first
+    second = client.get("/console/access?user=basic:anna&page=2", headers=BROWSER).text
+    assert second.count("kind=link&amp;") == 1 and 'rel="prev"' in second and 'rel="next"' not in second
+    assert "kind=link&amp;" not in client.get("/console/access?user=nobody", headers=BROWSER).text
+
+
+def test_a_reader_with_a_filter_sees_no_other_studies_of_links(operator: Operator) -> None:
+    limited = {"name": "anna", "rights": ["read", "share", "operate"], "filter": {"PatientID": "P1"}}
+    client = operator(limited, link_secret="s" * 40)
+    shared(client, "1.2.1")
+    services = client.application.extensions["console"].services
+    services.session_state.share_links.note(SharedLink("0" * 32, "basic:bert", "1.2.2", 1, 2**33), 1)
+    text = client.get("/console/access", headers=BROWSER).text
+    assert "1.2.1</a>" in text and "1.2.2" not in text and "a study that you may not see" in text
+    assert revoked(client, "link", "0" * 32) == 200
+
+
+@pytest.mark.parametrize("kind", ["link", "links"])
+def test_others_revoke_no_links(operator: Operator, kind: str) -> None:
+    client = operator({"name": "anna", "rights": ["read", "share"]}, link_secret="s" * 40)
+    root = shared(client)
+    page = client.get("/console/", headers=BROWSER).text
+    fields = {"csrf": re.findall(r'"X-CSRF-Token": "(\w+)"', page)[0], "kind": kind, "key": "basic:anna"}
+    assert client.post("/console/access/remove", data=fields, headers=BROWSER).status_code == 403
+    assert client.get("/console/access/remove?kind=links&key=basic:anna", headers=BROWSER).status_code == 403
+    assert client.application.test_client().get(f"{root}/studies").status_code == 200
