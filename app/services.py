@@ -32,6 +32,7 @@ from app.request_state import (
     note_unreadable,
 )
 from app.service_roots import ServiceRoot, all_roots
+from app.service_status import ServiceStatus
 from app.session_state import SessionState
 from app.setting_parsers import ANSWER_STORED, EXPLICIT_LE, STORED
 from app.settings import Settings
@@ -61,12 +62,16 @@ _ENCODINGS = {STORED: FrameEncoding.STORED, EXPLICIT_LE: FrameEncoding.NATIVE}
 
 @dataclass(frozen=True)
 class Monitoring:
-    """The counters, traces and audit of one process; None for each that the settings do not ask for."""
+    """The counters, traces and audit of one process; None for each that the settings do not ask for.
+
+    `status` is of all processes; None in a process without others.
+    """
 
     process_metrics: ProcessMetrics | None = None
     request_metrics: ProcessRequestMetrics | None = None
     audit_queue: AuditQueue | None = None
     spans: "Spans | None" = None
+    status: ServiceStatus | None = None
 
 
 @dataclass(frozen=True)

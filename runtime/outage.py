@@ -40,6 +40,12 @@ class Outage:
             log.warning("%s answers again after=%.1fs", self._name, time.monotonic() - since)
 
     @property
+    def seconds(self) -> float | None:
+        """The time since the service does not answer; None while there is no outage."""
+        since = self._since
+        return time.monotonic() - since if since else None
+
+    @property
     def _since(self) -> float:
         since: float = _SINCE.unpack_from(self._memory)[0]
         return since

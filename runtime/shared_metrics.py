@@ -43,6 +43,7 @@ class Metric(Enum):
     SPOOL_REFUSED = "now: store requests set aside, because AHI refused instances of them"
     SPOOL_UNREADABLE = "now: 1 if the folder of the spool cannot be read"
     SPOOL_UNKNOWN = "now: things in the spool that cannot be read, and are left alone"
+    AUDIT_FAILING = "now: processes that cannot write audit messages"
     INDEX_CONNECTIONS_IN_USE = "now: connections to the index that are in use"
     CLIENT_CONNECTIONS = "now: connections of clients that are open"
 

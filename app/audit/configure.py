@@ -5,7 +5,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ from app.settings import Settings, SettingsError
 from db.engine import Database
 from db.studies import find_patient_id
 from dicomweb.errors import ProxyError
+from runtime.shared_metrics import Metric, ProcessMetrics
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ def check_audit(settings: Settings) -> None:
             raise SettingsError(f"AUDIT_FILE {settings.audit_file}: {error.strerror}") from error
 
 
-def open_trail(settings: Settings, database: Database) -> AuditQueue | None:
+def open_trail(settings: Settings, database: Database, process_metrics: ProcessMetrics) -> AuditQueue | None:
     """Make the queue of one process, None if nothing is audited. The index has the Patient ID of each study."""
     destination = find_destination(settings)
     if destination is None:
@@ -52,7 +53,8 @@ def open_trail(settings: Settings, database: Database) -> AuditQueue | None:
     def write(event: Event) -> None:
         destination.write(encode(event, patient_id(event)))
 
-    return AuditQueue(write, refuse=settings.audit_failure == AUDIT_REFUSE)
+    tell_failing = partial(process_metrics.set, Metric.AUDIT_FAILING)
+    return AuditQueue(write, refuse=settings.audit_failure == AUDIT_REFUSE, tell_failing=tell_failing)
 
 
 def announce(settings: Settings, kind: EventKind) -> None:

@@ -29,11 +29,19 @@ class AuditQueue:
     """Takes events from any thread. `write` writes one, or raises OSError.
 
     With `refuse`, an answer whose event cannot be written is refused. Without it, events wait until the destination is
-    back, as many as the queue holds.
+    back, as many as the queue holds. `tell_failing` gets True when writing fails, and False when it succeeds again.
     """
 
-    def __init__(self, write: Callable[[Event], None], *, refuse: bool, most: int = _MOST) -> None:
+    def __init__(
+        self,
+        write: Callable[[Event], None],
+        *,
+        refuse: bool,
+        most: int = _MOST,
+        tell_failing: Callable[[bool], None] = lambda _: None,
+    ) -> None:
         self._write = write
+        self._tell_failing = tell_failing
         self._refuse = refuse
         self._queue: queue.Queue[_Entry | None] = queue.Queue(most)
         self._closing = threading.Event()
@@ -109,12 +117,14 @@ class AuditQueue:
         except OSError as error:
             if self._failed_at is None:
                 log.error("audit cannot be written reason=%s", error.strerror or type(error).__name__)
+                self._tell_failing(True)
             self._failed_at = time.monotonic()
             return False
         if self._failed_at is not None:
             with self._lock:
                 lost, self._lost, self._failed_at = self._lost, 0, None
             log.warning("audit is written again lost=%d", lost)
+            self._tell_failing(False)
         return True
 
     def _lose(self) -> None:

@@ -2,11 +2,11 @@
 
 from argparse import ArgumentParser, Namespace
 
+from app.check_result import CheckResult, describe, failed
 from app.commands.check_ahi import check_ahi, check_identity
 from app.commands.check_following import check_queue, check_writer
 from app.commands.check_index import check_index
 from app.commands.check_login import check_login
-from app.commands.check_result import CheckResult, describe, failed
 from app.commands.check_service import check_audit, check_cache, check_processes, check_settings, check_traces
 from app.commands.check_store import check_store
 from app.commands.remote import until_error, without_login
@@ -16,6 +16,9 @@ from db.engine import Database
 
 _INDEX_ADVICE = "check host, port, user, security group; DB_TLS_CA if its certificate is not trusted"
 _QUEUE_ADVICE = "check INDEX_EVENTS_QUEUE_URL, region, network, and the rights to the queue"
+_OF_AWS = frozenset({"follower"})
+"""Results that say nothing about an embedded data store: it writes its index itself, and knows no accounts."""
+
 _AHI_ADVICE = "check region, network, credentials, IAM policy"
 
 
@@ -42,6 +45,8 @@ def check_all(settings: Settings) -> list[CheckResult]:
     """
     if settings.names_index:
         results = [*_check_service(settings), *check_store(settings)]
+        if settings.embedded:
+            results = [result for result in results if result.what not in _OF_AWS]
     else:
         results = [check_identity(settings)]
     results += until_error("write login", _INDEX_ADVICE, lambda: check_writer(settings))
@@ -51,7 +56,7 @@ def check_all(settings: Settings) -> list[CheckResult]:
 
 def _check_service(settings: Settings) -> list[CheckResult]:
     results = [*check_settings(settings), *check_login(settings), *check_cache(settings), check_audit(settings)]
-    results += [*check_traces(), *check_processes(settings), check_identity(settings)]
+    results += [*check_traces(), *check_processes(settings), *(() if settings.embedded else [check_identity(settings)])]
     try:
         database = Database(find_index(settings), find_trust(settings), pool_size=1)
     except SettingsError as error:

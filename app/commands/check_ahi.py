@@ -8,7 +8,7 @@ from ahi.client.calls import AhiClient
 from ahi.client.identity import caller_arn, endpoint_url
 from ahi.image_sets.image_set import ImageSet, ImageSetKey, ImageSetProperties
 from ahi.workers.frame_check import frame_fault
-from app.commands.check_result import ERROR, OK, WARNING, CheckResult
+from app.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands.remote import Remote, asking
 from app.settings import Settings
 from db import inspection

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 from ahi.client.identity import endpoint_url
-from app.commands.check_result import ERROR, OK, WARNING, CheckResult
+from app.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands.remote import Remote, asking, without_login
 from app.processes.resources import find_index_writer, find_trust
 from app.settings import Settings, SettingsError

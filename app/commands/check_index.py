@@ -3,8 +3,8 @@
 import time
 from collections.abc import Iterator
 
+from app.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands.check_following import check_following, check_version
-from app.commands.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands.remote import Remote, asking
 from db import inspection, tls
 from db.engine import Database

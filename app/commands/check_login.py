@@ -10,7 +10,7 @@ import jwt
 from app.auth.alb import public_keys_url
 from app.auth.cookies import CookieJar
 from app.auth.keys import fetch, fetch_key_set, find_document, find_key_set
-from app.commands.check_result import ERROR, OK, WARNING, CheckResult
+from app.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands.remote import Remote, asking, until_error
 from app.settings import Settings
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ahi.client.identity import endpoint_url
 from app.audit.configure import find_destination, syslog_address
 from app.auth.configure import open_gate
-from app.commands.check_result import ERROR, OK, WARNING, CheckResult, reason_of
+from app.check_result import ERROR, OK, WARNING, CheckResult, reason_of
 from app.commands.remote import Remote
 from app.processes.resources import open_cache
 from app.setting_parsers import AUDIT_REFUSE

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ahi.client.stow import StowClient, default_endpoint
-from app.commands.check_result import ERROR, OK, WARNING, CheckResult
+from app.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands.remote import Remote
 from app.processes.resources import open_spools
 from app.setting_parsers import SHA256

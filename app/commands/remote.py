@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ahi.client.identity import endpoint_url
-from app.commands.check_result import ERROR, CheckResult, reason_of
+from app.check_result import ERROR, CheckResult, reason_of
 from app.settings import NotNowError, SettingsError
 from dicomweb.errors import ProxyError
 

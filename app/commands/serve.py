@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 from dataclasses import replace
 
+from app.commands.check import check_all
 from app.commands.describe_error import describe_error
 from app.commands.embedded import open_embedded, with_defaults
 from app.health import SAMPLE_DATA
@@ -14,8 +15,10 @@ from app.processes import service
 from app.processes.reload import Reload
 from app.processes.resources import bind, find_index, lock_spool
 from app.processes.sd_notify import READY, STOPPING, feed_watchdog, notify
+from app.processes.self_check import SelfCheck
 from app.processes.supervisor import Child, Supervisor
 from app.settings import Settings, SettingsError
+from app.telemetry.history import Sampler
 from datastore.embedded import Embedded
 from runtime.memory import share_free_memory
 
@@ -45,7 +48,15 @@ def run(settings: Settings, _: Namespace) -> int:
     try:
         in_terminal = sys.stdin.isatty()  # SIGHUP then means that the terminal is closed
         reload = None if in_terminal else Reload(supervisor, settings, index, shared)
-        supervisor.run(on_stop=lambda: notify(STOPPING), on_hangup=reload, on_round=feed_watchdog)
+        sampler = Sampler(shared.counters, shared.requests, shared.status.history)
+        check = SelfCheck(supervisor, shared.status.check, lambda: check_all(reload.settings if reload else settings))
+
+        def on_round() -> None:
+            feed_watchdog()
+            sampler.sample_when_due()
+            check.look()
+
+        supervisor.run(on_stop=lambda: notify(STOPPING), on_hangup=reload, on_round=on_round)
         service.stopped(reload.settings if reload else settings)
     finally:
         shared.sockets.remove()

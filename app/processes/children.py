@@ -44,6 +44,7 @@ from app.processes.resources import find_trust, open_index_writer
 from app.processes.supervisor import Child, Place
 from app.processes.watchdog import SILENT_SECONDS
 from app.server.refusals import ErrorResponder
+from app.service_status import ServiceStatus
 from app.services import Monitoring, Services
 from app.session_state import SessionState
 from app.setting_parsers import DECODE, SHA256
@@ -86,21 +87,32 @@ class Shared:
     requests: RequestMetrics
     rate: RateLimiter | None
     tracing: Tracing | None
+    status: ServiceStatus
     spool_lock: SpoolLock | None = None
     """Held by all processes; None in a service that does not store."""
     changes: Changes = field(default_factory=Changes)
     session_state: SessionState = field(default_factory=SessionState)
-    index_outage: Outage = field(default_factory=lambda: Outage("index"))
-    ahi_outage: Outage = field(default_factory=lambda: Outage("AHI"))
 
     @classmethod
-    def of(cls, settings: Settings, listening: socket.socket) -> "Shared":
+    def of(
+        cls, settings: Settings, listening: socket.socket, index_outage: Outage, replacements: Replacements
+    ) -> "Shared":
         """Sockets and memory for the numbers of processes in the settings."""
         fetchers = settings.frame_fetchers
         counters = SharedMetrics(2 * (fetchers + 2 + settings.web_processes))
         rate = RateLimiter(settings.rate_limit, settings.rate_limit_burst) if settings.rate_limit else None
         requests, tracing = RequestMetrics(2 * settings.web_processes), find_tracing(os.environ)
-        return cls(listening, FetcherSockets(fetchers + 2), counters, requests, rate, tracing)
+        traces_outage = tracing.outage if tracing else None
+        status = ServiceStatus(counters, requests, index_outage, Outage("AHI"), traces_outage, replacements)
+        return cls(listening, FetcherSockets(fetchers + 2), counters, requests, rate, tracing, status)
+
+    @property
+    def index_outage(self) -> Outage:
+        return self.status.index_outage
+
+    @property
+    def ahi_outage(self) -> Outage:
+        return self.status.ahi_outage
 
     def metrics_of_fetcher(self, number: int, place: Place) -> ProcessMetrics:
         """The counters of one fetcher; the numbers after the last one are the prefetch process and the forwarder."""
@@ -172,12 +184,12 @@ def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child
         process_metrics = shared.metrics_of_web(number, place)
         database = _database(settings, index, shared, process_metrics, place.heartbeat)
         request_metrics = shared.requests.of_process(2 * number + place.side)
-        audit_queue = open_trail(settings, database)
+        audit_queue = open_trail(settings, database, process_metrics)
         fetchers = FetcherPool(shared.fetcher_paths, expecting=place.heartbeat.expecting)
         expecting = place.heartbeat.expecting
         forwarder = Forwarder(shared.forwarder_socket, settings.store_wait_seconds, expecting)
         spans = shared.tracing.open(database) if shared.tracing else None
-        monitoring = Monitoring(process_metrics, request_metrics, audit_queue, spans)
+        monitoring = Monitoring(process_metrics, request_metrics, audit_queue, spans, shared.status)
         services = Services.of(
             shared.with_spool(settings),
             database,
@@ -280,7 +292,7 @@ def forwarder_child(settings: Settings, index: Login, shared: Shared) -> Child:
         spool = Spool(shared.with_spool(settings).spool_root, settings.spool_min_free_bytes)
         records = StoreRecords(writer.session, holder_name(spool))
         database = _database(settings, index, shared, process_metrics, place.heartbeat, most=1)
-        note = note_forwarded(open_trail(settings, database))
+        note = note_forwarded(open_trail(settings, database, process_metrics))
         adopt = partial(take_over, spool.layout) if settings.spool_shared else list
         parts = ForwarderParts(spool, client, stow, writer, records, shared.changes, note, adopt)
         serve_forwarder(listening, parts, limits, place.heartbeat, process_metrics)
@@ -288,12 +300,14 @@ def forwarder_child(settings: Settings, index: Login, shared: Shared) -> Child:
     return Child("forwarder", run, ProcessKind.FORWARDER, leaves=True, silent_seconds=SILENT_SECONDS)
 
 
-def metrics_child(listening: socket.socket, settings: Settings, shared: Shared, replacements: Replacements) -> Child:
+def metrics_child(listening: socket.socket, settings: Settings, shared: Shared) -> Child:
     """The metrics process, which answers Prometheus on a socket."""
 
     def run(place: Place) -> None:
         connections = settings.web_processes * settings.db_pool_size + 1  # one is of the prefetch process
-        application = metrics.metrics_application(shared.counters, shared.requests, connections, replacements)
+        application = metrics.metrics_application(
+            shared.counters, shared.requests, connections, shared.status.replacements
+        )
         web.serve(application, listening, threads=1, heartbeat=place.heartbeat)
 
     return Child("metrics", run, ProcessKind.METRICS, leaves=True, silent_seconds=SILENT_SECONDS)

@@ -47,7 +47,7 @@ def start(supervisor: Supervisor, settings: Settings, index: Login, listening: s
     spool_lock = lock_spool(settings)
     if settings.store:
         prepare_store_index(settings)
-    shared = replace(Shared.of(settings, listening), index_outage=index_outage, spool_lock=spool_lock)
+    shared = replace(Shared.of(settings, listening, index_outage, supervisor.replacements), spool_lock=spool_lock)
     for child in fetcher_children(settings, shared):
         log.info("[Startup] - Forking FrameFetcher %s", child.name)
         supervisor.start(child)
@@ -57,7 +57,7 @@ def start(supervisor: Supervisor, settings: Settings, index: Login, listening: s
     if settings.store:
         supervisor.start(forwarder_child(settings, index, shared))
     if metrics_socket:
-        supervisor.start(metrics_child(metrics_socket, settings, shared, supervisor.replacements))
+        supervisor.start(metrics_child(metrics_socket, settings, shared))
     supervisor.growth.max_bytes = settings.memory_max
     announce(settings, EventKind.START)
     log.info("QIDO/WADO-RS service started.")

@@ -42,7 +42,7 @@ class Child:
 
     A process that `leaves` finishes its work on SIGHUP while another takes its place; any other is ended. It may work
     for `drains_seconds` more when all ends. `silent_seconds` is the longest time without a sign of life; None if it has
-    no heartbeat.
+    no heartbeat. A process with `deadline_seconds` runs once: it is not started again, and killed if it takes longer.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Child:
     drains_seconds: float = 0.0
     leaves: bool = False
     silent_seconds: float | None = None
+    deadline_seconds: float | None = None
 
 
 @dataclass(eq=False)
@@ -83,6 +84,11 @@ class Process:
     def silent_seconds(self) -> float | None:
         return self.child.silent_seconds
 
+    def is_late(self, now: float) -> bool:
+        """Whether a process that runs once has taken too long."""
+        deadline_seconds = self.child.deadline_seconds
+        return deadline_seconds is not None and now - self.started_at > deadline_seconds
+
 
 class Supervisor:
     """Forks children and watches over them until SIGTERM or SIGINT."""
@@ -109,6 +115,14 @@ class Supervisor:
         pid = self._fork(lambda: child.run(place), child.name)
         self._processes[pid] = Process(pid, child, place, time.monotonic())
 
+    def run_once(self, child: Child) -> None:
+        """Fork a child with a deadline. If the machine has no room for it, a line in the log says so."""
+        self._can_start(child)
+
+    def runs(self, name: str) -> bool:
+        """Whether a process of this name runs, and was not told to leave."""
+        return any(one.name == name for one in self._processes.values())
+
     def complete(self, run: Callable[[], None]) -> bool:
         """Fork a process for one task and wait for its end; true if it ended with status 0."""
         pid = self._fork(run, "task")
@@ -129,7 +143,7 @@ class Supervisor:
         """Watch the children until SIGTERM or SIGINT. Then call `on_stop`, and end first the children that drain.
 
         `on_hangup` is called on SIGHUP; without it, SIGHUP ends the service, too. `on_round` is called every
-        ROUND_SECONDS.
+        ROUND_SECONDS; an error in it is logged.
         """
         while (number := self._signals.wait(self._until_round())) not in (signal.SIGTERM, signal.SIGINT):
             if number == signal.SIGHUP:
@@ -139,7 +153,7 @@ class Supervisor:
             self._replace_ended()
             self._take_places()
             self._watch()
-            on_round()
+            _call(on_round)
         on_stop()
         self._stop()
 
@@ -204,6 +218,8 @@ class Supervisor:
                     self._due[name] = (now + _MIN_LIFE_SECONDS, child)
 
     def _note_ended(self, one: Process) -> None:
+        if one.child.deadline_seconds is not None:
+            return
         log.error("process ended, starting it again name=%s", one.name)
         self.replacements.count(one.kind, one.reason)
         self._due[one.name] = (one.started_at + _MIN_LIFE_SECONDS, self._wanted.pop(one.name, one.child))
@@ -214,6 +230,7 @@ class Supervisor:
             now = time.monotonic()
             self._watch_hearts(now)
             self._watch_memory(now)
+            self._watch_deadlines(now)
         except Exception:  # a mistake of ours is no reason to end the service
             log.exception("processes could not be watched")
 
@@ -247,6 +264,12 @@ class Supervisor:
             log.warning("process is over MEMORY_MAX, replacing it name=%s pid=%d bytes=%d", one.name, one.pid, size)
             self.replacements.count(one.kind, Reason.MEMORY)
             self.renew([one.child])
+
+    def _watch_deadlines(self, now: float) -> None:
+        for one in self._processes.values():
+            if one.is_late(now):
+                log.error("process takes too long, killing it name=%s pid=%d", one.name, one.pid)
+                os.kill(one.pid, signal.SIGKILL)
 
     def _stop(self) -> None:
         log.info("[Shutdown] - finishing what is being answered")
@@ -309,6 +332,13 @@ class Supervisor:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
         threading.Thread(target=_end_with_parent, args=(self._lifeline,), daemon=True).start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED - {signal.SIGHUP})  # leave_signal waits for it
+
+
+def _call(on_round: Callable[[], None]) -> None:
+    try:
+        on_round()
+    except Exception:  # a mistake of ours is no reason to end the service
+        log.exception("what is due could not be done")
 
 
 def _end_in_time(one: Process, now: float) -> None:

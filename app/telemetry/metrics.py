@@ -60,6 +60,7 @@ _GAUGES = {
     "spool_refused": Metric.SPOOL_REFUSED,
     "spool_unreadable": Metric.SPOOL_UNREADABLE,
     "spool_unknown": Metric.SPOOL_UNKNOWN,
+    "audit_failing": Metric.AUDIT_FAILING,
     "index_connections_in_use": Metric.INDEX_CONNECTIONS_IN_USE,
     "client_connections": Metric.CLIENT_CONNECTIONS,
 }

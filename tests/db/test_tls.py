@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import make_url
 
+from app.check_result import ERROR, OK, WARNING
 from app.commands.check import check_all
-from app.commands.check_result import ERROR, OK, WARNING
 from app.settings import Settings
 from db.engine import Database
 from db.inspection import encrypted

@@ -44,6 +44,15 @@ def test_processes_tell_it_once(caplog: pytest.LogCaptureFixture) -> None:
     assert back.startswith("AHI answers again")
 
 
+def test_its_length_is_known_while_it_lasts() -> None:
+    outage = Outage("AHI")
+    assert outage.seconds is None
+    outage.begins("gone")
+    assert outage.seconds is not None and 0 <= outage.seconds < 60
+    outage.is_over()
+    assert outage.seconds is None
+
+
 def test_the_next_outage_is_told_again(caplog: pytest.LogCaptureFixture) -> None:
     outage = Outage("AHI")
     with caplog.at_level(logging.INFO):

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from app.check_result import OK, WARNING, CheckResult
 from app.commands.check import check_all
-from app.commands.check_result import OK, WARNING, CheckResult
 from app.processes.watchdog import START_SECONDS
 from app.settings import Settings
 from app.telemetry.metrics import replaced_processes

@@ -120,6 +120,23 @@ def test_what_the_queue_cannot_hold_is_lost_and_told(
     audit_queue.close(PATIENCE_SECONDS)
 
 
+@pytest.mark.parametrize("refuse", [True, False])
+def test_a_trail_that_cannot_be_written_is_told_until_it_can(destination: Destination, *, refuse: bool) -> None:
+    failing: list[bool] = []
+    audit_queue = AuditQueue(destination.write, refuse=refuse, tell_failing=failing.append)
+    destination.away = True
+    audit_queue.admit(EVENT)
+    wait_for(lambda: failing == [True])
+    destination.away = False
+
+    def is_told() -> bool:
+        audit_queue.admit(EVENT)
+        return failing == [True, False]
+
+    wait_for(is_told)
+    audit_queue.close(PATIENCE_SECONDS)
+
+
 def test_at_the_end_what_cannot_be_written_is_told(destination: Destination, caplog: pytest.LogCaptureFixture) -> None:
     audit_queue = AuditQueue(destination.write, refuse=False)
     destination.away = True

@@ -10,8 +10,8 @@ from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 
 from app.audit import destinations
+from app.check_result import ERROR, OK, WARNING, CheckResult, describe, failed
 from app.commands.check import check_all
-from app.commands.check_result import ERROR, OK, WARNING, CheckResult, describe, failed
 from app.commands.command_line import main
 from app.settings import Settings
 from datastore.serving.faults import Faults, parse_faults

@@ -8,8 +8,8 @@ import boto3
 import pytest
 from sqlalchemy import insert, update
 
+from app.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands.check import check_all
-from app.commands.check_result import ERROR, OK, WARNING, CheckResult
 from app.settings import Settings
 from db.index_schema import VERSION, index_follower, schema_version
 from index.follow.holds import FAILURES

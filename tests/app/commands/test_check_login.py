@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from app.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands.check_login import check_login
-from app.commands.check_result import ERROR, OK, WARNING, CheckResult
 from app.settings import Settings
 from tests.app.auth.provider import AUDIENCE, Provider, provided
 from tests.app.auth.users import write_users

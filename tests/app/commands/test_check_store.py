@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from app.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands import check_store
 from app.commands.check import check_all
-from app.commands.check_result import ERROR, OK, WARNING, CheckResult
 from app.settings import Settings
 from datastore.serving.faults import Faults, parse_faults
 from datastore.storage.storage import Storage

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ahi.client.calls import AhiClient
+from app.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands.check import check_all
-from app.commands.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands.remote import Remote
 from app.settings import Settings
 from tests.app.auth.provider import provided

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.commands.check_result import OK, WARNING
+from app.check_result import OK, WARNING
 from app.commands.check_store import describe_status
 from app.commands.command_line import main
 from store.outcome import FailureReason, Outcome, ReceivedInstance, Sender

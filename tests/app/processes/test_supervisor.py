@@ -18,6 +18,9 @@ ROOT = Path(__file__).parents[3]
 
 PROGRAM = """
 import os, pathlib, signal, sys, threading, time
+from app.check_board import CheckBoard
+from app.check_result import OK, CheckResult
+from app.processes import self_check
 from app.processes.supervisor import Child, Supervisor
 
 folder = pathlib.Path(sys.argv[1])
@@ -54,9 +57,34 @@ def of_someone_else():
     while True:
         time.sleep(600)
 
+def checked():
+    mark("check")
+    if "late" in sys.argv:
+        time.sleep(600)
+    if "failing" in sys.argv:
+        raise ValueError("it cannot be checked")
+    return [CheckResult("cache", OK, "writable")]
+
+board = CheckBoard()
+
+def on_round():
+    check.look()
+    if "asked" in sys.argv and not board.state().report and not board.state().has_failed:
+        board.ask()
+    if board.state().report:
+        mark("published")
+    if board.state().has_failed:
+        mark("failed")
+
 if "thread" in sys.argv:
     threading.Thread(target=of_someone_else, daemon=True).start()
 supervisor = Supervisor()
+self_check.DEADLINE_SECONDS = 1.0 if "late" in sys.argv else 60.0
+check = self_check.SelfCheck(supervisor, board, checked)
+if "broken" in sys.argv:
+    def on_round():
+        mark("round")
+        raise ValueError("a mistake of ours")
 supervisor.start(Child("worker", worker))
 supervisor.start(Child("drainer", drainer, drains_seconds=30))
 if "stubborn" in sys.argv:
@@ -81,7 +109,7 @@ def renew():
     times.append(1)
     supervisor.renew([Child("slow", slow, drains_seconds=drains_seconds, leaves=True)])
 
-supervisor.run(on_hangup=renew)
+supervisor.run(on_hangup=renew, on_round=on_round)
 """
 
 
@@ -216,4 +244,48 @@ def test_a_machine_without_room_for_a_process_ends_nothing(tmp_path: Path) -> No
     family.process.send_signal(signal.SIGHUP)
     wait_for(lambda: len(family.pids("slow")) == 2)
     family.process.terminate()
+    assert family.ended() == 0
+
+
+def test_a_check_runs_once_and_shows_its_results(tmp_path: Path) -> None:
+    family = Family(tmp_path, "asked")
+    try:
+        first = family.one("check")
+        family.one("published")
+        wait_for(lambda: not _alive(first))
+        os.kill(family.one("worker"), signal.SIGKILL)
+        wait_for(lambda: len(family.pids("worker")) == 2)  # rounds have gone by
+        assert family.pids("check") == {first}
+    finally:
+        family.process.kill()
+        family.process.wait()
+
+
+@pytest.mark.parametrize("how", ["late", "failing"])
+def test_a_check_that_hangs_or_fails_is_ended_and_told(tmp_path: Path, how: str) -> None:
+    family = Family(tmp_path, "asked", how)
+    try:
+        checking = family.one("check")
+        family.one("failed")
+        wait_for(lambda: not _alive(checking))
+        assert not family.pids("published")
+    finally:
+        family.process.kill()
+        family.process.wait()
+
+
+def test_a_check_ends_with_the_service(tmp_path: Path) -> None:
+    family = Family(tmp_path, "asked", "late")
+    checking = family.one("check")
+    family.process.send_signal(signal.SIGTERM)
+    assert family.ended() == 0
+    assert not _alive(checking)
+
+
+def test_an_error_in_a_round_does_not_end_the_service(tmp_path: Path) -> None:
+    family = Family(tmp_path, "broken")
+    family.one("round")
+    os.kill(family.one("worker"), signal.SIGKILL)
+    wait_for(lambda: len(family.pids("worker")) == 2)
+    family.process.send_signal(signal.SIGTERM)
     assert family.ended() == 0
