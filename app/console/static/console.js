@@ -14,9 +14,15 @@ document.addEventListener("submit", (event) => {
 });
 
 // A part of a page that is refused: the browser goes there itself, and so shows the page that says why, or the login.
+// One that asks again by itself (data-polls) stays, and says that it is old.
 for (const name of ["htmx:responseError", "htmx:sendError"]) {
   document.addEventListener(name, (event) => {
     const { verb, path } = event.detail.requestConfig || {};
+    const polling = event.target.closest("[data-polls]");
+    if (polling) {
+      polling.querySelector("[data-stale]").hidden = false;
+      return;
+    }
     if (verb === "get") window.location.assign((event.detail.pathInfo || {}).finalRequestPath || path);
   });
 }
