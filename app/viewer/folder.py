@@ -143,11 +143,11 @@ class ViewerFolder:
 def _files_below(root: Path) -> Mapping[str, ViewerFile]:
     on_disk = dict(_walk(root))
     packed = {path for path in on_disk if _ending(path) in _ENDINGS and path[: -len(_ending(path))] in on_disk}
-    changed = _changed(root)
+    release = _release(root)
     return {
         path: ViewerFile(
             _MEDIA_TYPES.get(_ending(path), "application/octet-stream"),
-            _HASHED.search(path.rpartition("/")[2]) is not None and path not in changed,
+            path.startswith(release) or _HASHED.search(path.rpartition("/")[2]) is not None,
             {Coding.IDENTITY: on_disk[path], **_codings(path, on_disk)},
         )
         for path in on_disk
@@ -163,10 +163,11 @@ def _ending(path: str) -> str:
     return PurePosixPath(path).suffix.lower()
 
 
-def _changed(root: Path) -> frozenset[str]:
+def _release(root: Path) -> str | tuple[()]:
+    """The folder of files that never change, with a slash at its end; () if there is none."""
     with suppress(OSError, ValueError, AttributeError, TypeError):
-        return frozenset(json.loads((root / MARK).read_bytes()).get("changed", ()))
-    return frozenset()
+        return f"{json.loads((root / MARK).read_bytes())['release']}/"
+    return ()
 
 
 def _walk(root: Path) -> Iterator[tuple[str, _OnDisk]]:
