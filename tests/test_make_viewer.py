@@ -21,7 +21,8 @@ PACKAGE = {
     "package/LICENSE": b"MIT License",
     "package/README.md": b"not of the viewer",
     "package/dist/index.html": (
-        b'<link href="/a.css"><script>x="/"</script><script type="module" src="/init-service-worker.js"></script>'
+        b'<link href="/a.css"><script>x="/"</script><script src="/app-config.js"></script>'
+        b'<script type="module" src="/init-service-worker.js"></script>'
         b'<meta name="msapplication-config" content="/assets/browserconfig.xml">'
         b'<link rel="yandex-tableau-widget" href="/assets/yandex-browser-manifest.json">'
     ),
@@ -75,30 +76,41 @@ def packed(path: Path, files: dict[str, bytes]) -> Path:
 def test_it_has_what_a_page_loads_and_nothing_else(tmp_path: Path, script: ModuleType, archive: Path) -> None:
     folder = tmp_path / "made" / "viewer"
     assert script.make(folder, archive)
-    names = {path.name for path in folder.rglob("*")}
+    release = folder / json.loads((folder / MARK).read_text())["release"]
     bundle = "app.bundle.0f6159c501addfe9.js"
-    assert names == {
-        *("index.html", bundle, f"{bundle}.gz", f"{bundle}.zst", "app.bundle.css", "manifest.json"),
-        *("LICENSES.txt", "viewer.json"),
-    }
+    assert {path.name for path in folder.iterdir()} == {"index.html", "LICENSES.txt", "viewer.json", release.name}
+    names = {path.name for path in release.rglob("*")}
+    assert names == {bundle, f"{bundle}.gz", f"{bundle}.zst", "app.bundle.css", "manifest.json"}
     assert not list(tmp_path.rglob("escaped.js"))
-    text = (folder / bundle).read_bytes()
+    text = (release / bundle).read_bytes()
     assert text.count(b"self.PUBLIC_URL || ") == 8
     assert b"window.PUBLIC_URL + 'dicom-microscopy-viewer/x.js'" in text
-    assert gzip.decompress((folder / f"{bundle}.gz").read_bytes()) == text
-    assert decompress((folder / f"{bundle}.zst").read_bytes()) == text
-    assert (folder / "index.html").read_text().count("/viewer/") == 2
-    assert (folder / "app.bundle.css").read_text() == "url(a.woff2)" * 5
+    assert gzip.decompress((release / f"{bundle}.gz").read_bytes()) == text
+    assert decompress((release / f"{bundle}.zst").read_bytes()) == text
+    page = (folder / "index.html").read_text()
+    assert (page.count("/viewer/"), page.count(f"/viewer/{release.name}/")) == (3, 2)
+    assert '<script src="/viewer/app-config.js">' in page
+    assert (release / "app.bundle.css").read_text() == "url(a.woff2)" * 5
     licences = (folder / "LICENSES.txt").read_text()
     assert "MIT License" in licences and "a library, licence BSD" in licences and "a remark" not in licences
 
 
-def test_what_was_changed_is_asked_for_again(tmp_path: Path, script: ModuleType, archive: Path) -> None:
-    script.make(tmp_path / "viewer", archive)
-    viewer = ViewerFolder(tmp_path / "viewer")
-    assert json.loads((tmp_path / "viewer" / MARK).read_text())["changed"]
-    bundle = viewer.find("app.bundle.0f6159c501addfe9.js")
-    assert bundle and not bundle.is_immutable
+def test_browsers_keep_the_files_of_a_release_and_another_one_has_other_names(
+    tmp_path: Path, script: ModuleType, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = set()
+    for integrity in (script.INTEGRITY, "sha512-other"):
+        monkeypatch.setattr(script, "INTEGRITY", integrity)
+        monkeypatch.setattr(script, "integrity_of", lambda _archive, same=integrity: same)
+        script.make(tmp_path / "viewer", archive)
+        viewer = ViewerFolder(tmp_path / "viewer")
+        release = json.loads((tmp_path / "viewer" / MARK).read_text())["release"]
+        names.add(release)
+        kept = [viewer.find(f"{release}/{name}") for name in ("app.bundle.0f6159c501addfe9.js", "app.bundle.css")]
+        assert all(file and file.is_immutable for file in kept)
+        page = viewer.find("index.html")
+        assert page and not page.is_immutable
+    assert len(names) == 2
 
 
 def test_it_is_made_once_and_again_when_it_is_not_whole(tmp_path: Path, script: ModuleType, archive: Path) -> None:

@@ -19,7 +19,7 @@ from dicomweb.content_coding import Coding
 
 INDEX = "index.html"
 MARK = "viewer.json"
-"""The file of `script/viewer`: its member `changed` lists files whose name stays when their content changes."""
+"""The file of `script/viewer`: its member `release` names the folder of the files that never change."""
 
 _MOST_FILES = 20_000  # a folder with more is none of a viewer
 _PIECE_BYTES = 2**20
@@ -81,7 +81,7 @@ class ViewerFile:
 
     media_type: str
     is_immutable: bool
-    """Whether the name has a hash of the content, so that clients need not ask again."""
+    """Whether the path has a hash of the content, so that clients need not ask again."""
 
     codings: Mapping[Coding, _OnDisk]
     _tags: dict[Coding, str] = field(default_factory=dict, compare=False, repr=False)
@@ -163,10 +163,10 @@ def _ending(path: str) -> str:
     return PurePosixPath(path).suffix.lower()
 
 
-def _release(root: Path) -> str | tuple[()]:
-    """The folder of files that never change, with a slash at its end; () if there is none."""
-    with suppress(OSError, ValueError, AttributeError, TypeError):
-        return f"{json.loads((root / MARK).read_bytes())['release']}/"
+def _release(root: Path) -> tuple[str, ...]:
+    """How the paths of the files begin that never change; none in a folder that `script/viewer` has not made."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        return (f"{json.loads((root / MARK).read_bytes())['release']}/",)
     return ()
 
 

@@ -53,7 +53,7 @@ def test_each_file_is_found_with_its_content(folder: Path, name: str, content: b
     ("name", "media_type", "is_immutable"),
     [
         ("app.bundle.0123456789abcdef.js", "text/javascript; charset=utf-8", True),
-        ("136.bundle.fedcba9876543210.js", "text/javascript; charset=utf-8", False),
+        ("1.0-fedcba98/app.css", "text/css; charset=utf-8", True),
         ("0123456789abcdef.wasm", "application/wasm", True),
         ("module.mjs", "text/javascript; charset=utf-8", False),
         ("app.css", "text/css; charset=utf-8", False),

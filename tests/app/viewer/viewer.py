@@ -14,7 +14,7 @@ FILES = {
     "index.html": PAGE.encode(),
     "app.bundle.0123456789abcdef.js": SCRIPT,
     "0123456789abcdef.wasm": b"\0asm\1\0\0\0",
-    "136.bundle.fedcba9876543210.js": b"changed",
+    "1.0-fedcba98/app.css": b"of this release",
     "module.mjs": b"export {}",
     "app.css": b"body { color: red }",
     "manifest.json": b"{}",
@@ -31,5 +31,5 @@ def make_viewer(folder: Path) -> Path:
         path.write_bytes(content)
     (folder / "app.bundle.0123456789abcdef.js.zst").write_bytes(compress(SCRIPT))
     (folder / "app.bundle.0123456789abcdef.js.gz").write_bytes(gzip.compress(SCRIPT))
-    (folder / "viewer.json").write_text(json.dumps({"changed": ["136.bundle.fedcba9876543210.js"]}))
+    (folder / "viewer.json").write_text(json.dumps({"release": "1.0-fedcba98"}))
     return folder
