@@ -1,5 +1,6 @@
 """The configuration of OHIF (`app-config.js`): one data source for each root that the caller may use."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 _SESSION_SCRIPT = Path(__file__).with_name("session.js")
+EXTENSION = Path(__file__).with_name("extension.js").read_bytes()
+EXTENSION_NAME = f"extension.{hashlib.sha256(EXTENSION).hexdigest()[:16]}.js"
+"""An extension of OHIF in a file of ours, and its name below `/viewer/`, which changes with it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ def configuration(sources: Sequence[DataSource], *, prefix: str, ended: str, log
     document = {
         "routerBasename": f"{prefix}/viewer",
         "showStudyList": True,
-        "extensions": [],
+        "extensions": [f"{prefix}/viewer/{EXTENSION_NAME}"],
         "modes": [],
         "customizationService": {},
         "showWarningMessageForCrossOrigin": False,

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from flask import Blueprint, Response, request
 
-from app.viewer.config import DataSource, configuration, leaving
+from app.viewer.config import EXTENSION, EXTENSION_NAME, DataSource, configuration, leaving
 from app.viewer.folder import INDEX, Representation, ViewerFile, ViewerFolder
 from app.viewer.page import ENDED, INERT_POLICY, WORKER_POLICY, ended_page, page_of, page_policy
 from app.viewer_parts import CONFIG, FILES, OPENER, PATH
@@ -42,6 +42,10 @@ def files(folder: ViewerFolder, prefix: Prefix) -> Blueprint:
         if _is_navigation():
             return _page(folder, prefix())
         raise NotFound("the viewer has no such file")
+
+    @bp.get(f"{PATH}/{EXTENSION_NAME}")
+    def extension() -> Response:
+        return _with(respond.single(EXTENSION, _SCRIPT), _OWN_ORIGIN, INERT_POLICY, _IMMUTABLE)
 
     @bp.get(ENDED)
     def ended() -> Response:

@@ -139,6 +139,17 @@ def test_the_configuration_has_every_root_and_no_upload_where_nothing_is_stored(
     assert config_of(answer.text)["defaultDataSourceName"] == "aetitle"
 
 
+def test_the_extension_that_the_configuration_names_is_kept_by_browsers(folder: Path) -> None:
+    for settings in ({}, {"public_url": "https://dicom.example.org/pacs"}):
+        client = client_of(folder, **settings)
+        (path,) = config_of(client.get("/viewer/app-config.js").text)["extensions"]
+        assert path.startswith("/pacs/viewer/" if settings else "/viewer/")
+        answer = client.get(path.removeprefix("/pacs"))
+        assert (answer.status_code, answer.mimetype) == (200, "text/javascript")
+        assert answer.headers["Cache-Control"].endswith("immutable")
+        assert "webGlContextCount: 1" in answer.text
+
+
 def test_a_root_opens_the_viewer(client: FlaskClient) -> None:
     assert client.get("/aetitle/viewer").location == "/viewer/?datasources=aetitle"
     opened = client.get("/aetitle/viewer?StudyInstanceUIDs=1.2,1.3%26x%3D")
