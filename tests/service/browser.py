@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, BinaryIO
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 FLAGS = [
     "--disable-background-networking",
@@ -58,12 +58,31 @@ def files_served(folder: Path) -> Iterator[str]:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """The system's Chromium."""
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    assert program, "a browser is missing: apt-get install chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS, chromium_sandbox=False)
+        browser = playwright.chromium.launch(executable_path=_program(), args=FLAGS, chromium_sandbox=False)
         yield browser
         browser.close()
+
+
+@contextmanager
+def chromium_profile(folder: Path) -> Iterator[BrowserContext]:
+    """The system's Chromium with a profile in a folder, where it keeps what it has compiled. Others forget that."""
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            folder,
+            executable_path=_program(),
+            args=FLAGS,
+            chromium_sandbox=False,
+            viewport={"width": 1400, "height": 900},
+        )
+        yield context
+        context.close()
+
+
+def _program() -> str:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    assert program, "a browser is missing: apt-get install chromium"
+    return program
 
 
 @contextmanager
