@@ -12,7 +12,7 @@ from dicomweb.errors import BadRequest, ContentTooLarge
 from store.receive.file_bytes import FileBytes
 from store.spool.spool import Spool, full
 
-_PIECE_BYTES = 2**18
+_PIECE_BYTES = 2**17
 _CHECK_BYTES = 2**26  # between two checks whether the disk has room
 
 
@@ -33,11 +33,14 @@ class ReceivedBody:
         self._max_bytes, self._received_bytes = max_bytes, 0
         self._checked_bytes = 0
         self.length_bytes = 0
+        self._content = FileBytes(file.fileno(), 0)
 
     @property
     def content(self) -> FileBytes:
-        """What it has now."""
-        return FileBytes(self._file.fileno(), self.length_bytes)
+        """What it has now. It is one object as long as nothing is added, so that a short body is read once."""
+        if self._content.length_bytes != self.length_bytes:
+            self._content = FileBytes(self._file.fileno(), self.length_bytes)
+        return self._content
 
     def add(self, piece: bytes) -> None:
         """Write bytes behind the last ones; SpoolFull if the disk takes no more, ContentTooLarge for too many."""

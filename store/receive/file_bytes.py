@@ -15,56 +15,58 @@ class Bytes(Protocol):
 
 
 class FileBytes:
-    """The first `length_bytes` of a file. One thread uses it."""
+    """The first `length_bytes` of a file. One thread uses it.
+
+    All windows are read into one buffer: new memory for each would take as long as the reading.
+    """
 
     def __init__(self, descriptor: int, length_bytes: int) -> None:
         self._descriptor = descriptor
         self.length_bytes = length_bytes
-        self._window, self._window_start = b"", 0
+        self._buffer = bytearray()
+        self._start = self._stop = 0  # of the window within the file
 
     def read(self, start: int, count: int) -> bytes:
         """The bytes from `start` on, `count` of them; fewer at the end."""
-        window = self._covering(start, count)
-        at = start - self._window_start
-        return window[at : at + count]
+        self._cover(start, count)
+        upto = max(start, min(start + count, self._stop))
+        return bytes(memoryview(self._buffer)[start - self._start : upto - self._start])
 
     def find(self, text: bytes, start: int) -> int:
         """The position of the next `text` at or after `start`; -1 if there is none."""
         while start + len(text) <= self.length_bytes:
-            window = self._covering(start, len(text))
-            if (found := window.find(text, start - self._window_start)) >= 0:
-                return self._window_start + found
-            start = self._window_start + len(window) - len(text) + 1
+            self._cover(start, len(text))
+            found = self._buffer.find(text, start - self._start, self._stop - self._start)
+            if found >= 0:
+                return self._start + found
+            start = self._stop - len(text) + 1
         return -1
 
     def sha256(self, start: int, stop: int) -> str:
         """The digest of a range, in hexadecimal digits."""
         digest = hashlib.sha256()
         while start < stop:
-            window = self._covering(start, 1)
-            with memoryview(window)[start - self._window_start :][: stop - start] as piece:
-                digest.update(piece)
-                start += len(piece)
+            self._cover(start, 1)
+            upto = min(stop, self._stop)
+            digest.update(memoryview(self._buffer)[start - self._start : upto - self._start])
+            start = upto
         return digest.hexdigest()
 
-    def _covering(self, start: int, count: int) -> bytes:
-        """The window, moved if it does not cover the range."""
+    def _cover(self, start: int, count: int) -> None:
+        """Move the window if it does not cover the range; OSError if the file is shorter."""
         stop = min(start + count, self.length_bytes)
-        if not self._window_start <= start <= stop <= self._window_start + len(self._window):
-            most = min(max(_WINDOW_BYTES, count), max(0, self.length_bytes - start))
-            self._window, self._window_start = self._pread(start, most), start
-        return self._window
-
-    def _pread(self, start: int, count: int) -> bytes:
-        """Read all of a range; OSError if the file is shorter."""
-        pieces = []
-        while count > 0:
-            piece = os.pread(self._descriptor, count, start)
-            if not piece:
-                raise OSError("the file is shorter than it was")
-            pieces.append(piece)
-            start, count = start + len(piece), count - len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if self._start <= start <= stop <= self._stop:
+            return
+        stop = min(start + max(_WINDOW_BYTES, count), self.length_bytes)
+        if len(self._buffer) < stop - start:
+            self._buffer = bytearray(stop - start)
+        self._start = self._stop = start
+        with memoryview(self._buffer) as view:
+            while self._stop < stop:
+                filled = os.preadv(self._descriptor, [view[self._stop - start : stop - start]], self._stop)
+                if not filled:
+                    raise OSError("the file is shorter than it was")
+                self._stop += filled
 
 
 class MemoryBytes:

@@ -113,7 +113,8 @@ def read_head(file: Bytes, start: int, stop: int, wanted: Iterable[int] = ()) ->
     CannotUnderstand if it is no DICOM file, breaks off before its end, has no transfer syntax, or has one of the tags
     twice. With `wanted`, also if it is too long to be examined to its end: rights depend on these values.
     """
-    if file.read(start + _PREFIX_START, len(_PREFIX)) != _PREFIX or stop < start + _PREFIX_START + len(_PREFIX):
+    preamble = file.read(start, min(_PREFIX_START + len(_PREFIX), stop - start))  # from its start: all of it is read
+    if preamble[_PREFIX_START:] != _PREFIX:
         raise CannotUnderstand("it is not a DICOM file (Part 10)")
     meta, at = _meta(_Reader(file, stop, Encoding()), start + _PREFIX_START + len(_PREFIX))
     syntax = meta.get(_META_SYNTAX, "")
