@@ -11,11 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from dicomweb.errors import UpstreamBusy
-from runtime.durable_files import replace_durably, sync_file, sync_folder, write_durably
+from runtime.durable_files import replace_durably, sync_folder, write_durably
+from store.spool.entry_file import append_manifest
 
-BODY, MANIFEST, OUTCOME = "body", "manifest.json", "outcome.json"
 SERVICE_LOCK, FORWARDER_LOCK = "lock", "forwarder.lock"
 _IDENTITY = "identity"
+_OUTCOMES = ".outcomes.json"
 
 _WAITED_FOR = "-waits"
 _ENTRY = re.compile(rf"[0-9]{{13}}-[0-9a-f]{{16}}({_WAITED_FOR})?", re.ASCII)
@@ -70,6 +71,13 @@ class Layout:
             else:
                 path.unlink()
 
+    def delete_orphans(self) -> None:
+        """Delete outcomes whose entry is not among the refused ones: a process was killed between two steps."""
+        for path in self.refused.glob(f"*{_OUTCOMES}"):
+            name = path.name.removesuffix(_OUTCOMES)
+            if is_entry_name(name) and not (self.refused / name).exists():
+                path.unlink()
+
     def sweep(self) -> None:
         """Delete what killed processes were receiving: old files of `incoming` that nobody has locked; OSError."""
         for path in self.incoming.iterdir():
@@ -88,40 +96,46 @@ class Layout:
         stored, but never the other way.
         """
         name = _new_name() if lasts else f"{_new_name()}{_WAITED_FOR}"
-        folder = self.incoming / name
-        write, sync = (write_durably, sync_file) if lasts else (_write, _no_sync)
         try:
-            sync(body)
-            folder.mkdir(mode=0o700)
-            body.rename(folder / BODY)
-            write(folder / MANIFEST, manifest)
-            sync(folder)
-            folder.rename(self.queue / name)
+            append_manifest(body, manifest, sync=lasts)
+            body.rename(self.queue / name)
         except OSError:
             body.unlink(missing_ok=True)
-            _discard(folder)
             raise
-        sync(self.queue)
+        if lasts:
+            sync_folder(self.queue)
         return name
 
-    def write_beside(self, entry: Path, name: str, content: bytes) -> None:
-        """Write a further file of an entry, all of it or nothing; OSError."""
-        aside = self.incoming / f"{entry.name}.{name}.{secrets.token_hex(4)}"
-        write_durably(aside, content)
-        aside.rename(entry / name)
-        sync_folder(entry)
+    def refuse(self, entry: Path, outcomes: bytes) -> None:
+        """Move an entry of the queue to those that were refused, with the text form of its outcomes; OSError."""
+        aside = self.incoming / f"{entry.name}.{secrets.token_hex(4)}"
+        write_durably(aside, outcomes)
+        aside.rename(outcomes_beside(self.refused / entry.name))
+        sync_folder(self.refused)
+        self._move(entry, self.refused)
 
-    def move(self, entry: Path, folder: Path) -> None:
-        """Move an entry to another folder of the spool; OSError."""
+    def retry(self, entry: Path) -> None:
+        """Move an entry that was refused to the queue; OSError."""
+        self._move(entry, self.queue)
+        outcomes_beside(entry).unlink(missing_ok=True)
+
+    def adopt(self, entry: Path) -> None:
+        """Move an entry of another spool to the folder of the same name; OSError."""
+        folder = self.root / entry.parent.name
+        with suppress(FileNotFoundError):
+            outcomes_beside(entry).rename(outcomes_beside(folder / entry.name))
+        self._move(entry, folder)
+
+    def _move(self, entry: Path, folder: Path) -> None:
         entry.rename(folder / entry.name)
         sync_folder(folder)
         sync_folder(entry.parent)
 
     def delete(self, entry: Path) -> None:
-        """Delete an entry: at once by name, then its files; OSError."""
-        aside = self.incoming / f"{entry.name}.{secrets.token_hex(4)}"
-        entry.rename(aside)
-        _discard(aside)
+        """Delete an entry; OSError."""
+        entry.unlink()
+        if entry.parent == self.refused:
+            outcomes_beside(entry).unlink(missing_ok=True)
 
 
 class SpoolLock:
@@ -150,12 +164,9 @@ class SpoolLock:
         os.close(self._descriptor)
 
 
-def _discard(folder: Path) -> None:
-    """Delete the folder of an entry. It opens no files: there may be too many. What remains goes at the next start."""
-    with suppress(OSError):
-        for name in (BODY, MANIFEST, OUTCOME):
-            (folder / name).unlink(missing_ok=True)
-        folder.rmdir()
+def outcomes_beside(entry: Path) -> Path:
+    """The file with the outcomes of an entry that was refused."""
+    return entry.with_name(f"{entry.name}{_OUTCOMES}")
 
 
 def is_entry_name(name: str) -> bool:
@@ -166,15 +177,6 @@ def is_entry_name(name: str) -> bool:
 def is_waited_for(name: str) -> bool:
     """Whether nobody was told that this entry is kept: its client waits until it is stored."""
     return is_entry_name(name) and name.endswith(_WAITED_FOR)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-
-
-def _no_sync(_path: Path) -> None:
-    """In place of `sync_file`."""
 
 
 def _new_name() -> str:

@@ -54,5 +54,5 @@ def _move_all(source: Layout, target: Layout) -> list[str]:
     source.empty_incoming()
     entries = _entries(source)
     for entry in entries:
-        source.move(entry, target.queue if entry.parent == source.queue else target.refused)
+        target.adopt(entry)
     return [entry.name for entry in entries]

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
 from dicomweb.errors import NotFound
 from store.outcome import Outcome, ReceivedInstance, Sender
-from store.spool.layout import BODY, MANIFEST, OUTCOME, Layout, SpoolFull, is_entry_name, is_waited_for
+from store.spool.entry_file import read_manifest
+from store.spool.layout import Layout, SpoolFull, is_entry_name, is_waited_for, outcomes_beside
 from store.spool.manifest import Manifest
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 OLD_SECONDS = 900
 """The age of an entry that says that something is wrong."""
 
-_MANIFEST_BYTES = 2**28
 _RETRY_SECONDS = 60
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -32,17 +31,14 @@ class Entry:
     """One store request in the spool."""
 
     name: str
-    folder: Path
+    path: Path
     manifest: Manifest
+    size_bytes: int
+    """The size of the body."""
 
     def open_body(self) -> BinaryIO:
-        """The body, open for reading; OSError."""
-        return (self.folder / BODY).open("rb")
-
-    @cached_property
-    def size_bytes(self) -> int:
-        """The size of the body."""
-        return (self.folder / BODY).stat().st_size
+        """The body, open for reading, with further bytes behind it; OSError."""
+        return self.path.open("rb")
 
 
 @dataclass(frozen=True)
@@ -100,8 +96,9 @@ class Spool:
         """
         self._layout.make()
         self._layout.empty_incoming()
+        self._layout.delete_orphans()
         for path in self._layout.queue.iterdir():
-            if is_waited_for(path.name) and self._try(path) is None:
+            if is_waited_for(path.name) and path.is_file() and self._try(path) is None:
                 self._layout.delete(path)
 
     def check_room(self, size_bytes: int) -> None:
@@ -122,10 +119,11 @@ class Spool:
             raise ValueError("an entry has at least one instance")
         manifest = Manifest(sender, time.time(), tuple(instances))
         try:
+            size_bytes = body.stat().st_size
             name = self._layout.add(body, manifest.to_json(), lasts=self._lasts)
         except OSError as error:
             raise full(error) from error
-        return Entry(name, self._layout.queue / name, manifest)
+        return Entry(name, self._layout.queue / name, manifest, size_bytes)
 
     def entry(self, name: str) -> Entry:
         """An entry of the queue; NotFound if there is none of this name."""
@@ -150,22 +148,21 @@ class Spool:
     def has(self, name: str) -> bool:
         """Whether an entry of this name waits or was refused."""
         folders = (self._layout.queue, self._layout.refused)
-        return is_entry_name(name) and any((folder / name).is_dir() for folder in folders)
+        return is_entry_name(name) and any((folder / name).is_file() for folder in folders)
 
     def remove(self, entry: Entry) -> None:
         """Delete an entry that is stored, or that an operator does not want; NotFound."""
         with _found(entry.name):
-            self._layout.delete(entry.folder)
+            self._layout.delete(entry.path)
 
     def refuse(self, entry: Entry, outcomes: Sequence[Outcome]) -> None:
         """Set an entry aside with the outcome of each instance, in the order of the manifest; NotFound, OSError."""
         with _found(entry.name):
-            self._layout.write_beside(entry.folder, OUTCOME, _outcomes_json(outcomes))
-            self._layout.move(entry.folder, self._layout.refused)
+            self._layout.refuse(entry.path, _outcomes_json(outcomes))
 
     def outcomes(self, entry: Entry) -> list[Outcome]:
         """The outcomes with which an entry was refused; none if they cannot be read."""
-        return _read_outcomes(entry.folder / OUTCOME)
+        return _read_outcomes(outcomes_beside(entry.path))
 
     def refused_entry(self, name: str) -> Entry:
         """An entry that was refused; NotFound if there is none of this name."""
@@ -174,8 +171,7 @@ class Spool:
     def retry(self, entry: Entry) -> None:
         """Put an entry that was refused back into the queue; NotFound, OSError."""
         with _found(entry.name):
-            (entry.folder / OUTCOME).unlink(missing_ok=True)
-            self._layout.move(entry.folder, self._layout.queue)
+            self._layout.retry(entry.path)
 
     def status(self, now: Callable[[], float] = time.time) -> SpoolStatus:
         """Its length and age. Reads all manifests."""
@@ -201,15 +197,14 @@ class Spool:
             raise NotFound(f"the spool has no entry {name[:100]!r}")
         return entry
 
-    def _try(self, folder: Path) -> Entry | None:
-        """The entry in a folder; None if it is no entry, or cannot be read."""
-        if not is_entry_name(folder.name):
+    def _try(self, path: Path) -> Entry | None:
+        """The entry in a file; None if it is no entry, or cannot be read."""
+        if not is_entry_name(path.name):
             return None
         try:
-            if (folder / MANIFEST).stat().st_size > _MANIFEST_BYTES:
-                return None
-            entry = Entry(folder.name, folder, Manifest.from_json((folder / MANIFEST).read_bytes()))
-            return entry if entry.size_bytes >= entry.manifest.end else None
+            text, size_bytes = read_manifest(path)
+            entry = Entry(path.name, path, Manifest.from_json(text), size_bytes)
+            return entry if size_bytes >= entry.manifest.end else None
         except (OSError, ValueError):
             return None
 

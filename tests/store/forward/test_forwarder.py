@@ -1,6 +1,5 @@
 """What is accepted into the spool ends in the data store and in the index, once, whatever fails in between."""
 
-import json
 import resource
 import shutil
 import threading
@@ -8,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from index.writing.store_records import StoreRecords
 from index.writing.writer import IndexWriter
 from runtime.shared_metrics import Metric
 from store.outcome import FailureReason, Sender, WarningReason
+from store.spool.entry_file import append_manifest
 from store.spool.manifest import Manifest
 from store.spool.spool import OLD_SECONDS, Entry
 from tests.store.forward.live import Way, instance, truncated, uids, way
@@ -111,7 +112,7 @@ def test_a_refusal_that_nobody_waited_for_stays_aside_with_its_reason(
 def test_a_damaged_file_of_the_spool_is_told_and_the_others_are_stored(live: Way) -> None:
     good, bad = instance(1), instance(2)
     entry = live.accept(good, bad)
-    with (entry.folder / "body").open("r+b") as body:
+    with entry.path.open("r+b") as body:
         body.seek(len(good) + 200)
         body.write(b"\xff")
     first, second = live.forwarder.store(entry)
@@ -218,9 +219,10 @@ def test_ahi_that_is_away_is_busy_and_a_retry_ends_well(live: Way) -> None:
 def test_the_log_says_once_that_requests_wait_for_long(live: Way, caplog: pytest.LogCaptureFixture) -> None:
     live.faults.replace(parse_faults("StoreDICOM:503"))
     entry = live.accept(instance(1))
-    manifest = entry.folder / "manifest.json"
-    members = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**members, "received_at": time.time() - OLD_SECONDS - 100}))
+    with entry.path.open("r+b") as file:
+        file.truncate(entry.size_bytes)
+    old = replace(entry.manifest, received_at=time.time() - OLD_SECONDS - 100)
+    append_manifest(entry.path, old.to_json(), sync=False)
     wait_for(lambda: any(line.startswith("store requests wait entries=1 ") for line in caplog.messages))
     live.faults.replace(())
     wait_for(lambda: live.spool.names() == [])
@@ -240,7 +242,7 @@ def test_a_spool_that_cannot_be_read_is_told_once_and_stores_again_when_it_can(
     queue.rename(aside)
     wait_for(lambda: live.process_metrics.get(Metric.SPOOL_UNREADABLE) == 1)
     with pytest.raises(UpstreamBusy):
-        live.forwarder.store(Entry("1796060000000-0123456789abcdef", aside / "none", Manifest(ALICE, 0.0, ())))
+        live.forwarder.store(Entry("1796060000000-0123456789abcdef", aside / "none", Manifest(ALICE, 0.0, ()), 0))
     aside.rename(queue)
     wait_for(lambda: live.indexed() == ["1.2.3.1.1.1"] and live.spool.names() == [])
     wait_for(lambda: live.process_metrics.get(Metric.SPOOL_UNREADABLE) == 0)

@@ -32,7 +32,7 @@ def entry(name: str, *contents: tuple[int, int, str]) -> Entry:
         ReceivedInstance(0, BYTES, "1.1", f"1.{series}.{number}", "1.2", f"1.{series}", "1.2.1", digest)
         for series, number, digest in contents
     ]
-    return Entry(name, Path(name), Manifest(Sender("", "aetitle", "d" * 32), 0.0, tuple(instances)))
+    return Entry(name, Path(name), Manifest(Sender("", "aetitle", "d" * 32), 0.0, tuple(instances)), 0)
 
 
 def new(max_bytes: int = 10 * BYTES, wait_seconds: float = 60.0) -> tuple[ForwardQueue, Clock]:

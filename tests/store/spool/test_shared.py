@@ -41,7 +41,10 @@ def test_what_an_ended_service_leaves_is_taken_over(tmp_path: Path) -> None:
     assert sorted(take_over(own.layout)) == sorted(entry.name for entry in entries)
     assert kept.names() == [entries[0].name, entries[1].name]
     assert [entry.name for entry in kept.refused()] == [entries[2].name]
-    assert (kept.entry(entries[0].name).folder / "body").read_bytes() == b"x" * 10
+    with kept.entry(entries[0].name).open_body() as body:
+        assert body.read(10) == b"x" * 10
+    assert [one.failure for one in kept.outcomes(kept.refused()[0])] == [FailureReason.CANNOT_UNDERSTAND]
+    assert list(left.layout.refused.iterdir()) == []
     assert len(refused.names()) == 1, "its service runs"
     assert [*left.incoming.iterdir()] == [] and (left.layout.queue / "notes.txt").exists()
     assert take_over(own.layout) == []

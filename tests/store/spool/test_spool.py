@@ -14,7 +14,7 @@ import pytest
 
 from dicomweb.errors import NotFound
 from store.outcome import FailureReason, Outcome, ReceivedInstance, Sender
-from store.spool.layout import BODY, MANIFEST, SpoolFull, SpoolInUse, SpoolLock
+from store.spool.layout import SpoolFull, SpoolInUse, SpoolLock
 from store.spool.spool import Spool, SpoolStatus
 from tests.small_disk import small_disk
 
@@ -64,7 +64,7 @@ def test_an_accepted_entry_can_be_read_with_all_that_is_known_of_it(spool: Spool
     assert (entry.manifest.instances, entry.manifest.sender) == ((received(),), SENDER)
     assert before <= entry.manifest.received_at <= time.time()
     with entry.open_body() as body:
-        assert body.read() == CONTENT
+        assert body.read(entry.size_bytes) == CONTENT
     assert list(spool.incoming.iterdir()) == []
 
 
@@ -76,21 +76,27 @@ def test_entries_come_oldest_first(spool: Spool) -> None:
     assert [entry.name for entry in spool.entries()] == names == spool.names()
 
 
-def test_the_files_and_the_folders_are_on_disk_before_an_entry_is_accepted(
+def test_the_file_and_the_folder_are_on_disk_before_an_entry_is_accepted(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each fsync is noted with the entries of the queue at that time: only the last one comes after the rename."""
+    """Each fsync is noted with the entries of the queue, and the size of the file, at that time.
+
+    The file is whole then, and only the last one comes after the rename.
+    """
     synced: list[tuple[str, int]] = []
+    sizes: list[int] = []
     real = os.fsync
 
     def note(descriptor: int) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
         synced.append((path.name, len(list(spool.layout.queue.iterdir()))))
+        sizes.append(os.fstat(descriptor).st_size)
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", note)
     name = add(spool)
-    assert synced == [("body0", 0), (MANIFEST, 0), (name, 0), ("queue", 1)]
+    assert synced == [("body0", 0), ("queue", 1)]
+    assert sizes[0] == (spool.layout.queue / name).stat().st_size > len(CONTENT)
 
 
 def test_an_entry_that_its_client_waits_for_does_not_wait_for_the_disk(
@@ -101,17 +107,22 @@ def test_an_entry_that_its_client_waits_for_does_not_wait_for_the_disk(
     waited_for = Spool(spool.layout.root, lasts=False)
     name = add(waited_for)
     assert synced == []
-    with spool.entry(name).open_body() as body:  # a process that is killed does not take it along
-        assert body.read() == CONTENT
+    entry = spool.entry(name)
+    with entry.open_body() as body:  # a process that is killed does not take it along
+        assert body.read(entry.size_bytes) == CONTENT
 
 
-@pytest.mark.parametrize(("what", "size_bytes"), [(MANIFEST, 0), (MANIFEST, 50), (BODY, 0), (BODY, 999)])
+@pytest.mark.parametrize("bytes_left", [0, 10, 16, 999, 1000, 1050, -16, -1])
+@pytest.mark.parametrize("zeros", [False, True])
 def test_after_a_loss_of_power_a_start_deletes_only_what_nobody_was_told_of(
-    spool: Spool, what: str, size_bytes: int
+    spool: Spool, bytes_left: int, zeros: bool
 ) -> None:
+    """The file has only its first bytes then, or zeros for the others."""
     lost, told = add(Spool(spool.layout.root, lasts=False)), add(spool, 1)
     for name in (lost, told):
-        os.truncate(spool.layout.queue / name / what, size_bytes)
+        path = spool.layout.queue / name
+        content = path.read_bytes()
+        path.write_bytes(content[:bytes_left] + bytes(len(content[bytes_left:]) if zeros else 0))
     whole = add(Spool(spool.layout.root, lasts=False), 2)
     Spool(spool.layout.root).open()
     assert [path.name for path in spool.unknown()] == [told]
@@ -123,52 +134,74 @@ def test_a_start_deletes_what_was_not_accepted_and_nothing_else(spool: Spool) ->
     name = add(spool)
     (spool.incoming / "half").write_bytes(b"half")
     (spool.incoming / "folder").mkdir()
-    (spool.incoming / "folder" / BODY).write_bytes(b"half")
+    (spool.incoming / "folder" / "body").write_bytes(b"half")
     Spool(spool.layout.root).open()
     assert list(spool.incoming.iterdir()) == []
     assert spool.names() == [name]
 
 
 def damaged(spool: Spool, what: str) -> Path:
-    folder = spool.layout.queue / add(spool)
+    path = spool.layout.queue / add(spool)
+    body, manifest, end = parts(path)
     match what:
         case "no manifest":
-            (folder / MANIFEST).unlink()
+            path.write_bytes(body)
         case "half a manifest":
-            (folder / MANIFEST).write_bytes((folder / MANIFEST).read_bytes()[:50])
+            path.write_bytes(body + manifest[:50])
+        case "a manifest without its beginning":
+            path.write_bytes(body + manifest[50:] + end)
+        case "an empty manifest":
+            path.write_bytes(body + bytes(8) + end[8:])
+        case "a manifest longer than the file":
+            path.write_bytes(body + manifest + (2**63).to_bytes(8, "big") + end[8:])
+        case "another end":
+            path.write_bytes(body + manifest + end[:-1] + b"x")
         case "other JSON":
-            (folder / MANIFEST).write_bytes(b"[]")
+            path.write_bytes(body + b"[]" + (2).to_bytes(8, "big") + end[8:])
         case "other format":
-            (folder / MANIFEST).write_bytes((folder / MANIFEST).read_bytes().replace(b'"format":1', b'"format":2'))
+            path.write_bytes(body + manifest.replace(b'"format":1', b'"format":2') + end)
         case "other types":
-            (folder / MANIFEST).write_bytes((folder / MANIFEST).read_bytes().replace(b'"start":0', b'"start":true'))
+            other = manifest.replace(b'"start":0', b'"start":true')
+            path.write_bytes(body + other + len(other).to_bytes(8, "big") + end[8:])
         case "no body":
-            (folder / BODY).unlink()
+            path.write_bytes(manifest + end)
         case "short body":
-            (folder / BODY).write_bytes(CONTENT[:-1])
+            path.write_bytes(body[:-1] + manifest + end)
+        case "more behind it":
+            path.write_bytes(body + manifest + end + b"x")
         case "other name":
-            folder = folder.rename(folder.with_name("by hand"))
-        case "a file":
-            folder = spool.layout.queue / "0000000000000-0000000000000000"
-            folder.write_bytes(b"")
-    return folder
+            path = path.rename(path.with_name("by hand"))
+        case "an empty file":
+            path.write_bytes(b"")
+        case "a folder":
+            path.unlink()
+            path.mkdir()
+            (path / "body").write_bytes(body)
+    return path
+
+
+def parts(path: Path) -> tuple[bytes, bytes, bytes]:
+    """The body, the manifest and the end of the file of an entry."""
+    content = path.read_bytes()
+    return content[: len(CONTENT)], content[len(CONTENT) : -16], content[-16:]
 
 
 @pytest.mark.parametrize(
     "what",
-    ["no manifest", "half a manifest", "other JSON", "other format", "other types", "no body"]
-    + ["short body", "other name", "a file"],
+    ["no manifest", "half a manifest", "a manifest without its beginning", "an empty manifest"]
+    + ["a manifest longer than the file", "another end", "other JSON", "other format", "other types", "no body"]
+    + ["short body", "more behind it", "other name", "an empty file", "a folder"],
 )
 def test_what_is_no_entry_is_reported_and_never_deleted(spool: Spool, what: str) -> None:
-    folder = damaged(spool, what)
+    path = damaged(spool, what)
     intact = [entry.name for entry in spool.entries()]
     Spool(spool.layout.root).open()
-    assert folder.exists()
-    assert folder in spool.unknown()
-    assert folder.name not in intact
+    assert path.exists()
+    assert path in spool.unknown()
+    assert path.name not in intact
     assert spool.status().unknown == 1
     with pytest.raises(NotFound):
-        spool.entry(folder.name)
+        spool.entry(path.name)
 
 
 @pytest.mark.parametrize("name", ["", "..", "../queue", "x", "0000000000000-000000000000000g"])
@@ -203,18 +236,40 @@ def test_a_refused_entry_stays_aside_with_its_reason_until_it_is_tried_again(spo
     spool.retry(aside)
     assert spool.names() == [entry.name] and spool.refused() == []
     assert spool.outcomes(spool.entry(entry.name)) == []
+    assert list(spool.layout.refused.iterdir()) == []
+
+
+def test_a_refused_entry_is_removed_with_its_reason(spool: Spool) -> None:
+    entry = spool.entry(add(spool))
+    spool.refuse(entry, [outcome(FailureReason.CLASS_NOT_SUPPORTED)])
+    spool.remove(spool.refused_entry(entry.name))
+    assert list(spool.layout.refused.iterdir()) == [] == spool.names()
+
+
+def test_a_process_that_is_killed_while_it_sets_an_entry_aside_leaves_it_in_the_queue(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = spool.entry(add(spool))
+    real = Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        if path == entry.path:
+            raise KeyboardInterrupt
+        return real(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            spool.refuse(entry, [outcome(FailureReason.CLASS_NOT_SUPPORTED)])
+    assert (spool.names(), spool.refused()) == ([entry.name], [])
+    Spool(spool.layout.root).open()
+    assert (spool.names(), list(spool.layout.refused.iterdir())) == ([entry.name], [])
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
-@pytest.mark.parametrize("at", range(3))
-def test_a_disk_that_fails_is_busy_and_leaves_nothing(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch, code: int, at: int
-) -> None:
-    calls = iter(range(10))
-
+def test_a_disk_that_fails_is_busy_and_leaves_nothing(spool: Spool, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     def fail(descriptor: int) -> None:
-        if next(calls) == at:
-            raise OSError(code, os.strerror(code))
+        raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(SpoolFull) as raised:
