@@ -68,8 +68,10 @@ class WriteSession:
         """`mysql`, `postgresql` or `sqlite`."""
         return kind_of(self._engine.dialect)
 
-    def run(self, work: Callable[[Connection], T]) -> T:
+    def run(self, work: Callable[[Connection], T], *, lasts: bool = True) -> T:
         """The result of `work` in a transaction, which it may run several times.
+
+        If it need not last, a loss of power may take it away from a file of SQLite: nobody waits for the disk.
 
         UpstreamBusy if the index does not answer, UpstreamThrottled if it has no room or others hold it too long,
         UpstreamFailed if it refuses a statement, UpstreamRefused if the login may not write.
@@ -77,7 +79,7 @@ class WriteSession:
         begun = time.monotonic()
         for attempt in range(_ATTEMPTS):
             try:
-                with self._engine.begin() as connection:
+                with self._engine.execution_options(lasts=lasts).begin() as connection:
                     return work(connection)
             except (StatementError, PoolTimeout, drivers.UnusableUrl) as error:
                 is_last = attempt == _ATTEMPTS - 1 or time.monotonic() - begun > _GIVE_UP_SECONDS
@@ -135,6 +137,8 @@ class WriteSession:
 
 
 def _lock_file(connection: Connection) -> None:
+    lasts = connection.get_execution_options().get("lasts", True)
+    connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if lasts else 'NORMAL'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

@@ -1,7 +1,8 @@
 """What the forwarders of several tasks share in the index: turns in a series, and the digests of stored instances.
 
-A lease ends by itself, so that a forwarder that dies holds nobody up. Its time is that of the database. No transaction
-lasts longer than one of these calls.
+A lease ends by itself, so that a forwarder that dies holds nobody up. Its time is that of the database. A loss of power
+ends all forwarders that share a file of SQLite, so it may take leases away. No transaction lasts longer than one of
+these calls.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -49,13 +50,13 @@ class StoreRecords:
                 return False
             return True
 
-        return self._session.run(work)
+        return self._session.run(work, lasts=False)
 
     def release(self, datastore_id: str, series_instance_uid: str) -> None:
         """Give the lease of a series back, if this forwarder still has it."""
         row = {**_lease(datastore_id, series_instance_uid), "holder": self._holder}
         statement = delete(series_lease).where(*(series_lease.c[name] == value for name, value in row.items()))
-        self._session.run(lambda connection: connection.execute(statement))
+        self._session.run(lambda connection: connection.execute(statement), lasts=False)
 
     def digests(self, datastore_id: str, sop_instance_uids: Iterable[str]) -> Mapping[str, str]:
         """The SHA-256 digests of the files that are stored under these UIDs, as far as they are known.

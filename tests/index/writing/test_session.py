@@ -96,3 +96,16 @@ def test_a_server_without_tls_is_refused_where_tls_is_asked_for(kind: str, reque
     with pytest.raises(UpstreamBusy, match="it offers no TLS"):
         session.run(lambda connection: connection.execute(text("SELECT 1")))
     session.close()
+
+
+def test_only_what_must_last_waits_for_the_disk(sqlite: Sqlite) -> None:
+    """SQLite waits at the end of a transaction with FULL (2), and in WAL mode not with NORMAL (1)."""
+    session = opened(sqlite.new_index())
+
+    def synchronous(connection: Connection) -> int | None:
+        return connection.exec_driver_sql("PRAGMA synchronous").scalar()
+
+    modes = [session.run(synchronous, lasts=lasts) for lasts in (True, False, False, True)]
+    modes.append(session.run(synchronous))
+    session.close()
+    assert modes == [2, 1, 1, 2, 2]
