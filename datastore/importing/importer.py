@@ -22,8 +22,8 @@ from datastore.calling_thread import CallingThread
 from datastore.findings import Finding, FindingKind, Findings
 from datastore.importing.instance import InstanceWriter, WrittenInstance
 from datastore.importing.metadata import DIALECTS, InstanceAttributes, Levels
-from datastore.importing.scan import NotDicom, Refused, Unreadable, quiet, read, scan
-from datastore.importing.series import OpenImageSet, SeriesWriter, primary_levels
+from datastore.importing.scan import NotDicom, Refused, Scanned, Unreadable, quiet, read, scan
+from datastore.importing.series import DocumentReader, OpenImageSet, SeriesWriter, primary_levels
 from datastore.pixels.codecs import LOSSLESS
 from datastore.pixels.frames import FrameEncoder, Options
 from datastore.pixels.layout import FRAME_BYTES
@@ -79,7 +79,7 @@ class ImportReport:
 
 
 def import_files(
-    paths: Iterable[Path],
+    paths: Iterable[Path | Scanned],
     storage: Storage,
     index: Index | None,
     *,
@@ -90,7 +90,7 @@ def import_files(
     frame_bytes: int = FRAME_BYTES,
     encode_later: bool = False,
 ) -> ImportReport:
-    """Import files and folders; `on_progress` is called once for each file when it is finished.
+    """Import files and folders, or what was scanned of them; `on_progress` is called once for each finished file.
 
     `dialect` is one of `DIALECTS`; `ybr_as_rgb`, `frame_bytes` and `encode_later` are those of
     `datastore.pixels.frames.Options`. Binary values above `max_inline_bytes` are left out of the metadata. Without
@@ -126,7 +126,7 @@ def index_pending(storage: Storage, index: Index) -> int:
 
 
 def _by_study(
-    paths: Iterable[Path], report: ImportReport, on_progress: Callable[[Path], object]
+    paths: Iterable[Path | Scanned], report: ImportReport, on_progress: Callable[[Path], object]
 ) -> Iterator[dict[tuple[str, str], list[Path]]]:
     """The DICOM files of each study by series; studies, series and files in the order of the scan."""
     studies: dict[str, dict[tuple[str, str], list[Path]]] = {}
@@ -162,6 +162,7 @@ class _Importer:
         self._report = report
         self._on_progress = on_progress
         self._pool = pool
+        self._documents = DocumentReader(storage)
 
     def close(self) -> None:
         """End the threads."""
@@ -172,8 +173,10 @@ class _Importer:
         primaries: list[Levels] | None = None
         for (study_uid, series_uid), files in files_by_series.items():
             if primaries is None:
-                primaries = primary_levels(self._storage, study_uid)
-            with SeriesWriter(self._storage, self._writer.dialect, study_uid, series_uid, primaries) as series:
+                primaries = primary_levels(self._storage, self._documents, study_uid)
+            with SeriesWriter(
+                self._storage, self._documents, self._writer.dialect, study_uid, series_uid, primaries
+            ) as series:
                 self._import_series(series, files)
 
     def _import_series(self, series: SeriesWriter, files: list[Path]) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydicom import Dataset, config, dcmread
 from pydicom.dataelem import RawDataElement
@@ -34,11 +34,14 @@ _IMPLICIT_FIRST_BYTES = 1024  # the first element of a data set is short
 
 @dataclass(frozen=True)
 class DicomFile:
-    """A file whose header can be imported."""
+    """A file whose header can be imported. `lacks_uids`: it was given some of its UIDs."""
 
     path: Path
     study_instance_uid: str
     series_instance_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    lacks_uids: bool
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,22 @@ class Unreadable(Exception):
     """A DICOM file is refused; the message is the reason."""
 
 
-def scan(paths: Iterable[Path]) -> Iterator[DicomFile | NotDicom | Refused]:
+Scanned: TypeAlias = DicomFile | NotDicom | Refused
+
+
+def scan(paths: Iterable[Path | Scanned]) -> Iterator[Scanned]:
     """All files below the paths, in the order of the paths and then of their names.
 
-    Symbolic links are followed; a file or folder that is reached twice is given once. Only headers are read.
+    Symbolic links are followed; a file or folder that is reached twice is given once. Only headers are read. What was
+    scanned before is given as it is.
     """
     seen: set[tuple[int, int]] = set()
     for path in paths:
+        if not isinstance(path, Path):
+            yield path
+            continue
         for found in _files(path, seen):
-            yield found if isinstance(found, Refused) else _scan_file(found)
+            yield found if isinstance(found, Refused) else scan_file(found)
 
 
 def _files(path: Path, seen: set[tuple[int, int]]) -> Iterator[Path | Refused]:
@@ -89,14 +99,23 @@ def _files(path: Path, seen: set[tuple[int, int]]) -> Iterator[Path | Refused]:
             yield Refused(current, f"cannot be opened: {error.strerror}")
 
 
-def _scan_file(path: Path) -> DicomFile | NotDicom | Refused:
+def scan_file(path: Path) -> Scanned:
+    """One file, of which the header is read."""
+    findings = Findings()
     try:
-        header = read(path, pixels=False)
+        header = read(path, findings, pixels=False)
     except InvalidDicomError:
         return NotDicom(path)
     except Unreadable as error:
         return Refused(path, str(error))
-    return DicomFile(path, str(header.StudyInstanceUID), str(header.SeriesInstanceUID))
+    return DicomFile(
+        path,
+        str(header.StudyInstanceUID),
+        str(header.SeriesInstanceUID),
+        str(header.SOPClassUID),
+        str(header.SOPInstanceUID),
+        FindingKind.UID_GIVEN in findings.counts,
+    )
 
 
 def read(path: Path, findings: Findings | None = None, *, pixels: bool = True) -> Dataset:

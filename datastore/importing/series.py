@@ -36,20 +36,43 @@ class OpenImageSet(Member):
         return (frame["ID"] for node in self.instances.values() for frame in node["ImageFrames"])
 
 
+class DocumentReader:
+    """Reads the metadata of image sets. It remembers the last one, which is asked for several times."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._last: tuple[tuple[str, int], dict[str, Any]] | None = None
+
+    def document(self, found: ImageSetVersion) -> dict[str, Any]:
+        """The metadata of a version, which the caller does not change."""
+        key = (found.image_set_id, found.version)
+        if self._last is None or self._last[0] != key:
+            whole: dict[str, Any] = json.loads(gzip.decompress(self._storage.metadata(*key)))
+            self._last = key, whole
+        return self._last[1]
+
+
 class SeriesWriter:
     """Finds the image set for each instance of a series, and publishes the changed ones. A context manager."""
 
     def __init__(
-        self, storage: Storage, dialect: Dialect, study_uid: str, series_uid: str, primaries_of_study: list[Levels]
+        self,
+        storage: Storage,
+        documents: DocumentReader,
+        dialect: Dialect,
+        study_uid: str,
+        series_uid: str,
+        primaries_of_study: list[Levels],
     ) -> None:
         """`primaries_of_study` has the levels of the primary image sets of the study; new ones are added to it."""
         self._storage = storage
+        self._documents = documents
         self._dialect = dialect
         self._primaries = primaries_of_study
         self._stagings = ExitStack()
         self._open: list[OpenImageSet] = []
         self._stored = [
-            Member(found.image_set_id, found.is_primary, Levels.from_document(_document(storage, found)))
+            Member(found.image_set_id, found.is_primary, Levels.from_document(documents.document(found)))
             for found in storage.image_sets_of(study_uid, series_uid)
         ]
 
@@ -76,9 +99,9 @@ class SeriesWriter:
 
     def _reopened(self, member: Member) -> OpenImageSet:
         staging = self._stagings.enter_context(self._storage.stage(member.image_set_id))
-        whole = _document(self._storage, self._storage.image_set(member.image_set_id))
+        whole = self._documents.document(self._storage.image_set(member.image_set_id))
         (series,) = whole["Study"]["Series"].values()
-        return OpenImageSet(member.image_set_id, member.is_primary, member.levels, staging, series["Instances"])
+        return OpenImageSet(member.image_set_id, member.is_primary, member.levels, staging, dict(series["Instances"]))
 
     def publish(self, *, is_indexed: bool) -> Iterator[tuple[ImageSetVersion, JsonObject]]:
         """Make the new versions exist, each with its metadata; the primary image set first."""
@@ -99,12 +122,7 @@ class SeriesWriter:
             yield version, metadata
 
 
-def primary_levels(storage: Storage, study_uid: str) -> list[Levels]:
+def primary_levels(storage: Storage, documents: DocumentReader, study_uid: str) -> list[Levels]:
     """The levels of the primary image sets of a study."""
     found = storage.image_sets_of(study_uid)
-    return [Levels.from_document(_document(storage, each)) for each in found if each.is_primary]
-
-
-def _document(storage: Storage, found: ImageSetVersion) -> dict[str, Any]:
-    whole: dict[str, Any] = json.loads(gzip.decompress(storage.metadata(found.image_set_id, found.version)))
-    return whole
+    return [Levels.from_document(documents.document(each)) for each in found if each.is_primary]

@@ -12,9 +12,10 @@ from typing import Any
 
 from flask import Response, json, request
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
 
+from datastore.importing.deflated import inflates_too_far
 from datastore.importing.importer import ImportReport, import_files
+from datastore.importing.scan import DicomFile, Scanned, quiet, scan_file
 from datastore.pixels.layout import FRAME_BYTES
 from datastore.serving.errors import AhiError
 from datastore.storage.storage import Storage
@@ -33,7 +34,7 @@ _HEAD = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID
 class _Received:
     """One file of a request, and its UIDs; "" for what it lacks."""
 
-    path: Path
+    found: Scanned
     sop_class_uid: str = ""
     sop_instance_uid: str = ""
     study_instance_uid: str = ""
@@ -55,14 +56,15 @@ class InstanceStore:
         if datastore_id != self._storage.datastore.datastore_id:
             raise AhiError("ResourceNotFoundException", "unknown data store")
         with tempfile.TemporaryDirectory(dir=self._made_folder()) as name:
-            received = [_read_head(path) for path in _files(Path(name))]
-            if not received:
+            paths = list(_files(Path(name)))
+            if not paths:
                 raise AhiError("ValidationException", "the body has no instance")
-            wanted = [one for one in received if study_instance_uid in (None, one.study_instance_uid)]
-            self._check_states(wanted)
-            with self._turn:
-                paths = [one.path for one in wanted]
-                report = import_files(paths, self._storage, None, frame_bytes=self._frame_bytes, encode_later=True)
+            with self._turn, quiet():
+                received = list(map(_received_file, paths))
+                wanted = [one for one in received if study_instance_uid in (None, one.study_instance_uid)]
+                self._check_states(wanted)
+                found = [one.found for one in wanted]
+                report = import_files(found, self._storage, None, frame_bytes=self._frame_bytes, encode_later=True)
         return _answer(datastore_id, received, wanted, report)
 
     def _made_folder(self) -> Path:
@@ -130,12 +132,19 @@ def _parts(body: bytes | mmap.mmap, boundary: bytes) -> Iterator[tuple[int, int]
         at = end + 2
 
 
-def _read_head(path: Path) -> _Received:
+def _received_file(path: Path) -> _Received:
+    found = scan_file(path)
+    if isinstance(found, DicomFile) and not found.lacks_uids:
+        return _Received(
+            found, found.sop_class_uid, found.sop_instance_uid, found.study_instance_uid, found.series_instance_uid
+        )
     try:
+        if inflates_too_far(path):
+            return _Received(found)
         head: Dataset = dcmread(path, specific_tags=_HEAD, stop_before_pixels=True)
-        return _Received(path, *(str(head.get(name, "")) for name in _HEAD))
-    except (InvalidDicomError, Exception):  # noqa: BLE001 - pydicom raises of every kind on hostile bytes
-        return _Received(path)
+        return _Received(found, *(str(head.get(name, "")) for name in _HEAD))
+    except Exception:  # noqa: BLE001 - pydicom raises of every kind on hostile bytes
+        return _Received(found)
 
 
 def _answer(
@@ -146,7 +155,7 @@ def _answer(
     for one in received:
         if one not in wanted:
             failed.append(_item(one) | _number(_FAILURE, "US", _OTHER_STUDY))
-        elif one.path in refused or not one.sop_instance_uid:
+        elif one.found.path in refused or not one.sop_instance_uid:
             failed.append(_item(one) | _number(_FAILURE, "US", _CANNOT_UNDERSTAND))
         else:
             stored.append(_item(one) | _url(datastore_id, one))

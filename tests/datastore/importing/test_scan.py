@@ -30,7 +30,13 @@ def test_files_are_found_at_any_depth_in_the_order_of_their_names(tmp_path: Path
     with quiet():
         found = list(scan([tmp_path / "c", tmp_path]))
     assert [str(each.path.relative_to(tmp_path)) for each in found] == ["c/d/e/f/1", "B", "a", "b/1", "b/2"]
-    assert found[0] == DicomFile(tmp_path / "c/d/e/f/1", "1.2.3.1", "1.2.3.1.1")
+    first = found[0]
+    assert isinstance(first, DicomFile)
+    assert (first.path, first.study_instance_uid, first.series_instance_uid) == (
+        tmp_path / "c/d/e/f/1",
+        "1.2.3.1",
+        "1.2.3.1.1",
+    )
 
 
 def test_links_are_followed_and_nothing_is_taken_twice(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from pydicom import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from datastore.importing import deflated, scan
 from datastore.importing.importer import import_files
+from datastore.serving import stow
 from datastore.storage.storage import Storage
 from tests.datastore.made import made, with_pixels, written
 from tests.datastore_server import served
@@ -85,6 +90,45 @@ def test_an_image_set_that_is_being_written_is_a_conflict(url: str, storage: Sto
     storage.lock(storage.image_sets()[0].image_set_id, True)
     answer = post(url, instance(2))
     assert (answer.status_code, answer.headers["x-amzn-errortype"]) == (409, "ConflictException")
+
+
+def test_a_stored_file_is_read_twice_and_the_metadata_of_its_image_set_once(
+    url: str, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A viewer that sends single files makes many versions of an image set, whose metadata grow."""
+    post(url, instance(1))
+    read: list[str] = []
+    files, blobs = scan.dcmread, Storage.metadata
+
+    def dcmread(path: Path, **options: Any) -> Dataset:
+        read.append("file")
+        return files(path, **options)
+
+    def metadata(of: Storage, image_set_id: str, version: int | None = None) -> bytes:
+        read.append("metadata")
+        return blobs(of, image_set_id, version)
+
+    monkeypatch.setattr(scan, "dcmread", dcmread)
+    monkeypatch.setattr(stow, "dcmread", dcmread)
+    monkeypatch.setattr(Storage, "metadata", metadata)
+    assert post(url, instance(2)).status_code == 200
+    assert sorted(read) == ["file", "file", "metadata"]
+    assert [found.version for found in storage.image_sets()] == [2]
+
+
+def test_a_file_that_would_be_too_long_inflated_is_never_inflated(
+    url: str, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data_set = made()
+    data_set.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    file = written(data_set, tmp_path / "deflated.dcm")
+    refuse = partial(deflated.inflates_too_far, most_bytes=10)
+    monkeypatch.setattr(scan, "inflates_too_far", refuse)
+    monkeypatch.setattr(stow, "inflates_too_far", refuse)
+    monkeypatch.setattr(scan, "dcmread", None)
+    monkeypatch.setattr(stow, "dcmread", None)
+    answer = post(url, file.read_bytes())
+    assert (answer.status_code, answer.json()["00081198"]["Value"][0]["00081197"]["Value"]) == (409, [0xC000])
 
 
 def test_what_a_killed_process_received_is_deleted(storage: Storage) -> None:
