@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 import requests
 from pydicom import Dataset
@@ -98,7 +99,7 @@ def test_a_stored_file_is_read_twice_and_the_metadata_of_its_image_set_once(
     """A viewer that sends single files makes many versions of an image set, whose metadata grow."""
     post(url, instance(1))
     read: list[str] = []
-    files, blobs = scan.dcmread, Storage.metadata
+    files, blobs = pydicom.dcmread, Storage.metadata
 
     def dcmread(path: Path, **options: Any) -> Dataset:
         read.append("file")
