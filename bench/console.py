@@ -1,6 +1,7 @@
 """The time of pages of the web console over an index of a million studies, as the web process takes it.
 
 python -m bench.console [--studies 1000000] [--cache FOLDER] [--repeat 9]
+python -m bench.console --traffic [--small]           its cost for image traffic, in frames each second
 """
 
 import argparse
@@ -13,16 +14,25 @@ from pathlib import Path
 from flask.testing import FlaskClient
 
 from ahi.workers.pool import FetcherPool
+from app.check_result import OK, CheckResult
 from app.factory import create_app
-from app.services import Services
+from app.service_status import ServiceStatus
+from app.services import Monitoring, Services
 from app.settings import Settings
+from app.telemetry.history import INTERVAL_SECONDS, Sample
+from app.telemetry.request_metrics import RequestMetrics
+from bench import traffic
 from bench.index import DATABASE, index_server
 from bench.search import facts, set_indexes
 from bench.table import markdown
+from bench.workload import Size
 from db.engine import Database
+from runtime.outage import Outage
+from runtime.shared_metrics import SharedMetrics
 from tests.servers import MariaDb, engine_of
 
 AIM_MS = 150
+_WEB_PROCESSES, _RESOURCES, _RESULTS = 8, 60, 60
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,7 @@ CASES = (
     Case("an accession number", "/console/?accession={accession_number}"),
     Case("a study", "/console/aetitle/studies/{study}"),
     Case("a series", "/console/aetitle/studies/{study}/series/{series}"),
+    Case("status, charts of a day", "/console/status?hours=24"),
 )
 
 
@@ -69,6 +80,22 @@ def measure(client: FlaskClient, path: str, repeat: int) -> float:
     return min(times[1:])
 
 
+def busy_status() -> ServiceStatus:
+    """The status of a service of eight web processes after a day: each counter is used, and a check has ended."""
+    requests = RequestMetrics(2 * _WEB_PROCESSES)
+    status = ServiceStatus(SharedMetrics(4 * _WEB_PROCESSES), requests, Outage("index"), Outage("AHI"))
+    for process in range(2 * _WEB_PROCESSES):
+        counted = requests.of_process(process)
+        for resource in range(_RESOURCES):
+            counted.add(f"/resource/{resource}", 200, 0.01)
+    now = time.monotonic()
+    for number in range(status.history.most):
+        at = now - (status.history.most - number) * INTERVAL_SECONDS
+        status.history.add(Sample(at, requests=number, ahi_calls=number, cache_hits=number))
+    status.check.publish([CheckResult(f"check {number}", OK, "it is well" * 10) for number in range(_RESULTS)])
+    return status
+
+
 def rows(server: MariaDb, repeat: int) -> Iterator[tuple[str, str, float, str]]:
     """A row for each page: its name, the time in milliseconds, the aim, and whether it is met."""
     set_indexes(server, present=True)
@@ -78,7 +105,8 @@ def rows(server: MariaDb, repeat: int) -> Iterator[tuple[str, str, float, str]]:
     database = Database(server.url(DATABASE), statement_timeout_seconds=60)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            services = Services.of(Settings(cache_root=Path(folder)), database, FetcherPool([]))
+            monitoring = Monitoring(status=busy_status())
+            services = Services.of(Settings(cache_root=Path(folder)), database, FetcherPool([]), monitoring)
             client = create_app(services).test_client()
             for case in CASES:
                 milliseconds = measure(client, case.path.format(**known), repeat)
@@ -97,7 +125,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--studies", type=int, default=1_000_000)
     parser.add_argument("--cache", type=Path, help="where the data stay for the next run; else they go with this one")
     parser.add_argument("--repeat", type=int, default=9)
+    parser.add_argument("--traffic", action="store_true", help="measure the cost for image traffic instead")
+    parser.add_argument("--rounds", type=int, default=traffic.ROUNDS, help="with --traffic: rounds of each service")
+    parser.add_argument("--seconds", type=float, default=traffic.SECONDS, help="with --traffic: seconds of a round")
+    parser.add_argument("--small", action="store_true", help="with --traffic: small images, to try the command")
     options = parser.parse_args(arguments)
+    if options.traffic:
+        size = Size.small() if options.small else Size()
+        found = traffic.measure(size, options.rounds, options.seconds)
+        print(f"\n{markdown(traffic.HEADER, [found.row()])}")
+        return
     with index_server(options.studies, options.cache, print) as server:
         print(f"\n{markdown(('page', 'ms', 'aim ms', ''), [*rows(server, options.repeat)])}")
 

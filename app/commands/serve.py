@@ -53,8 +53,9 @@ def run(settings: Settings, _: Namespace) -> int:
 
         def on_round() -> None:
             feed_watchdog()
-            sampler.sample_when_due()
-            check.look()
+            if (reload.settings if reload else settings).console:
+                sampler.sample_when_due()
+                check.look()
 
         supervisor.run(on_stop=lambda: notify(STOPPING), on_hangup=reload, on_round=on_round)
         service.stopped(reload.settings if reload else settings)
