@@ -372,6 +372,44 @@ def test_a_forged_form_stores_nothing(running: Storing) -> None:
     assert running.found(StudyInstanceUID="1.2.77.26") == []
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_the_status_page_counts_what_the_service_does(open_page: Open, running: Storing, scripts: bool) -> None:
+    page = open_page("/console/status", scripts=scripts)
+    for _ in range(30):
+        running.found(StudyInstanceUID="1.2.77.1")
+    page.get_by_role("link", name="Last hour", exact=True).click()
+    for heading in ("Requests per second", "Time to answer", "Calls to AHI per second", "Found in the cache"):
+        expect(page.get_by_role("img", name=f"Chart: {heading}")).to_be_visible()
+    page.locator("summary").first.click()
+    table = page.locator(".chart table").first
+    expect(table).to_be_visible()
+    rates = [float(text) for text in table.locator("tbody td:nth-child(2)").all_inner_texts()]
+    assert rates and max(rates) > 0 and min(rates) >= 0
+    parts = page.get_by_role("region", name="Parts of the service").inner_text()
+    assert "AWS HealthImaging" in parts and "Store requests" in parts
+
+
+def test_a_status_page_that_gets_no_answer_says_so_and_stays(open_page: Open) -> None:
+    page = open_page("/console/status")
+    page.clock.install()
+    page.reload()
+    page.route("**/console/status?*", lambda route: route.fulfill(status=503, body="away"))
+    page.clock.fast_forward(31_000)
+    expect(page.get_by_text("These numbers are old")).to_be_visible()
+    page.unroute("**/console/status?*")
+    page.clock.fast_forward(31_000)
+    expect(page.get_by_text("These numbers are old")).to_be_hidden()
+    assert page.url.endswith("/console/status")
+
+
+def test_a_checked_service_has_a_status_page_without_barriers(open_page: Open) -> None:
+    page = open_page("/console/status", viewport=PHONE)
+    page.get_by_role("button", name="Check now").click()
+    expect(page.get_by_role("region", name="Index against AHI")).to_be_visible()
+    assert barriers(page) == []
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
+
+
 PAGES = {
     "work list": "/console/",
     "nothing": "/console/?q=zebra",
@@ -380,6 +418,7 @@ PAGES = {
     "series": "/console/aetitle/studies/1.2.77.1/series/1.2.77.1.1",
     "instance": "/console/aetitle/studies/1.2.77.9/series/1.2.77.9.1/instances/1.2.77.9.1.1",
     "upload": "/console/upload",
+    "status": "/console/status",
 }
 
 

@@ -14,11 +14,13 @@ from tests.service.browser import chromium
 from tests.service.console import WAIT_MILLISECONDS, image, origin, payload
 from tests.service.storing import Storing, storing
 from tests.store.dicom_files import encoded
+from tests.waiting import wait_for
 
 RULES: list[dict[str, Any]] = [
     {"name": "reader", "rights": ["read"]},
     {"name": "sender", "rights": ["read", "store", "share"]},
     {"name": "ct", "rights": ["read", "store", "share"], "filter": {"Modality": "CT"}},
+    {"name": "operator", "rights": ["read", "operate"]},
 ]
 NAMES = [rule["name"] for rule in RULES]
 STUDY = "/console/aetitle/studies/1.2.77.1"
@@ -157,3 +159,34 @@ def test_a_list_whose_session_has_ended_leads_to_the_login(sign_in: SignIn) -> N
     page.context.clear_cookies(name="session")
     page.get_by_label("Name or ID").fill("test")
     expect(page.get_by_label("Password")).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_an_operator_has_the_service_checked(sign_in: SignIn, scripts: bool) -> None:
+    page = sign_in("operator", "/console/", scripts=scripts)
+    page.get_by_role("link", name="Status").click()
+    page.get_by_role("button", name="Check now").click()
+    if scripts:
+        expect(page.get_by_role("region", name="Index against AHI")).to_be_visible()
+    else:
+        wait_for(lambda: page.reload() is not None and page.get_by_role("button", name="Check now").count() == 1)
+    expect(page.locator("main")).to_contain_text(re.compile(r"Checked \d+ s ago"))
+    found = page.get_by_role("region", name="Service", exact=True).inner_text()
+    assert "readable and complete" in found and "answers in" in found
+    assert "image sets in the index" in page.get_by_role("region", name="Index against AHI").inner_text()
+    assert "s" * 40 not in page.content(), "settings that are secret are not shown"
+
+
+@pytest.mark.parametrize("name", ["reader", "sender", "ct"])
+def test_who_does_not_operate_sees_no_status(sign_in: SignIn, running: Storing, name: str) -> None:
+    page = sign_in(name, "/console/")
+    assert page.get_by_role("link", name="Status").count() == 0
+    token = json.loads(page.locator("body").get_attribute("hx-headers") or "{}")["X-CSRF-Token"]
+    send = (
+        "([path, fields]) => fetch(path, {method: 'POST', body: new URLSearchParams(fields)}).then((one) => one.status)"
+    )
+    assert page.evaluate(send, ["/console/status/check", {"csrf": token}]) == 403
+    answer = page.goto(f"{origin(running)}/console/status")
+    assert answer is not None and answer.status == 403
+    assert "You have no right to this" in page.locator("main").inner_text()
+    assert requests.get(f"{origin(running)}/console/status", auth=(name, name), timeout=60).status_code == 403
