@@ -68,7 +68,7 @@ function followSession(ended, login) {
     this.addEventListener("error", askProxy);
     return opened.apply(this, request);
   };
-  if (ended.endsWith("/console/login")) {
+  if (ended && ended.endsWith("/console/login")) {
     let used = false;
     for (const name of ["pointerdown", "keydown", "wheel"]) {
       document.addEventListener(name, () => { used = true; }, { capture: true, passive: true });

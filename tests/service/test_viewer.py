@@ -146,7 +146,8 @@ def balancer(settings: dict[str, str], logins: Logins, folder: Path) -> Iterator
 def test_the_login_of_a_load_balancer_leads_back_to_the_study(
     balancer: LoadBalancer, context: BrowserContext, clinic: Clinic
 ) -> None:
-    page, study = context.new_page(), clinic.slices[0].StudyInstanceUID
+    page, study, complaints = context.new_page(), clinic.slices[0].StudyInstanceUID, list[str]()
+    page.on("pageerror", lambda error: complaints.append(str(error)))
     place = f"{balancer.origin}/viewer/viewer/aetitle?StudyInstanceUIDs={study}"
     page.goto(place)
     for _ in range(2):
@@ -158,6 +159,7 @@ def test_the_login_of_a_load_balancer_leads_back_to_the_study(
         page.wait_for_url(f"{balancer.login}?back=*")
     page.goto(balancer.target + urlsplit(place).path)  # past the load balancer
     page.wait_for_url("**/viewer/ended?next=*")
+    assert complaints == []
 
 
 def test_the_console_opens_a_study(service: Service, context: BrowserContext, clinic: Clinic, logins: Logins) -> None:
