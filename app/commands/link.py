@@ -8,6 +8,7 @@ from contextlib import closing
 from app.auth.links import Links, weasis_command
 from app.processes.resources import open_index_writer
 from app.settings import Settings, SettingsError
+from app.viewer_parts import viewer_folder
 from db.share_links import SharedLink
 from dicomweb.errors import BadRequest, ProxyError
 from dicomweb.uids import resource_path
@@ -44,7 +45,7 @@ def make_link(settings: Settings, study_instance_uid: str, hours: float) -> Iter
     yield f"until     {link.end}"
     yield f"DICOMweb  {root}"
     yield f"study     {root}{resource_path(link.study_instance_uid)}"
-    if settings.viewer_root:
+    if viewer_folder(settings.viewer_root):
         yield f"viewer    {root}/viewer"
     yield f"Weasis    weasis://{weasis_command(root, link.study_instance_uid)}"
     yield f"revoke    {noted}"

@@ -24,6 +24,7 @@ from app.console.study_parts import (
 )
 from app.console_parts import PATH, SHARE, STUDY
 from app.middleware.warnings import request_warnings
+from app.viewer_parts import has_viewer
 from db.share_links import SharedLink
 from dicomweb.errors import BadRequest, Forbidden, NotFound
 from dicomweb.uids import is_well_formed, resource_path
@@ -164,8 +165,8 @@ def _link_values(console: Console, study: str, path: str, expires: str) -> Mappi
 
 
 def _viewer_url(console: Console, study: str) -> str:
-    """The URL of OHIF for a study; "" if the viewer is not installed."""
-    if console.services.settings.viewer_root is None:
+    """The URL of OHIF for a study; "" if the viewer is not there."""
+    if not has_viewer(console.services.settings.viewer_root):
         return ""
     return console.public_path(f"{g.root.path}/viewer?StudyInstanceUIDs={quote(study, safe='')}")
 

@@ -1,7 +1,6 @@
 """The viewer as part of an application: its routes, and what they ask of the request."""
 
 from functools import partial
-from pathlib import Path
 from urllib.parse import SplitResult, quote, urlsplit
 
 from flask import Flask, Response, g, request
@@ -13,17 +12,14 @@ from app.services import Services
 from app.viewer.config import DataSource
 from app.viewer.folder import ViewerFolder
 from app.viewer.routes import config, files, opener
-from app.viewer_parts import FILES
+from app.viewer_parts import FILES, viewer_folder
 from dicomweb.public_root import PublicRoot
-
-BUILT_IN = Path(__file__).with_name("ohif")
-"""The viewer in the one-file build, if it was built with one."""
 
 
 def register_viewer(app: Flask, services: Services, login: str) -> None:
     """Register the routes of the viewer; callers without a login are sent to the path `login`."""
     settings = services.settings
-    folder = settings.viewer_root or (BUILT_IN if BUILT_IN.is_dir() else None)
+    folder = viewer_folder(settings.viewer_root)
     if folder is None:
         return
     prefix = partial(_prefix, settings.public_url)
