@@ -5,14 +5,11 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import pytest
 import requests
-from dicomweb_client import DICOMwebClient
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 from pydicom import Dataset
@@ -22,6 +19,7 @@ from tests.pydicom_files import pydicom_path
 from tests.servers import free_port
 from tests.service.browser import chromium_page, files_served
 from tests.service.clinic import Clinic
+from tests.service.ohif_upload import Uploading, files_of, images_of_a_study
 from tests.service.process import Service
 from tests.store.dicom_files import data_set, encoded
 from tests.waiting import wait_for
@@ -102,49 +100,6 @@ def test_a_ct_study_is_shown(page: Page, clinic: Clinic, complaints: list[str]) 
     assert [said for said in complaints if "aetitle" in said] == []
 
 
-@dataclass(frozen=True)
-class Uploading:
-    """A service, and OHIF's work list of it with the button Upload."""
-
-    service: Service
-    page: Page
-
-    def upload(self, *files: Path) -> list[int]:
-        """Give files to the dialog, and wait until it is done with all; the statuses of the store requests, sorted."""
-        answers: list[int] = []
-        self.page.on(
-            "response",
-            lambda answer: answers.append(answer.status) if answer.request.method == "POST" else None,
-        )
-        self.page.get_by_role("button", name="Upload").click()
-        with self.page.expect_file_chooser() as chosen:
-            self.page.get_by_role("button", name="Add files").click()
-        chosen.value.set_files(files)
-        expect(self.page.get_by_text(f"{len(files)} files completed.", exact=True)).to_be_visible(
-            timeout=WAIT_MILLISECONDS
-        )
-        return sorted(answers)
-
-    def shown(self) -> list[str]:
-        """The lines of the dialog: its title and result, each file with the reason if it failed, and the button."""
-        return self.page.get_by_role("dialog").inner_text().split("\n")
-
-    def check_stored(self, images: list[Dataset]) -> None:
-        """The work list has their study after the dialog, and the service gives each pixel back."""
-        (study,) = {image.StudyInstanceUID for image in images}
-        close, _cross = self.page.get_by_role("dialog").get_by_role("button", name="Close", exact=True).all()
-        close.click()
-        name = str(images[0].PatientName).replace("^", ", ")
-        expect(self.page.get_by_text(name).first).to_be_visible(timeout=WAIT_MILLISECONDS)
-        client = DICOMwebClient(self.service.root)
-        listed = [one["0020000D"]["Value"][0] for one in client.search_for_studies()]
-        assert listed.count(study) == 1
-        received = {one.SOPInstanceUID: one.pixel_array for one in client.retrieve_study(study)}
-        assert received.keys() == {image.SOPInstanceUID for image in images}
-        for image in images:
-            assert np.array_equal(received[image.SOPInstanceUID], image.pixel_array)
-
-
 @pytest.fixture
 def uploading(tmp_path: Path, complaints: list[str]) -> Iterator[Uploading]:
     """All that doc/viewers.md says of OHIF, done word by word on other ports."""
@@ -165,7 +120,7 @@ def uploading(tmp_path: Path, complaints: list[str]) -> Iterator[Uploading]:
         wait_for(lambda: _answers(url))
         page = undo.enter_context(_ohif(complaints))
         page.goto(url)
-        yield Uploading(service, page)
+        yield Uploading(service.root, page)
 
 
 def _unpack(folder: Path, configuration: str) -> None:
@@ -185,22 +140,13 @@ def _answers(url: str) -> bool:
 
 @pytest.fixture
 def images() -> list[Dataset]:
-    """The images of a study."""
-    common = {"study": "1.2.99", "series": "1.2.99.1", "PatientName": "UPLOADED^ANN"}
-    return [data_set(f"1.2.99.1.{number}", **common, size=128 + number) for number in range(4)]
-
-
-def _files(folder: Path, images: list[Dataset]) -> list[Path]:
-    paths = [folder / f"{image.SOPInstanceUID}.dcm" for image in images]
-    for path, image in zip(paths, images, strict=True):
-        path.write_bytes(encoded(image))
-    return paths
+    return images_of_a_study()
 
 
 def test_the_dialog_uploads_a_study(
     uploading: Uploading, images: list[Dataset], complaints: list[str], tmp_path: Path
 ) -> None:
-    statuses = uploading.upload(*_files(tmp_path, images))
+    statuses = uploading.upload(*files_of(tmp_path, images))
     assert "Completed!" in uploading.shown()
     assert statuses == [200] * len(images)
     assert [said for said in complaints if "aetitle" in said] == []
@@ -212,7 +158,7 @@ def test_the_dialog_shows_what_failed(uploading: Uploading, images: list[Dataset
     text, damaged = tmp_path / "letter.txt", tmp_path / "damaged.dcm"
     text.write_text("no DICOM " * 100)
     damaged.write_bytes(encoded(data_set("1.2.99.1.9", StudyInstanceUID=None)))
-    statuses = uploading.upload(*_files(tmp_path, images), text, damaged)
+    statuses = uploading.upload(*files_of(tmp_path, images), text, damaged)
     shown = uploading.shown()
     assert "Completed with 2 errors!" in shown
     failures = [text.name, "Not a valid DICOM file.", damaged.name, "request failed"]

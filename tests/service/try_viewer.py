@@ -1,115 +1,54 @@
 """OHIF at `/viewer` in a headless Chromium shows each kind of study. script/try-viewer makes its viewer."""
 
 import base64
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 import requests
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, Response, expect
+from playwright.sync_api import BrowserContext, Response, expect
 
 from app.auth.links import Link, Links
 from datastore.embedded import Embedded
 from datastore.samples.curated import write_curated
 from datastore.samples.objects import uid
-from tests.app.auth.users import write_users
 from tests.service.browser import chromium_page, recorded_video
+from tests.service.ohif import WAIT_MILLISECONDS, Viewer, reported, watched
 from tests.service.process import Service
-from tests.service.viewer_kinds import LENGTH_MM, RADIUS, SEGMENTS, SIZE, Kind, Picture, overlap, video, write_kinds
+from tests.service.viewer_kinds import LENGTH_MM, RADIUS, SEGMENTS, SIZE, Kind, Picture, video, write_kinds
 from tests.waiting import PATIENCE_SECONDS
 
-WAIT_MILLISECONDS = 90_000
-ALIKE = 0.97
 SECRET = "s" * 32
 CT_SLICES = 8
 
 
-@dataclass
-class Viewer:
-    """A running service, a page of its viewer, and what happened there since the last `open`."""
-
-    service: Service
-    page: Page
-    kinds: Mapping[str, Kind]
-    complaints: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
-
-    def open(self, study: str, mode: str = "viewer") -> None:
-        """Open a study in a mode of OHIF."""
-        self.page.goto(f"{self.origin}/viewer/{mode}/aetitle?StudyInstanceUIDs={study}")
-
-    @property
-    def origin(self) -> str:
-        return f"http://127.0.0.1:{self.service.port}"
-
-    def canvas(self) -> Picture:
-        """The pixels of the first viewport, without the texts above them."""
-        canvas = self.page.locator("canvas.cornerstone-canvas").first
-        expect(canvas).to_be_visible(timeout=WAIT_MILLISECONDS)
-        url: str = canvas.evaluate("canvas => canvas.toDataURL('image/png')")
-        return np.asarray(Image.open(BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"))
-
-    def shown(self) -> Picture:
-        """The first viewport as people see it, with all that is drawn over its pixels."""
-        picture = self.page.locator("canvas.cornerstone-canvas").first.screenshot()
-        return np.asarray(Image.open(BytesIO(picture)).convert("RGB"))
-
-    def wait_for(self, expected: Picture) -> None:
-        """Wait until the viewport shows a picture, as large as it fits."""
-        best, until = 0.0, time.monotonic() + WAIT_MILLISECONDS / 1000
-        while best < ALIKE and time.monotonic() < until:
-            best = max(best, overlap(self.canvas(), fitted(expected, self.canvas().shape)))
-            self.page.wait_for_timeout(300)
-        assert best >= ALIKE
-
-    def check(self) -> None:
-        """Nothing was complained about, and nobody else was asked for anything."""
-        assert self.complaints == []
-        assert {urlsplit(url).netloc for url in self.asked if url.startswith(("http", "ws"))} == {
-            urlsplit(self.origin).netloc
-        }
-
-
-def fitted(picture: Picture, shape: tuple[int, ...]) -> Picture:
-    """A picture in the middle of a black viewport, as large as it fits."""
-    height, width = shape[:2]
-    scale = min(width / picture.shape[1], height / picture.shape[0])
-    size = (round(picture.shape[1] * scale), round(picture.shape[0] * scale))
-    scaled = Image.fromarray(picture).convert("RGB").resize(size, Image.Resampling.BILINEAR)
-    made = Image.new("RGB", (width, height))
-    made.paste(scaled, ((width - size[0]) // 2, (height - size[1]) // 2))
-    return np.asarray(made)
-
-
-def watch(page: Page, viewer: Viewer) -> None:
-    """Note errors of the console, violations of the policy, and the URL of every request."""
-    page.add_init_script("window.localStorage?.setItem('shownTours', JSON.stringify(['basicViewerTour']))")
-    page.add_init_script("addEventListener('securitypolicyviolation', e => console.error(e.violatedDirective))")
-    page.on("console", lambda said: viewer.complaints.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: viewer.complaints.append(str(error)))
-    page.on("request", lambda request: viewer.asked.append(request.url))
+Kinds = Mapping[str, Kind]
 
 
 @pytest.fixture(scope="module")
-def kinds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Mapping[str, Kind]]:
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the files of all studies."""
     folder = tmp_path_factory.mktemp("files")
     write_curated(folder, CT_SLICES)
-    return folder, write_kinds(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, kinds: tuple[Path, Mapping[str, Kind]]) -> Iterator[Service]:
+def kinds(files: Path) -> Kinds:
+    return write_kinds(files)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, files: Path, kinds: Kinds) -> Iterator[Service]:
     root = tmp_path_factory.mktemp("service")
-    Embedded(root / "data").fill([kinds[0]])
+    assert kinds
+    Embedded(root / "data").fill([files])
     settings = {"DATASTORE_ROOT": str(root / "data"), "VIEWER_ROOT": os.environ["VIEWER"], "LINK_SECRET": SECRET}
     service = Service(root, settings)
     yield service
@@ -123,30 +62,36 @@ def context() -> Iterator[BrowserContext]:
         yield page.context.browser.new_context(viewport={"width": 1400, "height": 900})  # type: ignore[union-attr]
 
 
+@pytest.fixture(scope="module")
+def report(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    yield from reported(request)
+
+
 @pytest.fixture
-def viewer(service: Service, context: BrowserContext, kinds: tuple[Path, Mapping[str, Kind]]) -> Iterator[Viewer]:
+def viewer(
+    service: Service, context: BrowserContext, report: list[str], request: pytest.FixtureRequest
+) -> Iterator[Viewer]:
     """A new page in a browser that has the viewer in its cache. At its end, nothing was wrong."""
     page = context.new_page()
-    viewer = Viewer(service, page, kinds[1])
-    watch(page, viewer)
+    viewer = watched(page, f"http://127.0.0.1:{service.port}")
     yield viewer
     page.close()
-    viewer.check()
+    report.append(f"{request.node.name}: {viewer.check()}")
 
 
 @pytest.mark.parametrize(
     "name", ["ct", "tiny16", "tiny8", "cine", "rgb", "ybr", "palette", "mammogram", "segmentation", "mixed"]
 )
-def test_the_canvas_has_the_known_picture(viewer: Viewer, name: str) -> None:
-    kind = viewer.kinds[name]
+def test_the_canvas_has_the_known_picture(viewer: Viewer, kinds: Kinds, name: str) -> None:
+    kind = kinds[name]
     assert kind.picture is not None
     viewer.open(kind.study)
     viewer.wait_for(kind.picture)
 
 
-def test_a_cine_plays(viewer: Viewer) -> None:
-    viewer.open(viewer.kinds["cine"].study)
-    viewer.wait_for(viewer.kinds["cine"].picture)  # type: ignore[arg-type]
+def test_a_cine_plays(viewer: Viewer, kinds: Kinds) -> None:
+    viewer.open(kinds["cine"].study)
+    viewer.wait_for(kinds["cine"].picture)  # type: ignore[arg-type]
     before = viewer.canvas()
     viewer.page.locator("[data-cy='cine-player-play-pause']").click(timeout=WAIT_MILLISECONDS)
     until = time.monotonic() + WAIT_MILLISECONDS / 1000
@@ -155,8 +100,8 @@ def test_a_cine_plays(viewer: Viewer) -> None:
     assert not np.array_equal(viewer.canvas(), before)
 
 
-def test_segments_lie_over_their_images(viewer: Viewer) -> None:
-    kind = viewer.kinds["segmentation"]
+def test_segments_lie_over_their_images(viewer: Viewer, kinds: Kinds) -> None:
+    kind = kinds["segmentation"]
     viewer.open(kind.study)
     viewer.wait_for(kind.picture)  # type: ignore[arg-type]
     viewer.page.get_by_text("SEG", exact=True).first.dblclick()
@@ -188,8 +133,8 @@ def coloured(canvas: Picture) -> set[tuple[int, int]]:
     }
 
 
-def test_the_contour_of_a_structure_set_is_drawn(viewer: Viewer) -> None:
-    kind = viewer.kinds["structures"]
+def test_the_contour_of_a_structure_set_is_drawn(viewer: Viewer, kinds: Kinds) -> None:
+    kind = kinds["structures"]
     viewer.open(kind.study)
     viewer.wait_for(kind.picture)  # type: ignore[arg-type]
     viewer.page.get_by_text("RTSTRUCT", exact=True).first.dblclick()
@@ -209,8 +154,8 @@ def red_distances(picture: Picture) -> NDArray[np.float64]:
     return distances
 
 
-def test_measurements_of_a_report_are_hydrated(viewer: Viewer) -> None:
-    kind = viewer.kinds["measurements"]
+def test_measurements_of_a_report_are_hydrated(viewer: Viewer, kinds: Kinds) -> None:
+    kind = kinds["measurements"]
     viewer.open(kind.study)
     viewer.wait_for(kind.picture)  # type: ignore[arg-type]
     viewer.page.get_by_text("SR", exact=True).first.dblclick()
@@ -285,8 +230,8 @@ def test_the_list_has_all_studies_and_opens_one(viewer: Viewer) -> None:
         expect(viewer.page.get_by_text(name).first).to_be_visible(timeout=WAIT_MILLISECONDS)
 
 
-def test_a_link_shows_its_study_and_no_other(viewer: Viewer, context: BrowserContext) -> None:
-    kind = viewer.kinds["ct"]
+def test_a_link_shows_its_study_and_no_other(viewer: Viewer, kinds: Kinds, context: BrowserContext) -> None:
+    kind = kinds["ct"]
     token = Links(SECRET).token(Link(kind.study, int(time.time()) + 3600))
     viewer.page.goto(f"{viewer.origin}/link/{token}/viewer")
     viewer.wait_for(kind.picture)  # type: ignore[arg-type]
@@ -295,37 +240,11 @@ def test_a_link_shows_its_study_and_no_other(viewer: Viewer, context: BrowserCon
     context.clear_cookies()
 
 
-def test_a_link_that_ends_leads_to_a_page_that_says_so(viewer: Viewer, context: BrowserContext) -> None:
-    token = Links(SECRET).token(Link(viewer.kinds["ct"].study, int(time.time()) + 3600))
+def test_a_link_that_ends_leads_to_a_page_that_says_so(viewer: Viewer, kinds: Kinds, context: BrowserContext) -> None:
+    token = Links(SECRET).token(Link(kinds["ct"].study, int(time.time()) + 3600))
     viewer.page.goto(f"{viewer.origin}/link/{token}/viewer")
     viewer.canvas()
     context.clear_cookies()
     viewer.page.evaluate("fetch(window.config.dataSources.at(-1).configuration.qidoRoot + '/studies')")
     viewer.page.wait_for_url("**/viewer/ended?next=*", timeout=WAIT_MILLISECONDS)
     viewer.complaints.clear()  # of the browser, on the 401
-
-
-def test_with_a_password_the_browser_shows_the_study(
-    tmp_path: Path, context: BrowserContext, kinds: tuple[Path, Mapping[str, Kind]]
-) -> None:
-    """Without the console, whose login page `tests/service/test_console_login.py` tests."""
-    Embedded(tmp_path / "data").fill([kinds[0] / "ct-0.dcm"])
-    settings = {
-        "DATASTORE_ROOT": str(tmp_path / "data"),
-        "VIEWER_ROOT": os.environ["VIEWER"],
-        "AUTH": "basic",
-        "AUTH_USERS_FILE": str(write_users(tmp_path)),
-        "CONSOLE": "false",
-    }
-    service = Service(tmp_path / "service", settings)
-    assert context.browser
-    browser = context.browser.new_context(http_credentials={"username": "anna", "password": "geheim"})
-    try:
-        viewer = Viewer(service, browser.new_page(), kinds[1])
-        viewer.open(kinds[1]["ct"].study)
-        viewer.canvas()
-        config = viewer.page.evaluate("JSON.stringify(window.config.dataSources.map(one => one.sourceName))")
-        assert json.loads(config) == ["aetitle"]
-    finally:
-        browser.close()
-        service.stop()
