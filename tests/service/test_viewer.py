@@ -52,7 +52,10 @@ def settings(clinic_root: Path, folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def service(settings: dict[str, str], logins: Logins, folder: Path) -> Iterator[Service]:
-    service = Service(folder / "service", {**settings, **logins.of("basic", "bearer", "oidc")})
+    """A service that everybody may read, and where Anna may store."""
+    (folder / "rules").write_text('[{"name": "basic:anna", "rights": ["read", "store"]}, {"rights": ["read"]}]')
+    own = {**logins.of("basic", "bearer", "oidc"), "ACCESS_RULES": str(folder / "rules")}
+    service = Service(folder / "service", {**settings, **own})
     yield service
     assert service.stop() == 0
 
@@ -203,9 +206,16 @@ def test_a_link_and_a_login_are_used_side_by_side(
     assert (names[0], len(names)) == ("aetitle", 2)
 
 
-def test_api_clients_open_it_with_their_password(service: Service) -> None:
-    answer = requests.get(f"{origin(service)}/viewer/app-config.js", headers=ANNA, timeout=PATIENCE_SECONDS)
-    assert '"sourceName": "aetitle"' in answer.text
+def test_who_may_store_has_the_upload(service: Service, logins: Logins) -> None:
+    empty = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=x'}
+    for headers, uploads, status in ((ANNA, "true", 400), ({"Authorization": f"Bearer {logins.token}"}, "false", 403)):
+        answer = requests.get(f"{origin(service)}/viewer/app-config.js", headers=headers, timeout=PATIENCE_SECONDS)
+        assert '"sourceName": "aetitle"' in answer.text
+        assert f'"dicomUploadEnabled": {uploads}' in answer.text
+        stored = requests.post(
+            f"{service.root}/studies", "--x--", headers={**headers, **empty}, timeout=PATIENCE_SECONDS
+        )
+        assert stored.status_code == status
 
 
 def test_pages_of_the_service_lead_to_the_login_themselves_and_others_have_the_browser_ask(service: Service) -> None:
