@@ -1,6 +1,5 @@
 """OHIF at `/viewer` in a headless Chromium shows each kind of study. script/try-viewer makes its viewer."""
 
-import base64
 import os
 import time
 from collections.abc import Iterator, Mapping
