@@ -17,7 +17,7 @@ from app.audit.trail_files import TrailFile, end_for, find_files, lines_before, 
 from dicomweb.errors import BadRequest, UpstreamFailed
 
 MOST_RECORDS = 50
-STEP_BYTES = 16 * 2**20
+STEP_BYTES = 128 * 2**20
 STEP_SECONDS = 0.08
 _DISORDER = timedelta(minutes=15)
 """Messages of several processes are not quite in the order of their times, least of all after a disk was full."""
@@ -116,7 +116,7 @@ def search_trail(path: Path, wanted: Wanted, begin: Position | None = None) -> S
 def _step(wanted: Wanted, lines: Iterator[tuple[TrailFile, int, bytes]], packed: tuple[str, ...]) -> Step:
     records: list[Record] = []
     back_to: datetime | None = None
-    ends_at, left_bytes = time.monotonic() + STEP_SECONDS, STEP_BYTES
+    ends_at, left_bytes, above = time.monotonic() + STEP_SECONDS, STEP_BYTES, Position(0, 0)
     first = wanted.first - _DISORDER if wanted.first else None
     needles = wanted.needles
     for file, offset, line in lines:
@@ -127,9 +127,11 @@ def _step(wanted: Wanted, lines: Iterator[tuple[TrailFile, int, bytes]], packed:
         back_to = time_of(line) or back_to
         if first and back_to and back_to < first:
             break
-        left_bytes -= len(line) + 1
+        at = Position(file.inode, offset)
+        left_bytes -= above.offset - offset if above.inode == at.inode else len(line)
+        above = at
         if len(records) == MOST_RECORDS or left_bytes <= 0 or time.monotonic() >= ends_at:
-            return Step(tuple(records), Position(file.inode, offset), back_to, packed)
+            return Step(tuple(records), at, back_to, packed)
     return Step(tuple(records), None, back_to, packed)
 
 
@@ -147,5 +149,5 @@ def _lines(
                 end = min(begin.offset, file.size_bytes)
             else:
                 end = end_for(descriptor, file.size_bytes, last) if last else file.size_bytes
-            for offset, line in lines_before(descriptor, end):
+            for offset, line in lines_before(descriptor, end, wanted.needles):
                 yield file, offset, line

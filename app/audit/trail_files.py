@@ -7,7 +7,7 @@ backwards. It is named, so that people know what was not searched.
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,10 +71,11 @@ def opened(file: TrailFile) -> Iterator[int]:
         os.close(descriptor)
 
 
-def lines_before(descriptor: int, end: int) -> Iterator[tuple[int, bytes]]:
+def lines_before(descriptor: int, end: int, needles: Sequence[bytes] = ()) -> Iterator[tuple[int, bytes]]:
     """The lines that end at `end` or before, the last one first, each with its offset; one that is too long is empty.
 
-    `end` is the end of a line, or that of the file, whose last line may be cut off.
+    `end` is the end of a line, or that of the file, whose last line may be cut off. Of a block that lacks
+    one of the needles, the first line comes alone.
     """
     rest, position, overlong = b"", end, False  # `rest` is the end of a line that begins before `position`
     while position > 0:
@@ -82,7 +83,10 @@ def lines_before(descriptor: int, end: int) -> Iterator[tuple[int, bytes]]:
         data = os.pread(descriptor, position - start, start) + rest
         begin = data.find(b"\n") + 1 or len(data) if start else 0  # the first line of the block begins further up
         if begin < len(data):
-            yield from _lines(start + begin, data[begin:], overlong=overlong)
+            lines = data[begin:]
+            if not all(needle in lines for needle in needles):
+                lines, overlong = lines[: lines.find(b"\n") + 1 or len(lines)], overlong and lines.count(b"\n") < 2
+            yield from _lines(start + begin, lines, overlong=overlong)
             overlong = False
         rest, position = data[:begin], start
         if len(rest) > LONGEST_LINE_BYTES:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import bcrypt
 import pytest
@@ -263,6 +263,86 @@ def test_logins_and_logouts_are_audited(
     service.wait(lambda: "Logout" in audit.read_text())
     lines = [line for line in audit.read_text().splitlines() if "User Authentication" in line and "basic:ct" in line]
     assert any("Login" in line and 'EventOutcomeIndicator="0"' in line for line in lines)
+
+
+def changed(browser: Browser, path: str, **fields: str) -> str:
+    """Send a form of the page Access; what the page shows then."""
+    page = browser.open("/console/access")
+    assert page.status_code == 200
+    answer = browser.send(page, f"/console/access/{path}", **fields)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def secret_of(text: str) -> str:
+    found = re.search(r'id="secret" readonly value="([^"]+)"', text)
+    assert found
+    return found[1]
+
+
+def test_a_user_who_is_made_and_removed_is_known_to_all_processes(browser: Browser, service: Service) -> None:
+    browser.sign_in("anna", "anna")
+    password = secret_of(changed(browser, "users", name="carl", password=""))
+    carl = Browser(browser.origin)
+    assert carl.sign_in("carl", password).status_code == 303
+
+    def by_api() -> int:
+        return requests.get(f"{service.root}/studies", auth=("carl", password), timeout=60).status_code
+
+    for _ in range(10):  # each web process knows the user, for whom no rule fits
+        assert carl.fetch("/aetitle/studies").status_code == 403
+        assert by_api() == 403
+    changed(browser, "remove", kind="user", key="carl")
+    for _ in range(10):
+        assert carl.fetch("/aetitle/studies").status_code == 401
+    assert by_api() == 401
+    assert browser.fetch("/aetitle/studies").status_code == 200
+
+
+def test_a_token_that_is_removed_ends_its_sessions(browser: Browser, service: Service) -> None:
+    browser.sign_in("anna", "anna")
+    made = changed(browser, "tokens", name="workstation", groups="radiology", days="30")
+    secret, people = secret_of(made), Browser(browser.origin)
+    assert people.send(people.open("/console/login"), "/console/login", way="bearer", token=secret).status_code == 303
+    headers = {"Authorization": f"Bearer {secret}"}
+    for _ in range(10):
+        assert people.fetch("/aetitle/studies").status_code == 200
+        assert requests.get(f"{service.root}/studies", headers=headers, timeout=60).status_code == 200
+    key = re.findall(r"kind=token&amp;key=([0-9a-f]{16})", browser.open("/console/access").text)[-1]
+    changed(browser, "remove", kind="token", key=key)
+    for _ in range(10):
+        assert people.fetch("/aetitle/studies").status_code == 401
+        assert requests.get(f"{service.root}/studies", headers=headers, timeout=60).status_code == 401
+    assert secret not in service.log + (service.log_path.parent.parent / "audit").read_text()
+
+
+def test_changes_of_access_are_found_in_the_audit_trail(browser: Browser, service: Service) -> None:
+    browser.sign_in("anna", "anna")
+    changed(browser, "tokens", name="printer", groups="radiology", days="0")
+
+    def search(**query: str) -> str:
+        page = browser.open(f"/console/access/audit?{urlencode(query)}")
+        assert page.status_code == 200
+        return page.text
+
+    service.wait(lambda: "add token bearer:printer" in search(action="change", user="anna"))
+    assert "add token bearer:printer" not in search(action="login")
+    service.wait(lambda: "action=change" in search(action="trail"))  # the search itself
+
+
+def test_an_operator_opens_pages_that_the_api_refuses_to_others(browser: Browser, service: Service) -> None:
+    browser.sign_in("ct", "ct")
+    for path in ("/console/access", "/console/access/audit", "/console/access/remove?kind=user&key=anna"):
+        assert browser.open(path).status_code == 403
+        url = f"{origin(service)}{path}"
+        assert requests.get(url, auth=("ct", "ct"), timeout=60).status_code == 403
+        assert requests.get(url, timeout=60).status_code == 401
+    page = browser.open("/console/")
+    assert "/console/access" not in page.text
+    for path in ("users", "tokens", "remove"):
+        fields = {"name": "x", "password": "", "groups": "", "days": "0", "kind": "user", "key": "anna"}
+        assert browser.send(page, f"/console/access/{path}", **fields).status_code == 403
+    assert requests.get(f"{service.root}/studies", auth=("anna", "anna"), timeout=60).status_code == 200
 
 
 def test_guesses_are_slowed_down(service: Service) -> None:

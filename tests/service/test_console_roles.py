@@ -10,7 +10,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.service.browser import chromium
+from tests.service.browser import barriers, chromium
 from tests.service.console import WAIT_MILLISECONDS, image, origin, payload
 from tests.service.storing import Storing, storing
 from tests.store.dicom_files import encoded
@@ -19,11 +19,16 @@ from tests.waiting import wait_for
 RULES: list[dict[str, Any]] = [
     {"name": "reader", "rights": ["read"]},
     {"name": "sender", "rights": ["read", "store", "share"]},
+    {"name": "operator", "rights": ["read", "share", "operate"]},
+    {"name": "deputy", "rights": ["operate"]},
+    {"name": "guest.made", "rights": ["read"]},
     {"name": "ct", "rights": ["read", "store", "share"], "filter": {"Modality": "CT"}},
     {"name": "operator", "rights": ["read", "operate"]},
 ]
-NAMES = [rule["name"] for rule in RULES]
+NAMES = [rule["name"] for rule in RULES if "made" not in rule["name"]]
 STUDY = "/console/aetitle/studies/1.2.77.1"
+PHONE = {"width": 400, "height": 800}
+SCRIPT = "/studies?PatientID=<script>window.owned=1</script>"
 SignIn = Callable[..., Page]
 
 
@@ -38,6 +43,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storing]:
         "AUTH_USERS_FILE": str(folder / "users"),
         "ACCESS_RULES": str(folder / "rules"),
         "LINK_SECRET": "s" * 40,
+        "AUDIT": "file",
+        "AUDIT_FILE": str(folder / "audit"),
     }
     mixed = [encoded(image(1, 1, 1)), encoded(image(1, 2, 1, Modality="MR")), encoded(image(2, 1, 1, Modality="MR"))]
     with storing(folder / "running", **settings) as running:
@@ -66,8 +73,8 @@ def sign_in(browser: Browser, running: Storing) -> Iterator[SignIn]:
     """Opens a page of the console, in a new profile, as one of the users."""
     contexts = []
 
-    def open_one(name: str, path: str, *, scripts: bool = True) -> Page:
-        contexts.append(browser.new_context(java_script_enabled=scripts))
+    def open_one(name: str, path: str, *, scripts: bool = True, **options: Any) -> Page:
+        contexts.append(browser.new_context(java_script_enabled=scripts, **options))
         page = contexts[-1].new_page()
         page.goto(f"{origin(running)}/console/login")
         page.get_by_label("Name").fill(name)
@@ -80,6 +87,106 @@ def sign_in(browser: Browser, running: Storing) -> Iterator[SignIn]:
     yield open_one
     for context in contexts:
         context.close()
+
+
+def refused(page: Page, running: Storing, path: str) -> bool:
+    """Whether a page refuses its reader, and the navigation does not lead there."""
+    answer = page.goto(origin(running) + path)
+    assert answer is not None
+    linked = page.locator(f"nav a[href='{path}']").count()
+    return answer.status == 403 and linked == 0 and "You have no right to this" in page.locator("main").inner_text()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("name", ["reader", "sender", "ct"])
+def test_only_operators_see_access_and_audit_trail(sign_in: SignIn, running: Storing, name: str, scripts: bool) -> None:
+    page = sign_in(name, "/console/", scripts=scripts)
+    for path in ("/console/access", "/console/access/audit"):
+        assert refused(page, running, path)
+        assert requests.get(origin(running) + path, auth=(name, name), timeout=60).status_code == 403
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_an_operator_makes_and_removes_a_user(sign_in: SignIn, running: Storing, scripts: bool) -> None:
+    page = sign_in("operator", "/console/", scripts=scripts, viewport=PHONE)
+    page.get_by_role("link", name="Access").click()
+    form = page.get_by_role("form", name="Add a user")
+    form.get_by_label("Name").fill("guest.made")
+    form.get_by_role("button", name="Add a user").click()
+    password = page.locator("#secret").input_value()
+    assert requests.get(f"{running.service.root}/studies", auth=("guest.made", password), timeout=60).ok
+    page.get_by_role("link", name="Remove guest.made").click()
+    page.get_by_role("button", name="Remove").click()
+    assert "The user guest.made is removed." in page.locator("main").inner_text()
+    again = requests.get(f"{running.service.root}/studies", auth=("guest.made", password), timeout=60)
+    assert again.status_code == 401
+    page.get_by_role("link", name="Remove operator").click()
+    page.get_by_role("button", name="Remove").click()  # the browser, or else the service, asks first
+    assert requests.get(f"{running.service.root}/studies", auth=("operator", "operator"), timeout=60).ok
+
+
+def test_an_operator_without_other_rights_makes_nobody_who_has_them(sign_in: SignIn) -> None:
+    page = sign_in("deputy", "/console/access", scripts=False)
+    form = page.get_by_role("form", name="Add a user")
+    form.get_by_label("Name").fill("guest.made")
+    form.get_by_role("button", name="Add a user").click()
+    assert "would have more rights than you" in page.locator("main").inner_text()
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_link_that_is_revoked_opens_nowhere(sign_in: SignIn, running: Storing, scripts: bool) -> None:
+    sender = sign_in("sender", STUDY, scripts=scripts)
+    sender.get_by_role("button", name="Make a link").click()
+    people, root = (sender.get_by_label(name).first.input_value() for name in ("For people", "Service root"))
+    ways = (
+        people,
+        f"{root}/studies",
+        f"{root}/studies/1.2.77.1/rendered",
+        f"{root}/studies/1.2.77.1/thumbnail",
+        f"{root}/studies/1.2.77.1?accept=application/zip",
+        people.replace("/studies/", "/look/"),
+    )
+    assert [requests.get(one, timeout=60).status_code for one in ways] == [200] * len(ways)
+    page = sign_in("operator", "/console/access", scripts=scripts)
+    page.get_by_role("link", name="basic:sender").first.click()
+    page.get_by_role("link", name="Revoke link 1,").click()
+    page.get_by_role("button", name="Revoke").click()
+    assert "The link of basic:sender is revoked." in page.locator("main").inner_text()
+    for one in ways * 3:  # at once, in each process
+        assert requests.get(one, timeout=60).status_code == 404, one
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_an_operator_searches_the_audit_trail(sign_in: SignIn, running: Storing, scripts: bool) -> None:
+    assert requests.get(f"{running.service.root}{SCRIPT}", auth=("reader", "reader"), timeout=60).ok
+    page = sign_in("operator", "/console/access", scripts=scripts)
+    page.get_by_role("link", name="Audit trail").click()
+
+    def is_found() -> bool:
+        page.get_by_role("textbox", name="User").fill("reader")
+        page.get_by_label("Action").select_option("query")
+        page.get_by_role("button", name="Search").click()
+        return page.locator("tbody tr").count() > 0
+
+    running.service.wait(is_found)
+    assert "window.owned=1" in page.locator("tbody").inner_text()
+    if scripts:
+        assert page.evaluate("() => typeof window.owned") == "undefined"
+    assert set(page.locator("tbody td:nth-child(2) strong").all_inner_texts()) == {"basic:reader"}
+    page.get_by_label("Study Instance UID").fill("1.2.77.999")
+    page.get_by_role("button", name="Search").click()
+    assert "Nothing was found." in page.locator("main").inner_text()
+
+
+@pytest.mark.parametrize(
+    "path", ["/console/access", "/console/access/audit", "/console/access/remove?kind=user&key=ct"]
+)
+def test_pages_for_operators_have_no_barriers_and_fit_a_phone(sign_in: SignIn, path: str) -> None:
+    page = sign_in("operator", path, color_scheme="dark")
+    assert barriers(page) == []
+    phone = sign_in("operator", path, viewport=PHONE)
+    assert barriers(phone) == []
+    assert phone.evaluate("() => document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 @pytest.mark.parametrize(("name", "studies"), [("reader", 2), ("sender", 2), ("ct", 1)])

@@ -215,6 +215,21 @@ def test_lines_come_backwards_whatever_the_blocks(
             assert before == [line for at, line in got if at < offset]
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([b"", b"a", b"needle", b"a needle in it", b"b" * 30]), max_size=20), st.integers(1, 40))
+def test_no_line_with_the_needle_is_passed_over(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], block: int
+) -> None:
+    path = tmp_path_factory.mktemp("lines") / "file"
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    with pytest.MonkeyPatch.context() as patch, path.open("rb") as file:
+        patch.setattr(trail_files, "BLOCK_BYTES", block)
+        whole = list(trail_files.lines_before(file.fileno(), path.stat().st_size))
+        found = list(trail_files.lines_before(file.fileno(), path.stat().st_size, [b"needle"]))
+    assert [one for one in found if b"needle" in one[1]] == [one for one in whole if b"needle" in one[1]]
+    assert set(found) <= set(whole) and (not whole or found[-1] == whole[-1])
+
+
 def test_a_line_without_an_end_fills_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trail_files, "BLOCK_BYTES", 100)
     monkeypatch.setattr(trail_files, "LONGEST_LINE_BYTES", 1000)
