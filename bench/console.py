@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--traffic", action="store_true", help="measure the cost for image traffic instead")
     parser.add_argument("--rounds", type=int, default=traffic.ROUNDS, help="with --traffic: rounds of each service")
-    parser.add_argument("--seconds", type=float, default=traffic.SECONDS, help="with --traffic: seconds of a round")
+    parser.add_argument("--seconds", type=int, default=traffic.SECONDS, help="with --traffic: seconds of a round")
     parser.add_argument("--small", action="store_true", help="with --traffic: small images, to try the command")
     options = parser.parse_args(arguments)
     if options.traffic:

@@ -19,11 +19,11 @@ from bench.workload import Size
 from tests.service.process import Service
 
 AIM_PERCENT = 3.0
-ROUNDS, SECONDS = 12, 5.0
+ROUNDS, SECONDS = 12, 5
 
 _CONNECTIONS = 8
 _OCTETS = {"Accept": 'multipart/related; type="application/octet-stream"'}
-_WARM_SECONDS = 1.0
+_WARM_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,18 @@ class Traffic:
         shares = [one / other for one, other in zip(self.with_console, self.without, strict=True)]
         return 100 * (1 - statistics.median(shares))
 
-    def row(self) -> tuple[str, float, float, str, str, str]:
+    def row(self) -> tuple[str, float, float, float, str, str]:
         """The row of the table."""
         cost = self.cost_percent
         rates = (statistics.median(self.with_console), statistics.median(self.without))
         met = "met" if cost <= AIM_PERCENT else "missed"
-        return ("decoded frames", *rates, f"{cost:.1f}", f"<= {AIM_PERCENT:g}", met)
+        return ("decoded frames", *rates, cost, f"<= {AIM_PERCENT:g}", met)
 
 
 HEADER = ("line", "with, /s", "without, /s", "cost, %", "aim, %", "")
 
 
-def measure(size: Size, rounds: int, seconds: float) -> Traffic:
+def measure(size: Size, rounds: int, seconds: int) -> Traffic:
     """Start two services on one archive, and measure them in turn; each begins every other round."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-traffic-") as folder,
@@ -70,7 +70,7 @@ def measure(size: Size, rounds: int, seconds: float) -> Traffic:
         return Traffic(rates[True], rates[False])
 
 
-def _rate(service: Service, paths: Sequence[str], seconds: float, *, watched: bool) -> float:
+def _rate(service: Service, paths: Sequence[str], seconds: int, *, watched: bool) -> float:
     """Frames each second; RuntimeError if a request failed."""
     watcher = threading.Thread(target=_watch, args=(service,))
     if watched:

@@ -417,7 +417,7 @@ STATUS: Mapping[str, str] = {
         "and says what to do. It takes some seconds, and stores nothing."
     ),
     "status_check_failed": "The last check ended without a result. The log of the service says why.",
-    "status_check_summary": "Checked {ago} ago: {errors} errors, {warnings} warnings.",
+    "status_check_summary": "Checked {ago} ago. Errors: {errors}. Warnings: {warnings}.",
     "status_check_fine": "Checked {ago} ago: all is well.",
     "status_check_service": "Service",
     "status_check_index": "Index against AHI",

@@ -18,7 +18,7 @@ def test_every_page_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_cost_for_image_traffic_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--traffic", "--small", "--rounds", "2", "--seconds", "0.5"])
+    main(["--traffic", "--small", "--rounds", "2", "--seconds", "1"])
     table = capsys.readouterr().out
     row = r"^\| decoded frames +\| +[\d,.]+ \| +[\d,.]+ \| +-?[\d.]+ \| +<= 3 +\| (met|missed) +\|"
     assert re.search(row, table, re.MULTILINE), table

@@ -167,7 +167,7 @@ def test_a_check_from_the_click_to_its_results(client_of: Clients, status: Servi
     )
     board.note_end()
     text = client.get(PAGE, headers=BROWSER).text
-    assert re.search(r"Checked \d+ s ago: 1 errors, 1 warnings", text) and "every 30s" in text
+    assert re.search(r"Checked \d+ s ago\. Errors: 1\. Warnings: 1", text) and "every 30s" in text
     service, index = text.partition("Index against AHI</h3>")[::2]
     assert "&lt;b&gt;full&lt;/b&gt;" in service and "make room" in service and "never ran" not in service
     assert "never ran" in index and "<b>full" not in text
