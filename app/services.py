@@ -21,6 +21,7 @@ from app.audit.queue import AuditQueue
 from app.auth.configure import open_gate
 from app.auth.gate import Gate
 from app.deleted_image_sets import DeletedRowFilter
+from app.lazy_writer import LazyWriter
 from app.middleware.rate_limiter import RateLimiter
 from app.request_state import (
     current_public_root,
@@ -80,7 +81,8 @@ class Services:
 
     `archive` answers searches, `locator` finds instances to retrieve. The prefetch process listens at
     `prefetch_socket`, "" if there is none. `session_state` is what all processes share of the sessions of people.
-    `gate` has the logins and the access rules. All parts are safe to share between threads.
+    `gate` has the logins and the access rules. `index_writer` has the login that writes to the index; None without a login for
+    that. All parts are safe to share between threads.
     """
 
     settings: Settings
@@ -102,6 +104,7 @@ class Services:
     store: StoreService | None
     session_state: SessionState
     gate: Gate
+    index_writer: LazyWriter | None
 
     @classmethod
     def of(
@@ -116,6 +119,7 @@ class Services:
         forwarder: Forwarder | None = None,
         changes: Changes | None = None,
         session_state: SessionState | None = None,
+        index_writer: LazyWriter | None = None,
     ) -> "Services":
         """Make the parts of a process from its settings, its index and its fetchers.
 
@@ -152,6 +156,7 @@ class Services:
             store=_store(settings, forwarder, studies) if forwarder else None,
             session_state=session_state,
             gate=open_gate(settings, session_state),
+            index_writer=index_writer,
         )
 
     def public_root(self) -> str:

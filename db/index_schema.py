@@ -1,4 +1,4 @@
-"""The tables of an index of our own, version 5, which `python main.py index` creates and fills.
+"""The tables of an index of our own, version 6, which `python main.py index` creates and fills.
 
 Tables and keys have the names of AWS's (`db.schema`), so that the same statements read both. Differences: an absent or
 empty value is NULL and no text stands for it, every text is compared exactly, times have fractions, each text that is
@@ -31,7 +31,7 @@ from sqlalchemy.dialects import mysql
 
 from db.key_columns import KEY, key_column, parent_column
 
-VERSION = 5
+VERSION = 6
 """The version of the tables that this module describes."""
 
 FOLDED = "_folded"
@@ -314,3 +314,27 @@ stored_instance = Table(
     **_MYSQL,
 )
 """The digest of the file that was stored last under a SOP Instance UID. It counts while an instance has this UID."""
+
+index_run = Table(
+    "index_run",
+    metadata,
+    Column("run", _text(32), primary_key=True),
+    _column("kind", 16, nullable=False),
+    _column("host", nullable=False),
+    Column("datastores", _Long, nullable=False),
+    Column("startedat", _Moment, nullable=False),
+    Column("seenat", _Moment, nullable=False),
+    Column("endedat", _Moment),
+    _column("phase", 32),
+    Column("phaseat", _Moment),
+    Column("done", BigInteger, nullable=False, default=0),
+    Column("total", BigInteger),
+    _column("result", 1024),
+    _column("error", 1024),
+    Column("cancelledat", _Moment),
+    Index("index_run_started", "startedat"),
+    **_MYSQL,
+)
+"""Runs of the index command, in UTC: what each does, and how far it is. `seenat` is when it last said so. `datastores`
+are IDs with blanks between them. `done` and `total` are image sets of the phase that began at `phaseat`. An operator
+sets `cancelledat`, and the run ends soon."""

@@ -26,9 +26,9 @@ class Progress:
         in_terminal: bool | None = None,
         line_seconds: float = LINE_SECONDS,
     ) -> None:
-        """`in_terminal` is whether standard error is one, by default as it is."""
-        self._what = what
-        self._total = total
+        """`what` is the phase of a run. `in_terminal` is whether standard error is one, by default as it is."""
+        self.what = what
+        self.total = total
         self._line_seconds = line_seconds
         self._lock = threading.Lock()
         self._done = 0
@@ -47,6 +47,12 @@ class Progress:
         elif self._done:
             self._tell()
 
+    @property
+    def done(self) -> int:
+        """The image sets that are done."""
+        with self._lock:
+            return self._done
+
     def add(self, number: int = 1) -> None:
         """Note that so many image sets are done."""
         with self._lock:
@@ -62,8 +68,8 @@ class Progress:
 
     def _tell(self) -> None:
         rate = self._done / max(0.001, time.monotonic() - self._began_at)
-        if self._total is None:
-            log.info("%s image_sets=%d rate=%.1f/s", self._what, self._done, rate)
+        if self.total is None:
+            log.info("%s image_sets=%d rate=%.1f/s", self.what, self._done, rate)
         else:
-            left = duration(max(0, self._total - self._done) / rate) if rate else "unknown"
-            log.info("%s image_sets=%d of=%d rate=%.1f/s left=%s", self._what, self._done, self._total, rate, left)
+            left = duration(max(0, self.total - self._done) / rate) if rate else "unknown"
+            log.info("%s image_sets=%d of=%d rate=%.1f/s left=%s", self.what, self._done, self.total, rate, left)

@@ -33,6 +33,7 @@ from index.estimate import Estimate, Prices
 from index.fill import THREADS
 from index.nightly import NightlyComparison
 from index.reconcile import Reconciliation
+from index.run import RecordedRun, RunKind
 from index.writing.writer import IndexWriter
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def run(settings: Settings, options: Namespace) -> int:
     """Fill, compare or follow; the exit status is that of the docstring of this module."""
     if (options.repair or options.json) and not options.compare:
         raise SettingsError("--repair and --json go with --compare")
-    writer = open_index_writer(settings, pool_size=THREADS)
+    writer = open_index_writer(settings, pool_size=THREADS + 1)  # one notes how far the run is
     client = _client(settings)
     try:
         with _interrupts_kept():
@@ -102,14 +103,25 @@ def _run_once(settings: Settings, options: Namespace, client: AhiClient, writer:
         datastore_ids = settings.ahi_datastore_ids or tuple(client.listing.datastores())
         if not datastore_ids:
             raise SettingsError("the role may list no data store: set AHI_DATASTORE_IDS")
-        try:
-            with Reconciliation(client, writer, _parse(settings), datastore_ids, stop) as reconciliation:
-                _list(reconciliation)
-                step = _compare if options.compare else _fill
-                status = step(reconciliation, settings, options)
-        except ListingStopped:
-            status = NOT_WHOLE
+        with RecordedRun(writer.session, _kind(options), datastore_ids, stop) as run:
+            try:
+                with Reconciliation(
+                    client, writer, _parse(settings), datastore_ids, stop, run.new_progress
+                ) as reconciliation:
+                    _list(reconciliation)
+                    step = _compare if options.compare else _fill
+                    status = step(reconciliation, settings, options, run)
+            except ListingStopped:
+                status = NOT_WHOLE
+    if run.is_cancelled:
+        return NOT_WHOLE
     return 128 + signals[0] if signals else status
+
+
+def _kind(options: Namespace) -> RunKind:
+    if options.compare:
+        return RunKind.REPAIR if options.repair else RunKind.COMPARE
+    return RunKind.FILL
 
 
 def _list(reconciliation: Reconciliation) -> None:
@@ -119,7 +131,7 @@ def _list(reconciliation: Reconciliation) -> None:
         raise SettingsError("AHI does not have a data store of AHI_DATASTORE_IDS") from error
 
 
-def _fill(reconciliation: Reconciliation, settings: Settings, options: Namespace) -> int:
+def _fill(reconciliation: Reconciliation, settings: Settings, options: Namespace, run: RecordedRun) -> int:
     """Read what the index lacks, after asking before a first fill."""
     prices = Prices(**{price.name: getattr(options, price.name) for price in fields(Prices)})
     stop = reconciliation.stop
@@ -132,7 +144,8 @@ def _fill(reconciliation: Reconciliation, settings: Settings, options: Namespace
     if estimate.image_sets and reconciliation.is_first() and not _may_begin(estimate, stop, yes=options.yes):
         return 1
     applied = reconciliation.apply([Kind.MISSING, Kind.BEHIND, Kind.RETURNED], estimate.image_sets)
-    _say(summary(applied))
+    run.result = summary(applied)
+    _say(run.result)
     if aside:
         _say(f"{aside:,} image sets were put aside before: --compare --repair tries them again")
     if gone:
@@ -152,11 +165,12 @@ def _may_begin(estimate: Estimate, stop: Event, *, yes: bool) -> bool:
     return False
 
 
-def _compare(reconciliation: Reconciliation, _settings: Settings, options: Namespace) -> int:
+def _compare(reconciliation: Reconciliation, _settings: Settings, options: Namespace, run: RecordedRun) -> int:
     """Tell what differs, and repair it if that is asked for."""
     found = reconciliation.compare()
     total = sum(comparison.total for comparison in found)
     applied = reconciliation.apply(Kind, total, with_aside=True) if options.repair and total else None
+    run.result = summary(applied) if applied else f"{total:,} image sets differ"
     if options.json:
         print(json.dumps(as_json(found, applied), indent=2))
     else:
@@ -197,19 +211,28 @@ def compare_and_repair_all(settings: Settings, client: AhiClient, writer: IndexW
     """Compare and repair each data store. One that cannot be read is logged, and holds up no other."""
     for datastore_id in settings.ahi_datastore_ids or tuple(client.listing.datastores()):
         try:
-            _compare_and_repair(Reconciliation(client, writer, _parse(settings), [datastore_id]))
-        except ProxyError as error:  # noqa: PERF203 - calls over the network
+            stop = Event()
+            with RecordedRun(writer.session, RunKind.NIGHTLY, [datastore_id], stop) as run:
+                _compare_and_repair(
+                    Reconciliation(client, writer, _parse(settings), [datastore_id], stop, run.new_progress), run
+                )
+        except ListingStopped:  # noqa: PERF203 - calls over the network
+            log.warning("data store not compared to the end: an operator has cancelled it datastore=%s", datastore_id)
+        except ProxyError as error:
             log.error("data store not compared datastore=%s reason=%s", datastore_id, error)  # noqa: TRY400
 
 
-def _compare_and_repair(run: Reconciliation) -> None:
-    with run as reconciliation:
+def _compare_and_repair(compared: Reconciliation, run: RecordedRun) -> None:
+    with compared as reconciliation:
         reconciliation.list_all()
         found = reconciliation.compare()
         for told in map(log_line, found):
             log.info("compared %s", told)
-        if total := sum(comparison.total for comparison in found):
-            log.warning("repaired: %s", summary(reconciliation.apply(Kind, total, with_aside=True)))
+        total = sum(comparison.total for comparison in found)
+        run.result = f"{total:,} image sets differ"
+        if total:
+            run.result = summary(reconciliation.apply(Kind, total, with_aside=True))
+            log.warning("repaired: %s", run.result)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from app.prefetch.worker import PrefetchStatus, PrefetchTask, send_tasks
+from app.prefetch.tasks import PrefetchStatus, PrefetchTask, send_tasks
 from dicomweb.errors import BadRequest
 from dicomweb.transfer_syntax import FrameEncoding
 from dicomweb.uids import absent, parse_uid

@@ -187,6 +187,8 @@ def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child
         audit_queue = open_trail(settings, database, process_metrics)
         fetchers = FetcherPool(shared.fetcher_paths, expecting=place.heartbeat.expecting)
         expecting = place.heartbeat.expecting
+        may_write = settings.may_write_index
+        writer = LazyWriter(partial(open_index_writer, settings, pool_size=1)) if may_write else None
         forwarder = Forwarder(shared.forwarder_socket, settings.store_wait_seconds, expecting)
         spans = shared.tracing.open(database) if shared.tracing else None
         monitoring = Monitoring(process_metrics, request_metrics, audit_queue, spans, shared.status)
@@ -199,7 +201,8 @@ def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child
             prefetch_socket=shared.prefetch_socket,
             forwarder=forwarder if settings.store else None,
             changes=shared.changes,
-            session_state=_session_state(settings, database, shared),
+            session_state=_session_state(writer, database, shared),
+            index_writer=writer,
         )
         app = create_app(services)
         web.serve(
@@ -313,12 +316,11 @@ def metrics_child(listening: socket.socket, settings: Settings, shared: Shared) 
     return Child("metrics", run, ProcessKind.METRICS, leaves=True, silent_seconds=SILENT_SECONDS)
 
 
-def _session_state(settings: Settings, database: Database, shared: Shared) -> SessionState:
+def _session_state(writer: LazyWriter | None, database: Database, shared: Shared) -> SessionState:
     """What the processes of this host share; with a login that writes, all hosts know of logouts and links."""
     state = shared.session_state
-    if not settings.may_write_index:
+    if writer is None:
         return state
-    writer = LazyWriter(partial(open_index_writer, settings, pool_size=1))
     links = IndexShareLinks(state.host_links, database, writer)
     return replace(state, everywhere=IndexRevocations(state.memory, database, writer), links_everywhere=links)
 

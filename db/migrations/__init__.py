@@ -38,10 +38,16 @@ def _add_share_links(connection: Connection) -> None:
     index_schema.share_link.create(connection, checkfirst=True)
 
 
+def _add_runs(connection: Connection) -> None:
+    """Version 6: runs of the index command, which operators see and cancel."""
+    index_schema.index_run.create(connection, checkfirst=True)
+
+
 MIGRATIONS: Mapping[int, Migration] = {
     2: _add_store_tables,
     3: _add_tried_revision,
     4: _add_revoked_sessions,
     5: _add_share_links,
+    6: _add_runs,
 }
 """By the version that they lead to. Version 1 is the first."""

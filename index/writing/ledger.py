@@ -139,6 +139,15 @@ def note_failure(connection: Connection, key: LedgerKey, reason: str, tried: Rev
     return attempts
 
 
+def try_again(connection: Connection, key: LedgerKey) -> bool:
+    """Have an image set tried again that has failed, as if it had failed once; whether there is such an image set."""
+    recorded = lock(connection, key)
+    if recorded is None or not recorded.attempts:
+        return False
+    change(connection, key, {"attempts": 1})
+    return True
+
+
 def preferred(condition: ColumnElement[bool]) -> Select[Any]:
     """The row of the image set that decides, among those of a condition."""
     return select(_TABLE.imagesetid, _TABLE.patientidentity, _TABLE.attributes).where(condition).order_by(

@@ -100,6 +100,15 @@ class IndexWriter:
         self.session.close()
 
 
+def try_again(session: WriteSession, datastore_id: str, image_set_id: str) -> bool:
+    """Have an image set tried again that has failed; whether there is one. ValueError if it cannot be an ID.
+
+    Errors are those of `WriteSession.run`.
+    """
+    key = _key(datastore_id, image_set_id)
+    return session.run(lambda connection: ledger.try_again(connection, key))
+
+
 def _key(datastore_id: str, image_set_id: object) -> LedgerKey:
     for text in (datastore_id, image_set_id):
         if not isinstance(text, str) or not text.isascii() or not text.isalnum() or len(text) > _LONGEST_ID:

@@ -6,13 +6,17 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dicomweb.errors import NotFound, ProxyError, UpstreamBusy
 from runtime.fairness import about_to_wait
 from runtime.messages import encode_message, receive
 from runtime.timing import measured
+from store.forward.waiting import Cancelled, CancelRequest, WaitingPage, WaitingRequest
 from store.outcome import Outcome
 from store.spool.spool import Entry
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 Expecting = Callable[[float], AbstractContextManager[object]]
@@ -21,6 +25,7 @@ Expecting = Callable[[float], AbstractContextManager[object]]
 _MARGIN_SECONDS = 10.0  # the forwarder gives up first, and says why
 _PAUSE_SECONDS = 0.2  # until a forwarder that died is replaced
 _NOTIFY_SECONDS = 5.0
+_ASK_SECONDS = 5.0  # for what the forwarder knows by heart
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,25 @@ class Forwarder:
         """Tell the forwarder that an entry is there. If it cannot be told, it finds the entry within some seconds."""
         with suppress(OSError), self._connect(_NOTIFY_SECONDS) as connection:
             connection.sendall(encode_message(StoreRequest(entry.name, waits=False)))
+
+    def waiting(self, first: int, most: int, ae_titles: frozenset[str] | None = None) -> WaitingPage:
+        """A page of the entries that wait; UpstreamBusy if the forwarder does not answer."""
+        return self._ask(WaitingRequest(first, most, ae_titles), WaitingPage)
+
+    def cancel(self, name: str) -> Cancelled:
+        """Have an entry that waits deleted. Errors are those of `ForwardQueue.cancel`, and UpstreamBusy."""
+        return self._ask(CancelRequest(name), Cancelled)
+
+    def _ask(self, question: object, _kind: type[T]) -> T:
+        try:
+            with self._connect(_ASK_SECONDS) as connection:
+                connection.sendall(encode_message(question))
+                answer: T | ProxyError = receive(connection)
+        except (EOFError, OSError) as error:
+            raise UpstreamBusy("the process that stores does not answer") from error
+        if isinstance(answer, ProxyError):
+            raise answer
+        return answer
 
     def _exchange(self, entry: Entry, seconds: float) -> list[Outcome]:
         """Ask and wait; EOFError or OSError if the forwarder ends meanwhile."""

@@ -14,8 +14,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
+from dicomweb.errors import Conflict, NotFound
+from store.forward.waiting import MOST_STUDIES, WaitingEntry, WaitingState
 from store.outcome import Outcome, ReceivedInstance
 from store.spool.spool import Entry
 
@@ -54,6 +57,8 @@ class PendingEntry:
     """Whether all its instances are also in older entries, so that its own files are not needed."""
     was_told: bool = False
     """Whether a client waits, or has waited, for its outcome."""
+    is_to_be_cancelled: bool = False
+    """Whether an operator does not want it; it was being sent then."""
 
 
 @dataclass(eq=False)
@@ -89,6 +94,8 @@ class _Series:
     began_at: float = 0.0
     gather_seconds: float = _SHORTEST_GATHER_SECONDS
     failures: int = 0
+    error: str = ""
+    """Why the last batch failed."""
     not_before: float = 0.0
 
 
@@ -122,6 +129,92 @@ class ForwardQueue:
     def has(self, name: str) -> bool:
         """Whether an entry is in the queue."""
         return name in self._entries
+
+    def page(self, first: int, most: int, ae_titles: frozenset[str] | None) -> tuple[tuple[WaitingEntry, ...], int]:
+        """`most` entries after the first `first` ones, of these AE titles or of all; and their number in all."""
+        found = [
+            pending
+            for pending in self._entries.values()
+            if ae_titles is None or pending.entry.manifest.sender.ae_title in ae_titles
+        ]
+        return tuple(map(self._described, islice(found, first, first + most))), len(found)
+
+    def _described(self, pending: PendingEntry) -> WaitingEntry:
+        manifest, now = pending.entry.manifest, self._clock()
+        series = [self._series[key] for key in pending.series if key in self._series]
+        failing = max(series, key=lambda one: one.failures, default=_Series())
+        next_seconds = max(0.0, failing.not_before - now) if failing.failures else 0.0
+        return WaitingEntry(
+            pending.entry.name,
+            manifest.sender,
+            manifest.received_at,
+            len(manifest.instances),
+            pending.outcomes.count(None),
+            manifest.end,
+            tuple(sorted({key.study_instance_uid for key in pending.series})[:MOST_STUDIES]),
+            _state(is_running=any(one.is_running for one in series), is_failing=failing.failures > 0),
+            failing.failures,
+            next_seconds,
+            failing.error,
+            pending.is_to_be_cancelled,
+        )
+
+    def cancel(self, name: str) -> PendingEntry | None:
+        """Take an entry out of the queue; its instances are not sent, unless other entries have them, too.
+
+        None if it is being sent: `cancelled_after` gives it when that has failed. NotFound if it is not in the queue,
+        Conflict if the data store has some of it already, or if other entries need its files.
+        """
+        pending = self._entries.get(name)
+        if pending is None:
+            raise NotFound("it waits no longer")
+        own = list(self._instances_of(pending))
+        if any(one.taken for _, _, one in own):
+            raise Conflict(
+                "the data store has it already, and its rows in the index are missing: it cannot be cancelled"
+            )
+        if any(one.places[0][0] is pending and _has_others(one, pending) for _, _, one in own):
+            raise Conflict("a later store request has the same instances, and needs these files: cancel that one first")
+        if any(self._series[key].is_running for key in pending.series & self._series.keys()):
+            pending.is_to_be_cancelled = True
+            return None
+        for series, content, one in own:
+            one.places = [place for place in one.places if place[0] is not pending]
+            if not one.places:
+                del series.instances[content]
+                series.size_bytes -= one.instance.length_bytes
+        self._complete(pending)
+        return pending
+
+    def cancelled_after(self, batch: Batch) -> list[PendingEntry]:
+        """The entries that were to be cancelled after this batch; they are taken out of the queue.
+
+        One of which the data store has taken something stays.
+        """
+        found = {id(pending): pending for one in batch.instances for pending, _ in one.places}
+        wanted = [one for one in found.values() if one.is_to_be_cancelled and one.entry.name in self._entries]
+        cancelled = []
+        for pending in wanted:
+            pending.is_to_be_cancelled = False
+            try:
+                taken_out = self.cancel(pending.entry.name)
+            except Conflict:
+                continue
+            cancelled += [taken_out] if taken_out else []  # else another series of it is being sent
+        return cancelled
+
+    def _instances_of(self, pending: PendingEntry) -> Iterator[tuple[_Series, _Content, PendingInstance]]:
+        """The instances of an entry that have no outcome yet, each once."""
+        seen: set[_Content] = set()
+        datastore_id = pending.entry.manifest.sender.datastore_id
+        for instance in pending.entry.manifest.instances:
+            series = self._series.get(
+                SeriesKey(datastore_id, instance.study_instance_uid, instance.series_instance_uid)
+            )
+            content = _Content(datastore_id, instance.sop_instance_uid, instance.sha256)
+            if series and content in series.instances and content not in seen:
+                seen.add(content)
+                yield series, content, series.instances[content]
 
     def add(self, entry: Entry, *, was_here: bool = False) -> PendingEntry:
         """Add an entry. It is `covered` if older entries have all its instances.
@@ -272,12 +365,24 @@ class ForwardQueue:
         pending.waiters, pending.was_told = waiters, was_told  # for the caller, who answers them
         del self._entries[pending.entry.name]
 
-    def fail(self, batch: Batch) -> list[Any]:
+    def fail(self, batch: Batch, reason: str = "") -> list[Any]:
         """Note that a batch is tried again after a pause. Returns the clients that waited, which are forgotten."""
         self.finish(batch, [None] * len(batch.instances))
+        self._series[batch.series].error = reason
         return self.give_up_waiting(batch)
 
     def give_up_waiting(self, batch: Batch) -> list[Any]:
         """The clients that wait for what is left of a batch; they are forgotten."""
         left = {id(pending): pending for one in batch.instances for pending, _ in one.places}
         return [waiter for pending in left.values() for waiter in self._nobody_waits(pending)]
+
+
+def _has_others(one: PendingInstance, own: PendingEntry) -> bool:
+    """Whether another entry has this instance, too."""
+    return any(pending is not own for pending, _ in one.places)
+
+
+def _state(*, is_running: bool, is_failing: bool) -> WaitingState:
+    if is_running:
+        return WaitingState.SENDING
+    return WaitingState.AGAIN if is_failing else WaitingState.GATHERING

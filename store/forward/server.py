@@ -18,10 +18,12 @@ from runtime.heartbeat import Heartbeat
 from runtime.messages import encode_message
 from runtime.outage import Outage
 from runtime.peer_connection import READ, WRITE, PeerConnection
+from runtime.recent_rate import RecentRate
 from runtime.shared_metrics import Metric, ProcessMetrics
 from store.forward.client import StoreRequest
 from store.forward.queue import Batch, ForwardQueue, PendingEntry
-from store.outcome import Outcome, Sender
+from store.forward.waiting import Cancelled, CancelRequest, WaitingPage, WaitingRequest
+from store.outcome import FailureReason, Outcome, Sender
 from store.spool.spool import OLD_SECONDS, Entry, Spool, SpoolStatus
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,11 @@ _WARNING_SECONDS = 60.0
 _NOT_COMPLETED = UpstreamBusy("the request could not be completed")
 _TOO_LONG = UpstreamBusy("AWS HealthImaging has not stored it yet", retry_after_seconds=30)
 
-WebConnection: TypeAlias = PeerConnection[StoreRequest, str]
+_CANCELLED = "an operator of the service has cancelled it"
+
+Question: TypeAlias = StoreRequest | WaitingRequest | CancelRequest
+Answer: TypeAlias = list[Outcome] | WaitingPage | Cancelled | ProxyError
+WebConnection: TypeAlias = PeerConnection[Question, str]
 
 
 class Storer(Protocol):
@@ -77,6 +83,7 @@ class ForwardServer:
         self._heartbeat = heartbeat
         self._process_metrics = process_metrics
         self._changed = threading.Condition()
+        self._stored = RecentRate()
         self._settling: set[str] = set()  # entries that have their outcomes and are still on disk
         self._running = 0
         self._is_leaving = False
@@ -223,12 +230,60 @@ class ForwardServer:
             if requests is None:
                 self._drop(connection)
 
-    def _receive(self, request: StoreRequest, connection: WebConnection) -> None:
+    def _receive(self, request: Question, connection: WebConnection) -> None:
+        match request:
+            case WaitingRequest():
+                _answer([connection], self._waiting(request))
+            case CancelRequest():
+                _answer([connection], self._cancel(request.entry))
+            case StoreRequest():
+                try:
+                    self._add(request.entry, connection if request.waits else None)
+                except NotFound as error:
+                    if request.waits:
+                        _answer([connection], error)
+
+    def _waiting(self, request: WaitingRequest) -> WaitingPage:
+        with self._changed:
+            entries, total = self._queue.page(request.first, request.most, request.ae_titles)
+        return WaitingPage(entries, total, self._stored.per_second)
+
+    def _cancel(self, name: str) -> Cancelled | ProxyError:
         try:
-            self._add(request.entry, connection if request.waits else None)
-        except NotFound as error:
-            if request.waits:
-                _answer([connection], error)
+            with suppress(NotFound):  # of what this process has not seen yet
+                self._add(name)
+            with self._changed:
+                pending = self._queue.cancel(name)
+                if pending is None:
+                    return Cancelled.AFTER_ATTEMPT
+                self._settling.add(name)
+        except ProxyError as error:
+            return error
+        return Cancelled.NOW if self._discard(pending) else UpstreamBusy("the disk of the spool cannot be written")
+
+    def _discard(self, pending: PendingEntry) -> bool:
+        """Delete an entry that was taken out of the queue, and tell who waits; whether its files are gone."""
+        name, manifest = pending.entry.name, pending.entry.manifest
+        outcomes = [
+            outcome or Outcome.of(instance, failure=FailureReason.PROCESSING_FAILURE, detail=_CANCELLED)
+            for outcome, instance in zip(pending.outcomes, manifest.instances, strict=True)
+        ]
+        try:
+            with suppress(NotFound):
+                if not pending.covered:
+                    self._spool.remove(pending.entry)
+        except OSError as error:  # the next look at the folder finds it again
+            self._warn("an entry of the spool stays", error)
+            _answer(pending.waiters, _NOT_COMPLETED)
+            return False
+        finally:
+            with self._changed:
+                self._settling.discard(name)
+        log.warning("store request cancelled by an operator entry=%s", name)
+        if not pending.was_told:
+            self._note(manifest.sender, outcomes)
+        _answer(pending.waiters, outcomes)
+        return True
 
     def _drop(self, connection: WebConnection) -> None:
         del self._connections[connection.descriptor]
@@ -270,8 +325,17 @@ class ForwardServer:
     def _fail(self, batch: Batch, error: ProxyError = _NOT_COMPLETED) -> None:
         """Have a batch tried again later, and tell those who wait."""
         with self._changed:
-            waiting = self._queue.fail(batch)
+            waiting = self._queue.fail(batch, str(error))
+            cancelled = self._take_cancelled(batch)
         _answer(waiting, error)
+        for pending in cancelled:
+            self._discard(pending)
+
+    def _take_cancelled(self, batch: Batch) -> list[PendingEntry]:
+        """The entries that are to be cancelled after a batch. The lock is held."""
+        cancelled = self._queue.cancelled_after(batch)
+        self._settling.update(pending.entry.name for pending in cancelled)
+        return cancelled
 
     def _store(self, batch: Batch) -> None:
         try:
@@ -282,8 +346,12 @@ class ForwardServer:
         with self._changed:
             complete = self._queue.finish(batch, outcomes)
             self._settling.update(pending.entry.name for pending in complete)
+            cancelled = self._take_cancelled(batch)
+        self._stored.add(sum(bool(outcome and outcome.is_stored) for outcome in outcomes))
         for pending in complete:
             self._settle(pending)
+        for pending in cancelled:
+            self._discard(pending)
 
     def _settle(self, pending: PendingEntry) -> None:
         """Remove an entry that has all its outcomes, or set it aside if a refusal was told to nobody; then answer."""
@@ -313,7 +381,7 @@ def _reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def _answer(connections: Sequence[WebConnection], answer: list[Outcome] | ProxyError) -> None:
+def _answer(connections: Sequence[WebConnection], answer: Answer) -> None:
     content = encode_message(answer)
     for connection in connections:
         connection.answer(content)
