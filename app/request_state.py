@@ -43,6 +43,11 @@ def note_outcomes(outcomes: Sequence[Outcome]) -> None:
     g.store_outcomes = outcomes
 
 
+def note_operation(operation: str, targets: Sequence[str], status: int) -> None:
+    """Note what an operator does, to what, and with which status, for the audit. Names tell nothing of patients."""
+    g.audit_subject, g.operation_status = " ".join((operation, *targets)), status
+
+
 def note_sop_classes(located: Sequence[LocatedInstance]) -> None:
     """Count the SOP classes of the instances that the request is about, for the audit."""
     g.setdefault("sop_classes", Counter()).update(one.prepared.sop_class_uid for one in located)

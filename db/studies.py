@@ -1,12 +1,14 @@
-"""Studies that are likely to be read soon (for prefetching), and the patient of a study (for the audit trail)."""
+"""Studies likely to be read soon (for prefetching), those in scope, and the patient of a study (for the audit)."""
 
+from collections.abc import Collection
 from datetime import date
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select
 
 from db.engine import Database
 from db.index_kind import has_uid
 from db.schema import patient, study
+from db.scope import Scope
 
 _Uids = Select[tuple[str]]
 
@@ -40,3 +42,12 @@ def find_patient_id(database: Database, study_instance_uid: str) -> str | None:
     )
     rows = database.rows(statement)
     return str(rows[0][0]).strip() or None if rows and rows[0][0] is not None else None
+
+
+def find_known_studies(database: Database, uids: Collection[str], scope: Scope) -> frozenset[str]:
+    """Those of some studies that the index has, and that are in scope."""
+    if not uids:
+        return frozenset()
+    named = or_(*(has_uid(study.c.studyinstanceuid, uid) for uid in uids))
+    rows = database.rows(select(study.c.studyinstanceuid).where(named, *scope.studies()))
+    return frozenset(str(row[0]).rstrip() for row in rows) & frozenset(uids)

@@ -12,6 +12,7 @@ from dicomweb.negotiation import Accept
 from dicomweb.uids import parse_uid
 from runtime.fairness import pausing
 from store.answer import choose_media_type, make_answer
+from store.forward.waiting import Cancelled, WaitingPage
 from store.outcome import Outcome, ReceivedInstance, Sender
 from store.receive.body import Stream, receiving
 from store.receive.instances import Checks, Result, StoreScope, unique
@@ -30,6 +31,12 @@ class Forwarder(Protocol):
 
     def notify(self, entry: Entry) -> None:
         """Tell that there is an entry, and do not wait."""
+
+    def waiting(self, first: int, most: int, ae_titles: frozenset[str] | None = None) -> WaitingPage:
+        """A page of the entries that wait; UpstreamBusy."""
+
+    def cancel(self, name: str) -> Cancelled:
+        """Have an entry that waits deleted; NotFound, Conflict, UpstreamBusy."""
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ class EventKind(Enum):
     LOGIN = _Kind(dcm("110114", "User Authentication"), dcm("110122", "Login"), "E")
     LOGOUT = _Kind(dcm("110114", "User Authentication"), dcm("110123", "Logout"), "E")
     ALERT = _Kind(dcm("110113", "Security Alert"), dcm("110132", "Use of Restricted Function"), "E")
+    OPERATION = _Kind(dcm("110113", "Security Alert"), Code("JOBS", "99AHIDWP", "Jobs Changed"), "E")
     CHANGE = _Kind(dcm("110113", "Security Alert"), dcm("110137", "User security Attributes Changed"), "E")
     TRAIL = _Kind(dcm("110101", "Audit Log Used"), None, "R")
 
@@ -65,7 +66,7 @@ class Event:
     request; a malformed UID that found nothing is left out. `sop_classes` are those of the instances that were found,
     with their numbers. `cut` tells that the answer was cut off. `stored` are the SOP classes and UIDs of instances that
     a client sent; `reason` tells why they were not stored, 0 if they were. `subject` says which user, token or link was
-    changed, or what was searched for in the audit trail.
+    changed, which jobs, or what was searched for in the audit trail.
     """
 
     kind: EventKind

@@ -21,7 +21,7 @@ _SECURITY_RESOURCE = "13"  # ParticipantObjectTypeCodeRole
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-_ABOUT_SECURITY = (EventKind.CHANGE, EventKind.TRAIL)
+_ABOUT_SECURITY = (EventKind.CHANGE, EventKind.TRAIL, EventKind.OPERATION)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,8 @@ def _kind(response: Response) -> EventKind | None:
         return _REFUSALS[status]
     if "signed_in" in g or "signed_out" in g:
         return EventKind.LOGIN if "signed_in" in g else EventKind.LOGOUT
+    if "operation_status" in g:
+        return EventKind.OPERATION
     if name in WITHOUT_PATIENT_DATA:
         return None
     if name in _KINDS:
@@ -88,7 +90,7 @@ def _event(kind: EventKind, status: int) -> Event:
     identifiers = _identifiers()
     return Event(
         kind,
-        status,
+        g.get("operation_status", status),
         user=_user(kind),
         client=request.remote_addr or "",
         ae_title=g.root.ae_title if "root" in g else "",

@@ -8,6 +8,8 @@ texts          every word that a person reads
 worklist       the list of studies: `study_filter` is its form, `study_list` its rows
 study          a study, its series and instances: `study_parts` has the rows, `attribute_tree` the attributes
 upload         files to store; without scripts they come in a form, which `form_files` reads
+jobs           the queues of the service: `job_lists` has the rows, `job_actions` what operators do with them
+operator_reach what an operator may see and change
 status         how the service does: `status_facts` has the rows, `status_charts` the charts
 access         AE titles and rules, users, tokens and links: `access_parts`, `logins` and `shared` have the rows
 audit          the search of the audit trail

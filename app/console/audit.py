@@ -38,6 +38,7 @@ KINDS: Mapping[EventKind, str] = {
     EventKind.LOGOUT: "access_kind_logout",
     EventKind.ALERT: "access_kind_alert",
     EventKind.CHANGE: "access_kind_change",
+    EventKind.OPERATION: "access_kind_operation",
     EventKind.TRAIL: "access_kind_trail",
     EventKind.START: "access_kind_start",
     EventKind.STOP: "access_kind_stop",

@@ -13,6 +13,7 @@ from dicomweb.dicom_json import person_name
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 _STEP = 1000
+_SPANS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,16 @@ def read_size(length_bytes: int) -> str:
     while size >= _STEP and unit < len(_UNITS) - 1:
         size, unit = size / _STEP, unit + 1
     return f"{size:.1f} {_UNITS[unit]}" if unit else f"{length_bytes} {_UNITS[0]}"
+
+
+def read_age(seconds: float) -> str:
+    """A time span in its two largest units: `2 d 3 h`, `5 min`, `12 s`."""
+    left, parts = max(0, round(seconds)), list[str]()
+    for unit, length in _SPANS:
+        number, left = divmod(left, length)
+        if number or (unit == "s" and not parts):
+            parts.append(f"{number} {unit}")
+    return " ".join(parts[:2])
 
 
 def read_uid(uid: str) -> str:

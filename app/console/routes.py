@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from flask import Blueprint, Flask
 
-from app.console import access, audit, login, look, static_files, status, study, upload, worklist
+from app.console import access, audit, jobs, login, look, static_files, status, study, upload, worklist
 from app.console.console import Console, Entry
 from app.console_parts import PATH
 from app.service_roots import name_without_root, registered_name
@@ -35,6 +35,7 @@ PARTS: tuple[Part, ...] = (
     Part(look.blueprint, below_roots=True),
     Part(upload.blueprint, "navigation_upload", upload.PATH),
     Part(upload.form, below_roots=True),
+    Part(jobs.blueprint, "navigation_jobs", jobs.PATH),
     Part(status.blueprint, "navigation_status", status.PATH),
     Part(access.blueprint, "navigation_access", access.PATH),
     Part(access.changes),

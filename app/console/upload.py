@@ -11,30 +11,19 @@ from typing import Any
 from flask import Blueprint, Response, g, request
 
 from app.console.console import Console
+from app.console.failure_words import REASONS, failure_words, with_detail
 from app.console.form_files import FormFiles
 from app.console.forms import FIELD
 from app.console_parts import UPLOAD, UPLOAD_FORM
 from dicomweb.errors import Forbidden, UnsupportedMediaType
 from dicomweb.uids import resource_path
-from store.outcome import FailureReason, Outcome
+from store.outcome import Outcome
 from store.receive.content_type import ContentType
 from store.receive.multipart import parse_boundary
 from store.receive.request import announced_length, check_length
 
 PATH = "/upload"
 _FORM = "multipart/form-data"
-_REASONS: Mapping[int, str] = {
-    FailureReason.PROCESSING_FAILURE: "upload_reason_processing",
-    FailureReason.DUPLICATE_INSTANCE: "upload_reason_duplicate",
-    FailureReason.CLASS_NOT_SUPPORTED: "upload_reason_class",
-    FailureReason.NOT_AUTHORIZED: "upload_reason_right",
-    FailureReason.OUT_OF_RESOURCES: "upload_reason_room",
-    FailureReason.DOES_NOT_MATCH: "upload_reason_mismatch",
-    FailureReason.CANNOT_UNDERSTAND: "upload_reason_not_understood",
-    FailureReason.SYNTAX_NOT_SUPPORTED: "upload_reason_syntax",
-}
-"""The keys of the texts for reasons of failures (PS3.18 Table I.2-2)."""
-
 _SCRIPT_TEXTS = (
     "upload_file_label",
     "upload_state_label",
@@ -119,7 +108,7 @@ def _values(console: Console) -> Mapping[str, Any]:
         "action": console.path(f"{g.root.path}/studies"),
         "store_url": console.public_path(f"{g.root.path}/studies"),
         "texts": {_data_name(key): getattr(console.texts, key) for key in _SCRIPT_TEXTS},
-        "reasons": json.dumps({int(code): getattr(console.texts, key) for code, key in _REASONS.items()}),
+        "reasons": json.dumps({int(code): getattr(console.texts, key) for code, key in REASONS.items()}),
     }
 
 
@@ -132,15 +121,7 @@ def _result(console: Console, name: str, outcome: Outcome) -> FileResult:
     path = resource_path(outcome.study_instance_uid) if outcome.study_instance_uid else ""
     if outcome.is_stored:
         text = "upload_stored" if outcome.warning is None else "upload_changed"
-        return FileResult(name, True, _words(console, text, outcome.detail), path)
-    key = _REASONS.get(int(outcome.failure or 0), "")
-    if not key:
-        return FileResult(name, False, f"{outcome.failure or 0:04X}H: {outcome.detail}")
-    if name.lower().endswith(".zip"):
-        key = "upload_zip_without_script"
-    return FileResult(name, False, _words(console, key, outcome.detail))
-
-
-def _words(console: Console, key: str, detail: str) -> str:
-    text: str = getattr(console.texts, key)
-    return f"{text}: {detail}" if detail else text
+        return FileResult(name, True, with_detail(getattr(console.texts, text), outcome.detail), path)
+    if outcome.failure in REASONS and name.lower().endswith(".zip"):
+        return FileResult(name, False, with_detail(console.texts.upload_zip_without_script, outcome.detail))
+    return FileResult(name, False, failure_words(console.texts, outcome))

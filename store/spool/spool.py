@@ -143,7 +143,11 @@ class Spool:
 
     def names(self) -> list[str]:
         """The names of what may be an entry of the queue, oldest first. Quick: no manifest is read."""
-        return sorted(path.name for path in self._layout.queue.iterdir() if is_entry_name(path.name))
+        return _names(self._layout.queue)
+
+    def refused_names(self) -> list[str]:
+        """The names of what may be an entry that was refused, oldest first. Quick, as `names`; OSError."""
+        return _names(self._layout.refused)
 
     def has(self, name: str) -> bool:
         """Whether an entry of this name waits or was refused."""
@@ -207,6 +211,10 @@ class Spool:
             return entry if size_bytes >= entry.manifest.end else None
         except (OSError, ValueError):
             return None
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if is_entry_name(path.name))
 
 
 @contextmanager
