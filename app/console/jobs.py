@@ -12,7 +12,7 @@ from app.console.console import Console
 from app.console.job_actions import ALL, JobActions, Result
 from app.console.job_lists import LISTS, SHOWN_STUDIES, Jobs, find_jobs, is_lost, seconds_since
 from app.console.operator_reach import OperatorReach
-from app.console.readings import read_age, read_size
+from app.console.readings import read_age, read_size, read_zone
 from app.console_parts import JOBS
 from app.request_state import note_operation
 from dicomweb.errors import ProxyError
@@ -85,6 +85,7 @@ def _values(console: Console, jobs: Jobs, pages: Mapping[str, int], results: Seq
     def study_path(root: str, uid: str) -> str:
         return f"{console.path(root)}/studies/{quote(uid, safe='')}" if root else ""
 
+    now = datetime.now().astimezone()
     return {
         "jobs": jobs,
         "results": results,
@@ -102,7 +103,8 @@ def _values(console: Console, jobs: Jobs, pages: Mapping[str, int], results: Seq
         "span": read_age,
         "size": read_size,
         "is_lost": is_lost,
-        "now": datetime.now().astimezone(),
+        "now": now,
+        "zone": read_zone(now),
     }
 
 

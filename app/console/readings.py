@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, time
+from datetime import date, datetime, time
 
 from pydicom.config import IGNORE
 from pydicom.uid import UID
@@ -105,6 +105,12 @@ def read_size(length_bytes: int) -> str:
     while size >= _STEP and unit < len(_UNITS) - 1:
         size, unit = size / _STEP, unit + 1
     return f"{size:.1f} {_UNITS[unit]}" if unit else f"{length_bytes} {_UNITS[0]}"
+
+
+def read_zone(moment: datetime) -> str:
+    """The time zone of a moment: `UTC+01:00`."""
+    offset = moment.strftime("%z")
+    return "UTC" if offset in ("+0000", "") else f"UTC{offset[:3]}:{offset[3:5]}"
 
 
 def read_age(seconds: float) -> str:

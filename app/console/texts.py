@@ -340,7 +340,7 @@ UPLOAD: Mapping[str, str] = {
 
 JOBS: Mapping[str, str] = {
     "jobs_title": "Jobs and spool",
-    "jobs_as_of": "As of {time} (UTC{offset})",
+    "jobs_as_of": "As of {time} ({zone})",
     "jobs_refresh": "Refresh",
     "jobs_sections": "On this page",
     "jobs_results": "What was done",
@@ -365,6 +365,8 @@ JOBS: Mapping[str, str] = {
     "jobs_cancel": "Cancel",
     "jobs_retry": "Try again",
     "jobs_remove": "Remove",
+    "jobs_cancel_yes": "Yes, cancel",
+    "jobs_remove_yes": "Yes, remove",
     "jobs_waiting_title": "Waiting to be stored",
     "jobs_waiting_none": "Nothing waits.",
     "jobs_waiting_off": "This service takes no store requests (STORE).",
@@ -432,9 +434,7 @@ JOBS: Mapping[str, str] = {
     "jobs_image_set": "Image set",
     "jobs_loads_title": "Loading in advance",
     "jobs_loads_none": "Nothing waits to be loaded.",
-    "jobs_loads_sums": (
-        "Since its start this process has loaded {done} studies and series, and {frames} frames; {failed} failed."
-    ),
+    "jobs_loads_sums": "Since the start of this process: {done} loaded with {frames} frames, {failed} failed.",
     "jobs_loads_rate": "{rate} frames per second in the last minute",
     "jobs_load": "Study",
     "jobs_load_whole": "whole study",

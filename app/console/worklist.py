@@ -13,6 +13,7 @@ from flask import Blueprint, Response, g, request
 from app.auth.middleware import ROOT_PARAMETER
 from app.auth.rights import Right
 from app.console.console import Console
+from app.console.readings import read_zone
 from app.console.study_filter import PAGE_SIZES, Period, StudyFilter
 from app.console.study_list import SORTED_AT_MOST, WORDS_IN_NEWEST, StudyPage, find_studies
 from app.console_parts import WORKLIST
@@ -88,7 +89,7 @@ def _values(console: Console, wanted: StudyFilter, found: StudyPage | None, now:
         "page_sizes": PAGE_SIZES,
         "thumbnail": THUMBNAIL,
         "now": now,
-        "zone": _zone(now),
+        "zone": read_zone(now),
         "may_store": Right.STORE in g.grant.rights and g.root.store_datastore_id is not None,
         "may_operate": Right.OPERATE in g.grant.rights,
         "url_sorted_by": lambda column: _url(console, wanted.sorted_by(column)),
@@ -100,12 +101,6 @@ def _values(console: Console, wanted: StudyFilter, found: StudyPage | None, now:
         "url_everywhere": _url(console, replace(wanted, page=1, everywhere=True)),
         "quoted": partial(quote, safe=""),
     }
-
-
-def _zone(now: datetime) -> str:
-    """The time zone of this service in words: `UTC+01:00`."""
-    offset = now.strftime("%z")
-    return "UTC" if offset in ("+0000", "") else f"UTC{offset[:3]}:{offset[3:5]}"
 
 
 def _url(console: Console, wanted: StudyFilter) -> str:

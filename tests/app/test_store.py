@@ -25,6 +25,7 @@ from app.services import Monitoring, Services
 from app.setting_parsers import ANSWER_SPOOLED
 from app.settings import Settings, SettingsError
 from dicomweb.errors import UpstreamBusy
+from store.forward.waiting import Cancelled, WaitingPage
 from store.outcome import FailureReason, Outcome, WarningReason
 from store.spool.spool import Entry, Spool
 from tests.servers import OpenDatabase
@@ -68,6 +69,12 @@ class Recorded:
 
     def notify(self, entry: Entry) -> None:
         self.notified.append(entry)
+
+    def waiting(self, first: int, most: int, ae_titles: frozenset[str] | None = None) -> WaitingPage:
+        raise NotImplementedError
+
+    def cancel(self, name: str) -> Cancelled:
+        raise NotImplementedError
 
 
 class Unread(BytesIO):

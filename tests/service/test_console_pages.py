@@ -12,8 +12,10 @@ import requests
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from pydicom import Dataset, Sequence
 
+from index.follow.holds import FAILURES
+from index.writing.runs import note_begin, note_end, note_progress
 from tests.service.browser import barriers, chromium
-from tests.service.console import WAIT_MILLISECONDS, image, origin, payload
+from tests.service.console import WAIT_MILLISECONDS, image, index_writer, origin, payload, put_aside
 from tests.service.storing import Storing, storing
 from tests.store.dicom_files import encoded
 
@@ -57,7 +59,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storing]:
     ]
     with storing(tmp_path_factory.mktemp("console"), LINK_SECRET="s" * 40) as running:
         assert running.post(*map(encoded, studies), encoded(hostile())).status_code == 200
+        make_jobs(running)
         yield running
+
+
+def make_jobs(running: Storing) -> None:
+    """Jobs of each kind, with markup in all texts of them."""
+    for number in range(25):
+        put_aside(running, encoded(image(number, 1, 9)), f"{EVIL} {number}", EVIL_NAME)
+    writer, datastore_id = index_writer(running), running.environment["STORE_DATASTORE_ID"]
+    note_begin(writer.session, "a" * 32, "fill", EVIL, [datastore_id])
+    note_progress(writer.session, "a" * 32, EVIL[:32], 3, 70, begins=True)
+    note_begin(writer.session, "b" * 32, "compare", "host", [datastore_id])
+    note_end(writer.session, "b" * 32, 3, EVIL, EVIL)
+    writer.note_failure(datastore_id, "c" * 32, EVIL, at_least=FAILURES)
+    writer.close()
+    requests.post(f"{running.service.root}/prefetch", json={"studies": ["1.2.77.1", "1.2.77.404"]}, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +197,21 @@ def test_hostile_values_are_text_on_every_page(open_page: Open, scripts: bool) -
     tree = page.locator("#tree")
     assert EVIL[:60] in tree.inner_text() and "private" in tree.inner_text()
     assert page.locator("#tree img, #tree script, main b, main i, main u").count() == 0
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_hostile_texts_of_jobs_are_text(open_page: Open, scripts: bool) -> None:
+    page = open_page("/console/jobs", scripts=scripts)
+    main = page.locator("#jobs")
+    assert main.inner_text().count(EVIL) >= 20 and EVIL_NAME in main.inner_text()
+    assert page.locator("#jobs img, #jobs script").count() == 0
+    assert main.get_by_text("1.2.77.1", exact=True).first.get_attribute("href") is None, "the link is around it"
+    assert main.locator('a[href="/console/aetitle/studies/1.2.77.1"]').count() >= 1
+    page.get_by_role("link", name="Next page").click()
+    expect(page.get_by_text("21 to 25 of 25")).to_be_visible()
+    assert "refused=2" in page.url
+    page.get_by_role("link", name="Refresh").click()
+    expect(page.get_by_text("21 to 25 of 25")).to_be_visible()
 
 
 def test_a_study_comes_as_a_zip_file(open_page: Open, running: Storing) -> None:
@@ -419,6 +451,7 @@ PAGES = {
     "instance": "/console/aetitle/studies/1.2.77.9/series/1.2.77.9.1/instances/1.2.77.9.1.1",
     "upload": "/console/upload",
     "status": "/console/status",
+    "jobs": "/console/jobs?refused=2",
 }
 
 

@@ -8,10 +8,15 @@ from typing import Any
 import bcrypt
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
+from app.console.job_actions import _ACTIONS
+from db.index_jobs import find_failed, find_runs
+from index.follow.holds import FAILURES
+from index.writing.runs import note_begin
+from tests.servers import OpenDatabase
 from tests.service.browser import barriers, chromium
-from tests.service.console import WAIT_MILLISECONDS, image, origin, payload
+from tests.service.console import WAIT_MILLISECONDS, image, index_writer, origin, payload, put_aside, spooled
 from tests.service.storing import Storing, storing
 from tests.store.dicom_files import encoded
 from tests.waiting import wait_for
@@ -23,7 +28,8 @@ RULES: list[dict[str, Any]] = [
     {"name": "deputy", "rights": ["operate"]},
     {"name": "guest.made", "rights": ["read"]},
     {"name": "ct", "rights": ["read", "store", "share"], "filter": {"Modality": "CT"}},
-    {"name": "operator", "rights": ["read", "operate"]},
+    {"name": "ct-operator", "rights": ["read", "operate"], "filter": {"Modality": "CT"}},
+    {"name": "machinist", "rights": ["operate"]},
 ]
 NAMES = [rule["name"] for rule in RULES if "made" not in rule["name"]]
 STUDY = "/console/aetitle/studies/1.2.77.1"
@@ -297,3 +303,134 @@ def test_who_does_not_operate_sees_no_status(sign_in: SignIn, running: Storing, 
     assert answer is not None and answer.status == 403
     assert "You have no right to this" in page.locator("main").inner_text()
     assert requests.get(f"{origin(running)}/console/status", auth=(name, name), timeout=60).status_code == 403
+
+
+JOBS = "/console/jobs"
+SEND = """([path, fields]) =>
+    fetch(path, {method: "POST", body: new URLSearchParams(fields)}).then((one) => one.status)"""
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("name", ["reader", "ct", "operator", "machinist"])
+def test_jobs_are_for_operators(sign_in: SignIn, running: Storing, name: str, scripts: bool) -> None:
+    operates = name in ("operator", "machinist")
+    page = sign_in(name, "/console/upload" if operates else "/console/", scripts=scripts)
+    assert page.get_by_role("link", name="Jobs").count() == (1 if operates else 0)
+    answer = page.goto(origin(running) + JOBS)
+    assert answer is not None and answer.status == (200 if operates else 403)
+    told = "Waiting to be stored" if operates else "You have no right to this"
+    assert told in page.locator("main").inner_text()
+
+
+def test_each_action_is_refused_to_those_without_the_right(sign_in: SignIn, running: Storing) -> None:
+    kept = put_aside(running, encoded(image(40, 1, 1)))
+    page = sign_in("sender", "/console/")
+    token = json.loads(page.locator("body").get_attribute("hx-headers") or "{}")["X-CSRF-Token"]
+    for action in _ACTIONS:
+        assert page.evaluate(SEND, [JOBS, {"action": action, "name": kept, "csrf": token}]) == 403
+    assert running.spool.has(kept) and kept in running.spool.refused_names()
+    fields, auth = {"action": "remove-refused", "name": kept}, ("operator", "operator")
+    assert requests.post(origin(running) + JOBS, fields, auth=auth, timeout=60).status_code == 403
+    assert running.spool.has(kept), "a form without a token does nothing"
+
+
+@pytest.mark.parametrize("name", ["ct-operator", "machinist", "operator"])
+def test_studies_are_named_to_those_who_see_them(sign_in: SignIn, running: Storing, name: str) -> None:
+    put_aside(running, encoded(image(1, 1, 7)))  # a CT and an MR
+    put_aside(running, encoded(image(2, 1, 7)))  # an MR
+    put_aside(running, encoded(image(404, 1, 1)))  # in no index
+    page = sign_in(name, JOBS)
+    source = page.content()
+    shown = {number: f"1.2.77.{number}<" in source for number in (1, 2, 404)}
+    assert (
+        shown
+        == {
+            "ct-operator": {1: True, 2: False, 404: False},
+            "machinist": {1: False, 2: False, 404: False},
+            "operator": {1: True, 2: True, 404: True},
+        }[name]
+    )
+    assert ("studies that you may not see" in source) == (name != "operator")
+
+
+@pytest.mark.parametrize("options", [{"scripts": True}, {"scripts": False, "viewport": PHONE}], ids=["script", "phone"])
+def test_an_operator_retries_and_removes_what_was_refused(
+    sign_in: SignIn, running: Storing, options: dict[str, Any]
+) -> None:
+    number = 50 + options["scripts"]
+    retried, removed = (put_aside(running, encoded(image(number, 1, one))) for one in (1, 2))
+    page = sign_in("operator", JOBS, **options)
+    page.evaluate("() => { window.same = true; }")
+    button(page, "Try again", retried).click()
+    expect(page.get_by_text("Tried again: 1.")).to_be_visible()
+    page.locator("summary", has_text=removed).click()
+    button(page, "Yes, remove", removed).click()
+    expect(page.get_by_text("Removed: 1.")).to_be_visible()
+    assert page.evaluate("() => Boolean(window.same)") == options["scripts"], "with scripts, only the lists change"
+    running.service.wait(lambda: running_found(running, number) == [f"1.2.77.{number}.1.1"])
+    assert not running.spool.has(removed)
+
+
+@pytest.mark.parametrize("options", [{"scripts": True}, {"scripts": False, "viewport": PHONE}], ids=["script", "phone"])
+def test_an_operator_cancels_what_waits(sign_in: SignIn, running: Storing, options: dict[str, Any]) -> None:
+    running.datastore.faults("StoreDICOM:503")
+    try:
+        number = 60 + options["scripts"]
+        name = spooled(running, encoded(image(number, 1, 1))).name
+        page = sign_in("operator", JOBS, **options)
+
+        def shows() -> bool:
+            page.goto(origin(running) + JOBS)
+            return page.locator("summary", has_text=name).count() == 1
+
+        running.service.wait(shows)
+        page.locator("summary", has_text=name).click()
+        button(page, "Yes, cancel", name).click()
+        done = re.compile("Cancelled: 1|What cannot be stored now is cancelled then")
+        expect(page.get_by_text(done).first).to_be_visible()
+        running.service.wait(lambda: not running.spool.has(name))
+    finally:
+        running.datastore.faults()
+    page.goto(origin(running) + JOBS)
+    assert page.locator("summary", has_text=name).count() == 0
+    assert running_found(running, number) == []
+
+
+@pytest.mark.parametrize("options", [{"scripts": True}, {"scripts": False, "viewport": PHONE}], ids=["script", "phone"])
+def test_an_operator_cancels_runs_and_retries_image_sets_and_loads(
+    sign_in: SignIn, running: Storing, open_database: OpenDatabase, options: dict[str, Any]
+) -> None:
+    datastore_id, run = running.environment["STORE_DATASTORE_ID"], f"{options['scripts']:d}" * 32
+    image_set = f"{8 + options['scripts']}" * 32
+    writer = index_writer(running)
+    note_begin(writer.session, run, "fill", "host", [datastore_id])
+    writer.note_failure(datastore_id, image_set, "the metadata cannot be indexed: KeyError", at_least=FAILURES)
+    writer.close()
+    order = {"studies": [f"1.2.77.40{options['scripts']:d}.1"]}
+    url, auth = f"{running.service.root}/prefetch", ("operator", "operator")
+    assert requests.post(url, json=order, auth=auth, timeout=60).status_code == 202
+    running.service.wait(lambda: not requests.get(url, auth=auth, timeout=60).json()["waiting"])
+    page = sign_in("operator", JOBS, **options)
+    page.locator("summary", has_text=run).click()
+    button(page, "Yes, cancel", run).click()
+    expect(page.get_by_text("The run ends within seconds.")).to_be_visible()
+    button(page, "Try again", image_set).click()
+    expect(page.get_by_text(re.compile("To be tried again by the follower"))).to_be_visible()
+    row = page.get_by_role("row").filter(has_text=order["studies"][0])
+    row.get_by_role("button", name=re.compile("^Try again")).click()
+    expect(page.get_by_text("Tried again: 1.")).to_be_visible()
+    database = open_database(running.environment["DATABASE_URL"])
+    assert next(one for one in find_runs(database, 0, 20) if one.run == run).cancelled_at
+    assert next(one for one in find_failed(database, 0, 20) if one.image_set_id == image_set).attempts == 1
+
+
+def button(page: Page, label: str, name: str) -> Locator:
+    """The button of a job."""
+    return page.get_by_role("button", name=f"{label} {name}", exact=True)
+
+
+def running_found(running: Storing, study: int) -> list[str]:
+    """The SOP Instance UIDs of a study in the index, as an operator finds them."""
+    url = f"{running.service.root}/studies/1.2.77.{study}/instances"
+    answer = requests.get(url, auth=("operator", "operator"), timeout=60)
+    return [one["00080018"]["Value"][0] for one in answer.json()] if answer.status_code == 200 else []

@@ -1,10 +1,19 @@
 """Values as people read them."""
 
-from datetime import date, time
+from datetime import date, datetime, time, timedelta, timezone
 
 import pytest
 
-from app.console.readings import PersonName, read_clock, read_day, read_instant, read_size, read_uid
+from app.console.readings import (
+    PersonName,
+    read_age,
+    read_clock,
+    read_day,
+    read_instant,
+    read_size,
+    read_uid,
+    read_zone,
+)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +91,24 @@ def test_a_size_has_a_unit(length_bytes: int, read: str) -> None:
 def test_a_uid_of_the_standard_has_a_name() -> None:
     assert read_uid("1.2.840.10008.5.1.4.1.1.2") == "CT Image Storage"
     assert read_uid("1.2.3") == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "read"),
+    [
+        (-3, "0 s"),
+        (0.4, "0 s"),
+        (59.6, "1 min"),
+        (61, "1 min 1 s"),
+        (3600, "1 h"),
+        (7322, "2 h 2 min"),
+        (86_400 * 3 + 5, "3 d 5 s"),
+    ],
+)
+def test_spans(seconds: float, read: str) -> None:
+    assert read_age(seconds) == read
+
+
+@pytest.mark.parametrize(("minutes", "read"), [(0, "UTC"), (60, "UTC+01:00"), (-210, "UTC-03:30")])
+def test_time_zones(minutes: int, read: str) -> None:
+    assert read_zone(datetime(2026, 1, 1, tzinfo=timezone(timedelta(minutes=minutes)))) == read

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.prefetch.routes import MOST_TASKS, parse_tasks
-from app.prefetch.worker import PrefetchTask
+from app.prefetch.tasks import PrefetchTask
 from dicomweb.errors import BadRequest
 from dicomweb.transfer_syntax import FrameEncoding
 

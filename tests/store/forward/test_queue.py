@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dicomweb.errors import Conflict, NotFound
 from store.forward.queue import Batch, ForwardQueue
+from store.forward.waiting import WaitingState
 from store.outcome import Outcome, ReceivedInstance, Sender
 from store.spool.manifest import Manifest
 from store.spool.spool import Entry
@@ -183,7 +185,8 @@ def test_the_same_content_again_is_covered_and_other_content_is_not() -> None:
 CONTENT = st.tuples(st.integers(0, 2), st.integers(0, 3), st.sampled_from("xy"))
 STEP = st.one_of(
     st.tuples(st.just("add"), st.lists(CONTENT, min_size=1, max_size=4), st.booleans()),
-    st.tuples(st.just("run"), st.sampled_from(["stored", "later", "fail", "half"]), st.none()),
+    st.tuples(st.just("run"), st.sampled_from(["stored", "later", "fail", "half"]), st.none() | st.integers(0, 20)),
+    st.tuples(st.just("cancel"), st.integers(0, 20), st.none()),
     st.tuples(st.just("leave"), st.integers(0, 20), st.none()),
     st.tuples(st.just("restart"), st.none(), st.none()),
 )
@@ -197,27 +200,54 @@ class Model:
         self.spool: dict[str, Entry] = {}
         self.answers: dict[str, list[Outcome]] = {}
         self.stored: dict[str, str] = {}
+        self.wanted: dict[str, set[str]] = {}
+        """The UIDs of each entry that was accepted and not cancelled."""
         self.count = 0
 
     def add(self, contents: Sequence[tuple[int, int, str]], waits: bool) -> None:
         name = f"{self.count:06d}"
         self.count += 1
         made = self.spool[name] = entry(name, *contents)
+        self.wanted[name] = {one.sop_instance_uid for one in made.manifest.instances}
         if self.queue.add(made).covered:
             del self.spool[name]
         if waits:
             self.queue.wait(name, name)
 
-    def run(self, how: str) -> bool:
+    def cancel(self, number: int) -> None:
+        """Cancel an entry, if that is possible; what is being sent is cancelled later."""
+        name = f"{number:06d}"
+        try:
+            pending = self.queue.cancel(name)
+        except (Conflict, NotFound):
+            return
+        if pending:
+            self.forget(name)
+
+    def forget(self, name: str) -> None:
+        assert not self.queue.has(name)
+        self.spool.pop(name, None)
+        del self.wanted[name]
+
+    def run(self, how: str, cancelled: int | None = None) -> bool:
+        """Send a batch; meanwhile an operator may cancel an entry."""
         self.clock.now += 100.0
         batch = self.queue.take()
         if batch is None:
             return False
+        if cancelled is not None:
+            self.cancel(cancelled)
+        self.send(batch, how)
+        for pending in self.queue.cancelled_after(batch):
+            self.forget(pending.entry.name)
+        return True
+
+    def send(self, batch: Batch, how: str) -> None:
         uids = numbers(batch)
         assert len(set(uids)) == len(uids) and sum(one.instance.length_bytes for one in batch.instances) <= 3 * BYTES
         if how == "fail":
             self.queue.fail(batch)
-            return True
+            return
         outcomes: list[Outcome | None] = []
         for at, one in enumerate(batch.instances):
             content = self.stored.get(one.instance.sop_instance_uid)
@@ -237,11 +267,11 @@ class Model:
             assert pending.entry.name not in self.answers
             self.answers[pending.entry.name] = answer
             self.spool.pop(pending.entry.name, None)
-        return True
 
     def restart(self) -> None:
         """Begin again with what the spool has; what was covered was acknowledged to nobody, or is in older entries."""
         self.queue, self.clock = new(max_bytes=3 * BYTES)
+        self.wanted = {name: uids for name, uids in self.wanted.items() if name in self.spool}
         for name, made in sorted(self.spool.items()):
             if self.queue.add(made).covered:
                 del self.spool[name]
@@ -259,8 +289,10 @@ def test_any_order_of_requests_failures_and_restarts_ends_with_all_outcomes(
             case ("add", list() as chosen, bool() as waits):
                 model.add(chosen, waits)
                 contents |= {(f"1.{series}.{number}", digest) for series, number, digest in chosen}
-            case ("run", str() as how, _):
-                model.run(how)
+            case ("run", str() as how, int() | None as cancelled):
+                model.run(how, cancelled)
+            case ("cancel", int() as number, _):
+                model.cancel(number)
             case ("leave", int() as number, _):
                 model.queue.leave(f"{number:06d}")
             case ("restart", _, _):
@@ -269,5 +301,82 @@ def test_any_order_of_requests_failures_and_restarts_ends_with_all_outcomes(
         if not model.run("stored"):
             break
     assert len(model.queue) == 0 and model.spool == {}
-    assert model.stored.keys() == {uid for uid, _ in contents}
+    assert set().union(*model.wanted.values()) <= model.stored.keys() <= {uid for uid, _ in contents}
     assert all((uid, digest) in contents for uid, digest in model.stored.items())
+
+
+def test_a_page_tells_what_each_entry_waits_for() -> None:
+    queue, _ = new()
+    for name in "abc":
+        queue.add(entry(name, (ord(name), 1, "x"), (ord(name), 2, "x")))
+    queue.wait("a", "client")
+    batch = queue.take()
+    assert batch
+    (first, second), total = queue.page(0, 2, None)
+    assert (first.name, first.state, first.left, first.instances, first.studies) == (
+        "a",
+        WaitingState.SENDING,
+        2,
+        2,
+        ("1.2",),
+    )
+    assert (second.state, second.attempts, total) == (WaitingState.GATHERING, 0, 3)
+    queue.fail(batch, "AWS HealthImaging does not answer")
+    ((told,), _) = queue.page(0, 1, frozenset(["aetitle"]))
+    assert (told.state, told.attempts, told.error) == (WaitingState.AGAIN, 1, "AWS HealthImaging does not answer")
+    assert 0 < told.next_seconds <= 1.0
+    assert [one.name for one in queue.page(2, 9, None)[0]] == ["c"]
+    assert queue.page(0, 9, frozenset(["other"])) == ((), 0)
+
+
+def test_what_is_cancelled_is_not_sent() -> None:
+    queue, clock = new()
+    queue.add(entry("a", (1, 1, "x"), (2, 1, "x")))
+    queue.add(entry("b", (1, 2, "x")))
+    queue.wait("a", "client")
+    cancelled = queue.cancel("a")
+    assert cancelled and cancelled.waiters == ["client"] and not queue.has("a")
+    clock.now += 100.0
+    assert numbers(queue.take()) == ["1.1.2"] and queue.take() is None
+    with pytest.raises(NotFound):
+        queue.cancel("a")
+
+
+def test_what_is_being_sent_is_cancelled_only_if_it_is_not_stored() -> None:
+    queue, clock = new()
+    for name in "ab":
+        queue.add(entry(name, (ord(name), 1, "x")))
+        queue.wait(name, f"client {name}")
+    first, second = queue.take(), queue.take()
+    assert first and second
+    assert queue.cancel("a") is None and queue.cancel("a") is None and queue.cancel("b") is None
+    assert queue.page(0, 1, None)[0][0].is_to_be_cancelled
+    queue.finish(first, stored(first))
+    assert queue.cancelled_after(first) == []
+    queue.fail(second)
+    assert [one.entry.name for one in queue.cancelled_after(second)] == ["b"]
+    clock.now += 100.0
+    assert len(queue) == 0 and queue.take() is None
+
+
+def test_files_that_others_need_are_not_cancelled() -> None:
+    queue, clock = new()
+    queue.add(entry("a", (1, 1, "x")))
+    assert queue.add(entry("b", (1, 1, "x"))).covered, "its own files are deleted"
+    with pytest.raises(Conflict):
+        queue.cancel("a")
+    assert queue.cancel("b")
+    clock.now += 100.0
+    assert queue.cancel("a") and queue.take() is None
+
+
+def test_what_the_data_store_has_is_not_cancelled() -> None:
+    queue, clock = new()
+    queue.add(entry("a", (1, 1, "x")))
+    clock.now += 100.0
+    batch = queue.take()
+    assert batch
+    batch.instances[0].taken = Outcome.of(batch.instances[0].instance)
+    queue.fail(batch)
+    with pytest.raises(Conflict, match="has it already"):
+        queue.cancel("a")
