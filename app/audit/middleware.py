@@ -49,10 +49,11 @@ def install_audit(app: Flask, services: Services) -> None:
 
     @app.after_request
     def audit(response: Response) -> Response:
-        kind = _kind(response)
+        status: int = g.get("operation_status", response.status_code)
+        kind = _kind(response, status)
         if kind is None:
             return response
-        event = _event(kind, response.status_code)
+        event = _event(kind, status)
         events = store_events(event, g.get("store_outcomes", ())) if kind is EventKind.STORE else [event]
         if not all([audit_queue.admit(one) for one in events]):
             response.close()
@@ -65,11 +66,11 @@ def install_audit(app: Flask, services: Services) -> None:
         return response
 
 
-def _kind(response: Response) -> EventKind | None:
+def _kind(response: Response, status: int) -> EventKind | None:
     """The kind of event that an answer is; None for an answer that is not audited."""
     if request.blueprint is None or request.method == "OPTIONS":
         return None
-    name, status = blueprint_name(request.blueprint), response.status_code
+    name = blueprint_name(request.blueprint)
     if status in _REFUSALS:
         return _REFUSALS[status]
     if "signed_in" in g or "signed_out" in g:
@@ -90,7 +91,7 @@ def _event(kind: EventKind, status: int) -> Event:
     identifiers = _identifiers()
     return Event(
         kind,
-        g.get("operation_status", status),
+        status,
         user=_user(kind),
         client=request.remote_addr or "",
         ae_title=g.root.ae_title if "root" in g else "",

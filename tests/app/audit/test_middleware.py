@@ -221,3 +221,21 @@ def test_a_change_of_access_says_what_was_changed(app_with: Maker, users: Path, 
         (EventKind.TRAIL, 200, "user=anna&patient=P1"),
     ]
     assert {one.user for one in told.events} == {"basic:anna"} and "carl" in users.read_text()
+
+
+@pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}])
+def test_what_is_done_with_jobs_is_told_with_its_outcome(app_with: Maker, told: Told, headers: dict[str, str]) -> None:
+    client = app_with().test_client()
+    accepts = {"Accept": "text/html", **headers}
+    token = re.findall(r'"X-CSRF-Token": "(\w+)"', client.get("/console/jobs", headers={"Accept": "text/html"}).text)[0]
+    told.events.clear()
+    job = "a" * 32 + "/" + "b" * 32
+    for action, name in [("retry-refused", "x"), ("retry-image-set", job), ("fly", "x"), ("retry-refused", "Doe^John")]:
+        client.post("/console/jobs", data={"csrf": token, "action": action, "name": name}, headers=accepts)
+    assert [(one.kind, one.status, one.subject) for one in told.events] == [
+        (EventKind.OPERATION, 200, "retry-refused x"),
+        (EventKind.ALERT, 403, f"retry-image-set {job}"),
+        (EventKind.ACCESS, 400, ""),
+        (EventKind.ACCESS, 400, ""),
+    ]
+    assert "Doe" not in repr(told.events)

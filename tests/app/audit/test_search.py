@@ -64,14 +64,14 @@ def test_each_kind_is_read_back_as_it_was_written(kind: EventKind) -> None:
     assert (record.user, record.client, record.ae_title, record.patient_id) == (EVIL, "192.0.2.1", "aetitle", "P<1>")
     if kind is EventKind.QUERY:
         assert record.query == told.query
-    elif kind in (EventKind.CHANGE, EventKind.TRAIL):
+    elif kind in (EventKind.CHANGE, EventKind.OPERATION, EventKind.TRAIL):
         assert (record.subject, record.resource, record.request_id) == (told.subject, "/studies", "r1")
     else:
         assert (record.study_instance_uid, record.series_instance_uid) == ("1.2", "1.2.3")
     assert record.without_patient().names_patient is False
 
 
-@pytest.mark.parametrize("kind", [EventKind.CHANGE, EventKind.TRAIL])
+@pytest.mark.parametrize("kind", [EventKind.CHANGE, EventKind.OPERATION, EventKind.TRAIL])
 def test_the_schema_of_the_standard_knows_these(kind: EventKind) -> None:
     told = read(SOURCE.xml(event(0, kind, resource="/access/audit", subject="user=anna", request_id="r"), None))
     assert told.objects == {"URI": "/access/audit"}
