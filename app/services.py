@@ -81,8 +81,8 @@ class Services:
 
     `archive` answers searches, `locator` finds instances to retrieve. The prefetch process listens at
     `prefetch_socket`, "" if there is none. `session_state` is what all processes share of the sessions of people.
-    `gate` has the logins and the access rules. `index_writer` has the login that writes to the index; None without a login for
-    that. All parts are safe to share between threads.
+    `gate` has the logins and the access rules. `index_writer` has the login that writes to the index; None without one.
+    All parts are safe to share between threads.
     """
 
     settings: Settings

@@ -15,7 +15,8 @@ from app.services import Services
 from db.index_jobs import find_run, has_runs
 from dicomweb.errors import BadRequest, Forbidden, NotFound, ProxyError, UpstreamBusy
 from index.writing.runs import cancel_run
-from index.writing.writer import IndexWriter
+from index.writing.session import WriteSession
+from index.writing.writer import try_again
 from store.forward.waiting import Cancelled
 from store.routes import StoreService
 from store.spool.spool import Entry
@@ -93,14 +94,15 @@ class JobActions:
         if datastore_ids is None:
             raise NotFound("there is no such run")
         self._check_datastores(datastore_ids)
-        return "jobs_run_cancelled" if cancel_run(self._writer().session, name) else "jobs_gone"
+        return "jobs_run_cancelled" if cancel_run(self._index(), name) else "jobs_gone"
 
     def retry_image_set(self, name: str) -> str:
         """Have the follower, or the next run, try an image set again that was put aside."""
         datastore_id, _, image_set_id = name.partition("/")
         self._check_datastores([datastore_id])
+        session = self._index()
         try:
-            return "jobs_image_set_retried" if self._writer().try_again(datastore_id, image_set_id) else "jobs_gone"
+            return "jobs_image_set_retried" if try_again(session, datastore_id, image_set_id) else "jobs_gone"
         except ValueError:
             raise NotFound("there is no such image set") from None
 
@@ -133,10 +135,14 @@ class JobActions:
         if not self._reach.has_datastores(datastore_ids):
             raise Forbidden("you do not operate all of these data stores")
 
-    def _writer(self) -> IndexWriter:
+    def _index(self) -> WriteSession:
+        """The login that writes to the index; Forbidden without one, UpstreamBusy if its secret cannot be read."""
         if self._services.index_writer is None:
             raise Forbidden("this service has no login that writes to the index")
-        return self._services.index_writer()
+        try:
+            return self._services.index_writer.session
+        except ValueError as error:
+            raise UpstreamBusy("the login that writes to the index cannot be read at the moment") from error
 
 
 ALL = "all"

@@ -175,13 +175,12 @@ def _refused(services: Services, texts: Texts, reach: OperatorReach, number: int
 def _described(spool: Spool, texts: Texts, names: Collection[str]) -> Iterator[RefusedEntry]:
     for name in names:
         with suppress(OSError, NotFound):  # retried or removed meanwhile
-            changed = (spool.layout.refused / name).stat().st_mtime_ns
-            yield _describe(spool.layout.root, texts, name, changed)
+            yield _describe(spool.layout.root, texts, name, spool.refused_at(name))
 
 
 @lru_cache(maxsize=1000)
-def _describe(root: Path, texts: Texts, name: str, _changed: int) -> RefusedEntry:
-    """A refused entry, which never changes: a manifest may have thousands of instances."""
+def _describe(root: Path, texts: Texts, name: str, _refused_at: int) -> RefusedEntry:
+    """A refused entry, which changes only if it is refused again: a manifest may have thousands of instances."""
     spool = Spool(root)
     entry = spool.refused_entry(name)
     failed = [outcome for outcome in spool.outcomes(entry) if not outcome.is_stored]

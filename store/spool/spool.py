@@ -168,6 +168,12 @@ class Spool:
         """The outcomes with which an entry was refused; none if they cannot be read."""
         return _read_outcomes(outcomes_beside(entry.path))
 
+    def refused_at(self, name: str) -> int:
+        """When the outcomes of a refused entry were written, in nanoseconds since 1970; 0 if they are lost. OSError."""
+        with suppress(FileNotFoundError):
+            return outcomes_beside(self._layout.refused / name).stat().st_mtime_ns
+        return 0
+
     def refused_entry(self, name: str) -> Entry:
         """An entry that was refused; NotFound if there is none of this name."""
         return self._read(self._layout.refused, name)

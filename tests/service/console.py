@@ -46,7 +46,7 @@ def put_aside(running: Storing, content: bytes, detail: str = "AHI refuses it", 
     entry = spooled(running, content, user, made)
     refusal = Outcome.of(entry.manifest.instances[0], failure=FailureReason.CANNOT_UNDERSTAND, detail=detail)
     made.refuse(entry, [refusal])
-    (made.layout.refused / entry.name).rename(running.spool.layout.refused / entry.name)
+    running.spool.layout.adopt(made.layout.refused / entry.name)
     return entry.name
 
 

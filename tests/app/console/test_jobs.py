@@ -15,7 +15,7 @@ from ahi.workers.pool import FetcherPool
 from app.ae_titles import parse_ae_titles
 from app.console.job_actions import MOST_NAMES
 from app.factory import create_app
-from app.index_login import OpenedWriter
+from app.lazy_writer import LazyWriter
 from app.services import Services
 from app.settings import Settings
 from db.engine import Database
@@ -27,6 +27,7 @@ from index.writing.runs import cancel_run, note_begin, note_end, note_progress
 from index.writing.writer import IndexWriter
 from store.forward.waiting import Cancelled, WaitingEntry, WaitingPage, WaitingState
 from store.outcome import FailureReason, Outcome, ReceivedInstance, Sender
+from store.spool.layout import outcomes_beside
 from store.spool.spool import Entry, Spool
 from tests.app.auth.users import ANNA, write_users
 from tests.servers import Sqlite
@@ -86,7 +87,7 @@ class Place:
             users = write_users(self.folder)
             settings |= {"auth": ("basic",), "auth_users_file": users, "access_rules": self.folder / "rules"}
         made = Settings(cache_root=self.folder, spool_root=self.folder / "spool", **settings)
-        writer = OpenedWriter(lambda: self.writer) if writes else None
+        writer = LazyWriter(lambda: self.writer) if writes else None
         services = Services.of(made, self.database, FetcherPool([]), forwarder=self.queue, index_writer=writer)
         client = create_app(services).test_client()
         client.environ_base["HTTP_ACCEPT"] = "text/html"
@@ -446,8 +447,8 @@ def test_a_service_that_stores_nothing_has_the_rest(client_of: Callable[..., Fla
 
 def test_damaged_entries_and_lost_reasons_are_no_error(place: Place) -> None:
     first, second = place.refuse(1), place.refuse(2)
-    (place.spool.layout.refused / first / "outcome.json").unlink()
-    (place.spool.layout.refused / second / "manifest.json").write_text("{")
+    outcomes_beside(place.spool.layout.refused / first).unlink()
+    (place.spool.layout.refused / second).write_bytes(b"{")
     (place.spool.layout.refused / "notes").mkdir()
     text = place.client().get(JOBS).text
     assert "The reason was not kept" in text and first in text and second not in text

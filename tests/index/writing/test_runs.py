@@ -13,7 +13,7 @@ from index.follow.holds import FAILURES
 from index.follow.progress import FollowerProgress
 from index.writing.ledger import now
 from index.writing.runs import KEPT_DAYS, cancel_run, note_begin, note_end, note_progress
-from index.writing.writer import IndexWriter
+from index.writing.writer import IndexWriter, try_again
 from tests.servers import OpenDatabase, engine_of
 
 RUN, OTHER, STORE = "a" * 32, "b" * 32, "d" * 32
@@ -78,12 +78,12 @@ def test_what_was_put_aside_is_tried_again(writer: IndexWriter, url: str, open_d
     failed = find_failed(database, 0, 10)
     assert [(one.image_set_id, one.attempts) for one in failed] == [("1", FAILURES), ("3", FAILURES), ("2", 1)]
     assert [hint.image_set_id for hint in follower.failed_before()] == ["2"]
-    assert writer.try_again(STORE, "1") and writer.try_again(STORE, "1"), "twice is once"
-    assert not writer.try_again(STORE, "4") and not writer.try_again("e" * 32, "1")
+    assert try_again(writer.session, STORE, "1") and try_again(writer.session, STORE, "1"), "twice is once"
+    assert not try_again(writer.session, STORE, "4") and not try_again(writer.session, "e" * 32, "1")
     assert sorted(hint.image_set_id for hint in follower.failed_before()) == ["1", "2"]
     assert find_failed(database, 0, 10)[0].image_set_id == "3"
     with pytest.raises(ValueError, match="not the ID"):
-        writer.try_again(STORE, "../1")
+        try_again(writer.session, STORE, "../1")
 
 
 def test_an_index_of_an_earlier_release_has_no_runs(url: str, open_database: OpenDatabase) -> None:
