@@ -30,7 +30,7 @@ ROOMS = {  # room: the rooms of the same package that it may import
     "app/auth": set(),
     "app/audit": {"app/auth"},
     "app/telemetry": set(),
-    "app/console": {"app/audit", "app/auth", "app/middleware", "app/telemetry"},
+    "app/console": {"app/audit", "app/auth", "app/middleware", "app/prefetch", "app/telemetry"},
     "app/middleware": {"app/auth", "app/telemetry"},
     "app/server": {"app/middleware", "app/telemetry"},
     "app/prefetch": set(),
