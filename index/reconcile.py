@@ -15,6 +15,7 @@ from types import TracebackType
 
 from ahi.client.calls import AhiClient
 from ahi.client.listing_calls import ListedImageSet
+from dicomweb.errors import ProxyError
 from index.ahi.listing import Listing, ListingStopped
 from index.ahi.spool import SortedImageSets
 from index.compare import Comparison, Difference, Kind, confirmed, differences, recorded_in_order
@@ -60,15 +61,35 @@ class Reconciliation:
         for spool in self._listed.values():
             spool.close()
 
-    def list_all(self) -> None:
-        """List all image sets. Errors are those of Listing."""
+    def list_all(self) -> dict[str, ProxyError]:
+        """List all image sets. Returns the data stores that cannot be listed: they are left out from here on.
+
+        Errors are those of Listing, if none can be listed.
+        """
+        failed: dict[str, ProxyError] = {}
         with self.new_progress("listing") as progress:
             for datastore_id in self.datastore_ids:
-                if (told := self.client.ping(datastore_id)) is not None:
-                    self._began_at[datastore_id] = datetime.fromtimestamp(told, timezone.utc)
-                spool = self._listed[datastore_id] = SortedImageSets()
-                listing = Listing(self.client.listing, datastore_id, _taking(spool, progress), stop=self.stop)
-                listing.run()
+                try:
+                    self._list(datastore_id, progress)
+                except ProxyError as error:  # noqa: PERF203 - calls over the network
+                    failed[datastore_id] = error
+                    self._leave_out(datastore_id)
+        if failed and not self._listed:
+            raise next(iter(failed.values()))
+        self.datastore_ids = list(self._listed)
+        return failed
+
+    def _list(self, datastore_id: str, progress: Progress) -> None:
+        if (told := self.client.ping(datastore_id)) is not None:
+            self._began_at[datastore_id] = datetime.fromtimestamp(told, timezone.utc)
+        spool = self._listed[datastore_id] = SortedImageSets()
+        Listing(self.client.listing, datastore_id, _taking(spool, progress), stop=self.stop).run()
+
+    def _leave_out(self, datastore_id: str) -> None:
+        """Forget half a list: image sets that are not in it would be taken for deleted."""
+        self._began_at.pop(datastore_id, None)
+        if spool := self._listed.pop(datastore_id, None):
+            spool.close()
 
     def is_first(self) -> bool:
         """Whether the index has nothing of these data stores."""

@@ -9,7 +9,7 @@ import logging
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
@@ -108,9 +108,12 @@ def _run_once(settings: Settings, options: Namespace, client: AhiClient, writer:
                 with Reconciliation(
                     client, writer, _parse(settings), datastore_ids, stop, run.new_progress
                 ) as reconciliation:
-                    _list(reconciliation)
+                    failed = _list(reconciliation)
                     step = _compare if options.compare else _fill
                     status = step(reconciliation, settings, options, run)
+                    if failed:
+                        status = status or NOT_WHOLE
+                        run.result += f" ({len(failed)} data stores could not be listed)"
             except ListingStopped:
                 status = NOT_WHOLE
     if run.is_cancelled:
@@ -124,11 +127,15 @@ def _kind(options: Namespace) -> RunKind:
     return RunKind.FILL
 
 
-def _list(reconciliation: Reconciliation) -> None:
+def _list(reconciliation: Reconciliation) -> Mapping[str, ProxyError]:
+    """List what can be listed, and tell which data stores cannot be; these, each with the reason."""
     try:
-        reconciliation.list_all()
+        failed = reconciliation.list_all()
     except NotFound as error:
         raise SettingsError("AHI does not have a data store of AHI_DATASTORE_IDS") from error
+    for datastore_id, reason in failed.items():
+        print(f"data store {datastore_id} cannot be listed and is left out: {reason}", file=sys.stderr)
+    return failed
 
 
 def _fill(reconciliation: Reconciliation, settings: Settings, options: Namespace, run: RecordedRun) -> int:

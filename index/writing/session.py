@@ -62,6 +62,7 @@ class WriteSession:
         event.listen(self._engine, "connect", self._start)
         if is_file:
             event.listen(self._engine, "begin", _lock_file)
+        self._not_lasting = self._engine.execution_options(lasts=False)
 
     @property
     def kind(self) -> str:
@@ -79,7 +80,7 @@ class WriteSession:
         begun = time.monotonic()
         for attempt in range(_ATTEMPTS):
             try:
-                with self._engine.execution_options(lasts=lasts).begin() as connection:
+                with (self._engine if lasts else self._not_lasting).begin() as connection:
                     return work(connection)
             except (StatementError, PoolTimeout, drivers.UnusableUrl) as error:
                 is_last = attempt == _ATTEMPTS - 1 or time.monotonic() - begun > _GIVE_UP_SECONDS

@@ -107,6 +107,24 @@ def test_a_fill_a_comparison_and_a_repair(command: Command) -> None:
     assert (status, "cost" in told) == (0, False)  # it is no first fill
 
 
+def test_a_data_store_that_cannot_be_listed_holds_up_no_other_one(command: Command) -> None:
+    gone = "f" * 32
+    line = f"data store {gone} cannot be listed and is left out: "
+    both = {"AHI_DATASTORE_IDS": f"{gone},{DATASTORE_ID}"}
+    status, _, told = command.run(**both)
+    assert (status, line in told) == (3, True), told
+    assert command.indexed() == command.store.expected()
+    command.store.delete(1)
+    status, text, told = command.run("--compare", "--repair", "--json", **both)
+    result: Mapping[str, Any] = json.loads(text)
+    assert (status, line in told) == (3, True), told
+    assert [(one["datastore"], one["gone"]) for one in result["datastores"]] == [(DATASTORE_ID, 1)]
+    assert result["repaired"] == {"removed": 1}
+    assert command.indexed() == command.store.expected()
+    assert command.run("--compare", **both)[0] == 3, "the index may differ from the other one"
+    assert command.run(AHI_DATASTORE_IDS=gone)[0] == 2
+
+
 def test_one_that_is_back_is_told_and_filled(command: Command) -> None:
     """The index removed it, because AHI said once that it had gone."""
     assert command.run()[0] == 0
