@@ -21,7 +21,9 @@ from dicomweb.errors import UpstreamBusy
 _PLACES = 4096
 _ENTRY_BYTES = 1024
 _HEAD = struct.Struct("dH")  # the end of the link, and the length of the text
-_LONGEST_USER = 128
+LONGEST_USER = 128
+"""Characters of the name of a user that are noted."""
+
 _RENEWED = 1.0
 """Links are not renewed: if the memory of revocations was once full, all of them have ended."""
 
@@ -60,7 +62,7 @@ class HostShareLinks:
 
     def note(self, link: SharedLink, now: float) -> None:
         """Note a link that is made; UpstreamBusy if all places are taken."""
-        parts = [link.link_id, link.user[:_LONGEST_USER], link.study_instance_uid, link.made_at, link.expires_at]
+        parts = [link.link_id, link.user[:LONGEST_USER], link.study_instance_uid, link.made_at, link.expires_at]
         text = json.dumps(parts, ensure_ascii=False).encode("utf-8", "replace")
         if len(text) > _ENTRY_BYTES - _HEAD.size:
             raise UpstreamBusy("the link cannot be noted: its study has too long a UID")

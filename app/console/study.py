@@ -11,6 +11,7 @@ from flask import Blueprint, Response, g, request
 
 from app.auth.links import Links, weasis_url
 from app.auth.rights import Right
+from app.auth.shared_links import LONGEST_USER
 from app.console.attribute_tree import Tree, tree_of
 from app.console.console import Console
 from app.console.readings import read_uid
@@ -96,7 +97,7 @@ def share(console: Console) -> Blueprint:
             raise Forbidden("you may not see all of this study, so you may not share it")
         path, link = services.gate.links.issue(study, _hours(request.form.get("hours", "")))
         now = time.time()
-        shared = SharedLink(Links.id_of(path), g.principal.user, study, int(now), link.expires_at)
+        shared = SharedLink(Links.id_of(path), g.principal.user[:LONGEST_USER], study, int(now), link.expires_at)
         services.session_state.share_links.note(shared, now)
         return console.page("study.html", **{**values, "link": _link_values(console, study, path, link.end)})
 
