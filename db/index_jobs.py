@@ -1,6 +1,6 @@
 """Jobs of the index, by its own tables: runs of the index command, and image sets that could not be indexed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,6 +9,8 @@ from sqlalchemy import select
 from db.engine import Database
 from db.index_kind import IndexKind
 from db.index_schema import index_run, indexed_image_set
+
+_NEWEST = 1000
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,16 @@ def find_runs(database: Database, first: int, most: int) -> Sequence[IndexRun]:
         )
         for row in database.rows(newest)
     ]
+
+
+def last_runs(database: Database, kinds: Collection[str]) -> Mapping[str, IndexRun]:
+    """The newest run of these kinds that has ended, by data store, among the newest of all runs."""
+    last: dict[str, IndexRun] = {}
+    for run in find_runs(database, 0, _NEWEST):
+        if run.kind in kinds and run.ended_at:
+            for datastore_id in run.datastore_ids:
+                last.setdefault(datastore_id, run)
+    return last
 
 
 def find_run(database: Database, run: str) -> tuple[str, ...] | None:

@@ -16,7 +16,7 @@ from db.engine import Database
 
 _INDEX_ADVICE = "check host, port, user, security group; DB_TLS_CA if its certificate is not trusted"
 _QUEUE_ADVICE = "check INDEX_EVENTS_QUEUE_URL, region, network, and the rights to the queue"
-_OF_AWS = frozenset({"follower"})
+_OF_AWS = frozenset({"follower", "comparison"})
 """Results that say nothing about an embedded data store: it writes its index itself, and knows no accounts."""
 
 _AHI_ADVICE = "check region, network, credentials, IAM policy"

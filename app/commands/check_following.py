@@ -5,19 +5,25 @@ from datetime import datetime, timedelta, timezone
 
 from ahi.client.identity import endpoint_url
 from app.check_result import ERROR, OK, WARNING, CheckResult
+from app.commands.index_result import differing
 from app.commands.remote import Remote, asking, without_login
 from app.processes.resources import find_index_writer, find_trust
 from app.settings import Settings, SettingsError
 from db import inspection
 from db.engine import Database
 from db.following import count_ledger, followed_sources, tables_version
+from db.index_jobs import has_runs, last_runs
 from db.index_kind import IndexKind, find_kind
 from db.index_schema import VERSION
 from index.follow.holds import FAILURES
 from index.follow.queue import EventQueue
+from index.run import RunKind
 
+_COMPARISONS = frozenset(kind.value for kind in (RunKind.COMPARE, RunKind.REPAIR, RunKind.NIGHTLY))
 _LATE = timedelta(minutes=10)
 _NEEDED = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
+_COMPARE = "run python main.py index --compare, or set INDEX_COMPARE for a follower"
+_REPAIR = "run python main.py index --compare --repair"
 _FOLLOW = "run python main.py index --follow; doc/deploy/index.md says how"
 
 
@@ -56,6 +62,19 @@ def check_following(database: Database) -> Iterator[CheckResult]:
     yield CheckResult("indexed image sets", WARNING if counts.aside else OK, told, advice if counts.aside else "")
 
 
+def check_comparisons(database: Database) -> Iterator[CheckResult]:
+    """The last comparison of each data store with AHI that came to its end; no result for an index without runs."""
+    if not has_runs(database):
+        return
+    last = last_runs(database, _COMPARISONS)
+    if not last:
+        yield CheckResult("comparison", WARNING, "the index was never compared with AHI", _COMPARE)
+    for datastore_id, run in last.items():
+        told = f"{datastore_id}: {run.result or run.error or 'it was stopped'} ({_ago(run.ended_at)})"
+        is_well = not run.error and (run.kind != RunKind.COMPARE.value or run.result == differing(0))
+        yield CheckResult("comparison", OK if is_well else WARNING, told, "" if is_well else _REPAIR)
+
+
 def check_writer(settings: Settings) -> Iterator[CheckResult]:
     """The login that writes to the index, for the index command or a service that stores. Nothing is written."""
     if not (settings.may_write_index or settings.store):
@@ -73,6 +92,7 @@ def check_writer(settings: Settings) -> Iterator[CheckResult]:
             if not settings.names_index:
                 yield from check_version(database)
                 yield from check_following(database)
+                yield from check_comparisons(database)
     finally:
         database.close()
 

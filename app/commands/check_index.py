@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 from app.check_result import ERROR, OK, WARNING, CheckResult
-from app.commands.check_following import check_following, check_version
+from app.commands.check_following import check_comparisons, check_following, check_version
 from app.commands.remote import Remote, asking
 from db import inspection, tls
 from db.engine import Database
@@ -48,6 +48,7 @@ def _check(database: Database, tls_mode: str | None) -> Iterator[CheckResult]:
             advice = f"{index.create(database.kind)};"
             yield CheckResult("index", WARNING, f"no {index.name}, which speeds up: {index.buys}", advice)
         yield from check_following(database)
+        yield from check_comparisons(database)
 
 
 def _encryption(encrypted: bool, tls_mode: str | None, on_this_machine: bool) -> CheckResult:

@@ -21,7 +21,7 @@ from ahi.client.calls import AhiClient
 from ahi.client.rates import CallRates
 from ahi.image_sets.image_set import metadata_document
 from app.commands.index_follow import follow
-from app.commands.index_result import as_json, log_line, summary, table
+from app.commands.index_result import as_json, differing, log_line, summary, table
 from app.processes.resources import open_index_writer
 from app.settings import Settings, SettingsError
 from db.migrations.migrate import NewerVersion, OtherTables
@@ -177,7 +177,7 @@ def _compare(reconciliation: Reconciliation, _settings: Settings, options: Names
     found = reconciliation.compare()
     total = sum(comparison.total for comparison in found)
     applied = reconciliation.apply(Kind, total, with_aside=True) if options.repair and total else None
-    run.result = summary(applied) if applied else f"{total:,} image sets differ"
+    run.result = summary(applied) if applied else differing(total)
     if options.json:
         print(json.dumps(as_json(found, applied), indent=2))
     else:
@@ -236,7 +236,7 @@ def _compare_and_repair(compared: Reconciliation, run: RecordedRun) -> None:
         for told in map(log_line, found):
             log.info("compared %s", told)
         total = sum(comparison.total for comparison in found)
-        run.result = f"{total:,} image sets differ"
+        run.result = differing(total)
         if total:
             run.result = summary(reconciliation.apply(Kind, total, with_aside=True))
             log.warning("repaired: %s", run.result)

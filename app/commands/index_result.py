@@ -61,6 +61,11 @@ def summary(applied: Applied) -> str:
     return f"image sets: {'; '.join(counted) or 'nothing to do'}"
 
 
+def differing(total: int) -> str:
+    """The outcome of a comparison without repair."""
+    return f"{total:,} image sets differ"
+
+
 def log_line(comparison: Comparison) -> str:
     """The numbers of a data store, in one line of a log."""
     counts = " ".join(f"{kind.value}={comparison.counts[kind]}" for kind in Kind)

@@ -42,6 +42,7 @@ INDEX_CHECKS = frozenset(
         "tables",
         "follower",
         "indexed image sets",
+        "comparison",
         "data store",
         "data stores",
         "image sets",

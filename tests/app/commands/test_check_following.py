@@ -1,5 +1,6 @@
 """`main.py check` of an index of our own: its version, its follower, the login that writes, the queue of events."""
 
+import secrets
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -10,10 +11,14 @@ from sqlalchemy import insert, update
 
 from app.check_result import ERROR, OK, WARNING, CheckResult
 from app.commands.check import check_all
+from app.commands.check_following import check_comparisons
 from app.settings import Settings
+from db.engine import Database
 from db.index_schema import VERSION, index_follower, schema_version
 from index.follow.holds import FAILURES
 from index.follow.progress import FollowerProgress
+from index.run import RunKind
+from index.writing.runs import note_begin, note_end
 from index.writing.writer import IndexWriter
 from tests.aws_server import AwsServer
 from tests.servers import MariaDb, engine_of
@@ -63,6 +68,41 @@ def test_a_new_index_is_complete_and_has_no_follower(url: str, tmp_path: Path) -
     assert "index" not in results  # all statements of doc/indexes.md are there from the start
     assert (results["follower"].level, "ever run" in results["follower"].told) == (WARNING, True)
     assert results["indexed image sets"].told.startswith("0 are indexed, 0 failed")
+
+
+def compared(url: str, kind: RunKind, datastore_ids: list[str], result: str, error: str = "") -> None:
+    """Note a run that has ended."""
+    writer = IndexWriter(url)
+    note_begin(writer.session, name := secrets.token_hex(16), kind.value, "host", datastore_ids)
+    note_end(writer.session, name, 5, result, error)
+    writer.close()
+
+
+def test_the_last_comparison_of_each_data_store_is_told(url: str, tmp_path: Path) -> None:
+    never = found(tmp_path, database_url=url)["comparison"]
+    assert (never.level, "never compared" in never.told) == (WARNING, True)
+    compared(url, RunKind.FILL, ["a" * 32], "image sets: 5 indexed")
+    assert found(tmp_path, database_url=url)["comparison"] == never, "a fill is no comparison"
+    compared(url, RunKind.COMPARE, ["a" * 32], "3 image sets differ")
+    differs = found(tmp_path, database_url=url)["comparison"]
+    assert (differs.level, "3 image sets differ" in differs.told, "s ago" in differs.told) == (WARNING, True, True)
+    compared(url, RunKind.NIGHTLY, ["a" * 32], "image sets: 3 indexed")
+    repaired = found(tmp_path, database_url=url)["comparison"]
+    assert (repaired.level, "3 indexed" in repaired.told) == (OK, True)
+    compared(url, RunKind.COMPARE, ["a" * 32], "0 image sets differ")
+    assert found(tmp_path, database_url=url)["comparison"].level == OK
+    compared(url, RunKind.REPAIR, ["a" * 32], "", "AHI does not answer")
+    failed = found(tmp_path, database_url=url)["comparison"]
+    assert (failed.level, "AHI does not answer" in failed.told) == (WARNING, True)
+
+
+def test_each_data_store_has_its_own_comparison(url: str, tmp_path: Path) -> None:
+    compared(url, RunKind.COMPARE, ["a" * 32, "b" * 32], "0 image sets differ")
+    compared(url, RunKind.REPAIR, ["b" * 32], "image sets: 1 indexed")
+    database = Database(url)
+    told = [result.told for result in check_comparisons(database)]
+    database.close()
+    assert sorted((one[:1], "1 indexed" in one) for one in told) == [("a", False), ("b", True)]
 
 
 def test_a_follower_that_has_just_had_an_answer_is_well(url: str, tmp_path: Path) -> None:
@@ -125,7 +165,7 @@ def test_the_service_reads_and_the_command_writes(mariadb: MariaDb, tmp_path: Pa
 
 def test_the_settings_of_the_command_alone_can_be_checked(url: str, tmp_path: Path) -> None:
     results = found(tmp_path, index_write_url=url)
-    assert results.keys() == {"identity", "write login", "index kind", "follower", "indexed image sets"}
+    assert results.keys() == {"identity", "write login", "index kind", "follower", "indexed image sets", "comparison"}
     nowhere = found(tmp_path, index_write_url="mysql+pymysql://writer:x@127.0.0.1:9/index")
     assert nowhere["write login"].level == ERROR
     assert "127.0.0.1 port 9" in nowhere["write login"].told
