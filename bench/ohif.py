@@ -3,8 +3,8 @@
 python -m bench.ohif [--viewer data/viewer] [--slices 400] [--repeat 3]
 
 The second table tells what each took. A page that is loaded for the third time has the scripts that the browser has
-compiled. A thin line has 5 Mbit/s and 40 ms. By ranges, OHIF shows a coarse picture of the first 64 KiB of a frame.
-It has no setting for that, so the benchmark sets it from outside.
+compiled. A thin line has 5 Mbit/s and 40 ms. As it is set up, OHIF draws a frame of HTJ2K while it
+comes. Its setting `stackRetrieveOptions` has two other ways: whole frames, and ranges, first 64 KiB and then the rest.
 """
 
 import argparse
@@ -45,13 +45,27 @@ _WATCH = """
     }, true);
 """
 _PICTURED = "window.pictured && (window.pictured - window.clicked) / 1000"
-_BY_RANGES = """() => cornerstone.utilities.imageRetrieveMetadataProvider.add("stack", {
-    stages: [{ id: "coarse", retrieveType: "singleFast" }, { id: "whole", retrieveType: "singleFinal" }],
-    retrieveOptions: {
-        singleFast: { rangeIndex: 0, chunkSize: 65536 },
-        singleFinal: { rangeIndex: -1, chunkSize: 65536 },
-    },
-})"""
+_RETRIEVE = """(() => {
+    let config;
+    Object.defineProperty(window, "config", {
+        get: () => config,
+        set: (value) => {
+            config = value;
+            for (const source of value.dataSources) source.configuration.stackRetrieveOptions = { $set: %s };
+        },
+    });
+})()"""
+_WHOLE = _RETRIEVE % "{ retrieveOptions: {} }"
+_BY_RANGES = (
+    _RETRIEVE
+    % """{
+        stages: [{ id: "coarse", retrieveType: "singleFast" }, { id: "whole", retrieveType: "singleFinal" }],
+        retrieveOptions: {
+            singleFast: { rangeIndex: 0, chunkSize: 65536 },
+            singleFinal: { rangeIndex: -1, chunkSize: 65536 },
+        },
+    }"""
+)
 _SEVEN_CONTEXTS = """() => {
     const { rendering, ...others } = cornerstone.getConfiguration();
     cornerstone.setConfiguration({ ...others, rendering: { ...rendering, webGlContextCount: 7 } });
@@ -79,6 +93,24 @@ class Visit:
     """CPU time of all processes but those of the service, among them the one that draws without a graphics card."""
 
 
+@dataclass(frozen=True)
+class Way:
+    """A way in which the study is opened."""
+
+    name: str
+    setting: str = ""
+    """A script that changes the configuration of OHIF."""
+
+    prepare: str = ""
+    """A script that the page runs when it shows the list."""
+
+    line: Mapping[str, Any] | None = None
+    """The conditions of the network as Chromium takes them."""
+
+    at_most: float | None = None
+    """The aim, in seconds."""
+
+
 class Visitor:
     """A browser with a profile of its own, which visits the viewer of a service."""
 
@@ -96,15 +128,17 @@ class Visitor:
         page.close()
         return visit
 
-    def open(self, prepare: str | None = None, root: str = "aetitle", line: Mapping[str, Any] | None = None) -> Visit:
-        """Click on the study in the list, until there is its first picture. Before, `prepare` runs in the page."""
+    def open(self, way: Way, root: str = "aetitle") -> Visit:
+        """Click on the study in the list, until there is its first picture."""
         page, meter = self._page()
+        if way.setting:
+            page.add_init_script(way.setting)
         self._list(page, root)
         page.wait_for_timeout(2000)  # the list is read by a person first
-        if prepare:
-            page.evaluate(prepare)
-        if line:
-            meter.session.send("Network.emulateNetworkConditions", dict(line))
+        if way.prepare:
+            page.evaluate(way.prepare)
+        if way.line:
+            meter.session.send("Network.emulateNetworkConditions", dict(way.line))
         meter.begin()
         page.get_by_text(_PATIENT).first.dblclick()
         page.wait_for_function(_PICTURED, timeout=_WAIT_MILLISECONDS, polling=50)
@@ -178,25 +212,17 @@ class _Meter:
         return metrics["ThreadTime"], everything - service
 
 
-@dataclass(frozen=True)
-class Way:
-    """A way in which the study is opened: what the page does before, and on which line."""
-
-    name: str
-    prepare: str | None = None
-    line: Mapping[str, Any] | None = None
-    at_most: float | None = None
-
-
 LOADS = (("first load", 3.0), ("second load", 1.0), ("third load", None))
 """In a new profile of the browser, with the seconds that each may take."""
 
 WAYS = (
     Way("first picture after the click, warm", at_most=1.5),
-    Way("the same by ranges of HTJ2K", _BY_RANGES),
-    Way("the same with seven contexts of WebGL", _SEVEN_CONTEXTS),
+    Way("the same of whole frames", _WHOLE),
+    Way("the same by ranges", _BY_RANGES),
+    Way("the same with seven contexts of WebGL", prepare=_SEVEN_CONTEXTS),
     Way("frames over a thin line", line=_THIN_LINE),
-    Way("the same by ranges of HTJ2K, thin line", _BY_RANGES, _THIN_LINE),
+    Way("whole frames over a thin line", _WHOLE, line=_THIN_LINE),
+    Way("ranges over a thin line", _BY_RANGES, line=_THIN_LINE),
 )
 MOST_BYTES = 6e6  # sent for the first load
 
@@ -212,11 +238,11 @@ def visits(service: Service, repeat: int, folder: Path) -> Mapping[str, Visit]:
     with chromium_profile(folder / "pictures") as context:
         visitor = Visitor(service, context)
         for _ in range(3):  # warms the caches of the service, and the browser compiles
-            visitor.open()
+            visitor.open(WAYS[0])
         for number in range(repeat):
             for at, way in enumerate(WAYS):
                 root = _root(at, number) if way.line else "aetitle"  # whose frames the browser does not have
-                found.setdefault(way.name, []).append(visitor.open(way.prepare, root, way.line))
+                found.setdefault(way.name, []).append(visitor.open(way, root))
     return {name: min(ones, key=lambda one: one.seconds) for name, ones in found.items()}
 
 
