@@ -117,7 +117,7 @@ def _step(wanted: Wanted, lines: Iterator[tuple[TrailFile, int, bytes]], packed:
     records: list[Record] = []
     back_to: datetime | None = None
     ends_at, left_bytes, above = time.monotonic() + STEP_SECONDS, STEP_BYTES, Position(0, 0)
-    first = wanted.first - _DISORDER if wanted.first else None
+    first = _moved(wanted.first, -_DISORDER) if wanted.first else None
     needles = wanted.needles
     for file, offset, line in lines:
         if all(needle in line for needle in needles):
@@ -135,12 +135,20 @@ def _step(wanted: Wanted, lines: Iterator[tuple[TrailFile, int, bytes]], packed:
     return Step(tuple(records), None, back_to, packed)
 
 
+def _moved(moment: datetime, by: timedelta) -> datetime:
+    """A moment that much later; the moment itself at the end of all dates, and at their begin."""
+    try:
+        return moment + by
+    except OverflowError:
+        return moment
+
+
 def _lines(
     files: Sequence[TrailFile], wanted: Wanted, begin: Position | None
 ) -> Iterator[tuple[TrailFile, int, bytes]]:
     """The lines that may fit, the newest first, each with its file and its offset there."""
-    first = (wanted.first - _DISORDER).timestamp() if wanted.first else 0.0
-    last = wanted.last + _DISORDER if wanted.last else None
+    first = _moved(wanted.first, -_DISORDER).timestamp() if wanted.first else 0.0
+    last = _moved(wanted.last, _DISORDER) if wanted.last else None
     for file in files:
         if file.written_at < first:
             return

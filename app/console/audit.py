@@ -20,6 +20,7 @@ from app.console_parts import AUDIT
 from app.settings import Settings
 from db.scope import EVERYTHING, Scope
 from dicomweb.errors import BadRequest, UpstreamFailed
+from dicomweb.respond import status_of
 from qido.execute.search import search
 from qido.image_sets.archive import Archive
 from qido.parse.attributes import Level
@@ -107,14 +108,13 @@ def blueprint(console: Console) -> Blueprint:
     def show() -> Response:
         asked = AuditFilter.from_parameters(request.args)
         g.audit_subject = urlencode(asked.parameters)
-        problem, step = "", None
+        problem, status, step = "", HTTPStatus.OK, None
         try:
             wanted, begin = asked.wanted(), Position.from_text(request.args.get("before", ""))
             if services.settings.audit == "file" and services.settings.audit_file:
                 step = _search(console, services.settings.audit_file, wanted, begin)
         except (BadRequest, UpstreamFailed) as error:
-            problem = str(error)
-        status = HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK
+            problem, status = str(error), HTTPStatus(status_of(error))
         return console.page("audit.html", http_status=status, **_values(console, asked, step, problem))
 
     return bp

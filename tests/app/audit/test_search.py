@@ -125,6 +125,13 @@ def test_what_fits_is_found_and_nothing_else(tmp_path: Path) -> None:
     assert minutes(user="nobody") == []
 
 
+@pytest.mark.parametrize("zone", [timezone.min, timezone.utc, timezone.max])
+def test_a_range_may_reach_to_the_ends_of_all_dates(tmp_path: Path, zone: timezone) -> None:
+    write(tmp_path / "audit", [event(0)])
+    first, last = (moment.replace(tzinfo=zone) for moment in (datetime.min, datetime.max))
+    assert len(found(tmp_path / "audit", Wanted(first=first, last=last))) == 1
+
+
 def test_rotated_files_are_searched_and_packed_ones_are_named(tmp_path: Path) -> None:
     path = tmp_path / "audit.xml"
     for number, name in enumerate(["audit.xml.2", "audit.xml-20261129", "audit.xml.1", "audit.xml"]):

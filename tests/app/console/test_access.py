@@ -136,13 +136,30 @@ def test_the_trail_is_searched_by_each_field(operator: Operator, tmp_path: Path)
 
 @pytest.mark.parametrize(
     "query",
-    ["from=soon", "to=2026-13-01", "action=fly", "outcome=5", "before=x", "before=1-2", "from=0001-01-01T00:00"],
+    [
+        "from=soon",
+        "to=2026-13-01",
+        "action=fly",
+        "outcome=5",
+        "before=x",
+        "before=1-2",
+        "from=0001-01-01T00:00",
+        "from=0001-01-02&to=9999-12-30",
+        "to=9999-12-31",
+    ],
 )
 def test_what_cannot_be_searched_for_is_said_in_words(operator: Operator, tmp_path: Path, query: str) -> None:
     client = operator(audit="file", audit_file=written(tmp_path / "audit", event()))
     answer = client.get(f"/console/access/audit?{query}", headers=BROWSER)
     assert answer.status_code in (200, 400) and "Traceback" not in answer.text
     assert (answer.status_code == 400) == ("This cannot be searched for" in answer.text)
+
+
+def test_a_trail_that_cannot_be_read_is_no_mistake_of_the_reader(operator: Operator, tmp_path: Path) -> None:
+    answer = operator(audit="file", audit_file=tmp_path / "none" / "audit").get(
+        "/console/access/audit", headers=BROWSER
+    )
+    assert answer.status_code == 502 and "No such file" in answer.text
 
 
 def test_further_steps_keep_the_filter(operator: Operator, tmp_path: Path) -> None:
