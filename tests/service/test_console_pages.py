@@ -58,7 +58,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storing]:
         for number in (1, 2, 3)
     ]
     with storing(tmp_path_factory.mktemp("console"), LINK_SECRET="s" * 40) as running:
-        assert running.post(*map(encoded, studies), encoded(hostile())).status_code == 200
+        long = image(8, 1, 1, PatientName="W" * 64, PatientID="L" * 64, SeriesDescription="M" * 64)
+        assert running.post(*map(encoded, studies), encoded(hostile()), encoded(long)).status_code == 200
         make_jobs(running)
         yield running
 
@@ -233,6 +234,20 @@ def test_a_share_link_opens_for_a_stranger(open_page: Open, running: Storing, sc
     assert stranger.locator(".tile").count() == 3
     pictures = stranger.locator("img.thumbnail").evaluate_all("(all) => all.map((one) => one.src)") if scripts else []
     assert all("/link/" in url and requests.get(url, timeout=60).status_code == 200 for url in pictures)
+
+
+def test_a_form_is_sent_once_though_somebody_clicks_twice(open_page: Open) -> None:
+    page = open_page("/console/aetitle/studies/1.2.77.1")
+    held: list[Route] = []
+    page.route("**/link", lambda route: held.append(route))  # Playwright marks what it calls
+    button = page.get_by_role("button", name="Make a link")
+    button.click(no_wait_after=True)
+    expect(page.locator("form[data-sent-until]")).to_have_count(1)
+    button.click(no_wait_after=True)
+    page.wait_for_timeout(0)
+    assert len(held) == 1
+    held[0].continue_()
+    expect(page.get_by_label("For people")).to_be_visible()
 
 
 def test_an_address_is_copied(open_page: Open, running: Storing) -> None:
@@ -448,6 +463,8 @@ PAGES = {
     "problem": "/console/?birth=soon",
     "study": "/console/aetitle/studies/1.2.77.1",
     "series": "/console/aetitle/studies/1.2.77.1/series/1.2.77.1.1",
+    "long name": "/console/aetitle/studies/1.2.77.8",
+    "long description": "/console/aetitle/studies/1.2.77.8/series/1.2.77.8.1",
     "instance": "/console/aetitle/studies/1.2.77.9/series/1.2.77.9.1/instances/1.2.77.9.1.1",
     "upload": "/console/upload",
     "status": "/console/status",

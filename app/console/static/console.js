@@ -13,6 +13,19 @@ document.addEventListener("submit", (event) => {
   if (question && !window.confirm(question)) event.preventDefault();
 });
 
+// A form that changes something is sent once, though somebody clicks twice: the second answer would hide the first, which
+// may have a password or token that is shown once. After a while it can be sent again: its answer may have got lost.
+const SENT_MILLISECONDS = 30_000;
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post") return;
+  if (performance.now() < Number(form.dataset.sentUntil)) event.preventDefault();
+  else form.dataset.sentUntil = performance.now() + SENT_MILLISECONDS;
+});
+window.addEventListener("pageshow", () => { // the page may come back with all that it had
+  for (const form of document.forms) delete form.dataset.sentUntil;
+});
+
 // A part of a page that is refused: the browser goes there itself, and so shows the page that says why, or the login.
 // One that asks again by itself (data-polls) stays, and says that it is old.
 for (const name of ["htmx:responseError", "htmx:sendError"]) {
