@@ -56,6 +56,7 @@ from app.telemetry.request_metrics import ProcessRequestMetrics, RequestMetrics
 from app.telemetry.tracing import Tracing, find_tracing
 from db.engine import Database
 from db.login import Login
+from index.writing.session import OF_PEOPLE
 from index.writing.store_records import StoreRecords
 from runtime.changes import Changes
 from runtime.heartbeat import Heartbeat
@@ -188,7 +189,8 @@ def _web(number: int, settings: Settings, index: Login, shared: Shared) -> Child
         fetchers = FetcherPool(shared.fetcher_paths, expecting=place.heartbeat.expecting)
         expecting = place.heartbeat.expecting
         may_write = settings.may_write_index
-        writer = LazyWriter(partial(open_index_writer, settings, pool_size=1)) if may_write else None
+        open_writer = partial(open_index_writer, settings, pool_size=1, patience=OF_PEOPLE)
+        writer = LazyWriter(open_writer) if may_write else None
         forwarder = Forwarder(shared.forwarder_socket, settings.store_wait_seconds, expecting)
         spans = shared.tracing.open(database) if shared.tracing else None
         monitoring = Monitoring(process_metrics, request_metrics, audit_queue, spans, shared.status)

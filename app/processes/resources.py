@@ -18,6 +18,7 @@ from db.rds import token_maker
 from db.secret import SecretError, index_url
 from db.tls import Tls
 from dicomweb.errors import UpstreamBusy, UpstreamFailed
+from index.writing.session import OF_PROGRAMS, Patience
 from index.writing.writer import IndexWriter
 from runtime.outage import Outage
 from store.spool.layout import LOCK_SECONDS, Layout, SpoolInUse, SpoolLock, passing_file_system
@@ -136,9 +137,9 @@ def find_index_writer(settings: Settings) -> Login:
     return _find_login(settings, "INDEX_WRITE_URL", url, "INDEX_WRITE_SECRET_ARN", secret_arn)
 
 
-def open_index_writer(settings: Settings, *, pool_size: int = 4) -> IndexWriter:
+def open_index_writer(settings: Settings, *, pool_size: int = 4, patience: Patience = OF_PROGRAMS) -> IndexWriter:
     """What writes to the index, with the login for it; errors are those of `find_index_writer`."""
-    return IndexWriter(find_index_writer(settings), find_trust(settings), pool_size=pool_size)
+    return IndexWriter(find_index_writer(settings), find_trust(settings), pool_size=pool_size, patience=patience)
 
 
 def _find_login(settings: Settings, url_name: str, url: str | None, arn_name: str, secret_arn: str | None) -> Login:

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -26,31 +27,55 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _ATTEMPTS = 20
-_GIVE_UP_SECONDS = 60.0  # after that a transaction is not run again: each waits for a lock, too
 _PAUSE_SECONDS = 0.02  # after the first conflict, twice as long after each further one
 _LONGEST_PAUSE_SECONDS = 1.0
-_STATEMENT_SECONDS = 120.0  # that a server may say nothing
 _LONG_WORK_SECONDS = 24 * 3600.0
 _CHANGED_MEANWHILE = 1020  # MariaDB, by its snapshots
 
 _SESSION_START = {
     "mysql": (
         "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION'",
-        "SET SESSION innodb_lock_wait_timeout = 30",
+        "SET SESSION innodb_lock_wait_timeout = {lock_seconds}",
     ),
-    "postgresql": ("SET lock_timeout = '30s'",),
-    "sqlite": ("PRAGMA foreign_keys = ON", "PRAGMA journal_mode = WAL"),  # searches read while an import writes
+    "postgresql": ("SET lock_timeout = '{lock_seconds}s'",),
+    "sqlite": (
+        "PRAGMA busy_timeout = {lock_seconds}000",
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA journal_mode = WAL",
+    ),  # searches read while an import writes
 }
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds that a transaction may wait: for a lock, for an answer to a statement, and for a connection.
+
+    After `again_seconds` it is not run again.
+    """
+
+    lock_seconds: int
+    answer_seconds: float
+    connection_seconds: float
+    again_seconds: float
+
+
+OF_PROGRAMS = Patience(lock_seconds=30, answer_seconds=120, connection_seconds=60, again_seconds=60)
+"""Nobody waits for what they write: it must be written."""
+
+OF_PEOPLE = Patience(lock_seconds=3, answer_seconds=10, connection_seconds=3, again_seconds=3)
+"""A browser waits, and a thread of a web process: they are told soon that it cannot be written."""
 
 
 class WriteSession:
     """Makes connections when they are first needed, after any fork."""
 
-    def __init__(self, login: Login, tls: Tls, pool_size: int) -> None:
+    def __init__(self, login: Login, tls: Tls, pool_size: int, patience: Patience = OF_PROGRAMS) -> None:
         """`pool_size` is the most connections at once."""
+        self._patience = patience
         url = login.url
         is_file = url.get_backend_name() == "sqlite"
-        pool = {} if is_file else {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": 60, "pool_recycle": 1800}
+        pool = {} if is_file else {"pool_size": pool_size, "max_overflow": 0, "pool_recycle": 1800}
+        pool |= {} if is_file else {"pool_timeout": patience.connection_seconds}
         self._engine: Engine = create_engine(
             url,
             creator=lambda: connect(login, tls, self._engine.dialect),
@@ -83,7 +108,7 @@ class WriteSession:
                 with (self._engine if lasts else self._not_lasting).begin() as connection:
                     return work(connection)
             except (StatementError, PoolTimeout, drivers.UnusableUrl) as error:
-                is_last = attempt == _ATTEMPTS - 1 or time.monotonic() - begun > _GIVE_UP_SECONDS
+                is_last = attempt == _ATTEMPTS - 1 or time.monotonic() - begun > self._patience.again_seconds
                 if is_last or not _is_conflict(error):
                     self._forget_servers_that_are_away(error)
                     raise _in_our_words(error) from None
@@ -126,12 +151,12 @@ class WriteSession:
 
     def _start(self, connection: Any, _record: Any) -> None:
         if remote := drivers.as_remote(connection):
-            remote.set_patience(_STATEMENT_SECONDS)
+            remote.set_patience(self._patience.answer_seconds)
         else:
             connection.isolation_level = None  # the driver begins no transaction: `_lock_file` does
         cursor = connection.cursor()
         for statement in _SESSION_START[self.kind]:
-            cursor.execute(statement)
+            cursor.execute(statement.format(lock_seconds=self._patience.lock_seconds))
         cursor.close()
         if self.kind != "sqlite":
             connection.commit()

@@ -17,7 +17,7 @@ from db.tls import Tls
 from index.writing import ledger
 from index.writing.ledger import LedgerKey, Recorded, Revision, utc
 from index.writing.rows import StoreRows
-from index.writing.session import WriteSession
+from index.writing.session import OF_PROGRAMS, Patience, WriteSession
 from index.writing.values import ImageSetRows, Json
 
 _LONGEST_ID = 32
@@ -36,12 +36,20 @@ class Outcome(Enum):
 class IndexWriter:
     """Writes an index of our own. Safe to share between threads; makes its connections when first needed."""
 
-    def __init__(self, login: Login | str | URL, tls: Tls | None = None, *, pool_size: int = 4) -> None:
+    def __init__(
+        self,
+        login: Login | str | URL,
+        tls: Tls | None = None,
+        *,
+        pool_size: int = 4,
+        patience: Patience = OF_PROGRAMS,
+    ) -> None:
         """`pool_size` is the most connections at once.
 
         All methods raise UpstreamBusy if the index does not answer, and UpstreamFailed if it refuses a statement.
         """
-        self.session = WriteSession(login if isinstance(login, Login) else Login(login), tls or Tls(), pool_size)
+        login = login if isinstance(login, Login) else Login(login)
+        self.session = WriteSession(login, tls or Tls(), pool_size, patience)
 
     def create_or_migrate(self) -> None:
         """Create the tables, or bring them to the version of this release.

@@ -16,6 +16,7 @@ from app.lazy_writer import LazyWriter
 from app.session_state import SessionState
 from db.engine import Database
 from db.index_kind import IndexKind
+from index.writing.session import Patience
 from index.writing.writer import IndexWriter
 from tests.servers import OpenDatabase, Sqlite
 from tests.waiting import wait_for
@@ -29,7 +30,7 @@ class Host:
     """One host of a service: its memory is its own, its key and its index are those of all."""
 
     def __init__(self, database: Database, url: str) -> None:
-        self.writer = IndexWriter(url, pool_size=1)
+        self.writer = IndexWriter(url, pool_size=1, patience=Patience(0, 10, 1, 0))
         self.state = SessionState(key=KEY)
         self.revoked = IndexRevocations(self.state.memory, database, LazyWriter(lambda: self.writer))
         self.state = replace(self.state, everywhere=self.revoked)
@@ -118,3 +119,28 @@ def test_an_index_that_is_away_keeps_nobody_in(open_database: OpenDatabase, capl
     host.sessions.revoke(session)
     assert not host.counts(token)
     assert "a logout is known to this host alone" in caplog.text
+
+
+def test_a_logout_that_could_not_be_written_is_written_later(
+    sqlite: Sqlite, hosts: Hosts, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = own_index(sqlite.new_database)
+    here, there = hosts(url)
+    session = here.sessions.open(ANNA)
+    token = here.sessions.token(session)
+
+    def read_again(host: Host) -> None:
+        host.revoked._reading.latest(0).result(60)
+
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        here.sessions.revoke(session)
+        read_again(here)
+    engine.dispose()
+    assert "a logout is known to this host alone" in caplog.text
+    read_again(there)
+    assert there.counts(token) and not here.counts(token)
+    for host in (here, there):
+        read_again(host)
+    assert not there.counts(token)

@@ -10,8 +10,8 @@ from db.engine import Database
 from db.login import Login
 from db.schema import issuer
 from db.tls import REQUIRE, Tls
-from dicomweb.errors import UpstreamBusy
-from index.writing.session import WriteSession
+from dicomweb.errors import UpstreamBusy, UpstreamThrottled
+from index.writing.session import OF_PEOPLE, OF_PROGRAMS, Patience, WriteSession
 from tests.servers import MariaDb, PostgreSql, Sqlite
 
 KINDS = ["mariadb", "postgresql", "sqlite"]
@@ -109,3 +109,45 @@ def test_only_what_must_last_waits_for_the_disk(sqlite: Sqlite) -> None:
     modes.append(session.run(synchronous))
     session.close()
     assert modes == [2, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_people_are_told_soon_that_others_hold_the_index(kind: str, request: pytest.FixtureRequest) -> None:
+    """A transaction of theirs is not run again and again, and the next one is written."""
+    server: Server = request.getfixturevalue(kind)
+    url = server.new_index()
+    session = WriteSession(Login(url), Tls(), 1, Patience(1, 10, 1, 0))
+    change = issuer.update().values(description="1")
+    first = issuer.insert().values(issuerofpatientid="hospital", description="0")
+    session.run(lambda connection: connection.execute(first))
+    attempts = []
+
+    def work(connection: Connection) -> None:
+        attempts.append(1)
+        connection.execute(change)
+
+    holding = opened(url)
+
+    def hold(connection: Connection) -> None:
+        connection.execute(change)
+        with pytest.raises(UpstreamThrottled, match="others hold it"):
+            session.run(work)
+
+    holding.run(hold)
+    assert len(attempts) <= 1
+    session.run(work)
+    for one in (session, holding):
+        one.close()
+
+
+def test_people_are_told_soon_that_the_index_is_silent(mariadb: MariaDb) -> None:
+    session = WriteSession(Login(mariadb.new_index()), Tls(), 1, Patience(1, 0.5, 1, 0))
+    session.run(lambda connection: connection.execute(select(issuer)))
+    with mariadb.silent(), pytest.raises(UpstreamBusy, match="does not answer"):
+        session.run(lambda connection: connection.execute(select(issuer)))
+    session.close()
+
+
+def test_a_browser_is_kept_waiting_for_seconds_alone() -> None:
+    assert OF_PEOPLE.lock_seconds + OF_PEOPLE.connection_seconds + OF_PEOPLE.again_seconds <= 10
+    assert OF_PROGRAMS.lock_seconds >= 30, "an import goes on while others hold the index for long"
