@@ -74,8 +74,8 @@ class WriteSession:
         self._patience = patience
         url = login.url
         is_file = url.get_backend_name() == "sqlite"
-        pool = {} if is_file else {"pool_size": pool_size, "max_overflow": 0, "pool_recycle": 1800}
-        pool |= {} if is_file else {"pool_timeout": patience.connection_seconds}
+        kept = {"pool_size": pool_size, "max_overflow": 0, "pool_recycle": 1800}
+        pool = {} if is_file else {**kept, "pool_timeout": patience.connection_seconds}
         self._engine: Engine = create_engine(
             url,
             creator=lambda: connect(login, tls, self._engine.dialect),
