@@ -8,7 +8,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.telemetry.history import INTERVAL_SECONDS, Sample
 from app.telemetry.request_metrics import RequestMetrics
 from bench import traffic
+from bench.full_spool import full_spool
 from bench.index import DATABASE, index_server
 from bench.search import facts, set_indexes
 from bench.table import markdown
@@ -69,6 +70,8 @@ CASES = (
     Case("an accession number", "/console/?accession={accession_number}"),
     Case("a study", "/console/aetitle/studies/{study}"),
     Case("a series", "/console/aetitle/studies/{study}/series/{series}"),
+    Case("jobs, 200 requests wait and 200 were refused", "/console/jobs"),
+    Case("jobs, page 9", "/console/jobs?waiting=9&refused=9"),
     Case("status, charts of a day", "/console/status?hours=24"),
     Case("access, with 1,000 share links", "/console/access"),
     Case("audit trail", "/console/access/audit"),
@@ -114,12 +117,13 @@ def rows(server: MariaDb, repeat: int) -> Iterator[tuple[str, str, float, str]]:
     known = {**known, "from_day": _day(known["monday"]), "to_day": _day(known["sunday"])}
     database = Database(server.url(DATABASE), statement_timeout_seconds=60)
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, full_spool(Path(folder) / "spool", known["study"]) as forwarder:
             monitoring = Monitoring(status=busy_status())
             trail = Path(folder) / "audit.xml"
             write_trail(trail)
             settings = Settings(cache_root=Path(folder), audit="file", audit_file=trail, link_secret="s" * 32)
-            services = Services.of(settings, database, FetcherPool([]), monitoring)
+            settings = replace(settings, spool_root=Path(folder) / "spool")
+            services = Services.of(settings, database, FetcherPool([]), monitoring, forwarder=forwarder)
             note_links(services)
             client = create_app(services).test_client()
             for case in CASES:

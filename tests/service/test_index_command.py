@@ -18,13 +18,15 @@ from typing import Any
 import pytest
 
 from datastore.serving.faults import Faults, parse_faults
+from db.index_jobs import find_runs
 from index.fill import THREADS
 from index.follow.holds import FAILURES
+from index.writing.runs import cancel_run
 from index.writing.writer import IndexWriter
 from tests.datastore.shelf import DATASTORE_ID, identifier
 from tests.datastore_server import served
 from tests.index.follow.live import LiveStore
-from tests.servers import Sqlite
+from tests.servers import OpenDatabase, Sqlite
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -169,6 +171,31 @@ def test_a_run_that_ends_at_any_moment_goes_on_where_it_was(command: Command, nu
     assert command.indexed() == command.store.expected()
     under_way = THREADS if number is signal.SIGKILL else 0  # answers that nobody waited for any more
     assert len(command.store.metadata_read) <= MANY - before + under_way
+
+
+@pytest.mark.parametrize("options", [(), ("--compare", "--repair")], ids=["fill", "repair"])
+def test_a_run_that_an_operator_cancels_ends_and_the_next_goes_on(
+    command: Command, open_database: OpenDatabase, options: tuple[str, ...]
+) -> None:
+    command.faults.replace(parse_faults("GetImageSetMetadata:latency=100ms"))
+    process = command.start(*options, INDEX_METADATA_RATE="5")
+    wait_for(lambda: command.indexed())
+    writer, database = IndexWriter(command.environment["INDEX_WRITE_URL"]), open_database(f"sqlite:///{command.index}")
+    (run,) = find_runs(database, 0, 10)
+    wait_for(lambda: find_runs(database, 0, 1)[0].phase == "filling" and find_runs(database, 0, 1)[0].done)
+    assert cancel_run(writer.session, run.run)
+    writer.close()
+    _, told = process.communicate(timeout=120)
+    assert (process.returncode, "an operator has cancelled this run" in told) == (3, True), told
+    (ended,) = find_runs(database, 0, 10)
+    assert ended.ended_at and ended.cancelled_at and ended.error == ""
+    assert (ended.kind, ended.datastore_ids, ended.total) == ("repair" if options else "fill", (DATASTORE_ID,), MANY)
+    assert 0 < len(command.indexed()) < MANY
+    command.faults.replace(())
+    assert command.run()[0] == 0
+    assert command.indexed() == command.store.expected()
+    newest = find_runs(database, 0, 1)[0]
+    assert newest.kind == "fill" and newest.ended_at and "written" in newest.result
 
 
 def test_killed_again_and_again_it_comes_to_an_end(command: Command) -> None:

@@ -14,10 +14,11 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from datastore.serving.faults import parse_faults
-from dicomweb.errors import UpstreamBusy, UpstreamFailed
+from dicomweb.errors import NotFound, UpstreamBusy, UpstreamFailed
 from index.writing.store_records import StoreRecords
 from index.writing.writer import IndexWriter
 from runtime.shared_metrics import Metric
+from store.forward.waiting import Cancelled, WaitingEntry
 from store.outcome import FailureReason, Sender, WarningReason
 from store.spool.entry_file import append_manifest
 from store.spool.manifest import Manifest
@@ -214,6 +215,30 @@ def test_ahi_that_is_away_is_busy_and_a_retry_ends_well(live: Way) -> None:
     assert uids(live.store(instance(1))) == ["1.2.3.1.1.1"]
     wait_for(lambda: live.spool.names() == [])
     assert live.versions() == [1] and live.indexed() == ["1.2.3.1.1.1"]
+
+
+def test_what_waits_is_shown_and_cancelled(live: Way) -> None:
+    live.faults.replace(parse_faults("StoreDICOM:503"))
+    entries = [live.accept(instance(number, number)) for number in (1, 2)]
+
+    def waiting() -> dict[str, WaitingEntry]:
+        return {one.name: one for one in live.forwarder.waiting(0, 10).entries}
+
+    wait_for(lambda: len(waiting()) == 2 and all(one.attempts for one in waiting().values()))
+    told = waiting()[entries[0].name]
+    studies = tuple({one.study_instance_uid for one in entries[0].manifest.instances})
+    assert (told.instances, told.left, told.studies, told.sender.user) == (1, 1, studies, "alice")
+    assert told.error and told.received_at == pytest.approx(entries[0].manifest.received_at)
+    first = live.forwarder.waiting(0, 1)
+    assert (len(first.entries), first.total) == (1, 2)
+    assert live.forwarder.cancel(entries[0].name) in Cancelled
+    wait_for(lambda: live.spool.names() == [entries[1].name])
+    with pytest.raises(NotFound):
+        live.forwarder.cancel(entries[0].name)
+    live.faults.replace(())
+    wait_for(lambda: live.spool.names() == [])
+    assert live.indexed() == ["1.2.3.1.2.2"] and live.forwarder.waiting(0, 10).total == 0
+    assert live.forwarder.waiting(0, 10).instances_per_second > 0
 
 
 def test_the_log_says_once_that_requests_wait_for_long(live: Way, caplog: pytest.LogCaptureFixture) -> None:
