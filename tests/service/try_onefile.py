@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import requests
 
+from app.commands.command_line import COMMANDS, Command
 from app.commands.import_files import NOT_WHOLE
 from tests.service.ahi import CREDENTIALS, Ahi
 from tests.service.archive import Sample
 from tests.service.collector import collecting
-from tests.service.process import PROGRAM, Service
+from tests.service.process import PROGRAM, ROOT, Service
+from tests.store.dicom_files import data_set, encoded
 
 ONEFILE = (os.environ["ONEFILE"],)
 SECONDS = 300
@@ -62,6 +64,53 @@ def answer(service: Service, path: str, headers: dict[str, str] | None = None) -
     found = requests.get(service.root + path, headers=headers, timeout=60)
     body = found.content.replace(service.root.encode(), b"")
     return found.status_code, re.sub(rb"--dicomweb-[0-9a-f]{48}", b"--", body)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_is_in_it(command: Command) -> None:
+    asked = [command.name, "--help"]
+    said = [subprocess.run([*program, *asked], capture_output=True, check=False) for program in (ONEFILE, PROGRAM)]
+    assert (said[0].returncode, said[0].stdout.split()[2:]) == (0, said[1].stdout.split()[2:])  # after the program
+
+
+def test_files_beside_the_code_are_unpacked() -> None:
+    """Templates, styles, scripts and certificates, each with its bytes."""
+    packages = [path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "tests"]
+    listed = subprocess.run(["git", "ls-files", *packages], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    beside = [path for path in listed.split() if not path.endswith((".py", "README.md"))]
+    unpacked = Path(ONEFILE[0]).with_name("main.dist")
+    assert beside
+    assert [path for path in beside if not _is_same(unpacked / path, ROOT / path)] == []
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one.is_file() and one.read_bytes() == other.read_bytes()
+
+
+def test_console_look_and_viewer_are_in_it(onefile: Service, samples: dict[str, Sample]) -> None:
+    """The viewer if the build has one, as that of script/try-onefile."""
+    origin, browser = onefile.root.removesuffix("/aetitle"), {"Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
+    study, *_ = samples["CT_small.dcm"].uids
+    for path in ("/console/", f"/console/aetitle/studies/{study}", f"/console/aetitle/look/{study}", "/console/upload"):
+        page = requests.get(origin + path, headers=browser, timeout=60)
+        assert (path, page.status_code) == (path, 200)
+        styles = re.findall(r'(?:href|src)="(/console/static/[^"]+)"', page.text)
+        assert styles
+        assert {requests.get(origin + one, timeout=60).status_code for one in styles} == {200}
+    page = requests.get(f"{origin}/viewer/", headers=browser, timeout=60)
+    assert page.status_code == 200
+    assert '"sourceName": "aetitle"' in requests.get(f"{origin}/viewer/app-config.js", timeout=60).text
+    (bundle,) = re.findall(r'src="(/viewer/app\.bundle[^"]+)"', page.text)
+    assert requests.get(origin + bundle, timeout=60).status_code == 200
+
+
+def test_it_stores(onefile: Service) -> None:
+    image = data_set("1.2.99.1.1", study="1.2.99", series="1.2.99.1")
+    body = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + encoded(image) + b"\r\n--x--\r\n"
+    media_type = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=x'}
+    stored = requests.post(f"{onefile.root}/studies", body, headers=media_type, timeout=60)
+    assert stored.status_code == 200, stored.text
+    assert requests.get(f"{onefile.root}/studies/1.2.99", timeout=60).status_code == 200
 
 
 def test_it_brings_all_sample_images_along(tmp_path: Path) -> None:
