@@ -58,7 +58,7 @@ _MODULE_ROOT = b'(self.PUBLIC_URL || new URL(".", self.location.href).pathname)'
 
 @dataclass(frozen=True)
 class Change:
-    """A text of the package, what stands for it below `/viewer/`, and how often it must be found in all files."""
+    """A text of the package, what stands in its place, and how often it must be found in all files."""
 
     files: str
     old: bytes
@@ -67,10 +67,16 @@ class Change:
 
 
 _PAGE = "index.html"
+_OF_ONE_IMAGE = b"if (!referenceImagePositionPatient || !ImageOrientationPatient) {"
+_OF_ALL_IMAGES = b"if (!ImageOrientationPatient || !instances.every((one) => one.ImagePositionPatient)) {"
+"""OHIF sorts the images of a series by place, unless the middle one has none. Without this, it fails if another one has
+none, and waits without end."""
+
 _OF_PAGE = r"^index\.html$"
 CHANGES = (
     Change(r"\.js$", b'__webpack_require__.p = "/";', b"__webpack_require__.p = " + _MODULE_ROOT + b";", 8),
     Change(r"^app\.bundle\.", b"ImportFunction('/dicom-", b"ImportFunction(window.PUBLIC_URL + 'dicom-", 1),
+    Change(r"^app\.bundle\.", _OF_ONE_IMAGE, _OF_ALL_IMAGES, 1),
     Change(r"\.css$", b"url(/", b"url(", 5),
     Change(r"^manifest\.json$", b'"/assets/', b'"assets/', 9),
     Change(_OF_PAGE, b'="/', b'="/viewer/', 35),

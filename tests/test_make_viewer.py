@@ -29,6 +29,7 @@ PACKAGE = {
     "package/dist/app.bundle.0f6159c501addfe9.js": (
         b"/*! a library, licence BSD */ /* a remark */\n" + b'__webpack_require__.p = "/"; ' * 8
         + b"browserImportFunction('/dicom-microscopy-viewer/x.js');" + b" " * 2000
+        + b"if (!referenceImagePositionPatient || !ImageOrientationPatient) { return instances; }"
     ),
     "package/dist/app.bundle.css": b"url(/a.woff2)" * 5,
     "package/dist/manifest.json": b'"/assets/a.png"' * 9,

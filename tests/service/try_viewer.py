@@ -79,7 +79,7 @@ def viewer(
 
 
 @pytest.mark.parametrize(
-    "name", ["ct", "tiny16", "tiny8", "cine", "rgb", "ybr", "palette", "mammogram", "segmentation", "mixed"]
+    "name", ["ct", "tiny16", "tiny8", "cine", "rgb", "ybr", "palette", "mammogram", "segmentation", "mixed", "unplaced"]
 )
 def test_the_canvas_has_the_known_picture(viewer: Viewer, kinds: Kinds, name: str) -> None:
     kind = kinds[name]
@@ -244,6 +244,6 @@ def test_a_link_that_ends_leads_to_a_page_that_says_so(viewer: Viewer, kinds: Ki
     viewer.page.goto(f"{viewer.origin}/link/{token}/viewer")
     viewer.canvas()
     context.clear_cookies()
-    viewer.page.evaluate("fetch(window.config.dataSources.at(-1).configuration.qidoRoot + '/studies')")
+    viewer.page.evaluate("void fetch(window.config.dataSources.at(-1).configuration.qidoRoot + '/studies')")
     viewer.page.wait_for_url("**/viewer/ended?next=*", timeout=WAIT_MILLISECONDS)
     viewer.complaints.clear()  # of the browser, on the 401

@@ -140,6 +140,14 @@ def _ct_slices(name: str, study: str = "") -> tuple[Dataset, ...]:
     return tuple(made)
 
 
+def _unplaced() -> Kind:
+    """A series whose last image tells neither its position nor its orientation."""
+    images = _ct_slices("unplaced")
+    del images[-1].ImagePositionPatient
+    del images[-1].ImageOrientationPatient
+    return Kind("unplaced", images, windowed(_body(0)))
+
+
 def windowed(pixels: NDArray[Any], center: float = 40, width: float = 400) -> Picture:
     """The grey levels of modality values (PS3.3 Section C.11.2.1.2.1)."""
     scaled = ((pixels.astype(float) - (center - 0.5)) / (width - 1) + 0.5) * 255
@@ -506,7 +514,7 @@ def video(stream: bytes) -> Dataset:
 
 MAKERS: tuple[Callable[[], Kind], ...] = (
     *(_ct, _tiny(16), _tiny(8), _cine, _rgb, _ybr, _palette, _mammogram),
-    *(_segmented, _structures, _measured, _mixed),
+    *(_segmented, _structures, _measured, _mixed, _unplaced),
 )
 
 
