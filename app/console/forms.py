@@ -7,6 +7,7 @@ one: it is an HMAC. The check is in one place, for each request that changes som
 import hashlib
 import hmac
 import secrets
+from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
 
@@ -62,7 +63,7 @@ def install_forms(app: Flask, services: Services) -> None:
     def check() -> None:
         if request.blueprint is None or not is_console(request.path) or request.method in _READING:
             return
-        if request.headers.get("Sec-Fetch-Site", _OUR_PAGE) != _OUR_PAGE:
+        if not _is_of_our_page(site):
             raise Forbidden("this form was sent by a page of another site")
         if blueprint_name(request.blueprint) not in READ_BY_VIEW:
             forms.check()
@@ -73,6 +74,25 @@ def install_forms(app: Flask, services: Services) -> None:
             secure = CookieJar(site.of(request.environ)).secure
             response.set_cookie(COOKIE, g.new_browser, path="/", secure=secure, httponly=True, samesite="Lax")
         return response
+
+
+def _is_of_our_page(site: PublicRoot) -> bool:
+    """Whether one of our own pages sends the request, as far as the browser tells.
+
+    By plain HTTP it tells the origin alone. The token is not enough: a neighbour in the same domain can plant its
+    cookie. Ports are not compared, since a proxy may have another one.
+    """
+    if told := request.headers.get("Sec-Fetch-Site"):
+        return told == _OUR_PAGE
+    origin = request.headers.get("Origin")
+    return origin is None or _host(origin) == _host(site.of(request.environ))
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _browser() -> str:

@@ -34,6 +34,7 @@ _HEADERS = {
     "Cache-Control": "no-store",  # pages name patients
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",  # else browsers would not tell the origin of our own forms
 }
 _HTMX = "HX-Request"
 _EXPLAINED = (400, 401, 403, 404, 405, 409, 413, 429, 500, 502, 503)

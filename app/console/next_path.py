@@ -21,4 +21,9 @@ def safe_next(text: str, prefix: str) -> str | None:
         return None
     path = urlsplit(text).path
     inside = path.startswith(prefix) and is_page(path.removeprefix(prefix))
-    return text if inside and "/.." not in path and "/%2e" not in path.lower() else None
+    return text if inside and not any(map(_is_relative, path.split("/"))) else None
+
+
+def _is_relative(segment: str) -> bool:
+    """Whether a browser takes a segment for the folder itself or the one above, also in percent-encoding."""
+    return segment.lower().replace("%2e", ".").startswith("..") or segment.lower() in (".", "%2e")

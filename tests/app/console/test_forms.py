@@ -79,6 +79,29 @@ def test_another_site_sends_no_form_whatever_token_it_has(app_with: Maker, tmp_p
     assert client.post("/console/login", data=fields, headers=OURS).status_code == 303
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (None, 303),
+        ("http://localhost", 303),
+        ("http://LOCALHOST:8080", 303),
+        ("null", 403),
+        ("http://evil.localhost", 403),
+        ("http://localhost.evil.example", 403),
+        ("http://[", 403),
+    ],
+)
+def test_where_a_browser_tells_the_origin_alone_it_must_be_ours(
+    app_with: Maker, tmp_path: Path, origin: str | None, status: int
+) -> None:
+    client = app_with(auth=("basic",), auth_users_file=write_users(tmp_path)).test_client()
+    page = client.get("/console/login", headers={"Accept": PAGE})
+    assert page.headers["Referrer-Policy"] == "same-origin"  # with `no-referrer`, browsers send `null`
+    fields = {"csrf": token_of(page.text), "way": "basic", "name": "anna", "password": "geheim"}
+    headers = {"Accept": PAGE, **({"Origin": origin} if origin else {})}
+    assert client.post("/console/login", data=fields, headers=headers).status_code == status
+
+
 def test_a_token_is_for_one_browser_one_user_and_one_session(app_with: Maker, tmp_path: Path) -> None:
     app = app_with(auth=("basic",), auth_users_file=write_users(tmp_path))
     client, other = app.test_client(), app.test_client()

@@ -28,6 +28,7 @@ def test_our_pages_are_allowed(path: str, prefix: str) -> None:
         "", "/", "console", "/aetitle/studies", "/consoles", "//evil.example/console", "/\\evil.example/console",
         "https://evil.example/console", "http:/console", "javascript:alert(1)", "/console\r\nSet-Cookie: x",
         "/\t/evil.example", "///console", "/console\\..\\..", "/console/../aetitle/studies", "/console/%2e%2e/aetitle",
+        "/console/.%2e/aetitle/studies", "/console/%2E./aetitle", "/viewer/..%2faetitle", "/console/./x",
         "/console?" + "x" * 2000, " /console", "/console ", "/ viewer", "/kónsole",
     ],
 )  # fmt: skip
