@@ -229,6 +229,17 @@ def test_the_list_has_all_studies_and_opens_one(viewer: Viewer) -> None:
         expect(viewer.page.get_by_text(name).first).to_be_visible(timeout=WAIT_MILLISECONDS)
 
 
+@pytest.mark.parametrize("name", ["ct", "mammogram"])
+def test_the_page_of_a_study_in_the_console_opens_it(viewer: Viewer, kinds: Kinds, name: str) -> None:
+    kind = kinds[name]
+    viewer.page.goto(f"{viewer.origin}/console/aetitle/studies/{kind.study}")
+    weasis = viewer.page.get_by_role("link", name="Open in Weasis").get_attribute("href") or ""
+    assert weasis.startswith("weasis://%24dicom%3Ars%20") and kind.study in weasis
+    viewer.page.get_by_role("link", name="Open in OHIF").click()
+    assert kind.picture is not None
+    viewer.wait_for(kind.picture)
+
+
 def test_a_link_shows_its_study_and_no_other(viewer: Viewer, kinds: Kinds, context: BrowserContext) -> None:
     kind = kinds["ct"]
     token = Links(SECRET).token(Link(kind.study, int(time.time()) + 3600))
