@@ -103,6 +103,19 @@ def barriers(page: Page) -> list[str]:
     ]
 
 
+def overflow(page: Page) -> list[str]:
+    """What is wider than the window, so that people would have to scroll sideways; tables scroll by themselves."""
+    found: list[str] = page.evaluate("""() => {
+        const { scrollWidth } = document.documentElement;
+        const wide = scrollWidth > innerWidth ? [`the page: ${scrollWidth}`] : [];
+        const outside = [...document.querySelectorAll("main *, header *")].filter((one) =>
+            one.getBoundingClientRect().right > innerWidth + 1 && one.checkVisibility() &&
+            !one.closest(".table, .look-series, .unseen, .skip"));
+        return [...wide, ...outside.map((one) => one.outerHTML.slice(0, 120))];
+    }""")
+    return found
+
+
 def recorded_video(browser: Browser) -> bytes:
     """A second of MPEG-4 AVC/H.264 in red, which the browser makes: no library here writes it."""
     page = browser.new_page()

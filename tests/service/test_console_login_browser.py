@@ -6,11 +6,11 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-from playwright.sync_api import ConsoleMessage, Page
+from playwright.sync_api import ConsoleMessage, Page, expect
 
 from tests.app.auth.provider import AUDIENCE, Provider, provided
 from tests.app.viewer.viewer import make_viewer
-from tests.service.browser import chromium_page
+from tests.service.browser import barriers, chromium_page, overflow
 from tests.service.process import Service
 
 
@@ -145,3 +145,37 @@ def test_another_site_cannot_use_the_session(service: Service, page: Page, provi
     page.get_by_role("link").click()
     page.wait_for_url(f"{root(service)}/console/")  # a link opens our page, with the session of the user
     assert "anna" in page.get_by_role("banner").inner_text()
+
+
+def usable(page: Page) -> bool:
+    """Whether nothing keeps people from using the page, in a wide window and on a phone."""
+    found = list[str]()
+    for width, height in ((1200, 800), (400, 800)):
+        page.set_viewport_size({"width": width, "height": height})
+        found += [*barriers(page), *overflow(page)]
+    assert found == []
+    return True
+
+
+@pytest.mark.parametrize("page", ["scripts"], indirect=True)
+def test_pages_of_the_login_have_no_barriers_and_fit_a_phone(service: Service, page: Page) -> None:
+    page.goto(f"{root(service)}/console/login")
+    assert usable(page)
+    page.get_by_label("Name").fill("w" * 300)
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    assert usable(page)
+    page.get_by_label("Name").fill("anna")
+    page.get_by_label("Password").fill("anna")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/console/")
+    page.goto(f"{root(service)}/console/login")
+    assert "Signed in as anna" in page.get_by_role("main").inner_text() and usable(page)
+    for path, words in (("/console/upload", "no right"), ("/console/x", "no such page")):
+        page.goto(root(service) + path)
+        assert words in page.get_by_role("main").inner_text() and usable(page)
+    page.get_by_role("link", name="Back to the work list").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("main")).to_contain_text("You are signed out")
+    assert usable(page)

@@ -20,7 +20,7 @@ from datastore.embedded import Embedded
 from datastore.samples import ct, documents, shipped, slide
 from datastore.samples.curated import write_curated
 from tests.pydicom_files import pydicom_path
-from tests.service.browser import barriers, chromium, recorded_video
+from tests.service.browser import barriers, chromium, overflow, recorded_video
 from tests.service.process import Service
 from tests.service.viewer_kinds import video
 from tests.store.dicom_files import data_set, encoded
@@ -511,9 +511,27 @@ def test_hostile_texts_run_nowhere(look: Open, complaints: list[str]) -> None:
     assert complaints == []
 
 
-@pytest.mark.parametrize("study", [ct.STUDY.uid, ECHO, slide.STUDY.uid], ids=["ct", "echo", "slide"])
-def test_nothing_keeps_people_from_using_it(look: Open, study: str) -> None:
-    assert barriers(look(study, picture=SLICES // 2 if study == ct.STUDY.uid else 0)) == []
+@pytest.mark.parametrize(
+    ("study", "series"),
+    [
+        pytest.param(ct.STUDY.uid, ct.IMAGES.uid, id="ct"),
+        pytest.param(ct.STUDY.uid, documents.REPORT.uid, id="report"),
+        pytest.param(ct.STUDY.uid, documents.LETTER.uid, id="letter"),
+        pytest.param(ECHO, "", id="echo"),
+        pytest.param(slide.STUDY.uid, "", id="slide"),
+        pytest.param(ECG, "", id="ecg"),
+        pytest.param(EMPTY, "", id="no picture"),
+        pytest.param(VIDEO, "", id="video"),
+        pytest.param(HOSTILE, "", id="hostile"),
+    ],
+)
+def test_nothing_keeps_people_from_using_it(look: Open, study: str, series: str) -> None:
+    page = look(study, f"?series={series}" if series else "", picture=None)
+    expect(page.locator("#keys")).to_be_visible(timeout=WAIT_MILLISECONDS)
+    page.locator("#keys summary").click()
+    assert barriers(page) == []
+    page.set_viewport_size(PHONE)
+    assert barriers(page) == [] and overflow(page) == []
 
 
 @pytest.mark.parametrize(
