@@ -72,5 +72,5 @@ def test_the_readme_is_short_and_has_a_small_picture() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) <= 120
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", "\n".join(lines))
-    assert "doc/ohif.jpg" in pictures
-    assert all(0 < (ROOT / picture).stat().st_size < 200_000 for picture in pictures)
+    assert "doc/console.jpg" in pictures
+    assert all(0 < (ROOT / picture).stat().st_size < 150_000 for picture in pictures)
