@@ -20,7 +20,7 @@ from qido.results import Result
 SORTED_AT_MOST = 2_000
 """So many studies are sorted by another column than the date. Sorting more would take seconds."""
 
-WORDS_IN_NEWEST = 10_000
+WORDS_IN_NEWEST = 5_000
 """Words of names are searched for in so many of the newest studies. No index has them, so more would take too long."""
 
 _FIRST_DAY_OF_ALL = "19000101"  # of all studies that have a date
