@@ -1,6 +1,7 @@
 """What the tests of the console share: images, files of forms, and where its pages are."""
 
 import secrets
+from io import BytesIO
 from typing import Any
 
 from playwright.sync_api import FilePayload
@@ -62,3 +63,11 @@ def spooled(running: Storing, content: bytes, user: str = "anna", spool: Spool |
 def index_writer(running: Storing) -> IndexWriter:
     """What writes to the index of the service."""
     return IndexWriter(running.environment["INDEX_WRITE_URL"])
+
+
+def saved(made: Dataset) -> bytes:
+    """The bytes of a DICOM file with the file meta information that a data set has."""
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    file = BytesIO()
+    made.save_as(file, enforce_file_format=True)
+    return file.getvalue()

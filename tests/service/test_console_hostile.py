@@ -13,9 +13,8 @@ from pydicom.uid import MPEG4HP41
 
 from tests.pydicom_files import pydicom_path
 from tests.service.browser import chromium
-from tests.service.console import WAIT_MILLISECONDS, image, origin
+from tests.service.console import WAIT_MILLISECONDS, image, origin, saved
 from tests.service.storing import Storing, storing
-from tests.service.test_console_look import saved
 from tests.store.dicom_files import encoded
 
 STUDY = "1.2.77.66"

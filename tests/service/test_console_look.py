@@ -21,6 +21,7 @@ from datastore.samples import ct, documents, shipped, slide
 from datastore.samples.curated import write_curated
 from tests.pydicom_files import pydicom_path
 from tests.service.browser import barriers, chromium, overflow, recorded_video
+from tests.service.console import saved
 from tests.service.process import Service
 from tests.service.viewer_kinds import video
 from tests.store.dicom_files import data_set, encoded
@@ -126,13 +127,6 @@ def broken_video() -> Dataset:
     made.PixelData = encapsulate([b"\0\0\0\x18ftypmp42" + bytes(200)])
     made["PixelData"].VR = "OB"
     return made
-
-
-def saved(made: Dataset) -> bytes:
-    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
-    file = BytesIO()
-    made.save_as(file, enforce_file_format=True)
-    return file.getvalue()
 
 
 @pytest.fixture
