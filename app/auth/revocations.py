@@ -4,13 +4,9 @@ Each is kept until every cookie of its session has expired. Nothing is lost when
 end that were last renewed before that moment, and their users sign in again.
 """
 
-import fcntl
 import hashlib
-import mmap
-import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+from runtime.locked_memory import LockedMemory
 
 _PLACES = 2**15
 _TRIED = 64  # places in a row that one session may have
@@ -22,13 +18,11 @@ class Revocations:
     """The IDs of revoked sessions. Times are seconds since 1970. Safe to share between threads and processes."""
 
     def __init__(self) -> None:
-        self._file = os.memfd_create("revocations")
-        os.ftruncate(self._file, _HEAD_BYTES + _PLACES * _ENTRY_BYTES)
-        memory = memoryview(mmap.mmap(self._file, 0))
+        self._memory = LockedMemory(_HEAD_BYTES + _PLACES * _ENTRY_BYTES)
+        memory = memoryview(self._memory.bytes)
         self._ends_before = memory[:8].cast("d")
         entries = memory[_HEAD_BYTES:]
         self._digests, self._kept_until = entries.cast("Q")[0::2], entries.cast("d")[1::2]
-        self._lock = threading.Lock()
 
     def add(self, session_id: str, until: float, now: float) -> None:
         """Note that a session is revoked; its cookies expire before `until`."""
@@ -37,7 +31,7 @@ class Revocations:
     def add_digest(self, session_digest: str, until: float, now: float) -> None:
         """The same by `digest_of` its ID."""
         digest, places = _places(session_digest)
-        with self._locked():
+        with self._memory.locked():
             for place in places:
                 if self._kept_until[place] <= now or self._digests[place] == digest:
                     self._digests[place], self._kept_until[place] = digest, until
@@ -48,16 +42,6 @@ class Revocations:
         """Whether a session is revoked, which was last renewed at a time."""
         digest, places = _places(digest_of(session_id))
         return renewed <= self._ends_before[0] or any(self._digests[place] == digest for place in places)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Alone among threads and processes. The lock of a process that dies goes with it."""
-        with self._lock:
-            fcntl.lockf(self._file, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.lockf(self._file, fcntl.LOCK_UN)
 
 
 def digest_of(session_id: str) -> str:

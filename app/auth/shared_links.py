@@ -4,19 +4,15 @@ A link is noted without its token, and forgotten when it has ended. The number o
 further link can be made until one ends.
 """
 
-import fcntl
 import json
-import mmap
-import os
 import struct
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Protocol
 
 from app.auth.revocations import Revocations
 from db.share_links import SharedLink
 from dicomweb.errors import UpstreamBusy
+from runtime.locked_memory import LockedMemory
 
 _PLACES = 4096
 _ENTRY_BYTES = 1024
@@ -54,10 +50,8 @@ class HostShareLinks:
     lasts = False
 
     def __init__(self) -> None:
-        self._file = os.memfd_create("share-links")
-        os.ftruncate(self._file, _PLACES * _ENTRY_BYTES)
-        self._memory = mmap.mmap(self._file, 0)
-        self._lock = threading.Lock()
+        self._shared = LockedMemory(_PLACES * _ENTRY_BYTES)
+        self._memory = self._shared.bytes
         self.revoked = Revocations()
 
     def note(self, link: SharedLink, now: float) -> None:
@@ -66,7 +60,7 @@ class HostShareLinks:
         text = json.dumps(parts, ensure_ascii=False).encode("utf-8", "replace")
         if len(text) > _ENTRY_BYTES - _HEAD.size:
             raise UpstreamBusy("the link cannot be noted: its study has too long a UID")
-        with self._locked():
+        with self._shared.locked():
             if any(one.link_id == link.link_id for _, one in self._links(now)):
                 return
             place = next((at for at in range(_PLACES) if self._end(at) <= now), None)
@@ -77,14 +71,14 @@ class HostShareLinks:
 
     def page(self, now: float, user: str, offset: int, limit: int) -> tuple[Sequence[SharedLink], int]:
         """Those that were made last come first."""
-        with self._locked():
+        with self._shared.locked():
             found = [link for _, link in self._links(now) if user in ("", link.user)]
         found.sort(key=lambda link: (-link.made_at, link.link_id))
         return found[offset : offset + limit], len(found)
 
     def revoke(self, now: float, *, link_id: str = "", user: str = "") -> Sequence[SharedLink]:
         """They end at once in all processes of the host, and their places are free."""
-        with self._locked():
+        with self._shared.locked():
             chosen = [
                 (at, one) for at, one in self._links(now) if one.link_id == link_id or (user and one.user == user)
             ]
@@ -112,13 +106,3 @@ class HostShareLinks:
             if end > now:
                 start = place * _ENTRY_BYTES + _HEAD.size
                 yield place, SharedLink(*json.loads(self._memory[start : start + length]))
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Alone among threads and processes. The lock of a process that dies goes with it."""
-        with self._lock:
-            fcntl.lockf(self._file, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.lockf(self._file, fcntl.LOCK_UN)

@@ -55,7 +55,7 @@ def test_a_process_that_dies_holds_up_nobody() -> None:
     shared = Revocations()
 
     def die() -> bool:
-        with shared._locked():
+        with shared._memory.locked():
             os._exit(0)
 
     assert in_a_child(die) == 0
