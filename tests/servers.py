@@ -135,7 +135,8 @@ class MariaDb:
         options = ["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
         install = _program("mariadb-install-db", "mariadb-server")
         data = f"--datadir={self._folder / 'data'}"
-        subprocess.run([install, *options, *self._user, data], check=True, stdout=subprocess.DEVNULL)
+        own = {**os.environ, "TMPDIR": str(self._folder)}  # two that are made at once take the same names there
+        subprocess.run([install, *options, *self._user, data], check=True, stdout=subprocess.DEVNULL, env=own)
 
     def stop(self) -> None:
         """End the server but keep its data, for a `start` on the same port."""

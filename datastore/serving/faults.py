@@ -124,10 +124,11 @@ class Faults:
         with self._lock:
             return dict(self._calls)
 
-    def forget_calls(self) -> None:
-        """Reset the counts of calls."""
+    def take_calls(self) -> dict[str, int]:
+        """The same, and reset them: no call is lost between the two."""
         with self._lock:
-            self._calls.clear()
+            counted, self._calls = dict(self._calls), Counter()
+            return counted
 
     def meet(self, operation: str, targets: Collection[str]) -> tuple[Effect, ...]:
         """Count a call, and give the effects on it: waiting first, then in the order of the faults."""

@@ -116,8 +116,7 @@ def _register_controls(app: Flask, faults: Faults) -> None:
 
     @app.delete("/calls")
     def delete_calls() -> Response:
-        faults.forget_calls()
-        return get_calls()
+        return jsonify(faults.take_calls())
 
 
 def _register_errors(app: Flask) -> None:

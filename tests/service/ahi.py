@@ -55,8 +55,7 @@ class Ahi:
 
     def calls(self) -> dict[str, int]:
         """How many calls of each operation came since the last time that this was asked."""
-        counted: dict[str, int] = requests.get(f"{self.url}/calls", timeout=PATIENCE_SECONDS).json()
-        requests.delete(f"{self.url}/calls", timeout=PATIENCE_SECONDS).raise_for_status()
+        counted: dict[str, int] = requests.delete(f"{self.url}/calls", timeout=PATIENCE_SECONDS).json()
         return counted
 
     def faults(self, text: str) -> None:

@@ -168,9 +168,8 @@ def test_its_pages_run_nothing(running: Storing, browser: Browser, scripts: bool
                 page.keyboard.press("ArrowDown")
             else:
                 page.get_by_role("link", name="Next").click()
-        assert [frame.evaluate("() => typeof window.owned") for frame in page.frames] == ["undefined"] * len(
-            page.frames
-        )
+        found = [frame.evaluate("() => typeof window.owned") for frame in page.frames]  # one may come meanwhile
+        assert set(found) == {"undefined"}
     for series in ("1", "2", "3", "4"):
         page.goto(f"{root}/studies/{STUDY}/series/{STUDY}.{series}/instances/{STUDY}.{series}.1")
         assert page.locator("#tree script, #tree img, #tree body").count() == 0

@@ -55,6 +55,7 @@ def service(settings: dict[str, str], logins: Logins, folder: Path) -> Iterator[
     """A service that everybody may read, and where Anna may store."""
     (folder / "rules").write_text('[{"name": "basic:anna", "rights": ["read", "store"]}, {"rights": ["read"]}]')
     own = {**logins.of("basic", "bearer", "oidc"), "ACCESS_RULES": str(folder / "rules")}
+    own |= {"STORE": "true", "SPOOL_ROOT": str(folder / "spool")}  # another service may use the spool of the data store
     service = Service(folder / "service", {**settings, **own})
     yield service
     assert service.stop() == 0

@@ -317,7 +317,8 @@ def test_calls_are_counted_refused_ones_too(store: Store) -> None:
     store.frame()
     store.client.get_datastore(datastoreId=DATASTORE_ID)
     assert store.control("GET", "/calls").json() == {"GetImageFrame": 2, "GetDatastore": 1}
-    assert store.control("DELETE", "/calls").json() == {}
+    assert store.control("DELETE", "/calls").json() == {"GetImageFrame": 2, "GetDatastore": 1}
+    assert store.control("GET", "/calls").json() == {}
 
 
 # --- the server -------------------------------------------------------------------------------------------------------
