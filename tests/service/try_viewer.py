@@ -240,6 +240,16 @@ def test_the_page_of_a_study_in_the_console_opens_it(viewer: Viewer, kinds: Kind
     viewer.wait_for(kind.picture)
 
 
+def test_the_extension_of_the_service_is_in_use_and_files_are_kept(viewer: Viewer, kinds: Kinds) -> None:
+    for _ in range(2):  # the second time, the browser has the files
+        viewer.open(kinds["ct"].study)
+        viewer.wait_for(kinds["ct"].picture)  # type: ignore[arg-type]
+    assert viewer.page.evaluate("cornerstone.getConfiguration().rendering.webGlContextCount") == 1
+    sent = viewer.page.evaluate("""() => performance.getEntriesByType("resource").filter(
+        (one) => one.transferSize && one.name.includes("/viewer/")).map((one) => new URL(one.name).pathname)""")
+    assert sent == ["/viewer/app-config.js"]
+
+
 def test_a_link_shows_its_study_and_no_other(viewer: Viewer, kinds: Kinds, context: BrowserContext) -> None:
     kind = kinds["ct"]
     token = Links(SECRET).token(Link(kind.study, int(time.time()) + 3600))
