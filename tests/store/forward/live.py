@@ -153,6 +153,8 @@ def way(
             listening.shutdown(socket.SHUT_RDWR)  # which is an event for the thread that waits for one
             thread.join()
             server.leave()
+            for connection in list(server._connections.values()):  # a process that ends closes them itself
+                connection.close()
             client.close()
             writer.close()
 
